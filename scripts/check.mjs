@@ -1,0 +1,40 @@
+// npm run check: format and lint of TypeScript and JSON (Biome), format of C++ (clang-format), types of sources and
+// tests. `npm run format` (--write) mends what can be mended.
+
+import { execFileSync, spawnSync } from "node:child_process";
+import { root, run, tool } from "./lib.mjs";
+
+const write = process.argv.includes("--write");
+
+/** C++ and CUDA sources of the repository, without generated ones. */
+function nativeSources() {
+  const patterns = ["*.cpp", "*.h", "*.cu", "*.cuh"];
+  const listed = execFileSync("git", ["ls-files", "-co", "--exclude-standard", "--", ...patterns], {
+    cwd: root,
+    encoding: "utf8",
+  });
+  return listed.split("\n").filter((path) => path.length > 0 && !path.endsWith(".generated.h"));
+}
+
+function clangFormat() {
+  if (spawnSync("clang-format", ["--version"]).status !== 0) {
+    console.log("clang-format is not installed, C++ formatting not checked. Debian: apt-get install clang-format");
+    return 0;
+  }
+  const files = nativeSources();
+  return files.length === 0 ? 0 : run("clang-format", [...(write ? ["-i"] : ["--dry-run", "-Werror"]), ...files]);
+}
+
+const steps = [
+  ["Biome", () => run(tool("biome"), ["check", "--error-on-warnings", ...(write ? ["--write"] : []), "."])],
+  ["clang-format", clangFormat],
+  ["types", () => run(tool("tsc"), ["-b"])],
+  ["types of tests", () => run(tool("tsc"), ["-p", "tsconfig.test.json"])],
+];
+
+const failed = steps.filter(([, step]) => step() !== 0).map(([name]) => name);
+if (failed.length > 0) {
+  console.error(`Check failed: ${failed.join(", ")}${write ? "" : " (npm run format mends formatting)"}`);
+  process.exit(1);
+}
+console.log("Format, lint and types are in order");
