@@ -1,0 +1,160 @@
+/* The backend ABI: what a device family gives to the addon. A backend is one struct of C functions;
+ * the CPU backend is linked in, others (CUDA) are shared libraries that export `figment_backend`.
+ *
+ * Rules: no C++ exception crosses it; every function but last_error may be called from any thread,
+ * but run, upload, download and synchronise on one device are never called by two threads at once.
+ * Memory is addressed by opaque pointers that need not be readable by the host. Structs grow at
+ * their end only, and start with the size that their writer knew. */
+#ifndef FIGMENT_BACKEND_H
+#define FIGMENT_BACKEND_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define FIGMENT_BACKEND_ABI_VERSION 1u
+/* The symbol that a plug-in exports, of type FigmentBackendEntry. */
+#define FIGMENT_BACKEND_SYMBOL "figment_backend"
+
+typedef int32_t FigmentStatus;
+enum {
+  FIGMENT_OK = 0,
+  FIGMENT_FAILED = 1,        /* nothing was done to donated state; last_error says why */
+  FIGMENT_OUT_OF_MEMORY = 2, /* as FIGMENT_FAILED; freeing memory and trying again may help */
+  FIGMENT_ABORTED = 3,       /* run: the poll function answered non-zero; state is untouched */
+  FIGMENT_FAILED_COMMIT = 4  /* run: a kernel failed after the commit section had begun */
+};
+
+typedef struct FigmentDevice FigmentDevice;
+typedef struct FigmentProgram FigmentProgram;
+
+/* The calling thread's last failure. Valid until its next call into the backend. */
+typedef struct FigmentError {
+  const char* code; /* stable, for example "ERR_FIGMENT_PROGRAM" */
+  const char* message;
+} FigmentError;
+
+typedef struct FigmentDeviceInfo {
+  uint32_t size;
+  const char* kind; /* "cpu", "cuda" */
+  const char* name;
+  uint64_t memory_bytes;
+} FigmentDeviceInfo;
+
+typedef struct FigmentMemoryInfo {
+  uint32_t size;
+  uint64_t in_use; /* bytes of blocks handed out, arenas included */
+  uint64_t cached; /* bytes kept for reuse */
+  uint64_t peak;   /* largest in_use so far */
+  uint64_t system_allocations;
+  uint64_t limit; /* 0: none */
+} FigmentMemoryInfo;
+
+typedef struct FigmentRecordInfo {
+  const char* op;
+  const char* variant;
+  double flops;
+  double bytes;
+  uint32_t tag;
+} FigmentRecordInfo;
+
+typedef struct FigmentProgramInfo {
+  uint32_t size;
+  uint32_t input_count;
+  uint32_t output_count;
+  uint32_t state_count;
+  const uint64_t* input_bytes;
+  const uint64_t* output_bytes;
+  const uint64_t* state_bytes;
+  const uint8_t* state_written; /* one per state: 1 when the program writes it */
+  uint64_t arena_bytes;
+  double predicted_micros; /* on one thread; decides whether a run is worth a trip through the queue */
+  uint32_t record_count;
+  const FigmentRecordInfo* records;
+} FigmentProgramInfo;
+
+typedef struct FigmentRun {
+  uint32_t size;
+  uint32_t flags;
+  void* const* inputs;
+  void* const* outputs;
+  void* const* states;
+  int (*poll)(void* context); /* non-zero asks to stop; asked before each record until the commit */
+  void* poll_context;
+} FigmentRun;
+
+enum {
+  FIGMENT_RUN_SERIAL = 1u /* stay on the calling thread: the program is too small to share */
+};
+
+typedef struct FigmentTiming {
+  uint32_t tag;
+  const char* op;
+  const char* variant;
+  double start_micros; /* since profiling was turned on */
+  double micros;
+} FigmentTiming;
+
+/* Reserved: handles of events, communicators and pinned host memory. */
+typedef struct FigmentEvent FigmentEvent;
+typedef struct FigmentCommunicator FigmentCommunicator;
+
+typedef struct FigmentBackend {
+  uint32_t size;    /* sizeof(FigmentBackend) as the backend was compiled */
+  uint32_t version; /* FIGMENT_BACKEND_ABI_VERSION */
+
+  const FigmentError* (*last_error)(void);
+
+  int32_t (*device_count)(void);
+  FigmentStatus (*open_device)(int32_t index, FigmentDevice** device);
+  FigmentStatus (*device_info)(FigmentDevice* device, FigmentDeviceInfo* info);
+
+  /* Memory. Zero bytes give a valid, distinct pointer. `release` takes what `allocate` gave. */
+  FigmentStatus (*allocate)(FigmentDevice* device, uint64_t bytes, void** memory);
+  void (*release)(FigmentDevice* device, void* memory, uint64_t bytes);
+  FigmentStatus (*upload)(FigmentDevice* device, void* to, uint64_t offset, const void* from,
+                          uint64_t bytes);
+  FigmentStatus (*download)(FigmentDevice* device, const void* from, uint64_t offset, void* to,
+                            uint64_t bytes);
+  FigmentStatus (*memory_info)(FigmentDevice* device, FigmentMemoryInfo* info);
+  FigmentStatus (*set_memory_limit)(FigmentDevice* device, uint64_t bytes);
+  void (*trim)(FigmentDevice* device); /* returns cached blocks and arenas to the system */
+  void (*set_poison)(FigmentDevice* device, int32_t on);
+
+  /* Programs. `blob` is copied; `variant` (may be null) is preferred wherever it can run. */
+  FigmentStatus (*load_program)(FigmentDevice* device, const void* blob, uint64_t bytes,
+                                const char* variant, FigmentProgram** program);
+  void (*release_program)(FigmentProgram* program);
+  FigmentStatus (*program_info)(FigmentProgram* program, FigmentProgramInfo* info);
+  FigmentStatus (*run)(FigmentDevice* device, FigmentProgram* program, const FigmentRun* run);
+  FigmentStatus (*synchronise)(FigmentDevice* device);
+
+  /* Per-record timings. */
+  void (*set_profiling)(FigmentDevice* device, int32_t on);
+  void (*take_profile)(FigmentDevice* device, void (*sink)(void* context, const FigmentTiming*),
+                       void* context);
+
+  /* Reserved; null in version 1. */
+  FigmentStatus (*record_event)(FigmentDevice* device, FigmentEvent** event);
+  FigmentStatus (*wait_event)(FigmentDevice* device, FigmentEvent* event);
+  void (*release_event)(FigmentEvent* event);
+  FigmentStatus (*peer_copy)(FigmentDevice* to_device, void* to, FigmentDevice* from_device,
+                             const void* from, uint64_t bytes);
+  FigmentStatus (*allocate_pinned)(FigmentDevice* device, uint64_t bytes, void** memory);
+  void (*release_pinned)(FigmentDevice* device, void* memory);
+  FigmentStatus (*collective_start)(FigmentDevice* device, FigmentCommunicator* communicator,
+                                    uint32_t kind, void* memory, uint64_t bytes);
+  FigmentStatus (*collective_wait)(FigmentDevice* device, FigmentCommunicator* communicator);
+} FigmentBackend;
+
+/* Answers the backend, or null and the reason when it cannot run on this machine. */
+typedef const FigmentBackend* (*FigmentBackendEntry)(uint32_t abi_version, const char** reason);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* FIGMENT_BACKEND_H */

@@ -1,0 +1,14 @@
+// The exported functions, by file. Each registers its own on the module's exports.
+#pragma once
+
+#include "environment.h"
+
+namespace figment {
+
+void exportDeviceCalls(Napi::Object exports, Environment& environment);
+void exportMemoryCalls(Napi::Object exports, Environment& environment);
+void exportProgramCalls(Napi::Object exports, Environment& environment);
+void exportRunCalls(Napi::Object exports, Environment& environment);
+void exportProfileCalls(Napi::Object exports, Environment& environment);
+
+}  // namespace figment

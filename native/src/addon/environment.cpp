@@ -1,0 +1,97 @@
+// Life of an environment: created when the module initialises, closed by a clean-up hook that runs
+// before Node tears anything down, destroyed with the instance data.
+#include "environment.h"
+
+#include <cstdlib>
+
+namespace figment {
+
+AnsweringJob::AnsweringJob(Environment& environment, Napi::Env env)
+    : Job(environment.client), deferred_(env), environment_(environment) {}
+
+void AnsweringJob::finish() noexcept { environment_.post(this); }
+
+Environment::Environment(Napi::Env env) : env_(env) {
+  napi_value name = Napi::String::New(env, "figment");
+  if (napi_create_threadsafe_function(env, nullptr, nullptr, name, 0, 1, nullptr, nullptr, this,
+                                      onWake, &wake_) != napi_ok)
+    throw Error(code::kDevice, "cannot create a thread-safe function");
+  napi_unref_threadsafe_function(env, wake_);
+  // Hooks run in reverse order: this one before the thread-safe function's own.
+  napi_add_env_cleanup_hook(env, closeHook, this);
+}
+
+Environment::~Environment() {
+  // Answers that never reached JavaScript.
+  for (AnsweringJob* job : answers_) delete job;
+}
+
+double Environment::addBuffer(Device& device, uint64_t bytes) {
+  const double handle = buffers.add(new Buffer(device, bytes));
+  liveBytes += bytes;
+  liveBuffers++;
+  adjustExternalMemory(int64_t(bytes));
+  return handle;
+}
+
+void Environment::removeBuffer(double handle) {
+  const uint64_t bytes = buffers.remove(handle)->bytes;
+  liveBytes -= bytes;
+  liveBuffers--;
+  adjustExternalMemory(-int64_t(bytes));
+}
+
+void Environment::adjustExternalMemory(int64_t bytes) {
+  untoldBytes_ += bytes;
+  if (std::llabs(untoldBytes_) < kExternalStep) return;
+  int64_t total;
+  napi_adjust_external_memory(env_, untoldBytes_, &total);
+  untoldBytes_ = 0;
+}
+
+void Environment::submit(Device& device, AnsweringJob* job) {
+  if (pendingAnswers_++ == 0) napi_ref_threadsafe_function(env_, wake_);
+  device.queue.submit(job);
+}
+
+void Environment::post(AnsweringJob* job) noexcept {
+  std::lock_guard lock(mutex_);
+  answers_.push_back(job);
+  // The function's queue is unbounded and this environment open, so this cannot be refused.
+  napi_call_threadsafe_function(wake_, nullptr, napi_tsfn_nonblocking);
+}
+
+void Environment::deliverAll() {
+  std::vector<AnsweringJob*> answers;
+  {
+    std::lock_guard lock(mutex_);
+    answers.swap(answers_);
+  }
+  for (AnsweringJob* job : answers) {
+    {
+      Napi::HandleScope scope(env_);
+      job->deliver(env_);
+    }
+    delete job;
+    if (--pendingAnswers_ == 0) napi_unref_threadsafe_function(env_, wake_);
+  }
+}
+
+void Environment::onWake(napi_env env, napi_value, void* context, void*) {
+  if (env) static_cast<Environment*>(context)->deliverAll();
+}
+
+void Environment::closeHook(void* environment) { static_cast<Environment*>(environment)->close(); }
+
+void Environment::close() {
+  client->close();
+  for (Device* device : openDevices()) device->queue.discardJobsOf(*client);
+}
+
+Napi::Error makeError(Napi::Env env, const std::string& code, const std::string& message) {
+  Napi::Error error = Napi::Error::New(env, message);
+  error.Value().Set("code", Napi::String::New(env, code));
+  return error;
+}
+
+}  // namespace figment

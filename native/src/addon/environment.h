@@ -1,0 +1,96 @@
+// What one JavaScript environment (the main thread or a worker) owns: its handle tables, its count of
+// live memory, and the way back from the queue threads to its event loop.
+#pragma once
+
+#include <napi.h>
+
+#include <mutex>
+#include <vector>
+
+#include "../runtime/device.h"
+#include "handles.h"
+
+namespace figment {
+
+/// A job with an answer for JavaScript. finish() hands it to its environment, whose event loop then
+/// calls deliver(), once, and deletes it.
+class AnsweringJob : public Job {
+ public:
+  AnsweringJob(class Environment& environment, Napi::Env env);
+
+  Napi::Promise promise() const { return deferred_.Promise(); }
+  void finish() noexcept final;
+  /// On the JavaScript thread, with a handle scope open.
+  virtual void deliver(Napi::Env env) = 0;
+
+ protected:
+  Napi::Promise::Deferred deferred_;
+
+ private:
+  Environment& environment_;
+};
+
+class Environment {
+ public:
+  explicit Environment(Napi::Env env);
+  ~Environment();
+
+  HandleTable<Buffer, HandleKind::buffer> buffers;
+  HandleTable<LoadedProgram, HandleKind::program> programs;
+  HandleTable<Binding, HandleKind::binding> bindings;
+  HandleTable<CancelToken, HandleKind::cancel> cancels;
+  const Ref<Client> client = new Client;
+
+  uint64_t liveBytes = 0;
+  uint64_t liveBuffers = 0;
+
+  /// A fresh buffer, counted as live and known to the garbage collector.
+  double addBuffer(Device& device, uint64_t bytes);
+  void removeBuffer(double handle);
+
+  /// Queues a job whose answer arrives later; keeps the process alive until then.
+  void submit(Device& device, AnsweringJob* job);
+
+ private:
+  friend class AnsweringJob;
+
+  void post(AnsweringJob* job) noexcept;
+  void deliverAll();
+  void adjustExternalMemory(int64_t bytes);
+  void close();
+  static void closeHook(void* environment);
+  static void onWake(napi_env env, napi_value callback, void* context, void* data);
+
+  /// The garbage collector hears of external memory in steps of this size: telling it costs more
+  /// than a small operation.
+  static constexpr int64_t kExternalStep = int64_t(4) << 20;
+
+  napi_env env_;
+  napi_threadsafe_function wake_ = nullptr;
+  uint64_t pendingAnswers_ = 0;
+  int64_t untoldBytes_ = 0;
+  std::mutex mutex_;
+  std::vector<AnsweringJob*> answers_;  // guarded by mutex_
+};
+
+/// A JavaScript Error with `.code`.
+Napi::Error makeError(Napi::Env env, const std::string& code, const std::string& message);
+
+/// The one way a native function is exported: C++ exceptions become JavaScript errors with a code.
+template <Napi::Value (*F)(Environment&, const Napi::CallbackInfo&)>
+Napi::Value exported(const Napi::CallbackInfo& info) {
+  try {
+    return F(*static_cast<Environment*>(info.Data()), info);
+  } catch (const Error& error) {
+    throw makeError(info.Env(), error.code(), error.message());
+  } catch (const std::bad_alloc&) {
+    throw makeError(info.Env(), code::kOutOfMemory, "out of memory");
+  }
+}
+
+template <Napi::Value (*F)(Environment&, const Napi::CallbackInfo&)>
+void exportFunction(Napi::Object exports, Environment& environment, const char* name) {
+  exports.Set(name, Napi::Function::New<exported<F>>(exports.Env(), name, &environment));
+}
+
+}  // namespace figment

@@ -1,0 +1,210 @@
+// Buffers and their contents: allocate, release, byteLength, write, read, readSync; and waiting for
+// the queue: settled, settleSync.
+#include <cstring>
+
+#include "arguments.h"
+#include "calls.h"
+
+namespace figment {
+namespace {
+
+/// A finished read up to this size is answered at once: copying it takes less than a trip through
+/// the queue, and no more than a millisecond of the event loop.
+constexpr uint64_t kImmediateRead = uint64_t(1) << 20;
+
+Device& deviceArgument(const Napi::CallbackInfo& info, size_t index) {
+  const uint64_t number = wholeArgument(info, index, "device");
+  if (number == 0) return cpu();
+  const std::vector<Device*>& all = devices().devices;
+  if (number >= all.size())
+    throw Error(code::kArgument, "device: there is no device " + std::to_string(number));
+  return *all[size_t(number)];
+}
+
+/// Where in a buffer a call reads or writes.
+struct Span {
+  Buffer& buffer;
+  uint64_t offset;
+  uint64_t bytes;
+};
+
+Span spanOf(Buffer& buffer, uint64_t offset, uint64_t bytes) {
+  if (offset > buffer.bytes || bytes > buffer.bytes - offset)
+    throw Error(code::kArgument, "bytes " + std::to_string(offset) + " to " +
+                                     std::to_string(offset + bytes) + " of a buffer of " +
+                                     std::to_string(buffer.bytes));
+  return {buffer, offset, bytes};
+}
+
+Span readArguments(Environment& environment, const Napi::CallbackInfo& info) {
+  Buffer& buffer = environment.buffers.get(numberArgument(info, 0, "buffer"));
+  const uint64_t offset = wholeArgument(info, 1, "byteOffset");
+  return spanOf(buffer, offset, wholeArgument(info, 2, "byteLength"));
+}
+
+/// Memory for an answer. Throws Error when JavaScript refuses to make it.
+Napi::ArrayBuffer makeArrayBuffer(Napi::Env env, uint64_t bytes) {
+  napi_value value;
+  void* data;
+  if (napi_create_arraybuffer(env, size_t(bytes), &data, &value) != napi_ok) {
+    napi_value ignored;
+    napi_get_and_clear_last_exception(env, &ignored);
+    throw Error(code::kOutOfMemory,
+                "JavaScript cannot make an ArrayBuffer of " + std::to_string(bytes) + " bytes");
+  }
+  return Napi::ArrayBuffer(env, value);
+}
+
+void throwFailure(Failure& failure) {
+  failure.reported = true;
+  throw Error(failure.code, failure.message);
+}
+
+/// Errors that no read has reported surface at the next call that waits.
+void throwUnreported(Environment& environment) {
+  if (const Ref<Failure> failure = environment.client->takeUnreported()) throwFailure(*failure);
+}
+
+void download(const Span& span, void* to) {
+  Device& device = span.buffer.device;
+  if (device.api.download(device.handle, span.buffer.memory, span.offset, to, span.bytes) !=
+      FIGMENT_OK)
+    device.throwLastError();
+}
+
+Napi::Value allocate(Environment& environment, const Napi::CallbackInfo& info) {
+  Device& device = deviceArgument(info, 0);
+  return Napi::Number::New(info.Env(),
+                           environment.addBuffer(device, wholeArgument(info, 1, "bytes")));
+}
+
+Napi::Value release(Environment& environment, const Napi::CallbackInfo& info) {
+  environment.removeBuffer(numberArgument(info, 0, "buffer"));
+  return info.Env().Undefined();
+}
+
+Napi::Value byteLength(Environment& environment, const Napi::CallbackInfo& info) {
+  return Napi::Number::New(
+      info.Env(), double(environment.buffers.get(numberArgument(info, 0, "buffer")).bytes));
+}
+
+Napi::Value write(Environment& environment, const Napi::CallbackInfo& info) {
+  Buffer& buffer = environment.buffers.get(numberArgument(info, 0, "buffer"));
+  const uint64_t offset = wholeArgument(info, 1, "byteOffset");
+  const ByteView data = viewArgument(info, 2, "data");
+  const Span span = spanOf(buffer, offset, data.bytes);
+  Device& device = buffer.device;
+  device.queue.wait(buffer.lastTicket);
+  if (device.api.upload(device.handle, buffer.memory, span.offset, data.data, span.bytes) !=
+      FIGMENT_OK)
+    device.throwLastError();
+  if (span.bytes == buffer.bytes) buffer.failure = {};
+  return info.Env().Undefined();
+}
+
+class ReadJob final : public AnsweringJob {
+ public:
+  ReadJob(Environment& environment, const Span& span, Napi::ArrayBuffer target)
+      : AnsweringJob(environment, target.Env()),
+        buffer_(&span.buffer),
+        offset_(span.offset),
+        bytes_(span.bytes),
+        data_(target.Data()),
+        target_(Napi::Persistent(target)) {}
+
+  void execute() noexcept override {
+    failure_ = buffer_->failure;
+    if (failure_) return;
+    Device& device = buffer_->device;
+    if (device.api.download(device.handle, buffer_->memory, offset_, data_, bytes_) != FIGMENT_OK) {
+      const FigmentError* error = device.api.last_error();
+      failure_ = new Failure(error->code, error->message);
+    }
+  }
+
+  void deliver(Napi::Env env) override {
+    if (!failure_) return deferred_.Resolve(target_.Value());
+    failure_->reported = true;
+    deferred_.Reject(makeError(env, failure_->code, failure_->message).Value());
+  }
+
+ private:
+  Ref<Buffer> buffer_;
+  uint64_t offset_;
+  uint64_t bytes_;
+  void* data_;
+  Napi::Reference<Napi::ArrayBuffer> target_;
+  Ref<Failure> failure_;
+};
+
+Napi::Value read(Environment& environment, const Napi::CallbackInfo& info) {
+  const Span span = readArguments(environment, info);
+  const Napi::Env env = info.Env();
+  Napi::ArrayBuffer target = makeArrayBuffer(env, span.bytes);
+  if (span.buffer.device.queue.reached(span.buffer.lastTicket) && span.bytes <= kImmediateRead) {
+    const auto deferred = Napi::Promise::Deferred::New(env);
+    if (const Ref<Failure> failure = span.buffer.failure) {
+      failure->reported = true;
+      deferred.Reject(makeError(env, failure->code, failure->message).Value());
+    } else {
+      download(span, target.Data());
+      deferred.Resolve(target);
+    }
+    return deferred.Promise();
+  }
+  auto* job = new ReadJob(environment, span, target);
+  const Napi::Promise promise = job->promise();
+  environment.submit(span.buffer.device, job);
+  return promise;
+}
+
+Napi::Value readSync(Environment& environment, const Napi::CallbackInfo& info) {
+  const Span span = readArguments(environment, info);
+  span.buffer.device.queue.wait(span.buffer.lastTicket);
+  if (span.buffer.failure) throwFailure(*span.buffer.failure);
+  throwUnreported(environment);
+  Napi::ArrayBuffer target = makeArrayBuffer(info.Env(), span.bytes);
+  download(span, target.Data());
+  return target;
+}
+
+class SettleJob final : public AnsweringJob {
+ public:
+  using AnsweringJob::AnsweringJob;
+
+  void execute() noexcept override {}
+  void deliver(Napi::Env env) override {
+    if (const Ref<Failure> failure = client().takeUnreported())
+      deferred_.Reject(makeError(env, failure->code, failure->message).Value());
+    else
+      deferred_.Resolve(env.Undefined());
+  }
+};
+
+Napi::Value settled(Environment& environment, const Napi::CallbackInfo& info) {
+  auto* job = new SettleJob(environment, info.Env());
+  const Napi::Promise promise = job->promise();
+  environment.submit(cpu(), job);
+  return promise;
+}
+
+Napi::Value settleSync(Environment& environment, const Napi::CallbackInfo& info) {
+  for (Device* device : openDevices()) device->queue.drain();
+  throwUnreported(environment);
+  return info.Env().Undefined();
+}
+
+}  // namespace
+
+void exportMemoryCalls(Napi::Object exports, Environment& environment) {
+  exportFunction<allocate>(exports, environment, "allocate");
+  exportFunction<release>(exports, environment, "release");
+  exportFunction<byteLength>(exports, environment, "byteLength");
+  exportFunction<write>(exports, environment, "write");
+  exportFunction<read>(exports, environment, "read");
+  exportFunction<readSync>(exports, environment, "readSync");
+  exportFunction<settled>(exports, environment, "settled");
+  exportFunction<settleSync>(exports, environment, "settleSync");
+}
+
+}  // namespace figment

@@ -1,0 +1,3 @@
+// Attention and its derivative for AVX-512.
+#include "attention.inl.h"
+#include "attention_grad.inl.h"

@@ -1,0 +1,69 @@
+// attention: out = softmax(scale·q·kᵀ)·v per batch and head, operands [b,s,h,d], and the
+// log-sum-exp of each row of scaled scores, lse[b,h,sq]. With causal = 1, query i sees the keys
+// j ≤ i + sk − sq. A query whose scores are all −Inf, or that sees no key, gives zeros and an lse
+// of −Inf. attentionGrad recomputes the probabilities from lse (Dao et al., 2022).
+#include "../norm/dense_check.h"
+#include "../params.generated.h"
+
+namespace figment {
+namespace {
+
+template <class Params>
+DenseCheck& checkFlags(DenseCheck& check, const Params& p) {
+  return check.require(p.causal == 0 || p.causal == 1, "causal is 0 or 1");
+}
+
+std::string checkForward(const OpCall& call) {
+  const auto& p = call.as<AttentionParams>();
+  DenseCheck check("attention", call, 3, 2);
+  const Format format = check.floating(0);
+  return checkFlags(check, p)
+      .input(0, "q", format, {p.b, p.sq, p.h, p.d})
+      .input(1, "k", format, {p.b, p.sk, p.h, p.d})
+      .input(2, "v", format, {p.b, p.sk, p.h, p.d})
+      .output(0, "out", format, {p.b, p.sq, p.h, p.d})
+      .output(1, "lse", format, {p.b, p.h, p.sq})
+      .done();
+}
+
+std::string checkBackward(const OpCall& call) {
+  const auto& p = call.as<AttentionGradParams>();
+  DenseCheck check("attentionGrad", call, 6, 3);
+  const Format format = check.floating(0);
+  return checkFlags(check, p)
+      .input(0, "q", format, {p.b, p.sq, p.h, p.d})
+      .input(1, "k", format, {p.b, p.sk, p.h, p.d})
+      .input(2, "v", format, {p.b, p.sk, p.h, p.d})
+      .input(3, "out", format, {p.b, p.sq, p.h, p.d})
+      .input(4, "lse", format, {p.b, p.h, p.sq})
+      .input(5, "dout", format, {p.b, p.sq, p.h, p.d})
+      .output(0, "dq", format, {p.b, p.sq, p.h, p.d})
+      .output(1, "dk", format, {p.b, p.sk, p.h, p.d})
+      .output(2, "dv", format, {p.b, p.sk, p.h, p.d})
+      .done();
+}
+
+bool never(const OpCall&, int, int) { return false; }
+
+/// Query-key pairs that are computed.
+template <class Params>
+double pairs(const Params& p) {
+  const double all = double(p.b) * p.h * p.sq * p.sk;
+  return p.causal ? all / 2 : all;
+}
+Cost costForward(const OpCall& call) {
+  const auto& p = call.as<AttentionParams>();
+  return {pairs(p) * (4.0 * p.d + 12), operandBytes(call)};
+}
+Cost costBackward(const OpCall& call) {
+  const auto& p = call.as<AttentionGradParams>();
+  return {pairs(p) * (10.0 * p.d + 14), operandBytes(call)};
+}
+
+const RegisterOp forward{{"attention", AttentionParams::kHash, sizeof(AttentionParams), false,
+                          checkForward, never, costForward}};
+const RegisterOp backward{{"attentionGrad", AttentionGradParams::kHash, sizeof(AttentionGradParams),
+                           false, checkBackward, never, costBackward}};
+
+}  // namespace
+}  // namespace figment

@@ -1,0 +1,88 @@
+// The register-tile product behind attention and its derivative. C[rows, L vectors] = A·B, where
+// A's elements are broadcast from wherever they lie (rows or columns of k, v or a score tile) and
+// B's rows are vectors. Nothing of k or v is ever repacked.
+#pragma once
+
+#include "../norm/isa_variant.h"
+#include "../softmax/fast_exp.h"
+
+namespace figment::FIGMENT_ISA {
+
+/// Rows and vectors of a register tile: accumulators, one row of B and a broadcast fill the
+/// register file (32 registers with AVX-512, 16 otherwise).
+constexpr int kTileRows = FIGMENT_LEVEL == 2 ? 8 : 4;
+constexpr int kTileVectors = 3;
+/// Queries of a tile: the lanes of its vectors.
+constexpr int64_t kTileQueries = kTileVectors * kLanes;
+/// Keys of a block of scores, which with its tile of queries stays in the first-level cache.
+constexpr int64_t kBlockKeys = 64;
+
+/// Where element (row, depth) of A lies.
+enum class Order { byRow, byDepth };
+
+template <int R, int L, Order kOrder>
+FIGMENT_INLINE void multiplyTile(const float* a, int64_t aStride, const float* b, int64_t bStride,
+                                 int64_t depth, F32 (&sum)[R][L]) {
+  for (int r = 0; r < R; r++)
+    for (int l = 0; l < L; l++) sum[r][l] = F32::zero();
+  for (int64_t k = 0; k < depth; k++) {
+    F32 row[L];
+    for (int l = 0; l < L; l++) row[l] = F32::load(b + k * bStride + l * kLanes);
+    for (int r = 0; r < R; r++) {
+      const F32 x =
+          F32::broadcast(kOrder == Order::byRow ? a[r * aStride + k] : a[k * aStride + r]);
+      for (int l = 0; l < L; l++) sum[r][l] = mulAdd(x, row[l], sum[r][l]);
+    }
+  }
+}
+
+template <int R, int L, Order kOrder, class Finish>
+FIGMENT_INLINE void multiplyRows(int64_t& row, int64_t rows, const float* a, int64_t aStride,
+                                 const float* b, int64_t bStride, int64_t depth, Finish& finish) {
+  for (; row + R <= rows; row += R) {
+    F32 sum[R][L];
+    multiplyTile<R, L, kOrder>(a + row * (kOrder == Order::byRow ? aStride : 1), aStride, b,
+                               bStride, depth, sum);
+    finish.template operator()<R, L>(row, sum);
+  }
+}
+
+/// A·B tile by tile; finish(row, tile) receives each tile's sums in registers.
+template <int L, Order kOrder, class Finish>
+void multiplyPanel(int64_t rows, const float* a, int64_t aStride, const float* b, int64_t bStride,
+                   int64_t depth, Finish finish) {
+  int64_t row = 0;
+  multiplyRows<kTileRows, L, kOrder>(row, rows, a, aStride, b, bStride, depth, finish);
+  if (kTileRows > 4) multiplyRows<4, L, kOrder>(row, rows, a, aStride, b, bStride, depth, finish);
+  multiplyRows<2, L, kOrder>(row, rows, a, aStride, b, bStride, depth, finish);
+  multiplyRows<1, L, kOrder>(row, rows, a, aStride, b, bStride, depth, finish);
+}
+
+constexpr double kLn2 = 0.69314718055994531;
+
+/// rows[i][e] (i < count, e < d) · factor into columns[e][i]; lanes past count become zero.
+inline void packColumns(const float* rows, int64_t stride, int64_t count, int64_t d, float factor,
+                        float* columns) {
+  for (int64_t e = 0; e < d; e++) {
+    float* column = columns + e * kTileQueries;
+    for (int64_t i = 0; i < count; i++) column[i] = rows[i * stride + e] * factor;
+    for (int64_t i = count; i < kTileQueries; i++) column[i] = 0;
+  }
+}
+
+/// The inverse of packColumns, each lane with its own factor.
+inline void unpackColumns(const float* columns, const float* factors, int64_t count, int64_t d,
+                          float* rows, int64_t stride) {
+  for (int64_t i = 0; i < count; i++)
+    for (int64_t e = 0; e < d; e++)
+      rows[i * stride + e] = columns[e * kTileQueries + i] * factors[i];
+}
+
+/// Score lanes whose query sees the key: lane >= key - offset.
+FIGMENT_INLINE F32 maskUnseen(F32 score, int64_t firstSeeing, int lane) {
+  const int64_t least = smaller(larger(firstSeeing - lane, 0), kLanes);
+  return blend(lt(I32::iota(), I32::broadcast(int32_t(least))), F32::broadcast(-__builtin_inff()),
+               score);
+}
+
+}  // namespace figment::FIGMENT_ISA

@@ -1,0 +1,361 @@
+// conv2d and conv2dInputGrad as implicit matrix products: rows are positions of the result, columns
+// its channels, K runs over taps and source channels. The rows of A are never gathered: each is a
+// pointer into a window of the source, and each tap a constant offset from it. The input gradient
+// falls into stride² phases (sub-pixel decomposition), each a stride-1 convolution of dy with the
+// taps that reach it. Where every channel is a group of its own, the channels are the lanes.
+// Include only from files compiled for one instruction set.
+#pragma once
+
+#include "kernels/conv/window.inl.h"
+#include "kernels/gemm/block.inl.h"
+#include "kernels/kernel.h"
+#include "kernels/params.generated.h"
+
+namespace figment::FIGMENT_ISA::conv {
+
+constexpr int kMaxPhases = 16;
+/// A unit of work aims at this many rows of A in one phase, in a window that fits the L2 cache.
+constexpr int64_t kMinUnitRows = 96, kMaxUnitRows = 512;
+constexpr int64_t kUnitWindowBytes = 384 * 1024;
+/// Enough units for load balance; fixed, so that nothing depends on the number of threads.
+constexpr int64_t kWantedUnits = 16;
+/// Rows of A whose distance is a multiple of this fall into one set of the L1 cache.
+constexpr int64_t kConflictFloats = 1024;
+
+struct Implicit {
+  Source source;
+  float* out;
+  int64_t outHeight, outWidth, outChannels;
+  int64_t images, groups, groupIn, groupOut;
+  const float *weights, *bias;
+  int64_t kernelHeight, kernelWidth;
+  int activation;
+  bool transposed;  ///< the input gradient: K walks the outermost dimension of the weights
+  Columns kind;
+
+  Axis y[kMaxPhases], x[kMaxPhases];
+  int64_t phasesY, phasesX;
+  int64_t gridHeight, gridWidth;  ///< of the largest phase
+  Span columns;
+  bool direct;  ///< no padding to make real: the source is its own window
+  int64_t pixelStep, windowWidth;
+  int64_t band, bands, unitImages, units, panels, panelSplits;
+
+  int64_t phases() const { return phasesY * phasesX; }
+  int64_t depth(int64_t phase) const {
+    return y[phase / phasesX].taps * x[phase % phasesX].taps * groupIn;
+  }
+  /// The source rows that grid rows [begin, end) of all phases read.
+  Span rows(int64_t begin, int64_t end) const {
+    Span span;
+    for (int64_t i = 0; i < phasesY; i++)
+      span = span.joined(Span::of(y[i], begin, smaller(end, y[i].size)));
+    return span;
+  }
+  /// Floats of the window of one band of one image.
+  int64_t windowFloats() const { return rows(0, band).size() * windowWidth * pixelStep; }
+};
+
+/// Cuts the work into units: bands of grid rows, or several small images at once.
+inline void planUnits(Implicit& g) {
+  g.gridHeight = g.gridWidth = 0;
+  for (int64_t i = 0; i < g.phasesY; i++) g.gridHeight = larger(g.gridHeight, g.y[i].size);
+  for (int64_t i = 0; i < g.phasesX; i++) {
+    g.gridWidth = larger(g.gridWidth, g.x[i].size);
+    g.columns = g.columns.joined(Span::of(g.x[i], 0, g.x[i].size));
+  }
+  const Axis &y = g.y[0], &x = g.x[0];
+  const bool conflict = x.sourceStep * g.source.channels % kConflictFloats == 0;
+  g.direct = !conflict && g.kind != Columns::lanes && g.columns.inside(g.source.width) &&
+             g.rows(0, g.gridHeight).inside(g.source.height);
+  g.pixelStep = g.source.channels + (conflict ? kLanes : 0);
+  g.windowWidth = g.direct ? g.source.width : g.columns.size();
+
+  const int64_t share = g.images * g.gridHeight * g.gridWidth / kWantedUnits;
+  const int64_t wantedRows = smaller(larger(share, kMinUnitRows), kMaxUnitRows);
+  g.band = smaller(g.gridHeight, larger(1, wantedRows / g.gridWidth));
+  if (!g.direct) {
+    const int64_t rowBytes = larger(1, g.windowWidth * g.pixelStep * int64_t(sizeof(float)));
+    const int64_t extent = larger(g.rows(0, 1).size(), 1);
+    const int64_t affordable = (kUnitWindowBytes / rowBytes - extent) / y.sourceStep + 1;
+    g.band = smaller(g.band, larger(1, affordable));
+  }
+  g.bands = ceilDiv(g.gridHeight, g.band);
+  g.band = ceilDiv(g.gridHeight, g.bands);
+  g.bands = ceilDiv(g.gridHeight, g.band);
+  g.unitImages = 1;
+  if (g.bands == 1) {
+    g.unitImages = larger(1, wantedRows / (g.gridHeight * g.gridWidth));
+    const int64_t windowBytes = larger(1, g.windowFloats() * int64_t(sizeof(float)));
+    if (!g.direct) g.unitImages = smaller(g.unitImages, larger(1, kUnitWindowBytes / windowBytes));
+    g.unitImages = smaller(g.unitImages, g.images);
+  }
+  g.units = ceilDiv(g.images, g.unitImages) * g.bands;
+  g.panels = ceilDiv(g.groupOut, kTileColumns);
+  g.panelSplits = g.units >= kWantedUnits ? 1 : smaller(g.panels, ceilDiv(kWantedUnits, g.units));
+}
+
+/// With one channel to a group, a single group whose columns are the channels takes their place.
+inline void chooseColumns(Implicit& g) {
+  g.kind = Columns::panels;
+  if (g.groups > 1 && g.groupIn == 1 && g.groupOut == 1) {
+    g.kind = Columns::lanes;
+    g.groupOut = g.groups;
+    g.groups = 1;
+  } else if (g.groupOut <= kDotColumns && g.groupIn * 2 >= kLanes && kLanes > 4) {
+    g.kind = Columns::dots;
+  }
+}
+
+template <class P>
+inline void describeShared(const P& p, Implicit& g) {
+  g.images = p.n;
+  g.groups = p.groups;
+  g.kernelHeight = p.kh;
+  g.kernelWidth = p.kw;
+  g.bias = nullptr;
+  g.activation = 0;
+}
+
+inline void describe(const OpCall& call, const Conv2dParams& p, Implicit& g) {
+  describeShared(p, g);
+  g.source = {call.in[0].as<const float>(), p.h, p.w, p.c};
+  g.weights = call.in[1].as<const float>();
+  g.bias = p.bias ? call.in[2].as<const float>() : nullptr;
+  g.activation = p.activation;
+  g.out = call.out[0].as<float>();
+  g.outHeight = p.ho;
+  g.outWidth = p.wo;
+  g.outChannels = p.o;
+  g.groupIn = p.c / p.groups;
+  g.groupOut = p.o / p.groups;
+  g.transposed = false;
+  g.phasesY = g.phasesX = 1;
+  g.y[0] = forwardAxis(axisShape(p, 0));
+  g.x[0] = forwardAxis(axisShape(p, 1));
+  chooseColumns(g);
+  planUnits(g);
+}
+
+inline void describe(const OpCall& call, const Conv2dInputGradParams& p, Implicit& g) {
+  describeShared(p, g);
+  g.source = {call.in[0].as<const float>(), p.ho, p.wo, p.o};
+  g.weights = call.in[1].as<const float>();
+  g.out = call.out[0].as<float>();
+  g.outHeight = p.h;
+  g.outWidth = p.w;
+  g.outChannels = p.c;
+  g.groupIn = p.o / p.groups;
+  g.groupOut = p.c / p.groups;
+  g.transposed = true;
+  g.phasesY = smaller(p.stride[0], p.h);
+  g.phasesX = smaller(p.stride[1], p.w);
+  for (int64_t i = 0; i < g.phasesY; i++) g.y[i] = inputGradAxis(axisShape(p, 0), i);
+  for (int64_t i = 0; i < g.phasesX; i++) g.x[i] = inputGradAxis(axisShape(p, 1), i);
+  chooseColumns(g);
+  planUnits(g);
+}
+
+struct ImplicitScratch {
+  Depth depths[kMaxPhases];
+  float* packed[kMaxPhases];
+  float* init;  ///< groups × panels × kTileColumns
+  float* windowArena;
+  int64_t windowFloats;
+  const float** rowsA;
+  float** rowsC;
+  int64_t rowCapacity;
+};
+
+inline size_t carve(const Implicit& g, int threads, std::byte* base, ImplicitScratch& s) {
+  Carver carver(base);
+  for (int64_t phase = 0; phase < g.phases(); phase++) {
+    const int64_t k = g.depth(phase);
+    const int64_t taps = g.groupIn == 0 ? 0 : k / g.groupIn;
+    s.depths[phase].segments = carver.take<Segment>(Depth::maxSegments(taps, k));
+    s.depths[phase].cuts = carver.take<DepthCut>(Depth::maxCuts(k));
+    s.packed[phase] = carver.take<float>(g.groups * g.panels * kTileColumns * k);
+  }
+  s.init = carver.take<float>(g.groups * g.panels * kTileColumns);
+  s.windowFloats = g.direct ? 0 : g.unitImages * g.windowFloats();
+  // Lane tiles read whole vectors: up to a panel beyond the last pixel.
+  s.windowFloats = ceilDiv(s.windowFloats, kLanes) * kLanes + kTileColumns;
+  s.windowArena = carver.take<float>(s.windowFloats * threads);
+  s.rowCapacity = RowTable::capacity(g.unitImages * g.band * g.gridWidth);
+  s.rowsA = carver.take<const float*>(s.rowCapacity * threads);
+  s.rowsC = carver.take<float*>(s.rowCapacity * threads);
+  return carver.used();
+}
+
+/// The layouts of lane and dot tiles.
+inline void packSparse(const Implicit& g, const Axis& y, const Axis& x, int64_t group,
+                       int64_t column, int64_t valid, int64_t width, float* to) {
+  const int64_t taps = g.kernelHeight * g.kernelWidth;
+  const bool lanes = g.kind == Columns::lanes;
+  const int64_t toColumn = lanes ? 1 : y.taps * x.taps * g.groupIn, toRow = lanes ? width : 1;
+  const int64_t fromColumn = g.transposed && !lanes ? 1 : taps * g.groupIn;
+  const int64_t fromRow = g.transposed && !lanes ? taps * g.groupOut : 1;
+  const int64_t fromTap = g.transposed && !lanes ? g.groupOut : g.groupIn;
+  const float* from = g.weights + group * g.groupIn * g.groupOut * taps + column * fromColumn;
+  if (lanes) zeroFloats(to, y.taps * x.taps * width);
+  for (int64_t ty = 0; ty < y.taps; ty++)
+    for (int64_t tx = 0; tx < x.taps; tx++)
+      for (int64_t k = 0; k < g.groupIn; k++, to += toRow)
+        for (int64_t j = 0; j < valid; j++)
+          to[j * toColumn] = from[j * fromColumn + k * fromRow +
+                                  (y.tap(ty) * g.kernelWidth + x.tap(tx)) * fromTap];
+}
+
+inline void packPanel(const Implicit& g, int64_t phase, int64_t group, int64_t panel, float* to) {
+  const Axis &y = g.y[phase / g.phasesX], &x = g.x[phase % g.phasesX];
+  const int64_t column = panel * kTileColumns;
+  const int64_t valid = smaller(kTileColumns, g.groupOut - column);
+  const int64_t width = panelWidth(valid);
+  const int64_t taps = g.kernelHeight * g.kernelWidth;
+  if (g.kind != Columns::panels) {
+    packSparse(g, y, x, group, column, valid, width, to);
+    return;
+  }
+  if (!g.transposed) {
+    const int64_t k = taps * g.groupIn;
+    packColumns(g.weights + (group * g.groupOut + column) * k, k, k, valid, width, to);
+    return;
+  }
+  for (int64_t ty = 0; ty < y.taps; ty++) {
+    for (int64_t tx = 0; tx < x.taps; tx++) {
+      const int64_t tap = y.tap(ty) * g.kernelWidth + x.tap(tx);
+      const float* from = g.weights + (group * g.groupIn * taps + tap) * g.groupOut + column;
+      packRows(from, taps * g.groupOut, g.groupIn, valid, width, to);
+      to += g.groupIn * width;
+    }
+  }
+}
+
+inline void fillDepth(const Implicit& g, int64_t phase, Depth& depth) {
+  const Axis &y = g.y[phase / g.phasesX], &x = g.x[phase % g.phasesX];
+  depth.begin(g.depth(phase));
+  for (int64_t ty = 0; ty < y.taps; ty++)
+    for (int64_t tx = 0; tx < x.taps; tx++)
+      depth.append((ty * y.offsetStep * g.windowWidth + tx * x.offsetStep) * g.pixelStep,
+                   g.groupIn);
+}
+
+/// Points the rows of a unit at the window and at the result.
+inline void fillRows(const Implicit& g, int64_t phase, int64_t firstImage, int64_t images,
+                     int64_t begin, int64_t end, const float* window, const Span& rows,
+                     RowTable& table) {
+  const Axis &y = g.y[phase / g.phasesX], &x = g.x[phase % g.phasesX];
+  const bool empty = y.taps == 0 || x.taps == 0;
+  const int64_t stepA = empty ? 0 : x.sourceStep * g.pixelStep;
+  const int64_t stepC = x.outStep * g.outChannels;
+  const int64_t windowRows = g.direct ? g.source.height : rows.size();
+  const int64_t firstColumn = empty ? 0 : x.firstOffset - (g.direct ? 0 : g.columns.lo);
+  table.count = 0;
+  for (int64_t image = 0; image < images; image++) {
+    for (int64_t q = begin; q < end; q++) {
+      const int64_t sourceRow = y.firstOffset + q * y.sourceStep - (g.direct ? 0 : rows.lo);
+      const float* a = window;
+      if (!empty)
+        a += ((image * windowRows + sourceRow) * g.windowWidth + firstColumn) * g.pixelStep;
+      const int64_t row = (firstImage + image) * g.outHeight + y.outOrigin + q * y.outStep;
+      float* c = g.out + (row * g.outWidth + x.outOrigin) * g.outChannels;
+      for (int64_t i = 0; i < x.size; i++) {
+        table.a[table.count] = a + i * stepA;
+        table.c[table.count] = c + i * stepC;
+        table.count++;
+      }
+    }
+  }
+  table.pad();
+}
+
+inline void runUnit(const Implicit& g, const ImplicitScratch& s, int64_t unit, int worker) {
+  const int64_t split = unit % g.panelSplits, place = unit / g.panelSplits;
+  const int64_t begin = place % g.bands * g.band, end = smaller(begin + g.band, g.gridHeight);
+  const int64_t firstImage = place / g.bands * g.unitImages;
+  const int64_t images = smaller(g.unitImages, g.images - firstImage);
+  const int64_t panelStep = ceilDiv(g.panels, g.panelSplits);
+  const int64_t firstPanel = smaller(split * panelStep, g.panels);
+  const int64_t endPanel = smaller(firstPanel + panelStep, g.panels);
+  if (firstPanel == endPanel) return;
+
+  const Span rows = g.rows(begin, end);
+  const float* window = g.source.data;
+  if (g.direct) {
+    window += firstImage * g.source.height * g.source.width * g.source.channels;
+  } else {
+    float* filled = s.windowArena + worker * s.windowFloats;
+    fillWindow(g.source, firstImage, images, rows, g.columns, g.pixelStep, filled);
+    window = filled;
+  }
+  RowBlock block{};
+  block.rows.a = s.rowsA + worker * s.rowCapacity;
+  block.rows.c = s.rowsC + worker * s.rowCapacity;
+  block.kind = g.kind;
+  block.n = g.groupOut;
+  block.firstPanel = firstPanel;
+  block.endPanel = endPanel;
+  block.activation = g.activation;
+  for (int64_t phase = 0; phase < g.phases(); phase++) {
+    const int64_t phaseEnd = smaller(end, g.y[phase / g.phasesX].size);
+    if (begin >= phaseEnd) continue;
+    fillRows(g, phase, firstImage, images, begin, phaseEnd, window, rows, block.rows);
+    block.depth = &s.depths[phase];
+    for (int64_t group = 0; group < g.groups; group++) {
+      block.b = s.packed[phase] + group * g.panels * kTileColumns * block.depth->k;
+      block.init = s.init + group * g.panels * kTileColumns;
+      runBlock(block);
+      for (int64_t i = 0; i < block.rows.count + kTileRows; i++) {
+        block.rows.a[i] += block.depth->k > 0 ? g.groupIn : 0;
+        block.rows.c[i] += g.groupOut;
+      }
+    }
+  }
+}
+
+inline void runImplicit(const Implicit& g, Context& context) {
+  ImplicitScratch s;
+  carve(g, context.threads(), context.scratch(), s);
+  const int64_t initColumns = g.panels * kTileColumns;
+  zeroFloats(s.init, g.groups * initColumns);
+  for (int64_t group = 0; g.bias && group < g.groups; group++)
+    copyFloats(s.init + group * initColumns, g.bias + group * g.groupOut, g.groupOut);
+  for (int64_t phase = 0; phase < g.phases(); phase++) fillDepth(g, phase, s.depths[phase]);
+  context.parallelFor(g.phases() * g.groups * g.panels, 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; i++) {
+      const int64_t panel = i % g.panels, group = i / g.panels % g.groups;
+      const int64_t phase = i / g.panels / g.groups, k = g.depth(phase);
+      float* to = s.packed[phase] + (group * g.panels + panel) * kTileColumns * k;
+      packPanel(g, phase, group, panel, to);
+    }
+  });
+  context.parallelFor(g.units * g.panelSplits, 1, [&](int64_t begin, int64_t end, int worker) {
+    for (int64_t unit = begin; unit < end; unit++) runUnit(g, s, unit, worker);
+  });
+}
+
+template <class P>
+inline int implicitSupports(const OpCall& call) {
+  const auto& p = call.as<P>();
+  if (!plainShape(call, p)) return -1;
+  if constexpr (std::is_same_v<P, Conv2dInputGradParams>)
+    if (int64_t(p.stride[0]) * p.stride[1] > kMaxPhases) return -1;
+  return reasonable(p) ? kPackedPreference : -1;
+}
+
+template <class P>
+inline size_t implicitScratch(const OpCall& call, int threads) {
+  Implicit g;
+  describe(call, call.as<P>(), g);
+  ImplicitScratch s;
+  return carve(g, threads, nullptr, s);
+}
+
+template <class P>
+inline void implicitRun(const OpCall& call, Context& context) {
+  Implicit g;
+  describe(call, call.as<P>(), g);
+  runImplicit(g, context);
+}
+
+}  // namespace figment::FIGMENT_ISA::conv

@@ -1,0 +1,17 @@
+// The packed convolutions for avx2.
+#include "kernels/conv/implicit.inl.h"
+#include "kernels/conv/weight_grad.inl.h"
+
+namespace figment::FIGMENT_ISA::conv {
+namespace {
+
+const RegisterVariant forward{{"conv2d", "avx2-implicit", Isa::avx2, implicitSupports<Conv2dParams>,
+                               implicitScratch<Conv2dParams>, implicitRun<Conv2dParams>}};
+const RegisterVariant inputGrad{
+    {"conv2dInputGrad", "avx2-implicit", Isa::avx2, implicitSupports<Conv2dInputGradParams>,
+     implicitScratch<Conv2dInputGradParams>, implicitRun<Conv2dInputGradParams>}};
+const RegisterVariant weightGrad{{"conv2dWeightGrad", "avx2-outer", Isa::avx2, weightGradSupports,
+                                  weightGradScratch, weightGradRun}};
+
+}  // namespace
+}  // namespace figment::FIGMENT_ISA::conv

@@ -1,0 +1,18 @@
+// The packed convolutions for avx512.
+#include "kernels/conv/implicit.inl.h"
+#include "kernels/conv/weight_grad.inl.h"
+
+namespace figment::FIGMENT_ISA::conv {
+namespace {
+
+const RegisterVariant forward{{"conv2d", "avx512-implicit", Isa::avx512,
+                               implicitSupports<Conv2dParams>, implicitScratch<Conv2dParams>,
+                               implicitRun<Conv2dParams>}};
+const RegisterVariant inputGrad{
+    {"conv2dInputGrad", "avx512-implicit", Isa::avx512, implicitSupports<Conv2dInputGradParams>,
+     implicitScratch<Conv2dInputGradParams>, implicitRun<Conv2dInputGradParams>}};
+const RegisterVariant weightGrad{{"conv2dWeightGrad", "avx512-outer", Isa::avx512,
+                                  weightGradSupports, weightGradScratch, weightGradRun}};
+
+}  // namespace
+}  // namespace figment::FIGMENT_ISA::conv

@@ -1,0 +1,54 @@
+// gather and scatterAdd element by element.
+#include "rows.h"
+
+namespace figment::indexing {
+namespace {
+
+void gather(const OpCall& call, Context& context) {
+  const GatherParams& p = call.as<GatherParams>();
+  const int32_t* indices = call.in[1].as<int32_t>();
+  const int64_t width = int64_t(formatBytes(call.in[0].format));
+  if (call.out[0].elements() == 0) return;
+  validateIndices(context, "gather", indices, p.count, p.axis);
+  const int64_t row = p.inner * width;
+  for (int64_t o = 0; o < p.outer; o++)
+    for (int64_t i = 0; i < p.count; i++)
+      for (int64_t b = 0; b < row; b++)
+        call.out[0].as<char>()[(o * p.count + i) * row + b] =
+            inRange(indices[i], p.axis) ? call.in[0].as<char>()[(o * p.axis + indices[i]) * row + b]
+                                        : char(0);
+}
+
+template <class T>
+void scatterAdd(const OpCall& call, Context& context) {
+  const ScatterAddParams& p = call.as<ScatterAddParams>();
+  const int32_t* indices = call.in[1].as<int32_t>();
+  T* out = call.out[0].as<T>();
+  for (int64_t e = 0; e < call.out[0].elements(); e++) out[e] = T(0);
+  if (call.in[0].elements() == 0) return;
+  validateIndices(context, "scatterAdd", indices, p.count, p.axis);
+  for (int64_t o = 0; o < p.outer; o++)
+    for (int64_t i = 0; i < p.count; i++)
+      for (int64_t e = 0; e < p.inner; e++)
+        if (inRange(indices[i], p.axis))
+          out[(o * p.axis + indices[i]) * p.inner + e] +=
+              call.in[0].as<T>()[(o * p.count + i) * p.inner + e];
+}
+
+constexpr Variant variantOf(const char* op, void (*run)(const OpCall&, Context&)) {
+  return {.op = op,
+          .name = "reference",
+          .isa = Isa::generic,
+          .supports = [](const OpCall&) { return kReferencePreference; },
+          .scratch = nullptr,
+          .run = run};
+}
+const RegisterVariant registerGather{variantOf("gather", gather)};
+const RegisterVariant registerScatterAdd{
+    variantOf("scatterAdd", [](const OpCall& call, Context& context) {
+      call.in[0].format == Format::f64 ? scatterAdd<double>(call, context)
+                                       : scatterAdd<float>(call, context);
+    })};
+
+}  // namespace
+}  // namespace figment::indexing

@@ -1,0 +1,69 @@
+// Cross entropy and its derivative, vectorised within rows of logits.
+#pragma once
+
+#include "../params.generated.h"
+#include "../simd/math.h"
+#include "../softmax/row.inl.h"
+#include "label.h"
+
+namespace figment::FIGMENT_ISA {
+namespace {
+
+/// ln of one number, by the vector polynomial.
+FIGMENT_INLINE float logOne(float x) {
+  float lanes[kLanes];
+  log(F32::broadcast(x)).store(lanes);
+  return lanes[0];
+}
+
+void runCrossEntropy(const OpCall& call, Context& context) {
+  const auto& p = call.as<CrossEntropyParams>();
+  const float* logits = call.in[0].as<const float>();
+  const int32_t* labels = call.in[1].as<const int32_t>();
+  float* loss = call.out[0].as<float>();
+  float* lse = call.out[1].as<float>();
+  if (!labelsInRange(labels, p.rows, p.cols, context)) return;
+  context.parallelFor(p.rows, rowGrain(p.cols), [&](int64_t begin, int64_t end, int) {
+    for (int64_t r = begin; r < end; r++) {
+      const float* row = logits + r * p.cols;
+      const float highest = rowMaximum(row, p.cols);
+      const float logSum = logOne(rowExponentials<false>(row, highest, nullptr, p.cols));
+      lse[r] = highest + logSum;
+      // In this order, since highest and the label's logit may be large and close.
+      loss[r] = (highest - row[labels[r]]) + logSum;
+    }
+  });
+}
+
+void runCrossEntropyGrad(const OpCall& call, Context& context) {
+  const auto& p = call.as<CrossEntropyGradParams>();
+  const float* logits = call.in[0].as<const float>();
+  const int32_t* labels = call.in[1].as<const int32_t>();
+  const float* lse = call.in[2].as<const float>();
+  const float* dloss = call.in[3].as<const float>();
+  float* dlogits = call.out[0].as<float>();
+  if (!labelsInRange(labels, p.rows, p.cols, context)) return;
+  context.parallelFor(p.rows, rowGrain(p.cols), [&](int64_t begin, int64_t end, int) {
+    for (int64_t r = begin; r < end; r++) {
+      const F32 shift = F32::broadcast(lse[r]), scale = F32::broadcast(dloss[r]);
+      const float* from = logits + r * p.cols;
+      float* to = dlogits + r * p.cols;
+      forLanes(p.cols, [&](int64_t i, int lanes) {
+        const F32 probability = exp(loadLanes(from + i, lanes) - shift);
+        const Mask hit = eq(I32::iota(), I32::broadcast(int32_t(labels[r] - i)));
+        const F32 grad = blend(hit, probability - F32::broadcast(1.0f), probability);
+        storeLanes(to + i, grad * scale, lanes);
+      });
+    }
+  });
+}
+
+constexpr Variant crossEntropyVariant{"crossEntropy", kVariantName, kVariantIsa,
+                                      supportsF32,    nullptr,      runCrossEntropy};
+const RegisterVariant crossEntropyVariantRegistrar{crossEntropyVariant};
+constexpr Variant crossEntropyGradVariant{"crossEntropyGrad", kVariantName, kVariantIsa,
+                                          supportsF32,        nullptr,      runCrossEntropyGrad};
+const RegisterVariant crossEntropyGradVariantRegistrar{crossEntropyGradVariant};
+
+}  // namespace
+}  // namespace figment::FIGMENT_ISA

@@ -1,0 +1,50 @@
+// crossEntropy: loss[r] = lse[r] − logits[r, label[r]], lse[r] = log Σ exp(logits[r,:]), and
+// crossEntropyGrad: dlogits = (exp(logits − lse) − onehot(label))·dloss. A label outside
+// [0, cols) stops the program with ERR_FIGMENT_INDEX.
+#include "../norm/dense_check.h"
+#include "../params.generated.h"
+
+namespace figment {
+namespace {
+
+std::string checkForward(const OpCall& call) {
+  const auto& p = call.as<CrossEntropyParams>();
+  DenseCheck check("crossEntropy", call, 2, 2);
+  const Format format = check.floating(0);
+  return check.input(0, "logits", format, {p.rows, p.cols})
+      .input(1, "labels", Format::i32, {p.rows})
+      .output(0, "loss", format, {p.rows})
+      .output(1, "lse", format, {p.rows})
+      .done();
+}
+
+std::string checkBackward(const OpCall& call) {
+  const auto& p = call.as<CrossEntropyGradParams>();
+  DenseCheck check("crossEntropyGrad", call, 4, 1);
+  const Format format = check.floating(0);
+  return check.input(0, "logits", format, {p.rows, p.cols})
+      .input(1, "labels", Format::i32, {p.rows})
+      .input(2, "lse", format, {p.rows})
+      .input(3, "dloss", format, {p.rows})
+      .output(0, "dlogits", format, {p.rows, p.cols})
+      .done();
+}
+
+bool never(const OpCall&, int, int) { return false; }
+bool logitsInPlace(const OpCall&, int, int in) { return in == 0; }
+
+Cost costForward(const OpCall& call) {
+  return {12.0 * double(call.in[0].elements()), operandBytes(call)};
+}
+Cost costBackward(const OpCall& call) {
+  return {12.0 * double(call.in[0].elements()), operandBytes(call)};
+}
+
+const RegisterOp forward{{"crossEntropy", CrossEntropyParams::kHash, sizeof(CrossEntropyParams),
+                          false, checkForward, never, costForward}};
+const RegisterOp backward{{"crossEntropyGrad", CrossEntropyGradParams::kHash,
+                           sizeof(CrossEntropyGradParams), false, checkBackward, logitsInPlace,
+                           costBackward}};
+
+}  // namespace
+}  // namespace figment

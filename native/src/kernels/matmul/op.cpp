@@ -1,0 +1,70 @@
+// matmul: out[b] = activation(op(A[b]) · op(B[b]) + bias), with either factor transposed and either
+// batch dimension broadcast. This file holds the rules of the operation; see reference.cpp for its
+// meaning and packed.inl.h for the fast kernels.
+#include "kernels/gemm/activation.h"
+#include "kernels/kernel.h"
+#include "kernels/params.generated.h"
+
+namespace figment {
+namespace {
+
+std::string checkFactor(const char* name, const Operand& operand, int64_t batch, int64_t rows,
+                        int64_t cols, int64_t batchStride) {
+  if (operand.rank != 3) return std::string("matmul: ") + name + " must have rank 3";
+  if (operand.dims[0] != batch && operand.dims[0] != 1)
+    return std::string("matmul: ") + name + " has a batch that does not broadcast";
+  if (operand.dims[1] != rows || operand.dims[2] != cols)
+    return std::string("matmul: ") + name + " does not have the shape its parameters say";
+  int64_t matrix = 0;
+  if (__builtin_mul_overflow(rows, cols, &matrix))
+    return std::string("matmul: ") + name + " is too large";
+  const bool single = operand.dims[0] == 1;
+  const bool strideOk =
+      batch == 1 ? batchStride == 0 || batchStride == matrix : batchStride == (single ? 0 : matrix);
+  if (!strideOk) return std::string("matmul: wrong batch stride for ") + name;
+  if (!operand.contiguous()) return std::string("matmul: ") + name + " must be contiguous";
+  return "";
+}
+
+std::string check(const OpCall& call) {
+  const auto& p = call.as<MatmulParams>();
+  if (p.bias != 0 && p.bias != 1) return "matmul: bias must be 0 or 1";
+  if (p.transA != 0 && p.transA != 1) return "matmul: transA must be 0 or 1";
+  if (p.transB != 0 && p.transB != 1) return "matmul: transB must be 0 or 1";
+  if (p.activation < 0 || p.activation > kLastActivation) return "matmul: unknown activation";
+  if (call.inCount != 2 + p.bias || call.outCount != 1) return "matmul: wrong number of operands";
+  const Format format = call.out[0].format;
+  if (format != Format::f32 && format != Format::f64) return "matmul: format must be f32 or f64";
+  for (int i = 0; i < call.inCount; i++)
+    if (call.in[i].format != format) return "matmul: operands must have the same format";
+  if (p.batch < 0 || p.m < 0 || p.n < 0 || p.k < 0) return "matmul: negative dimension";
+
+  std::string problem = checkFactor("a", call.in[0], p.batch, p.transA ? p.k : p.m,
+                                    p.transA ? p.m : p.k, p.batchStrideA);
+  if (problem.empty())
+    problem = checkFactor("b", call.in[1], p.batch, p.transB ? p.n : p.k, p.transB ? p.k : p.n,
+                          p.batchStrideB);
+  if (!problem.empty()) return problem;
+  if (p.bias) {
+    if (!call.in[2].hasShape({p.n})) return "matmul: bias must have shape [n]";
+    if (!call.in[2].contiguous()) return "matmul: bias must be contiguous";
+  }
+  int64_t matrix = 0;
+  if (__builtin_mul_overflow(p.m, p.n, &matrix)) return "matmul: out is too large";
+  if (!call.out[0].hasShape({p.batch, p.m, p.n})) return "matmul: out must be [batch, m, n]";
+  if (!call.out[0].contiguous()) return "matmul: out must be contiguous";
+  return "";
+}
+
+bool mayAlias(const OpCall&, int, int) { return false; }
+
+Cost cost(const OpCall& call) {
+  const auto& p = call.as<MatmulParams>();
+  return {2.0 * double(p.batch) * double(p.m) * double(p.n) * double(p.k), operandBytes(call)};
+}
+
+const RegisterOp registration{
+    {"matmul", MatmulParams::kHash, sizeof(MatmulParams), false, check, mayAlias, cost}};
+
+}  // namespace
+}  // namespace figment

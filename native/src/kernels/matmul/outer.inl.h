@@ -1,0 +1,49 @@
+// Aᵀ·B with a long K, the shape of every weight gradient of a linear layer, is the weight gradient
+// of a 1×1 convolution over K positions: nothing needs transposing. Include only from files
+// compiled for one instruction set.
+#pragma once
+
+#include "kernels/conv/weight_grad.inl.h"
+
+namespace figment::FIGMENT_ISA::matmul {
+
+using conv::WeightGrad;
+using gemm::kPackedPreference;
+
+/// Shorter sums repay packing A instead.
+constexpr int64_t kOuterDepth = 1024;
+constexpr int64_t kInt32Max = INT32_MAX;
+
+inline void describeOuter(const OpCall& call, WeightGrad& g) {
+  const auto& p = call.as<MatmulParams>();
+  Conv2dWeightGradParams shape{};
+  shape.n = shape.h = shape.ho = shape.kh = shape.kw = shape.groups = 1;
+  shape.w = shape.wo = int32_t(p.k);
+  shape.c = int32_t(p.n);
+  shape.o = int32_t(p.m);
+  shape.stride[0] = shape.stride[1] = shape.dilation[0] = shape.dilation[1] = 1;
+  conv::describe(shape, call.in[1].as<const float>(), call.in[0].as<const float>(),
+                 call.out[0].as<float>(), g);
+}
+
+inline int outerSupports(const OpCall& call) {
+  const auto& p = call.as<MatmulParams>();
+  const bool fits = p.m > 0 && p.n >= kLanes && p.k >= kOuterDepth && p.m < kInt32Max &&
+                    p.n < kInt32Max && p.k < kInt32Max;
+  const bool plain = p.batch == 1 && p.transA && !p.transB && !p.bias && p.activation == 0;
+  return fits && plain && call.out[0].format == Format::f32 ? kPackedPreference + 1 : -1;
+}
+
+inline size_t outerScratch(const OpCall& call, int threads) {
+  WeightGrad g;
+  describeOuter(call, g);
+  return conv::scratchBytes(g, threads);
+}
+
+inline void outerRun(const OpCall& call, Context& context) {
+  WeightGrad g;
+  describeOuter(call, g);
+  conv::runWeightGrad(g, context);
+}
+
+}  // namespace figment::FIGMENT_ISA::matmul

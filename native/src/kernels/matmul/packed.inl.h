@@ -1,0 +1,306 @@
+// matmul on the row tile: B packed into panels once, rows of A read in place or copied, units of
+// rows × columns shared out to the workers. When the result is small and K long, K is split into a
+// number of parts fixed by the shape, whose sums are added in order. With very few columns, or very
+// few rows and B transposed (then the factors change places), dot tiles do the work. Include only
+// from files compiled for one instruction set.
+#pragma once
+
+#include "kernels/gemm/block.inl.h"
+#include "kernels/kernel.h"
+#include "kernels/params.generated.h"
+
+namespace figment::FIGMENT_ISA::matmul {
+
+using namespace gemm;  // NOLINT: one vocabulary, three folders
+
+/// A unit of work: rows of A (a multiple of the tile) and columns of B that share the L2 cache.
+constexpr int64_t kUnitRows = 144, kUnitRowsLeast = 48;
+constexpr int64_t kUnitColumns = 512;
+/// Enough units for load balance; fixed, so that nothing depends on the number of threads.
+constexpr int64_t kMatmulUnits = 16;
+/// Splits of K are at least this deep, and their buffers take at most this many floats.
+constexpr int64_t kSplitDepth = 1024, kSplitFloats = 8 * 1024 * 1024;
+/// With fewer rows than this, packing B costs more than reading it in place.
+constexpr int64_t kPlainRows = 24;
+/// Rows of A whose distance is a multiple of this fall into one set of the L1 cache.
+constexpr int64_t kRowConflictFloats = 1024;
+
+struct Matmul {
+  const float *a, *b, *bias;
+  float* c;
+  int64_t batch, m, n, k, batchStrideA, batchStrideB;
+  bool transA, transB;
+  int activation;
+  Columns kind;
+  bool swapped;  ///< computes Cᵀ = Bᵀ·Aᵀ: everything else here speaks of the swapped factors
+
+  int64_t batchesB;  ///< distinct factors B
+  int64_t panels;
+  bool plainB;  ///< full panels of B are read in place
+  bool copyA;   ///< rows of A are copied to scratch
+  int64_t unitRows, unitPanels, rowUnits, columnUnits;
+  int64_t splits, splitDepth;
+};
+
+template <class T>
+inline void exchange(T& a, T& b) {
+  const T kept = a;
+  a = b;
+  b = kept;
+}
+
+inline void planUnits(Matmul& g) {
+  const int64_t tiles = ceilDiv(g.m, kTileRows);
+  g.unitPanels = smaller(g.panels, kUnitColumns / kTileColumns);
+  g.columnUnits = ceilDiv(g.panels, g.unitPanels);
+  g.unitRows = smaller(tiles * kTileRows, kUnitRows);
+  g.rowUnits = ceilDiv(g.m, g.unitRows);
+  g.splits = 1;
+  const auto missing = [&] {
+    return double(kMatmulUnits) /
+           (double(g.batch) * double(g.rowUnits) * double(g.columnUnits) * double(g.splits));
+  };
+  while (missing() > 1 && g.unitRows / 2 >= kUnitRowsLeast) {
+    g.unitRows = ceilDiv(g.unitRows / 2, kTileRows) * kTileRows;
+    g.rowUnits = ceilDiv(g.m, g.unitRows);
+  }
+  const double results = double(g.batch) * double(g.m) * double(g.n);
+  if (missing() > 1 && g.k >= 2 * kSplitDepth && !g.swapped)
+    g.splits = smaller(smaller(int64_t(missing()) + 1, g.k / kSplitDepth),
+                       larger(1, int64_t(double(kSplitFloats) / results)));
+  while (missing() > 1 && g.unitPanels > 1) {
+    g.unitPanels = ceilDiv(g.unitPanels, 2);
+    g.columnUnits = ceilDiv(g.panels, g.unitPanels);
+  }
+  g.splitDepth = ceilDiv(g.k, g.splits);
+  g.splits = ceilDiv(g.k, g.splitDepth);
+}
+
+inline void describe(const OpCall& call, Matmul& g) {
+  const auto& p = call.as<MatmulParams>();
+  g.a = call.in[0].as<const float>();
+  g.b = call.in[1].as<const float>();
+  g.bias = p.bias ? call.in[2].as<const float>() : nullptr;
+  g.c = call.out[0].as<float>();
+  g.batch = p.batch;
+  g.m = p.m;
+  g.n = p.n;
+  g.k = p.k;
+  g.batchStrideA = p.batchStrideA;
+  g.batchStrideB = p.batchStrideB;
+  g.transA = p.transA != 0;
+  g.transB = p.transB != 0;
+  g.activation = p.activation;
+  if (!g.transA && g.batchStrideB == 0 && (g.batchStrideA != 0 || g.batch == 1)) {
+    g.m *= g.batch;  // one B for all: the batch is just more rows
+    g.batch = 1;
+  }
+  const bool fewRows = g.m <= kDotColumns && g.n > kDotColumns && g.transB;
+  const bool dots = kLanes > 4 && g.k >= kLanes && (fewRows || g.n <= kDotColumns);
+  g.kind = dots ? Columns::dots : Columns::panels;
+  g.swapped = dots && fewRows;
+  if (g.swapped) {
+    exchange(g.a, g.b);
+    exchange(g.m, g.n);
+    exchange(g.batchStrideA, g.batchStrideB);
+    g.transB = !g.transA;
+    g.transA = false;
+  }
+  g.batchesB = g.batchStrideB == 0 ? 1 : g.batch;
+  g.panels = ceilDiv(g.n, kTileColumns);
+  g.plainB = !dots && !g.transB && g.m <= kPlainRows;
+  g.copyA = g.transA || (!dots && g.m > 1 && g.k % kRowConflictFloats == 0);
+  planUnits(g);
+}
+
+struct MatmulScratch {
+  Depth* depths;  ///< one a split
+  float* packed;  ///< [batchesB][split][panel][splitDepth][kTileColumns]
+  float* init;
+  float* partial;  ///< [split][batch][m][n]
+  float* rows;     ///< per worker: copied rows of A
+  const float** rowsA;
+  float** rowsC;
+  int64_t packedBatch, rowStep, rowFloats, rowCapacity;
+};
+
+inline size_t carve(const Matmul& g, int threads, std::byte* base, MatmulScratch& s) {
+  Carver carver(base);
+  s.depths = carver.take<Depth>(g.splits);
+  for (int64_t split = 0; split < g.splits; split++) {
+    const int64_t depth = smaller(g.splitDepth, g.k - split * g.splitDepth);
+    Segment* segments = carver.take<Segment>(Depth::maxSegments(1, depth));
+    DepthCut* cuts = carver.take<DepthCut>(Depth::maxCuts(depth));
+    if (!base) continue;
+    s.depths[split] = {segments, cuts};
+    s.depths[split].begin(depth);
+    s.depths[split].append(0, depth);
+  }
+  s.packedBatch = g.panels * kTileColumns * g.k;
+  s.packed = carver.take<float>(g.batchesB * s.packedBatch);
+  s.init = carver.take<float>(g.panels * kTileColumns);
+  s.partial = carver.take<float>(g.splits > 1 ? g.splits * g.batch * g.m * g.n : 0);
+  s.rowStep = g.splitDepth + kLanes;
+  s.rowFloats = g.copyA ? g.unitRows * s.rowStep : 0;
+  s.rows = carver.take<float>(s.rowFloats * threads);
+  s.rowCapacity = RowTable::capacity(g.unitRows);
+  s.rowsA = carver.take<const float*>(s.rowCapacity * threads);
+  s.rowsC = carver.take<float*>(s.rowCapacity * threads);
+  return carver.used();
+}
+
+/// Packs rows [begin, begin + count) of one split's K for one panel of B.
+inline void packPiece(const Matmul& g, const MatmulScratch& s, int64_t batch, int64_t panel,
+                      int64_t split, int64_t begin, int64_t count) {
+  const int64_t column = panel * kTileColumns;
+  const int64_t valid = smaller(kTileColumns, g.n - column), width = panelWidth(valid);
+  const int64_t first = split * g.splitDepth;
+  const int64_t depth = s.depths[split].k;
+  float* to = s.packed + batch * s.packedBatch + first * g.panels * kTileColumns + column * depth;
+  const float* b = g.b + batch * g.batchStrideB;
+  if (g.kind == Columns::dots) {
+    to += begin;
+    b += (first + begin) * (g.transB ? 1 : g.n);
+    if (!g.transB) transpose(b, g.n, count, valid, to, depth);
+    for (int64_t j = 0; g.transB && j < valid; j++) copyFloats(to + j * depth, b + j * g.k, count);
+    return;
+  }
+  to += begin * width;
+  if (g.transB)
+    packColumns(b + column * g.k + first + begin, g.k, count, valid, width, to);
+  else
+    packRows(b + (first + begin) * g.n + column, g.n, count, valid, width, to);
+}
+
+inline void packB(const Matmul& g, const MatmulScratch& s, Context& context) {
+  const int64_t firstPanel = g.plainB ? g.n / kTileColumns : 0;
+  const int64_t pieces = ceilDiv(g.splitDepth, kSplitDepth);
+  const int64_t panels = g.panels - firstPanel;
+  if (panels == 0) return;
+  context.parallelFor(
+      g.batchesB * panels * g.splits * pieces, 1, [&](int64_t begin, int64_t end, int) {
+        for (int64_t i = begin; i < end; i++) {
+          const int64_t piece = i % pieces, split = i / pieces % g.splits;
+          const int64_t panel = i / pieces / g.splits % panels;
+          const int64_t from = piece * kSplitDepth;
+          const int64_t count = smaller(kSplitDepth, s.depths[split].k - from);
+          if (count > 0)
+            packPiece(g, s, i / pieces / g.splits / panels, firstPanel + panel, split, from, count);
+        }
+      });
+}
+
+/// A unit whose rows are the columns of C: bias and activation run along the rows of the unit.
+inline void runSwapped(const Matmul& g, RowBlock& block, int64_t row, int64_t rows) {
+  block.init = nullptr;
+  block.cStep = g.m;
+  for (int64_t j = 0; j < g.n; j++) {
+    float* c = block.rows.c[0] + j * g.m;
+    if (g.bias)
+      copyFloats(c, g.bias + row, rows);
+    else
+      zeroFloats(c, rows);
+  }
+  runBlock(block);
+  for (int64_t j = 0; g.activation != 0 && j < g.n; j++)
+    activateRow(block.rows.c[0] + j * g.m, rows, g.activation);
+}
+
+inline void runUnit(const Matmul& g, const MatmulScratch& s, int64_t unit, int worker) {
+  const int64_t columnUnit = unit % g.columnUnits, rowUnit = unit / g.columnUnits % g.rowUnits;
+  const int64_t split = unit / g.columnUnits / g.rowUnits % g.splits;
+  const int64_t batch = unit / g.columnUnits / g.rowUnits / g.splits;
+  const int64_t row = rowUnit * g.unitRows, rows = smaller(g.unitRows, g.m - row);
+  const int64_t first = split * g.splitDepth, depth = s.depths[split].k;
+
+  const float* a =
+      g.a + batch * g.batchStrideA + (g.transA ? first * g.m + row : row * g.k + first);
+  int64_t stepA = g.k;
+  if (g.copyA) {
+    float* copy = s.rows + worker * s.rowFloats;
+    if (g.transA)
+      transpose(a, g.m, depth, rows, copy, s.rowStep);
+    else
+      for (int64_t i = 0; i < rows; i++) copyFloats(copy + i * s.rowStep, a + i * g.k, depth);
+    a = copy;
+    stepA = s.rowStep;
+  }
+  const int64_t stepC = g.swapped ? 1 : g.n;
+  float* c = (g.splits > 1 ? s.partial + split * g.batch * g.m * g.n : g.c) + batch * g.m * g.n +
+             row * stepC;
+  RowBlock block{};
+  block.rows.a = s.rowsA + worker * s.rowCapacity;
+  block.rows.c = s.rowsC + worker * s.rowCapacity;
+  for (int64_t i = 0; i < rows; i++) {
+    block.rows.a[i] = a + i * stepA;
+    block.rows.c[i] = c + i * stepC;
+  }
+  block.rows.count = rows;
+  block.rows.pad();
+  block.depth = &s.depths[split];
+  const int64_t batchB = g.batchesB == 1 ? 0 : batch;
+  block.b = s.packed + batchB * s.packedBatch + first * g.panels * kTileColumns;
+  if (g.plainB) {
+    block.plainB = g.b + batchB * g.batchStrideB + first * g.n;
+    block.plainStep = g.n;
+  }
+  block.kind = g.kind;
+  block.init = s.init;
+  block.n = g.n;
+  block.firstPanel = columnUnit * g.unitPanels;
+  block.endPanel = smaller(block.firstPanel + g.unitPanels, g.panels);
+  if (g.swapped) {
+    runSwapped(g, block, row, rows);
+    return;
+  }
+  block.activation = g.splits > 1 ? 0 : g.activation;
+  runBlock(block);
+}
+
+/// One row of the result from the sums of the splits, added in order.
+inline void addSplits(const Matmul& g, const MatmulScratch& s, int64_t row) {
+  const int64_t step = g.batch * g.m * g.n;
+  float* to = g.c + row * g.n;
+  for (int64_t j = 0; j < g.n; j += kLanes) {
+    const int count = int(smaller(kLanes, g.n - j));
+    F32 sum = g.bias ? F32::loadPartial(g.bias + j, count) : F32::zero();
+    for (int64_t split = 0; split < g.splits; split++)
+      sum += F32::loadPartial(s.partial + split * step + row * g.n + j, count);
+    sum.storePartial(to + j, count);
+  }
+  if (g.activation != 0) activateRow(to, g.n, g.activation);
+}
+
+inline int matmulSupports(const OpCall& call) {
+  const auto& p = call.as<MatmulParams>();
+  const bool plain =
+      call.out[0].format == Format::f32 && p.batch > 0 && p.m > 0 && p.n > 0 && p.k > 0;
+  return plain ? kPackedPreference : -1;
+}
+
+inline size_t matmulScratch(const OpCall& call, int threads) {
+  Matmul g;
+  describe(call, g);
+  MatmulScratch s;
+  return carve(g, threads, nullptr, s);
+}
+
+inline void matmulRun(const OpCall& call, Context& context) {
+  Matmul g;
+  describe(call, g);
+  MatmulScratch s;
+  carve(g, context.threads(), context.scratch(), s);
+  zeroFloats(s.init, g.panels * kTileColumns);
+  if (g.bias && g.splits == 1 && !g.swapped) copyFloats(s.init, g.bias, g.n);
+  packB(g, s, context);
+  const int64_t units = g.batch * g.splits * g.rowUnits * g.columnUnits;
+  context.parallelFor(units, 1, [&](int64_t begin, int64_t end, int worker) {
+    for (int64_t unit = begin; unit < end; unit++) runUnit(g, s, unit, worker);
+  });
+  if (g.splits == 1) return;
+  context.parallelFor(g.batch * g.m, 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin; row < end; row++) addSplits(g, s, row);
+  });
+}
+
+}  // namespace figment::FIGMENT_ISA::matmul

@@ -1,0 +1,47 @@
+// The plain meaning of matmul: a triple loop, each sum in the order of k, accumulated in double.
+// Parallel over the rows of the result; the only variant that runs f64.
+#include <vector>
+
+#include "kernels/gemm/activation.h"
+#include "kernels/kernel.h"
+#include "kernels/params.generated.h"
+
+namespace figment {
+namespace {
+
+template <class T>
+void runTyped(const OpCall& call, Context& context) {
+  const auto& p = call.as<MatmulParams>();
+  if (p.batch == 0 || p.m == 0 || p.n == 0) return;
+  const int64_t rowStepA = p.transA ? 1 : p.k, stepA = p.transA ? p.m : 1;
+  const int64_t stepB = p.transB ? 1 : p.n, columnStepB = p.transB ? p.k : 1;
+  const T* bias = p.bias ? call.in[2].as<const T>() : nullptr;
+  context.parallelFor(p.batch * p.m, 1, [&](int64_t begin, int64_t end, int) {
+    std::vector<double> sums(static_cast<size_t>(p.n));
+    for (int64_t row = begin; row < end; row++) {
+      const int64_t batch = row / p.m;
+      const T* a = call.in[0].as<const T>() + batch * p.batchStrideA + row % p.m * rowStepA;
+      const T* b = call.in[1].as<const T>() + batch * p.batchStrideB;
+      for (int64_t j = 0; j < p.n; j++) sums[j] = bias ? double(bias[j]) : 0.0;
+      for (int64_t k = 0; k < p.k; k++)
+        for (int64_t j = 0; j < p.n; j++)
+          sums[j] += double(a[k * stepA]) * double(b[k * stepB + j * columnStepB]);
+      T* out = call.out[0].as<T>() + row * p.n;
+      for (int64_t j = 0; j < p.n; j++) out[j] = T(activatePlainly(sums[j], p.activation));
+    }
+  });
+}
+
+int supports(const OpCall&) { return kReferencePreference; }
+
+void run(const OpCall& call, Context& context) {
+  if (call.out[0].format == Format::f64)
+    runTyped<double>(call, context);
+  else
+    runTyped<float>(call, context);
+}
+
+const RegisterVariant registration{{"matmul", "reference", Isa::generic, supports, nullptr, run}};
+
+}  // namespace
+}  // namespace figment

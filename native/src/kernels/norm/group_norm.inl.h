@@ -1,0 +1,252 @@
+// groupNorm, vectorised over channels. Column statistics of a chunk take two passes over
+// cache-resident rows; chunks, segments and columns are merged by Chan, Golub & LeVeque (1979), so
+// a large mean costs no precision. Then y = x·scale + shift, and u·sigmoid(u) when asked.
+#pragma once
+
+#include "../params.generated.h"
+#include "../softmax/fast_exp.h"
+#include "group_layout.h"
+
+namespace figment::FIGMENT_ISA {
+namespace {
+
+/// Mean and Σ(x − mean)² of each of V vectors of columns.
+template <int V>
+FIGMENT_INLINE void blockMoments(const float* x, int64_t rows, int64_t stride, int lanes,
+                                 float* mean, float* squares) {
+  F32 sum[V], center[V];
+  for (int v = 0; v < V; v++) sum[v] = F32::zero();
+  for (int64_t r = 0; r < rows; r++)
+    for (int v = 0; v < V; v++) sum[v] += loadLanes(x + r * stride + v * kLanes, lanes);
+  const F32 inverse = F32::broadcast(1.0f / float(rows));
+  for (int v = 0; v < V; v++) {
+    center[v] = sum[v] * inverse;
+    sum[v] = F32::zero();
+  }
+  for (int64_t r = 0; r < rows; r++) {
+    for (int v = 0; v < V; v++) {
+      const F32 d = loadLanes(x + r * stride + v * kLanes, lanes) - center[v];
+      sum[v] = mulAdd(d, d, sum[v]);
+    }
+  }
+  for (int v = 0; v < V; v++) {
+    storeLanes(mean + v * kLanes, center[v], lanes);
+    storeLanes(squares + v * kLanes, sum[v], lanes);
+  }
+}
+
+void chunkMoments(const float* x, int64_t rows, int64_t columns, float* mean, float* squares) {
+  constexpr int kBlock = 4;
+  int64_t i = 0;
+  for (; i + kBlock * kLanes <= columns; i += kBlock * kLanes)
+    blockMoments<kBlock>(x + i, rows, columns, kLanes, mean + i, squares + i);
+  for (; i + kLanes <= columns; i += kLanes)
+    blockMoments<1>(x + i, rows, columns, kLanes, mean + i, squares + i);
+  if (i < columns) blockMoments<1>(x + i, rows, columns, int(columns - i), mean + i, squares + i);
+}
+
+/// Merges the moments of `added` rows into those of `count` rows.
+void mergeMoments(int64_t columns, int64_t count, float* mean, float* squares, int64_t added,
+                  const float* addedMean, const float* addedSquares) {
+  const float total = float(count + added);
+  const F32 weight = F32::broadcast(float(added) / total);
+  const F32 spread = F32::broadcast(float(count) * (float(added) / total));
+  forLanes(columns, [&](int64_t i, int lanes) {
+    const F32 m = loadLanes(mean + i, lanes);
+    const F32 d = loadLanes(addedMean + i, lanes) - m;
+    const F32 s = loadLanes(squares + i, lanes) + loadLanes(addedSquares + i, lanes);
+    storeLanes(mean + i, mulAdd(d, weight, m), lanes);
+    storeLanes(squares + i, mulAdd(d * d, spread, s), lanes);
+  });
+}
+
+/// Moments of rows [begin, end) of a sample; `chunk` is room for two rows.
+void segmentMoments(const GroupLayout& layout, const float* x, int64_t begin, int64_t end,
+                    float* mean, float* squares, float* chunk) {
+  for (int64_t row = begin; row < end; row += layout.chunkRows) {
+    const int64_t rows = smaller(layout.chunkRows, end - row);
+    const float* rowsAt = x + row * layout.columns;
+    if (row == begin) {
+      chunkMoments(rowsAt, rows, layout.columns, mean, squares);
+      continue;
+    }
+    float* chunkSquares = chunk + layout.columnFloats();
+    chunkMoments(rowsAt, rows, layout.columns, chunk, chunkSquares);
+    mergeMoments(layout.columns, row - begin, mean, squares, rows, chunk, chunkSquares);
+  }
+}
+
+struct GroupNormCall {
+  explicit GroupNormCall(const OpCall& call)
+      : p(call.as<GroupNormParams>()),
+        layout(p.spatial, p.c, p.groups),
+        x(call.in[0].as<const float>()),
+        gamma(call.in[1].as<const float>()),
+        beta(call.in[2].as<const float>()),
+        y(call.out[0].as<float>()),
+        mean(call.out[1].as<float>()),
+        rstd(call.out[2].as<float>()) {}
+
+  /// From a sample's column moments: its groups' mean and rstd, and the row of scales and shifts.
+  void finish(int64_t sample, const float* columnMean, const float* columnSquares, float* scale,
+              float* shift) const {
+    const float* tail = x + sample * layout.sampleElements() + layout.rows * layout.columns;
+    const double rows = double(layout.rows);
+    const double count = double(layout.groupElements());
+    const int64_t columns = layout.rows > 0 ? layout.columns : 0;
+    for (int64_t g = 0; g < p.groups; g++) {
+      const int64_t first = g * layout.groupWidth, last = first + layout.groupWidth;
+      double sum = 0, tailSum = 0;
+      for (int64_t pixel = 0; pixel < columns; pixel += p.c)
+        for (int64_t i = first; i < last; i++) sum += double(columnMean[pixel + i]);
+      for (int64_t pixel = 0; pixel < layout.tailColumns; pixel += p.c)
+        for (int64_t i = first; i < last; i++) tailSum += double(tail[pixel + i]);
+      const double center = count > 0 ? (sum * rows + tailSum) / count : 0;
+      double within = 0, between = 0;
+      for (int64_t pixel = 0; pixel < columns; pixel += p.c) {
+        for (int64_t i = first; i < last; i++) {
+          const double d = double(columnMean[pixel + i]) - center;
+          between += d * d;
+          within += double(columnSquares[pixel + i]);
+        }
+      }
+      within += rows * between;
+      for (int64_t pixel = 0; pixel < layout.tailColumns; pixel += p.c) {
+        for (int64_t i = first; i < last; i++) {
+          const double d = double(tail[pixel + i]) - center;
+          within += d * d;
+        }
+      }
+      const double inverse = 1 / __builtin_sqrt((count > 0 ? within / count : 0) + p.eps);
+      mean[sample * p.groups + g] = float(center);
+      rstd[sample * p.groups + g] = float(inverse);
+      for (int64_t i = first; i < last; i++) {
+        const double s = double(gamma[i]) * inverse;
+        scale[i] = float(s);
+        shift[i] = float(double(beta[i]) - center * s);
+      }
+    }
+    repeatChannels(layout, scale);
+    repeatChannels(layout, shift);
+  }
+
+  template <bool kSilu>
+  void applyRow(const float* from, float* to, int64_t columns, const float* scale,
+                const float* shift) const {
+    forLanes(columns, [&](int64_t i, int lanes) {
+      F32 u = mulAdd(loadLanes(from + i, lanes), loadLanes(scale + i, lanes),
+                     loadLanes(shift + i, lanes));
+      if (kSilu) u = siluBounded(u);
+      storeLanes(to + i, u, lanes);
+    });
+  }
+  template <bool kSilu>
+  void applyRows(int64_t sample, int64_t begin, int64_t end, bool withTail, const float* scale,
+                 const float* shift) const {
+    const int64_t base = sample * layout.sampleElements();
+    for (int64_t row = begin; row < end; row++) {
+      const int64_t at = base + row * layout.columns;
+      applyRow<kSilu>(x + at, y + at, layout.columns, scale, shift);
+    }
+    const int64_t at = base + layout.rows * layout.columns;
+    if (withTail) applyRow<kSilu>(x + at, y + at, layout.tailColumns, scale, shift);
+  }
+  void apply(int64_t sample, int64_t begin, int64_t end, bool withTail, const float* scale,
+             const float* shift) const {
+    p.silu ? applyRows<true>(sample, begin, end, withTail, scale, shift)
+           : applyRows<false>(sample, begin, end, withTail, scale, shift);
+  }
+
+  const GroupNormParams& p;
+  GroupLayout layout;
+  const float *x, *gamma, *beta;
+  float *y, *mean, *rstd;
+};
+
+/// Rows of columns that one task needs: sample mean and squares, segment mean and squares, chunk
+/// mean and squares, scale, shift.
+constexpr int64_t kMomentRows = 8;
+
+/// Samples are tasks.
+void normaliseSamples(const GroupNormCall& g, Context& context) {
+  const GroupLayout& layout = g.layout;
+  const int64_t floats = layout.columnFloats();
+  float* scratch = reinterpret_cast<float*>(context.scratch());
+  context.parallelFor(g.p.n, 1, [&](int64_t begin, int64_t end, int worker) {
+    float* mean = scratch + worker * kMomentRows * floats;
+    float *squares = mean + floats, *segment = mean + 2 * floats, *chunk = mean + 4 * floats,
+          *scale = mean + 6 * floats, *shift = mean + 7 * floats;
+    for (int64_t sample = begin; sample < end; sample++) {
+      const float* x = g.x + sample * layout.sampleElements();
+      segmentMoments(layout, x, 0, layout.segmentEnd(0), mean, squares, chunk);
+      for (int64_t s = 1; s < layout.segments; s++) {
+        const int64_t first = layout.segmentBegin(s), last = layout.segmentEnd(s);
+        segmentMoments(layout, x, first, last, segment, segment + floats, chunk);
+        mergeMoments(layout.columns, first, mean, squares, last - first, segment, segment + floats);
+      }
+      g.finish(sample, mean, squares, scale, shift);
+      g.apply(sample, 0, layout.rows, true, scale, shift);
+    }
+  });
+}
+
+/// Segments are tasks: all moments, then every sample's coefficients, then the application.
+void normaliseSegments(const GroupNormCall& g, Context& context) {
+  const GroupLayout& layout = g.layout;
+  const int64_t floats = layout.columnFloats();
+  float* chunks = reinterpret_cast<float*>(context.scratch());
+  float* segments = chunks + context.threads() * kMomentRows * floats;
+  float* coefficients = segments + g.p.n * layout.segments * 2 * floats;
+  const int64_t tasks = g.p.n * layout.segments;
+  context.parallelFor(tasks, 1, [&](int64_t begin, int64_t end, int worker) {
+    for (int64_t task = begin; task < end; task++) {
+      const int64_t sample = task / layout.segments, s = task % layout.segments;
+      float* mean = segments + task * 2 * floats;
+      segmentMoments(layout, g.x + sample * layout.sampleElements(), layout.segmentBegin(s),
+                     layout.segmentEnd(s), mean, mean + floats,
+                     chunks + worker * kMomentRows * floats);
+    }
+  });
+  context.parallelFor(g.p.n, 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t sample = begin; sample < end; sample++) {
+      float* mean = segments + sample * layout.segments * 2 * floats;
+      for (int64_t s = 1; s < layout.segments; s++) {
+        const int64_t first = layout.segmentBegin(s);
+        const float* segment = mean + s * 2 * floats;
+        mergeMoments(layout.columns, first, mean, mean + floats, layout.segmentEnd(s) - first,
+                     segment, segment + floats);
+      }
+      float* scale = coefficients + sample * 2 * floats;
+      g.finish(sample, mean, mean + floats, scale, scale + floats);
+    }
+  });
+  context.parallelFor(tasks, 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t task = begin; task < end; task++) {
+      const int64_t sample = task / layout.segments, s = task % layout.segments;
+      const float* scale = coefficients + sample * 2 * floats;
+      g.apply(sample, layout.segmentBegin(s), layout.segmentEnd(s), s + 1 == layout.segments, scale,
+              scale + floats);
+    }
+  });
+}
+
+size_t groupNormScratch(const OpCall& call, int threads) {
+  const auto& p = call.as<GroupNormParams>();
+  const GroupLayout layout(p.spatial, p.c, p.groups);
+  int64_t rows = threads * kMomentRows;
+  if (layout.splitSamples(p.n, threads)) rows += p.n * (layout.segments + 1) * 2;
+  return size_t(rows * layout.columnFloats()) * sizeof(float);
+}
+
+void runGroupNorm(const OpCall& call, Context& context) {
+  const GroupNormCall g(call);
+  g.layout.splitSamples(g.p.n, context.threads()) ? normaliseSegments(g, context)
+                                                  : normaliseSamples(g, context);
+}
+
+constexpr Variant groupNormVariant{"groupNorm", kVariantName,     kVariantIsa,
+                                   supportsF32, groupNormScratch, runGroupNorm};
+const RegisterVariant groupNormVariantRegistrar{groupNormVariant};
+
+}  // namespace
+}  // namespace figment::FIGMENT_ISA

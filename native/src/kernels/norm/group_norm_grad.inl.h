@@ -1,0 +1,285 @@
+// groupNormGrad, vectorised over channels: one sweep sums du and du·(x − mean) per column (leaving
+// du in dx where silu made it costly), then dx = du·c₁ + (x − mean)·c₂ + c₃. Formulas:
+// reference.cpp. dgamma and dbeta add the samples' channel sums in a fixed order.
+#pragma once
+
+#include "../params.generated.h"
+#include "../softmax/fast_exp.h"
+#include "group_layout.h"
+
+namespace figment::FIGMENT_ISA {
+namespace {
+
+/// Rows of columns with what a column needs of its channel and group.
+struct GradCoefficients {
+  float *mean, *scale, *shift;  ///< u = x·scale + shift; scale is also c₁
+  float *slope, *offset;        ///< c₂, c₃
+  static constexpr int64_t kRows = 5;
+
+  GradCoefficients(float* memory, int64_t floats)
+      : mean(memory),
+        scale(memory + floats),
+        shift(memory + 2 * floats),
+        slope(memory + 3 * floats),
+        offset(memory + 4 * floats) {}
+};
+
+struct GroupNormGradCall {
+  explicit GroupNormGradCall(const OpCall& call)
+      : p(call.as<GroupNormGradParams>()),
+        layout(p.spatial, p.c, p.groups),
+        x(call.in[0].as<const float>()),
+        gamma(call.in[1].as<const float>()),
+        beta(call.in[2].as<const float>()),
+        mean(call.in[3].as<const float>()),
+        rstd(call.in[4].as<const float>()),
+        dy(call.in[5].as<const float>()),
+        dx(call.out[0].as<float>()),
+        dgamma(call.out[1].as<float>()),
+        dbeta(call.out[2].as<float>()) {}
+
+  int64_t at(int64_t sample, int64_t row) const {
+    return sample * layout.sampleElements() + row * layout.columns;
+  }
+
+  void prepare(int64_t sample, const GradCoefficients& k) const {
+    for (int64_t i = 0; i < p.c; i++) {
+      const int64_t g = sample * p.groups + i / layout.groupWidth;
+      const double s = double(gamma[i]) * double(rstd[g]);
+      k.mean[i] = mean[g];
+      k.scale[i] = float(s);
+      k.shift[i] = float(double(beta[i]) - double(mean[g]) * s);
+    }
+    repeatChannels(layout, k.mean);
+    repeatChannels(layout, k.scale);
+    repeatChannels(layout, k.shift);
+  }
+
+  /// Adds Σ du and Σ du·(x − mean) of V vectors of columns over some rows to plain and scaled.
+  template <bool kSilu, int V>
+  FIGMENT_INLINE void sumBlock(int64_t start, int64_t rows, int lanes, const GradCoefficients& k,
+                               int64_t column, float* plain, float* scaled) const {
+    F32 sum[V], dot[V];
+    for (int v = 0; v < V; v++) sum[v] = dot[v] = F32::zero();
+    for (int64_t r = 0; r < rows; r++) {
+      for (int v = 0; v < V; v++) {
+        const int64_t i = column + v * kLanes, element = start + r * layout.columns + i;
+        const F32 value = loadLanes(x + element, lanes);
+        F32 du = loadLanes(dy + element, lanes);
+        if (kSilu) {
+          du *= siluSlope(
+              mulAdd(value, loadLanes(k.scale + i, lanes), loadLanes(k.shift + i, lanes)));
+          storeLanes(dx + element, du, lanes);
+        }
+        sum[v] += du;
+        dot[v] = mulAdd(du, value - loadLanes(k.mean + i, lanes), dot[v]);
+      }
+    }
+    for (int v = 0; v < V; v++) {
+      const int64_t i = column + v * kLanes;
+      storeLanes(plain + i, loadLanes(plain + i, lanes) + sum[v], lanes);
+      storeLanes(scaled + i, loadLanes(scaled + i, lanes) + dot[v], lanes);
+    }
+  }
+  template <bool kSilu>
+  void sumChunk(int64_t start, int64_t rows, int64_t columns, const GradCoefficients& k,
+                float* plain, float* scaled) const {
+    constexpr int kBlock = 4;
+    int64_t i = 0;
+    for (; i + kBlock * kLanes <= columns; i += kBlock * kLanes)
+      sumBlock<kSilu, kBlock>(start, rows, kLanes, k, i, plain, scaled);
+    for (; i + kLanes <= columns; i += kLanes)
+      sumBlock<kSilu, 1>(start, rows, kLanes, k, i, plain, scaled);
+    if (i < columns) sumBlock<kSilu, 1>(start, rows, int(columns - i), k, i, plain, scaled);
+  }
+  template <bool kSilu>
+  void sumRows(int64_t sample, int64_t begin, int64_t end, bool withTail, const GradCoefficients& k,
+               float* plain, float* scaled) const {
+    forLanes(layout.columnFloats(), [&](int64_t i, int lanes) {
+      storeLanes(plain + i, F32::zero(), lanes);
+      storeLanes(scaled + i, F32::zero(), lanes);
+    });
+    for (int64_t row = begin; row < end; row += layout.chunkRows)
+      sumChunk<kSilu>(at(sample, row), smaller(layout.chunkRows, end - row), layout.columns, k,
+                      plain, scaled);
+    if (withTail) sumChunk<kSilu>(at(sample, layout.rows), 1, layout.tailColumns, k, plain, scaled);
+  }
+  void sums(int64_t sample, int64_t segment, const GradCoefficients& k, float* plain,
+            float* scaled) const {
+    const int64_t begin = layout.segmentBegin(segment), end = layout.segmentEnd(segment);
+    const bool last = segment + 1 == layout.segments;
+    p.silu ? sumRows<true>(sample, begin, end, last, k, plain, scaled)
+           : sumRows<false>(sample, begin, end, last, k, plain, scaled);
+  }
+
+  /// From a sample's column sums: c₂, c₃, and its share of dbeta and dgamma into channelSums[2·c].
+  void finish(int64_t sample, const float* plain, const float* scaled, const GradCoefficients& k,
+              float* channelSums) const {
+    float *betaSums = channelSums, *gammaSums = channelSums + p.c;
+    const double count = double(larger(layout.groupElements(), 1));
+    for (int64_t g = 0; g < p.groups; g++) {
+      const double inverse = double(rstd[sample * p.groups + g]);
+      const int64_t first = g * layout.groupWidth, last = first + layout.groupWidth;
+      double a = 0, b = 0;
+      for (int64_t i = first; i < last; i++) {
+        double sum = 0, dot = 0;
+        for (int64_t column = i; column < layout.columns; column += p.c) {
+          sum += double(plain[column]);
+          dot += double(scaled[column]);
+        }
+        betaSums[i] = float(sum);
+        gammaSums[i] = float(dot * inverse);
+        a += sum * double(gamma[i]);
+        b += dot * double(gamma[i]) * inverse;
+      }
+      for (int64_t i = first; i < last; i++) {
+        k.slope[i] = float(-inverse * inverse * b / count);
+        k.offset[i] = float(-inverse * a / count);
+      }
+    }
+    repeatChannels(layout, k.slope);
+    repeatChannels(layout, k.offset);
+  }
+
+  void applyRow(int64_t start, int64_t columns, const GradCoefficients& k) const {
+    const float* du = p.silu ? dx : dy;
+    forLanes(columns, [&](int64_t i, int lanes) {
+      const F32 centered = loadLanes(x + start + i, lanes) - loadLanes(k.mean + i, lanes);
+      const F32 direct = mulAdd(loadLanes(du + start + i, lanes), loadLanes(k.scale + i, lanes),
+                                loadLanes(k.offset + i, lanes));
+      storeLanes(dx + start + i, mulAdd(centered, loadLanes(k.slope + i, lanes), direct), lanes);
+    });
+  }
+  void apply(int64_t sample, int64_t segment, const GradCoefficients& k) const {
+    const int64_t end = layout.segmentEnd(segment);
+    for (int64_t row = layout.segmentBegin(segment); row < end; row++)
+      applyRow(at(sample, row), layout.columns, k);
+    if (segment + 1 == layout.segments) applyRow(at(sample, layout.rows), layout.tailColumns, k);
+  }
+
+  const GroupNormGradParams& p;
+  GroupLayout layout;
+  const float *x, *gamma, *beta, *mean, *rstd, *dy;
+  float *dx, *dgamma, *dbeta;
+};
+
+/// Adds a segment's column sums to those before it.
+void addColumns(const GroupLayout& layout, float* plain, float* scaled, const float* morePlain,
+                const float* moreScaled) {
+  forLanes(layout.columns, [&](int64_t i, int lanes) {
+    storeLanes(plain + i, loadLanes(plain + i, lanes) + loadLanes(morePlain + i, lanes), lanes);
+    storeLanes(scaled + i, loadLanes(scaled + i, lanes) + loadLanes(moreScaled + i, lanes), lanes);
+  });
+}
+
+/// A worker's rows: coefficients, the sample's sums, a segment's sums.
+constexpr int64_t kGradWorkerRows = GradCoefficients::kRows + 4;
+
+/// Samples are tasks.
+void gradSamples(const GroupNormGradCall& g, Context& context, float* channelSums,
+                 float* workerRows) {
+  const GroupLayout& layout = g.layout;
+  const int64_t floats = layout.columnFloats();
+  context.parallelFor(g.p.n, 1, [&](int64_t begin, int64_t end, int worker) {
+    float* memory = workerRows + worker * kGradWorkerRows * floats;
+    const GradCoefficients k(memory, floats);
+    float *plain = memory + GradCoefficients::kRows * floats, *scaled = plain + floats,
+          *morePlain = plain + 2 * floats, *moreScaled = plain + 3 * floats;
+    for (int64_t sample = begin; sample < end; sample++) {
+      g.prepare(sample, k);
+      g.sums(sample, 0, k, plain, scaled);
+      for (int64_t s = 1; s < layout.segments; s++) {
+        g.sums(sample, s, k, morePlain, moreScaled);
+        addColumns(layout, plain, scaled, morePlain, moreScaled);
+      }
+      g.finish(sample, plain, scaled, k, channelSums + sample * 2 * g.p.c);
+      for (int64_t s = 0; s < layout.segments; s++) g.apply(sample, s, k);
+    }
+  });
+}
+
+/// Segments are tasks.
+void gradSegments(const GroupNormGradCall& g, Context& context, float* channelSums,
+                  float* coefficients) {
+  const GroupLayout& layout = g.layout;
+  const int64_t floats = layout.columnFloats();
+  const auto coefficientsOf = [&](int64_t sample) {
+    return GradCoefficients(coefficients + sample * GradCoefficients::kRows * floats, floats);
+  };
+  float* segments = coefficients + g.p.n * GradCoefficients::kRows * floats;
+  const int64_t tasks = g.p.n * layout.segments;
+  context.parallelFor(g.p.n, 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t sample = begin; sample < end; sample++) g.prepare(sample, coefficientsOf(sample));
+  });
+  context.parallelFor(tasks, 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t task = begin; task < end; task++) {
+      const int64_t sample = task / layout.segments;
+      float* plain = segments + task * 2 * floats;
+      g.sums(sample, task % layout.segments, coefficientsOf(sample), plain, plain + floats);
+    }
+  });
+  context.parallelFor(g.p.n, 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t sample = begin; sample < end; sample++) {
+      float* plain = segments + sample * layout.segments * 2 * floats;
+      for (int64_t s = 1; s < layout.segments; s++) {
+        const float* more = plain + s * 2 * floats;
+        addColumns(layout, plain, plain + floats, more, more + floats);
+      }
+      g.finish(sample, plain, plain + floats, coefficientsOf(sample),
+               channelSums + sample * 2 * g.p.c);
+    }
+  });
+  context.parallelFor(tasks, 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t task = begin; task < end; task++) {
+      const int64_t sample = task / layout.segments;
+      g.apply(sample, task % layout.segments, coefficientsOf(sample));
+    }
+  });
+}
+
+/// dbeta and dgamma: channel sums over samples, in runs of fixed length that are then added up.
+void sumSamples(const GroupNormGradCall& g, Context& context, const float* channelSums) {
+  constexpr int64_t kRun = 32, kGrain = 256;
+  const int64_t width = 2 * g.p.c;
+  context.parallelFor(width, kGrain, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; i++) {
+      float total = 0;
+      for (int64_t first = 0; first < g.p.n; first += kRun) {
+        float run = 0;
+        const int64_t last = smaller(g.p.n, first + kRun);
+        for (int64_t sample = first; sample < last; sample++)
+          run += channelSums[sample * width + i];
+        total += run;
+      }
+      (i < g.p.c ? g.dbeta[i] : g.dgamma[i - g.p.c]) = total;
+    }
+  });
+}
+
+size_t groupNormGradScratch(const OpCall& call, int threads) {
+  const auto& p = call.as<GroupNormGradParams>();
+  const GroupLayout layout(p.spatial, p.c, p.groups);
+  const int64_t rows = layout.splitSamples(p.n, threads)
+                           ? p.n * (GradCoefficients::kRows + 2 * layout.segments)
+                           : threads * kGradWorkerRows;
+  const int64_t channelSums = alignedFloats(p.n * 2 * p.c);
+  return size_t(channelSums + rows * layout.columnFloats()) * sizeof(float);
+}
+
+void runGroupNormGrad(const OpCall& call, Context& context) {
+  const GroupNormGradCall g(call);
+  float* channelSums = reinterpret_cast<float*>(context.scratch());
+  float* rest = channelSums + alignedFloats(g.p.n * 2 * g.p.c);
+  if (g.layout.splitSamples(g.p.n, context.threads()))
+    gradSegments(g, context, channelSums, rest);
+  else
+    gradSamples(g, context, channelSums, rest);
+  sumSamples(g, context, channelSums);
+}
+
+constexpr Variant groupNormGradVariant{"groupNormGrad", kVariantName,         kVariantIsa,
+                                       supportsF32,     groupNormGradScratch, runGroupNormGrad};
+const RegisterVariant groupNormGradVariantRegistrar{groupNormGradVariant};
+
+}  // namespace
+}  // namespace figment::FIGMENT_ISA

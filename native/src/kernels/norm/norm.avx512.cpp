@@ -1,0 +1,3 @@
+// Group normalisation and its derivative for AVX-512.
+#include "group_norm.inl.h"
+#include "group_norm_grad.inl.h"

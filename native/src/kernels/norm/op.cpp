@@ -1,0 +1,71 @@
+// groupNorm over channels-last samples x[n,spatial,c] (Wu & He, 2018): each of `groups` runs of
+// c/groups channels is normalised with the mean and the biased variance of its spatial·c/groups
+// elements, then scaled and shifted per channel; silu = 1 adds u·sigmoid(u). groupNormGrad
+// recomputes the pre-activation from mean and rstd.
+#include "../params.generated.h"
+#include "dense_check.h"
+
+namespace figment {
+namespace {
+
+template <class Params>
+void checkParams(DenseCheck& check, const Params& p) {
+  check.require(p.n >= 0 && p.spatial >= 0 && p.c >= 0, "n, spatial and c must not be negative")
+      .require(p.groups >= 1 && p.c % (p.groups >= 1 ? p.groups : 1) == 0,
+               "c must be a multiple of groups")
+      .require(p.silu == 0 || p.silu == 1, "silu is 0 or 1");
+}
+
+std::string checkForward(const OpCall& call) {
+  const auto& p = call.as<GroupNormParams>();
+  DenseCheck check("groupNorm", call, 3, 3);
+  const Format format = check.floating(0);
+  checkParams(check, p);
+  return check.input(0, "x", format, {p.n, p.spatial, p.c})
+      .input(1, "gamma", format, {p.c})
+      .input(2, "beta", format, {p.c})
+      .output(0, "y", format, {p.n, p.spatial, p.c})
+      .output(1, "mean", format, {p.n, p.groups})
+      .output(2, "rstd", format, {p.n, p.groups})
+      .done();
+}
+
+std::string checkBackward(const OpCall& call) {
+  const auto& p = call.as<GroupNormGradParams>();
+  DenseCheck check("groupNormGrad", call, 6, 3);
+  const Format format = check.floating(0);
+  checkParams(check, p);
+  return check.input(0, "x", format, {p.n, p.spatial, p.c})
+      .input(1, "gamma", format, {p.c})
+      .input(2, "beta", format, {p.c})
+      .input(3, "mean", format, {p.n, p.groups})
+      .input(4, "rstd", format, {p.n, p.groups})
+      .input(5, "dy", format, {p.n, p.spatial, p.c})
+      .output(0, "dx", format, {p.n, p.spatial, p.c})
+      .output(1, "dgamma", format, {p.c})
+      .output(2, "dbeta", format, {p.c})
+      .done();
+}
+
+bool forwardInPlace(const OpCall&, int out, int in) { return out == 0 && in == 0; }
+/// dx may take dy's place; not x's, which is read again after dx has held an intermediate value.
+bool backwardInPlace(const OpCall&, int out, int in) { return out == 0 && in == 5; }
+
+constexpr double kSiluFlops = 14;
+
+Cost costForward(const OpCall& call) {
+  const double silu = call.as<GroupNormParams>().silu ? kSiluFlops : 0;
+  return {(6 + silu) * double(call.in[0].elements()), operandBytes(call)};
+}
+Cost costBackward(const OpCall& call) {
+  const double silu = call.as<GroupNormGradParams>().silu ? kSiluFlops + 6 : 0;
+  return {(10 + silu) * double(call.in[0].elements()), operandBytes(call)};
+}
+
+const RegisterOp forward{{"groupNorm", GroupNormParams::kHash, sizeof(GroupNormParams), false,
+                          checkForward, forwardInPlace, costForward}};
+const RegisterOp backward{{"groupNormGrad", GroupNormGradParams::kHash, sizeof(GroupNormGradParams),
+                           false, checkBackward, backwardInPlace, costBackward}};
+
+}  // namespace
+}  // namespace figment

@@ -1,0 +1,2 @@
+// Multi-tensor optimiser updates for AVX2.
+#include "optimizer.inl.h"

@@ -1,0 +1,2 @@
+// Multi-tensor optimiser updates for any machine.
+#include "optimizer.inl.h"

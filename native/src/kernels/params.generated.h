@@ -1,0 +1,352 @@
+// Generated from packages/tensor/src/ops by its script generate-params; do not edit.
+// clang-format off
+#pragma once
+
+#include <cstdint>
+
+namespace figment {
+
+/// Opcodes of the elementwise interpreter.
+enum class Opcode : uint16_t {
+  kLoad = 0,
+  kStore = 1,
+  kConstant = 2,
+  kCast = 3,
+  kSelect = 4,
+  kAdd = 5,
+  kSub = 6,
+  kMul = 7,
+  kDiv = 8,
+  kMaximum = 9,
+  kMinimum = 10,
+  kNeg = 11,
+  kExp = 12,
+  kLog = 13,
+  kSqrt = 14,
+  kRsqrt = 15,
+  kSquare = 16,
+  kTanh = 17,
+  kSigmoid = 18,
+  kSin = 19,
+  kCos = 20,
+  kEq = 21,
+  kNe = 22,
+  kLt = 23,
+  kLe = 24,
+  kGt = 25,
+  kGe = 26,
+};
+constexpr int kOpcodeCount = 27;
+
+/// What a register of the elementwise interpreter holds.
+enum class RegisterType : uint8_t {
+  kF32 = 0,
+  kF64 = 1,
+  kI32 = 2,
+};
+constexpr int kRegisterTypeCount = 3;
+
+struct Instruction {
+  Opcode op;
+  uint8_t dst;
+  uint8_t a;
+  uint8_t b;
+  uint8_t c;
+  RegisterType type;
+  uint8_t zero;
+  double imm;
+};
+static_assert(sizeof(Instruction) == 16);
+
+struct ElementwiseParams {
+  static constexpr uint64_t kHash = 0xe1923d8b2547997bull;
+  int32_t instructions;
+  int32_t registers;
+};
+static_assert(sizeof(ElementwiseParams) == 8);
+
+struct ReduceParams {
+  static constexpr uint64_t kHash = 0x108852a84a28d214ull;
+  int32_t kind;
+  int32_t axes;
+};
+static_assert(sizeof(ReduceParams) == 8);
+
+struct MatmulParams {
+  static constexpr uint64_t kHash = 0x6f37efebb5ebcd70ull;
+  int64_t batch;
+  int64_t m;
+  int64_t n;
+  int64_t k;
+  int64_t batchStrideA;
+  int64_t batchStrideB;
+  int32_t transA;
+  int32_t transB;
+  int32_t bias;
+  int32_t activation;
+};
+static_assert(sizeof(MatmulParams) == 64);
+
+struct Conv2dParams {
+  static constexpr uint64_t kHash = 0x5c027f461b91e074ull;
+  int32_t n;
+  int32_t h;
+  int32_t w;
+  int32_t c;
+  int32_t ho;
+  int32_t wo;
+  int32_t o;
+  int32_t kh;
+  int32_t kw;
+  int32_t stride[2];
+  int32_t padLo[2];
+  int32_t padHi[2];
+  int32_t dilation[2];
+  int32_t groups;
+  int32_t bias;
+  int32_t activation;
+};
+static_assert(sizeof(Conv2dParams) == 80);
+
+struct Conv2dInputGradParams {
+  static constexpr uint64_t kHash = 0xe40d5989bcd38233ull;
+  int32_t n;
+  int32_t h;
+  int32_t w;
+  int32_t c;
+  int32_t ho;
+  int32_t wo;
+  int32_t o;
+  int32_t kh;
+  int32_t kw;
+  int32_t stride[2];
+  int32_t padLo[2];
+  int32_t padHi[2];
+  int32_t dilation[2];
+  int32_t groups;
+};
+static_assert(sizeof(Conv2dInputGradParams) == 72);
+
+struct Conv2dWeightGradParams {
+  static constexpr uint64_t kHash = 0x780033ed6ab8c699ull;
+  int32_t n;
+  int32_t h;
+  int32_t w;
+  int32_t c;
+  int32_t ho;
+  int32_t wo;
+  int32_t o;
+  int32_t kh;
+  int32_t kw;
+  int32_t stride[2];
+  int32_t padLo[2];
+  int32_t padHi[2];
+  int32_t dilation[2];
+  int32_t groups;
+};
+static_assert(sizeof(Conv2dWeightGradParams) == 72);
+
+struct ResizeNearestParams {
+  static constexpr uint64_t kHash = 0xc49848c1cfc6c876ull;
+  int32_t n;
+  int32_t h;
+  int32_t w;
+  int32_t c;
+  int32_t ho;
+  int32_t wo;
+};
+static_assert(sizeof(ResizeNearestParams) == 24);
+
+struct ResizeNearestGradParams {
+  static constexpr uint64_t kHash = 0x5a98da8c1a506d4aull;
+  int32_t n;
+  int32_t h;
+  int32_t w;
+  int32_t c;
+  int32_t ho;
+  int32_t wo;
+};
+static_assert(sizeof(ResizeNearestGradParams) == 24);
+
+struct AvgPoolParams {
+  static constexpr uint64_t kHash = 0xe034e912444f3850ull;
+  int32_t n;
+  int32_t h;
+  int32_t w;
+  int32_t c;
+  int32_t ho;
+  int32_t wo;
+  int32_t kh;
+  int32_t kw;
+  int32_t stride[2];
+  int32_t padLo[2];
+  int32_t padHi[2];
+};
+static_assert(sizeof(AvgPoolParams) == 56);
+
+struct AvgPoolGradParams {
+  static constexpr uint64_t kHash = 0x2bba97c06a26ae54ull;
+  int32_t n;
+  int32_t h;
+  int32_t w;
+  int32_t c;
+  int32_t ho;
+  int32_t wo;
+  int32_t kh;
+  int32_t kw;
+  int32_t stride[2];
+  int32_t padLo[2];
+  int32_t padHi[2];
+};
+static_assert(sizeof(AvgPoolGradParams) == 56);
+
+struct GatherParams {
+  static constexpr uint64_t kHash = 0x25e2a63b01a968ebull;
+  int64_t outer;
+  int64_t axis;
+  int64_t inner;
+  int64_t count;
+};
+static_assert(sizeof(GatherParams) == 32);
+
+struct ScatterAddParams {
+  static constexpr uint64_t kHash = 0xc79afdf3029b2261ull;
+  int64_t outer;
+  int64_t axis;
+  int64_t inner;
+  int64_t count;
+};
+static_assert(sizeof(ScatterAddParams) == 32);
+
+struct RandomUniformParams {
+  static constexpr uint64_t kHash = 0x93733a9ad6d3470bull;
+  int64_t count;
+};
+static_assert(sizeof(RandomUniformParams) == 8);
+
+struct RandomNormalParams {
+  static constexpr uint64_t kHash = 0xde60a656ed8d4a90ull;
+  int64_t count;
+};
+static_assert(sizeof(RandomNormalParams) == 8);
+
+struct SoftmaxParams {
+  static constexpr uint64_t kHash = 0x2a205910f9178ddbull;
+  int64_t rows;
+  int64_t cols;
+};
+static_assert(sizeof(SoftmaxParams) == 16);
+
+struct SoftmaxGradParams {
+  static constexpr uint64_t kHash = 0xe3bf8df8f0c9da77ull;
+  int64_t rows;
+  int64_t cols;
+};
+static_assert(sizeof(SoftmaxGradParams) == 16);
+
+struct GroupNormParams {
+  static constexpr uint64_t kHash = 0xd3393b2d6c291c3full;
+  int64_t n;
+  int64_t spatial;
+  int64_t c;
+  int32_t groups;
+  int32_t silu;
+  double eps;
+};
+static_assert(sizeof(GroupNormParams) == 40);
+
+struct GroupNormGradParams {
+  static constexpr uint64_t kHash = 0x517060ec802ab80full;
+  int64_t n;
+  int64_t spatial;
+  int64_t c;
+  int32_t groups;
+  int32_t silu;
+  double eps;
+};
+static_assert(sizeof(GroupNormGradParams) == 40);
+
+struct AttentionParams {
+  static constexpr uint64_t kHash = 0x15177a5b84e6cb7dull;
+  int32_t b;
+  int32_t h;
+  int32_t sq;
+  int32_t sk;
+  int32_t d;
+  int32_t causal;
+  double scale;
+};
+static_assert(sizeof(AttentionParams) == 32);
+
+struct AttentionGradParams {
+  static constexpr uint64_t kHash = 0xed3038aa6a3a5b79ull;
+  int32_t b;
+  int32_t h;
+  int32_t sq;
+  int32_t sk;
+  int32_t d;
+  int32_t causal;
+  double scale;
+};
+static_assert(sizeof(AttentionGradParams) == 32);
+
+struct CrossEntropyParams {
+  static constexpr uint64_t kHash = 0xdbd9c715c7e6bf84ull;
+  int64_t rows;
+  int64_t cols;
+};
+static_assert(sizeof(CrossEntropyParams) == 16);
+
+struct CrossEntropyGradParams {
+  static constexpr uint64_t kHash = 0x29c449fd08cb699cull;
+  int64_t rows;
+  int64_t cols;
+};
+static_assert(sizeof(CrossEntropyGradParams) == 16);
+
+struct AdamParams {
+  static constexpr uint64_t kHash = 0xb33a4ff6798af391ull;
+  int32_t count;
+  int32_t decoupled;
+  double beta1;
+  double beta2;
+  double eps;
+  double weightDecay;
+};
+static_assert(sizeof(AdamParams) == 40);
+
+struct EmaUpdateParams {
+  static constexpr uint64_t kHash = 0xc2ac939caa384f6dull;
+  int32_t count;
+  uint8_t padding_[4];
+};
+static_assert(sizeof(EmaUpdateParams) == 8);
+
+struct SumSquaresParams {
+  static constexpr uint64_t kHash = 0x5a4bbf090d6d1b02ull;
+  int32_t count;
+  uint8_t padding_[4];
+};
+static_assert(sizeof(SumSquaresParams) == 8);
+
+struct AddNoiseParams {
+  static constexpr uint64_t kHash = 0xdffaf90586b098d9ull;
+  int64_t n;
+  int64_t inner;
+  int64_t steps;
+};
+static_assert(sizeof(AddNoiseParams) == 24);
+
+struct SamplerStepParams {
+  static constexpr uint64_t kHash = 0x7aefb1ab51e8380eull;
+  int64_t size;
+  int32_t tensors;
+  int32_t noise;
+  int32_t clamp;
+  float lo;
+  float hi;
+  uint8_t padding_[4];
+};
+static_assert(sizeof(SamplerStepParams) == 32);
+
+}  // namespace figment

@@ -1,0 +1,59 @@
+// Diffusion arithmetic in one pass each.
+//   addNoise: out[i,:] = a[tᵢ]·x0[i,:] + b[tᵢ]·noise[i,:]  (Ho et al., 2020, eq. 4)
+//   samplerStep: a step of any linear sampler (DDPM, DDIM, DPM-Solver++, …) from its coefficients:
+//     x0 = coef[0]·t₀ + coef[1]·t₁, clamped to [lo,hi] when asked,
+//     out = coef[2]·x0 + Σᵢ coef[4+i]·tᵢ + coef[3]·z, with z the randomNormal stream of rngState
+#include "../norm/dense_check.h"
+#include "../params.generated.h"
+
+namespace figment {
+namespace {
+
+constexpr int32_t kMaxTensors = 6;
+constexpr int64_t kCoefficients = 12;
+
+std::string checkAddNoise(const OpCall& call) {
+  const auto& p = call.as<AddNoiseParams>();
+  DenseCheck check("addNoise", call, 5, 1);
+  const Format format = check.floating(0);
+  return check.input(0, "x0", format, {p.n, p.inner})
+      .input(1, "noise", format, {p.n, p.inner})
+      .input(2, "t", Format::i32, {p.n})
+      .input(3, "a", format, {p.steps})
+      .input(4, "b", format, {p.steps})
+      .output(0, "out", format, {p.n, p.inner})
+      .done();
+}
+
+std::string checkSamplerStep(const OpCall& call) {
+  const auto& p = call.as<SamplerStepParams>();
+  DenseCheck check("samplerStep", call, 2 + int64_t(p.tensors), 2);
+  check.require(p.tensors >= 1 && p.tensors <= kMaxTensors, "takes 1 to 6 tensors")
+      .require(p.noise == 0 || p.noise == 1, "noise is 0 or 1")
+      .require(p.clamp == 0 || p.clamp == 1, "clamp is 0 or 1");
+  const Format format = check.ok() ? check.floating(2) : Format::f32;
+  check.input(0, "coef", Format::f32, {kCoefficients}).input(1, "rngState", Format::i32, {4});
+  for (int32_t i = 0; i < p.tensors && check.ok(); i++) check.input(2 + i, "t", format, {p.size});
+  return check.output(0, "out", format, {p.size}).output(1, "newState", Format::i32, {4}).done();
+}
+
+bool addNoiseInPlace(const OpCall&, int, int in) { return in <= 1; }
+bool samplerInPlace(const OpCall&, int out, int in) { return out == 0 ? in >= 2 : in == 1; }
+
+Cost costAddNoise(const OpCall& call) {
+  return {3.0 * double(call.out[0].elements()), operandBytes(call)};
+}
+/// Philox and Box–Muller are counted as 40 operations a number.
+Cost costSamplerStep(const OpCall& call) {
+  const auto& p = call.as<SamplerStepParams>();
+  const double perElement = 2.0 * p.tensors + 4 + 2 * p.clamp + 40.0 * p.noise;
+  return {perElement * double(call.out[0].elements()), operandBytes(call)};
+}
+
+const RegisterOp addNoise{{"addNoise", AddNoiseParams::kHash, sizeof(AddNoiseParams), false,
+                           checkAddNoise, addNoiseInPlace, costAddNoise}};
+const RegisterOp samplerStep{{"samplerStep", SamplerStepParams::kHash, sizeof(SamplerStepParams),
+                              false, checkSamplerStep, samplerInPlace, costSamplerStep}};
+
+}  // namespace
+}  // namespace figment

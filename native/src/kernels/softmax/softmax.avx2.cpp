@@ -1,0 +1,2 @@
+// softmax and its derivative for AVX2.
+#include "softmax.inl.h"

@@ -1,0 +1,2 @@
+// softmax and its derivative for any machine.
+#include "softmax.inl.h"

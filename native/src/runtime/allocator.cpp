@@ -1,0 +1,124 @@
+// Size classes: requests up to 512 bytes round to 64; above that, each octave has eight steps, so at
+// most an eighth of a block is unused. A free block holds the link to the next one of its class.
+#include "allocator.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstdlib>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+namespace figment {
+namespace {
+
+constexpr uint64_t kSmallestOctave = 512;
+/// Nothing larger is ever asked of the system (16 TiB); keeps all sums far from overflow.
+constexpr uint64_t kLargestRequest = uint64_t(1) << 44;
+/// Blocks of this size and more are worth huge pages: fewer page faults and TLB misses.
+constexpr uint64_t kHugePage = uint64_t(2) << 20;
+constexpr uint64_t kHugePageThreshold = 2 * kHugePage;
+
+void* systemAllocate(uint64_t bytes) {
+  const bool huge = bytes >= kHugePageThreshold;
+  void* block = nullptr;
+  const size_t alignment = huge ? size_t(kHugePage) : CachingAllocator::kAlignment;
+  if (posix_memalign(&block, alignment, size_t(bytes)) != 0) return nullptr;
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+  if (huge) madvise(block, size_t(bytes), MADV_HUGEPAGE);
+#endif
+  return block;
+}
+
+}  // namespace
+
+int CachingAllocator::classOf(uint64_t bytes, uint64_t* blockBytes) {
+  if (bytes <= kSmallestOctave) {
+    const uint64_t steps = bytes == 0 ? 1 : (bytes + 63) / 64;
+    *blockBytes = steps * 64;
+    return int(steps) - 1;
+  }
+  // bytes lies in (2^k, 2^(k+1)], k >= 9; the step is 2^k / 8.
+  const int k = std::bit_width(bytes - 1) - 1;
+  const uint64_t base = uint64_t(1) << k, step = base / kStepsPerOctave;
+  const uint64_t steps = (bytes - base + step - 1) / step;
+  *blockBytes = base + steps * step;
+  return (k - 8) * kStepsPerOctave + int(steps) - 1;
+}
+
+uint64_t CachingAllocator::blockBytes(uint64_t bytes) {
+  uint64_t block;
+  classOf(bytes, &block);
+  return block;
+}
+
+void* CachingAllocator::allocate(uint64_t bytes) {
+  if (bytes > kLargestRequest) return nullptr;
+  uint64_t block;
+  const int index = classOf(bytes, &block);
+  std::lock_guard lock(mutex_);
+  const auto handOut = [&](void* memory) {
+    counters_.inUse += block;
+    counters_.peak = std::max(counters_.peak, counters_.inUse);
+    return memory;
+  };
+  if (FreeBlock* found = free_[index]) {
+    free_[index] = found->next;
+    counters_.cached -= block;
+    return handOut(found);
+  }
+  const auto fits = [&] {
+    return counters_.limit == 0 ||
+           counters_.inUse + counters_.cached + block <= counters_.limit;
+  };
+  if (!fits()) trimLocked();
+  if (!fits()) return nullptr;
+  void* memory = systemAllocate(block);
+  if (!memory) {
+    trimLocked();
+    memory = systemAllocate(block);
+  }
+  if (!memory) return nullptr;
+  counters_.systemAllocations++;
+  return handOut(memory);
+}
+
+void CachingAllocator::release(void* block, uint64_t bytes) {
+  uint64_t size;
+  const int index = classOf(bytes, &size);
+  std::lock_guard lock(mutex_);
+  auto* link = static_cast<FreeBlock*>(block);
+  link->next = free_[index];
+  free_[index] = link;
+  counters_.inUse -= size;
+  counters_.cached += size;
+}
+
+void CachingAllocator::trim() {
+  std::lock_guard lock(mutex_);
+  trimLocked();
+}
+
+void CachingAllocator::trimLocked() {
+  for (FreeBlock*& head : free_) {
+    while (head) {
+      FreeBlock* next = head->next;
+      std::free(head);
+      head = next;
+    }
+  }
+  counters_.cached = 0;
+}
+
+void CachingAllocator::setLimit(uint64_t bytes) {
+  std::lock_guard lock(mutex_);
+  counters_.limit = bytes;
+}
+
+MemoryCounters CachingAllocator::counters() const {
+  std::lock_guard lock(mutex_);
+  return counters_;
+}
+
+}  // namespace figment

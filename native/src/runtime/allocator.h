@@ -1,0 +1,53 @@
+// The CPU's caching allocator. Blocks come in size classes (powers of two divided in eight steps) and
+// are kept for reuse when released, so that a steady program makes no system allocation. Thread-safe.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+
+namespace figment {
+
+struct MemoryCounters {
+  uint64_t inUse = 0;   ///< bytes of blocks handed out
+  uint64_t cached = 0;  ///< bytes kept for reuse
+  uint64_t peak = 0;    ///< largest inUse so far
+  uint64_t systemAllocations = 0;
+  uint64_t limit = 0;  ///< 0: none
+};
+
+class CachingAllocator {
+ public:
+  /// Every block is aligned to this: a cache line, and the widest vector.
+  static constexpr size_t kAlignment = 64;
+
+  /// A block of at least `bytes`, or null when the limit or the system refuses, even after the cache
+  /// has been given back. Contents undefined.
+  void* allocate(uint64_t bytes);
+  /// `bytes` is what allocate was asked for.
+  void release(void* block, uint64_t bytes);
+  /// Returns all cached blocks to the system.
+  void trim();
+
+  void setLimit(uint64_t bytes);
+  MemoryCounters counters() const;
+
+  /// Bytes of the block that serves a request.
+  static uint64_t blockBytes(uint64_t bytes);
+
+ private:
+  struct FreeBlock {
+    FreeBlock* next;
+  };
+  static constexpr int kStepsPerOctave = 8;
+  static constexpr int kClasses = 48 * kStepsPerOctave;
+
+  static int classOf(uint64_t bytes, uint64_t* blockBytes);
+  void trimLocked();
+
+  mutable std::mutex mutex_;
+  FreeBlock* free_[kClasses] = {};
+  MemoryCounters counters_;
+};
+
+}  // namespace figment

@@ -1,0 +1,214 @@
+// C functions over CpuDevice. Exceptions end here: they become a status and the calling thread's
+// last error.
+#include "cpu_backend.h"
+
+#include <cstring>
+#include <new>
+#include <string>
+
+#include "cpu_device.h"
+#include "cpu_features.h"
+#include "error.h"
+#include "machine.h"
+
+namespace figment {
+namespace {
+
+/// A program together with the description that program_info points into.
+struct CpuProgram {
+  std::unique_ptr<Program> program;
+  std::vector<FigmentRecordInfo> records;
+};
+
+thread_local std::string lastCode;
+thread_local std::string lastMessage;
+thread_local FigmentError lastError;
+
+FigmentStatus report(FigmentStatus status, std::string code, std::string message) {
+  lastCode = std::move(code);
+  lastMessage = std::move(message);
+  return status;
+}
+
+template <class F>
+FigmentStatus guarded(F&& f) noexcept {
+  try {
+    return f();
+  } catch (const Error& error) {
+    return report(FIGMENT_FAILED, error.code(), error.message());
+  } catch (const std::bad_alloc&) {
+    return report(FIGMENT_OUT_OF_MEMORY, code::kOutOfMemory, "out of memory");
+  } catch (const std::exception& error) {
+    return report(FIGMENT_FAILED, code::kDevice, error.what());
+  }
+}
+
+// FigmentDevice and FigmentProgram are only ever these types on the CPU.
+CpuDevice& unwrap(FigmentDevice* device) { return *reinterpret_cast<CpuDevice*>(device); }
+CpuProgram& unwrap(FigmentProgram* program) { return *reinterpret_cast<CpuProgram*>(program); }
+
+const FigmentError* takeLastError() {
+  lastError = {lastCode.c_str(), lastMessage.c_str()};
+  return &lastError;
+}
+
+int32_t deviceCount() { return 1; }
+
+FigmentStatus openDevice(int32_t index, FigmentDevice** device) {
+  return guarded([&] {
+    if (index != 0) throw Error(code::kDevice, "there is one CPU device");
+    *device = reinterpret_cast<FigmentDevice*>(&cpuDevice());
+    return FIGMENT_OK;
+  });
+}
+
+FigmentStatus deviceInfo(FigmentDevice*, FigmentDeviceInfo* info) {
+  return guarded([&] {
+    info->kind = "cpu";
+    info->name = cpuFeatures().name.c_str();
+    info->memory_bytes = usableMemory();
+    return FIGMENT_OK;
+  });
+}
+
+FigmentStatus allocate(FigmentDevice* device, uint64_t bytes, void** memory) {
+  *memory = unwrap(device).allocate(bytes);
+  if (*memory) return FIGMENT_OK;
+  return guarded([&] {
+    return report(FIGMENT_OUT_OF_MEMORY, code::kOutOfMemory,
+                  "cannot allocate " + std::to_string(bytes) + " bytes on the CPU");
+  });
+}
+
+void release(FigmentDevice* device, void* memory, uint64_t bytes) {
+  unwrap(device).allocator().release(memory, bytes);
+}
+
+FigmentStatus upload(FigmentDevice*, void* to, uint64_t offset, const void* from, uint64_t bytes) {
+  if (bytes > 0) std::memcpy(static_cast<std::byte*>(to) + offset, from, size_t(bytes));
+  return FIGMENT_OK;
+}
+
+FigmentStatus download(FigmentDevice*, const void* from, uint64_t offset, void* to,
+                       uint64_t bytes) {
+  if (bytes > 0) std::memcpy(to, static_cast<const std::byte*>(from) + offset, size_t(bytes));
+  return FIGMENT_OK;
+}
+
+FigmentStatus memoryInfo(FigmentDevice* device, FigmentMemoryInfo* info) {
+  const MemoryCounters counters = unwrap(device).allocator().counters();
+  info->in_use = counters.inUse;
+  info->cached = counters.cached;
+  info->peak = counters.peak;
+  info->system_allocations = counters.systemAllocations;
+  info->limit = counters.limit;
+  return FIGMENT_OK;
+}
+
+FigmentStatus setMemoryLimit(FigmentDevice* device, uint64_t bytes) {
+  unwrap(device).allocator().setLimit(bytes);
+  return FIGMENT_OK;
+}
+
+void trim(FigmentDevice* device) { unwrap(device).trim(); }
+
+void setPoison(FigmentDevice* device, int32_t on) { unwrap(device).setPoison(on != 0); }
+
+FigmentStatus load(FigmentDevice*, const void* blob, uint64_t bytes, const char* variant,
+                   FigmentProgram** program) {
+  return guarded([&] {
+    auto loaded = std::make_unique<CpuProgram>();
+    loaded->program = loadProgram(blob, size_t(bytes), variant ? variant : "");
+    for (const ProgramRecord& record : loaded->program->records)
+      loaded->records.push_back({record.op->spec.name, record.variant->name, record.cost.flops,
+                                 record.cost.bytes, record.tag});
+    *program = reinterpret_cast<FigmentProgram*>(loaded.release());
+    return FIGMENT_OK;
+  });
+}
+
+void releaseProgram(FigmentProgram* program) { delete &unwrap(program); }
+
+FigmentStatus programInfo(FigmentProgram* handle, FigmentProgramInfo* info) {
+  const CpuProgram& loaded = unwrap(handle);
+  const Program& program = *loaded.program;
+  info->input_count = uint32_t(program.inputBytes.size());
+  info->output_count = uint32_t(program.outputBytes.size());
+  info->state_count = uint32_t(program.stateBytes.size());
+  info->input_bytes = program.inputBytes.data();
+  info->output_bytes = program.outputBytes.data();
+  info->state_bytes = program.stateBytes.data();
+  info->state_written = program.stateWritten.data();
+  info->arena_bytes = program.arenaBytes;
+  info->predicted_micros = program.predictedMicros;
+  info->record_count = uint32_t(loaded.records.size());
+  info->records = loaded.records.data();
+  return FIGMENT_OK;
+}
+
+FigmentStatus run(FigmentDevice* device, FigmentProgram* program, const FigmentRun* run) {
+  return guarded([&]() -> FigmentStatus {
+    const RunResult result = unwrap(device).run(
+        *unwrap(program).program, {run->inputs, run->outputs, run->states},
+        {(run->flags & FIGMENT_RUN_SERIAL) != 0, run->poll, run->poll_context});
+    switch (result.outcome) {
+      case RunOutcome::done:
+        return FIGMENT_OK;
+      case RunOutcome::aborted:
+        return FIGMENT_ABORTED;
+      case RunOutcome::failedInCommit:
+        return report(FIGMENT_FAILED_COMMIT, result.code, result.message);
+      case RunOutcome::failed:
+        break;
+    }
+    return report(FIGMENT_FAILED, result.code, result.message);
+  });
+}
+
+FigmentStatus synchronise(FigmentDevice*) { return FIGMENT_OK; }
+
+void setProfiling(FigmentDevice* device, int32_t on) { unwrap(device).setProfiling(on != 0); }
+
+void takeProfile(FigmentDevice* device, void (*sink)(void* context, const FigmentTiming*),
+                 void* context) {
+  for (const RecordTiming& timing : unwrap(device).takeProfile()) {
+    const FigmentTiming entry = {timing.tag, timing.op, timing.variant, timing.startMicros,
+                                 timing.micros};
+    sink(context, &entry);
+  }
+}
+
+FigmentBackend makeBackend() {
+  FigmentBackend backend = {};
+  backend.size = sizeof(FigmentBackend);
+  backend.version = FIGMENT_BACKEND_ABI_VERSION;
+  backend.last_error = takeLastError;
+  backend.device_count = deviceCount;
+  backend.open_device = openDevice;
+  backend.device_info = deviceInfo;
+  backend.allocate = allocate;
+  backend.release = release;
+  backend.upload = upload;
+  backend.download = download;
+  backend.memory_info = memoryInfo;
+  backend.set_memory_limit = setMemoryLimit;
+  backend.trim = trim;
+  backend.set_poison = setPoison;
+  backend.load_program = load;
+  backend.release_program = releaseProgram;
+  backend.program_info = programInfo;
+  backend.run = run;
+  backend.synchronise = synchronise;
+  backend.set_profiling = setProfiling;
+  backend.take_profile = takeProfile;
+  return backend;
+}
+
+}  // namespace
+
+const FigmentBackend& cpuBackend() {
+  static const FigmentBackend backend = makeBackend();
+  return backend;
+}
+
+}  // namespace figment

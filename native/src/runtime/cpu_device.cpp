@@ -1,0 +1,194 @@
+// The executor: for each record, point its operands at this run's memory and call its kernel.
+#include "cpu_device.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+#include "error.h"
+#include "machine.h"
+
+namespace figment {
+namespace {
+
+/// Below this predicted time a record runs on one thread: waking others would take longer.
+constexpr double kSharedMicros = 8;
+/// A quiet NaN whose payload reads "dead" in a debugger.
+constexpr uint32_t kPoison = 0x7fc0dead;
+
+void poison(void* memory, uint64_t bytes) {
+  std::fill_n(static_cast<uint32_t*>(memory), bytes / sizeof(kPoison), kPoison);
+  std::memset(static_cast<std::byte*>(memory) + bytes / sizeof(kPoison) * sizeof(kPoison), 0xde,
+              bytes % sizeof(kPoison));
+}
+
+/// What kernels see of a run.
+class RunContext final : public Context {
+ public:
+  RunContext(ThreadPool& pool, std::byte* scratch, int threads)
+      : pool_(pool), scratch_(scratch), threads_(threads) {}
+
+  void parallel(int64_t count, int64_t grain, Body body, void* closure) override {
+    if (shared) return pool_.parallel(count, grain, body, closure);
+    for (int64_t begin = 0; begin < count; begin += grain)
+      body(closure, begin, std::min(begin + grain, count), 0);
+  }
+  int threads() const override { return threads_; }
+  std::byte* scratch() const override { return scratch_; }
+  void fail(const char* code, const std::string& message) override {
+    std::lock_guard lock(mutex_);
+    if (failed_.load(std::memory_order_relaxed)) return;
+    code_ = code;
+    message_ = message;
+    failed_.store(true, std::memory_order_release);
+  }
+
+  bool failed() const { return failed_.load(std::memory_order_acquire); }
+  const std::string& code() const { return code_; }
+  const std::string& message() const { return message_; }
+
+  bool shared = false;  ///< whether the current record may use the pool
+
+ private:
+  ThreadPool& pool_;
+  std::byte* scratch_;
+  int threads_;
+  std::atomic<bool> failed_{false};
+  std::mutex mutex_;
+  std::string code_;
+  std::string message_;
+};
+
+int threadsFromEnvironment() {
+  const char* text = std::getenv("FIGMENT_THREADS");
+  if (!text || !*text) return std::min(usableCores(), ThreadPool::kMaxThreads);
+  char* end = nullptr;
+  const long threads = std::strtol(text, &end, 10);
+  if (*end != '\0' || threads < 1 || threads > ThreadPool::kMaxThreads)
+    throw Error(code::kArgument, std::string("FIGMENT_THREADS is \"") + text +
+                                     "\"; expected a whole number from 1 to " +
+                                     std::to_string(ThreadPool::kMaxThreads));
+  return int(threads);
+}
+
+}  // namespace
+
+void* CpuDevice::allocate(uint64_t bytes) {
+  void* block = allocator_.allocate(bytes);
+  if (block && poison_.load(std::memory_order_relaxed)) poison(block, bytes);
+  return block;
+}
+
+bool CpuDevice::reserve(Workspace& workspace, uint64_t bytes) {
+  if (bytes <= workspace.bytes) return true;
+  drop(workspace);
+  workspace.data = static_cast<std::byte*>(allocator_.allocate(bytes));
+  if (!workspace.data) return false;
+  workspace.bytes = bytes;
+  return true;
+}
+
+void CpuDevice::drop(Workspace& workspace) {
+  if (workspace.data) allocator_.release(workspace.data, workspace.bytes);
+  workspace = {};
+}
+
+void CpuDevice::trim() {
+  drop(arena_);
+  drop(scratch_);
+  allocator_.trim();
+}
+
+void CpuDevice::bindSlots(const Program& program, const Bindings& bindings) {
+  if (bases_.size() < program.slots.size()) bases_.resize(program.slots.size());
+  for (size_t s = 0; s < program.slots.size(); s++) {
+    const format::Slot& slot = program.slots[s];
+    void* base = nullptr;
+    switch (slot.kind) {
+      case format::SlotKind::input:
+        base = bindings.inputs[slot.ordinal];
+        break;
+      case format::SlotKind::output:
+        base = bindings.outputs[slot.ordinal];
+        break;
+      case format::SlotKind::state:
+        base = bindings.states[slot.ordinal];
+        break;
+      case format::SlotKind::arena:
+        base = arena_.data + slot.offset;
+        break;
+      case format::SlotKind::constant:
+        // Never written: the verifier refuses records that would.
+        base = const_cast<std::byte*>(program.constants + slot.offset);
+        break;
+    }
+    bases_[s] = static_cast<std::byte*>(base);
+  }
+}
+
+RunResult CpuDevice::run(Program& program, const Bindings& bindings, const RunControl& control) {
+  if (const int wanted = threads(); wanted != pool_.threads()) pool_.resize(wanted);
+  const int threads = control.serial ? 1 : pool_.threads();
+  if (!reserve(arena_, program.arenaBytes) || !reserve(scratch_, program.scratchBytes(threads)))
+    return {RunOutcome::failed, code::kOutOfMemory,
+            "no memory for a program's arena of " + std::to_string(program.arenaBytes) + " bytes"};
+  if (poison_.load(std::memory_order_relaxed) && program.arenaBytes > 0)
+    poison(arena_.data, program.arenaBytes);
+  bindSlots(program, bindings);
+
+  RunContext context(pool_, scratch_.data, threads);
+  const bool profiling = profiling_.load(std::memory_order_relaxed);
+  for (uint32_t r = 0; r < program.records.size(); r++) {
+    if (r <= program.commitStart) {
+      if (context.failed()) return {RunOutcome::failed, context.code(), context.message()};
+      if (control.poll && control.poll(control.pollContext)) return {RunOutcome::aborted, {}, {}};
+    }
+    ProgramRecord& record = program.records[r];
+    for (uint32_t i = record.operandStart; i < record.operandStart + record.operandCount; i++)
+      program.operands[i].data = bases_[program.places[i].slot] + program.places[i].byteOffset;
+    context.shared = !control.serial && record.predictedMicros >= kSharedMicros;
+    const double start = profiling ? microsSinceProfiling() : 0;
+    try {
+      record.variant->run(record.call, context);
+    } catch (const Error& error) {
+      context.fail(error.code().c_str(), error.message());
+    } catch (const std::bad_alloc&) {
+      context.fail(code::kOutOfMemory, std::string(record.op->spec.name) + ": out of memory");
+    } catch (const std::exception& error) {
+      context.fail(code::kDevice, std::string(record.op->spec.name) + ": " + error.what());
+    }
+    if (profiling) {
+      const double micros = microsSinceProfiling() - start;
+      std::lock_guard lock(profileMutex_);
+      profile_.push_back({record.tag, record.op->spec.name, record.variant->name, start, micros});
+    }
+  }
+  if (!context.failed()) return {};
+  const bool committed = program.commitStart < program.records.size();
+  return {committed ? RunOutcome::failedInCommit : RunOutcome::failed, context.code(),
+          context.message()};
+}
+
+void CpuDevice::setProfiling(bool on) {
+  std::lock_guard lock(profileMutex_);
+  if (on && !profiling_) profileStart_ = std::chrono::steady_clock::now();
+  profiling_ = on;
+}
+
+std::vector<RecordTiming> CpuDevice::takeProfile() {
+  std::lock_guard lock(profileMutex_);
+  return std::exchange(profile_, {});
+}
+
+double CpuDevice::microsSinceProfiling() const {
+  return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - profileStart_)
+      .count();
+}
+
+CpuDevice& cpuDevice() {
+  static CpuDevice* const device = new CpuDevice(threadsFromEnvironment());
+  return *device;
+}
+
+}  // namespace figment

@@ -1,0 +1,97 @@
+// The CPU as a device: one allocator, one worker pool, one arena and the executor that runs verified
+// programs on them. run() and the other members that say so need exclusive use (the caller's
+// execution lock); the allocator may be used by any thread at any time.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "allocator.h"
+#include "program.h"
+#include "thread_pool.h"
+
+namespace figment {
+
+/// The memory that a run works on, by ordinal; each at least as large as the program says.
+struct Bindings {
+  void* const* inputs = nullptr;
+  void* const* outputs = nullptr;
+  void* const* states = nullptr;
+};
+
+struct RunControl {
+  bool serial = false;  ///< keep everything on the calling thread
+  int (*poll)(void* context) = nullptr;
+  void* pollContext = nullptr;
+};
+
+enum class RunOutcome { done, aborted, failed, failedInCommit };
+
+struct RunResult {
+  RunOutcome outcome = RunOutcome::done;
+  std::string code;
+  std::string message;
+};
+
+struct RecordTiming {
+  uint32_t tag;
+  const char* op;
+  const char* variant;
+  double startMicros;
+  double micros;
+};
+
+class CpuDevice {
+ public:
+  explicit CpuDevice(int threads) : pool_(threads), threads_(threads) {}
+
+  CachingAllocator& allocator() { return allocator_; }
+  void* allocate(uint64_t bytes);
+
+  /// Exclusive. Asks `poll` and looks for failures before each record, until the commit section
+  /// begins; from then on every record runs.
+  RunResult run(Program& program, const Bindings& bindings, const RunControl& control);
+  /// Exclusive. Gives arena, scratch and cached blocks back to the system.
+  void trim();
+
+  /// Takes effect at the next run.
+  void setThreads(int threads) { threads_.store(threads, std::memory_order_relaxed); }
+  int threads() const { return threads_.load(std::memory_order_relaxed); }
+  /// Fills fresh blocks and the arena with NaN patterns, so that reading what nobody wrote shows.
+  void setPoison(bool on) { poison_.store(on, std::memory_order_relaxed); }
+
+  void setProfiling(bool on);
+  std::vector<RecordTiming> takeProfile();
+
+ private:
+  /// A block that only grows, kept between runs.
+  struct Workspace {
+    std::byte* data = nullptr;
+    uint64_t bytes = 0;
+  };
+  bool reserve(Workspace& workspace, uint64_t bytes);
+  void drop(Workspace& workspace);
+  void bindSlots(const Program& program, const Bindings& bindings);
+  double microsSinceProfiling() const;
+
+  CachingAllocator allocator_;
+  ThreadPool pool_;
+  std::atomic<int> threads_;
+  std::atomic<bool> poison_{false};
+  Workspace arena_;
+  Workspace scratch_;
+  std::vector<std::byte*> bases_;  // address of each slot of the running program
+
+  std::atomic<bool> profiling_{false};
+  std::mutex profileMutex_;
+  std::chrono::steady_clock::time_point profileStart_;
+  std::vector<RecordTiming> profile_;
+};
+
+/// The process's CPU device, sized by FIGMENT_THREADS or the machine. Never destroyed.
+CpuDevice& cpuDevice();
+
+}  // namespace figment

@@ -1,0 +1,24 @@
+// What this processor and its operating system can execute, found once by cpuid/xgetbv (x86-64) or
+// the auxiliary vector (arm64).
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "../kernels/kernel.h"
+
+namespace figment {
+
+struct CpuFeatures {
+  std::string name;                   ///< the processor's brand, or its architecture
+  std::vector<std::string> features;  ///< lower case, for example "avx512-bf16", "amx-int8", "neon"
+  Isa best = Isa::generic;            ///< the widest set with its own kernels
+};
+
+const CpuFeatures& cpuFeatures();
+
+const char* isaName(Isa isa);
+/// False when `name` is none of the names that isaName gives.
+bool parseIsa(const std::string& name, Isa& isa);
+
+}  // namespace figment

@@ -1,0 +1,151 @@
+// Devices exist from their first use to the end of the process; static destructors never touch them.
+#include "device.h"
+
+#include <algorithm>
+
+#include "backend_loader.h"
+#include "cpu_backend.h"
+#include "error.h"
+
+namespace figment {
+
+Device::Device(const FigmentBackend& api, int index, int backendIndex) : api(api), index(index) {
+  if (api.open_device(backendIndex, &handle) != FIGMENT_OK) throwLastError();
+}
+
+FigmentDeviceInfo Device::info() const {
+  FigmentDeviceInfo info = {};
+  info.size = sizeof(info);
+  if (api.device_info(handle, &info) != FIGMENT_OK) throwLastError();
+  return info;
+}
+
+FigmentMemoryInfo Device::memory() const {
+  FigmentMemoryInfo info = {};
+  info.size = sizeof(info);
+  if (api.memory_info(handle, &info) != FIGMENT_OK) throwLastError();
+  return info;
+}
+
+void* Device::allocate(uint64_t bytes) {
+  void* memory = nullptr;
+  FigmentStatus status = api.allocate(handle, bytes, &memory);
+  if (status == FIGMENT_OUT_OF_MEMORY) {
+    trim();
+    status = api.allocate(handle, bytes, &memory);
+  }
+  if (status == FIGMENT_OK) return memory;
+  if (status != FIGMENT_OUT_OF_MEMORY) throwLastError();
+  const FigmentMemoryInfo now = this->memory();
+  std::string message = "out of memory: " + std::to_string(bytes) + " bytes asked for, " +
+                        std::to_string(now.in_use) + " in use";
+  if (now.limit > 0) message += ", limit " + std::to_string(now.limit);
+  throw Error(code::kOutOfMemory, message);
+}
+
+void Device::trim() {
+  queue.drain();
+  std::lock_guard lock(queue.executionLock());
+  api.trim(handle);
+}
+
+void Device::setMemoryLimit(uint64_t bytes) {
+  if (api.set_memory_limit(handle, bytes) != FIGMENT_OK) throwLastError();
+}
+
+void Device::setProfiling(bool on) {
+  std::lock_guard lock(queue.executionLock());
+  api.set_profiling(handle, on);
+}
+
+void Device::throwLastError() const {
+  const FigmentError* error = api.last_error();
+  throw Error(error->code, error->message);
+}
+
+LoadedProgram::LoadedProgram(Device& device, const void* blob, uint64_t bytes, const char* variant)
+    : device(device) {
+  if (device.api.load_program(device.handle, blob, bytes, variant, &handle) != FIGMENT_OK)
+    device.throwLastError();
+  info.size = sizeof(info);
+  if (device.api.program_info(handle, &info) != FIGMENT_OK) {
+    device.api.release_program(handle);
+    device.throwLastError();
+  }
+}
+
+Binding::Binding(Ref<LoadedProgram> boundProgram, std::vector<Ref<Buffer>> buffers)
+    : program(std::move(boundProgram)), states(std::move(buffers)) {
+  const FigmentProgramInfo& info = program->info;
+  std::vector<std::pair<const Buffer*, bool>> seen;
+  for (size_t s = 0; s < states.size(); s++) {
+    const Buffer& buffer = *states[s];
+    const std::string where = "state " + std::to_string(s) + ": ";
+    if (&buffer.device != &program->device)
+      throw Error(code::kArgument, where + "its buffer is on another device");
+    if (buffer.bytes < info.state_bytes[s])
+      throw Error(code::kArgument, where + "its buffer has " + std::to_string(buffer.bytes) +
+                                       " bytes, the program needs " +
+                                       std::to_string(info.state_bytes[s]));
+    seen.emplace_back(&buffer, info.state_written[s] != 0);
+    pointers.push_back(buffer.memory);
+  }
+  std::sort(seen.begin(), seen.end());
+  for (size_t s = 1; s < seen.size(); s++) {
+    if (seen[s].first == seen[s - 1].first && seen[s].second)
+      throw Error(code::kArgument, "a buffer is bound to two states, and the program writes it");
+  }
+  for (size_t s = 0; s < states.size(); s++) states[s]->writers += info.state_written[s];
+}
+
+void Binding::retire() {
+  for (size_t s = 0; s < states.size(); s++) states[s]->writers -= program->info.state_written[s];
+}
+
+bool Binding::writes(const Buffer& buffer) const {
+  for (size_t s = 0; s < states.size(); s++) {
+    if (states[s].get() == &buffer && program->info.state_written[s]) return true;
+  }
+  return false;
+}
+
+namespace {
+
+std::atomic<bool> probed{false};
+
+DeviceList* probe() {
+  auto* found = new DeviceList;
+  found->devices.push_back(&cpu());
+  const OpenedBackend cuda = openCudaBackend();
+  if (!cuda.api) {
+    found->unavailable.push_back({"cuda", cuda.reason});
+    return found;
+  }
+  for (int32_t i = 0; i < cuda.api->device_count(); i++) {
+    try {
+      found->devices.push_back(new Device(*cuda.api, int(found->devices.size()), i));
+    } catch (const Error& error) {
+      found->unavailable.push_back({"cuda", error.message()});
+    }
+  }
+  return found;
+}
+
+}  // namespace
+
+Device& cpu() {
+  static Device* const device = new Device(cpuBackend(), 0, 0);
+  return *device;
+}
+
+const DeviceList& devices() {
+  static const DeviceList* const list = probe();
+  probed.store(true, std::memory_order_release);
+  return *list;
+}
+
+std::vector<Device*> openDevices() {
+  return probed.load(std::memory_order_acquire) ? devices().devices : std::vector<Device*>{&cpu()};
+}
+
+}  // namespace figment

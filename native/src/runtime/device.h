@@ -1,0 +1,100 @@
+// Devices as the addon uses them: a backend's device with its queue, and the objects that live on it
+// (buffers, loaded programs, bindings of state). Knows no kernel and no JavaScript.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "client.h"
+#include "figment/backend.h"
+#include "queue.h"
+#include "ref.h"
+
+namespace figment {
+
+class Device {
+ public:
+  Device(const FigmentBackend& api, int index, int backendIndex);
+
+  const FigmentBackend& api;
+  FigmentDevice* handle = nullptr;
+  const int index;  ///< as JavaScript numbers devices; 0 is the CPU
+  Queue queue;
+
+  FigmentDeviceInfo info() const;
+  FigmentMemoryInfo memory() const;
+  /// On exhaustion: waits for the queue, drops caches, tries once more, then throws Error.
+  void* allocate(uint64_t bytes);
+  /// Waits for the queue, then gives cached memory back to the system.
+  void trim();
+  void setMemoryLimit(uint64_t bytes);
+  /// Between runs, so that no run is timed half.
+  void setProfiling(bool on);
+
+  /// Throws the backend's last error.
+  [[noreturn]] void throwLastError() const;
+
+  /// Addresses for one run; used under the execution lock.
+  std::vector<void*> inputPointers;
+  std::vector<void*> outputPointers;
+};
+
+/// Memory on a device. `lastTicket` and `writers` belong to the JavaScript thread; `failure` to
+/// whoever the queue's order says: the executing thread until lastTicket is reached, then JavaScript.
+struct Buffer : RefCounted {
+  Buffer(Device& device, uint64_t bytes)
+      : device(device), memory(device.allocate(bytes)), bytes(bytes) {}
+  ~Buffer() override { device.api.release(device.handle, memory, bytes); }
+
+  Device& device;
+  void* const memory;
+  const uint64_t bytes;
+  uint64_t lastTicket = 0;  ///< the latest queued job that uses it
+  uint32_t writers = 0;     ///< bindings that write it
+  Ref<Failure> failure;     ///< why its contents do not exist
+};
+
+struct LoadedProgram : RefCounted {
+  LoadedProgram(Device& device, const void* blob, uint64_t bytes, const char* variant);
+  ~LoadedProgram() override { device.api.release_program(handle); }
+
+  Device& device;
+  FigmentProgram* handle = nullptr;
+  FigmentProgramInfo info = {};
+};
+
+/// A program's state: one buffer per state ordinal, checked once instead of at every run.
+struct Binding : RefCounted {
+  /// Throws Error when a buffer is too small, on another device, or written and bound twice.
+  Binding(Ref<LoadedProgram> program, std::vector<Ref<Buffer>> buffers);
+  ~Binding() override = default;
+
+  /// Called by JavaScript when its handle goes: the buffers stop counting as written.
+  void retire();
+  bool writes(const Buffer& buffer) const;
+
+  Ref<LoadedProgram> program;
+  std::vector<Ref<Buffer>> states;
+  std::vector<void*> pointers;
+};
+
+/// The CPU, without any probing.
+Device& cpu();
+
+struct UnavailableDevice {
+  std::string kind;
+  std::string reason;
+};
+
+struct DeviceList {
+  std::vector<Device*> devices;
+  std::vector<UnavailableDevice> unavailable;
+};
+
+/// All devices, CPU first. The first call looks for plug-ins; nothing changes afterwards.
+const DeviceList& devices();
+
+/// The devices that something may have used so far: looks for no plug-in.
+std::vector<Device*> openDevices();
+
+}  // namespace figment

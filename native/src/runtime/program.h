@@ -1,0 +1,65 @@
+// A verified program, ready to run on the CPU: records with their kernels chosen and their operands
+// resolved to (slot, offset). Made only by loadProgram, which trusts nothing in the bytes.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "../kernels/registry.h"
+#include "program_format.h"
+
+namespace figment {
+
+/// One kernel call. Its operands lie in Program::operands, inputs first.
+struct ProgramRecord {
+  OpCall call;
+  const RegisteredOp* op;
+  const Variant* variant;
+  uint32_t operandStart;
+  uint32_t operandCount;
+  Cost cost;
+  double predictedMicros;
+  uint32_t tag;
+};
+
+/// Where an operand lies: a slot's address plus an offset.
+struct Place {
+  uint32_t slot;
+  int64_t byteOffset;
+};
+
+struct Program {
+  std::unique_ptr<std::byte[]> storage;  ///< the blob's copy; params and constants point into it
+  std::vector<format::Slot> slots;
+  std::vector<Operand> operands;  ///< `data` is filled in before each record runs
+  std::vector<Place> places;      ///< one per operand
+  std::vector<ProgramRecord> records;
+  const std::byte* constants = nullptr;
+  uint32_t commitStart = 0;
+  uint64_t arenaBytes = 0;
+  double predictedMicros = 0;
+
+  std::vector<uint64_t> inputBytes;
+  std::vector<uint64_t> outputBytes;
+  std::vector<uint64_t> stateBytes;
+  std::vector<uint8_t> stateWritten;
+
+  /// Scratch that the largest record needs with this many threads; remembered for the last number.
+  uint64_t scratchBytes(int threads);
+
+ private:
+  int scratchThreads_ = 0;
+  uint64_t scratchBytes_ = 0;
+};
+
+/// Time of one call on one thread, as the inline decision sees it.
+double predictMicros(const Cost& cost);
+
+/// Copies, verifies and prepares a program. Throws Error(ERR_FIGMENT_PROGRAM) naming what is wrong;
+/// `variant` (may be empty) is preferred wherever it supports the call.
+std::unique_ptr<Program> loadProgram(const void* blob, size_t bytes, std::string_view variant);
+
+}  // namespace figment

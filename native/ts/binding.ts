@@ -1,0 +1,131 @@
+// The native binding as TypeScript sees it, written by hand; a test compares it with what the addon
+// exports. Handles are positive numbers; using one that is stale, foreign or invented throws.
+// Every error is an Error with one of the codes below in `.code`.
+
+/** What a native error's `code` can be. */
+export type NativeErrorCode =
+  | "ERR_FIGMENT_ARGUMENT"
+  | "ERR_FIGMENT_HANDLE"
+  | "ERR_FIGMENT_PROGRAM"
+  | "ERR_FIGMENT_OUT_OF_MEMORY"
+  | "ERR_FIGMENT_INDEX"
+  | "ERR_FIGMENT_ABORTED"
+  | "ERR_FIGMENT_DEVICE";
+
+/** Instruction sets that have their own kernels. */
+export type Isa = "generic" | "avx2" | "avx512";
+
+export interface CpuInfo {
+  readonly name: string;
+  /** Physical cores that this process may use (affinity and cgroup quota considered). */
+  readonly cores: number;
+  /** The widest set that programs loaded from now on may use. */
+  readonly isa: Isa;
+  /** For example "avx2", "avx512-bf16", "amx-int8", "neon". */
+  readonly features: readonly string[];
+  readonly threads: number;
+}
+
+export type DeviceInfo =
+  | { readonly kind: string; readonly index: number; readonly name: string; readonly memoryLimit: number }
+  | { readonly kind: string; readonly index?: undefined; readonly reason: string };
+
+export interface MemoryInfo {
+  /** Bytes of this environment's live buffers. */
+  readonly live: number;
+  readonly liveBuffers: number;
+  /** Bytes that the process keeps for reuse. */
+  readonly cached: number;
+  /** The most that the process had in use at once: buffers, arenas, scratch. */
+  readonly peak: number;
+  /** How often the process asked the system for memory. */
+  readonly systemAllocations: number;
+  /** Bytes; 0 when there is no limit. */
+  readonly limit: number;
+}
+
+export interface ProgramInfo {
+  readonly arenaBytes: number;
+  /** Predicted time of one run on one thread; small programs run inline. */
+  readonly predictedMicros: number;
+  readonly records: readonly {
+    readonly op: string;
+    readonly variant: string;
+    readonly flops: number;
+    readonly bytes: number;
+    readonly tag: number;
+  }[];
+}
+
+export interface RecordTiming {
+  readonly tag: number;
+  readonly op: string;
+  readonly variant: string;
+  /** Since profile(true). */
+  readonly startMicros: number;
+  readonly micros: number;
+}
+
+export interface NativeBinding {
+  readonly abiVersion: number;
+
+  // The machine and its settings, shared by the whole process.
+  cpu(): CpuInfo;
+  threads(): number;
+  /** Threads that share a kernel, 1 to 256; from the next run on. */
+  setThreads(count: number): void;
+  /** Narrows the instruction set of programs loaded later; null: the machine's best. */
+  setIsa(isa: Isa | null): void;
+  /** CPU first; a device that cannot be used has a reason instead of an index. */
+  devices(): DeviceInfo[];
+  ops(): string[];
+  /** The kernels of one operation that this machine can execute, in order of selection among equals. */
+  variants(op: string): { readonly name: string; readonly isa: Isa }[];
+  memory(): MemoryInfo;
+  /** Bytes that the process may hold on the CPU; 0 removes the limit. */
+  setMemoryLimit(bytes: number): void;
+  /** Waits for the queue, then gives cached memory and arenas back to the system. */
+  trim(): void;
+  /** For tests: fills fresh buffers, and the arena before each run, with NaN patterns. */
+  setPoison(on: boolean): void;
+
+  // Buffers.
+  /** Contents undefined. */
+  allocate(device: number, bytes: number): number;
+  release(buffer: number): void;
+  byteLength(buffer: number): number;
+  /** Copies at once when no queued work uses the buffer, else waits for that work first. */
+  write(buffer: number, byteOffset: number, data: ArrayBufferView): void;
+  /** In queue order. Rejects with the error of the run that should have made the contents. */
+  read(buffer: number, byteOffset: number, byteLength: number): Promise<ArrayBuffer>;
+  /** Waits. Throws like read(), or an earlier run's error that nothing has reported. */
+  readSync(buffer: number, byteOffset: number, byteLength: number): ArrayBuffer;
+
+  // Programs.
+  /** Verifies and prepares a program. `variant` is preferred wherever it can run, for tests. */
+  loadProgram(blob: Uint8Array, variant?: string): number;
+  releaseProgram(program: number): void;
+  programInfo(program: number): ProgramInfo;
+  /** State buffers by ordinal, checked once for many runs. */
+  bind(program: number, state: Float64Array): number;
+  releaseBinding(binding: number): void;
+  /**
+   * Runs now if the program is small and the queue idle, else later, in order. `outputs` is filled with
+   * fresh buffers. Both arrays may be longer than needed. binding and cancel: 0 for none. An error of
+   * the run itself is not thrown here but by reads of its outputs, or by settled().
+   */
+  run(program: number, binding: number, inputs: Float64Array, outputs: Float64Array, cancel: number): void;
+  createCancel(): number;
+  /** Runs that hold the token stop before their next record, unless they have begun to commit. */
+  cancel(token: number): void;
+  releaseCancel(token: number): void;
+
+  // Waiting.
+  /** When everything queued so far is done; rejects with the oldest error that no read has reported. */
+  settled(): Promise<void>;
+  settleSync(): void;
+
+  // Per-record timings, process-wide.
+  profile(on: boolean): void;
+  takeProfile(): RecordTiming[];
+}
