@@ -1,0 +1,166 @@
+// Cells: the only things that change. A parameter, a moment, a running mean, a random stream is a cell.
+// Its memory keeps its address, so compiled programs are bound to it once.
+
+import { type DType, type DataArray, bytesOf, encode } from "../dtype.js";
+import { ShapeError, UsageError } from "../errors.js";
+import { copyInto, copyOf } from "../runtime/eager.js";
+import { Storage, upload } from "../runtime/device.js";
+import { type Shape, checkShape, sameShape, showShape, sizeOf } from "../shape.js";
+import { tapeDepth } from "./tape.js";
+import { Tensor } from "./tensor.js";
+import { currentTrace } from "./trace.js";
+
+/** What a cell holds. */
+export interface CellOptions {
+  readonly shape: Shape;
+  /** Default "f32". */
+  readonly dtype?: DType;
+  /** Shown in messages. */
+  readonly name?: string;
+  /** Contents to start from, computed when first needed; without it the cell has no value until `set`. */
+  readonly initial?: () => ArrayLike<number>;
+}
+
+/** An ordered bundle of cells with a structure that clones share, so that compiled programs fit all of them. */
+export interface CellTree {
+  /** Equal for bundles whose cells correspond one to one in shape, type and use. */
+  readonly structure: string;
+  /** Modes that the code reading the cells depends on (training or evaluation); part of a call's signature. */
+  readonly modes?: string;
+  cells(): readonly Cell[];
+}
+
+/**
+ * A place that holds one tensor value and can be overwritten. Outside compiled functions reading gives a
+ * tensor and writing copies; inside, reading makes an input and writing a donated output.
+ *
+ * A tensor read from a cell never changes: before the cell is overwritten the old contents are moved away.
+ */
+export class Cell {
+  readonly shape: Shape;
+  readonly dtype: DType;
+  readonly name: string;
+  private readonly initial: (() => ArrayLike<number>) | undefined;
+  private memory: Storage | null = null;
+  private lent: Storage | null = null;
+  private tapedRead: WeakRef<Tensor> | undefined;
+
+  constructor({ shape, dtype = "f32", name = "cell", initial }: CellOptions) {
+    checkShape(name, shape);
+    this.shape = Object.freeze([...shape]);
+    this.dtype = dtype;
+    this.name = name;
+    this.initial = initial;
+  }
+
+  /** Whether the cell holds a value (a cell with initial contents always does). */
+  get allocated(): boolean {
+    return this.memory !== null || this.initial !== undefined;
+  }
+
+  /**
+   * The current value. Outside compiled functions the caller owns the handle (or a scope does); it shares
+   * the cell's memory until the cell is overwritten.
+   *
+   * @throws UsageError when the cell has no value yet.
+   */
+  get value(): Tensor {
+    const trace = currentTrace();
+    if (trace) return trace.readCell(this);
+    // A tape must meet the same tensor at every read, or it could not tell that they are one parameter.
+    const known = tapeDepth() > 0 ? this.tapedRead?.deref() : undefined;
+    if (known && !known.disposed) return known;
+    if (this.lent) this.lent.retain();
+    else this.lent = this.lend();
+    const tensor = new Tensor(this.shape, this.dtype, { storage: this.lent });
+    this.tapedRead = tapeDepth() > 0 ? new WeakRef(tensor) : undefined;
+    return tensor;
+  }
+
+  /**
+   * Stores a value. No derivative flows through the cell.
+   *
+   * @throws ShapeError when shape or dtype differ from the cell's.
+   */
+  set(tensor: Tensor): void {
+    if (!sameShape(tensor.shape, this.shape) || tensor.dtype !== this.dtype) {
+      throw new ShapeError(
+        `${this.name}: the cell holds ${this.dtype} ${showShape(this.shape)}, got ${tensor.dtype} ${showShape(tensor.shape)}`,
+      );
+    }
+    const trace = currentTrace();
+    if (trace) {
+      trace.writeCell(this, tensor);
+      return;
+    }
+    if (this.memory === null) {
+      this.memory = copyOf(tensor, tensor.storage("set").handle);
+      return;
+    }
+    this.beforeWrite();
+    copyInto(tensor, tensor.storage("set").handle, this.memory);
+  }
+
+  /** Stores data from JavaScript, given in row-major order. */
+  setData(data: ArrayLike<number>): void {
+    if (data.length !== sizeOf(this.shape)) {
+      throw new ShapeError(`${this.name}: expected ${sizeOf(this.shape)} numbers for shape ${showShape(this.shape)}, got ${data.length}`);
+    }
+    const tensor = new Tensor(this.shape, this.dtype, { storage: upload(encode(data, this.dtype)) });
+    this.set(tensor);
+    tensor.dispose();
+  }
+
+  /** @internal The native buffer, for binding; it stays the same until `dispose`. */
+  bufferHandle(): number {
+    return this.requireMemory().handle;
+  }
+
+  /** @internal Moves the contents away from under tensors that were read from this cell. */
+  beforeWrite(): void {
+    const { lent } = this;
+    if (!lent) return;
+    const moved = copyOf(this, this.bufferHandle());
+    lent.handle = moved.handle;
+    lent.borrowed = undefined;
+    this.lent = null;
+    this.tapedRead = undefined;
+  }
+
+  /** Frees the memory. Tensors read before keep their contents. */
+  dispose(): void {
+    if (this.memory === null) return;
+    this.beforeWrite();
+    this.memory.release();
+    this.memory = null;
+  }
+
+  private lend(): Storage {
+    const { handle, bytes } = this.requireMemory();
+    const lent = new Storage(handle, bytes, () => {
+      if (this.lent === lent) this.lent = null;
+    });
+    return lent;
+  }
+
+  private requireMemory(): Storage {
+    if (this.memory === null) {
+      if (!this.initial) {
+        throw new UsageError(`${this.name} has no value yet: call init(rng) on its module, load weights, or set it`);
+      }
+      const data = this.initial();
+      this.memory = upload(encode(data, this.dtype));
+    }
+    return this.memory;
+  }
+}
+
+/** Reads several cells at once as typed arrays, in queue order. */
+export async function readCells(cells: readonly Cell[]): Promise<DataArray[]> {
+  const tensors = cells.map((cell) => cell.value);
+  try {
+    return await Promise.all(tensors.map((tensor) => tensor.data()));
+  } finally {
+    for (const tensor of tensors) tensor.dispose();
+  }
+}

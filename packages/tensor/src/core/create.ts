@@ -1,0 +1,164 @@
+// Making tensors: from numbers, nested arrays and typed arrays, filled, and from image bytes.
+
+import { type DType, checkNumber, encode, isDType } from "../dtype.js";
+import { DTypeError, ShapeError } from "../errors.js";
+import { defineOp } from "../ops/definition.js";
+import { upload } from "../runtime/device.js";
+import { type Shape, checkShape, sameShape, show, showShape, sizeOf } from "../shape.js";
+import { apply, applyOne } from "./apply.js";
+import { type NestedArray, Tensor } from "./tensor.js";
+import { currentTrace } from "./trace.js";
+
+/** Typed arrays that tensors are made from. */
+export type TypedArrayInput = Float32Array | Float64Array | Int32Array | Uint8Array | Uint8ClampedArray;
+
+/** What a tensor can be made from. */
+export type TensorData = number | boolean | NestedArray | NestedBooleans | readonly number[] | TypedArrayInput;
+
+/** Nested arrays of booleans, as deep as the tensor has dimensions. */
+export type NestedBooleans = readonly (boolean | NestedBooleans)[];
+
+/** How to read the data. */
+export interface TensorOptions {
+  /** Default: the nesting of the arrays, or one dimension for a typed array. */
+  readonly shape?: Shape;
+  /** Default: what the typed array holds; "f32" for numbers, "bool" for booleans. */
+  readonly dtype?: DType;
+}
+
+/**
+ * Makes a tensor from a number, nested arrays or a typed array. The data is copied.
+ *
+ * @throws ShapeError for ragged nesting or when `shape` has another number of elements.
+ * @throws DTypeError for an unknown dtype, or fractions in an integer tensor.
+ * @example
+ * const x = tensor([[1, 2, 3], [4, 5, 6]]); // f32 [2, 3]
+ */
+export function tensor(data: TensorData, { shape, dtype }: TensorOptions = {}): Tensor {
+  if (dtype !== undefined && !isDType(dtype)) throw new DTypeError(`tensor: unknown dtype ${show(dtype)}; expected f32, f64, bf16, f16, i32, u8 or bool`);
+  const flat = flatten(data);
+  const type = dtype ?? flat.dtype;
+  const extents = shape ?? flat.shape;
+  checkShape("tensor", extents);
+  if (sizeOf(extents) !== flat.data.length) {
+    throw new ShapeError(`tensor: shape ${showShape(extents)} holds ${sizeOf(extents)} elements, got ${flat.data.length}`);
+  }
+  if (type === "i32" || type === "u8") for (let i = 0; i < flat.data.length; i++) checkNumber("tensor", flat.data[i] as number, type);
+  return new Tensor([...extents], type, { storage: upload(encode(flat.data, type)) });
+}
+
+/**
+ * A tensor without dimensions holding one number that varies from call to call of a compiled function,
+ * where a plain `number` argument would be frozen into the program.
+ */
+export function scalar(value: number, dtype: DType = "f32"): Tensor {
+  checkNumber("scalar", value, dtype);
+  return new Tensor([], dtype, { storage: upload(encode([value], dtype)) });
+}
+
+/** Fills a tensor with one number. */
+export const fullDef = defineOp<{ shape: readonly number[]; value: number; dtype: DType }>({
+  name: "full",
+  effect: "pure",
+  infer: (_inputs, { shape, dtype }) => [{ shape, dtype }],
+  vjp: () => [],
+  lower: { kind: "constant" },
+  reference: (_inputs, _avals, { shape, value }) => [new Float64Array(sizeOf(shape)).fill(value)],
+});
+
+/** A tensor filled with one number. */
+export function full(shape: Shape, value: number, dtype: DType = "f32"): Tensor {
+  checkShape("full", shape);
+  if (typeof value !== "number") throw new DTypeError(`full: expected a number, got ${show(value)}`);
+  checkNumber("full", value, dtype);
+  return applyOne(fullDef, [], { shape: [...shape], value, dtype });
+}
+
+/** A tensor of zeros. */
+export const zeros = (shape: Shape, dtype: DType = "f32"): Tensor => full(shape, 0, dtype);
+
+/** A tensor of ones. */
+export const ones = (shape: Shape, dtype: DType = "f32"): Tensor => full(shape, 1, dtype);
+
+/** 0, 1, …, n − 1. */
+export function arange(n: number, dtype: DType = "f32"): Tensor {
+  checkShape("arange", [n]);
+  return tensor(Float64Array.from({ length: n }, (_, i) => i), { dtype });
+}
+
+/** A number as an operand that meets tensors of `dtype`: a constant in a trace, a 0-d tensor outside. */
+export function numberOperand(op: string, value: number, dtype: DType): Tensor {
+  checkNumber(op, value, dtype);
+  if (currentTrace()) return apply(fullDef, [], { shape: [], value, dtype })[0] as Tensor;
+  return scalar(value, dtype);
+}
+
+/** Image bytes as they come from and go to image files. */
+export interface ImageBytes {
+  readonly width: number;
+  readonly height: number;
+  /** 1 grey, 3 RGB, 4 RGBA. */
+  readonly channels: number;
+  /** Row-major, channels interleaved. */
+  readonly data: Uint8Array | Uint8ClampedArray;
+}
+
+/** Image bytes as an f32 tensor [H,W,C]; 0…255 is mapped to `range` (default [-1, 1]). */
+export function fromImage({ width, height, channels, data }: ImageBytes, { range = [-1, 1] }: { range?: readonly [number, number] } = {}): Tensor {
+  const shape = [height, width, channels];
+  checkShape("fromImage", shape);
+  if (data.length !== sizeOf(shape)) throw new ShapeError(`fromImage: ${width}×${height}×${channels} needs ${sizeOf(shape)} bytes, got ${data.length}`);
+  const [lo, hi] = range;
+  return tensor(Float32Array.from(data, (byte) => lo + (byte * (hi - lo)) / 255), { shape });
+}
+
+/** A tensor [H,W,C] or [H,W] as image bytes; `range` (default [-1, 1]) is mapped to 0…255, clipped and rounded. */
+export async function toImage(image: Tensor, { range = [-1, 1] }: { range?: readonly [number, number] } = {}): Promise<ImageBytes> {
+  if (image.rank !== 2 && image.rank !== 3) throw new ShapeError(`toImage: expected [H, W, C] or [H, W], got ${showShape(image.shape)}`);
+  const [height = 0, width = 0, channels = 1] = image.shape;
+  const [lo, hi] = range;
+  const data = Uint8ClampedArray.from(await image.data(), (x) => ((x - lo) * 255) / (hi - lo));
+  return { width, height, channels, data: new Uint8Array(data.buffer) };
+}
+
+interface Flat {
+  readonly data: ArrayLike<number>;
+  readonly shape: Shape;
+  readonly dtype: DType;
+}
+
+function flatten(data: TensorData): Flat {
+  if (data instanceof Float32Array) return { data, shape: [data.length], dtype: "f32" };
+  if (data instanceof Float64Array) return { data, shape: [data.length], dtype: "f64" };
+  if (data instanceof Int32Array) return { data, shape: [data.length], dtype: "i32" };
+  if (data instanceof Uint8Array || data instanceof Uint8ClampedArray) return { data, shape: [data.length], dtype: "u8" };
+  const shape = nestedShape(data);
+  const flat: number[] = [];
+  collect(data, shape, 0, flat);
+  const dtype = typeof firstLeaf(data) === "boolean" ? "bool" : "f32";
+  return { data: flat, shape, dtype };
+}
+
+function firstLeaf(data: unknown): unknown {
+  return Array.isArray(data) ? firstLeaf(data[0]) : data;
+}
+
+function nestedShape(data: unknown): number[] {
+  if (!Array.isArray(data)) return [];
+  return [data.length, ...(data.length > 0 ? nestedShape(data[0]) : [])];
+}
+
+function collect(data: unknown, shape: Shape, axis: number, into: number[]): void {
+  if (Array.isArray(data)) {
+    if (axis === shape.length || data.length !== shape[axis]) {
+      const lengths = sameShape(nestedShape(data), shape.slice(axis)) ? "" : ` (${data.length} entries where ${shape[axis] ?? "a number"} was expected)`;
+      throw new ShapeError(`tensor: the nested arrays are ragged at depth ${axis}${lengths}`);
+    }
+    for (const item of data) collect(item, shape, axis + 1, into);
+    return;
+  }
+  if (axis !== shape.length) throw new ShapeError(`tensor: the nested arrays are ragged at depth ${axis}: a number where an array was expected`);
+  if (typeof data === "number") into.push(data);
+  else if (typeof data === "boolean") into.push(data ? 1 : 0);
+  else throw new DTypeError(`tensor: expected numbers or booleans, got ${show(data)}`);
+}

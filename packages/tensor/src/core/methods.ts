@@ -1,0 +1,112 @@
+// Every op as a method of Tensor. The interface is merged into the class; the functions are installed on
+// its prototype when the package is loaded.
+
+import type { DType } from "../dtype.js";
+import * as elementwise from "../ops/elementwise.js";
+import type { TensorLike } from "../ops/elementwise.js";
+import { gather } from "../ops/indexing.js";
+import { type MatmulOptions, matmul } from "../ops/matmul.js";
+import * as movement from "../ops/movement.js";
+import { type ReduceOptions, max, mean, norm, sum } from "../ops/reduce.js";
+import { softmax } from "../ops/softmax.js";
+import type { Shape } from "../shape.js";
+import { Tensor } from "./tensor.js";
+
+type Axes = number | readonly number[];
+
+/** The ops as methods; each does what the function of the same name does. */
+export interface TensorMethods {
+  add(other: TensorLike): Tensor;
+  sub(other: TensorLike): Tensor;
+  mul(other: TensorLike): Tensor;
+  div(other: TensorLike): Tensor;
+  maximum(other: TensorLike): Tensor;
+  minimum(other: TensorLike): Tensor;
+  neg(): Tensor;
+  exp(): Tensor;
+  log(): Tensor;
+  sqrt(): Tensor;
+  rsqrt(): Tensor;
+  square(): Tensor;
+  tanh(): Tensor;
+  sigmoid(): Tensor;
+  sin(): Tensor;
+  cos(): Tensor;
+  silu(): Tensor;
+  relu(): Tensor;
+  eq(other: TensorLike): Tensor;
+  ne(other: TensorLike): Tensor;
+  lt(other: TensorLike): Tensor;
+  le(other: TensorLike): Tensor;
+  gt(other: TensorLike): Tensor;
+  ge(other: TensorLike): Tensor;
+  cast(dtype: DType): Tensor;
+  reshape(shape: Shape): Tensor;
+  transpose(perm?: readonly number[]): Tensor;
+  broadcastTo(shape: Shape): Tensor;
+  slice(starts: readonly number[], sizes: readonly number[]): Tensor;
+  pad(lo: readonly number[], hi: readonly number[], value?: number): Tensor;
+  at(...index: readonly number[]): Tensor;
+  sum(axes?: Axes, options?: ReduceOptions): Tensor;
+  mean(axes?: Axes, options?: ReduceOptions): Tensor;
+  max(axes?: Axes, options?: ReduceOptions): Tensor;
+  norm(axes?: Axes, options?: ReduceOptions): Tensor;
+  matmul(other: Tensor, options?: MatmulOptions): Tensor;
+  gather(indices: Tensor, axis?: number): Tensor;
+  softmax(): Tensor;
+}
+
+const { add, sub, mul, div, maximum, minimum, neg, exp, log, sqrt, rsqrt, square, tanh, sigmoid, sin, cos } = elementwise;
+const { silu, relu, eq, ne, lt, le, gt, ge, cast } = elementwise;
+const { reshape, transpose, broadcastTo, slice, pad, at } = movement;
+
+const asMethods = {
+  add,
+  sub,
+  mul,
+  div,
+  maximum,
+  minimum,
+  neg,
+  exp,
+  log,
+  sqrt,
+  rsqrt,
+  square,
+  tanh,
+  sigmoid,
+  sin,
+  cos,
+  silu,
+  relu,
+  eq,
+  ne,
+  lt,
+  le,
+  gt,
+  ge,
+  cast,
+  reshape,
+  transpose,
+  broadcastTo,
+  slice,
+  pad,
+  at,
+  sum,
+  mean,
+  max,
+  norm,
+  matmul,
+  gather,
+  softmax,
+} satisfies { [K in keyof TensorMethods]: (x: Tensor, ...args: Parameters<TensorMethods[K]>) => Tensor };
+
+for (const [name, op] of Object.entries(asMethods)) {
+  Object.defineProperty(Tensor.prototype, name, {
+    value(this: Tensor, ...args: never[]): Tensor {
+      return (op as (x: Tensor, ...rest: never[]) => Tensor)(this, ...args);
+    },
+    configurable: true,
+    writable: true,
+  });
+}

@@ -1,0 +1,202 @@
+// The tensor: an immutable value, either held in device memory or standing for a value in a graph
+// that is being traced. Methods for every op are attached by methods.ts.
+
+import { type DataArray, type DType, bytesOf, decode } from "../dtype.js";
+import { DeviceError, ShapeError, UsageError } from "../errors.js";
+import type { Value } from "../ir/graph.js";
+import { type Storage, download, downloadSync } from "../runtime/device.js";
+import { type Shape, show, showShape, sizeOf } from "../shape.js";
+import { own } from "./scope.js";
+import { formatNested, nest } from "./format.js";
+import type { Trace } from "./trace.js";
+import type { TensorMethods } from "./methods.js";
+
+/** Nested arrays of numbers, as deep as the tensor has dimensions. */
+export type NestedArray = number | NestedArray[];
+
+/** A tuple of N numbers. */
+export type NumberTuple<N extends number, T extends number[] = []> = number extends N
+  ? number[]
+  : T["length"] extends N
+    ? T
+    : NumberTuple<N, [...T, number]>;
+
+/** What fills a tensor: memory, or a value of the trace that it belongs to. */
+type Body = { readonly storage: Storage } | { readonly trace: Trace; readonly value: Value };
+
+const registry = new FinalizationRegistry<Storage>((storage) => {
+  storage.release();
+});
+
+// Interface merging gives the class the methods that methods.ts installs on its prototype.
+export interface Tensor extends TensorMethods {}
+
+/**
+ * An n-dimensional array of one element type. Immutable: operations make new tensors. Memory is freed by
+ * `dispose`, by the enclosing {@link scope}, or — as a safety net — by the garbage collector.
+ */
+// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: the methods are installed in methods.ts
+export class Tensor {
+  /** Extent of each dimension. */
+  readonly shape: Shape;
+  /** Element type. */
+  readonly dtype: DType;
+  private body: Body | null;
+
+  /** @internal Use {@link tensor}, {@link zeros} and friends. */
+  constructor(shape: Shape, dtype: DType, body: Body) {
+    this.shape = shape;
+    this.dtype = dtype;
+    this.body = body;
+    if ("storage" in body) {
+      registry.register(this, body.storage, this);
+      own(this);
+    }
+  }
+
+  /** Number of dimensions. */
+  get rank(): number {
+    return this.shape.length;
+  }
+
+  /** Number of elements. */
+  get size(): number {
+    return sizeOf(this.shape);
+  }
+
+  /** Where the data lies. A device is part of a tensor's type; moving between devices is an operation. */
+  get device(): "cpu" {
+    return "cpu";
+  }
+
+  /** Whether the tensor has been disposed. */
+  get disposed(): boolean {
+    return this.body === null;
+  }
+
+  /** Whether this stands for a value of a function being traced, which has no data yet. */
+  get traced(): boolean {
+    return this.body !== null && "trace" in this.body;
+  }
+
+  /** The extent of dimension `i`, counted from the end when negative. */
+  dim(i: number): number {
+    const extent = this.shape.at(i);
+    if (extent === undefined) throw new ShapeError(`dim: ${show(i)} is out of range for shape ${showShape(this.shape)}`);
+    return extent;
+  }
+
+  /**
+   * The shape as a tuple of known length.
+   *
+   * @throws ShapeError when the tensor has another number of dimensions.
+   * @example
+   * const [n, h, w, c] = zeros([2, 8, 8, 3]).dims(4);
+   */
+  dims<N extends number>(rank: N): NumberTuple<N> {
+    if (this.rank !== rank) {
+      throw new ShapeError(`dims: expected ${rank} dimensions, got shape ${showShape(this.shape)}`);
+    }
+    return [...this.shape] as NumberTuple<N>;
+  }
+
+  /** The elements in row-major order, once the work queued before is done. The array is the caller's own. */
+  async data(): Promise<DataArray> {
+    const storage = this.storage("data");
+    const buffer = await download(storage, 0, this.size * bytesOf[this.dtype]);
+    return decode(buffer, this.dtype);
+  }
+
+  /** Like {@link data}, but blocks the thread until the data is there. */
+  dataSync(): DataArray {
+    const buffer = downloadSync(this.storage("dataSync"), 0, this.size * bytesOf[this.dtype]);
+    return decode(buffer, this.dtype);
+  }
+
+  /** The only element. */
+  async item(): Promise<number> {
+    this.requireOne("item");
+    return (await this.data())[0] as number;
+  }
+
+  /** The only element; blocks the thread until it is there. */
+  itemSync(): number {
+    this.requireOne("itemSync");
+    return this.dataSync()[0] as number;
+  }
+
+  /** The elements as nested arrays. */
+  async array(): Promise<NestedArray> {
+    return nest(await this.data(), this.shape);
+  }
+
+  /** Another handle to the same value, with a life of its own. Costs no copy. */
+  clone(): Tensor {
+    return this.alias();
+  }
+
+  /** @internal Another tensor object for the same memory or traced value, seen with another shape of equal size. */
+  alias(shape: Shape = this.shape): Tensor {
+    const body = this.requireBody("clone");
+    if ("trace" in body) return new Tensor(shape, this.dtype, body);
+    return new Tensor(shape, this.dtype, { storage: body.storage.retain() });
+  }
+
+  /** Frees the memory, unless other handles share it. Disposing twice is allowed. */
+  dispose(): void {
+    const body = this.body;
+    if (body === null) return;
+    if ("trace" in body) return;
+    this.body = null;
+    registry.unregister(this);
+    body.storage.release();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  /** The type and, for a tensor with data, its elements (read synchronously), long axes abbreviated. */
+  toString(): string {
+    const head = `Tensor ${this.dtype} ${showShape(this.shape)}`;
+    if (this.body === null) return `${head} (disposed)`;
+    if (this.traced) return `${head} (traced)`;
+    return `${head}\n${formatNested(this.dataSync(), this.shape)}`;
+  }
+
+  [Symbol.for("nodejs.util.inspect.custom")](): string {
+    return this.toString();
+  }
+
+  /** @internal The memory of a concrete tensor; `op` names who asks. */
+  storage(op: string): Storage {
+    const body = this.requireBody(op);
+    if ("trace" in body) {
+      throw new UsageError(
+        `${op}: this tensor (${this.dtype} ${showShape(this.shape)}) stands for a value inside a compiled function and has no data while it is traced; return it from the function and read it there`,
+      );
+    }
+    return body.storage;
+  }
+
+  /** @internal The graph value, if this is a traced tensor. */
+  tracedValue(op: string): { readonly trace: Trace; readonly value: Value } | null {
+    const body = this.requireBody(op);
+    return "trace" in body ? body : null;
+  }
+
+  private requireBody(op: string): Body {
+    if (this.body === null) {
+      throw new DeviceError(`${op}: the tensor (${this.dtype} ${showShape(this.shape)}) has been disposed`, {
+        code: "ERR_FIGMENT_DISPOSED",
+      });
+    }
+    return this.body;
+  }
+
+  private requireOne(op: string): void {
+    if (this.size !== 1) {
+      throw new ShapeError(`${op}: expected a tensor of one element, got shape ${showShape(this.shape)}; use data()`);
+    }
+  }
+}

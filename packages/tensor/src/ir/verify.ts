@@ -1,0 +1,40 @@
+// The validity of a graph, checked between passes: every value is made before it is used, and every
+// node's outputs are what its op's shape rule gives for its inputs.
+
+import { sameShape, showShape } from "../shape.js";
+import type { Graph, Value } from "./graph.js";
+
+/**
+ * Checks a graph.
+ *
+ * @param after the pass that made it, for the message.
+ * @throws Error naming the pass, the node and what is wrong: a defect of the pass, not of its input.
+ */
+export function verifyGraph(graph: Graph, after: string): void {
+  const made = new Set<Value>([...graph.args, ...graph.states]);
+  const bad = (what: string): never => {
+    throw new Error(`internal: after pass "${after}": ${what}`);
+  };
+  for (const node of graph.nodes) {
+    for (const input of node.inputs) if (!made.has(input)) bad(`${node.def.name} uses value %${input.id} before it is made`);
+    const expected = node.def.infer(node.inputs, node.attrs);
+    if (expected.length !== node.outputs.length) bad(`${node.def.name} has ${node.outputs.length} outputs, expected ${expected.length}`);
+    node.outputs.forEach((output, i) => {
+      const aval = expected[i];
+      if (!aval || !sameShape(aval.shape, output.shape) || aval.dtype !== output.dtype) {
+        bad(`output ${i} of ${node.def.name} is ${output.dtype} ${showShape(output.shape)}, its shape rule gives ${aval?.dtype} ${showShape(aval?.shape ?? [])}`);
+      }
+      if (output.node !== node) bad(`output ${i} of ${node.def.name} names another node as its maker`);
+      made.add(output);
+    });
+  }
+  for (const output of graph.outputs) if (!made.has(output)) bad(`output %${output.id} is never made`);
+  const written = new Set<number>();
+  for (const { state, value } of graph.writes) {
+    const target = graph.states[state];
+    if (!made.has(value)) bad(`write to state ${state} of a value that is never made`);
+    if (!target || !sameShape(target.shape, value.shape) || target.dtype !== value.dtype) bad(`write to state ${state} does not fit it`);
+    if (written.has(state)) bad(`state ${state} is written twice`);
+    written.add(state);
+  }
+}

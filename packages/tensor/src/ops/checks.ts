@@ -1,0 +1,129 @@
+// Validation shared by the op definitions: arguments that come from JavaScript, and the avals that shape
+// rules are given. Every message says which op, what was given and what was expected.
+
+import { Tensor } from "../core/tensor.js";
+import type { DType } from "../dtype.js";
+import { DTypeError, ShapeError, UsageError } from "../errors.js";
+import type { Aval } from "../ir/graph.js";
+import { sameShape, show, showShape } from "../shape.js";
+
+/** Two numbers, for the height and the width. */
+export type Pair = readonly [number, number];
+
+const largest = 2 ** 31 - 1;
+
+const describe = ({ shape, dtype }: Aval): string => `${dtype} ${showShape(shape)}`;
+
+/** Checks that an argument is a tensor. */
+export function checkTensor(op: string, name: string, x: unknown): asserts x is Tensor {
+  if (!(x instanceof Tensor)) throw new DTypeError(`${op}: expected a tensor for ${name}, got ${show(x)}`);
+}
+
+/** Checks that an argument is a list of tensors. */
+export function checkTensors(op: string, name: string, xs: unknown): asserts xs is readonly Tensor[] {
+  if (!Array.isArray(xs)) throw new DTypeError(`${op}: expected an array of tensors for ${name}, got ${show(xs)}`);
+  xs.forEach((x, i) => {
+    checkTensor(op, `${name}[${i}]`, x);
+  });
+}
+
+/** Checks that options are an object with known keys, so that a misspelt option is not ignored. */
+export function checkOptions(op: string, options: unknown, known: readonly string[]): void {
+  if (options === null || typeof options !== "object" || Array.isArray(options)) {
+    throw new UsageError(`${op}: expected options { ${known.join(", ")} }, got ${show(options)}`);
+  }
+  for (const key of Object.keys(options)) {
+    if (!known.includes(key)) {
+      throw new UsageError(`${op}: unknown option ${JSON.stringify(key)}; the options are ${known.join(", ")}`);
+    }
+  }
+}
+
+/** Checks an integer within [lo, 2³¹). */
+export function checkInteger(op: string, name: string, x: unknown, lo: number): asserts x is number {
+  if (typeof x !== "number" || !Number.isInteger(x) || x < lo || x > largest) {
+    throw new ShapeError(`${op}: ${name} must be an integer ≥ ${lo}, got ${show(x)}`);
+  }
+}
+
+/** Checks a finite number. */
+export function checkFinite(op: string, name: string, x: unknown): asserts x is number {
+  if (typeof x !== "number" || !Number.isFinite(x)) {
+    throw new DTypeError(`${op}: ${name} must be a finite number, got ${show(x)}`);
+  }
+}
+
+/** Checks a boolean. */
+export function checkBoolean(op: string, name: string, x: unknown): asserts x is boolean {
+  if (typeof x !== "boolean") throw new DTypeError(`${op}: ${name} must be true or false, got ${show(x)}`);
+}
+
+/** A number for both axes, or one for each of [height, width]. */
+export function pairOf(op: string, name: string, x: unknown, lo: number): Pair {
+  if (typeof x === "number") {
+    checkInteger(op, name, x, lo);
+    return [x, x];
+  }
+  if (!Array.isArray(x) || x.length !== 2) {
+    throw new ShapeError(`${op}: ${name} must be an integer or a pair [height, width], got ${show(x)}`);
+  }
+  const [h, w] = x as unknown[];
+  checkInteger(op, name, h, lo);
+  checkInteger(op, name, w, lo);
+  return [h, w];
+}
+
+/** Padding as a number, [height, width], or [[top, bottom], [left, right]]. */
+export function paddingOf(op: string, x: unknown): { readonly padLo: Pair; readonly padHi: Pair } {
+  if (Array.isArray(x) && x.length === 2 && Array.isArray(x[0]) && Array.isArray(x[1])) {
+    const [top, bottom] = pairOf(op, "padding", x[0], 0);
+    const [left, right] = pairOf(op, "padding", x[1], 0);
+    return { padLo: [top, left], padHi: [bottom, right] };
+  }
+  if (Array.isArray(x) && x.some((item) => Array.isArray(item))) {
+    throw new ShapeError(
+      `${op}: padding must be an integer, [height, width] or [[top, bottom], [left, right]], got ${show(x)}`,
+    );
+  }
+  const pad = pairOf(op, "padding", x, 0);
+  return { padLo: pad, padHi: pad };
+}
+
+/** Checks how many operands a shape rule was given. */
+export function expectCount(op: string, inputs: readonly Aval[], lo: number, hi = lo): void {
+  if (inputs.length >= lo && inputs.length <= hi) return;
+  throw new ShapeError(`${op}: expected ${lo === hi ? lo : `${lo} to ${hi}`} operands, got ${inputs.length}`);
+}
+
+/** Checks an operand's number of dimensions; `layout` names them, such as "[N, H, W, C]". */
+export function expectRank(op: string, name: string, aval: Aval, rank: number, layout: string): void {
+  if (aval.shape.length === rank) return;
+  throw new ShapeError(`${op}: ${name} must be ${layout}, got shape ${showShape(aval.shape)}`);
+}
+
+/** Checks an operand's shape. */
+export function expectShape(op: string, name: string, aval: Aval, shape: readonly number[]): void {
+  if (sameShape(aval.shape, shape)) return;
+  throw new ShapeError(`${op}: ${name} must have shape ${showShape(shape)}, got ${showShape(aval.shape)}`);
+}
+
+/** Checks an operand's element type. */
+export function expectDType(op: string, name: string, aval: Aval, dtype: DType): void {
+  if (aval.dtype === dtype) return;
+  throw new DTypeError(`${op}: ${name} must be ${dtype}, got ${describe(aval)}; cast it first`);
+}
+
+/** Checks that operands have one element type, f32 or f64: those that kernels compute in. */
+export function expectCompute(op: string, operands: Readonly<Record<string, Aval>>): DType {
+  const entries = Object.entries(operands);
+  const dtype = entries[0]?.[1].dtype as DType;
+  for (const [name, aval] of entries) {
+    if (aval.dtype !== "f32" && aval.dtype !== "f64") {
+      throw new DTypeError(`${op} computes in f32 or f64; ${name} is ${describe(aval)}: cast it first`);
+    }
+    if (aval.dtype !== dtype) {
+      throw new DTypeError(`${op}: ${entries[0]?.[0]} is ${dtype} and ${name} is ${aval.dtype}: cast one of them`);
+    }
+  }
+  return dtype;
+}

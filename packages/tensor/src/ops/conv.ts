@@ -1,0 +1,379 @@
+// Convolution over channels-last images as three bilinear primitives that share one geometry:
+// conv2d(x, w), conv2dInputGrad(y, w) (the transposed convolution) and conv2dWeightGrad(x, y). The
+// derivatives of each are the other two, so the triple is closed under differentiation.
+// Ho = ⌊(H + padLo + padHi − dilation·(kH − 1) − 1) / stride⌋ + 1, and likewise Wo.
+
+import { applyOne } from "../core/apply.js";
+import type { Tensor } from "../core/tensor.js";
+import { ShapeError } from "../errors.js";
+import type { Aval, Node } from "../ir/graph.js";
+import { type Shape, checkShape, show, showShape } from "../shape.js";
+import { type Activation, activate, activationCode } from "./activation.js";
+import {
+  type Pair,
+  checkInteger,
+  checkOptions,
+  checkTensor,
+  expectCompute,
+  expectCount,
+  expectRank,
+  expectShape,
+  pairOf,
+  paddingOf,
+} from "./checks.js";
+import { convSamples } from "./conv-samples.js";
+import { type KernelCall, type OpDef, type VjpArgs, defineOp } from "./definition.js";
+import { add, unbroadcast } from "./elementwise.js";
+import { gradientThrough } from "./fused.js";
+import { nativeSchemas } from "./params.js";
+
+/** What the three primitives share. Pairs are [height, width]. */
+export type ConvGeometry = {
+  readonly stride: Pair;
+  readonly padLo: Pair;
+  readonly padHi: Pair;
+  readonly dilation: Pair;
+  readonly groups: number;
+};
+
+/** Attributes of conv2d. */
+export type Conv2dAttrs = ConvGeometry & { readonly activation: Activation };
+/** Attributes of conv2dInputGrad: the image size, which strides leave open. */
+export type Conv2dInputGradAttrs = ConvGeometry & { readonly inputSize: Pair };
+/** Attributes of conv2dWeightGrad: the kernel size, which the images leave open. */
+export type Conv2dWeightGradAttrs = ConvGeometry & { readonly kernelSize: Pair };
+
+/** Options common to the convolutions. */
+export interface ConvOptions {
+  /** Step of the window: a number or [height, width]. Default 1. */
+  readonly stride?: number | Pair;
+  /** Zeros around the image: a number, [height, width], or [[top, bottom], [left, right]]. Default 0. */
+  readonly padding?: number | Pair | readonly [Pair, Pair];
+  /** Distance between taps: a number or [height, width]. Default 1. */
+  readonly dilation?: number | Pair;
+  /** Channel groups convolved separately; divides input and output channels. Default 1. */
+  readonly groups?: number;
+}
+
+const geometryKeys = ["stride", "padding", "dilation", "groups"];
+const imageLayout = "[N, H, W, C]";
+const weightLayout = "[O, kH, kW, C / groups]";
+
+function geometryOf(op: string, options: ConvOptions): ConvGeometry {
+  const { stride = 1, padding = 0, dilation = 1, groups = 1 } = options;
+  checkInteger(op, "groups", groups, 1);
+  return {
+    stride: pairOf(op, "stride", stride, 1),
+    ...paddingOf(op, padding),
+    dilation: pairOf(op, "dilation", dilation, 1),
+    groups,
+  };
+}
+
+/** Extent of the result along one axis; 0 or less where the window does not fit. */
+function outputExtent(
+  axis: 0 | 1,
+  input: number,
+  kernel: number,
+  { stride, padLo, padHi, dilation }: ConvGeometry,
+): number {
+  const room = input + padLo[axis] + padHi[axis] - dilation[axis] * (kernel - 1) - 1;
+  return room < 0 ? 0 : Math.floor(room / stride[axis]) + 1;
+}
+
+/** Image, weight and result shapes, checked to belong together. */
+interface ConvShapes {
+  readonly x: Shape;
+  readonly w: Shape;
+  readonly y: Shape;
+}
+
+function resultShape(op: string, x: Shape, w: Shape, geometry: ConvGeometry): Shape {
+  const [n = 0, h = 0, width = 0, c = 0] = x;
+  const [o = 0, kh = 0, kw = 0, perGroup = 0] = w;
+  const { groups } = geometry;
+  if (kh < 1 || kw < 1) throw new ShapeError(`${op}: weights ${showShape(w)} have no taps`);
+  if (c !== perGroup * groups || o % groups !== 0) {
+    throw new ShapeError(
+      `${op}: image ${showShape(x)} and weights ${showShape(w)} do not fit with ${groups} group${groups === 1 ? "" : "s"}: weights must be ${weightLayout} with C = ${c}, and groups must divide O`,
+    );
+  }
+  const ho = outputExtent(0, h, kh, geometry);
+  const wo = outputExtent(1, width, kw, geometry);
+  if (ho < 1 || wo < 1) {
+    const { padLo, padHi, dilation } = geometry;
+    throw new ShapeError(
+      `${op}: the ${kh}×${kw} window with dilation ${show([...dilation])} does not fit into the image ${showShape(x)} with padding [[${padLo[0]}, ${padHi[0]}], [${padLo[1]}, ${padHi[1]}]]`,
+    );
+  }
+  return [n, ho, wo, o];
+}
+
+const convParams = ({ x, w, y }: ConvShapes, { stride, padLo, padHi, dilation, groups }: ConvGeometry) => ({
+  n: x[0] as number,
+  h: x[1] as number,
+  w: x[2] as number,
+  c: x[3] as number,
+  ho: y[1] as number,
+  wo: y[2] as number,
+  o: y[3] as number,
+  kh: w[1] as number,
+  kw: w[2] as number,
+  stride,
+  padLo,
+  padHi,
+  dilation,
+  groups,
+});
+
+const operandsOf = (node: Node): readonly [Aval, Aval, Aval | undefined] =>
+  node.inputs as unknown as readonly [Aval, Aval, Aval | undefined];
+
+const whole = (avals: readonly Aval[]) => avals.map(({ shape }, index) => ({ index, dims: shape }));
+
+const geometry = ({ stride, padLo, padHi, dilation, groups }: ConvGeometry): ConvGeometry => ({
+  stride,
+  padLo,
+  padHi,
+  dilation,
+  groups,
+});
+
+const spatial = (x: Tensor): Pair => [x.dim(1), x.dim(2)];
+
+const convolve = (x: Tensor, w: Tensor, attrs: ConvGeometry): Tensor =>
+  applyOne(conv2dDef, [x, w], { ...geometry(attrs), activation: "none" });
+const inputGrad = (y: Tensor, w: Tensor, attrs: ConvGeometry, inputSize: Pair): Tensor =>
+  applyOne(conv2dInputGradDef, [y, w], { ...geometry(attrs), inputSize });
+const weightGrad = (x: Tensor, y: Tensor, attrs: ConvGeometry, kernelSize: Pair): Tensor =>
+  applyOne(conv2dWeightGradDef, [x, y], { ...geometry(attrs), kernelSize });
+
+function conv2dVjp({ inputs, attrs, cotangent, needs }: VjpArgs<Conv2dAttrs>): (Tensor | undefined)[] {
+  const [x, w, bias] = inputs as readonly [Tensor, Tensor, Tensor | undefined];
+  const dy = cotangent();
+  if (attrs.activation !== "none") return gradientThrough((xs) => decomposeConv(xs, attrs), inputs, [dy]);
+  return [
+    needs(0) ? inputGrad(dy, w, attrs, spatial(x)) : undefined,
+    needs(1) ? weightGrad(x, dy, attrs, spatial(w)) : undefined,
+    bias && needs(2) ? unbroadcast(dy, bias.shape) : undefined,
+  ];
+}
+
+function decomposeConv([x, w, bias]: readonly Tensor[], attrs: Conv2dAttrs): Tensor[] {
+  const plain = convolve(x as Tensor, w as Tensor, attrs);
+  return [activate(bias ? add(plain, bias) : plain, attrs.activation)];
+}
+
+function conv2dCall(node: Node, attrs: Conv2dAttrs): KernelCall {
+  const [x, w, bias] = operandsOf(node);
+  const y = node.outputs[0] as Aval;
+  return {
+    schema: nativeSchemas.conv2d,
+    params: {
+      ...convParams({ x: x.shape, w: w.shape, y: y.shape }, attrs),
+      bias: Number(bias !== undefined),
+      activation: activationCode[attrs.activation],
+    },
+    inputs: whole(node.inputs),
+    outputs: whole(node.outputs),
+  };
+}
+
+export const conv2dDef: OpDef<Conv2dAttrs> = defineOp({
+  name: "conv2d",
+  effect: "pure",
+  infer: (inputs, attrs) => {
+    expectCount("conv2d", inputs, 2, 3);
+    const [x, w, bias] = inputs as readonly [Aval, Aval, Aval | undefined];
+    const dtype = expectCompute("conv2d", bias ? { x, w, bias } : { x, w });
+    expectRank("conv2d", "x", x, 4, imageLayout);
+    expectRank("conv2d", "w", w, 4, weightLayout);
+    const shape = resultShape("conv2d", x.shape, w.shape, attrs);
+    if (bias) expectShape("conv2d", "bias", bias, [w.shape[0] as number]);
+    return [{ shape, dtype }];
+  },
+  vjp: conv2dVjp,
+  decompose: decomposeConv,
+  lower: { kind: "kernel", call: conv2dCall },
+  samples: () => convSamples.conv2d(),
+});
+
+export const conv2dInputGradDef: OpDef<Conv2dInputGradAttrs> = defineOp({
+  name: "conv2dInputGrad",
+  effect: "pure",
+  infer: (inputs, attrs) => {
+    const op = "conv2dInputGrad";
+    expectCount(op, inputs, 2);
+    const [y, w] = inputs as readonly [Aval, Aval];
+    const dtype = expectCompute(op, { y, w });
+    expectRank(op, "y", y, 4, "[N, Ho, Wo, O]");
+    expectRank(op, "w", w, 4, weightLayout);
+    const x = [y.shape[0] as number, ...attrs.inputSize, (w.shape[3] as number) * attrs.groups];
+    checkShape(op, x);
+    expectShape(
+      op,
+      `y for an image ${showShape(x)} and weights ${showShape(w.shape)}`,
+      y,
+      resultShape(op, x, w.shape, attrs),
+    );
+    return [{ shape: x, dtype }];
+  },
+  vjp: ({ inputs, attrs, cotangent, needs }) => {
+    const [y, w] = inputs as readonly [Tensor, Tensor];
+    const dx = cotangent();
+    return [needs(0) ? convolve(dx, w, attrs) : undefined, needs(1) ? weightGrad(dx, y, attrs, spatial(w)) : undefined];
+  },
+  lower: {
+    kind: "kernel",
+    call: (node, attrs) => {
+      const [y, w] = operandsOf(node);
+      const { shape: x } = node.outputs[0] as Aval;
+      return {
+        schema: nativeSchemas.conv2dInputGrad,
+        params: convParams({ x, w: w.shape, y: y.shape }, attrs),
+        inputs: whole(node.inputs),
+        outputs: whole(node.outputs),
+      };
+    },
+  },
+  samples: () => convSamples.inputGrad(),
+});
+
+export const conv2dWeightGradDef: OpDef<Conv2dWeightGradAttrs> = defineOp({
+  name: "conv2dWeightGrad",
+  effect: "pure",
+  infer: (inputs, attrs) => {
+    const op = "conv2dWeightGrad";
+    expectCount(op, inputs, 2);
+    const [x, y] = inputs as readonly [Aval, Aval];
+    const dtype = expectCompute(op, { x, y });
+    expectRank(op, "x", x, 4, imageLayout);
+    expectRank(op, "y", y, 4, "[N, Ho, Wo, O]");
+    const channels = x.shape[3] as number;
+    if (channels % attrs.groups !== 0) {
+      throw new ShapeError(
+        `${op}: ${attrs.groups} groups do not divide the ${channels} channels of x ${showShape(x.shape)}`,
+      );
+    }
+    const w = [y.shape[3] as number, ...attrs.kernelSize, channels / attrs.groups];
+    checkShape(op, w);
+    expectShape(
+      op,
+      `y for an image ${showShape(x.shape)} and weights ${showShape(w)}`,
+      y,
+      resultShape(op, x.shape, w, attrs),
+    );
+    return [{ shape: w, dtype }];
+  },
+  vjp: ({ inputs, attrs, cotangent, needs }) => {
+    const [x, y] = inputs as readonly [Tensor, Tensor];
+    const dw = cotangent();
+    return [needs(0) ? inputGrad(y, dw, attrs, spatial(x)) : undefined, needs(1) ? convolve(x, dw, attrs) : undefined];
+  },
+  lower: {
+    kind: "kernel",
+    call: (node, attrs) => {
+      const [x, y] = operandsOf(node);
+      const { shape: w } = node.outputs[0] as Aval;
+      return {
+        schema: nativeSchemas.conv2dWeightGrad,
+        params: convParams({ x: x.shape, w, y: y.shape }, attrs),
+        inputs: whole(node.inputs),
+        outputs: whole(node.outputs),
+      };
+    },
+  },
+  samples: () => convSamples.weightGrad(),
+});
+
+/**
+ * Two-dimensional convolution (cross-correlation, as the field calls it) over channels-last images.
+ *
+ * @param x [N, H, W, C].
+ * @param w [O, kH, kW, C / groups].
+ * @param options `bias` is [O]; the rest as in {@link ConvOptions}.
+ * @returns [N, Ho, Wo, O].
+ * @throws ShapeError when shapes and options do not fit; DTypeError for operands other than f32 or f64 of one type.
+ * @example
+ * conv2d(x, w, { bias, stride: 2, padding: 1 });
+ */
+export function conv2d(x: Tensor, w: Tensor, options: ConvOptions & { readonly bias?: Tensor } = {}): Tensor {
+  checkTensor("conv2d", "x", x);
+  checkTensor("conv2d", "w", w);
+  checkOptions("conv2d", options, ["bias", ...geometryKeys]);
+  const { bias } = options;
+  if (bias !== undefined) checkTensor("conv2d", "bias", bias);
+  const attrs = { ...geometryOf("conv2d", options), activation: "none" } as const;
+  return applyOne(conv2dDef, bias ? [x, w, bias] : [x, w], attrs);
+}
+
+/**
+ * The derivative of {@link conv2d} with respect to its image, applied to y; also known as transposed convolution.
+ *
+ * @param y [N, Ho, Wo, O].
+ * @param w [O, kH, kW, C / groups].
+ * @param options `inputShape` is the image shape [N, H, W, C]; default: the smallest image whose convolution has y's
+ * shape. The rest as in {@link ConvOptions}.
+ * @returns [N, H, W, C].
+ * @throws ShapeError when conv2d would not take an image of `inputShape` to y's shape.
+ * @example
+ * conv2dInputGrad(y, w, { stride: 2, padding: 1 }); // upsamples by 2
+ */
+export function conv2dInputGrad(
+  y: Tensor,
+  w: Tensor,
+  options: ConvOptions & { readonly inputShape?: Shape } = {},
+): Tensor {
+  const op = "conv2dInputGrad";
+  checkTensor(op, "y", y);
+  checkTensor(op, "w", w);
+  checkOptions(op, options, ["inputShape", ...geometryKeys]);
+  expectRank(op, "y", y, 4, "[N, Ho, Wo, O]");
+  expectRank(op, "w", w, 4, weightLayout);
+  const shared = geometryOf(op, options);
+  const { inputShape } = options;
+  if (inputShape === undefined) return inputGrad(y, w, shared, smallestInput(y, w, shared));
+  checkShape(op, inputShape);
+  expectShape(op, "inputShape", { shape: inputShape, dtype: y.dtype }, [
+    y.dim(0),
+    inputShape[1] ?? 0,
+    inputShape[2] ?? 0,
+    w.dim(3) * shared.groups,
+  ]);
+  return inputGrad(y, w, shared, [inputShape[1] as number, inputShape[2] as number]);
+}
+
+function smallestInput(y: Tensor, w: Tensor, { stride, padLo, padHi, dilation }: ConvGeometry): Pair {
+  const extent = (axis: 0 | 1): number =>
+    (y.dim(1 + axis) - 1) * stride[axis] + dilation[axis] * (w.dim(1 + axis) - 1) + 1 - padLo[axis] - padHi[axis];
+  const size: Pair = [extent(0), extent(1)];
+  if (size[0] < 1 || size[1] < 1) {
+    throw new ShapeError(
+      `conv2dInputGrad: padding leaves nothing of the ${size[0]}×${size[1]} image that y ${showShape(y.shape)} comes from`,
+    );
+  }
+  return size;
+}
+
+/**
+ * The derivative of {@link conv2d} with respect to its weights, applied to y.
+ *
+ * @param x [N, H, W, C].
+ * @param y [N, Ho, Wo, O].
+ * @param options `kernelSize` is [kH, kW] or one number for both; the rest as in {@link ConvOptions}.
+ * @returns [O, kH, kW, C / groups].
+ * @throws ShapeError when conv2d with such a kernel would not take x to y's shape.
+ * @example
+ * conv2dWeightGrad(x, y, { kernelSize: 3, padding: 1 });
+ */
+export function conv2dWeightGrad(
+  x: Tensor,
+  y: Tensor,
+  options: ConvOptions & { readonly kernelSize: number | Pair },
+): Tensor {
+  const op = "conv2dWeightGrad";
+  checkTensor(op, "x", x);
+  checkTensor(op, "y", y);
+  checkOptions(op, options, ["kernelSize", ...geometryKeys]);
+  return weightGrad(x, y, geometryOf(op, options), pairOf(op, "kernelSize", options.kernelSize, 1));
+}

@@ -1,0 +1,112 @@
+// What an operation is: one record holding its shape rule, its derivative, its meaning in terms of
+// other operations, its lowering to native kernels, and the cases from which tests are generated.
+
+import type { Tensor } from "../core/tensor.js";
+import type { DType } from "../dtype.js";
+import type { Attrs, Aval, Node } from "../ir/graph.js";
+import type { Schema } from "../ir/schema.js";
+import type { Shape } from "../shape.js";
+import type { Opcode } from "./opcodes.js";
+
+/** What a derivative rule is given. */
+export interface VjpArgs<A> {
+  readonly inputs: readonly Tensor[];
+  readonly outputs: readonly Tensor[];
+  readonly attrs: A;
+  /** The cotangent of output i; zeros where nothing downstream used that output. */
+  cotangent(i?: number): Tensor;
+  /** Whether input i needs a cotangent; rules skip work for those that do not. */
+  needs(i: number): boolean;
+}
+
+/** A strided look at a value: no data of its own. */
+export interface View {
+  readonly shape: Shape;
+  /** Elements from the start of the underlying memory. */
+  readonly offset: number;
+  /** Elements between neighbours along each axis; 0 repeats. */
+  readonly strides: readonly number[];
+}
+
+/** One operand of a kernel call: which input or output, seen with these dims (default: its own shape). */
+export interface KernelOperand {
+  readonly index: number;
+  readonly dims: Shape;
+}
+
+/** A call of a native kernel. All operands are contiguous. */
+export interface KernelCall {
+  readonly schema: Schema;
+  readonly params: Readonly<Record<string, number | readonly number[]>>;
+  readonly inputs: readonly KernelOperand[];
+  readonly outputs: readonly KernelOperand[];
+}
+
+/** How an op becomes native records. */
+export type Lowering<A> =
+  /** One instruction of the elementwise interpreter. */
+  | { readonly kind: "elementwise"; readonly opcode: Opcode }
+  /** No record at all: another look at the input. Null when this needs the input contiguous first. */
+  | { readonly kind: "view"; view(input: View, node: Node, attrs: A): View | null }
+  /** A constant tensor, `attrs.value` everywhere; folded into the elementwise code that reads it. */
+  | { readonly kind: "constant" }
+  /** Inputs copied into boxes of the output; `fill` first, where boxes leave room. */
+  | { readonly kind: "assemble"; plan(node: Node, attrs: A): AssemblePlan }
+  /** One native kernel. */
+  | { readonly kind: "kernel"; call(node: Node, attrs: A): KernelCall };
+
+/** How `assemble` lays its inputs out: input i starts at `starts[i]` of the output. */
+export interface AssemblePlan {
+  readonly fill?: number;
+  readonly starts: readonly (readonly number[])[];
+}
+
+/** A case for tests and benchmarks: input shapes (and dtypes) with attributes. */
+export interface Sample<A = Attrs> {
+  readonly inputs: readonly SampleInput[];
+  readonly attrs: A;
+}
+
+/** How one input of a sample is drawn. */
+export interface SampleInput {
+  readonly shape: Shape;
+  /** Defaults to the float type under test. */
+  readonly dtype?: DType;
+  /** Uniform range of the draw, default [-2, 2]; integers are drawn from [lo, hi). */
+  readonly range?: readonly [number, number];
+  /** Computes this input from the ones before it instead of drawing it: for residuals, which must fit them. */
+  derive?(inputs: readonly Tensor[]): Tensor;
+}
+
+/** An operation. */
+// biome-ignore lint/suspicious/noExplicitAny: definitions of all attribute types live in one table
+export interface OpDef<A = any> {
+  readonly name: string;
+  /** Only pure ops are merged, moved or dropped by passes. */
+  readonly effect: "pure" | "random" | "barrier";
+  /**
+   * The shape rule: avals of the outputs.
+   *
+   * @throws ShapeError or DTypeError naming the op, what was given, and the rule broken.
+   */
+  infer(inputs: readonly Aval[], attrs: A): readonly Aval[];
+  /** Cotangents of the inputs, undefined where there is none. Without it, `decompose` is differentiated. */
+  vjp?(args: VjpArgs<A>): readonly (Tensor | undefined)[];
+  /** The op in terms of others; the meaning of its derivatives of higher order. Only the first outputs need be given. */
+  decompose?(inputs: readonly Tensor[], attrs: A): readonly Tensor[];
+  readonly lower: Lowering<A>;
+  /** Pairs [output, input] that may share memory element for element. */
+  readonly inPlace?: (node: Node) => readonly (readonly [number, number])[];
+  /** The specification of cheap ops: float64, flat, row-major. */
+  reference?(inputs: readonly Float64Array[], avals: readonly Aval[], attrs: A): readonly Float64Array[];
+  samples?(): readonly Sample<A>[];
+  /** Set for ops with no derivative (comparisons, random draws, updates). */
+  readonly nondifferentiable?: boolean;
+  /** Inputs of float type that carry no derivative all the same (residuals). */
+  readonly hints?: readonly number[];
+  /** Whether its failure can depend on data (indices), so that the call's stack is worth keeping. */
+  readonly canFail?: boolean;
+}
+
+/** Declares an op, checking its attributes' type. */
+export const defineOp = <A extends Attrs>(def: OpDef<A>): OpDef<A> => def;

@@ -1,0 +1,204 @@
+// Matrix products: batched, with either operand transposed, and with the bias and activation that a
+// fusion pass may hand to the kernel. Bilinear, so its derivatives are matrix products again.
+
+import { applyOne } from "../core/apply.js";
+import { composed } from "../core/scope.js";
+import type { Tensor } from "../core/tensor.js";
+import { ShapeError } from "../errors.js";
+import type { Aval, Node } from "../ir/graph.js";
+import { type Shape, broadcastShapes, sameShape, showShape, sizeOf } from "../shape.js";
+import { type Activation, activate, activationCode } from "./activation.js";
+import { checkBoolean, checkOptions, checkTensor, expectCompute, expectCount, expectShape } from "./checks.js";
+import { type KernelCall, type OpDef, type Sample, type VjpArgs, defineOp } from "./definition.js";
+import { add, unbroadcast } from "./elementwise.js";
+import { gradientThrough } from "./fused.js";
+import { broadcastTo, reshape } from "./movement.js";
+import { nativeSchemas } from "./params.js";
+
+/** Which operands are transposed in their last two axes, and what is applied to the product. */
+export type MatmulAttrs = {
+  readonly transposeA: boolean;
+  readonly transposeB: boolean;
+  readonly activation: Activation;
+};
+
+/** Options of {@link matmul}. */
+export interface MatmulOptions {
+  /** Read a as [..., K, M]. Default false. */
+  readonly transposeA?: boolean;
+  /** Read b as [..., N, K]. Default false. */
+  readonly transposeB?: boolean;
+}
+
+/** Extents of a product: batch dimensions of each operand and of the result, and m, n, k. */
+function extents(a: Shape, b: Shape, { transposeA, transposeB }: MatmulAttrs) {
+  if (a.length < 2 || b.length < 2) {
+    throw new ShapeError(
+      `matmul: operands must be [..., M, K] and [..., K, N], got ${showShape(a)} and ${showShape(b)}`,
+    );
+  }
+  const [a0, a1] = a.slice(-2) as [number, number];
+  const [b0, b1] = b.slice(-2) as [number, number];
+  const [m, k] = transposeA ? [a1, a0] : [a0, a1];
+  const [kb, n] = transposeB ? [b1, b0] : [b0, b1];
+  if (k !== kb) {
+    const note = (transposed: boolean): string => (transposed ? " (transposed)" : "");
+    throw new ShapeError(
+      `matmul: inner extents differ: ${showShape(a)}${note(transposeA)} has ${k} columns, ${showShape(b)}${note(transposeB)} has ${kb} rows`,
+    );
+  }
+  const batchA = a.slice(0, -2);
+  const batchB = b.slice(0, -2);
+  return { batchA, batchB, batch: broadcastShapes("matmul", batchA, batchB), m, n, k };
+}
+
+/** The kernel repeats an operand over the whole batch or not at all. */
+const repeatsWhole = (own: Shape, batch: Shape): boolean => sizeOf(own) === 1 || sameShape(own, batch);
+
+function matmulCall(node: Node, attrs: MatmulAttrs): KernelCall {
+  const [a, b, bias] = node.inputs as readonly (Aval | undefined)[];
+  const e = extents((a as Aval).shape, (b as Aval).shape, attrs);
+  const { transposeA, transposeB, activation } = attrs;
+  const { n, k } = e;
+  const batches = sizeOf(e.batch);
+  // One b for every row of a: the batch joins the rows, and the product is a single large one.
+  const collapse = sizeOf(e.batchB) === 1 && !transposeA;
+  const batch = collapse ? 1 : batches;
+  const m = collapse ? batches * e.m : e.m;
+  const countA = collapse || sizeOf(e.batchA) === 1 ? 1 : batch;
+  const countB = sizeOf(e.batchB) === 1 ? 1 : batch;
+  const inputs = [
+    { index: 0, dims: [countA, ...(transposeA ? [k, m] : [m, k])] },
+    { index: 1, dims: [countB, ...(transposeB ? [n, k] : [k, n])] },
+  ];
+  if (bias) inputs.push({ index: 2, dims: [n] });
+  return {
+    schema: nativeSchemas.matmul,
+    params: {
+      batch,
+      m,
+      n,
+      k,
+      batchStrideA: countA === 1 ? 0 : m * k,
+      batchStrideB: countB === 1 ? 0 : k * n,
+      transA: Number(transposeA),
+      transB: Number(transposeB),
+      bias: Number(bias !== undefined),
+      activation: activationCode[activation],
+    },
+    inputs,
+    outputs: [{ index: 0, dims: [batch, m, n] }],
+  };
+}
+
+const product = (a: Tensor, b: Tensor, transposeA: boolean, transposeB: boolean): Tensor =>
+  applyOne(matmulDef, [a, b], { transposeA, transposeB, activation: "none" });
+
+/** x [..., R, C] as [R', C]: all leading axes joined. */
+const joinRows = (x: Tensor): Tensor => {
+  const columns = x.dim(-1);
+  return x.rank === 2 ? x : reshape(x, [sizeOf(x.shape.slice(0, -1)), columns]);
+};
+
+function matmulVjp({ inputs, attrs, cotangent, needs }: VjpArgs<MatmulAttrs>): (Tensor | undefined)[] {
+  const [a, b, bias] = inputs as readonly [Tensor, Tensor, Tensor | undefined];
+  const { transposeA, transposeB, activation } = attrs;
+  if (activation !== "none") return gradientThrough((xs) => decomposeMatmul(xs, attrs), inputs, [cotangent()]);
+  const dy = cotangent();
+  const gradA = (): Tensor => (transposeA ? product(b, dy, transposeB, true) : product(dy, b, false, !transposeB));
+  const gradB = (): Tensor => {
+    const shared =
+      sizeOf(b.shape.slice(0, -2)) === 1 && !transposeA && sameShape(a.shape.slice(0, -1), dy.shape.slice(0, -1));
+    const [x, g] = shared ? [joinRows(a), joinRows(dy)] : [a, dy];
+    return transposeB ? product(g, x, true, transposeA) : product(x, g, !transposeA, false);
+  };
+  return [
+    needs(0) ? unbroadcast(gradA(), a.shape) : undefined,
+    needs(1) ? unbroadcast(gradB(), b.shape) : undefined,
+    bias && needs(2) ? unbroadcast(dy, bias.shape) : undefined,
+  ];
+}
+
+function decomposeMatmul([a, b, bias]: readonly Tensor[], attrs: MatmulAttrs): Tensor[] {
+  const plain = product(a as Tensor, b as Tensor, attrs.transposeA, attrs.transposeB);
+  return [activate(bias ? add(plain, bias) : plain, attrs.activation)];
+}
+
+function matmulSamples(): Sample<MatmulAttrs>[] {
+  const sample = (
+    a: Shape,
+    b: Shape,
+    { transposeA = false, transposeB = false }: MatmulOptions = {},
+    bias?: Shape,
+    activation: Activation = "none",
+  ): Sample<MatmulAttrs> => ({
+    inputs: [{ shape: a }, { shape: b }, ...(bias ? [{ shape: bias }] : [])],
+    attrs: { transposeA, transposeB, activation },
+  });
+  return [
+    sample([1, 1], [1, 1]),
+    sample([3, 5], [5, 7]),
+    sample([5, 3], [5, 7], { transposeA: true }),
+    sample([3, 5], [7, 5], { transposeB: true }),
+    sample([5, 3], [7, 5], { transposeA: true, transposeB: true }),
+    sample([2, 3, 5], [2, 5, 4]),
+    sample([2, 3, 4, 5], [5, 3]),
+    sample([2, 4, 3], [4, 5], { transposeA: true }),
+    sample([4, 3], [2, 3, 5]),
+    sample([1, 4, 3], [2, 5, 3], { transposeB: true }),
+    sample([3, 5], [5, 7], {}, [7]),
+    sample([2, 3, 5], [5, 7], {}, [7], "silu"),
+    sample([3, 5], [7, 5], { transposeB: true }, [7], "relu"),
+    sample([67, 131], [131, 97]),
+    sample([131, 67], [97, 131], { transposeA: true, transposeB: true }),
+    sample([3, 33, 65], [3, 17, 65], { transposeB: true }),
+    sample([129, 64], [64, 256], {}, [256], "silu"),
+    sample([1, 300], [300, 1]),
+  ];
+}
+
+export const matmulDef: OpDef<MatmulAttrs> = defineOp({
+  name: "matmul",
+  effect: "pure",
+  infer: (inputs, attrs) => {
+    expectCount("matmul", inputs, 2, 3);
+    const [a, b, bias] = inputs as readonly [Aval, Aval, Aval | undefined];
+    const dtype = expectCompute("matmul", bias ? { a, b, bias } : { a, b });
+    const { batchA, batchB, batch, m, n } = extents(a.shape, b.shape, attrs);
+    if (!repeatsWhole(batchA, batch) || !repeatsWhole(batchB, batch)) {
+      throw new ShapeError(
+        `matmul: batch dimensions ${showShape(batchA)} and ${showShape(batchB)} must be equal, or those of one operand all 1`,
+      );
+    }
+    if (bias) expectShape("matmul", "bias", bias, [n]);
+    return [{ shape: [...batch, m, n], dtype }];
+  },
+  vjp: matmulVjp,
+  decompose: decomposeMatmul,
+  lower: { kind: "kernel", call: matmulCall },
+  samples: matmulSamples,
+});
+
+/**
+ * The matrix product a·b. Leading axes are batch dimensions and broadcast.
+ *
+ * @param a [..., M, K], or [..., K, M] with `transposeA`.
+ * @param b [..., K, N], or [..., N, K] with `transposeB`.
+ * @returns [..., M, N].
+ * @throws ShapeError when inner extents differ or batch dimensions do not broadcast; DTypeError for operands other
+ * than f32 or f64 of one type.
+ * @example
+ * matmul(tensor([[1, 2]]), tensor([[3], [4]])); // [[11]]
+ */
+export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor {
+  checkTensor("matmul", "a", a);
+  checkTensor("matmul", "b", b);
+  checkOptions("matmul", options, ["transposeA", "transposeB"]);
+  const { transposeA = false, transposeB = false } = options;
+  checkBoolean("matmul", "transposeA", transposeA);
+  checkBoolean("matmul", "transposeB", transposeB);
+  const { batchA, batchB, batch } = extents(a.shape, b.shape, { transposeA, transposeB, activation: "none" });
+  const spread = (x: Tensor, own: Shape): Tensor =>
+    repeatsWhole(own, batch) ? x : broadcastTo(x, [...batch, ...x.shape.slice(-2)]);
+  return composed(() => product(spread(a, batchA), spread(b, batchB), transposeA, transposeB));
+}

@@ -1,0 +1,347 @@
+// Operations that move elements without computing: most are views that cost nothing inside a program.
+
+import { apply, applyOne } from "../core/apply.js";
+import { composed } from "../core/scope.js";
+import { recordOp } from "../core/tape.js";
+import { Tensor } from "../core/tensor.js";
+import { currentTrace } from "../core/trace.js";
+import { checkNumber } from "../dtype.js";
+import { DTypeError, ShapeError } from "../errors.js";
+import type { Attrs, Aval } from "../ir/graph.js";
+import { type Shape, broadcastShapes, checkShape, resolveAxis, rowMajor, sameShape, show, showShape, sizeOf } from "../shape.js";
+import { type View, defineOp } from "./definition.js";
+import { unbroadcast } from "./elementwise.js";
+
+const first = (inputs: readonly Aval[]): Aval => inputs[0] as Aval;
+
+/** Checks that an operand is a tensor. */
+export function requireTensor(op: string, x: unknown): asserts x is Tensor {
+  if (!(x instanceof Tensor)) throw new DTypeError(`${op}: expected a tensor, got ${show(x)}`);
+}
+
+/** Reads a strided view of flat data in row-major order: the reference of every view op. */
+function gatherView(data: Float64Array, { shape, offset, strides }: View): Float64Array {
+  const out = new Float64Array(sizeOf(shape));
+  const index = new Array<number>(shape.length).fill(0);
+  let at = offset;
+  for (let i = 0; i < out.length; i++) {
+    out[i] = data[at] as number;
+    for (let axis = shape.length - 1; axis >= 0; axis--) {
+      at += strides[axis] as number;
+      index[axis] = (index[axis] as number) + 1;
+      if ((index[axis] as number) < (shape[axis] as number)) break;
+      at -= (index[axis] as number) * (strides[axis] as number);
+      index[axis] = 0;
+    }
+  }
+  return out;
+}
+
+const wholeView = ({ shape }: Aval): View => ({ shape, offset: 0, strides: rowMajor(shape) });
+
+const isDense = ({ shape, strides }: View): boolean => {
+  const dense = rowMajor(shape);
+  return shape.every((d, i) => d === 1 || strides[i] === dense[i]);
+};
+
+const reshapeDef = defineOp<{ shape: Shape }>({
+  name: "reshape",
+  effect: "pure",
+  infer: (inputs, { shape }) => {
+    const x = first(inputs);
+    if (sizeOf(shape) !== sizeOf(x.shape)) {
+      throw new ShapeError(`reshape: ${showShape(x.shape)} has ${sizeOf(x.shape)} elements, ${showShape(shape)} needs ${sizeOf(shape)}`);
+    }
+    return [{ shape, dtype: x.dtype }];
+  },
+  vjp: ({ inputs, cotangent }) => [reshape(cotangent(), (inputs[0] as Tensor).shape)],
+  lower: {
+    kind: "view",
+    view: (input, _node, { shape }) => (isDense(input) ? { shape, offset: input.offset, strides: rowMajor(shape) } : null),
+  },
+  reference: ([x]) => [(x as Float64Array).slice()],
+  samples: () => [
+    { inputs: [{ shape: [2, 6] }], attrs: { shape: [3, 4] } },
+    { inputs: [{ shape: [5] }], attrs: { shape: [1, 5, 1] } },
+  ],
+});
+
+const transposeView = ({ shape, offset, strides }: View, perm: readonly number[]): View => ({
+  shape: perm.map((axis) => shape[axis] as number),
+  offset,
+  strides: perm.map((axis) => strides[axis] as number),
+});
+
+const transposeDef = defineOp<{ perm: readonly number[] }>({
+  name: "transpose",
+  effect: "pure",
+  infer: (inputs, { perm }) => [{ shape: transposeView(wholeView(first(inputs)), perm).shape, dtype: first(inputs).dtype }],
+  vjp: ({ cotangent, attrs: { perm } }) => {
+    const inverse = perm.map((_, i) => perm.indexOf(i));
+    return [transpose(cotangent(), inverse)];
+  },
+  lower: { kind: "view", view: (input, _node, { perm }) => transposeView(input, perm) },
+  reference: ([x], [aval], { perm }) => [gatherView(x as Float64Array, transposeView(wholeView(aval as Aval), perm))],
+  samples: () => [
+    { inputs: [{ shape: [3, 5] }], attrs: { perm: [1, 0] } },
+    { inputs: [{ shape: [2, 3, 4] }], attrs: { perm: [2, 0, 1] } },
+    { inputs: [{ shape: [2, 17, 33] }], attrs: { perm: [0, 2, 1] } },
+  ],
+});
+
+const broadcastView = ({ shape, offset, strides }: View, to: Shape): View => {
+  const lead = to.length - shape.length;
+  return { shape: to, offset, strides: to.map((_, i) => (i < lead || shape[i - lead] === 1 ? 0 : (strides[i - lead] as number))) };
+};
+
+const broadcastToDef = defineOp<{ shape: Shape }>({
+  name: "broadcastTo",
+  effect: "pure",
+  infer: (inputs, { shape }) => {
+    const x = first(inputs);
+    if (!sameShape(broadcastShapes("broadcastTo", x.shape, shape), shape)) {
+      throw new ShapeError(`broadcastTo: ${showShape(x.shape)} does not broadcast to ${showShape(shape)}`);
+    }
+    return [{ shape, dtype: x.dtype }];
+  },
+  vjp: ({ inputs, cotangent }) => [unbroadcast(cotangent(), (inputs[0] as Tensor).shape)],
+  lower: { kind: "view", view: (input, _node, { shape }) => broadcastView(input, shape) },
+  reference: ([x], [aval], { shape }) => [gatherView(x as Float64Array, broadcastView(wholeView(aval as Aval), shape))],
+  samples: () => [
+    { inputs: [{ shape: [3, 1] }], attrs: { shape: [2, 3, 5] } },
+    { inputs: [{ shape: [] }], attrs: { shape: [4] } },
+  ],
+});
+
+const sliceView = ({ offset, strides }: View, starts: readonly number[], sizes: readonly number[]): View => ({
+  shape: sizes,
+  offset: starts.reduce((sum, start, i) => sum + start * (strides[i] as number), offset),
+  strides,
+});
+
+const sliceDef = defineOp<{ starts: readonly number[]; sizes: readonly number[] }>({
+  name: "slice",
+  effect: "pure",
+  infer: (inputs, { starts, sizes }) => {
+    const { shape, dtype } = first(inputs);
+    const fits = starts.length === shape.length && sizes.length === shape.length && shape.every((d, i) => (starts[i] as number) >= 0 && (starts[i] as number) + (sizes[i] as number) <= d);
+    if (!fits) throw new ShapeError(`slice: starts ${showShape(starts)} with sizes ${showShape(sizes)} leave the shape ${showShape(shape)}`);
+    return [{ shape: sizes, dtype }];
+  },
+  vjp: ({ inputs, cotangent, attrs: { starts, sizes } }) => {
+    const { shape } = inputs[0] as Tensor;
+    const hi = shape.map((d, i) => d - (starts[i] as number) - (sizes[i] as number));
+    return [pad(cotangent(), starts, hi)];
+  },
+  lower: { kind: "view", view: (input, _node, { starts, sizes }) => sliceView(input, starts, sizes) },
+  reference: ([x], [aval], { starts, sizes }) => [gatherView(x as Float64Array, sliceView(wholeView(aval as Aval), starts, sizes))],
+  samples: () => [
+    { inputs: [{ shape: [7] }], attrs: { starts: [2], sizes: [3] } },
+    { inputs: [{ shape: [4, 5, 3] }], attrs: { starts: [1, 0, 2], sizes: [2, 5, 1] } },
+  ],
+});
+
+const padDef = defineOp<{ lo: readonly number[]; hi: readonly number[]; value: number }>({
+  name: "pad",
+  effect: "pure",
+  infer: (inputs, { lo, hi }) => {
+    const { shape, dtype } = first(inputs);
+    const valid = [lo, hi].every((list) => list.length === shape.length && list.every((n) => Number.isInteger(n) && n >= 0));
+    if (!valid) throw new ShapeError(`pad: expected ${shape.length} amounts ≥ 0 before and after for shape ${showShape(shape)}, got ${show(lo)} and ${show(hi)}`);
+    return [{ shape: shape.map((d, i) => d + (lo[i] as number) + (hi[i] as number)), dtype }];
+  },
+  vjp: ({ inputs, cotangent, attrs: { lo } }) => [slice(cotangent(), lo, (inputs[0] as Tensor).shape)],
+  lower: { kind: "assemble", plan: (_node, { lo, value }) => ({ fill: value, starts: [lo] }) },
+  reference: ([x], [aval], { lo, hi, value }) => {
+    const { shape } = aval as Aval;
+    const padded = shape.map((d, i) => d + (lo[i] as number) + (hi[i] as number));
+    return [placeBoxes(padded, value, [{ data: x as Float64Array, shape, start: lo }])];
+  },
+  samples: () => [
+    { inputs: [{ shape: [3] }], attrs: { lo: [2], hi: [1], value: 0.5 } },
+    { inputs: [{ shape: [2, 3, 1] }], attrs: { lo: [0, 1, 2], hi: [1, 0, 0], value: 0 } },
+  ],
+});
+
+const concatDef = defineOp<{ axis: number }>({
+  name: "concat",
+  effect: "pure",
+  infer: (inputs, { axis }) => {
+    const { shape, dtype } = first(inputs);
+    for (const x of inputs) {
+      const fits = x.shape.length === shape.length && x.shape.every((d, i) => i === axis || d === shape[i]);
+      if (!fits) throw new ShapeError(`concat: shapes ${inputs.map((v) => showShape(v.shape)).join(", ")} differ outside axis ${axis}`);
+      if (x.dtype !== dtype) throw new DTypeError(`concat: the parts are ${inputs.map((v) => v.dtype).join(", ")}; cast them to one dtype`);
+    }
+    const total = inputs.reduce((n, x) => n + (x.shape[axis] as number), 0);
+    return [{ shape: shape.map((d, i) => (i === axis ? total : d)), dtype }];
+  },
+  vjp: ({ inputs, cotangent, needs, attrs: { axis } }) => {
+    let at = 0;
+    return inputs.map((x, i) => {
+      const starts = x.shape.map((_, k) => (k === axis ? at : 0));
+      at += x.shape[axis] as number;
+      return needs(i) ? slice(cotangent(), starts, x.shape) : undefined;
+    });
+  },
+  lower: { kind: "assemble", plan: (node, { axis }) => ({ starts: concatStarts(node.inputs, axis) }) },
+  reference: (inputs, avals, { axis }) => {
+    const { shape } = concatDef.infer(avals, { axis })[0] as Aval;
+    const starts = concatStarts(avals, axis);
+    const boxes = inputs.map((data, i) => ({ data, shape: (avals[i] as Aval).shape, start: starts[i] as readonly number[] }));
+    return [placeBoxes(shape, 0, boxes)];
+  },
+  samples: () => [
+    { inputs: [{ shape: [2] }, { shape: [3] }], attrs: { axis: 0 } },
+    { inputs: [{ shape: [2, 3, 4] }, { shape: [2, 1, 4] }, { shape: [2, 5, 4] }], attrs: { axis: 1 } },
+    { inputs: [{ shape: [3, 2] }, { shape: [3, 7] }], attrs: { axis: 1 } },
+  ],
+});
+
+function concatStarts(parts: readonly Aval[], axis: number): number[][] {
+  let at = 0;
+  return parts.map(({ shape }) => {
+    const start = shape.map((_, k) => (k === axis ? at : 0));
+    at += shape[axis] as number;
+    return start;
+  });
+}
+
+interface Box {
+  readonly data: Float64Array;
+  readonly shape: Shape;
+  readonly start: readonly number[];
+}
+
+function placeBoxes(shape: Shape, fill: number, boxes: readonly Box[]): Float64Array {
+  const out = new Float64Array(sizeOf(shape)).fill(fill);
+  const strides = rowMajor(shape);
+  for (const box of boxes) {
+    const own = rowMajor(box.shape);
+    box.data.forEach((x, i) => {
+      let at = 0;
+      own.forEach((step, axis) => {
+        at += ((Math.floor(i / step) % (box.shape[axis] as number)) + (box.start[axis] as number)) * (strides[axis] as number);
+      });
+      out[at] = x;
+    });
+  }
+  return out;
+}
+
+const barrierDef = defineOp<Attrs>({
+  name: "barrier",
+  effect: "barrier",
+  infer: (inputs) => [first(inputs)],
+  vjp: ({ cotangent }) => [cotangent()],
+  lower: { kind: "view", view: (input) => input },
+  reference: ([x]) => [(x as Float64Array).slice()],
+});
+
+/** The same value, which no pass may merge with another computation of it. */
+export const barrier = (x: Tensor): Tensor => applyOne(barrierDef, [x], {});
+
+/**
+ * The same elements in row-major order under another shape. Costs nothing.
+ *
+ * @param shape may hold -1 once, for the extent that makes the sizes equal.
+ */
+export function reshape(x: Tensor, shape: Shape): Tensor {
+  requireTensor("reshape", x);
+  const target = resolveReshape(x, shape);
+  return view(x, target);
+}
+
+/** The elements of x under another shape: no work, but a handle of its own. */
+function view(x: Tensor, target: Shape): Tensor {
+  const attrs = { shape: target };
+  if (currentTrace()) return sameShape(target, x.shape) ? x : applyOne(reshapeDef, [x], attrs);
+  reshapeDef.infer([x], attrs);
+  const output = x.alias(target);
+  recordOp(reshapeDef, [x], attrs, [output]);
+  return output;
+}
+
+function resolveReshape(x: Tensor, shape: Shape): Shape {
+  if (!Array.isArray(shape)) throw new ShapeError(`reshape: expected a shape such as [2, -1], got ${show(shape)}`);
+  const open = shape.indexOf(-1);
+  const known = shape.filter((_, i) => i !== open);
+  checkShape("reshape", known);
+  if (open < 0) return [...shape];
+  const rest = sizeOf(known);
+  if (rest === 0 || x.size % rest !== 0) throw new ShapeError(`reshape: no extent in place of -1 makes ${showShape(shape)} hold the ${x.size} elements of ${showShape(x.shape)}`);
+  return shape.map((d, i) => (i === open ? x.size / rest : d));
+}
+
+/** Reorders dimensions: output axis i is input axis `perm[i]`. Default: reversed. */
+export function transpose(x: Tensor, perm?: readonly number[]): Tensor {
+  requireTensor("transpose", x);
+  const order = perm ?? Array.from({ length: x.rank }, (_, i) => x.rank - 1 - i);
+  if (!Array.isArray(order)) throw new ShapeError(`transpose: expected a permutation such as [1, 0], got ${show(perm)}`);
+  const axes = order.map((axis) => resolveAxis("transpose", axis, x.rank));
+  if (axes.length !== x.rank || new Set(axes).size !== x.rank) {
+    throw new ShapeError(`transpose: ${show(order)} is no permutation of the ${x.rank} axes of ${showShape(x.shape)}`);
+  }
+  return applyOne(transposeDef, [x], { perm: axes });
+}
+
+/** Repeats along axes of extent 1 and along new leading axes. */
+export function broadcastTo(x: Tensor, shape: Shape): Tensor {
+  requireTensor("broadcastTo", x);
+  checkShape("broadcastTo", shape);
+  return sameShape(x.shape, shape) ? view(x, shape) : applyOne(broadcastToDef, [x], { shape: [...shape] });
+}
+
+/** The box that starts at `starts` and has extents `sizes`. */
+export function slice(x: Tensor, starts: readonly number[], sizes: readonly number[]): Tensor {
+  requireTensor("slice", x);
+  checkShape("slice", starts);
+  checkShape("slice", sizes);
+  return applyOne(sliceDef, [x], { starts: [...starts], sizes: [...sizes] });
+}
+
+/** Adds `lo[i]` elements before and `hi[i]` after along each axis, all equal to `value`. */
+export function pad(x: Tensor, lo: readonly number[], hi: readonly number[], value = 0): Tensor {
+  requireTensor("pad", x);
+  checkShape("pad", lo);
+  checkShape("pad", hi);
+  checkNumber("pad", value, x.dtype);
+  return applyOne(padDef, [x], { lo: [...lo], hi: [...hi], value });
+}
+
+/** Joins tensors along an existing axis. */
+export function concat(parts: readonly Tensor[], axis = 0): Tensor {
+  if (!Array.isArray(parts) || parts.length === 0) throw new ShapeError("concat: expected at least one tensor in an array");
+  for (const part of parts) requireTensor("concat", part);
+  const [head] = parts as [Tensor];
+  if (head.rank === 0) throw new ShapeError("concat: scalars have no axis to join along; use stack");
+  return apply(concatDef, parts, { axis: resolveAxis("concat", axis, head.rank) })[0] as Tensor;
+}
+
+/** Joins tensors of equal shape along a new axis. */
+export function stack(parts: readonly Tensor[], axis = 0): Tensor {
+  if (!Array.isArray(parts) || parts.length === 0) throw new ShapeError("stack: expected at least one tensor in an array");
+  for (const part of parts) requireTensor("stack", part);
+  const at = resolveAxis("stack", axis, (parts[0] as Tensor).rank + 1);
+  return composed(() => concat(parts.map((part) => reshape(part, part.shape.toSpliced(at, 0, 1))), at));
+}
+
+/** The part at a position of the leading axes: `at(x, i)` has one dimension less. Negative counts from the end. */
+export function at(x: Tensor, ...index: readonly number[]): Tensor {
+  requireTensor("at", x);
+  if (index.length > x.rank) throw new ShapeError(`at: ${index.length} indices for shape ${showShape(x.shape)}`);
+  const starts = x.shape.map((d, i) => (i < index.length ? resolveAxis("at", index[i] as number, d) : 0));
+  const sizes = x.shape.map((d, i) => (i < index.length ? 1 : d));
+  return composed(() => reshape(slice(x, starts, sizes), x.shape.slice(index.length)));
+}
+
+/** The definitions of this file. */
+export const movementDefs = {
+  reshape: reshapeDef,
+  transpose: transposeDef,
+  broadcastTo: broadcastToDef,
+  slice: sliceDef,
+  pad: padDef,
+  concat: concatDef,
+  barrier: barrierDef,
+};

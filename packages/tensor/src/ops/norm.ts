@@ -1,0 +1,181 @@
+// Group normalisation (Wu & He 2018) over channels-last values, optionally followed by SiLU: each of
+// `groups` runs of channels is normalised with its own mean and biased variance, then scaled and shifted
+// per channel. mean and rstd travel to the gradient as hints.
+
+import { apply } from "../core/apply.js";
+import { composed } from "../core/scope.js";
+import type { Tensor } from "../core/tensor.js";
+import { ShapeError } from "../errors.js";
+import type { Aval, Node } from "../ir/graph.js";
+import { type Shape, showShape, sizeOf } from "../shape.js";
+import {
+  checkBoolean,
+  checkFinite,
+  checkInteger,
+  checkOptions,
+  checkTensor,
+  expectCompute,
+  expectCount,
+  expectShape,
+} from "./checks.js";
+import { type KernelCall, type OpDef, type Sample, type SampleInput, defineOp } from "./definition.js";
+import { add, mul, rsqrt, silu, square, sub } from "./elementwise.js";
+import { gradientThrough } from "./fused.js";
+import { reshape } from "./movement.js";
+import { nativeSchemas } from "./params.js";
+import { mean } from "./reduce.js";
+
+/** How channels are grouped, what is added to the variance, and whether SiLU follows. */
+export type GroupNormAttrs = { readonly groups: number; readonly eps: number; readonly silu: boolean };
+
+/** Options of {@link groupNorm}. */
+export interface GroupNormOptions {
+  /** Number of groups; divides the channels. */
+  readonly groups: number;
+  /** Added to the variance. Default 1e-5. */
+  readonly eps?: number;
+  /** Apply x·sigmoid(x) to the result. Default false. */
+  readonly silu?: boolean;
+}
+
+const defaultEps = 1e-5;
+
+/** x [N, …, C] seen as [n, spatial, c]. */
+function extents(x: Shape): { n: number; spatial: number; c: number } {
+  return { n: x[0] as number, spatial: sizeOf(x.slice(1, -1)), c: x.at(-1) as number };
+}
+
+/** Checks x, gamma and beta; gives the avals of y, mean and rstd. */
+function inferNorm(op: string, x: Aval, gamma: Aval, beta: Aval, { groups }: GroupNormAttrs): Aval[] {
+  const dtype = expectCompute(op, { x, gamma, beta });
+  if (x.shape.length < 2) throw new ShapeError(`${op}: x must be [N, ..., C], got shape ${showShape(x.shape)}`);
+  const { n, c } = extents(x.shape);
+  if (c % groups !== 0)
+    throw new ShapeError(`${op}: ${groups} groups do not divide the ${c} channels of x ${showShape(x.shape)}`);
+  expectShape(op, "gamma", gamma, [c]);
+  expectShape(op, "beta", beta, [c]);
+  const statistics = { shape: [n, groups], dtype };
+  return [{ shape: x.shape, dtype }, statistics, statistics];
+}
+
+/** What each operand of the kernels is: the samples, a vector of channels, or statistics of groups. */
+type Role = "samples" | "channels" | "statistics";
+
+function normCall(schema: KernelCall["schema"], inputs: readonly Role[], outputs: readonly Role[]) {
+  return (node: Node, { groups, eps, silu: withSilu }: GroupNormAttrs): KernelCall => {
+    const { n, spatial, c } = extents((node.inputs[0] as Aval).shape);
+    const dims = { samples: [n, spatial, c], channels: [c], statistics: [n, groups] };
+    return {
+      schema,
+      params: { n, spatial, c, groups, silu: Number(withSilu), eps },
+      inputs: inputs.map((role, index) => ({ index, dims: dims[role] })),
+      outputs: outputs.map((role, index) => ({ index, dims: dims[role] })),
+    };
+  };
+}
+
+const primalRoles: readonly Role[] = ["samples", "channels", "channels"];
+const resultRoles: readonly Role[] = ["samples", "statistics", "statistics"];
+const gradientRoles: readonly Role[] = [...primalRoles, "statistics", "statistics", "samples"];
+
+function decomposeNorm([x, gamma, beta]: readonly Tensor[], { groups, eps, silu: withSilu }: GroupNormAttrs): Tensor[] {
+  const { shape } = x as Tensor;
+  const { n, spatial, c } = extents(shape);
+  const grouped = reshape(x as Tensor, [n, spatial, groups, c / groups]);
+  const within = [1, 3];
+  const centre = mean(grouped, within, { keepDims: true });
+  const centred = sub(grouped, centre);
+  const rstd = rsqrt(add(mean(square(centred), within, { keepDims: true }), eps));
+  const normal = reshape(mul(centred, rstd), shape);
+  const affine = add(mul(normal, gamma as Tensor), beta as Tensor);
+  return [withSilu ? silu(affine) : affine, reshape(centre, [n, groups]), reshape(rstd, [n, groups])];
+}
+
+const cases: readonly (readonly [Shape, GroupNormAttrs])[] = [
+  [[1, 4], { groups: 1, eps: 1e-5, silu: false }],
+  [[2, 3, 4], { groups: 2, eps: 1e-5, silu: true }],
+  [[2, 3, 5, 6], { groups: 3, eps: 1e-3, silu: false }],
+  [[1, 5, 7], { groups: 1, eps: 1e-5, silu: true }],
+  [[2, 7, 5], { groups: 5, eps: 1e-5, silu: false }],
+  [[2, 14, 14, 32], { groups: 8, eps: 1e-5, silu: true }],
+  [[1, 13, 11, 33], { groups: 11, eps: 1e-5, silu: true }],
+  [[3, 9, 320], { groups: 32, eps: 1e-6, silu: false }],
+];
+
+const primalSamples = (shape: Shape): SampleInput[] => {
+  const c = shape.at(-1) as number;
+  return [{ shape }, { shape: [c] }, { shape: [c] }];
+};
+
+export const groupNormDef: OpDef<GroupNormAttrs> = defineOp({
+  name: "groupNorm",
+  effect: "pure",
+  infer: (inputs, attrs) => {
+    expectCount("groupNorm", inputs, 3);
+    const [x, gamma, beta] = inputs as readonly [Aval, Aval, Aval];
+    return inferNorm("groupNorm", x, gamma, beta, attrs);
+  },
+  vjp: ({ inputs, outputs, attrs, cotangent }) => {
+    const [, centre, rstd] = outputs as readonly [Tensor, Tensor, Tensor];
+    return apply(groupNormGradDef, [...inputs, centre, rstd, cotangent()], attrs);
+  },
+  decompose: decomposeNorm,
+  lower: { kind: "kernel", call: normCall(nativeSchemas.groupNorm, primalRoles, resultRoles) },
+  inPlace: () => [[0, 0]],
+  samples: () => cases.map(([shape, attrs]) => ({ inputs: primalSamples(shape), attrs })),
+});
+
+export const groupNormGradDef: OpDef<GroupNormAttrs> = defineOp({
+  name: "groupNormGrad",
+  effect: "pure",
+  hints: [3, 4],
+  infer: (inputs, attrs) => {
+    const op = "groupNormGrad";
+    expectCount(op, inputs, 6);
+    const [x, gamma, beta, centre, rstd, dy] = inputs as readonly [Aval, Aval, Aval, Aval, Aval, Aval];
+    const [y, statistics] = inferNorm(op, x, gamma, beta, attrs) as [Aval, Aval];
+    expectCompute(op, { x, mean: centre, rstd, dy });
+    expectShape(op, "mean", centre, statistics.shape);
+    expectShape(op, "rstd", rstd, statistics.shape);
+    expectShape(op, "dy", dy, y.shape);
+    return [x, gamma, beta].map(({ shape, dtype }) => ({ shape, dtype }));
+  },
+  decompose: ([x, gamma, beta, , , dy], attrs) =>
+    gradientThrough((primals) => decomposeNorm(primals, attrs), [x, gamma, beta] as Tensor[], [dy]),
+  lower: { kind: "kernel", call: normCall(nativeSchemas.groupNormGrad, gradientRoles, primalRoles) },
+  inPlace: () => [[0, 5]],
+  samples: (): Sample<GroupNormAttrs>[] =>
+    cases.map(([shape, attrs]) => {
+      const statistics = [shape[0] as number, attrs.groups];
+      const residual = (output: number): SampleInput => ({
+        shape: statistics,
+        derive: (inputs) => apply(groupNormDef, inputs.slice(0, 3), attrs)[output] as Tensor,
+      });
+      return { inputs: [...primalSamples(shape), residual(1), residual(2), { shape }], attrs };
+    }),
+});
+
+/**
+ * Group normalisation: (x − mean) / √(variance + eps) · gamma + beta, with mean and biased variance over the
+ * positions and channels of each group.
+ *
+ * @param x [N, ..., C], f32 or f64.
+ * @param gamma [C].
+ * @param beta [C].
+ * @returns x's shape.
+ * @throws ShapeError when groups do not divide C or gamma and beta are not [C].
+ * @example
+ * groupNorm(x, gamma, beta, { groups: 8, silu: true });
+ */
+export function groupNorm(x: Tensor, gamma: Tensor, beta: Tensor, options: GroupNormOptions): Tensor {
+  const op = "groupNorm";
+  checkTensor(op, "x", x);
+  checkTensor(op, "gamma", gamma);
+  checkTensor(op, "beta", beta);
+  checkOptions(op, options, ["groups", "eps", "silu"]);
+  const { groups, eps = defaultEps, silu: withSilu = false } = options;
+  checkInteger(op, "groups", groups, 1);
+  checkFinite(op, "eps", eps);
+  checkBoolean(op, "silu", withSilu);
+  return composed(() => apply(groupNormDef, [x, gamma, beta], { groups, eps, silu: withSilu })[0] as Tensor);
+}

@@ -1,0 +1,134 @@
+// Softmax over the last axis, its gradient, and the logarithm of it.
+
+import { applyOne, noAttrs } from "../core/apply.js";
+import { composed } from "../core/scope.js";
+import type { Tensor } from "../core/tensor.js";
+import { ShapeError } from "../errors.js";
+import type { Attrs, Aval, Node } from "../ir/graph.js";
+import { type Shape, showShape, sizeOf } from "../shape.js";
+import { checkTensor, expectCompute, expectCount, expectShape } from "./checks.js";
+import { type KernelCall, type OpDef, defineOp } from "./definition.js";
+import { div, exp, log, mul, sub } from "./elementwise.js";
+import { nativeSchemas } from "./params.js";
+import { max, sum } from "./reduce.js";
+
+const lastAxis = { keepDims: true } as const;
+
+const rowsOf = (shape: Shape): { rows: number; cols: number } => ({
+  rows: sizeOf(shape.slice(0, -1)),
+  cols: shape.at(-1) as number,
+});
+
+function expectRows(op: string, { shape }: Aval): void {
+  if (shape.length < 1) throw new ShapeError(`${op}: expected [..., C], got shape ${showShape(shape)}`);
+}
+
+function rowCall(schema: KernelCall["schema"], node: Node): KernelCall {
+  const { rows, cols } = rowsOf((node.inputs[0] as Aval).shape);
+  const fold = (avals: readonly Aval[]) => avals.map((_, index) => ({ index, dims: [rows, cols] }));
+  return { schema, params: { rows, cols }, inputs: fold(node.inputs), outputs: fold(node.outputs) };
+}
+
+/** x minus its row maxima, which no derivative needs to follow: softmax does not change under shifts. */
+const shifted = (x: Tensor): Tensor => sub(x, max(x, -1, lastAxis).alias());
+
+/** Applies a float64 function to each row. */
+function eachRow(shape: Shape, row: (start: number, end: number) => void): void {
+  const { rows, cols } = rowsOf(shape);
+  for (let r = 0; r < rows; r++) row(r * cols, (r + 1) * cols);
+}
+
+const shapes: readonly Shape[] = [[1], [7], [3, 1], [2, 3, 5], [4, 17], [33, 129], [5, 1000]];
+
+export const softmaxDef: OpDef<Attrs> = defineOp<Attrs>({
+  name: "softmax",
+  effect: "pure",
+  infer: (inputs) => {
+    expectCount("softmax", inputs, 1);
+    const x = inputs[0] as Aval;
+    expectRows("softmax", x);
+    return [{ shape: x.shape, dtype: expectCompute("softmax", { x }) }];
+  },
+  vjp: ({ outputs, cotangent }) => [applyOne(softmaxGradDef, [outputs[0] as Tensor, cotangent()], noAttrs)],
+  decompose: ([x]) => {
+    const weights = exp(shifted(x as Tensor));
+    return [div(weights, sum(weights, -1, lastAxis))];
+  },
+  lower: { kind: "kernel", call: (node) => rowCall(nativeSchemas.softmax, node) },
+  reference: ([x], [aval]) => {
+    const out = new Float64Array((x as Float64Array).length);
+    eachRow((aval as Aval).shape, (start, end) => {
+      const row = (x as Float64Array).subarray(start, end);
+      const highest = row.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
+      const weights = row.map((value) => Math.exp(value - highest));
+      const total = weights.reduce((a, b) => a + b, 0);
+      out.set(
+        weights.map((weight) => weight / total),
+        start,
+      );
+    });
+    return [out];
+  },
+  samples: () => shapes.map((shape) => ({ inputs: [{ shape }], attrs: noAttrs })),
+});
+
+/** dx = y·(dy − Σ y·dy), from softmax's result y. */
+export const softmaxGradDef: OpDef<Attrs> = defineOp<Attrs>({
+  name: "softmaxGrad",
+  effect: "pure",
+  infer: (inputs) => {
+    expectCount("softmaxGrad", inputs, 2);
+    const [y, dy] = inputs as readonly [Aval, Aval];
+    const dtype = expectCompute("softmaxGrad", { y, dy });
+    expectRows("softmaxGrad", y);
+    expectShape("softmaxGrad", "dy", dy, y.shape);
+    return [{ shape: y.shape, dtype }];
+  },
+  decompose: ([y, dy]) => [mul(y as Tensor, sub(dy as Tensor, sum(mul(y as Tensor, dy as Tensor), -1, lastAxis)))],
+  lower: { kind: "kernel", call: (node) => rowCall(nativeSchemas.softmaxGrad, node) },
+  reference: ([y, dy], [aval]) => {
+    const out = new Float64Array((y as Float64Array).length);
+    eachRow((aval as Aval).shape, (start, end) => {
+      let inner = 0;
+      for (let i = start; i < end; i++)
+        inner += ((y as Float64Array)[i] as number) * ((dy as Float64Array)[i] as number);
+      for (let i = start; i < end; i++)
+        out[i] = ((y as Float64Array)[i] as number) * (((dy as Float64Array)[i] as number) - inner);
+    });
+    return [out];
+  },
+  samples: () => shapes.map((shape) => ({ inputs: [{ shape, range: [0, 1] }, { shape }], attrs: noAttrs })),
+});
+
+/**
+ * exp(x) / Σ exp(x) over the last axis, computed without overflow.
+ *
+ * @param x [..., C], f32 or f64.
+ * @returns x's shape; each row is positive and sums to 1.
+ * @throws ShapeError for a tensor without dimensions; DTypeError for other types.
+ * @example
+ * softmax(tensor([0, Math.log(3)])); // [0.25, 0.75]
+ */
+export function softmax(x: Tensor): Tensor {
+  checkTensor("softmax", "x", x);
+  return applyOne(softmaxDef, [x], noAttrs);
+}
+
+/**
+ * log(softmax(x)) over the last axis, computed without overflow or cancellation.
+ *
+ * @param x [..., C], f32 or f64.
+ * @returns x's shape.
+ * @throws ShapeError for a tensor without dimensions; DTypeError for other types.
+ * @example
+ * logSoftmax(tensor([0, 0])); // [-log 2, -log 2]
+ */
+export function logSoftmax(x: Tensor): Tensor {
+  checkTensor("logSoftmax", "x", x);
+  expectRows("logSoftmax", x);
+  expectCompute("logSoftmax", { x });
+  return composed(() => {
+    const centred = shifted(x);
+    return sub(centred, log(sum(exp(centred), -1, lastAxis)));
+  });
+}

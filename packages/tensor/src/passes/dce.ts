@@ -1,0 +1,20 @@
+// Dead code elimination: nodes that nothing needs are dropped. Arguments and states keep their places.
+
+import type { Graph, Node, Value } from "../ir/graph.js";
+import { rewriteGraph } from "../ir/graph.js";
+
+/** Drops pure nodes that contribute to no output and no write. */
+export function eliminateDeadCode(graph: Graph): Graph {
+  const live = new Set<Node>();
+  const visit = (value: Value): void => {
+    const pending = [value];
+    for (let next = pending.pop(); next; next = pending.pop()) {
+      if (!next.node || live.has(next.node)) continue;
+      live.add(next.node);
+      pending.push(...next.node.inputs);
+    }
+  };
+  for (const output of graph.outputs) visit(output);
+  for (const { value } of graph.writes) visit(value);
+  return rewriteGraph({ ...graph, nodes: graph.nodes.filter((node) => live.has(node)) }, () => undefined);
+}

@@ -1,0 +1,27 @@
+// The order of the passes. Each is Graph → Graph; the verifier runs between them.
+
+import type { Graph } from "../ir/graph.js";
+import { verifyGraph } from "../ir/verify.js";
+import { eliminateDeadCode } from "./dce.js";
+import { fusePatterns } from "./patterns.js";
+import { formRegions } from "./regions.js";
+import { simplify } from "./simplify.js";
+
+/** The passes, by name, in the order in which they run. */
+export const passes: readonly (readonly [string, (graph: Graph) => Graph])[] = [
+  ["dce", eliminateDeadCode],
+  ["simplify", simplify],
+  ["patterns", fusePatterns],
+  ["dce", eliminateDeadCode],
+  ["regions", formRegions],
+];
+
+/** Runs all passes on a traced graph. */
+export function optimize(graph: Graph): Graph {
+  verifyGraph(graph, "trace");
+  return passes.reduce((current, [name, pass]) => {
+    const next = pass(current);
+    verifyGraph(next, name);
+    return next;
+  }, graph);
+}

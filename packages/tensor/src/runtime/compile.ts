@@ -1,0 +1,301 @@
+// compile(fn): traces a function once per signature, turns the graph into one native program, and runs
+// that program at every later call.
+
+import type { Cell, CellTree } from "../core/cell.js";
+import { Tensor } from "../core/tensor.js";
+import { type Guard, type StateSource, Trace, currentTrace } from "../core/trace.js";
+import { isPlainObject, leavesOf, mapTree } from "../core/tree.js";
+import { UsageError } from "../errors.js";
+import type { Graph } from "../ir/graph.js";
+import { printGraph } from "../ir/print.js";
+import { optimize } from "../passes/index.js";
+import { show } from "../shape.js";
+import { native } from "./device.js";
+import { markOrigin } from "./eager.js";
+import { explainProgram } from "./explain.js";
+import { type Program, loadGraph, releaseProgram, runProgram } from "./program.js";
+
+/** How a function is compiled. */
+export interface CompileOptions {
+  /** Fixes the mode of modules used inside; otherwise each module's own mode is guarded. */
+  readonly mode?: "train" | "eval";
+  /** Shown by explain() and in warnings; default: the function's name. */
+  readonly name?: string;
+}
+
+/** What a compiled function has done so far. */
+export interface CompileStats {
+  readonly calls: number;
+  /** Times that the function was traced because no program fitted the arguments. */
+  readonly traces: number;
+  /** Programs held. */
+  readonly programs: number;
+}
+
+/** A compiled function. */
+export interface Compiled<A extends readonly unknown[], R> {
+  (...args: A): R;
+  /** The program of the latest call: op, shapes, kernel variant, FLOPs, bytes and module path of each record. */
+  explain(): string;
+  /** The optimised graph of the latest call, as text. */
+  print(): string;
+  readonly stats: CompileStats;
+  /** Frees the programs and the tensors that they captured. */
+  dispose(): void;
+}
+
+/** Most programs held by one compiled function; the least recently used leave first. */
+const maxPrograms = 64;
+/** Traces in a row, without a call that fits, after which a warning says that every call compiles anew. */
+const warnAfter = 8;
+
+/** One specialisation: a program with what binds it to its surroundings. */
+interface Specialisation {
+  readonly program: Program;
+  readonly graph: Graph;
+  readonly guards: readonly Guard[];
+  readonly sources: readonly Source[];
+  readonly written: readonly number[];
+  /** The result with each tensor replaced by its position among the program's outputs. */
+  readonly result: unknown;
+  readonly bindings: Map<string, number>;
+  readonly captures: readonly Tensor[];
+}
+
+/** Where a state of the program comes from at each call. */
+type Source = { readonly kind: "fixed"; readonly handle: () => number; readonly cell?: Cell } | { readonly kind: "argument"; readonly tree: number; readonly cell: number };
+
+/** What the arguments of a call come to. */
+interface Arguments {
+  readonly key: string;
+  readonly tensors: Tensor[];
+  readonly trees: CellTree[];
+}
+
+class OutputSlot {
+  readonly index: number;
+  constructor(index: number) {
+    this.index = index;
+  }
+}
+
+/**
+ * Compiles a function of tensors. It is traced once for each combination of shapes, dtypes, module
+ * structures and static values (numbers, booleans, strings) that it is called with; later calls run one
+ * native program. Cells that it writes are updated in place.
+ *
+ * @param fn synchronous; takes tensors, cells, Rngs, modules, plain objects and arrays of those, and
+ *   static values; returns a tree of tensors.
+ * @example
+ * const step = compile((x: Tensor) => x.mul(2).sum());
+ */
+export function compile<A extends readonly unknown[], R>(fn: (...args: A) => R, options: CompileOptions = {}): Compiled<A, R> {
+  if (typeof fn !== "function") throw new UsageError(`compile: expected a function, got ${show(fn)}`);
+  const name = options.name ?? (fn.name || "compiled");
+  const cache = new Map<string, Specialisation[]>();
+  let latest: Specialisation | undefined;
+  let calls = 0;
+  let traces = 0;
+  let streak = 0;
+  let warned = false;
+  let disposed = false;
+
+  const find = (key: string): Specialisation | undefined =>
+    cache.get(key)?.find(({ guards }) => guards.every(({ read, value }) => Object.is(read(), value)));
+
+  const add = (args: Arguments, raw: A): Specialisation => {
+    const made = specialise(fn, raw, args, options);
+    traces++;
+    const previous = [...cache.keys()].at(-1);
+    const list = cache.get(args.key);
+    if (list) list.push(made);
+    else cache.set(args.key, [made]);
+    if (++streak >= warnAfter && !warned && previous !== undefined) {
+      warned = true;
+      process.emitWarning(
+        `${name} was compiled anew at ${streak} calls in a row: ${whatChanged(previous, args.key)}. Values that vary should be tensors: scalar(x) for a number`,
+        "FigmentRecompileWarning",
+      );
+    }
+    if (cache.size > maxPrograms) {
+      const [oldest, gone] = cache.entries().next().value as [string, Specialisation[]];
+      cache.delete(oldest);
+      gone.forEach(release);
+    }
+    return made;
+  };
+
+  const call = (...raw: A): R => {
+    if (disposed) throw new UsageError(`${name}: this compiled function has been disposed`);
+    if (currentTrace()) return fn(...raw);
+    calls++;
+    const args = flattenArguments(name, raw, options.mode !== undefined);
+    let found = find(args.key);
+    if (found) streak = 0;
+    found ??= add(args, raw);
+    latest = found;
+    return runSpecialised(found, args) as R;
+  };
+
+  const members = {
+    explain: {
+      value: () => {
+        if (!latest) throw new UsageError(`${name}: call it once before asking for its program`);
+        return explainProgram(name, latest.program);
+      },
+    },
+    print: {
+      value: () => {
+        if (!latest) throw new UsageError(`${name}: call it once before asking for its graph`);
+        return printGraph(latest.graph);
+      },
+    },
+    stats: { get: (): CompileStats => ({ calls, traces, programs: [...cache.values()].flat().length }) },
+    dispose: {
+      value: () => {
+        disposed = true;
+        for (const list of cache.values()) list.forEach(release);
+        cache.clear();
+        latest = undefined;
+      },
+    },
+  };
+  return Object.defineProperties(call, members) as Compiled<A, R>;
+}
+
+/** Names the first part in which two signatures differ. */
+function whatChanged(before: string, after: string): string {
+  const a = before.split(";");
+  const b = after.split(";");
+  const i = b.findIndex((part, k) => part !== a[k]);
+  return i < 0 ? "a guarded mode changed" : `an argument changed from ${a[i] ?? "nothing"} to ${b[i]}`;
+}
+
+function release({ program, bindings, captures }: Specialisation): void {
+  for (const binding of bindings.values()) native().releaseBinding(binding);
+  releaseProgram(program);
+  for (const tensor of captures) tensor.dispose();
+}
+
+const isCellTree = (x: unknown): x is CellTree =>
+  x !== null && typeof x === "object" && typeof (x as CellTree).cells === "function" && typeof (x as CellTree).structure === "string";
+
+/** A lone cell is a tree of one. */
+const isCell = (x: unknown): x is Cell => x !== null && typeof x === "object" && "bufferHandle" in x;
+
+function flattenArguments(name: string, args: readonly unknown[], fixedMode: boolean): Arguments {
+  const tensors: Tensor[] = [];
+  const trees: CellTree[] = [];
+  const visit = (x: unknown, path: string): string => {
+    if (x instanceof Tensor) {
+      if (x.traced) throw new UsageError(`${name}: ${path} is a traced tensor, used outside its trace`);
+      tensors.push(x);
+      return `${path}=${x.dtype}[${x.shape.join()}]`;
+    }
+    if (isCell(x)) {
+      trees.push({ structure: `cell:${x.dtype}[${x.shape.join()}]`, cells: () => [x] });
+      return `${path}=${trees.at(-1)?.structure}`;
+    }
+    if (isCellTree(x)) {
+      // Which of the arguments share cells is part of the signature.
+      const same = trees.findIndex((other) => other === x);
+      trees.push(x);
+      return `${path}=${x.structure}${fixedMode ? "" : `/${x.modes ?? ""}`}${same >= 0 ? `=#${same}` : ""}`;
+    }
+    if (x === null || x === undefined || typeof x === "number" || typeof x === "boolean" || typeof x === "string") {
+      return `${path}=${typeof x === "string" ? JSON.stringify(x) : Object.is(x, -0) ? "-0" : String(x)}`;
+    }
+    if (Array.isArray(x)) return `${path}.length=${x.length};${x.map((item, i) => visit(item, `${path}[${i}]`)).join(";")}`;
+    if (isPlainObject(x)) {
+      return Object.keys(x)
+        .map((key) => visit(x[key], `${path}.${key}`))
+        .join(";");
+    }
+    throw new UsageError(
+      `${name}: ${path} is ${show(x)}; expected tensors, cells, modules, numbers, booleans, strings, or plain objects and arrays of those`,
+    );
+  };
+  const key = args.map((arg, i) => visit(arg, `argument ${i}`)).join(";");
+  return { key, tensors, trees };
+}
+
+function specialise<A extends readonly unknown[], R>(
+  fn: (...args: A) => R,
+  raw: A,
+  { tensors, trees }: Arguments,
+  { mode }: CompileOptions,
+): Specialisation {
+  const trace = new Trace(mode);
+  const replacements = tensors.map((x) => trace.argument({ shape: x.shape, dtype: x.dtype }));
+  let next = 0;
+  const tracedArgs = mapTree(raw as unknown as unknown[], () => replacements[next++] as Tensor) as unknown as A;
+  const { graph: traced, result } = trace.run(
+    () => fn(...tracedArgs),
+    (value) => distinct(leavesOf(value)),
+  );
+  const outputs = distinct(leavesOf(result));
+  const graph = optimize(traced);
+  const program = loadGraph(graph);
+  return {
+    program,
+    graph,
+    guards: trace.guards,
+    sources: trace.sources.map((source) => resolveSource(source, trees)),
+    written: graph.writes.map(({ state }) => state),
+    result: mapTree(result, (tensor) => new OutputSlot(outputs.indexOf(tensor)) as unknown as Tensor),
+    bindings: new Map(),
+    captures: trace.sources.flatMap((source) => ("capture" in source ? [source.capture] : [])),
+  };
+}
+
+const distinct = (tensors: readonly Tensor[]): Tensor[] => [...new Set(tensors)];
+
+function resolveSource(source: StateSource, trees: readonly CellTree[]): Source {
+  if ("capture" in source) {
+    const { capture } = source;
+    return { kind: "fixed", handle: () => capture.storage("compile").handle };
+  }
+  for (const [tree, owner] of trees.entries()) {
+    const cell = owner.cells().indexOf(source.cell);
+    if (cell >= 0) return { kind: "argument", tree, cell };
+  }
+  const { cell } = source;
+  return { kind: "fixed", handle: () => cell.bufferHandle(), cell };
+}
+
+function runSpecialised(spec: Specialisation, { tensors, trees }: Arguments): unknown {
+  const { program, sources, written } = spec;
+  const storages = tensors.map((tensor) => tensor.storage("compiled function"));
+  const treeCells = trees.map((tree) => tree.cells());
+  const cellAt = (source: Source): Cell | undefined => (source.kind === "argument" ? treeCells[source.tree]?.[source.cell] : source.cell);
+  // Tensors that share memory with a cell about to be overwritten keep what they saw.
+  for (const state of written) cellAt(sources[state] as Source)?.beforeWrite();
+  const outputs = runProgram(program, bindingFor(spec, cellAt), storages);
+  markOrigin(outputs);
+  const results = outputs.map((storage, i) => {
+    const { shape, dtype } = program.outputs[i] as { shape: readonly number[]; dtype: Tensor["dtype"] };
+    return new Tensor(shape, dtype, { storage });
+  });
+  return fillResult(spec.result, results);
+}
+
+/** The native binding for the states of this call; made once for each set of buffers. */
+function bindingFor({ program, sources, bindings }: Specialisation, cellAt: (source: Source) => Cell | undefined): number {
+  if (sources.length === 0) return 0;
+  const handles = Float64Array.from(sources, (source) =>
+    source.kind === "fixed" ? source.handle() : (cellAt(source) as Cell).bufferHandle(),
+  );
+  const key = handles.join();
+  const known = bindings.get(key);
+  if (known !== undefined) return known;
+  const binding = native().bind(program.handle, handles);
+  bindings.set(key, binding);
+  return binding;
+}
+
+function fillResult(tree: unknown, tensors: readonly Tensor[]): unknown {
+  if (tree instanceof OutputSlot) return tensors[tree.index];
+  if (Array.isArray(tree)) return tree.map((item) => fillResult(item, tensors));
+  if (isPlainObject(tree)) return Object.fromEntries(Object.entries(tree).map(([key, item]) => [key, fillResult(item, tensors)]));
+  return tree;
+}

@@ -1,0 +1,98 @@
+// The device as the rest of the package sees it: the native binding, loaded on first use, and storage —
+// reference-counted device memory. Knows no shapes.
+
+import { loadBinding, type NativeBinding } from "@figment/native";
+import { typedError } from "../errors.js";
+
+let loaded: NativeBinding | undefined;
+
+/** The native binding; loading it is the first thing that can fail, so it happens on first use. */
+export function native(): NativeBinding {
+  loaded ??= loadBinding();
+  return loaded;
+}
+
+/** The CPU; the first entry of the binding's devices. */
+const cpuDevice = 0;
+
+/** Runs a native call, turning its errors into typed ones. */
+export function guarded<T>(call: () => T): T {
+  try {
+    return call();
+  } catch (error) {
+    throw typedError(error);
+  }
+}
+
+/**
+ * Device memory shared by the tensors that look at it. A cell lends its memory to the tensors read from
+ * it (`borrowed`); before the cell is overwritten the contents are moved away and `handle` re-pointed,
+ * so that those tensors keep what they saw.
+ */
+export class Storage {
+  handle: number;
+  readonly bytes: number;
+  /** Called instead of releasing the memory when the last user leaves a borrowed storage. */
+  borrowed: (() => void) | undefined;
+  /** Where the work that fills this memory was queued, for errors that surface later. */
+  origin: Error | undefined;
+  private users = 1;
+
+  constructor(handle: number, bytes: number, borrowed?: () => void) {
+    this.handle = handle;
+    this.bytes = bytes;
+    this.borrowed = borrowed;
+  }
+
+  retain(): this {
+    this.users++;
+    return this;
+  }
+
+  release(): void {
+    if (--this.users > 0) return;
+    if (this.borrowed) this.borrowed();
+    else native().release(this.handle);
+  }
+}
+
+/** Fresh memory with undefined contents. */
+export function allocate(bytes: number): Storage {
+  return new Storage(
+    guarded(() => native().allocate(cpuDevice, bytes)),
+    bytes,
+  );
+}
+
+/** Fresh memory holding these bytes. */
+export function upload(data: Uint8Array): Storage {
+  const storage = allocate(data.byteLength);
+  if (data.byteLength > 0) guarded(() => native().write(storage.handle, 0, data));
+  return storage;
+}
+
+/** The bytes, once the work queued before has run. */
+export async function download(storage: Storage, offset: number, length: number): Promise<ArrayBuffer> {
+  try {
+    return await native().read(storage.handle, offset, length);
+  } catch (error) {
+    throw withOrigin(typedError(error), storage);
+  }
+}
+
+/** The bytes; blocks the thread until the work queued before has run. */
+export function downloadSync(storage: Storage, offset: number, length: number): ArrayBuffer {
+  try {
+    return native().readSync(storage.handle, offset, length);
+  } catch (error) {
+    throw withOrigin(typedError(error), storage);
+  }
+}
+
+/** Gives an error of queued work the stack of the call that queued it. */
+function withOrigin(error: unknown, { origin }: Storage): unknown {
+  if (error instanceof Error && origin?.stack) {
+    error.stack = `${error.name}: ${error.message}\n${origin.stack.split("\n").slice(1).join("\n")}`;
+  }
+  return error;
+}

@@ -1,0 +1,54 @@
+// Memory and device, as users and tests ask about them.
+
+import { UsageError } from "../errors.js";
+import { guarded, native } from "./device.js";
+
+/** Device memory in use. */
+export interface MemoryStats {
+  /** Bytes in live buffers. */
+  readonly live: number;
+  readonly liveBuffers: number;
+  /** Bytes held for reuse. */
+  readonly cached: number;
+  /** The most bytes live at once. */
+  readonly peak: number;
+  /** Times that memory was asked of the system. */
+  readonly systemAllocations: number;
+  /** The most bytes that may be live; 0 for no limit. */
+  readonly limit: number;
+}
+
+/** Device memory in use by this process. */
+export const memory = (): MemoryStats => native().memory();
+
+/** Limits device memory; 0 removes the limit. */
+export const setMemoryLimit = (bytes: number): void => guarded(() => native().setMemoryLimit(bytes));
+
+let baseline = 0;
+
+/** From now on, {@link assertNoLeaks} ignores what is live at this moment. */
+export function markNoLeaks(): void {
+  baseline = native().memory().liveBuffers;
+}
+
+/**
+ * Checks that nothing is live that was not there at {@link markNoLeaks}.
+ *
+ * @throws UsageError saying how many buffers and bytes are live.
+ */
+export function assertNoLeaks(): void {
+  native().settleSync();
+  const { liveBuffers, live } = native().memory();
+  if (liveBuffers > baseline) {
+    throw new UsageError(`${liveBuffers - baseline} tensors or cells have not been disposed (${live} bytes are live); dispose them or use scope()`);
+  }
+}
+
+/** When everything queued so far is done; rejects with the first error that no read has reported. */
+export const settled = (): Promise<void> => native().settled();
+
+/** Sets the number of worker threads; results do not depend on it. */
+export const setThreads = (count: number): void => guarded(() => native().setThreads(count));
+
+/** What the device is: name, cores, instruction set, threads. */
+export const deviceInfo = (): ReturnType<ReturnType<typeof native>["cpu"]> => native().cpu();

@@ -1,0 +1,151 @@
+import { afterAll, describe, expect, it } from "vitest";
+import {
+  Cell,
+  DTypeError,
+  ShapeError,
+  Tensor,
+  assertNoLeaks,
+  compile,
+  customVjp,
+  exp,
+  grad,
+  memory,
+  mul,
+  remat,
+  scope,
+  sin,
+  stopGradient,
+  sum,
+  tensor,
+  valueAndGrad,
+} from "@figment/tensor";
+
+afterAll(() => assertNoLeaks());
+
+const take = (x: Tensor): number[] => {
+  const data = [...x.dataSync()];
+  x.dispose();
+  return data;
+};
+
+/** Equal up to the order of additions. */
+const closeTo = (given: readonly number[], expected: readonly number[]): void => {
+  given.forEach((x, i) => {
+    expect(x).toBeCloseTo(expected[i] as number, 5);
+  });
+};
+
+describe("grad", () => {
+  it("differentiates the first argument", () => {
+    using x = tensor([1, 2, 3]);
+    using y = tensor([4, 5, 6]);
+    expect(take(grad((a: Tensor, b: Tensor) => sum(a.mul(b)))(x, y))).toEqual([4, 5, 6]);
+  });
+
+  it("gives zeros where there is no path", () => {
+    using x = tensor([1, 2]);
+    using c = tensor(3);
+    expect(take(grad((_: Tensor) => c.mul(2))(x))).toEqual([0, 0]);
+  });
+
+  it("does not confuse nested derivatives of the same variable", () => {
+    // d/dx [x · d/dy (x·y²) at y = x] = d/dx [2x³] = 6x²; an engine that mixes the two levels up gives something else.
+    using x = tensor(3);
+    const f = (a: Tensor): Tensor => mul(a, grad((y: Tensor) => mul(a, y.square()))(a));
+    expect(take(grad(f)(x))).toEqual([54]);
+  });
+
+  it("reaches third order", () => {
+    using x = tensor(0.7);
+    const third = grad((a: Tensor) => grad((b: Tensor) => grad((c: Tensor) => sin(c))(b))(a));
+    const [value] = take(third(x));
+    expect(value).toBeCloseTo(-Math.cos(0.7), 5);
+  });
+
+  it("has zero derivative through stopGradient", () => {
+    using x = tensor([2, 3]);
+    expect(take(grad((a: Tensor) => sum(a.mul(stopGradient(a))))(x))).toEqual([2, 3]);
+  });
+
+  it("differentiates the cells that a function reads", () => {
+    const [w, b] = ["w", "b"].map((name) => new Cell({ shape: [2], name })) as [Cell, Cell];
+    w.setData([2, 3]);
+    b.setData([1, 1]);
+    using x = tensor([5, 7]);
+    const { value, grads } = valueAndGrad(() => sum(w.value.mul(x).add(w.value)), { wrt: [w, b] })();
+    expect(take(value)).toEqual([36]);
+    expect([...grads.get(w).dataSync()]).toEqual([6, 8]);
+    expect([...grads.get(b).dataSync()]).toEqual([0, 0]);
+    grads.dispose();
+    w.dispose();
+    b.dispose();
+  });
+
+  it("frees what it kept for the way back", () => {
+    using x = tensor([1, 2, 3]);
+    const before = memory().liveBuffers;
+    grad((a: Tensor) => sum(exp(a).mul(a).tanh()))(x).dispose();
+    expect(memory().liveBuffers).toBe(before);
+  });
+
+  it("leaves the caller's tensors alone when the function returns one of them", () => {
+    using x = tensor(4);
+    expect(take(grad((a: Tensor) => a)(x))).toEqual([1]);
+    expect(x.itemSync()).toBe(4);
+  });
+
+  it("says what it needs: a float argument and one number back", () => {
+    using x = tensor([1, 2]);
+    using i = tensor([1, 2], { dtype: "i32" });
+    expect(() => grad((a: Tensor) => a)(x)).toThrow(ShapeError);
+    expect(() => grad((a: Tensor) => sum(a))(i)).toThrow(DTypeError);
+  });
+});
+
+describe("remat", () => {
+  it("changes neither the value nor the derivatives, of parameters and to second order", () => {
+    const w = new Cell({ shape: [3], name: "w" });
+    w.setData([0.5, -1, 2]);
+    using x = tensor([0.3, 0.8, -0.4]);
+    const block = (a: Tensor): Tensor => a.mul(w.value).tanh().mul(a);
+    const kept = (a: Tensor): Tensor => sum(block(a).square());
+    const recomputed = (a: Tensor): Tensor => sum(remat(block)(a).square());
+    const second = (f: (a: Tensor) => Tensor): number[] => take(grad((a: Tensor) => sum(grad(f)(a).square()))(x));
+    closeTo(second(recomputed), second(kept));
+    const of = (f: (a: Tensor) => Tensor): number[] => {
+      const grads = grad(() => f(x), { wrt: [w] })();
+      const data = [...grads.get(w).dataSync()];
+      grads.dispose();
+      return data;
+    };
+    closeTo(of(recomputed), of(kept));
+    w.dispose();
+  });
+
+  it("computes again inside a compiled program, which merging must not undo", () => {
+    const f = compile((x: Tensor) => grad((a: Tensor) => sum(remat((b: Tensor) => exp(b.mul(2)))(a)))(x));
+    using x = tensor([0.1, 0.2]);
+    const result = take(f(x));
+    expect(result[0]).toBeCloseTo(2 * Math.exp(0.2), 5);
+    expect(f.print().match(/exp/g)?.length ?? 0).toBeGreaterThanOrEqual(1);
+    f.dispose();
+  });
+});
+
+describe("customVjp", () => {
+  it("uses the given rule", () => {
+    const doubled = customVjp(
+      (x: Tensor) => x.mul(x),
+      ([x], _y, c) => [c.mul(x).mul(10)],
+    );
+    using x = tensor([1, 2]);
+    expect(take(grad((a: Tensor) => sum(doubled(a)))(x))).toEqual([10, 20]);
+  });
+});
+
+describe("scopes and derivatives", () => {
+  it("a scope inside a differentiated function frees nothing that the way back needs", () => {
+    using x = tensor([1, 2]);
+    expect(take(grad((a: Tensor) => sum(scope(() => a.mul(a).mul(a))))(x))).toEqual([3, 12]);
+  });
+});

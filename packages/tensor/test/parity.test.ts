@@ -1,0 +1,176 @@
+// Every native kernel that this machine can run, against the op's specification, at the samples of its
+// definition, with memory poisoned before each run: an element left unwritten is a NaN here.
+
+import { loadBinding } from "@figment/native";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { assertNoLeaks } from "@figment/tensor";
+import { coreOps } from "#ops/index";
+import type { OpDef, Sample } from "#ops/definition";
+import { Draws } from "./support/draws.ts";
+import {
+  type Distance,
+  type Output,
+  distance,
+  epsilon,
+  expectedAt,
+  kernelOf,
+  magnitudes,
+  runVariant,
+  variantsRun,
+} from "./support/parity.ts";
+import { drawPoint, titleOf } from "./support/points.ts";
+
+const seed = 4242;
+/** Of an output's norm. */
+const normTolerance = 1e-5;
+/** Error of each element in units of ε·(|A||B|) for ops that are linear in each operand. */
+const bilinearUnits = 4;
+/** Error of each element in units of ε·max(|y|, `smallest`) for elementwise ops and draws. */
+const elementUnits = 8;
+const smallest = 0.1;
+/** Error of each element relative to the largest element, for the rest. */
+const fusedTolerance = 2e-5;
+/** C++ references run in f64 against JavaScript ones. */
+const exactTolerance = 1e-12;
+
+const bilinear = new Set([
+  "matmul",
+  "conv2d",
+  "conv2dInputGrad",
+  "conv2dWeightGrad",
+  "sum",
+  "avgPool",
+  "avgPoolGrad",
+  "resizeNearestGrad",
+  "scatterAdd",
+  "addNoise",
+]);
+const drawn = new Set(["randomUniform", "randomNormal"]);
+
+/** A sample of an op that runs on a kernel. */
+interface Case {
+  readonly def: OpDef;
+  readonly sample: Sample;
+  readonly i: number;
+}
+
+const binding = loadBinding();
+const byOp = Object.values(coreOps as Record<string, OpDef>).flatMap((def) => {
+  const samples = def.samples?.() ?? [];
+  const kernel = samples[0] ? kernelOf(def, samples[0]) : null;
+  const cases: Case[] = samples.map((sample, i) => ({ def, sample, i }));
+  return kernel === null ? [] : [{ name: def.name, kernel, cases }];
+});
+const titled = (cases: readonly Case[]) => cases.map((item) => [titleOf(item.sample), item] as const);
+
+console.info(`kernel parity: seed ${seed}`);
+beforeAll(() => binding.setPoison(true));
+afterAll(() => {
+  binding.setPoison(false);
+  assertNoLeaks();
+});
+
+/** The most that each element may be off, in units that its error is divided by. */
+function scaleOf(
+  def: OpDef,
+  sample: Sample,
+  draws: Draws,
+  k: number,
+  expected: ArrayLike<number>,
+): (i: number) => number {
+  const { activation = "none" } = sample.attrs as { activation?: string };
+  if (bilinear.has(def.name) && activation === "none") {
+    const terms = expectedAt(def, sample, magnitudes(drawPoint(sample, draws)))[k] as ArrayLike<number>;
+    return (i) => bilinearUnits * epsilon * (terms[i] as number);
+  }
+  if (def.lower.kind !== "kernel" || drawn.has(def.name)) {
+    return (i) => elementUnits * epsilon * Math.max(Math.abs(expected[i] as number), smallest);
+  }
+  let largest = 0;
+  for (let i = 0; i < expected.length; i++) largest = Math.max(largest, Math.abs(expected[i] as number));
+  return () => fusedTolerance * largest;
+}
+
+function check({ def, sample, i }: Case, variant: string): void {
+  const point = drawPoint(sample, new Draws(seed + i));
+  const expected = expectedAt(def, sample, point);
+  runVariant(def, sample, point, variant).forEach(({ data, float }: Output, k) => {
+    const want = expected[k] as ArrayLike<number>;
+    const about = `output ${k} of ${variant}`;
+    expect(data.length, about).toBe(want.length);
+    if (!float) {
+      expect(Array.from(data), about).toEqual(Array.from(want));
+      return;
+    }
+    const off: Distance = distance(data, want, scaleOf(def, sample, new Draws(seed + i), k, want));
+    expect(off.notFinite, `${about}: NaN or infinite elements`).toBe(0);
+    expect(off.relative, `${about}: error relative to the norm`).toBeLessThanOrEqual(normTolerance);
+    expect(off.worst, `${about}: worst element, in units of its bound`).toBeLessThanOrEqual(1);
+  });
+}
+
+describe.each(byOp)("$name", ({ name, kernel, cases }) => {
+  const variants = binding.variants(kernel).map((variant) => variant.name);
+
+  it("has a reference kernel", () => {
+    expect(variants).toContain("reference");
+  });
+
+  describe.each(variants)("on the kernel %s", (variant) => {
+    it("runs that kernel for at least one sample", () => {
+      const ran = cases.flatMap(({ def, sample, i }) =>
+        variantsRun(def, sample, drawPoint(sample, new Draws(seed + i)), variant),
+      );
+      expect(ran).toContain(variant);
+    });
+
+    it.each(titled(cases))("gives what is specified at %s", (_title, item) => check(item, variant));
+  });
+
+  const specified = cases.filter(
+    ({ def, sample }) => def.reference && sample.inputs.every(({ dtype }) => dtype !== "f32"),
+  );
+  it.each(drawn.has(name) ? [] : titled(specified))(
+    "has a float64 reference kernel equal to the JavaScript one at %s",
+    (_title, { def, sample, i }) => {
+      const point = drawPoint(sample, new Draws(seed + i));
+      const expected = expectedAt(def, sample, point);
+      runVariant(def, sample, point, "reference", "f64").forEach(({ data }, k) => {
+        const want = expected[k] as ArrayLike<number>;
+        const off = distance(data, want, (at) => Math.max(Math.abs(want[at] as number), smallest));
+        expect(off.notFinite).toBe(0);
+        expect(off.worst).toBeLessThanOrEqual(exactTolerance);
+      });
+    },
+  );
+});
+
+describe("determinism", () => {
+  const threadCounts = [1, 2, 5];
+  const own = binding.threads();
+  afterAll(() => binding.setThreads(own));
+
+  it.each(byOp)("$name gives the same bits on any number of threads", ({ kernel, cases }) => {
+    for (const { def, sample, i } of cases) {
+      const point = drawPoint(sample, new Draws(seed + i));
+      for (const { name } of binding.variants(kernel)) {
+        const runs = threadCounts.map((threads) => {
+          binding.setThreads(threads);
+          return runVariant(def, sample, point, name).map(({ data }) => Array.from(data));
+        });
+        for (const run of runs) expect(run, `${name} at ${titleOf(sample)}`).toEqual(runs[0]);
+      }
+    }
+  });
+
+  it.each(byOp.filter(({ name }) => drawn.has(name)))(
+    "$name gives the same bits on every kernel",
+    ({ kernel, cases }) => {
+      for (const { def, sample, i } of cases) {
+        const point = drawPoint(sample, new Draws(seed + i));
+        const [first, ...others] = binding.variants(kernel).map(({ name }) => runVariant(def, sample, point, name));
+        for (const other of others) expect(other).toEqual(first);
+      }
+    },
+  );
+});

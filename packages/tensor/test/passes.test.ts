@@ -1,0 +1,142 @@
+import { describe, expect, it } from "vitest";
+import { Cell, type Tensor, add, compile, conv2d, grad, groupNorm, matmul, mul, silu, sum, tensor, zeros } from "@figment/tensor";
+import { Trace } from "#core/trace";
+import { leavesOf } from "#core/tree";
+import type { Graph } from "#ir/graph";
+import { printGraph } from "#ir/print";
+import { verifyGraph } from "#ir/verify";
+import { eliminateDeadCode } from "#passes/dce";
+import { optimize } from "#passes/index";
+import { fusePatterns } from "#passes/patterns";
+import { formRegions } from "#passes/regions";
+import { simplify } from "#passes/simplify";
+
+const f32 = (...shape: number[]) => ({ shape, dtype: "f32" as const });
+
+function graphOf(shapes: readonly (readonly number[])[], fn: (...xs: Tensor[]) => unknown): Graph {
+  const trace = new Trace();
+  const xs = shapes.map((shape) => trace.argument(f32(...shape)));
+  return trace.run(() => fn(...xs), leavesOf).graph;
+}
+
+describe("tracing", () => {
+  it("prints what was traced", () => {
+    expect(printGraph(graphOf([[2, 3], [3]], (x, b) => sum(add(x as Tensor, b as Tensor).mul(2))))).toBe(
+      [
+        "graph(%a0: f32[2,3], %a1: f32[3]) {",
+        "  %0: f32[2,3] = add(%a0, %a1)",
+        "  %1: f32[] = full() {shape=[] value=2 dtype=f32}",
+        "  %2: f32[2,3] = mul(%0, %1)",
+        "  %3: f32[] = sum(%2) {axes=[0,1] keepDims=false}",
+        "  return %3",
+        "}",
+      ].join("\n"),
+    );
+  });
+});
+
+describe("dead code elimination", () => {
+  it("drops what no output needs and keeps the rest in order", () => {
+    const graph = graphOf([[4]], (x) => {
+      x?.exp();
+      return x?.mul(x);
+    });
+    expect(printGraph(eliminateDeadCode(graph))).toBe("graph(%a0: f32[4]) {\n  %0: f32[4] = mul(%a0, %a0)\n  return %0\n}");
+  });
+});
+
+describe("simplification", () => {
+  it("merges equal computations", () => {
+    const graph = simplify(graphOf([[4]], (x) => (x as Tensor).exp().add((x as Tensor).exp())));
+    expect(graph.nodes.map((node) => node.def.name)).toEqual(["exp", "add"]);
+  });
+
+  it("removes what changes nothing: times one, divided by one, a double negation, a reshape back", () => {
+    const graph = eliminateDeadCode(
+      simplify(graphOf([[4]], (x) => (x as Tensor).mul(1).div(1).neg().neg().reshape([2, 2]).reshape([4]))),
+    );
+    expect(graph.nodes).toEqual([]);
+    expect(graph.outputs[0]).toBe(graph.args[0]);
+  });
+
+  it("keeps times one where it broadcasts", () => {
+    const graph = simplify(graphOf([[1]], (x) => mul(x as Tensor, zeros([3]).add(1))));
+    expect(graph.outputs[0]?.shape).toEqual([3]);
+  });
+});
+
+describe("fusion patterns", () => {
+  it("gives a convolution the bias that follows it", () => {
+    const graph = eliminateDeadCode(
+      fusePatterns(graphOf([[1, 4, 4, 2], [3, 3, 3, 2], [3]], (x, w, b) => add(conv2d(x as Tensor, w as Tensor), b as Tensor))),
+    );
+    expect(graph.nodes.map((node) => `${node.def.name}/${node.inputs.length}`)).toEqual(["conv2d/3"]);
+  });
+
+  it("leaves the product alone when something else reads it too", () => {
+    const graph = fusePatterns(
+      graphOf([[2, 3], [3, 4], [4]], (x, w, b) => {
+        const product = matmul(x as Tensor, w as Tensor);
+        return [product, product.add(b as Tensor)];
+      }),
+    );
+    expect(graph.nodes.map((node) => node.def.name)).toEqual(["matmul", "add"]);
+  });
+
+  it("turns group norm and SiLU into one kernel", () => {
+    const graph = eliminateDeadCode(
+      fusePatterns(graphOf([[1, 2, 2, 4], [4], [4]], (x, g, b) => silu(groupNorm(x as Tensor, g as Tensor, b as Tensor, { groups: 2 })))),
+    );
+    expect(graph.nodes.map((node) => node.def.name)).toEqual(["groupNorm"]);
+    expect(graph.nodes[0]?.attrs.silu).toBe(true);
+  });
+});
+
+describe("elementwise regions", () => {
+  it("run a chain as one pass", () => {
+    const graph = formRegions(graphOf([[8], [8]], (x, y) => (x as Tensor).mul(2).add(y as Tensor).tanh()));
+    expect(graph.nodes.filter((node) => node.def.name === "region").map((node) => (node.attrs.body as { text: string }).text)).toEqual(["mul·add·tanh"]);
+  });
+
+  it("do not swallow a value that has to leave and come back", () => {
+    const graph = formRegions(
+      graphOf([[4, 4]], (x) => {
+        const a = (x as Tensor).exp();
+        return a.add(sum(a, 1, { keepDims: true }));
+      }),
+    );
+    verifyGraph(graph, "regions");
+    expect(graph.nodes.map((node) => node.def.name)).toEqual(["exp", "sum", "add"]);
+  });
+
+  it("hand out every value that is read outside", () => {
+    const graph = formRegions(
+      graphOf([[4]], (x) => {
+        const a = (x as Tensor).exp();
+        const b = a.mul(a);
+        return [a, b];
+      }),
+    );
+    expect(graph.nodes).toHaveLength(1);
+    expect(graph.nodes[0]?.outputs).toHaveLength(2);
+  });
+});
+
+describe("the whole pipeline", () => {
+  it("keeps a second derivative valid", () => {
+    const graph = optimize(graphOf([[3]], (x) => grad((y: Tensor) => sum(grad((z: Tensor) => sum(z.tanh().mul(z)))(y)))(x as Tensor)));
+    expect(graph.outputs[0]?.shape).toEqual([3]);
+  });
+
+  it("shows the module path and the kernel of each record", () => {
+    const scale = new Cell({ shape: [3], name: "scale" });
+    scale.setData([0.5, -1.5, 2.5]);
+    const f = compile((x: Tensor) => x.mul(scale.value), { name: "scaled" });
+    using x = tensor([1, 2, 3]);
+    using _y = f(x);
+    expect(f.explain()).toMatch(/^scaled: 1 records/);
+    expect(f.print()).toContain("mul(%a0, %s0)");
+    f.dispose();
+    scale.dispose();
+  });
+});

@@ -1,0 +1,105 @@
+// Runs an op's kernels and says how far they are from its specification.
+
+import { loadBinding } from "@figment/native";
+import { type Tensor, isFloat, scope } from "@figment/tensor";
+import { GraphBuilder } from "#ir/graph";
+import type { OpDef, Sample } from "#ops/definition";
+import { runNode } from "#runtime/eager";
+import { type Point, tensorsAt } from "./points.ts";
+
+/** Distance between neighbouring f32 numbers at 1. */
+export const epsilon = 2 ** -23;
+
+/** The native op that an op runs on; null for those that need no kernel. */
+export function kernelOf(def: OpDef, sample: Sample): string | null {
+  const { lower } = def;
+  if (lower.kind !== "kernel") return lower.kind === "constant" ? null : "elementwise";
+  const builder = new GraphBuilder();
+  const inputs = sample.inputs.map(({ shape, dtype = "f32" }) => builder.arg({ shape, dtype }));
+  const node = builder.node(def, inputs, sample.attrs, def.infer(inputs, sample.attrs), "");
+  return lower.call(node, sample.attrs).schema.op;
+}
+
+/** An output: its numbers, and whether they are floats. */
+export interface Output {
+  readonly data: ArrayLike<number>;
+  readonly float: boolean;
+}
+
+const outputOf = (x: Tensor): Output => ({ data: x.dataSync(), float: isFloat(x.dtype) });
+
+/** The outputs of a variant in f32 or f64. */
+export const runVariant = (
+  def: OpDef,
+  sample: Sample,
+  point: Point,
+  variant: string,
+  float: "f32" | "f64" = "f32",
+): Output[] => scope(() => runNode(def, tensorsAt(sample, point, float), sample.attrs, { variant }).map(outputOf));
+
+/** The kernels that ran an op when a variant was asked for: it need not support every call. */
+export function variantsRun(def: OpDef, sample: Sample, point: Point, variant: string): string[] {
+  const binding = loadBinding();
+  return scope(() => {
+    const inputs = tensorsAt(sample, point, "f32");
+    binding.settleSync();
+    binding.profile(true);
+    try {
+      runNode(def, inputs, sample.attrs, { variant });
+      binding.settleSync();
+      return binding.takeProfile().map((entry) => entry.variant);
+    } finally {
+      binding.profile(false);
+    }
+  });
+}
+
+/** What the outputs should be: the op's JavaScript reference, else the native reference in f64. */
+export function expectedAt(def: OpDef, sample: Sample, point: Point): ArrayLike<number>[] {
+  const { reference } = def;
+  if (!reference) return runVariant(def, sample, point, "reference", "f64").map(({ data }) => data);
+  return scope(() => {
+    const inputs = tensorsAt(sample, point, "f64");
+    return [
+      ...reference(
+        inputs.map((x) => Float64Array.from(x.dataSync())),
+        inputs,
+        sample.attrs,
+      ),
+    ];
+  });
+}
+
+/** Distance between a result and what it should be. */
+export interface Distance {
+  /** ‖error‖ / ‖expected‖. */
+  readonly relative: number;
+  /** The largest error relative to `scale` at its place. */
+  readonly worst: number;
+  /** Elements that are NaN or infinite where they should not be. */
+  readonly notFinite: number;
+}
+
+/** Compares element by element; `scale` gives the size by which each error is judged. */
+export function distance(
+  actual: ArrayLike<number>,
+  expected: ArrayLike<number>,
+  scale: (i: number) => number,
+): Distance {
+  let errors = 0;
+  let squares = 0;
+  let worst = 0;
+  let notFinite = 0;
+  for (let i = 0; i < expected.length; i++) {
+    const [a, b] = [actual[i] as number, expected[i] as number];
+    if (!Number.isFinite(a) && Number.isFinite(b)) notFinite++;
+    const error = Object.is(a, b) || a === b ? 0 : Math.abs(a - b);
+    errors += error * error;
+    squares += b * b;
+    worst = Math.max(worst, error === 0 ? 0 : error / scale(i));
+  }
+  return { relative: errors === 0 ? 0 : Math.sqrt(errors / squares), worst, notFinite };
+}
+
+/** A point with every value replaced by its magnitude: for |A||B|, the size of a bilinear op's terms. */
+export const magnitudes = (point: Point): Point => point.map((x) => x?.map(Math.abs) ?? null);
