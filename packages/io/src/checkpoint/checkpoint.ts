@@ -1,0 +1,195 @@
+// Saved state: everything that a run needs to go on, or the weights of one module, in one safetensors file.
+// Cells become tensors, named "part.path.of.the.cell"; the JSON part of the state lies in the header's
+// metadata. Files are written atomically, and a file that does not fit leaves everything as it was.
+
+import {
+  type Cell,
+  CheckpointError,
+  type Json,
+  type Stateful,
+  type StateToRestore,
+  type Tensor,
+  UsageError,
+} from "@figment/tensor";
+import { listSome, messageOf } from "../errors.js";
+import { readAll, SafetensorsFile } from "../safetensors/read.js";
+import { writeTensors } from "../safetensors/write.js";
+
+/** The parts of a checkpoint, each under a name of the caller's choice. */
+export type CheckpointParts = Readonly<Record<string, Stateful>>;
+
+/** Metadata keys, and the version of what they hold. */
+const formatKey = "figment.checkpoint";
+const formatVersion = "1";
+const stateKey = "figment.state";
+const extraKey = "figment.extra";
+
+/**
+ * Saves the state of several things at once, atomically. The state is the one at the moment of the call, in the
+ * order of queued work: training may go on while the file is written. Cells without a value are left out.
+ *
+ * @param parts what to save; names must not contain a dot.
+ * @param extra any JSON to keep with it, given back by {@link loadCheckpoint}.
+ * @example
+ * await saveCheckpoint("run.safetensors", { model, optimizer, ema, random, loader }, { step: step.count });
+ */
+export async function saveCheckpoint(path: string, parts: CheckpointParts, extra: Json = null): Promise<void> {
+  const cells = new Map<string, Cell>();
+  const state: Record<string, Json> = {};
+  for (const [part, stateful] of Object.entries(parts)) {
+    if (part === "" || part.includes(".")) {
+      throw new UsageError(`saveCheckpoint: the part name ${JSON.stringify(part)} must be non-empty and without dots`);
+    }
+    const captured = stateful.captureState();
+    for (const [name, cell] of Object.entries(captured.cells)) cells.set(`${part}.${name}`, cell);
+    state[part] = captured.json;
+  }
+  await writeSnapshot(path, cells, {
+    [formatKey]: formatVersion,
+    [stateKey]: JSON.stringify(state),
+    [extraKey]: JSON.stringify(extra),
+  });
+}
+
+/**
+ * Restores what {@link saveCheckpoint} saved, into things that are built the same way. If any
+ * of them does not fit, all go back to what they were.
+ *
+ * @returns the `extra` that was saved along.
+ * @throws CheckpointError listing missing, unexpected and mis-shaped tensors and parts.
+ */
+export async function loadCheckpoint(path: string, parts: CheckpointParts): Promise<Json> {
+  await using file = await SafetensorsFile.open(path);
+  const version = file.metadata.get(formatKey);
+  if (version !== formatVersion) {
+    const found =
+      version === undefined ? "this file holds weights or comes from elsewhere" : `this file has version ${version}`;
+    throw new CheckpointError(`${path}: not a Figment checkpoint of version ${formatVersion}: ${found}`);
+  }
+  const state = readJson(file, stateKey);
+  if (typeof state !== "object" || state === null || Array.isArray(state)) {
+    throw new CheckpointError(`${path}: the metadata "${stateKey}" is not an object`);
+  }
+  const partsMismatch = describeMismatch("part", Object.keys(parts), Object.keys(state));
+  if (partsMismatch.length > 0) throw new CheckpointError(`${path} does not fit:\n  ${partsMismatch.join("\n  ")}`);
+
+  const extra = readJson(file, extraKey);
+  const tensors = await readAll(file, () => ({}));
+  try {
+    restoreAll(path, parts, (part) => ({
+      tensors: withoutPrefix(tensors, `${part}.`),
+      json: (state as Record<string, Json>)[part] as Json,
+    }));
+  } finally {
+    for (const tensor of Object.values(tensors)) tensor.dispose();
+  }
+  return extra;
+}
+
+/**
+ * Saves the weights of one module, atomically, under their own names: a file for other programs too.
+ *
+ * @example
+ * await saveModel("ddpm.safetensors", step.ema.model);
+ */
+export async function saveModel(path: string, module: Stateful): Promise<void> {
+  const { cells, json } = module.captureState();
+  const metadata: Record<string, string> = json === null ? {} : { [stateKey]: JSON.stringify(json) };
+  await writeSnapshot(path, new Map(Object.entries(cells)), metadata);
+}
+
+/**
+ * Loads weights into a module that is built the same way. Float types are converted to those of the module.
+ *
+ * @throws CheckpointError listing missing, unexpected and mis-shaped tensors; nothing has changed then.
+ */
+export async function loadModel(path: string, module: Stateful): Promise<void> {
+  await using file = await SafetensorsFile.open(path);
+  const { cells } = module.captureState();
+  const isWide = (name: string) => Object.hasOwn(cells, name) && cells[name]?.dtype !== "f32";
+  const tensors = await readAll(file, (name) => ({ floats: isWide(name) ? "keep" : "f32" }));
+  try {
+    module.restoreState({ tensors, json: file.metadata.has(stateKey) ? readJson(file, stateKey) : null });
+  } catch (error) {
+    throw new CheckpointError(`${path}: ${messageOf(error)}`, { cause: error });
+  } finally {
+    for (const tensor of Object.values(tensors)) tensor.dispose();
+  }
+}
+
+/** Restores all parts or, with an error that tells of every part that does not fit, none. */
+function restoreAll(path: string, parts: CheckpointParts, stateOf: (part: string) => StateToRestore): void {
+  const previous = Object.values(parts).map((stateful) => holdState(stateful));
+  const problems: string[] = [];
+  try {
+    for (const [part, stateful] of Object.entries(parts)) {
+      try {
+        stateful.restoreState(stateOf(part));
+      } catch (error) {
+        problems.push(`${part}: ${messageOf(error)}`);
+      }
+    }
+    if (problems.length === 0) return;
+    for (const [i, stateful] of Object.values(parts).entries()) {
+      try {
+        stateful.restoreState(previous[i] as StateToRestore);
+      } catch {
+        // A part that had no values yet has none to go back to.
+      }
+    }
+  } finally {
+    for (const { tensors } of previous) for (const tensor of Object.values(tensors)) tensor.dispose();
+  }
+  throw new CheckpointError(`${path} does not fit\n${problems.join("\n")}`);
+}
+
+/** The present state, as handles that keep what they saw when the cells are overwritten. */
+function holdState(stateful: Stateful): StateToRestore {
+  const { cells, json } = stateful.captureState();
+  const allocated = Object.entries(cells).filter(([, cell]) => cell.allocated);
+  return { tensors: Object.fromEntries(allocated.map(([name, cell]) => [name, cell.value])), json };
+}
+
+/** Takes handles of all cells now, then writes their contents one by one. */
+async function writeSnapshot(
+  path: string,
+  cells: ReadonlyMap<string, Cell>,
+  metadata: Readonly<Record<string, string>>,
+): Promise<void> {
+  const values = new Map<string, Tensor>();
+  try {
+    for (const [name, cell] of cells) if (cell.allocated) values.set(name, cell.value);
+    await writeTensors(path, values, metadata);
+  } finally {
+    for (const value of values.values()) value.dispose();
+  }
+}
+
+function describeMismatch(kind: string, expected: readonly string[], found: readonly string[]): string[] {
+  const expectedNames = new Set(expected);
+  const foundNames = new Set(found);
+  const missing = expected.filter((name) => !foundNames.has(name));
+  const unexpected = found.filter((name) => !expectedNames.has(name));
+  return [
+    ...(missing.length > 0 ? [`missing: ${missing.length} ${kind}(s): ${listSome(missing, 20)}`] : []),
+    ...(unexpected.length > 0 ? [`unexpected: ${unexpected.length} ${kind}(s): ${listSome(unexpected, 20)}`] : []),
+  ];
+}
+
+function withoutPrefix(tensors: Readonly<Record<string, Tensor>>, prefix: string): Record<string, Tensor> {
+  const chosen: Record<string, Tensor> = Object.create(null);
+  for (const [name, tensor] of Object.entries(tensors)) {
+    if (name.startsWith(prefix)) chosen[name.slice(prefix.length)] = tensor;
+  }
+  return chosen;
+}
+
+function readJson(file: SafetensorsFile, key: string): Json {
+  const text = file.metadata.get(key);
+  if (text === undefined) throw new CheckpointError(`${file.path}: the metadata "${key}" is missing`);
+  try {
+    return JSON.parse(text) as Json;
+  } catch (error) {
+    throw new CheckpointError(`${file.path}: the metadata "${key}" is not JSON: ${messageOf(error)}`, { cause: error });
+  }
+}

@@ -1,0 +1,65 @@
+// Files that are either the old one or the new one, whatever happens in between: the bytes go to a
+// temporary file in the same folder, are forced to disk, and take the name by a rename; then the folder
+// itself is forced to disk, so that the rename survives a power cut too.
+
+import { randomBytes } from "node:crypto";
+import { type FileHandle, mkdir, open, rename, rm } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
+
+/** Receives bytes in order; resolves once they are handed to the operating system. */
+export type WriteBytes = (bytes: Uint8Array) => Promise<void>;
+
+/**
+ * Writes a file in pieces and puts it in place in one step. Missing folders are made. If `produce` throws,
+ * or the process dies, whatever was at `path` before is still there, whole.
+ */
+export async function writeAtomically(path: string, produce: (write: WriteBytes) => Promise<void>): Promise<void> {
+  const target = resolve(path);
+  const folder = dirname(target);
+  await mkdir(folder, { recursive: true });
+  const temporary = join(folder, `.${basename(target)}.${process.pid}-${randomBytes(6).toString("hex")}.tmp`);
+  const file = await open(temporary, "wx");
+  try {
+    try {
+      await produce((bytes) => writeAll(file, bytes));
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, target);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
+  await syncFolder(folder);
+}
+
+/** Writes a whole file atomically, as {@link writeAtomically} does. */
+export function writeFileAtomic(path: string, data: string | Uint8Array): Promise<void> {
+  const bytes = typeof data === "string" ? new TextEncoder().encode(data) : data;
+  return writeAtomically(path, (write) => write(bytes));
+}
+
+/** Writes a value as indented JSON with a final newline, atomically. */
+export function writeJson(path: string, value: unknown): Promise<void> {
+  return writeFileAtomic(path, `${JSON.stringify(value, null, 2)}\n`);
+}
+
+async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
+  let done = 0;
+  while (done < bytes.byteLength) {
+    const { bytesWritten } = await file.write(bytes, done, bytes.byteLength - done);
+    done += bytesWritten;
+  }
+}
+
+async function syncFolder(folder: string): Promise<void> {
+  // Windows cannot open a folder as a file, and its rename is already durable.
+  if (process.platform === "win32") return;
+  const handle = await open(folder, "r");
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}

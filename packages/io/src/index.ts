@@ -1,0 +1,38 @@
+// @figment/io: everything that Figment reads and writes.
+//   files/        atomic writing
+//   safetensors/  the file format of weights, read lazily and with suspicion, written atomically
+//   checkpoint/   saving and resuming state, saving and loading models
+//   data/         data sets: the embedded digits, MNIST's files, folders of images
+//   loader/       seeded, resumable batches made on a worker thread
+//   images/       image files, grids, strips and loss curves
+// Imports @figment/tensor and sharp.
+
+export {
+  type CheckpointParts,
+  loadCheckpoint,
+  loadModel,
+  saveCheckpoint,
+  saveModel,
+} from "./checkpoint/checkpoint.js";
+export { Dataset, type DatasetSource, type Example, type ImmediateDataset, openSource } from "./data/dataset.js";
+export { type DigitsOptions, digits } from "./data/digits/digits.js";
+export type { DigitStyles } from "./data/digits/skeletons.js";
+export { type ImageFolderOptions, imageFolder } from "./data/imageFolder.js";
+export { type MnistOptions, mnist } from "./data/mnist.js";
+export { openDataset } from "./data/openDataset.js";
+export { DataError } from "./errors.js";
+export { type WriteBytes, writeAtomically, writeFileAtomic, writeJson } from "./files/atomic.js";
+export {
+  type LoadImageOptions,
+  loadImage,
+  type RangeOptions,
+  readImage,
+  saveImage,
+  writeImage,
+} from "./images/files.js";
+export { type GridOptions, imageGrid, saveGrid, saveStrip } from "./images/grid.js";
+export { type LossCurveOptions, type LossPoint, lossCurve, saveLossCurve } from "./images/lossCurve.js";
+export { type Batch, Loader, type LoaderOptions } from "./loader/loader.js";
+export { loadTensors, type ReadOptions, SafetensorsFile, type TensorInfo } from "./safetensors/read.js";
+export type { FileType } from "./safetensors/types.js";
+export { saveTensors, type TensorToWrite } from "./safetensors/write.js";

@@ -1,0 +1,93 @@
+// Writing safetensors files: atomically, and with bytes that depend on the contents alone.
+
+import { type DataArray, type DType, type Tensor, UsageError } from "@figment/tensor";
+import { writeAtomically } from "../files/atomic.js";
+import { lengthBytes } from "./header.js";
+import { encodeElements, fileTypeBytes, fileTypeOf } from "./types.js";
+
+/** A tensor to be written: its shape and type now, its data when its turn comes. */
+export interface TensorToWrite {
+  readonly shape: readonly number[];
+  readonly dtype: DType;
+  data(): Promise<DataArray>;
+}
+
+/**
+ * Writes tensors to a safetensors file atomically. Order and bytes of the file depend on names, contents and
+ * metadata only. Data is read tensor by tensor, so that one at a time is in JavaScript's memory; the
+ * tensors must not be disposed before the promise resolves.
+ *
+ * @param metadata strings to keep in the header.
+ * @example
+ * await saveTensors("layer.safetensors", { weight, bias }, { trainedOn: "digits" });
+ */
+export async function saveTensors(
+  path: string,
+  tensors: Readonly<Record<string, Tensor>>,
+  metadata: Readonly<Record<string, string>> = {},
+): Promise<void> {
+  await writeTensors(path, new Map(Object.entries(tensors)), metadata);
+}
+
+/** Like {@link saveTensors}, for anything that can say its shape, type and data. */
+export async function writeTensors(
+  path: string,
+  tensors: ReadonlyMap<string, TensorToWrite>,
+  metadata: Readonly<Record<string, string>>,
+): Promise<void> {
+  const layout = layOut(tensors);
+  const header = encodeHeader(layout, metadata);
+  await writeAtomically(path, async (write) => {
+    await write(header);
+    for (const { source, bytes } of layout) {
+      const data = encodeElements(await source.data(), source.dtype);
+      if (data.byteLength !== bytes) throw new Error(`a tensor of ${bytes} bytes gave ${data.byteLength}`);
+      await write(data);
+    }
+  });
+}
+
+interface Placed {
+  readonly name: string;
+  readonly source: TensorToWrite;
+  readonly begin: number;
+  readonly bytes: number;
+}
+
+/** Widest elements first, so that every tensor is aligned to its elements; then by name. */
+function layOut(tensors: ReadonlyMap<string, TensorToWrite>): Placed[] {
+  const itemBytes = (source: TensorToWrite) => fileTypeBytes.get(fileTypeOf[source.dtype]) as number;
+  const ordered = [...tensors].sort(
+    ([nameA, a], [nameB, b]) => itemBytes(b) - itemBytes(a) || (nameA < nameB ? -1 : 1),
+  );
+  let begin = 0;
+  return ordered.map(([name, source]) => {
+    const bytes = source.shape.reduce((product, extent) => product * extent, itemBytes(source));
+    const placed = { name, source, begin, bytes };
+    begin += bytes;
+    return placed;
+  });
+}
+
+function encodeHeader(layout: readonly Placed[], metadata: Readonly<Record<string, string>>): Uint8Array {
+  const members: string[] = [];
+  const keys = Object.keys(metadata).sort();
+  if (keys.length > 0) {
+    const strings = keys.map((key) => `${JSON.stringify(key)}:${JSON.stringify(metadata[key] as string)}`);
+    members.push(`"__metadata__":{${strings.join(",")}}`);
+  }
+  for (const { name, source, begin, bytes } of layout) {
+    if (name === "__metadata__") throw new UsageError('saveTensors: "__metadata__" cannot be the name of a tensor');
+    const shape = source.shape.join(",");
+    members.push(
+      `${JSON.stringify(name)}:{"dtype":"${fileTypeOf[source.dtype]}","shape":[${shape}],"data_offsets":[${begin},${begin + bytes}]}`,
+    );
+  }
+  const json = new TextEncoder().encode(`{${members.join(",")}}`);
+  // Spaces at the end keep the data aligned to 8 bytes.
+  const padded = Math.ceil(json.byteLength / 8) * 8;
+  const header = new Uint8Array(lengthBytes + padded).fill(0x20);
+  new DataView(header.buffer).setBigUint64(0, BigInt(padded), true);
+  header.set(json, lengthBytes);
+  return header;
+}

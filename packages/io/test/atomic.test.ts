@@ -1,0 +1,70 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { readdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { writeAtomically, writeFileAtomic, writeJson } from "@figment/io";
+import { assertNoLeaks } from "@figment/tensor";
+import { afterAll, describe, expect, it } from "vitest";
+import { temporaryFolder } from "./support.js";
+
+afterAll(() => assertNoLeaks());
+
+const atomicModule = new URL("../dist/files/atomic.js", import.meta.url).href;
+
+/** Writes "new " for ever, and says so after the first megabyte. */
+const endlessWriter = (path: string) => `
+  import { writeAtomically } from ${JSON.stringify(atomicModule)};
+  const piece = new TextEncoder().encode("new ".repeat(65536));
+  await writeAtomically(${JSON.stringify(path)}, async (write) => {
+    for (let i = 0; ; i++) {
+      await write(piece);
+      if (i === 4) console.log("under way");
+      if (i > 4) await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  });
+`;
+
+describe("writing a file", () => {
+  it("leaves the old file whole when the process is killed in the middle", async () => {
+    const folder = await temporaryFolder();
+    const path = join(folder, "file.txt");
+    await writeFile(path, "old");
+    const child = spawn(process.execPath, ["--input-type=module", "-e", endlessWriter(path)], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    await once(child.stdout, "data");
+    child.kill("SIGKILL");
+    await once(child, "exit");
+    expect(await readFile(path, "utf8")).toBe("old");
+    const half = (await readdir(folder)).filter((name) => name !== "file.txt");
+    expect(half).toHaveLength(1);
+    await writeFileAtomic(path, "new");
+    expect(await readFile(path, "utf8")).toBe("new");
+  });
+
+  it("leaves the old file and no other when producing the new one fails", async () => {
+    const folder = await temporaryFolder();
+    const path = join(folder, "file.txt");
+    await writeFile(path, "old");
+    const failing = writeAtomically(path, async (write) => {
+      await write(Uint8Array.of(1, 2, 3));
+      throw new Error("no more");
+    });
+    await expect(failing).rejects.toThrow("no more");
+    expect(await readFile(path, "utf8")).toBe("old");
+    expect(await readdir(folder)).toEqual(["file.txt"]);
+  });
+
+  it("makes the folders on the way", async () => {
+    const path = join(await temporaryFolder(), "a", "b", "value.json");
+    await writeJson(path, { x: [1, 2] });
+    expect(JSON.parse(await readFile(path, "utf8"))).toEqual({ x: [1, 2] });
+  });
+
+  it("by several writers at once ends with one of their files, whole", async () => {
+    const path = join(await temporaryFolder(), "file");
+    const contents = Array.from({ length: 8 }, (_, i) => String(i).repeat(100_000));
+    await Promise.all(contents.map((content) => writeFileAtomic(path, content)));
+    expect(contents).toContain(await readFile(path, "utf8"));
+  });
+});

@@ -1,0 +1,181 @@
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { loadCheckpoint, loadModel, loadTensors, saveCheckpoint, saveModel, saveTensors } from "@figment/io";
+import {
+  assertNoLeaks,
+  Cell,
+  CheckpointError,
+  type DType,
+  type Json,
+  restoreCells,
+  type Stateful,
+  tensor,
+} from "@figment/tensor";
+import { afterAll, describe, expect, it } from "vitest";
+import type { CounterRandom } from "#data/counterRandom";
+import { randomFloats, seeded, temporaryFolder } from "./support.js";
+
+/** Cells of given shapes with some JSON: the least that can be saved. */
+class Part implements Stateful {
+  readonly cells: Record<string, Cell>;
+  json: Json;
+  constructor(shapes: Record<string, readonly number[]>, json: Json = null, dtype: DType = "f32") {
+    this.cells = Object.fromEntries(
+      Object.entries(shapes).map(([name, shape]) => [name, new Cell({ shape, dtype, name })]),
+    );
+    this.json = json;
+    parts.push(this);
+  }
+  fill(random: CounterRandom): this {
+    for (const cell of Object.values(this.cells)) {
+      using value = tensor(
+        randomFloats(
+          cell.shape.reduce((a, b) => a * b, 1),
+          random,
+        ),
+        { shape: cell.shape, dtype: cell.dtype },
+      );
+      cell.set(value);
+    }
+    return this;
+  }
+  async values(): Promise<Record<string, number[]>> {
+    const read = async (cell: Cell) => {
+      using value = cell.value;
+      return [...(await value.data())];
+    };
+    return Object.fromEntries(
+      await Promise.all(Object.entries(this.cells).map(async ([name, cell]) => [name, await read(cell)])),
+    );
+  }
+  captureState() {
+    return { cells: this.cells, json: this.json };
+  }
+  restoreState({ tensors, json }: Parameters<Stateful["restoreState"]>[0]) {
+    restoreCells("part", this.cells, tensors);
+    this.json = json;
+  }
+}
+
+const parts: Part[] = [];
+afterAll(() => {
+  for (const part of parts) for (const cell of Object.values(part.cells)) cell.dispose();
+  assertNoLeaks();
+});
+
+const shapes = { "a.weight": [3, 4], "a.bias": [3], step: [] };
+const build = () => ({ model: new Part(shapes), optimizer: new Part({ "m.a": [2, 2] }, { steps: 0 }) });
+
+describe("a checkpoint", () => {
+  it("restores cells and JSON bit for bit, and gives the extra back", async () => {
+    const path = join(await temporaryFolder(), "run.safetensors");
+    const random = seeded(201);
+    const before = build();
+    before.model.fill(random);
+    before.optimizer.fill(random).json = { steps: 17, nested: [1.5, null, "x"] };
+    await saveCheckpoint(path, before, { epoch: 3 });
+    const after = build();
+    after.model.fill(random);
+    expect(await loadCheckpoint(path, after)).toEqual({ epoch: 3 });
+    expect(await after.model.values()).toEqual(await before.model.values());
+    expect(await after.optimizer.values()).toEqual(await before.optimizer.values());
+    expect(after.optimizer.json).toEqual(before.optimizer.json);
+  });
+
+  it("holds the state at the moment of the call, though it is overwritten at once", async () => {
+    const path = join(await temporaryFolder(), "run.safetensors");
+    const random = seeded(202);
+    const part = new Part(shapes).fill(random);
+    const then = await part.values();
+    const saving = saveCheckpoint(path, { part });
+    part.fill(random);
+    await saving;
+    expect(await part.values()).not.toEqual(then);
+    await loadCheckpoint(path, { part });
+    expect(await part.values()).toEqual(then);
+  });
+
+  it("that does not fit lists missing, unexpected and mis-shaped tensors of all parts, and changes nothing", async () => {
+    const path = join(await temporaryFolder(), "run.safetensors");
+    const random = seeded(203);
+    await saveCheckpoint(path, {
+      good: new Part({ x: [2] }).fill(random),
+      model: new Part({ same: [2], gone: [1], other: [2, 3] }).fill(random),
+    });
+    const good = new Part({ x: [2] }).fill(random);
+    const model = new Part({ same: [2], fresh: [1], other: [3, 2] }).fill(random);
+    const before = [await good.values(), await model.values()];
+    const error = await loadCheckpoint(path, { good, model }).catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(CheckpointError);
+    expect((error as Error).message).toMatch(/model: .*\n +missing: fresh\n +unexpected: gone\n +mis-shaped: other/);
+    expect([await good.values(), await model.values()]).toEqual(before);
+  });
+
+  it("reports every part that does not fit", async () => {
+    const path = join(await temporaryFolder(), "run.safetensors");
+    const random = seeded(208);
+    await saveCheckpoint(path, { a: new Part({ x: [2] }).fill(random), b: new Part({ y: [2] }).fill(random) });
+    const parts = { a: new Part({ x: [3] }).fill(random), b: new Part({ z: [2] }) };
+    await expect(loadCheckpoint(path, parts)).rejects.toThrow(/\na: [\s\S]*mis-shaped: x[\s\S]*\nb: [\s\S]*missing: z/);
+  });
+
+  it("fills parts that had no values yet", async () => {
+    const path = join(await temporaryFolder(), "run.safetensors");
+    const before = new Part(shapes).fill(seeded(209));
+    await saveCheckpoint(path, { part: before });
+    const part = new Part(shapes);
+    await loadCheckpoint(path, { part });
+    expect(await part.values()).toEqual(await before.values());
+  });
+
+  it("names parts that are missing or too many", async () => {
+    const path = join(await temporaryFolder(), "run.safetensors");
+    await saveCheckpoint(path, { model: new Part({ x: [1] }).fill(seeded(204)) });
+    await expect(loadCheckpoint(path, { net: new Part({ x: [1] }) })).rejects.toThrow(
+      /missing: 1 part\(s\): net\n.*unexpected: 1 part\(s\): model/,
+    );
+  });
+
+  it("refuses part names with dots, and files of plain weights", async () => {
+    const path = join(await temporaryFolder(), "weights.safetensors");
+    const part = new Part({ x: [1] }).fill(seeded(205));
+    await expect(saveCheckpoint(path, { "a.b": part })).rejects.toThrow(/without dots/);
+    await saveModel(path, part);
+    await expect(loadCheckpoint(path, { part })).rejects.toThrow(/not a Figment checkpoint/);
+  });
+
+  it("cut short is refused and changes nothing", async () => {
+    const path = join(await temporaryFolder(), "run.safetensors");
+    const part = new Part(shapes).fill(seeded(206));
+    await saveCheckpoint(path, { part });
+    const before = await part.values();
+    const bytes = await readFile(path);
+    await writeFile(path, bytes.subarray(0, bytes.length - 3));
+    await expect(loadCheckpoint(path, { part })).rejects.toThrow(CheckpointError);
+    expect(await part.values()).toEqual(before);
+  });
+});
+
+describe("a model file", () => {
+  it("holds the weights under their own names", async () => {
+    const path = join(await temporaryFolder(), "model.safetensors");
+    const model = new Part(shapes).fill(seeded(207));
+    await saveModel(path, model);
+    const tensors = await loadTensors(path);
+    expect(Object.keys(tensors).sort()).toEqual(Object.keys(shapes).sort());
+    for (const x of Object.values(tensors)) x.dispose();
+    const other = new Part(shapes);
+    await loadModel(path, other);
+    expect(await other.values()).toEqual(await model.values());
+  });
+
+  it("of f16 or f64 is converted to the f32 of the module", async () => {
+    const path = join(await temporaryFolder(), "half.safetensors");
+    using half = tensor(Float32Array.of(0.5, -1.25), { dtype: "f16" });
+    using wide = tensor(Float64Array.of(3.5), { dtype: "f64" });
+    await saveTensors(path, { half, wide });
+    const model = new Part({ half: [2], wide: [1] });
+    await loadModel(path, model);
+    expect(await model.values()).toEqual({ half: [0.5, -1.25], wide: [3.5] });
+  });
+});

@@ -1,0 +1,157 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import {
+  DataError,
+  imageGrid,
+  loadImage,
+  lossCurve,
+  readImage,
+  saveGrid,
+  saveImage,
+  saveLossCurve,
+  saveStrip,
+} from "@figment/io";
+import { assertNoLeaks, ShapeError, tensor, UsageError } from "@figment/tensor";
+import { afterAll, describe, expect, it } from "vitest";
+import { seeded, temporaryFile, temporaryFolder } from "./support.js";
+
+afterAll(() => assertNoLeaks());
+
+const randomImage = (shape: readonly number[], seed: number) => {
+  const random = seeded(seed);
+  const data = Float32Array.from(
+    { length: shape.reduce((a, b) => a * b, 1) },
+    () => -1 + (2 * random.below(256)) / 255,
+  );
+  return tensor(data, { shape });
+};
+
+describe("an image file", () => {
+  it.each([1, 3, 4] as const)("of %i channels comes back byte for byte", async (channels) => {
+    const path = join(await temporaryFolder(), "image.png");
+    using image = randomImage([5, 7, channels], 600 + channels);
+    await saveImage(path, image);
+    using loaded = await loadImage(path, { channels });
+    expect(loaded.shape).toEqual([5, 7, channels]);
+    const before = await image.data();
+    for (const [i, value] of (await loaded.data()).entries()) expect(value).toBeCloseTo(before[i] as number, 5);
+  });
+
+  it.each(["jpg", "webp"])("can be a .%s", async (ending) => {
+    const path = join(await temporaryFolder(), `image.${ending}`);
+    using image = tensor(new Float32Array(16 * 16 * 3).fill(0.25), { shape: [16, 16, 3] });
+    await saveImage(path, image);
+    using loaded = await loadImage(path);
+    for (const value of await loaded.data()) expect(Math.abs(value - 0.25)).toBeLessThan(0.03);
+  });
+
+  it("clips values beyond the range", async () => {
+    const path = join(await temporaryFolder(), "image.png");
+    using image = tensor(Float32Array.of(-7, 0, 0.5, 7), { shape: [1, 4, 1] });
+    await saveImage(path, image, { range: [0, 1] });
+    expect([...(await readImage(path, 1)).data]).toEqual([0, 0, 128, 255]);
+  });
+
+  it("that is none, or of an unknown ending, is refused", async () => {
+    await expect(loadImage(await temporaryFile("x.png", "no image"))).rejects.toThrow(DataError);
+    using image = randomImage([2, 2, 1], 610);
+    await expect(saveImage("image.bmp", image)).rejects.toThrow(/must end in one of \.png/);
+    using odd = randomImage([2, 2, 2], 611);
+    await expect(saveImage("image.png", odd)).rejects.toThrow(UsageError);
+  });
+});
+
+describe("a grid", () => {
+  it("lays images out in rows, with padding, scaled", async () => {
+    using images = tensor(
+      Float32Array.from({ length: 3 * 2 * 2 }, (_, i) => 10 * (i + 1)),
+      { shape: [3, 2, 2, 1] },
+    );
+    const grid = await imageGrid(images, { columns: 2, padding: 1, range: [0, 255], background: 7 });
+    expect([grid.width, grid.height, grid.channels]).toEqual([7, 7, 1]);
+    const rows = Array.from({ length: 7 }, (_, y) => [...grid.data.slice(7 * y, 7 * y + 7)]);
+    expect(rows).toEqual([
+      [7, 7, 7, 7, 7, 7, 7],
+      [7, 10, 20, 7, 50, 60, 7],
+      [7, 30, 40, 7, 70, 80, 7],
+      [7, 7, 7, 7, 7, 7, 7],
+      [7, 90, 100, 7, 7, 7, 7],
+      [7, 110, 120, 7, 7, 7, 7],
+      [7, 7, 7, 7, 7, 7, 7],
+    ]);
+    const large = await imageGrid(images, { columns: 2, padding: 1, scale: 3, range: [0, 255], background: 7 });
+    expect([large.width, large.height]).toEqual([21, 21]);
+    for (let y = 0; y < 21; y++) {
+      for (let x = 0; x < 21; x++) expect(large.data[21 * y + x]).toBe(rows[Math.floor(y / 3)]?.[Math.floor(x / 3)]);
+    }
+  });
+
+  it("is saved as a picture", async () => {
+    const path = join(await temporaryFolder(), "grid.png");
+    using images = randomImage([6, 4, 4, 3], 620);
+    await saveGrid(path, images, { columns: 3, padding: 0 });
+    const saved = await readImage(path);
+    expect([saved.width, saved.height]).toEqual([12, 8]);
+    expect(
+      Buffer.from(saved.data).equals(Buffer.from((await imageGrid(images, { columns: 3, padding: 0 })).data)),
+    ).toBe(true);
+  });
+
+  it("as a strip has a column for each frame and a row for each image", async () => {
+    const path = join(await temporaryFolder(), "strip.png");
+    const frames = [1, 2, 3].map((t) => tensor(Float32Array.of(10 * t, 10 * t + 1), { shape: [2, 1, 1, 1] }));
+    await saveStrip(path, frames, { padding: 0, range: [0, 255] });
+    const saved = await readImage(path, 1);
+    expect([saved.width, saved.height, ...saved.data]).toEqual([3, 2, 10, 20, 30, 11, 21, 31]);
+    for (const frame of frames) frame.dispose();
+  });
+
+  it("refuses what are no images", async () => {
+    using flat = randomImage([4, 4], 621);
+    await expect(imageGrid(flat)).rejects.toThrow(ShapeError);
+    await expect(saveStrip("strip.png", [])).rejects.toThrow(UsageError);
+    using images = randomImage([2, 2, 2, 1], 622);
+    await expect(imageGrid(images, { columns: 0 })).rejects.toThrow(/columns must be/);
+  });
+});
+
+describe("a loss curve", () => {
+  const random = seeded(630);
+  const points = Array.from({ length: 3000 }, (_, step) => ({
+    step,
+    loss: 0.03 + Math.exp(-step / 200) + random.uniform(0, 0.02),
+  }));
+
+  it("is an SVG that an image library can draw", async () => {
+    const path = join(await temporaryFolder(), "loss.svg");
+    await saveLossCurve(path, points, { title: "a < b & c" });
+    const { width, height } = await readImage(path);
+    expect([width, height]).toEqual([720, 400]);
+    expect(await readFile(path, "utf8")).toContain("a &lt; b &amp; c");
+  });
+
+  it("is logarithmic when the values span more than a factor of 20, or as asked", () => {
+    expect(lossCurve(points)).toContain("(log)");
+    expect(lossCurve(points, { log: false })).not.toContain("(log)");
+    expect(lossCurve(points.slice(500))).not.toContain("(log)");
+  });
+
+  it("stays finite whatever it is given", () => {
+    const odd = [
+      [],
+      [{ step: 0, loss: 0 }],
+      [
+        { step: 1, loss: 5 },
+        { step: 1, loss: 5 },
+      ],
+      [
+        { step: 0, loss: Number.NaN },
+        { step: 1, loss: Infinity },
+        { step: 2, loss: -1e-30 },
+      ],
+    ];
+    for (const input of odd) {
+      for (const log of [true, false, undefined]) expect(lossCurve(input, { log })).not.toMatch(/NaN|Infinity/);
+    }
+  });
+});
