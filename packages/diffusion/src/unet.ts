@@ -1,0 +1,212 @@
+// The U-Net of DDPM (Ho et al. 2020, appendix B): residual blocks that are told the time, attention at chosen
+// resolutions, and skip connections from the way down to the way up.
+
+import {
+  Conv2d,
+  Downsample,
+  fittingGroups,
+  GroupNorm,
+  Module,
+  ResidualBlock,
+  type ResidualBlockOptions,
+  SelfAttention2d,
+  TimestepEmbedding,
+  Upsample,
+  zeroInit,
+} from "@figment/nn";
+import { concat, ShapeError, type Tensor, UsageError } from "@figment/tensor";
+import { patchify, unpatchify } from "./patch.js";
+
+/** What a {@link UNet} looks like. */
+export interface UNetOptions {
+  readonly inChannels: number;
+  /** Default: as many as come in. */
+  readonly outChannels?: number;
+  /** Channels of each level, the finest first; each level halves the resolution of the one before. */
+  readonly channels: readonly number[];
+  /** Residual blocks of each level on the way down; one more on the way up. Default 1. */
+  readonly blocks?: number;
+  /**
+   * Resolutions (heights of feature maps) with attention after each residual block. If any is given, the middle has
+   * attention too. Default none.
+   */
+  readonly attention?: readonly number[];
+  /**
+   * Height of the images for which `attention` is meant. Default: that for which the smallest resolution in
+   * `attention` is the coarsest level's.
+   */
+  readonly imageSize?: number;
+  /** Default 1. */
+  readonly heads?: number;
+  /** Default 0. */
+  readonly dropout?: number;
+  /** Channels of the time embedding. Default 4 × channels[0]. */
+  readonly timeDim?: number;
+  /** Groups of the normalisations. Default 8, or the largest common divisor with the channels. */
+  readonly groups?: number;
+  /** Pixels are folded into channels by patches of this side first, so that the network is as much smaller. Default 1. */
+  readonly patch?: number;
+}
+
+/** A residual block with attention after it where the level has some. */
+class Stage extends Module {
+  readonly block: ResidualBlock;
+  readonly attention: SelfAttention2d | null;
+
+  constructor(
+    channels: number,
+    options: ResidualBlockOptions & { readonly outChannels: number },
+    heads: number | null,
+  ) {
+    super();
+    this.block = new ResidualBlock(channels, options);
+    this.attention =
+      heads === null ? null : new SelfAttention2d(options.outChannels, { heads, groups: options.groups });
+  }
+
+  forward(x: Tensor, time: Tensor): Tensor {
+    const h = this.block.forward(x, time);
+    return this.attention ? this.attention.forward(h) : h;
+  }
+}
+
+/** One level on the way down or up: its stages, then the change of resolution. */
+interface Level<R> {
+  readonly stages: readonly Stage[];
+  readonly resample: R | null;
+}
+
+/**
+ * Predicts from noisy images x [N,H,W,inChannels] and their timesteps t (i32 [N]) a tensor [N,H,W,outChannels].
+ * Starts at zero: the last convolution does.
+ *
+ * @example
+ * const net = new UNet({ inChannels: 1, channels: [16, 32], attention: [4] }).init(rng(0));
+ * net.forward(rng(1).normal([2, 8, 8, 1]), tensor([3, 700], { dtype: "i32" })); // [2, 8, 8, 1]
+ */
+export class UNet extends Module {
+  readonly patch: number;
+  readonly inChannels: number;
+  readonly time: TimestepEmbedding;
+  readonly first: Conv2d;
+  readonly down: readonly Level<Downsample>[];
+  readonly middle: readonly [Stage, ResidualBlock];
+  readonly up: readonly Level<Upsample>[];
+  readonly norm: GroupNorm;
+  readonly last: Conv2d;
+  /** Height that each level with attention was meant for when no image size was given; 0 for the others. */
+  private readonly expected: readonly number[];
+
+  /** @throws UsageError when there are no channels, or `attention` names a resolution that no level has. */
+  constructor(options: UNetOptions) {
+    super();
+    const { inChannels, outChannels = inChannels, channels, blocks = 1, attention = [], heads = 1 } = options;
+    const { dropout = 0, groups, patch = 1, imageSize } = options;
+    const base = channels[0];
+    const deepest = channels.at(-1);
+    if (base === undefined || deepest === undefined)
+      throw new UsageError("UNet: channels must name at least one level");
+    const { timeDim = 4 * base } = options;
+    const sizes = levelSizes(channels.length, attention, imageSize, patch);
+    this.expected = sizes.map((size) => (imageSize === undefined && attention.includes(size) ? size : 0));
+    this.patch = patch;
+    this.inChannels = inChannels;
+    const stage = (from: number, to: number, level: number): Stage => {
+      const block = { outChannels: to, timeDim, dropout, groups };
+      return new Stage(from, block, attention.includes(sizes[level] as number) ? heads : null);
+    };
+
+    this.time = new TimestepEmbedding(base, timeDim);
+    this.first = new Conv2d(inChannels * patch ** 2, base, 3, { padding: 1 });
+    const skips = [base];
+    let width = base;
+    this.down = channels.map((to, level) => {
+      const stages = Array.from({ length: blocks }, () => {
+        const made = stage(width, to, level);
+        width = to;
+        skips.push(to);
+        return made;
+      });
+      if (level === channels.length - 1) return { stages, resample: null };
+      skips.push(to);
+      return { stages, resample: new Downsample(to) };
+    });
+    const block = { outChannels: deepest, timeDim, dropout, groups };
+    this.middle = [
+      new Stage(deepest, block, attention.length > 0 ? heads : null),
+      new ResidualBlock(deepest, { timeDim, dropout, groups }),
+    ];
+    this.up = channels
+      .map((to, level) => ({ to, level }))
+      .reverse()
+      .map(({ to, level }) => {
+        const stages = Array.from({ length: blocks + 1 }, () => {
+          const made = stage(width + (skips.pop() as number), to, level);
+          width = to;
+          return made;
+        });
+        return { stages, resample: level === 0 ? null : new Upsample(to) };
+      });
+    this.norm = new GroupNorm(fittingGroups(base, groups), base, { silu: true });
+    this.last = new Conv2d(base, outChannels * patch ** 2, 3, { padding: 1, weightInit: zeroInit, biasInit: zeroInit });
+  }
+
+  /** @throws ShapeError when x does not fit, or is of another size than `attention` was meant for. */
+  forward(x: Tensor, t: Tensor): Tensor {
+    const [n, , , c] = x.dims(4);
+    if (c !== this.inChannels || t.rank !== 1 || t.dim(0) !== n) {
+      throw new ShapeError(
+        `UNet: expected x [N, H, W, ${this.inChannels}] and t [N], got [${x.shape.join(", ")}] and [${t.shape.join(", ")}]`,
+      );
+    }
+    const time = this.time.forward(t);
+    let h = this.first.forward(this.patch === 1 ? x : patchify(x, this.patch));
+    const skips = [h];
+    for (const [level, { stages, resample }] of this.down.entries()) {
+      this.checkSize(level, h);
+      for (const stage of stages) {
+        h = stage.forward(h, time);
+        skips.push(h);
+      }
+      if (!resample) continue;
+      h = resample.forward(h);
+      skips.push(h);
+    }
+    const [inner, outer] = this.middle;
+    h = outer.forward(inner.forward(h, time), time);
+    for (const { stages, resample } of this.up) {
+      for (const stage of stages) h = stage.forward(concat([h, skips.pop() as Tensor], 3), time);
+      // The size to return to is that of the next skip connection: heights may be odd.
+      const target = skips.at(-1);
+      if (resample && target) h = resample.forward(h, [target.dim(1), target.dim(2)]);
+    }
+    const out = this.last.forward(this.norm.forward(h));
+    return this.patch === 1 ? out : unpatchify(out, this.patch);
+  }
+
+  private checkSize(level: number, h: Tensor): void {
+    const expected = this.expected[level];
+    if (!expected || h.dim(1) === expected) return;
+    throw new ShapeError(
+      `UNet: attention at ${expected}×${expected} was taken to be level ${level}, which is ${h.dim(1)}×${h.dim(2)} for these images; set imageSize`,
+    );
+  }
+}
+
+/** Heights of the levels' feature maps, each half of the one before, rounded up. */
+function levelSizes(
+  levels: number,
+  attention: readonly number[],
+  imageSize: number | undefined,
+  patch: number,
+): readonly number[] {
+  const finest = imageSize === undefined ? Math.min(...attention) * 2 ** (levels - 1) : imageSize / patch;
+  const sizes = Array.from({ length: levels }, (_, level) => Math.ceil(finest / 2 ** level));
+  const missing = attention.filter((size) => !sizes.includes(size));
+  if (attention.length > 0 && missing.length > 0) {
+    throw new UsageError(
+      `UNet: attention at ${missing.join(", ")}, but the levels are ${sizes.join(", ")}; set imageSize`,
+    );
+  }
+  return sizes;
+}

@@ -1,0 +1,164 @@
+// The U-Net: shapes, derivatives, and that it learns.
+
+import { cosineBetas, Diffusion, patchify, UNet, type UNetOptions, unpatchify } from "@figment/diffusion";
+import { AdamW, compileStep, summary } from "@figment/nn";
+import { assertNoLeaks, rng, ShapeError, scope, type Tensor, tensor, valueAndGrad, zeros } from "@figment/tensor";
+import { afterAll, describe, expect, it } from "vitest";
+import { times } from "./support.js";
+
+const seed = 23;
+console.log(`U-Net tests: seed ${seed}`);
+const random = rng(seed);
+afterAll(() => {
+  random.dispose();
+  assertNoLeaks();
+});
+
+/** Gives the zero-initialised convolutions values, so that derivatives flow through everything. */
+function awaken(net: UNet): UNet {
+  scope(() => {
+    for (const [path, parameter] of net.namedParameters()) {
+      const stream = random.fork(path);
+      parameter.set(
+        stream
+          .normal(parameter.shape)
+          .mul(0.2)
+          .add(path.includes("norm") && path.endsWith("weight") ? 1 : 0),
+      );
+      stream.dispose();
+    }
+  });
+  return net;
+}
+
+const configurations: readonly (readonly [string, UNetOptions, readonly number[]])[] = [
+  ["two levels", { inChannels: 3, channels: [8, 16] }, [2, 8, 8, 3]],
+  ["odd sizes and attention", { inChannels: 1, channels: [8, 8, 16], attention: [7] }, [1, 28, 28, 1]],
+  ["sizes that do not halve evenly", { inChannels: 2, channels: [4, 8, 8] }, [1, 13, 7, 2]],
+  [
+    "two blocks, heads, dropout",
+    { inChannels: 1, channels: [8, 16], blocks: 2, attention: [4], heads: 2, dropout: 0.1 },
+    [2, 8, 8, 1],
+  ],
+  ["patches", { inChannels: 1, channels: [8, 16], attention: [7], patch: 2 }, [2, 28, 28, 1]],
+  ["other output channels", { inChannels: 3, outChannels: 6, channels: [8] }, [1, 4, 4, 3]],
+];
+
+describe("UNet", () => {
+  it.each(configurations)("gives an output of the input's size: %s", (_name, options, shape) => {
+    const net = new UNet(options).init(random);
+    scope(() => {
+      const out = net.forward(random.normal(shape), times(shape[0] as number, 5));
+      expect(out.shape).toEqual([...shape.slice(0, 3), options.outChannels ?? options.inChannels]);
+    });
+    net.dispose();
+  });
+
+  it("starts at zero", () => {
+    const net = new UNet({ inChannels: 1, channels: [8, 16] }).init(random);
+    scope(() => {
+      const out = net.forward(random.normal([1, 8, 8, 1]), times(1, 3));
+      expect(out.dataSync().every((x) => x === 0)).toBe(true);
+    });
+    net.dispose();
+  });
+
+  it.each(configurations)("gives every parameter a derivative: %s", (_name, options, shape) => {
+    const net = awaken(new UNet(options).init(random));
+    scope(() => {
+      const x = random.normal(shape);
+      const t = times(shape[0] as number, 40);
+      const { grads } = valueAndGrad(() => net.forward(x, t).square().mean(), { wrt: net })();
+      const silent = [...net.namedParameters()]
+        // A bias of the keys moves all scores of a query alike, which softmax does not see.
+        .filter(([path]) => !path.endsWith("key.bias"))
+        .filter(([, parameter]) =>
+          grads
+            .get(parameter)
+            .dataSync()
+            .every((value) => value === 0),
+        )
+        .map(([path]) => path);
+      expect(silent).toEqual([]);
+    });
+    net.dispose();
+  });
+
+  it("sees the time, and each sample its own", () => {
+    const net = awaken(new UNet({ inChannels: 1, channels: [8, 16] }).init(random)).eval();
+    scope(() => {
+      const x = random.normal([1, 8, 8, 1]).broadcastTo([2, 8, 8, 1]);
+      const run = (t: number[]): number[] => [...net.forward(x, tensor(Int32Array.from(t))).dataSync()];
+      const [a, b] = [run([3, 3]), run([3, 500])];
+      expect(b.slice(0, 64)).toEqual(a.slice(0, 64));
+      expect(b.slice(64)).not.toEqual(a.slice(64));
+    });
+    net.dispose();
+  });
+
+  it("asks for the image size where attention would land elsewhere", () => {
+    expect(() => new UNet({ inChannels: 1, channels: [8, 8], attention: [5], imageSize: 28 })).toThrow(
+      /levels are 28, 14/,
+    );
+    const net = new UNet({ inChannels: 1, channels: [8, 8, 8], attention: [7] }).init(random);
+    scope(() => {
+      expect(() => net.forward(zeros([1, 32, 32, 1]), times(1, 0))).toThrow(/set imageSize/);
+      expect(() => net.forward(zeros([1, 28, 28, 2]), times(1, 0))).toThrow(ShapeError);
+      expect(() => net.forward(zeros([2, 28, 28, 1]), times(1, 0))).toThrow(ShapeError);
+    });
+    net.dispose();
+  });
+
+  it("has as many FLOPs in its summary as its convolutions and products", () => {
+    const net = new UNet({ inChannels: 1, channels: [8, 16], attention: [4] }).init(random);
+    const { rows, flops, parameters } = scope(() => summary(net, zeros([1, 8, 8, 1]), times(1, 0)));
+    expect(parameters).toBe(net.parameterCount);
+    expect(rows.find(({ path }) => path === "last")?.flops).toBe(2 * 64 * 9 * 8);
+    expect(flops).toBeGreaterThan(1e5);
+    net.dispose();
+  });
+
+  it("learns: the loss of a small diffusion model falls", () => {
+    const net = new UNet({ inChannels: 1, channels: [8, 16], attention: [4] }).init(rng(seed));
+    using diffusion = new Diffusion({ betas: cosineBetas(100) });
+    const optimizer = new AdamW(net, { lr: 3e-3 });
+    const stream = rng(seed);
+    const step = compileStep(
+      net,
+      optimizer,
+      (model, { image }: { image: Tensor }) => diffusion.loss(model, image, stream),
+      {
+        clipNorm: 1,
+        ema: 0.9,
+      },
+    );
+    // Images of one bright column each.
+    const images = scope(() => {
+      const data = new Float32Array(16 * 64).fill(-1);
+      for (let i = 0; i < 16; i++) for (let row = 0; row < 8; row++) data[64 * i + 8 * row + (i % 8)] = 1;
+      return tensor(data, { shape: [16, 8, 8, 1] });
+    });
+    const losses = Array.from({ length: 150 }, () => scope(() => step({ image: images }).loss.itemSync()));
+    const average = (list: readonly number[]): number => list.reduce((sum, x) => sum + x, 0) / list.length;
+    expect(average(losses.slice(0, 5))).toBeGreaterThan(0.8);
+    expect(average(losses.slice(-30))).toBeLessThan(0.45);
+    for (const owner of [step, optimizer, net, stream, images]) owner.dispose();
+  });
+});
+
+describe("patches", () => {
+  it("are folded into channels in row-major order, and back", () => {
+    scope(() => {
+      const x = tensor(
+        Float32Array.from({ length: 32 }, (_, i) => i),
+        { shape: [1, 4, 4, 2] },
+      );
+      const folded = patchify(x, 2);
+      expect(folded.shape).toEqual([1, 2, 2, 8]);
+      expect([...folded.at(0, 0, 1).dataSync()]).toEqual([4, 5, 6, 7, 12, 13, 14, 15]);
+      expect([...unpatchify(folded, 2).dataSync()]).toEqual([...x.dataSync()]);
+      expect(() => patchify(x, 3)).toThrow(ShapeError);
+      expect(() => unpatchify(x, 2)).toThrow(ShapeError);
+    });
+  });
+});

@@ -1,0 +1,32 @@
+// @figment/nn: modules, layers, initialisers, optimisers, losses, moving averages and the compiled training step.
+//
+//   module.ts       what a module is; members.ts finds its parts, parameter.ts is a trainable cell
+//   layers/         one file per kind of layer
+//   optim/          Adam and AdamW, learning-rate schedules
+//   initialisers.ts, losses.ts, ema.ts, train.ts, summary.ts
+
+export { EMA, type EmaOptions } from "./ema.js";
+export * from "./initialisers.js";
+export {
+  fittingGroups,
+  MultiHeadAttention,
+  type MultiHeadAttentionOptions,
+  SelfAttention2d,
+  type SelfAttention2dOptions,
+} from "./layers/attention.js";
+export { Conv2d, type Conv2dOptions, type Pair } from "./layers/conv.js";
+export { Dropout } from "./layers/dropout.js";
+export { Embedding, type EmbeddingOptions } from "./layers/embedding.js";
+export { Linear, type LinearOptions } from "./layers/linear.js";
+export { GroupNorm, type GroupNormOptions } from "./layers/norm.js";
+export { Downsample, Upsample } from "./layers/resample.js";
+export { ResidualBlock, type ResidualBlockOptions } from "./layers/residual.js";
+export { Sequential, type Stage } from "./layers/sequential.js";
+export { TimestepEmbedding, timestepEmbedding } from "./layers/timestep.js";
+export * from "./losses.js";
+export { type ForwardObserver, type Layer, Module, observeForward } from "./module.js";
+export { Adam, type AdamOptions, AdamW, type MinimizeOptions, type Trainable } from "./optim/adam.js";
+export { type Schedule, type WarmupCosineOptions, warmup, warmupCosine } from "./optim/schedule.js";
+export { Parameter, type ParameterOptions } from "./parameter.js";
+export { type Summary, type SummaryRow, summary } from "./summary.js";
+export { type StepBatch, compileStep, type StepOptions, type TrainStep } from "./train.js";

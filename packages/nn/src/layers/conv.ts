@@ -1,0 +1,81 @@
+// Two-dimensional convolution, channels last.
+
+import { conv2d, type Tensor, UsageError } from "@figment/tensor";
+import { fanInUniform, type Initialiser } from "../initialisers.js";
+import { Module } from "../module.js";
+import { Parameter } from "../parameter.js";
+
+/** One number for both axes, or [height, width]. */
+export type Pair = number | readonly [number, number];
+
+/** Options of {@link Conv2d}. */
+export interface Conv2dOptions {
+  /** Default 1. */
+  readonly stride?: Pair;
+  /** Rows and columns of zeros on each side, or [[top, bottom], [left, right]]. Default 0. */
+  readonly padding?: Pair | readonly [readonly [number, number], readonly [number, number]];
+  /** Default 1. */
+  readonly dilation?: Pair;
+  /** Channels are split into this many groups, each convolved by itself. Default 1. */
+  readonly groups?: number;
+  /** Whether to add a bias. Default true. */
+  readonly bias?: boolean;
+  /** Default U(−b, b), b = 1/√(kH·kW·in/groups). */
+  readonly weightInit?: Initialiser;
+  /** Default as the weight's. */
+  readonly biasInit?: Initialiser;
+}
+
+/**
+ * Convolution (cross-correlation, as everywhere in the field): [N,H,W,in] → [N,Ho,Wo,out] with
+ * Ho = ⌊(H + padding − dilation·(kH − 1) − 1) / stride⌋ + 1. Weight [out, kH, kW, in/groups], bias [out].
+ *
+ * @example
+ * const layer = new Conv2d(3, 8, 3, { padding: 1 }).init(rng(0));
+ * layer.forward(rng(1).normal([1, 16, 16, 3])); // [1, 16, 16, 8]
+ */
+export class Conv2d extends Module {
+  readonly weight: Parameter;
+  readonly bias: Parameter | null;
+  readonly stride: Pair;
+  readonly padding: NonNullable<Conv2dOptions["padding"]>;
+  readonly dilation: Pair;
+  readonly groups: number;
+
+  /** @throws UsageError when the channels do not divide into the groups. */
+  constructor(
+    readonly inChannels: number,
+    readonly outChannels: number,
+    readonly kernelSize: Pair,
+    options: Conv2dOptions = {},
+  ) {
+    super();
+    const { stride = 1, padding = 0, dilation = 1, groups = 1, bias = true } = options;
+    if (inChannels % groups !== 0 || outChannels % groups !== 0) {
+      throw new UsageError(`Conv2d: ${inChannels} and ${outChannels} channels do not divide into ${groups} groups`);
+    }
+    this.stride = stride;
+    this.padding = padding;
+    this.dilation = dilation;
+    this.groups = groups;
+    const [kh, kw] = typeof kernelSize === "number" ? [kernelSize, kernelSize] : kernelSize;
+    const shape = [outChannels, kh, kw, inChannels / groups];
+    const fallback = fanInUniform((kh * kw * inChannels) / groups);
+    const { weightInit = fallback, biasInit = fallback } = options;
+    this.weight = new Parameter({ shape, init: weightInit, name: "Conv2d.weight" });
+    this.bias = bias ? new Parameter({ shape: [outChannels], init: biasInit, name: "Conv2d.bias" }) : null;
+  }
+
+  /** @throws ShapeError when x is not [N,H,W,inChannels] or smaller than the kernel. */
+  forward(x: Tensor): Tensor {
+    const { stride, padding, dilation, groups } = this;
+    const options = { stride, padding, dilation, groups };
+    return conv2d(x, this.weight.value, this.bias ? { ...options, bias: this.bias.value } : options);
+  }
+
+  /** Multiplications and additions of one call, as summaries count them. */
+  flops(_inputs: readonly unknown[], output: unknown): number {
+    const perOutput = this.weight.shape.slice(1).reduce((n, d) => n * d, 1);
+    return 2 * (output as Tensor).size * perOutput;
+  }
+}

@@ -1,0 +1,27 @@
+// Layers applied one after another.
+
+import type { Tensor } from "@figment/tensor";
+import { type Layer, Module } from "../module.js";
+
+/** A layer, or a function of a tensor that has no parameters, such as `silu`. */
+export type Stage = Layer | ((x: Tensor) => Tensor);
+
+/**
+ * Applies its stages in order.
+ *
+ * @example
+ * const net = new Sequential(new Linear(2, 8), silu, new Linear(8, 1)).init(rng(0));
+ * net.forward(tensor([[1, 2]])); // [1, 1]
+ */
+export class Sequential extends Module {
+  readonly stages: readonly Stage[];
+
+  constructor(...stages: readonly Stage[]) {
+    super();
+    this.stages = stages;
+  }
+
+  forward(x: Tensor): Tensor {
+    return this.stages.reduce((h, stage) => (stage instanceof Module ? stage.forward(h) : stage(h)), x);
+  }
+}

@@ -1,0 +1,55 @@
+// Runs the examples of documentation comments: each @example block in a package's sources becomes a test. A line
+// that ends in a comment with a list of integers or a number is checked against it: a shape, or a value.
+
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { openScope, Tensor } from "@figment/tensor";
+import { transformWithOxc } from "vite";
+import { expect } from "vitest";
+
+/** An example and where it stands. */
+export interface Example {
+  readonly name: string;
+  readonly code: string;
+}
+
+/** The examples of all sources below a folder. */
+export function examplesIn(folder: URL): Example[] {
+  const files = readdirSync(folder, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".ts"));
+  return files.sort().flatMap((file) => {
+    const comments = readFileSync(join(folder.pathname, file), "utf8").matchAll(/\/\*\*([\s\S]*?)\*\/\s*(.*)/g);
+    return [...comments].flatMap(([, comment = "", declaration = ""]) => {
+      const text = comment.replace(/^\s*\* ?/gm, "");
+      const code = text.split("@example")[1];
+      return code ? [{ name: `${file}: ${declaration.replace(/[({=<].*/, "").trim()}`, code }] : [];
+    });
+  });
+}
+
+/** Lines of the form `expression; // [2, 3]` or `expression; // 0.5`, declarations included. */
+const checkedLine = /^(?:const (\w+) = )?(.+); \/\/ (\[[\d, ]*\]|-?\d[\d.e-]*)$/gm;
+
+/** Runs an example with `names` in scope. Tensors made before it waits are freed afterwards, the rest by the collector. */
+export async function runExample({ code }: Example, names: Readonly<Record<string, unknown>>): Promise<void> {
+  const checked = code.replace(checkedLine, (_line, variable: string | undefined, expression: string, claim: string) =>
+    variable ? `const ${variable} = check(${expression}, ${claim});` : `check(${expression}, ${claim});`,
+  );
+  const { code: plain } = await transformWithOxc(`export async function example() {${checked}}`, "example.ts");
+  const all: Record<string, unknown> = { ...names, check: checkClaim, console: { log: () => {} } };
+  // Examples declare some of the names that others are given.
+  const free = Object.keys(all).filter((name) => !new RegExp(`(const|class) ${name}\\b`).test(code));
+  const body = `${plain.replace("export async function", "return async function")}`;
+  const example = new Function(...free, body)(...free.map((name) => all[name])) as () => Promise<void>;
+  await using made = openScope();
+  await made.run(example);
+}
+
+function checkClaim<T>(value: T, claim: number | readonly number[]): T {
+  const settled = value as unknown;
+  if (Array.isArray(claim)) expect((settled as Tensor).shape).toEqual(claim);
+  else {
+    const number = settled instanceof Tensor ? settled.dataSync()[0] : settled;
+    expect(number).toBeCloseTo(claim as number, 4);
+  }
+  return value;
+}

@@ -1,0 +1,177 @@
+"""Records golden vectors from PyTorch for the tests of @figment/nn.
+
+Run `python3 record.py`; it writes golden.safetensors beside itself. Images are written channels-last [N,H,W,C] and
+convolution weights as [O,kH,kW,I/groups], as Figment has them. Every tensor is float32 or int32. Derivatives
+are those of sum(output * cotangent).
+"""
+
+import hashlib
+import json
+import pathlib
+import struct
+
+import torch
+import torch.nn.functional as F
+
+SEED = 20231
+here = pathlib.Path(__file__)
+torch.manual_seed(SEED)
+torch.set_num_threads(1)
+tensors: dict[str, torch.Tensor] = {}
+
+
+def nhwc(x: torch.Tensor) -> torch.Tensor:
+    """Channels-first to channels-last; for weights [O,I,kH,kW] to [O,kH,kW,I]."""
+    return x.permute(0, 2, 3, 1)
+
+
+def record(case: str, **values: torch.Tensor) -> None:
+    for name, value in values.items():
+        value = value.detach()
+        tensors[f"{case}/{name}"] = value.to(torch.int32 if value.dtype == torch.int64 else torch.float32).contiguous().clone()
+
+
+def leaf(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape).requires_grad_()
+
+
+# Linear
+x, w, b, dy = leaf(5, 7), leaf(3, 7), leaf(3), torch.randn(5, 3)
+y = F.linear(x, w, b)
+(y * dy).sum().backward()
+record("linear", x=x, weight=w, bias=b, y=y, dy=dy, dx=x.grad, dweight=w.grad, dbias=b.grad)
+
+# Conv2d: name, input [N,H,W,C], out, kernel, stride, padding, dilation, groups
+for name, (n, h, width, c), out, kernel, stride, padding, dilation, groups in [
+    ("same", (2, 7, 6, 5), 4, 3, 1, 1, 1, 1),
+    ("stride", (2, 9, 8, 3), 6, 3, 2, 1, 1, 1),
+    ("valid", (1, 6, 7, 4), 5, 2, 1, 0, 1, 1),
+    ("dilated", (1, 9, 9, 2), 3, 3, 1, 2, 2, 1),
+    ("grouped", (2, 5, 5, 6), 4, 3, 1, 1, 1, 2),
+    ("depthwise", (1, 6, 6, 8), 8, 3, 2, 1, 1, 8),
+    ("pointwise", (2, 4, 5, 7), 9, 1, 1, 0, 1, 1),
+]:
+    x, w, b = leaf(n, c, h, width), leaf(out, c // groups, kernel, kernel), leaf(out)
+    y = F.conv2d(x, w, b, stride, padding, dilation, groups)
+    dy = torch.randn_like(y)
+    (y * dy).sum().backward()
+    record(
+        f"conv2d/{name}",
+        x=nhwc(x), weight=nhwc(w), bias=b, y=nhwc(y), dy=nhwc(dy),
+        dx=nhwc(x.grad), dweight=nhwc(w.grad), dbias=b.grad,
+        geometry=torch.tensor([kernel, stride, padding, dilation, groups]),
+    )
+
+# GroupNorm, plain and followed by SiLU
+for name, silu in [("plain", False), ("silu", True)]:
+    x, w, b = leaf(2, 12, 5, 3), leaf(12), leaf(12)
+    y = F.group_norm(x, 4, w, b, 1e-5)
+    y = F.silu(y) if silu else y
+    dy = torch.randn_like(y)
+    (y * dy).sum().backward()
+    record(
+        f"groupNorm/{name}",
+        x=nhwc(x), weight=w, bias=b, y=nhwc(y), dy=nhwc(dy), dx=nhwc(x.grad), dweight=w.grad, dbias=b.grad,
+    )
+
+# Embedding, with repeated indices
+w, indices = leaf(11, 6), torch.tensor([[3, 0, 3], [10, 7, 3]])
+y = F.embedding(indices, w)
+dy = torch.randn_like(y)
+(y * dy).sum().backward()
+record("embedding", weight=w, indices=indices, y=y, dy=dy, dweight=w.grad)
+
+# Multi-head attention, self and causal
+for name, causal in [("full", False), ("causal", True)]:
+    module = torch.nn.MultiheadAttention(12, 3, batch_first=True)
+    torch.nn.init.normal_(module.in_proj_bias)
+    torch.nn.init.normal_(module.out_proj.bias)
+    x = leaf(2, 5, 12)
+    mask = torch.nn.Transformer.generate_square_subsequent_mask(5) if causal else None
+    y, _ = module(x, x, x, need_weights=False, attn_mask=mask, is_causal=causal)
+    dy = torch.randn_like(y)
+    (y * dy).sum().backward()
+    values = {}
+    for i, part in enumerate(["query", "key", "value"]):
+        rows = slice(12 * i, 12 * (i + 1))
+        values[f"{part}.weight"] = module.in_proj_weight[rows]
+        values[f"{part}.bias"] = module.in_proj_bias[rows]
+        values[f"d{part}.weight"] = module.in_proj_weight.grad[rows]
+        values[f"d{part}.bias"] = module.in_proj_bias.grad[rows]
+    values["output.weight"], values["output.bias"] = module.out_proj.weight, module.out_proj.bias
+    values["doutput.weight"], values["doutput.bias"] = module.out_proj.weight.grad, module.out_proj.bias.grad
+    record(f"attention/{name}", x=x, y=y, dy=dy, dx=x.grad, **values)
+
+# Losses (means)
+logits, labels = leaf(6, 9), torch.randint(0, 9, (6,))
+loss = F.cross_entropy(logits, labels)
+loss.backward()
+record("loss/crossEntropy", x=logits, target=labels, y=loss, dx=logits.grad)
+for name, function, target in [
+    ("mse", F.mse_loss, torch.randn(4, 5)),
+    ("l1", F.l1_loss, torch.randn(4, 5)),
+    ("huber", F.huber_loss, torch.randn(4, 5)),
+    ("binaryCrossEntropyWithLogits", F.binary_cross_entropy_with_logits, torch.rand(4, 5)),
+]:
+    x = (3 * torch.randn(4, 5)).requires_grad_()
+    loss = function(x, target)
+    loss.backward()
+    record(f"loss/{name}", x=x, target=target, y=loss, dx=x.grad)
+
+# Average pooling: name, kernel, stride, padding
+for name, kernel, stride, padding in [("half", 2, 2, 0), ("overlapping", 3, 2, 1)]:
+    x = leaf(2, 3, 8, 6)
+    y = F.avg_pool2d(x, kernel, stride, padding)
+    dy = torch.randn_like(y)
+    (y * dy).sum().backward()
+    record(
+        f"avgPool/{name}",
+        x=nhwc(x), y=nhwc(y), dy=nhwc(dy), dx=nhwc(x.grad), geometry=torch.tensor([kernel, stride, padding]),
+    )
+
+# Nearest-neighbour resize
+for name, size in [("double", (8, 10)), ("odd", (7, 13))]:
+    x = leaf(2, 3, 4, 5)
+    y = F.interpolate(x, size=size, mode="nearest")
+    dy = torch.randn_like(y)
+    (y * dy).sum().backward()
+    record(f"resizeNearest/{name}", x=nhwc(x), y=nhwc(y), dy=nhwc(dy), dx=nhwc(x.grad))
+
+# Ten steps of each optimiser on given gradients; AdamW's are clipped to a global norm of 1.
+STEPS = 10
+for name, kind, options, clip in [
+    ("adam", torch.optim.Adam, {"lr": 0.03, "betas": (0.8, 0.95), "eps": 1e-7, "weight_decay": 0.1}, None),
+    ("adamw", torch.optim.AdamW, {"lr": 0.02, "weight_decay": 0.05}, 1.0),
+]:
+    parameters = {"first": leaf(4, 3), "second": leaf(5)}
+    record(f"{name}/start", **parameters)
+    optimizer = kind(parameters.values(), **options)
+    for step in range(STEPS):
+        for key, parameter in parameters.items():
+            parameter.grad = torch.randn_like(parameter)
+        record(f"{name}/grad{step}", **{key: parameter.grad for key, parameter in parameters.items()})
+        if clip is not None:
+            torch.nn.utils.clip_grad_norm_(parameters.values(), clip)
+        optimizer.step()
+        record(f"{name}/step{step}", **parameters)
+
+# The file, byte by byte: length of the header, header, data.
+header: dict[str, object] = {
+    "__metadata__": {
+        "torch": torch.__version__,
+        "script_sha256": hashlib.sha256(here.read_bytes()).hexdigest(),
+        "seed": str(SEED),
+    }
+}
+data = b""
+for key, value in tensors.items():
+    raw = value.numpy().tobytes()
+    header[key] = {
+        "dtype": "I32" if value.dtype == torch.int32 else "F32",
+        "shape": list(value.shape),
+        "data_offsets": [len(data), len(data) + len(raw)],
+    }
+    data += raw
+text = json.dumps(header).encode()
+text += b" " * (-len(text) % 8)
+here.with_name("golden.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + data)
