@@ -7,7 +7,17 @@
 namespace figment {
 
 AnsweringJob::AnsweringJob(Environment& environment, Napi::Env env)
-    : Job(environment.client), deferred_(env), environment_(environment) {}
+    : Job(environment.client), environment_(environment) {
+  napi_value promise;
+  if (napi_create_promise(env, &deferred_, &promise) != napi_ok)
+    throw Error(code::kDevice, "JavaScript cannot make a promise");
+  promise_ = Napi::Value(env, promise);
+}
+
+void AnsweringJob::reject(napi_env env, Failure& failure) {
+  failure.reported = true;
+  napi_reject_deferred(env, deferred_, makeError(env, failure.code, failure.message));
+}
 
 void AnsweringJob::finish() noexcept { environment_.post(this); }
 
@@ -88,10 +98,16 @@ void Environment::close() {
   for (Device* device : openDevices()) device->queue.discardJobsOf(*client);
 }
 
-Napi::Error makeError(Napi::Env env, const std::string& code, const std::string& message) {
-  Napi::Error error = Napi::Error::New(env, message);
-  error.Value().Set("code", Napi::String::New(env, code));
+napi_value makeError(napi_env env, const std::string& code, const std::string& message) {
+  napi_value codeValue, messageValue, error = nullptr;
+  if (napi_create_string_utf8(env, code.data(), code.size(), &codeValue) == napi_ok &&
+      napi_create_string_utf8(env, message.data(), message.size(), &messageValue) == napi_ok)
+    napi_create_error(env, codeValue, messageValue, &error);
   return error;
+}
+
+void throwError(napi_env env, const std::string& code, const std::string& message) {
+  if (napi_value error = makeError(env, code, message)) napi_throw(env, error);
 }
 
 }  // namespace figment

@@ -18,16 +18,21 @@ class AnsweringJob : public Job {
  public:
   AnsweringJob(class Environment& environment, Napi::Env env);
 
-  Napi::Promise promise() const { return deferred_.Promise(); }
+  /// The promise of the answer; only in the call that made the job.
+  Napi::Value promise() const { return promise_; }
   void finish() noexcept final;
-  /// On the JavaScript thread, with a handle scope open.
-  virtual void deliver(Napi::Env env) = 0;
+  /// On the JavaScript thread, with a handle scope open: answers by resolve() or reject().
+  virtual void deliver(Napi::Env env) noexcept = 0;
 
  protected:
-  Napi::Promise::Deferred deferred_;
+  // A terminating environment refuses both; there is nobody left to tell.
+  void resolve(napi_env env, napi_value value) { napi_resolve_deferred(env, deferred_, value); }
+  void reject(napi_env env, Failure& failure);
 
  private:
   Environment& environment_;
+  napi_deferred deferred_ = nullptr;
+  Napi::Value promise_;
 };
 
 class Environment {
@@ -73,8 +78,9 @@ class Environment {
   std::vector<AnsweringJob*> answers_;  // guarded by mutex_
 };
 
-/// A JavaScript Error with `.code`.
-Napi::Error makeError(Napi::Env env, const std::string& code, const std::string& message);
+/// A JavaScript Error with `.code`; null when the environment is terminating.
+napi_value makeError(napi_env env, const std::string& code, const std::string& message);
+void throwError(napi_env env, const std::string& code, const std::string& message);
 
 /// The one way a native function is exported: C++ exceptions become JavaScript errors with a code.
 template <Napi::Value (*F)(Environment&, const Napi::CallbackInfo&)>
@@ -82,10 +88,11 @@ Napi::Value exported(const Napi::CallbackInfo& info) {
   try {
     return F(*static_cast<Environment*>(info.Data()), info);
   } catch (const Error& error) {
-    throw makeError(info.Env(), error.code(), error.message());
+    throwError(info.Env(), error.code(), error.message());
   } catch (const std::bad_alloc&) {
-    throw makeError(info.Env(), code::kOutOfMemory, "out of memory");
+    throwError(info.Env(), code::kOutOfMemory, "out of memory");
   }
+  return {};
 }
 
 template <Napi::Value (*F)(Environment&, const Napi::CallbackInfo&)>

@@ -122,10 +122,9 @@ class ReadJob final : public AnsweringJob {
     }
   }
 
-  void deliver(Napi::Env env) override {
-    if (!failure_) return deferred_.Resolve(target_.Value());
-    failure_->reported = true;
-    deferred_.Reject(makeError(env, failure_->code, failure_->message).Value());
+  void deliver(Napi::Env env) noexcept override {
+    if (failure_) return reject(env, *failure_);
+    resolve(env, target_.Value());
   }
 
  private:
@@ -142,18 +141,13 @@ Napi::Value read(Environment& environment, const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   Napi::ArrayBuffer target = makeArrayBuffer(env, span.bytes);
   if (span.buffer.device.queue.reached(span.buffer.lastTicket) && span.bytes <= kImmediateRead) {
-    const auto deferred = Napi::Promise::Deferred::New(env);
-    if (const Ref<Failure> failure = span.buffer.failure) {
-      failure->reported = true;
-      deferred.Reject(makeError(env, failure->code, failure->message).Value());
-    } else {
-      download(span, target.Data());
-      deferred.Resolve(target);
-    }
-    return deferred.Promise();
+    ReadJob job(environment, span, target);
+    job.execute();
+    job.deliver(env);
+    return job.promise();
   }
   auto* job = new ReadJob(environment, span, target);
-  const Napi::Promise promise = job->promise();
+  const Napi::Value promise = job->promise();
   environment.submit(span.buffer.device, job);
   return promise;
 }
@@ -173,17 +167,15 @@ class SettleJob final : public AnsweringJob {
   using AnsweringJob::AnsweringJob;
 
   void execute() noexcept override {}
-  void deliver(Napi::Env env) override {
-    if (const Ref<Failure> failure = client().takeUnreported())
-      deferred_.Reject(makeError(env, failure->code, failure->message).Value());
-    else
-      deferred_.Resolve(env.Undefined());
+  void deliver(Napi::Env env) noexcept override {
+    if (const Ref<Failure> failure = client().takeUnreported()) return reject(env, *failure);
+    resolve(env, env.Undefined());
   }
 };
 
 Napi::Value settled(Environment& environment, const Napi::CallbackInfo& info) {
   auto* job = new SettleJob(environment, info.Env());
-  const Napi::Promise promise = job->promise();
+  const Napi::Value promise = job->promise();
   environment.submit(cpu(), job);
   return promise;
 }

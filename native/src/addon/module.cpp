@@ -36,7 +36,8 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
     exportProfileCalls(exports, *environment);
     return exports;
   } catch (const Error& error) {
-    throw makeError(env, error.code(), error.message());
+    throwError(env, error.code(), error.message());
+    return {};
   }
 }
 

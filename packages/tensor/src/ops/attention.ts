@@ -105,6 +105,7 @@ const cases: readonly (readonly [number, number, number, number, number, boolean
   [1, 67, 131, 2, 40, false],
   [1, 65, 65, 3, 17, true],
   [1, 33, 257, 1, 64, true],
+  [1, 21, 1031, 2, 128, false],
 ];
 
 const operands = (b: number, sq: number, sk: number, h: number, d: number): SampleInput[] => [

@@ -37,6 +37,8 @@ const cases: readonly Case[] = [
   { ...plain, image: [2, 9, 9, 64], channels: 48, kernel: [1, 1], bias: true },
   { ...plain, ...same, image: [1, 17, 16, 24], channels: 40, kernel: [3, 3], groups: 4, activation: "silu" },
   { ...plain, ...same, image: [1, 15, 13, 37], channels: 37, kernel: [3, 3], groups: 37 },
+  { ...plain, ...same, image: [2, 6, 5, 320], channels: 97, kernel: [3, 3], bias: true, activation: "silu" },
+  { ...plain, ...same, image: [1, 41, 43, 16], channels: 16, kernel: [3, 3] },
   { ...plain, image: [1, 12, 12, 4], channels: 320, kernel: [4, 4], stride: [4, 4] },
 ];
 

@@ -52,7 +52,7 @@ function rowLosses(logits: Float64Array, labels: Float64Array, cols: number): [F
   return [losses, lse];
 }
 
-const shapes: readonly Shape[] = [[1, 1], [3, 5], [7, 10], [2, 3, 4], [6], [33, 129], [3, 1000]];
+const shapes: readonly Shape[] = [[1, 1], [3, 5], [7, 10], [2, 3, 4], [6], [33, 129], [3, 1000], [1021, 10]];
 
 const primalSamples = (shape: Shape): SampleInput[] => [
   { shape },

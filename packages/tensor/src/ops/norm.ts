@@ -99,6 +99,7 @@ const cases: readonly (readonly [Shape, GroupNormAttrs])[] = [
   [[2, 7, 5], { groups: 5, eps: 1e-5, silu: false }],
   [[2, 14, 14, 32], { groups: 8, eps: 1e-5, silu: true }],
   [[1, 13, 11, 33], { groups: 11, eps: 1e-5, silu: true }],
+  [[1, 61, 67, 32], { groups: 4, eps: 1e-5, silu: true }],
   [[3, 9, 320], { groups: 32, eps: 1e-6, silu: false }],
 ];
 

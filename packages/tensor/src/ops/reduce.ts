@@ -84,6 +84,9 @@ const reduceSamples = (): Sample<ReduceAttrs>[] =>
       [[37, 129], [1], false],
       [[129, 67], [0], false],
       [[4, 31, 33], [0, 2], false],
+      [[3, 10007], [1], false],
+      [[4099, 5], [0], false],
+      [[2, 53, 59, 8], [0, 1, 2], false],
     ] as const
   ).map(([shape, axes, keepDims]) => ({ inputs: [{ shape }], attrs: { axes, keepDims } }));
 

@@ -38,7 +38,7 @@ function eachRow(shape: Shape, row: (start: number, end: number) => void): void 
   for (let r = 0; r < rows; r++) row(r * cols, (r + 1) * cols);
 }
 
-const shapes: readonly Shape[] = [[1], [7], [3, 1], [2, 3, 5], [4, 17], [33, 129], [5, 1000]];
+const shapes: readonly Shape[] = [[1], [7], [3, 1], [2, 3, 5], [4, 17], [33, 129], [5, 1000], [3, 5003], [1021, 10]];
 
 export const softmaxDef: OpDef<Attrs> = defineOp<Attrs>({
   name: "softmax",

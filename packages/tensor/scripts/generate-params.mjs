@@ -3,7 +3,7 @@
 
 import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { generatedHeader } from "#program/header";
+import { generatedHeader } from "../dist/program/header.js";
 
 const target = fileURLToPath(new URL("../../../native/src/kernels/params.generated.h", import.meta.url));
 writeFileSync(target, generatedHeader());

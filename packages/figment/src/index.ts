@@ -1,0 +1,6 @@
+// figment: the whole toolkit under one name.
+
+export * from "@figment/diffusion";
+export * from "@figment/io";
+export * from "@figment/nn";
+export * from "@figment/tensor";
