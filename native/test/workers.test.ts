@@ -43,8 +43,7 @@ describe("worker threads", () => {
     const workers = [1, 2, 3, 4].map((seed) => worker({ task: "sums", program, count: 4096, seed }));
     const results = await Promise.all(
       workers.map(async (thread) => {
-        const [message] = await once(thread, "message");
-        const [code] = await once(thread, "exit");
+        const [[message], [code]] = await Promise.all([once(thread, "message"), once(thread, "exit")]);
         return { message, code };
       }),
     );

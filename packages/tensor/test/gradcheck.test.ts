@@ -2,7 +2,8 @@
 
 import { afterAll, describe, expect, it } from "vitest";
 import { type Tensor, assertNoLeaks, cos, mul } from "@figment/tensor";
-import { type OpDef, type VjpArgs, defineOp } from "#ops/definition";
+import type { Attrs } from "#ir/graph";
+import { type OpDef, defineOp } from "#ops/definition";
 import { elementwiseDefs } from "#ops/elementwise";
 import { Draws } from "./support/draws.ts";
 import { checkDerivatives } from "./support/gradcheck.ts";
@@ -11,10 +12,10 @@ const tolerance = 1e-6;
 const sample = { inputs: [{ shape: [3, 5] }], attrs: {} };
 
 /** The sine with another derivative rule. */
-const sineWith = (rule: (x: Tensor, cotangent: Tensor, args: VjpArgs<Record<string, never>>) => Tensor): OpDef =>
-  defineOp<Record<string, never>>({
+const sineWith = (rule: (x: Tensor, cotangent: Tensor) => Tensor): OpDef =>
+  defineOp<Attrs>({
     ...elementwiseDefs.sin,
-    vjp: (args) => [rule(args.inputs[0] as Tensor, args.cotangent(), args)],
+    vjp: ({ inputs, cotangent }) => [rule(inputs[0] as Tensor, cotangent())],
   });
 
 afterAll(() => assertNoLeaks());

@@ -34,12 +34,14 @@ export type PoolGradAttrs = PoolAttrs & { readonly inputSize: Pair };
 
 const layout = "[N, H, W, C]";
 
-const resized = (op: string, { shape }: Aval, [h, w]: Pair): Shape => {
-  const source = [shape[1] as number, shape[2] as number];
-  if (h > 0 && w > 0 && sizeOf(source) === 0)
-    throw new ShapeError(`${op}: ${showShape(shape)} has no pixels to take from`);
-  return [shape[0] as number, h, w, shape[3] as number];
-};
+function expectPixels(op: string, { shape }: Aval): void {
+  if (shape[1] === 0 || shape[2] === 0) throw new ShapeError(`${op}: the image ${showShape(shape)} has no pixels`);
+}
+
+function resized(op: string, x: Aval, size: Pair): Shape {
+  expectPixels(op, x);
+  return [x.shape[0] as number, ...size, x.shape[3] as number];
+}
 
 const resizeParams = (from: Aval, to: Aval) => ({
   n: from.shape[0] as number,
@@ -171,7 +173,9 @@ export const resizeNearestGradDef: OpDef<ResizeAttrs> = defineOp({
     })),
 });
 
-function pooled(op: string, { shape }: Aval, { kernel, stride, padLo, padHi }: PoolAttrs): Shape {
+function pooled(op: string, x: Aval, { kernel, stride, padLo, padHi }: PoolAttrs): Shape {
+  expectPixels(op, x);
+  const { shape } = x;
   const extent = (axis: 0 | 1): number => {
     const room = (shape[axis + 1] as number) + padLo[axis] + padHi[axis] - kernel[axis];
     return room < 0 ? 0 : Math.floor(room / stride[axis]) + 1;

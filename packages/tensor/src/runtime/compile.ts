@@ -274,6 +274,7 @@ function runSpecialised(spec: Specialisation, { tensors, trees }: Arguments): un
   markOrigin(outputs);
   const results = outputs.map((storage, i) => {
     const { shape, dtype } = program.outputs[i] as { shape: readonly number[]; dtype: Tensor["dtype"] };
+    if (shape.length === 0) storage.leaveToCollector();
     return new Tensor(shape, dtype, { storage });
   });
   return fillResult(spec.result, results);

@@ -37,11 +37,18 @@ export class Storage {
   /** Where the work that fills this memory was queued, for errors that surface later. */
   origin: Error | undefined;
   private users = 1;
+  private unowned = false;
 
   constructor(handle: number, bytes: number, borrowed?: () => void) {
     this.handle = handle;
     this.bytes = bytes;
     this.borrowed = borrowed;
+  }
+
+  /** Notes that nobody is expected to free this memory: the scalar results of compiled functions are left to the collector. */
+  leaveToCollector(): void {
+    this.unowned = true;
+    unownedCount++;
   }
 
   retain(): this {
@@ -51,10 +58,16 @@ export class Storage {
 
   release(): void {
     if (--this.users > 0) return;
+    if (this.unowned) unownedCount--;
     if (this.borrowed) this.borrowed();
     else native().release(this.handle);
   }
 }
+
+let unownedCount = 0;
+
+/** How many live buffers are left to the collector. */
+export const unownedBuffers = (): number => unownedCount;
 
 /** Fresh memory with undefined contents. */
 export function allocate(bytes: number): Storage {

@@ -1,7 +1,7 @@
 // Memory and device, as users and tests ask about them.
 
 import { UsageError } from "../errors.js";
-import { guarded, native } from "./device.js";
+import { guarded, native, unownedBuffers } from "./device.js";
 
 /** Device memory in use. */
 export interface MemoryStats {
@@ -28,19 +28,21 @@ let baseline = 0;
 
 /** From now on, {@link assertNoLeaks} ignores what is live at this moment. */
 export function markNoLeaks(): void {
-  baseline = native().memory().liveBuffers;
+  baseline = native().memory().liveBuffers - unownedBuffers();
 }
 
 /**
- * Checks that nothing is live that was not there at {@link markNoLeaks}.
+ * Checks that nothing is live that was not there at {@link markNoLeaks}. Scalar results of compiled functions need no
+ * disposal and do not count.
  *
  * @throws UsageError saying how many buffers and bytes are live.
  */
 export function assertNoLeaks(): void {
   native().settleSync();
   const { liveBuffers, live } = native().memory();
-  if (liveBuffers > baseline) {
-    throw new UsageError(`${liveBuffers - baseline} tensors or cells have not been disposed (${live} bytes are live); dispose them or use scope()`);
+  const leaked = liveBuffers - unownedBuffers() - baseline;
+  if (leaked > 0) {
+    throw new UsageError(`${leaked} tensors or cells have not been disposed (${live} bytes are live); dispose them or use scope()`);
   }
 }
 

@@ -1,7 +1,7 @@
 // Runs an op's kernels and says how far they are from its specification.
 
 import { loadBinding } from "@figment/native";
-import { type Tensor, isFloat, scope } from "@figment/tensor";
+import { type DataArray, type Tensor, isFloat, scope } from "@figment/tensor";
 import { GraphBuilder } from "#ir/graph";
 import type { OpDef, Sample } from "#ops/definition";
 import { runNode } from "#runtime/eager";
@@ -22,7 +22,7 @@ export function kernelOf(def: OpDef, sample: Sample): string | null {
 
 /** An output: its numbers, and whether they are floats. */
 export interface Output {
-  readonly data: ArrayLike<number>;
+  readonly data: DataArray;
   readonly float: boolean;
 }
 

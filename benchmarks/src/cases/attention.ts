@@ -1,0 +1,90 @@
+// Attention over [B,S,H,D]; the peer has it as MatMul, Softmax, MatMul over [B,H,S,D], its natural layout.
+
+import { attention, compile, grad, mul, sum, type Tensor } from "@figment/tensor";
+import { bytesPerFloat, type KernelCase, ourContestant, product, randomTensor, randomValues } from "../case.js";
+
+interface AttentionShape {
+  readonly label: string;
+  readonly batch: number;
+  readonly heads: number;
+  readonly sequence: number;
+  readonly depth: number;
+}
+
+const h: AttentionShape = { label: "h", batch: 1, heads: 8, sequence: 4096, depth: 40 };
+const i: AttentionShape = { label: "i", batch: 2, heads: 8, sequence: 1024, depth: 64 };
+const j: AttentionShape = { label: "j", batch: 16, heads: 4, sequence: 256, depth: 32 };
+
+// Two products forward; the backward pass does five (scores again, and a gradient for each of four operands).
+const forwardProducts = 2;
+const backwardProducts = 5;
+
+const describe = ({ label, batch, heads, sequence, depth }: AttentionShape, kind: string): string =>
+  `attention ${label}${kind}: B${batch} H${heads} S${sequence} D${depth}`;
+
+const productFlops = ({ batch, heads, sequence, depth }: AttentionShape): number =>
+  2 * batch * heads * sequence * sequence * depth;
+
+function forward(shape: AttentionShape): KernelCase {
+  const { batch, heads, sequence, depth } = shape;
+  const dims = [batch, sequence, heads, depth];
+  const size = product(dims);
+  return {
+    name: describe(shape, ""),
+    flops: forwardProducts * productFlops(shape),
+    bytes: 4 * bytesPerFloat * size,
+    bound: "fma",
+    ours() {
+      const q = randomTensor(dims, 1);
+      const k = randomTensor(dims, 2);
+      const v = randomTensor(dims, 3);
+      return ourContestant([q, k, v], () => attention(q, k, v));
+    },
+    peer: () => ({
+      graph: {
+        inputs: [
+          { name: "q", shape: [batch, heads, sequence, depth] },
+          { name: "kt", shape: [batch, heads, depth, sequence] },
+          { name: "v", shape: [batch, heads, sequence, depth] },
+        ],
+        constants: [{ name: "scale", shape: [], data: Float32Array.of(1 / Math.sqrt(depth)) }],
+        outputs: [{ name: "y", shape: [batch, heads, sequence, depth] }],
+        nodes: [
+          { op: "Mul", inputs: ["q", "scale"], outputs: ["scaled"] },
+          { op: "MatMul", inputs: ["scaled", "kt"], outputs: ["scores"] },
+          { op: "Softmax", inputs: ["scores"], outputs: ["weights"] },
+          { op: "MatMul", inputs: ["weights", "v"], outputs: ["y"] },
+        ],
+      },
+      data: { q: randomValues(size, 1), kt: randomValues(size, 2), v: randomValues(size, 3) },
+    }),
+  };
+}
+
+function forwardBackward(shape: AttentionShape): KernelCase {
+  const { batch, heads, sequence, depth } = shape;
+  const dims = [batch, sequence, heads, depth];
+  return {
+    name: describe(shape, " forward+backward"),
+    flops: (forwardProducts + backwardProducts) * productFlops(shape),
+    bytes: 8 * bytesPerFloat * product(dims),
+    bound: "fma",
+    ours() {
+      const inputs = [1, 2, 3, 4].map((seed) => randomTensor(dims, seed));
+      const [q, k, v, direction] = inputs as [Tensor, Tensor, Tensor, Tensor];
+      const loss = (x: Tensor, k: Tensor, v: Tensor, direction: Tensor): Tensor =>
+        sum(mul(attention(x, k, v), direction));
+      const step = compile((q: Tensor, k: Tensor, v: Tensor, direction: Tensor) => grad(loss)(q, k, v, direction));
+      const contestant = ourContestant(inputs, () => step(q, k, v, direction));
+      return {
+        ...contestant,
+        dispose() {
+          contestant.dispose();
+          step.dispose();
+        },
+      };
+    },
+  };
+}
+
+export const attentionCases: readonly KernelCase[] = [forward(h), forward(i), forward(j), forwardBackward(j)];

@@ -1,0 +1,18 @@
+// All kernel cases, in the order of the table.
+
+import type { KernelCase } from "../case.js";
+import { attentionCases } from "./attention.js";
+import { convCases } from "./conv.js";
+import { diffusionCases } from "./diffusion.js";
+import { matmulCases } from "./matmul.js";
+import { normCases } from "./norm.js";
+import { smallCases } from "./small.js";
+
+export const kernelCases: readonly KernelCase[] = [
+  ...matmulCases,
+  ...convCases,
+  ...attentionCases,
+  ...normCases,
+  ...diffusionCases,
+  ...smallCases,
+];

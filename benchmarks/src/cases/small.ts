@@ -1,0 +1,49 @@
+// Random numbers, and the cost of dispatching an operation that does next to nothing.
+
+import { add, rng } from "@figment/tensor";
+import { bytesPerFloat, type KernelCase, ourContestant, randomTensor, randomValues } from "../case.js";
+
+const normals = 2 ** 24;
+const tiny = 16;
+
+const randn: KernelCase = {
+  name: "randn 16 M",
+  bytes: bytesPerFloat * normals,
+  bound: "copy",
+  ours() {
+    const random = rng(1);
+    return ourContestant([], () => random.normal([normals]));
+  },
+  peer: () => ({
+    graph: {
+      inputs: [],
+      outputs: [{ name: "y", shape: [normals] }],
+      nodes: [{ op: "RandomNormal", inputs: [], outputs: ["y"], ints: { shape: [normals] } }],
+    },
+    data: {},
+  }),
+};
+
+const eager: KernelCase = {
+  name: "eager add of 16 elements",
+  bytes: 3 * bytesPerFloat * tiny,
+  bound: "none",
+  ours() {
+    const a = randomTensor([tiny], 1);
+    const b = randomTensor([tiny], 2);
+    return ourContestant([a, b], () => add(a, b));
+  },
+  peer: () => ({
+    graph: {
+      inputs: [
+        { name: "a", shape: [tiny] },
+        { name: "b", shape: [tiny] },
+      ],
+      outputs: [{ name: "y", shape: [tiny] }],
+      nodes: [{ op: "Add", inputs: ["a", "b"], outputs: ["y"] }],
+    },
+    data: { a: randomValues(tiny, 1), b: randomValues(tiny, 2) },
+  }),
+};
+
+export const smallCases: readonly KernelCase[] = [randn, eager];
