@@ -2,7 +2,7 @@
 
 Usage: torch_train_step.py CONFIG_JSON, with the model's options, batch, imageSize, threads and channelsLast.
 Prints one line of JSON when ready; then, for each line `N` on standard input, runs N training steps and prints `done`.
-A step is what ours is: draw timesteps and noise, q-sample, loss, backward, clip to norm 1, AdamW, moving average.
+A step is what ours is: draw timesteps and noise, q-sample, loss on v, backward, clipping, AdamW, moving average.
 """
 
 import json
@@ -131,7 +131,7 @@ def main():
     model = UNet(**config["model"]).to(memory_format=layout)
     parameters = list(model.parameters())
     average = [p.detach().clone() for p in parameters]
-    optimizer = torch.optim.AdamW(parameters, lr=1e-3, fused=True)
+    optimizer = torch.optim.AdamW(parameters, lr=config["learningRate"], fused=True)
     steps = config["timesteps"]
     alphas_cumprod = torch.cumprod(1 - torch.linspace(1e-4, 0.02, steps), 0)
     signal, spread = alphas_cumprod.sqrt(), (1 - alphas_cumprod).sqrt()
@@ -140,13 +140,13 @@ def main():
     def step():
         t = torch.randint(0, steps, (batch,))
         noise = torch.randn_like(images)
-        noisy = signal[t][:, None, None, None] * images + spread[t][:, None, None, None] * noise
-        loss = F.mse_loss(model(noisy, t), noise)
+        a, b = signal[t][:, None, None, None], spread[t][:, None, None, None]
+        loss = F.mse_loss(model(a * images + b * noise, t), a * noise - b * images)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
+        nn.utils.clip_grad_norm_(parameters, config["clipNorm"])
         optimizer.step()
-        torch._foreach_lerp_(average, parameters, 1 - config["ema"])
+        torch._foreach_lerp_(average, parameters, 1 - config["emaDecay"])
 
     ready = {"version": torch.__version__, "parameters": sum(p.numel() for p in parameters)}
     print(json.dumps(ready), flush=True)

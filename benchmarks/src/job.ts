@@ -1,16 +1,18 @@
-// The job that the models' suite measures: a DDPM on images of digits' size, as `npm start` trains it, on random images.
+// The job that the models' suite measures: what `npm start` trains, on random images of the digits' size.
 
 import { cosineBetas, Diffusion, type Sampler, UNet } from "@figment/diffusion";
 import { AdamW, compileStep, summary, type TrainStep } from "@figment/nn";
 import { rng, type Tensor, tensor } from "@figment/tensor";
+import { architecture, defaults, recipe } from "figment/first-light";
 import { randomTensor } from "./case.js";
 
-/** Model, batch and schedule; the peer gets the same as JSON. */
+const imageSize = 28;
+
+/** Model, batch and recipe; the peer gets the same as JSON. */
 export const jobConfig = {
-  model: { inChannels: 1, channels: [32, 64, 64], attention: [7], imageSize: 28 },
-  batch: 64,
-  timesteps: 1000,
-  ema: 0.995,
+  model: { ...architecture, inChannels: 1, attention: [imageSize / (2 * architecture.patch)], imageSize },
+  batch: defaults.batch,
+  ...recipe,
 } as const;
 
 const sampleCount = 64;
@@ -28,16 +30,16 @@ export interface Job {
 }
 
 export function createJob(): Job {
-  const { model: options, batch: size, timesteps, ema } = jobConfig;
-  const { inChannels, imageSize } = options;
+  const { model: options, batch: size, timesteps, learningRate, clipNorm, emaDecay } = jobConfig;
+  const { inChannels } = options;
   const random = rng(0);
   const model = new UNet(options).init(random.fork("weights"));
-  const diffusion = new Diffusion({ betas: cosineBetas(timesteps) });
-  const optimizer = new AdamW(model, { lr: 1e-3 });
+  const diffusion = new Diffusion({ betas: cosineBetas(timesteps), predict: "v" });
+  const optimizer = new AdamW(model, { lr: learningRate });
   const noise = random.fork("noise");
   const step = compileStep(model, optimizer, (net, { image }: Batch) => diffusion.loss(net, image, noise), {
-    clipNorm: 1,
-    ema,
+    clipNorm,
+    ema: emaDecay,
   });
   const image = randomTensor([size, imageSize, imageSize, inChannels]);
   const t = tensor(new Int32Array(size));

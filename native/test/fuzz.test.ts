@@ -2,14 +2,17 @@
 // run. Anything but a typed error, or a result, fails; a crash would take the test's process with it.
 
 import { describe, expect, it } from "vitest";
-import { type Blob, writeBlob } from "./blob.ts";
+import { type Blob, slotKind, writeBlob } from "./blob.ts";
+import { calls } from "./calls.ts";
 import { addBlob, gatherBlob, slowBlob, stepBlob } from "./programs.ts";
-import { buffer, cpu, isNativeError, native, random } from "./support.ts";
+import { buffer, isNativeError, native, random } from "./support.ts";
 
 const argumentSeed = 4711;
 const mutationSeed = 815;
 const argumentRounds = 3000;
 const mutationRounds = 6000;
+const callRounds = 2000;
+const longestMicros = 1e5;
 
 type Random = () => number;
 const pick = <T>(next: Random, items: readonly T[]): T => items[Math.floor(next() * items.length)]!;
@@ -131,56 +134,73 @@ function mutate(next: Random, source: Uint8Array): Uint8Array {
   return bytes;
 }
 
-describe("mutated programs", () => {
-  const sources: [string, Blob, number, number][] = [
-    ["one addition", addBlob(16), 2, 1],
-    ["a chain through the arena", slowBlob(64, 3), 1, 1],
-    ["a gather", gatherBlob(16, 8), 2, 1],
-    ["a step with state", stepBlob(16), 2, 1],
-  ];
-  it.each(sources)(`of %s load and run, or are refused, ${mutationRounds} times (seed ${mutationSeed})`, async (_, blob) => {
-    const next = random(mutationSeed);
-    const source = writeBlob(blob);
-    // Small whole numbers: valid as indices, denormal as floats.
-    const contents = (): Int32Array => Int32Array.from({ length: 1 << 14 }, () => whole(next, 12));
-    const large = Array.from({ length: 4 }, () => buffer(contents()));
-    const state = buffer(contents());
-    const inputs = Float64Array.from({ length: 8 }, (_, i) => large[i % large.length]!);
-    const outputs = new Float64Array(8);
-    let loaded = 0;
-    let ran = 0;
-    const typed = (error: unknown): void => {
-      if (!isNativeError(error)) throw error;
-    };
-    for (let i = 0; i < mutationRounds; i++) {
-      let program: number;
-      try {
-        program = native.loadProgram(mutate(next, source));
-      } catch (error) {
-        typed(error);
-        continue;
-      }
-      loaded++;
-      outputs.fill(0);
-      let binding = 0;
-      try {
-        // A mutation may have made a small program long: one that would take seconds is not run.
-        if (native.programInfo(program).predictedMicros < 1e5) {
-          if (blob.slots.some(({ kind }) => kind === 2)) binding = native.bind(program, new Float64Array(8).fill(state));
-          native.run(program, binding, inputs, outputs, 0);
-          native.settleSync();
-          ran++;
-        }
-      } catch (error) {
-        typed(error);
-      }
-      for (const output of outputs) if (output > 0) release(output);
-      if (binding > 0) native.releaseBinding(binding);
-      native.releaseProgram(program);
+const typed = (error: unknown): void => {
+  if (!isNativeError(error)) throw error;
+};
+
+/** Loads and runs mutations of a program; counts how many got how far. */
+function fuzzProgram(next: Random, blob: Blob, rounds: number): { loaded: number; ran: number } {
+  const source = writeBlob(blob);
+  // Small whole numbers: valid as indices, denormal as floats. Larger than any operand of these programs, so that
+  // mutations of sizes have room to run.
+  const contents = (): Int32Array => Int32Array.from({ length: 1 << 14 }, () => whole(next, 5));
+  const operands = Array.from({ length: 4 }, () => buffer(contents()));
+  const state = buffer(contents());
+  const inputs = Float64Array.from({ length: 32 }, (_, i) => operands[i % operands.length]!);
+  const outputs = new Float64Array(32);
+  const counts = { loaded: 0, ran: 0 };
+  for (let i = 0; i < rounds; i++) {
+    const mutated = i === 0 ? source : mutate(next, source);
+    let program: number;
+    try {
+      program = native.loadProgram(mutated, i % 3 === 0 ? "reference" : undefined);
+    } catch (error) {
+      typed(error);
+      continue;
     }
+    counts.loaded++;
+    outputs.fill(0);
+    let binding = 0;
+    try {
+      // A mutation may have made a small program long: one that would take seconds is not run.
+      if (native.programInfo(program).predictedMicros < longestMicros) {
+        if (blob.slots.some(({ kind }) => kind === slotKind.state)) {
+          binding = native.bind(program, new Float64Array(8).fill(state));
+        }
+        native.run(program, binding, inputs, outputs, 0);
+        counts.ran++;
+        native.settleSync();
+      }
+    } catch (error) {
+      typed(error);
+    }
+    for (const output of outputs) if (output > 0) release(output);
+    if (binding > 0) native.releaseBinding(binding);
+    native.releaseProgram(program);
+  }
+  for (const handle of [...operands, state]) native.release(handle);
+  return counts;
+}
+
+describe("mutated programs", () => {
+  const sources: [string, Blob][] = [
+    ["one addition", addBlob(16)],
+    ["a chain through the arena", slowBlob(64, 3)],
+    ["a gather", gatherBlob(16, 8)],
+    ["a step with state", stepBlob(16)],
+  ];
+  it.each(sources)(`of %s load and run, or are refused, ${mutationRounds} times (seed ${mutationSeed})`, (_, blob) => {
+    const { loaded, ran } = fuzzProgram(random(mutationSeed), blob, mutationRounds);
     expect(loaded).toBeGreaterThan(mutationRounds / 100);
     expect(ran).toBeGreaterThan(mutationRounds / 200);
-    for (const handle of [...large, state]) native.release(handle);
-    await native.settled().catch(typed);
+  });
+
+  it("cover every operation", () => expect(Object.keys(calls).sort()).toEqual(native.ops().sort()));
+
+  it.each(Object.keys(calls))(`of %s load and run, or are refused, ${callRounds} times (seed ${mutationSeed})`, (op) => {
+    const intact = native.loadProgram(writeBlob(calls[op]!));
+    native.releaseProgram(intact);
+    const { ran } = fuzzProgram(random(mutationSeed), calls[op]!, callRounds);
+    expect(ran).toBeGreaterThan(0);
   });
 });

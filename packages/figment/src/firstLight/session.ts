@@ -10,6 +10,22 @@ import type { FirstLightOptions } from "./options.js";
 
 type Batch = { readonly image: Tensor };
 
+/** The model for images of a shape: on patches where they fit, at full resolution otherwise. */
+export function buildModel([height, width, channels]: readonly [number, number, number]): UNet {
+  const { patch, blocks } = architecture;
+  const levels = 2 ** (architecture.channels.length - 1);
+  const fits = height % (levels * patch) === 0 && width % (levels * patch) === 0;
+  const side = fits ? height / patch : height;
+  return new UNet({
+    inChannels: channels,
+    channels: [...architecture.channels],
+    blocks,
+    attention: [side / levels],
+    imageSize: height,
+    patch: fits ? patch : 1,
+  });
+}
+
 /** One training run. */
 export class Session {
   readonly seed: number;
@@ -31,17 +47,7 @@ export class Session {
     const { seed, steps, batch } = options;
     this.seed = seed;
     this.root = rng(seed);
-    const [height, width, channels] = dataset.shape;
-    const { patch } = architecture;
-    const even = height % (2 * patch) === 0 && width % (2 * patch) === 0;
-    this.model = new UNet({
-      inChannels: channels,
-      channels: [...architecture.channels],
-      blocks: architecture.blocks,
-      attention: [Math.floor(height / (2 * patch))],
-      imageSize: height,
-      patch: even ? patch : 1,
-    });
+    this.model = buildModel(dataset.shape);
     const weights = this.root.fork("weights");
     this.model.init(weights);
     weights.dispose();

@@ -1,0 +1,56 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import os from "node:os";
+import path from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Diffusion, assertNoLeaks, cosineBetas, ddim, digits, loadModel, rng } from "figment";
+import { defaults, recipe } from "#firstLight/defaults";
+import { firstLight } from "#firstLight/run";
+import { buildModel } from "#firstLight/session";
+import { type Judge, trainJudge } from "./support/classifier.js";
+
+let judge: Judge;
+let folder: string;
+beforeAll(async () => {
+  judge = await trainJudge();
+  folder = await mkdtemp(path.join(os.tmpdir(), "figment-digits-"));
+});
+afterAll(async () => {
+  judge.dispose();
+  await rm(folder, { recursive: true, force: true });
+  assertNoLeaks();
+});
+
+describe("the judge", () => {
+  it("knows digits that it has not seen, in seen and in held-out styles", async () => {
+    expect(await judge.accuracy(digits({ split: "test", seed: 9 }), 2000)).toBeGreaterThanOrEqual(0.97);
+    expect(await judge.accuracy(digits({ split: "test", styles: "heldOut", seed: 9 }), 2000)).toBeGreaterThanOrEqual(0.97);
+  });
+});
+
+describe("npm start", () => {
+  it("learns to draw digits: of 640 samples, 90 % get a label with confidence 0.9, and every digit occurs", async () => {
+    await firstLight({ ...defaults, out: folder, resume: false });
+    const dataset = digits();
+    const model = buildModel(dataset.shape);
+    await loadModel(path.join(folder, "model.safetensors"), model);
+    const diffusion = new Diffusion({ betas: cosineBetas(recipe.timesteps), predict: "v" });
+    const random = rng(123);
+    const counts = new Array<number>(10).fill(0);
+    let confident = 0;
+    for (let k = 0; k < 5; k++) {
+      const images = await diffusion.sample(model, { shape: [128, 28, 28, 1], sampler: ddim({ steps: defaults.sampleSteps }), rng: random });
+      for (const { label, confidence } of await judge.classify(images)) {
+        if (confidence < 0.9) continue;
+        confident++;
+        counts[label] = (counts[label] ?? 0) + 1;
+      }
+      images.dispose();
+    }
+    console.log(`confident: ${confident} of 640; by digit: ${counts.join(" ")}`);
+    expect(confident).toBeGreaterThanOrEqual(576);
+    expect(Math.min(...counts)).toBeGreaterThan(0);
+    diffusion.dispose();
+    random.dispose();
+    for (const cell of model.cells()) cell.dispose();
+  });
+});
