@@ -1,7 +1,7 @@
 // The job that the models' suite measures: what `npm start` trains, on random images of the digits' size.
 
 import { cosineBetas, Diffusion, type Sampler, UNet } from "@figment/diffusion";
-import { AdamW, compileStep, summary, type TrainStep } from "@figment/nn";
+import { AdamW, compileStep, type EMA, summary, type TrainStep } from "@figment/nn";
 import { rng, type Tensor, tensor } from "@figment/tensor";
 import { architecture, defaults, recipe } from "figment/first-light";
 import { randomTensor } from "./case.js";
@@ -20,7 +20,7 @@ const sampleCount = 64;
 type Batch = { readonly image: Tensor };
 
 export interface Job {
-  readonly step: TrainStep<UNet, Batch, undefined>;
+  readonly step: TrainStep<UNet, Batch, EMA<UNet>>;
   readonly batch: Batch;
   readonly parameters: number;
   /** Multiplications and additions of one training step: forward, and twice that backward. */
@@ -46,7 +46,7 @@ export function createJob(): Job {
   const { parameters, flops } = summary(model, image, t);
   t.dispose();
   return {
-    step: step as unknown as Job["step"],
+    step,
     batch: { image },
     parameters,
     flops: 3 * flops,

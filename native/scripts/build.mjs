@@ -34,7 +34,10 @@ function compilerProblem() {
   const folder = mkdtempSync(join(tmpdir(), "figment-probe-"));
   try {
     const source = join(folder, "probe.cpp");
-    writeFileSync(source, "#include <atomic>\n#include <bit>\n#include <span>\nint main() { std::atomic<int> a{0}; a.notify_one(); return std::bit_width(0u); }\n");
+    writeFileSync(
+      source,
+      "#include <atomic>\n#include <bit>\n#include <span>\nint main() { std::atomic<int> a{0}; a.notify_one(); return std::bit_width(0u); }\n",
+    );
     const candidates = process.env.CXX ? [process.env.CXX] : ["c++", "g++", "clang++"];
     for (const compiler of candidates) {
       if (output(compiler, ["-std=c++20", "-fsyntax-only", source]) !== null) return null;
@@ -76,7 +79,9 @@ function cmakeJs(command, ...args) {
 
 const problems = [cmakeProblem(), compilerProblem()].filter((problem) => problem !== null);
 if (problems.length > 0) {
-  fail(`@figment/native cannot be built: ${problems.join("; ")}.\nInstall what is missing with\n\n    ${installCommand()}\n\nand run the build again.`);
+  fail(
+    `@figment/native cannot be built: ${problems.join("; ")}.\nInstall what is missing with\n\n    ${installCommand()}\n\nand run the build again.`,
+  );
 }
 
 // `configure` first: `build` alone ignores changed options. Never `compile`: it deletes the tree on any error.

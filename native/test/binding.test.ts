@@ -45,7 +45,10 @@ describe("binding", () => {
 
   it("lists a reference kernel for every operation", () => {
     for (const op of native.ops()) {
-      expect(native.variants(op).map(({ name }) => name), op).toContain("reference");
+      expect(
+        native.variants(op).map(({ name }) => name),
+        op,
+      ).toContain("reference");
     }
   });
 

@@ -52,8 +52,12 @@ function call(op: string, params: Uint8Array, inputs: readonly Operand[], output
   return { slots, ops: [opEntry(op)], records: [record] };
 }
 
-const packed = (op: string, params: Record<string, number | number[]>, inputs: readonly Operand[], outputs: readonly Operand[]): Blob =>
-  call(op, packParams(op, params), inputs, outputs);
+const packed = (
+  op: string,
+  params: Record<string, number | number[]>,
+  inputs: readonly Operand[],
+  outputs: readonly Operand[],
+): Blob => call(op, packParams(op, params), inputs, outputs);
 
 const [n, h, w, c, o] = [2, 5, 6, 4, 8];
 const window = { kh: 3, kw: 3, stride: [2, 1], padLo: [1, 1], padHi: [1, 0] };
@@ -73,14 +77,19 @@ const attention = { b: 2, h: 2, sq: 5, sk: 7, d: 8, causal: 1, scale: 0.35 };
 const query = [2, 5, 2, 8];
 const key = [2, 7, 2, 8];
 const logSum = [2, 2, 5];
-const adamTensors = [
-  [7, 3],
-  [40],
-];
+const adamTensors = [[7, 3], [40]];
 
 /** Every operation by name. */
 export const calls: Record<string, Blob> = {
-  elementwise: call("elementwise", addCode, [[4, 9], [4, 9]], [[4, 9]]),
+  elementwise: call(
+    "elementwise",
+    addCode,
+    [
+      [4, 9],
+      [4, 9],
+    ],
+    [[4, 9]],
+  ),
   reduce: packed("reduce", { kind: 0, axes: 2 }, [[4, 9, 5]], [[4, 1, 5]]),
   matmul: packed(
     "matmul",

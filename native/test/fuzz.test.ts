@@ -30,7 +30,23 @@ function strangeValue(next: Random, handles: readonly number[]): unknown {
     () => ({ valueOf: () => 1 }),
     () => [1, 2, 3],
     () => () => 1,
-    () => pick(next, [0, -0, -1, 1, 0.5, Number.NaN, Infinity, -Infinity, 2 ** 31, 2 ** 32, 2 ** 53 - 1, 2 ** 53, 1e308, 5e-324]),
+    () =>
+      pick(next, [
+        0,
+        -0,
+        -1,
+        1,
+        0.5,
+        Number.NaN,
+        Infinity,
+        -Infinity,
+        2 ** 31,
+        2 ** 32,
+        2 ** 53 - 1,
+        2 ** 53,
+        1e308,
+        5e-324,
+      ]),
     () => whole(next, 4096),
     () => next() * 2 ** 53,
     () => pick(next, handles),
@@ -62,7 +78,9 @@ const tamed: Partial<Record<string, (args: unknown[]) => unknown[]>> = {
 describe("random arguments", () => {
   it(`give a result or a typed error, ${argumentRounds} times at each entry (seed ${argumentSeed})`, async () => {
     const next = random(argumentSeed);
-    const programs = [addBlob(4), slowBlob(16, 3), gatherBlob(4, 4), stepBlob(4)].map((blob) => native.loadProgram(writeBlob(blob)));
+    const programs = [addBlob(4), slowBlob(16, 3), gatherBlob(4, 4), stepBlob(4)].map((blob) =>
+      native.loadProgram(writeBlob(blob)),
+    );
     const buffers = Array.from({ length: 6 }, () => buffer(new Float32Array(16)));
     const tokens = [native.createCancel()];
     const bindings = [native.bind(programs[3]!, Float64Array.of(buffers[0]!))];
@@ -79,7 +97,8 @@ describe("random arguments", () => {
         args = tamed[name]?.(args) ?? args;
         try {
           const result: unknown = entry(...args);
-          if (result instanceof Promise) promises.push(result.catch((error) => expect(isNativeError(error)).toBe(true)));
+          if (result instanceof Promise)
+            promises.push(result.catch((error) => expect(isNativeError(error)).toBe(true)));
           if (name === "allocate") fresh.push(result as number);
           if (name === "run") {
             const outputs = args[3] as Float64Array;
@@ -125,8 +144,12 @@ function mutate(next: Random, source: Uint8Array): Uint8Array {
     pick(next, [
       () => (bytes[at] = whole(next, 256)),
       () => (bytes[at]! ^= 1 << whole(next, 8)),
-      () => word + 4 <= bytes.length && view.setUint32(word, pick(next, [0, 1, 2, 7, 8, 255, 0x7fffffff, 0x80000000, 0xffffffff]), true),
-      () => word + 8 <= bytes.length && view.setBigInt64(word, pick(next, [0n, 1n, -1n, 3n, 64n, 1n << 31n, 1n << 46n, 1n << 62n, -(1n << 63n)]), true),
+      () =>
+        word + 4 <= bytes.length &&
+        view.setUint32(word, pick(next, [0, 1, 2, 7, 8, 255, 0x7fffffff, 0x80000000, 0xffffffff]), true),
+      () =>
+        word + 8 <= bytes.length &&
+        view.setBigInt64(word, pick(next, [0n, 1n, -1n, 3n, 64n, 1n << 31n, 1n << 46n, 1n << 62n, -(1n << 63n)]), true),
       () => (bytes = bytes.slice(0, whole(next, 20) === 0 ? at : bytes.length)),
       () => bytes.copyWithin(word, whole(next, bytes.length), word + 8),
     ])();
@@ -197,10 +220,13 @@ describe("mutated programs", () => {
 
   it("cover every operation", () => expect(Object.keys(calls).sort()).toEqual(native.ops().sort()));
 
-  it.each(Object.keys(calls))(`of %s load and run, or are refused, ${callRounds} times (seed ${mutationSeed})`, (op) => {
-    const intact = native.loadProgram(writeBlob(calls[op]!));
-    native.releaseProgram(intact);
-    const { ran } = fuzzProgram(random(mutationSeed), calls[op]!, callRounds);
-    expect(ran).toBeGreaterThan(0);
-  });
+  it.each(Object.keys(calls))(
+    `of %s load and run, or are refused, ${callRounds} times (seed ${mutationSeed})`,
+    (op) => {
+      const intact = native.loadProgram(writeBlob(calls[op]!));
+      native.releaseProgram(intact);
+      const { ran } = fuzzProgram(random(mutationSeed), calls[op]!, callRounds);
+      expect(ran).toBeGreaterThan(0);
+    },
+  );
 });

@@ -17,7 +17,19 @@ const changed = (blob: Blob, change: Change): Uint8Array => {
 };
 
 /** The header's fields by their offset. */
-const headerAt = { magic: 0, version: 4, slots: 8, ops: 12, records: 16, operands: 20, inputs: 24, commit: 36, arena: 40, constants: 48, reserved: 64 };
+const headerAt = {
+  magic: 0,
+  version: 4,
+  slots: 8,
+  ops: 12,
+  records: 16,
+  operands: 20,
+  inputs: 24,
+  commit: 36,
+  arena: 40,
+  constants: 48,
+  reserved: 64,
+};
 const patched = (blob: Uint8Array, offset: number, value: bigint, wide = false): Uint8Array => {
   const copy = blob.slice();
   const view = new DataView(copy.buffer);
@@ -75,7 +87,9 @@ describe("a valid program", () => {
     const { arenaBytes, predictedMicros, records } = native.programInfo(program);
     expect(arenaBytes).toBe(512);
     expect(predictedMicros).toBeGreaterThan(0);
-    expect(records.map(({ op, variant, tag }) => [op, variant, tag])).toEqual([0, 1, 2].map((tag) => ["elementwise", "reference", tag]));
+    expect(records.map(({ op, variant, tag }) => [op, variant, tag])).toEqual(
+      [0, 1, 2].map((tag) => ["elementwise", "reference", tag]),
+    );
     expect(records.every(({ bytes: traffic }) => traffic === 2 * bytes)).toBe(true);
     native.releaseProgram(program);
   });
@@ -113,7 +127,11 @@ describe("the header", () => {
     ["has another version", patched(blob, headerAt.version, 2n), /format version 2/],
     ["uses a reserved field", patched(blob, headerAt.reserved, 1n, wide), /reserved header field/],
     ["claims more slots than there are bytes", patched(blob, headerAt.slots, 0xffffffffn), /slots end at byte/],
-    ["claims more operands than there are bytes", patched(blob, headerAt.operands, 0xffffffffn), /operands end at byte/],
+    [
+      "claims more operands than there are bytes",
+      patched(blob, headerAt.operands, 0xffffffffn),
+      /operands end at byte/,
+    ],
     ["claims an absurd arena", patched(blob, headerAt.arena, 1n << 60n, wide), /arena size/],
     ["claims absurd constants", patched(blob, headerAt.constants, (1n << 64n) - 1n, wide), /constant size/],
     ["claims constants that are not there", patched(blob, headerAt.constants, 64n, wide), /constants end at byte/],
@@ -127,8 +145,10 @@ describe("the header", () => {
 
 describe("a slot", () => {
   const arena = slowBlob(count, 3);
-  const slot = (index: number, change: Partial<BlobSlot>): Change => (blob) =>
-    void Object.assign((blob.slots as BlobSlot[])[index]!, change);
+  const slot =
+    (index: number, change: Partial<BlobSlot>): Change =>
+    (blob) =>
+      void Object.assign((blob.slots as BlobSlot[])[index]!, change);
   it.each([
     ["of unknown kind", addBlob(count), slot(2, { kind: 9 }), /unknown kind 9/],
     ["used twice", addBlob(count), slot(1, { ordinal: 0 }), /ordinal used twice/],
@@ -138,19 +158,30 @@ describe("a slot", () => {
     ["with an offset it cannot have", addBlob(count), slot(0, { offset: 8 }), /offset of a slot that has none/],
     ["outside the arena", arena, slot(3, { offset: 512 }), /outside the arena/],
     ["at an unaligned place of the arena", arena, slot(3, { offset: 128 }), /multiple of 256/],
-  ] as [string, Blob, Change, RegExp][])("%s is refused", (_, blob, change, reason) => refused(changed(blob, change), reason));
+  ] as [string, Blob, Change, RegExp][])("%s is refused", (_, blob, change, reason) =>
+    refused(changed(blob, change), reason),
+  );
 });
 
 describe("an operation", () => {
   it("that does not exist is refused", () =>
-    refused(changed(addBlob(count), (blob) => void ((blob.ops as unknown[])[0] = { name: "sorcery", hash: 1n })), /unknown operation "sorcery"/));
+    refused(
+      changed(addBlob(count), (blob) => void ((blob.ops as unknown[])[0] = { name: "sorcery", hash: 1n })),
+      /unknown operation "sorcery"/,
+    ));
   it("with another schema is refused", () =>
-    refused(changed(addBlob(count), (blob) => void ((blob.ops as unknown[])[0] = { name: "elementwise", hash: 1n })), /other parameters/));
+    refused(
+      changed(addBlob(count), (blob) => void ((blob.ops as unknown[])[0] = { name: "elementwise", hash: 1n })),
+      /other parameters/,
+    ));
 });
 
 describe("a record", () => {
   type Mutable = { -readonly [K in keyof Blob["records"][number]]: Blob["records"][number][K] };
-  const record = (change: Partial<Mutable>, index = 0): Change => (blob) => void Object.assign(blob.records[index]!, change);
+  const record =
+    (change: Partial<Mutable>, index = 0): Change =>
+    (blob) =>
+      void Object.assign(blob.records[index]!, change);
   const add = addBlob(count);
   const f32 = (slot: number, more: object = {}): object => ({ slot, dims: [count], ...more });
   const out = (operand: object): Change => record({ out: [operand as never] });
@@ -161,7 +192,12 @@ describe("a record", () => {
     ["with too few parameter bytes", add, record({ params: new Uint8Array(4) }), /4 bytes of parameters/],
     ["that its operation refuses", add, record({ params: elementwiseParams([["load", 9, 0]], 3) }), /elementwise\): /],
     ["that writes an input", add, out(f32(1)), /writes an input/],
-    ["that leaves an output unwritten", slowBlob(count, 2), record({ out: [f32(2) as never] }, 1), /output 0 is never written/],
+    [
+      "that leaves an output unwritten",
+      slowBlob(count, 2),
+      record({ out: [f32(2) as never] }, 1),
+      /output 0 is never written/,
+    ],
     ["that writes its output elsewhere", add, out(f32(2, { byteOffset: 8 })), /reaches beyond its slot/],
     ["with an operand of no slot", add, out(f32(3)), /slot out of range/],
     ["with an unknown format", add, out(f32(2, { format: 9 })), /unknown format/],
@@ -172,15 +208,33 @@ describe("a record", () => {
     ["with a negative dimension", add, inputs(f32(0, { dims: [-1] }), f32(1)), /out of range/],
     ["with a negative stride", add, inputs(f32(0, { strides: [-1] }), f32(1)), /out of range/],
     ["with a stride beyond its slot", add, inputs(f32(0, { strides: [2] }), f32(1)), /reaches beyond/],
-    ["with more elements than can be counted", add, inputs({ slot: 0, dims: [2 ** 40, 2 ** 40, 2 ** 40], strides: [0, 0, 0] }, f32(1)), /too many elements/],
+    [
+      "with more elements than can be counted",
+      add,
+      inputs({ slot: 0, dims: [2 ** 40, 2 ** 40, 2 ** 40], strides: [0, 0, 0] }, f32(1)),
+      /too many elements/,
+    ],
     ["that writes one place twice", add, out({ slot: 2, dims: [count], strides: [0] }), /overlaps itself/],
-    ["whose output overlaps an input", slowBlob(count, 3), record({ out: [{ slot: 3, dims: [count - 1], byteOffset: 4 }], in: [{ slot: 3, dims: [count - 1] }] }, 1), /overlaps input 0/],
-  ] as [string, Blob, Change, RegExp][])("%s is refused", (_, blob, change, reason) => refused(changed(blob, change), reason));
+    [
+      "whose output overlaps an input",
+      slowBlob(count, 3),
+      record({ out: [{ slot: 3, dims: [count - 1], byteOffset: 4 }], in: [{ slot: 3, dims: [count - 1] }] }, 1),
+      /overlaps input 0/,
+    ],
+  ] as [string, Blob, Change, RegExp][])("%s is refused", (_, blob, change, reason) =>
+    refused(changed(blob, change), reason),
+  );
 
   it("that writes state before the commit section is refused", () =>
-    refused(changed(stepBlob(count), (blob) => void (blob.commitStart = 2)), /writes state before the commit/));
+    refused(
+      changed(stepBlob(count), (blob) => void (blob.commitStart = 2)),
+      /writes state before the commit/,
+    ));
   it("that writes state not declared as written is refused", () =>
-    refused(changed(stepBlob(count), (blob) => void ((blob.slots as BlobSlot[])[2]!.flags = 0)), /not declared as written/));
+    refused(
+      changed(stepBlob(count), (blob) => void ((blob.slots as BlobSlot[])[2]!.flags = 0)),
+      /not declared as written/,
+    ));
   it("that writes a constant is refused", () => {
     const blob = addBlob(count);
     const slots = [...blob.slots, { kind: slotKind.constant, bytes, offset: 0 }];

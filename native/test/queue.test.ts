@@ -240,7 +240,11 @@ describe("state", () => {
 
   it("may not be an input of the program that writes it", () => {
     const { program, state, binding, inputs } = setUp([0, 1, 2, 3]);
-    expectError(() => run(program, [state, inputs[1]!], 1, binding), "ERR_FIGMENT_ARGUMENT", /state that the program writes/);
+    expectError(
+      () => run(program, [state, inputs[1]!], 1, binding),
+      "ERR_FIGMENT_ARGUMENT",
+      /state that the program writes/,
+    );
     native.releaseBinding(binding);
     const other = native.bind(program, Float64Array.of(inputs[0]!));
     runOwned(program, [state, inputs[1]!], 1, other);

@@ -43,7 +43,9 @@ export function run(program: number, inputs: readonly number[], outputCount = 1,
 
 /** What every native error looks like. */
 export const isNativeError = (error: unknown): error is Error & { code: string } =>
-  error instanceof Error && typeof (error as { code?: unknown }).code === "string" && isTyped((error as { code?: unknown }).code);
+  error instanceof Error &&
+  typeof (error as { code?: unknown }).code === "string" &&
+  isTyped((error as { code?: unknown }).code);
 
 const isTyped = (code: unknown): boolean => typeof code === "string" && code.startsWith("ERR_FIGMENT_");
 

@@ -18,7 +18,9 @@ const promptly = 1500;
 const worker = (data: object): Worker => new Worker(new URL("worker.mjs", import.meta.url), { workerData: data });
 
 /** Runs a module in a fresh process, with `program` bound to the long program; answers what became of it. */
-async function process_(source: string): Promise<{ code: number | null; signal: string | null; output: string; elapsed: number }> {
+async function process_(
+  source: string,
+): Promise<{ code: number | null; signal: string | null; output: string; elapsed: number }> {
   const prelude = `
     import { loadBinding } from "@figment/native";
     const native = loadBinding();
@@ -27,7 +29,9 @@ async function process_(source: string): Promise<{ code: number | null; signal: 
     native.write(x, 0, new Float32Array(${count}));
     const start = () => { const out = new Float64Array(1); native.run(program, 0, Float64Array.of(x), out, 0); return out[0]; };
   `;
-  const child = spawn(process.execPath, ["--input-type=module", "-"], { cwd: fileURLToPath(new URL(".", import.meta.url)) });
+  const child = spawn(process.execPath, ["--input-type=module", "-"], {
+    cwd: fileURLToPath(new URL(".", import.meta.url)),
+  });
   let output = "";
   child.stdout.on("data", (text) => (output += text));
   child.stderr.on("data", (text) => (output += text));
@@ -82,7 +86,9 @@ describe("worker threads", () => {
       }
       console.log("three");
     `;
-    const child = spawn(process.execPath, ["--input-type=module", "-e", source], { cwd: fileURLToPath(new URL(".", import.meta.url)) });
+    const child = spawn(process.execPath, ["--input-type=module", "-e", source], {
+      cwd: fileURLToPath(new URL(".", import.meta.url)),
+    });
     let output = "";
     child.stdout.on("data", (text) => (output += text));
     const [code] = await once(child, "close");

@@ -72,6 +72,7 @@ function remedy(attempts: readonly LoadAttempt[]): string {
   if (attempts.some(({ from }) => from === "FIGMENT_BINDING")) return "Unset FIGMENT_BINDING, or let it name an addon.";
   if (attempts.some(({ reason }) => reason.includes("GLIBC_")))
     return "This system's C library is older than the addon's: build it here with `npm run build`.";
-  if (attempts.some(({ reason }) => reason.startsWith("FIGMENT_"))) return "Correct or unset that environment variable.";
+  if (attempts.some(({ reason }) => reason.startsWith("FIGMENT_")))
+    return "Correct or unset that environment variable.";
   return "Build it with `npm run build` in the repository, or reinstall the figment package.";
 }

@@ -44,6 +44,8 @@ export interface UNetOptions {
   readonly timeDim?: number;
   /** Groups of the normalisations. Default 8, or the largest common divisor with the channels. */
   readonly groups?: number;
+  /** Whether the timestep scales and shifts the normalised values instead of adding a bias (Dhariwal & Nichol 2021). Default false. */
+  readonly scaleShift?: boolean;
   /** Pixels are folded into channels by patches of this side first, so that the network is as much smaller. Default 1. */
   readonly patch?: number;
 }
@@ -101,7 +103,7 @@ export class UNet extends Module {
   constructor(options: UNetOptions) {
     super();
     const { inChannels, outChannels = inChannels, channels, blocks = 1, attention = [], heads = 1 } = options;
-    const { dropout = 0, groups, patch = 1, imageSize } = options;
+    const { dropout = 0, groups, patch = 1, imageSize, scaleShift = false } = options;
     const base = channels[0];
     const deepest = channels.at(-1);
     if (base === undefined || deepest === undefined)
@@ -112,7 +114,7 @@ export class UNet extends Module {
     this.patch = patch;
     this.inChannels = inChannels;
     const stage = (from: number, to: number, level: number): Stage => {
-      const block = { outChannels: to, timeDim, dropout, groups };
+      const block = { outChannels: to, timeDim, dropout, groups, scaleShift };
       return new Stage(from, block, attention.includes(sizes[level] as number) ? heads : null);
     };
 
@@ -131,10 +133,10 @@ export class UNet extends Module {
       skips.push(to);
       return { stages, resample: new Downsample(to) };
     });
-    const block = { outChannels: deepest, timeDim, dropout, groups };
+    const block = { outChannels: deepest, timeDim, dropout, groups, scaleShift };
     this.middle = [
       new Stage(deepest, block, attention.length > 0 ? heads : null),
-      new ResidualBlock(deepest, { timeDim, dropout, groups }),
+      new ResidualBlock(deepest, { timeDim, dropout, groups, scaleShift }),
     ];
     this.up = channels
       .map((to, level) => ({ to, level }))

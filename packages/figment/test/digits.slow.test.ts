@@ -1,8 +1,8 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
+import { assertNoLeaks, cosineBetas, Diffusion, ddim, digits, loadModel, rng } from "figment";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { Diffusion, assertNoLeaks, cosineBetas, ddim, digits, loadModel, rng } from "figment";
 import { defaults, recipe } from "#firstLight/defaults";
 import { firstLight } from "#firstLight/run";
 import { buildModel } from "#firstLight/session";
@@ -23,7 +23,9 @@ afterAll(async () => {
 describe("the judge", () => {
   it("knows digits that it has not seen, in seen and in held-out styles", async () => {
     expect(await judge.accuracy(digits({ split: "test", seed: 9 }), 2000)).toBeGreaterThanOrEqual(0.97);
-    expect(await judge.accuracy(digits({ split: "test", styles: "heldOut", seed: 9 }), 2000)).toBeGreaterThanOrEqual(0.97);
+    expect(await judge.accuracy(digits({ split: "test", styles: "heldOut", seed: 9 }), 2000)).toBeGreaterThanOrEqual(
+      0.97,
+    );
   });
 });
 
@@ -38,7 +40,11 @@ describe("npm start", () => {
     const counts = new Array<number>(10).fill(0);
     let confident = 0;
     for (let k = 0; k < 5; k++) {
-      const images = await diffusion.sample(model, { shape: [128, 28, 28, 1], sampler: ddim({ steps: defaults.sampleSteps }), rng: random });
+      const images = await diffusion.sample(model, {
+        shape: [128, 28, 28, 1],
+        sampler: ddim({ steps: defaults.sampleSteps }),
+        rng: random,
+      });
       for (const { label, confidence } of await judge.classify(images)) {
         if (confidence < 0.9) continue;
         confident++;

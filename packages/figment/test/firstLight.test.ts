@@ -1,8 +1,8 @@
-import { mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { assertNoLeaks, loadImage } from "figment";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { firstLight } from "#firstLight/run";
 import { figment } from "./support/command.js";
 
@@ -23,9 +23,17 @@ describe("the main job", () => {
     const out = path.join(folder, "whole");
     const summary = await firstLight(optionsFor(out));
     const files = await readdir(out);
-    expect(files.sort()).toEqual(["checkpoint.safetensors", "denoising.png", "loss.svg", "model.safetensors", "samples.png", "summary.json"]);
+    expect(files.sort()).toEqual([
+      "checkpoint.safetensors",
+      "denoising.png",
+      "loss.svg",
+      "model.safetensors",
+      "samples.png",
+      "summary.json",
+    ]);
     expect(summary).toMatchObject({ seed: 3, steps: 6, batch: 8, precision: "f32" });
-    for (const key of ["seconds", "imagesPerSecond", "finalLoss", "threads", "isa"]) expect(summary).toHaveProperty(key);
+    for (const key of ["seconds", "imagesPerSecond", "finalLoss", "threads", "isa"])
+      expect(summary).toHaveProperty(key);
     expect(JSON.parse(await readFile(path.join(out, "summary.json"), "utf8"))).toEqual(summary);
     using samples = await loadImage(path.join(out, "samples.png"));
     expect(samples.dim(0)).toBeGreaterThanOrEqual(8 * 28);
@@ -69,7 +77,10 @@ describe("figment first-light", () => {
     for (let round = 0; ; round++) {
       const after = Math.random() * 900;
       const resume = round > 0 ? ["--resume"] : [];
-      const { code, stderr } = await figment(["first-light", "--out", out, ...steps, ...resume], round < 6 ? { interruptAfter: after } : {});
+      const { code, stderr } = await figment(
+        ["first-light", "--out", out, ...steps, ...resume],
+        round < 6 ? { interruptAfter: after } : {},
+      );
       if (code === 0) break;
       expect(code, stderr).toBe(130);
       interruptions++;
@@ -84,7 +95,8 @@ describe("figment first-light", () => {
   it("explains itself", async () => {
     const { code, stdout } = await figment(["first-light", "--help"]);
     expect(code).toBe(0);
-    for (const option of ["--data", "--steps", "--seed", "--out", "--size", "--resume"]) expect(stdout).toContain(option);
+    for (const option of ["--data", "--steps", "--seed", "--out", "--size", "--resume"])
+      expect(stdout).toContain(option);
   });
 
   it("says what is wrong with its options and data, in one line, without a stack", async () => {

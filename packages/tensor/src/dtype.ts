@@ -16,7 +16,8 @@ export const formatOf: Readonly<Record<DType, number>> = { f32: 0, f64: 1, bf16:
 export const bytesOf: Readonly<Record<DType, number>> = { f32: 4, f64: 8, bf16: 2, f16: 2, i32: 4, u8: 1, bool: 1 };
 
 /** Whether the type is a floating-point one, and so can carry a derivative. */
-export const isFloat = (dtype: DType): boolean => dtype === "f32" || dtype === "f64" || dtype === "bf16" || dtype === "f16";
+export const isFloat = (dtype: DType): boolean =>
+  dtype === "f32" || dtype === "f64" || dtype === "bf16" || dtype === "f16";
 
 /** Whether `x` names a dtype. */
 export const isDType = (x: unknown): x is DType => typeof x === "string" && Object.hasOwn(formatOf, x);
@@ -31,7 +32,9 @@ export function promote(op: string, a: DType, b: DType): DType {
   if (a === b) return a;
   const floatA = isFloat(a);
   if (floatA && isFloat(b)) {
-    throw new DTypeError(`${op}: operands are ${a} and ${b}; different float types do not mix: cast one, for example x.cast("${a}")`);
+    throw new DTypeError(
+      `${op}: operands are ${a} and ${b}; different float types do not mix: cast one, for example x.cast("${a}")`,
+    );
   }
   if (floatA) return a;
   if (isFloat(b)) return b;
@@ -42,7 +45,9 @@ export function promote(op: string, a: DType, b: DType): DType {
 /** Checks that a JavaScript number can stand for a value of this type. */
 export function checkNumber(op: string, value: number, dtype: DType): void {
   if (!isFloat(dtype) && !Number.isInteger(value)) {
-    throw new DTypeError(`${op}: the number ${value} cannot join a tensor of ${dtype}; use an integer or cast the tensor to a float type`);
+    throw new DTypeError(
+      `${op}: the number ${value} cannot join a tensor of ${dtype}; use an integer or cast the tensor to a float type`,
+    );
   }
 }
 

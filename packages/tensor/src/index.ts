@@ -9,42 +9,42 @@
 
 import "./core/methods.js";
 
-export { type DType, type DataArray, bytesOf, isDType, isFloat } from "./dtype.js";
-export * from "./errors.js";
-export { type Shape, showShape, sizeOf } from "./shape.js";
-export { type NestedArray, Tensor } from "./core/tensor.js";
+export { Cell, type CellOptions, type CellTree, readCells } from "./core/cell.js";
 export {
-  type ImageBytes,
-  type TensorData,
-  type TensorOptions,
   arange,
   fromImage,
   full,
+  type ImageBytes,
   ones,
   scalar,
+  type TensorData,
+  type TensorOptions,
   tensor,
   toImage,
   zeros,
 } from "./core/create.js";
-export { Cell, type CellOptions, type CellTree, readCells } from "./core/cell.js";
-export { Rng, rng } from "./core/rng.js";
-export { type Json, type SavedState, type StateToRestore, type Stateful, restoreCells } from "./core/stateful.js";
-export { type OpenScope, openScope, scope } from "./core/scope.js";
-export { Grads, type Wrt, customVjp, grad, remat, stopGradient, valueAndGrad } from "./core/grad.js";
-export { isTracing, traceGuard, traceMode } from "./core/trace.js";
+export { customVjp, Grads, grad, remat, stopGradient, valueAndGrad, type Wrt } from "./core/grad.js";
 export { currentPath, withPath } from "./core/path.js";
+export { Rng, rng } from "./core/rng.js";
+export { type OpenScope, openScope, scope } from "./core/scope.js";
+export { type Json, restoreCells, type SavedState, type Stateful, type StateToRestore } from "./core/stateful.js";
+export { type NestedArray, Tensor } from "./core/tensor.js";
+export { isTracing, traceGuard, traceMode } from "./core/trace.js";
 export { isPlainObject, leavesOf, mapTree } from "./core/tree.js";
-export { type CompileOptions, type CompileStats, type Compiled, compile } from "./runtime/compile.js";
+export { bytesOf, type DataArray, type DType, isDType, isFloat } from "./dtype.js";
+export * from "./errors.js";
+export type { TensorLike } from "./ops/elementwise.js";
+export * from "./ops/public.js";
 export { throwIfAborted } from "./runtime/abort.js";
+export { type Compiled, type CompileOptions, type CompileStats, compile } from "./runtime/compile.js";
 export {
-  type MemoryStats,
   assertNoLeaks,
   deviceInfo,
+  type MemoryStats,
   markNoLeaks,
   memory,
   setMemoryLimit,
   setThreads,
   settled,
 } from "./runtime/memory.js";
-export type { TensorLike } from "./ops/elementwise.js";
-export * from "./ops/public.js";
+export { type Shape, showShape, sizeOf } from "./shape.js";

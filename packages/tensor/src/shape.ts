@@ -21,8 +21,12 @@ export const sameShape = (a: Shape, b: Shape): boolean => a.length === b.length 
 export function checkShape(op: string, shape: unknown): asserts shape is Shape {
   const valid = Array.isArray(shape) && shape.every((d) => Number.isInteger(d) && d >= 0 && d < 2 ** 31);
   if (!valid) throw new ShapeError(`${op}: expected a shape of integers ≥ 0 such as [2, 3], got ${show(shape)}`);
-  if (shape.length > maxRank) throw new ShapeError(`${op}: shape ${showShape(shape)} has ${shape.length} dimensions; at most ${maxRank} are supported`);
-  if (sizeOf(shape) > Number.MAX_SAFE_INTEGER) throw new ShapeError(`${op}: shape ${showShape(shape)} has too many elements`);
+  if (shape.length > maxRank)
+    throw new ShapeError(
+      `${op}: shape ${showShape(shape)} has ${shape.length} dimensions; at most ${maxRank} are supported`,
+    );
+  if (sizeOf(shape) > Number.MAX_SAFE_INTEGER)
+    throw new ShapeError(`${op}: shape ${showShape(shape)} has too many elements`);
 }
 
 /** Row-major strides in elements. */
@@ -82,6 +86,7 @@ export function show(x: unknown): string {
   if (Array.isArray(x)) return `[${x.map(show).join(", ")}]`;
   if (typeof x === "string") return JSON.stringify(x);
   if (typeof x === "function") return "a function";
-  if (x !== null && typeof x === "object") return x.constructor?.name === "Object" ? "an object" : `a ${x.constructor?.name ?? "object"}`;
+  if (x !== null && typeof x === "object")
+    return x.constructor?.name === "Object" ? "an object" : `a ${x.constructor?.name ?? "object"}`;
   return String(x);
 }

@@ -1,10 +1,6 @@
-import { afterAll, describe, expect, it, vi } from "vitest";
 import {
-  Cell,
-  type Rng,
-  Tensor,
-  UsageError,
   assertNoLeaks,
+  Cell,
   compile,
   emaUpdate,
   grad,
@@ -12,16 +8,20 @@ import {
   matmul,
   memory,
   mul,
+  type Rng,
   rng,
   scalar,
   scope,
   settled,
   sub,
   sum,
+  type Tensor,
   tensor,
   traceGuard,
+  UsageError,
   valueAndGrad,
 } from "@figment/tensor";
+import { afterAll, describe, expect, it, vi } from "vitest";
 
 afterAll(() => assertNoLeaks());
 
@@ -56,7 +56,14 @@ describe("compile", () => {
   it("traces once per signature: shapes, dtypes and static values", () => {
     const compiled = compile((x: Tensor, k: number) => x.mul(k));
     const [a, b] = [tensor([1, 2]), tensor([1, 2, 3])];
-    for (const [x, k] of [[a, 2], [a, 2], [b, 2], [b, 3], [a, 3]] as const) compiled(x, k).dispose();
+    for (const [x, k] of [
+      [a, 2],
+      [a, 2],
+      [b, 2],
+      [b, 3],
+      [a, 3],
+    ] as const)
+      compiled(x, k).dispose();
     expect(compiled.stats).toMatchObject({ calls: 5, traces: 4 });
     a.dispose();
     b.dispose();
@@ -103,7 +110,7 @@ describe("compile", () => {
 
   it("runs one program for bundles of cells that share a structure", () => {
     const [a, b] = [cellOf([1, 2]), cellOf([10, 20])];
-    const tree = (cell: Cell) => ({ structure: "pair", cells: () => [cell] , cell });
+    const tree = (cell: Cell) => ({ structure: "pair", cells: () => [cell], cell });
     const double = compile((t: ReturnType<typeof tree>) => t.cell.value.mul(2));
     // The function reads the first bundle's cell; a call with another bundle binds that one's.
     expect(values(double(tree(a)))).toEqual([2, 4]);
@@ -199,7 +206,9 @@ describe("compile", () => {
     const random = rng(1);
     scope(() => w.set(random.normal([16, 8])));
     const step = compile((x: Tensor, y: Tensor) => {
-      const { value, grads } = valueAndGrad((a: Tensor, b: Tensor) => matmul(a, w.value).sub(b).square().mean(), { wrt: [w] })(x, y);
+      const { value, grads } = valueAndGrad((a: Tensor, b: Tensor) => matmul(a, w.value).sub(b).square().mean(), {
+        wrt: [w],
+      })(x, y);
       w.set(w.value.sub(grads.get(w).mul(0.05)));
       return value;
     });

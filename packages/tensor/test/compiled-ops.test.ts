@@ -2,8 +2,8 @@
 // execution gives, though the program merges, reorders and overwrites.
 
 import { loadBinding } from "@figment/native";
+import { assertNoLeaks, compile, isFloat, scope, type Tensor, tensor } from "@figment/tensor";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Tensor, assertNoLeaks, compile, isFloat, scope, tensor } from "@figment/tensor";
 import { apply } from "#core/apply";
 import { vjpOf } from "#core/tape";
 import type { OpDef, Sample } from "#ops/definition";

@@ -1,7 +1,7 @@
 // Fused ops against their decompositions in float64: values, and derivatives of order 1 and 2.
 
+import { assertNoLeaks, isFloat, scope, type Tensor, tensor } from "@figment/tensor";
 import { afterAll, describe, expect, it } from "vitest";
-import { type Tensor, assertNoLeaks, isFloat, scope, tensor } from "@figment/tensor";
 import { apply } from "#core/apply";
 import { vjpOf } from "#core/tape";
 import type { OpDef, Sample } from "#ops/definition";

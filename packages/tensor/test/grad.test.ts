@@ -1,24 +1,24 @@
-import { afterAll, describe, expect, it } from "vitest";
 import {
-  Cell,
-  DTypeError,
-  ShapeError,
-  Tensor,
   assertNoLeaks,
+  Cell,
   compile,
   customVjp,
+  DTypeError,
   exp,
   grad,
   memory,
   mul,
   remat,
+  ShapeError,
   scope,
   sin,
   stopGradient,
   sum,
+  type Tensor,
   tensor,
   valueAndGrad,
 } from "@figment/tensor";
+import { afterAll, describe, expect, it } from "vitest";
 
 afterAll(() => assertNoLeaks());
 

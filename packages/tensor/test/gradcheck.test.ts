@@ -1,9 +1,9 @@
 // The gradient checker itself: it must find derivatives that are wrong.
 
+import { assertNoLeaks, cos, mul, type Tensor } from "@figment/tensor";
 import { afterAll, describe, expect, it } from "vitest";
-import { type Tensor, assertNoLeaks, cos, mul } from "@figment/tensor";
 import type { Attrs } from "#ir/graph";
-import { type OpDef, defineOp } from "#ops/definition";
+import { defineOp, type OpDef } from "#ops/definition";
 import { elementwiseDefs } from "#ops/elementwise";
 import { Draws } from "./support/draws.ts";
 import { checkDerivatives } from "./support/gradcheck.ts";

@@ -1,9 +1,9 @@
 // Derivatives of order 1 and 2 of every differentiable op, at the samples of its definition.
 
-import { afterAll, describe, expect, it } from "vitest";
 import { assertNoLeaks, isFloat } from "@figment/tensor";
-import { coreOps } from "#ops/index";
+import { afterAll, describe, expect, it } from "vitest";
 import type { OpDef, Sample } from "#ops/definition";
+import { coreOps } from "#ops/index";
 import { Draws } from "./support/draws.ts";
 import { checkDerivatives } from "./support/gradcheck.ts";
 import { sizeOfSample, titleOf } from "./support/points.ts";

@@ -1,17 +1,7 @@
 // What the reductions, products, convolutions and fused ops promise beyond parity and derivatives: special
 // values, broadcasting, element types, and errors that say what was given and what was expected.
 
-import { afterAll, afterEach, beforeEach, describe, expect, it } from "vitest";
 import {
-  Cell,
-  DTypeError,
-  FigmentError,
-  type OpenScope,
-  ShapeError,
-  type Tensor,
-  UsageError,
-  adamUpdate,
-  addNoise,
   assertNoLeaks,
   attention,
   avgPool,
@@ -19,7 +9,7 @@ import {
   conv2dInputGrad,
   conv2dWeightGrad,
   crossEntropy,
-  emaUpdate,
+  DTypeError,
   gather,
   grad,
   groupNorm,
@@ -28,18 +18,18 @@ import {
   max,
   mean,
   norm,
+  type OpenScope,
   openScope,
   resizeNearest,
-  rng,
-  samplerStep,
+  ShapeError,
   scatterAdd,
   softmax,
-  sqrt,
   sum,
-  sumSquares,
+  type Tensor,
   tensor,
   zeros,
 } from "@figment/tensor";
+import { afterAll, afterEach, beforeEach, describe, expect, it } from "vitest";
 import { sizeOf } from "#shape";
 import { Draws } from "./support/draws.ts";
 
@@ -48,7 +38,6 @@ console.info(`ops: seed ${seed}`);
 
 let draws: Draws;
 let open: OpenScope;
-let close: () => void;
 
 /** Everything that a test makes is freed at its end. */
 const run = <T>(fn: () => T): T => open.run(fn);
@@ -60,9 +49,8 @@ const i32 = (...xs: number[]): Tensor => tensor(Int32Array.from(xs));
 beforeEach(() => {
   draws = new Draws(seed);
   open = openScope();
-  close = () => open[Symbol.dispose]();
 });
-afterEach(() => close());
+afterEach(() => open[Symbol.dispose]());
 afterAll(() => assertNoLeaks());
 
 describe("reductions", () => {
@@ -357,150 +345,4 @@ describe("fused ops", () => {
         );
       });
     }));
-});
-
-describe("updates", () => {
-  const cell = (data: readonly number[]): Cell => {
-    const made = new Cell({ shape: [data.length] });
-    made.setData(data);
-    return made;
-  };
-
-  it("adamUpdate moves each weight by the learning rate at its first step", () => {
-    const [p, m, v] = [cell([1, -2]), cell([0, 0]), cell([0, 0])];
-    run(() => {
-      adamUpdate({ cells: [p], grads: [tensor([0.5, -3])], m: [m], v: [v], lr: 0.1, step: 1 });
-      const moved = list(p.value);
-      expect(moved[0]).toBeCloseTo(0.9, 6);
-      expect(moved[1]).toBeCloseTo(-1.9, 6);
-      expect(list(m.value)[0]).toBeCloseTo(0.05, 6);
-    });
-    for (const made of [p, m, v]) made.dispose();
-  });
-
-  it("emaUpdate moves targets toward cells and tensors", () => {
-    const [target, source] = [cell([1, 2]), cell([3, 4])];
-    run(() => {
-      emaUpdate(0.75, [target], [source]);
-      expect(list(target.value)).toEqual([1.5, 2.5]);
-      emaUpdate(tensor(0), [target], [tensor([7, 8])]);
-      expect(list(target.value)).toEqual([7, 8]);
-    });
-    for (const made of [target, source]) made.dispose();
-  });
-
-  it("a tensor read before an update keeps its value", () => {
-    const target = cell([1, 2]);
-    run(() => {
-      const before = target.value;
-      emaUpdate(0, [target], [tensor([5, 6])]);
-      expect(list(before)).toEqual([1, 2]);
-      expect(list(target.value)).toEqual([5, 6]);
-    });
-    target.dispose();
-  });
-
-  it("sumSquares gives the square of the global norm", () =>
-    run(() => {
-      expect(sqrt(sumSquares([tensor([3]), tensor([[4, 0]])])).itemSync()).toBe(5);
-      expect(sumSquares([]).itemSync()).toBe(0);
-    }));
-
-  it("lists of different lengths are refused", () => {
-    const p = cell([1]);
-    run(() => {
-      expect(() => adamUpdate({ cells: [p], grads: [], m: [p], v: [p], lr: 1, step: 1 })).toThrow(
-        /grads has 0 entries for 1 cells/,
-      );
-      expect(() => emaUpdate(0.5, [p], [])).toThrow(/sources has 0 entries for 1 cells/);
-    });
-    p.dispose();
-  });
-});
-
-describe("diffusion arithmetic", () => {
-  it("addNoise picks its coefficients by timestep", () =>
-    run(() => {
-      const out = addNoise(tensor([[1], [1]]), tensor([[1], [2]]), i32(1, 0), tensor([1, 0.5]), tensor([0, 0.25]));
-      expect(list(out)).toEqual([0.75, 1]);
-    }));
-
-  it("addNoise refuses a timestep out of range when its result is read", () =>
-    run(() => {
-      const out = addNoise(tensor([[1]]), tensor([[1]]), i32(2), tensor([1, 0.5]), tensor([0, 0.25]));
-      expect(() => out.dataSync()).toThrow(expect.objectContaining({ code: "ERR_FIGMENT_INDEX" }));
-    }));
-
-  it("samplerStep clamps its prediction of x₀ and combines tensors", () =>
-    run(() => {
-      const coef = tensor([2, -1, 1, 0, 0.5, 0, 0, 0, 0, 0, 0, 0]);
-      const step = samplerStep({ coef, tensors: [tensor([1, 0.25]), tensor([0.5, 0.25])], clamp: [-1, 1] });
-      expect(list(step)).toEqual([1.5, 0.375]);
-    }));
-
-  it("samplerStep draws the noise that the stream would give, and advances it", () => {
-    const [a, b] = [rng(7), rng(7)];
-    run(() => {
-      const coef = tensor([0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
-      const noise = samplerStep({ coef, random: a, tensors: [zeros([11])], noise: true });
-      expect(list(noise)).toEqual(list(b.normal([11])));
-      expect(list(a.normal([3]))).toEqual(list(b.normal([3])));
-    });
-    a.dispose();
-    b.dispose();
-  });
-});
-
-describe("wrong JavaScript arguments", () => {
-  const x = (): Tensor => zeros([1, 2, 2, 1]);
-  const wrong: readonly (readonly [string, () => unknown])[] = [
-    ["sum of null", () => sum(null as never)],
-    ["sum with options null", () => sum(x(), 0, null as never)],
-    ["sum over a string", () => sum(x(), "0" as never)],
-    ["sum with keepDims 1", () => sum(x(), 0, { keepDims: 1 } as never)],
-    ["matmul of arrays", () => matmul([[1]] as never, [[1]] as never)],
-    ["conv2d of undefined", () => conv2d(undefined as never, x())],
-    ["conv2d with a padding of strings", () => conv2d(x(), x(), { padding: ["a", 1] } as never)],
-    ["conv2d with ragged padding", () => conv2d(x(), x(), { padding: [1, [2, 3]] } as never)],
-    ["conv2d with options 3", () => conv2d(x(), x(), 3 as never)],
-    ["conv2dInputGrad with an input shape of three", () => conv2dInputGrad(x(), x(), { inputShape: [1, 2, 2] })],
-    ["conv2dWeightGrad without options", () => conv2dWeightGrad(x(), x(), undefined as never)],
-    ["resizeNearest to a string", () => resizeNearest(x(), "2" as never)],
-    ["avgPool without options", () => avgPool(x(), undefined as never)],
-    ["gather with a number", () => gather(x(), 0 as never)],
-    ["gather along axis 1.5", () => gather(x(), zeros([1], "i32"), 1.5)],
-    ["scatterAdd with size −1", () => scatterAdd(x(), zeros([1], "i32"), -1)],
-    ["scatterAdd of a scalar", () => scatterAdd(zeros([]), zeros([1], "i32"), 1)],
-    ["groupNorm without options", () => groupNorm(x(), x(), x(), undefined as never)],
-    ["groupNorm with groups 0", () => groupNorm(x(), zeros([1]), zeros([1]), { groups: 0 })],
-    ["groupNorm with eps NaN", () => groupNorm(x(), zeros([1]), zeros([1]), { groups: 1, eps: Number.NaN })],
-    ["softmax of a number", () => softmax(1 as never)],
-    ["attention of a matrix", () => attention(zeros([2, 2]), zeros([2, 2]), zeros([2, 2]))],
-    ["attention with a scale of strings", () => attention(x(), x(), x(), { scale: "1" } as never)],
-    ["crossEntropy with an array", () => crossEntropy(x(), [0] as never)],
-    ["adamUpdate of nothing", () => adamUpdate(undefined as never)],
-    [
-      "adamUpdate with tensors as cells",
-      () => adamUpdate({ cells: [x()], grads: [x()], m: [], v: [], lr: 1, step: 1 } as never),
-    ],
-    ["emaUpdate of tensors", () => emaUpdate(0.5, [x()] as never, [x()])],
-    ["sumSquares of a tensor", () => sumSquares(x() as never)],
-    ["addNoise without timesteps", () => addNoise(x(), x(), null as never, x(), x())],
-    ["samplerStep without tensors", () => samplerStep({ coef: zeros([12]), tensors: [] })],
-    ["samplerStep with noise and no stream", () => samplerStep({ coef: zeros([12]), tensors: [x()], noise: true })],
-    ["samplerStep with half a clamp", () => samplerStep({ coef: zeros([12]), tensors: [x()], clamp: [1] } as never)],
-  ];
-
-  it.each(wrong)("%s is a typed error", (_title, call) => {
-    let caught: unknown;
-    run(() => {
-      try {
-        call();
-      } catch (error) {
-        caught = error;
-      }
-    });
-    expect(caught).toBeInstanceOf(FigmentError);
-    expect([ShapeError, DTypeError, UsageError].some((kind) => caught instanceof kind)).toBe(true);
-  });
 });

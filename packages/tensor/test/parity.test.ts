@@ -2,19 +2,19 @@
 // definition, with memory poisoned before each run: an element left unwritten is a NaN here.
 
 import { loadBinding } from "@figment/native";
+import { assertNoLeaks, type DataArray } from "@figment/tensor";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type DataArray, assertNoLeaks } from "@figment/tensor";
-import { coreOps } from "#ops/index";
 import type { OpDef, Sample } from "#ops/definition";
+import { coreOps } from "#ops/index";
 import { Draws } from "./support/draws.ts";
 import {
   type Distance,
-  type Output,
   distance,
   epsilon,
   expectedAt,
   kernelOf,
   magnitudes,
+  type Output,
   runVariant,
   variantsRun,
 } from "./support/parity.ts";

@@ -1,5 +1,19 @@
+import {
+  add,
+  Cell,
+  compile,
+  conv2d,
+  grad,
+  groupNorm,
+  matmul,
+  mul,
+  silu,
+  sum,
+  type Tensor,
+  tensor,
+  zeros,
+} from "@figment/tensor";
 import { describe, expect, it } from "vitest";
-import { Cell, type Tensor, add, compile, conv2d, grad, groupNorm, matmul, mul, silu, sum, tensor, zeros } from "@figment/tensor";
 import { Trace } from "#core/trace";
 import { leavesOf } from "#core/tree";
 import type { Graph } from "#ir/graph";
@@ -41,7 +55,9 @@ describe("dead code elimination", () => {
       x?.exp();
       return x?.mul(x);
     });
-    expect(printGraph(eliminateDeadCode(graph))).toBe("graph(%a0: f32[4]) {\n  %0: f32[4] = mul(%a0, %a0)\n  return %0\n}");
+    expect(printGraph(eliminateDeadCode(graph))).toBe(
+      "graph(%a0: f32[4]) {\n  %0: f32[4] = mul(%a0, %a0)\n  return %0\n}",
+    );
   });
 });
 
@@ -68,7 +84,9 @@ describe("simplification", () => {
 describe("fusion patterns", () => {
   it("gives a convolution the bias that follows it", () => {
     const graph = eliminateDeadCode(
-      fusePatterns(graphOf([[1, 4, 4, 2], [3, 3, 3, 2], [3]], (x, w, b) => add(conv2d(x as Tensor, w as Tensor), b as Tensor))),
+      fusePatterns(
+        graphOf([[1, 4, 4, 2], [3, 3, 3, 2], [3]], (x, w, b) => add(conv2d(x as Tensor, w as Tensor), b as Tensor)),
+      ),
     );
     expect(graph.nodes.map((node) => `${node.def.name}/${node.inputs.length}`)).toEqual(["conv2d/3"]);
   });
@@ -85,7 +103,11 @@ describe("fusion patterns", () => {
 
   it("turns group norm and SiLU into one kernel", () => {
     const graph = eliminateDeadCode(
-      fusePatterns(graphOf([[1, 2, 2, 4], [4], [4]], (x, g, b) => silu(groupNorm(x as Tensor, g as Tensor, b as Tensor, { groups: 2 })))),
+      fusePatterns(
+        graphOf([[1, 2, 2, 4], [4], [4]], (x, g, b) =>
+          silu(groupNorm(x as Tensor, g as Tensor, b as Tensor, { groups: 2 })),
+        ),
+      ),
     );
     expect(graph.nodes.map((node) => node.def.name)).toEqual(["groupNorm"]);
     expect(graph.nodes[0]?.attrs.silu).toBe(true);
@@ -94,8 +116,19 @@ describe("fusion patterns", () => {
 
 describe("elementwise regions", () => {
   it("run a chain as one pass", () => {
-    const graph = formRegions(graphOf([[8], [8]], (x, y) => (x as Tensor).mul(2).add(y as Tensor).tanh()));
-    expect(graph.nodes.filter((node) => node.def.name === "region").map((node) => (node.attrs.body as { text: string }).text)).toEqual(["mul·add·tanh"]);
+    const graph = formRegions(
+      graphOf([[8], [8]], (x, y) =>
+        (x as Tensor)
+          .mul(2)
+          .add(y as Tensor)
+          .tanh(),
+      ),
+    );
+    expect(
+      graph.nodes
+        .filter((node) => node.def.name === "region")
+        .map((node) => (node.attrs.body as { text: string }).text),
+    ).toEqual(["mul·add·tanh"]);
   });
 
   it("do not swallow a value that has to leave and come back", () => {
@@ -124,7 +157,9 @@ describe("elementwise regions", () => {
 
 describe("the whole pipeline", () => {
   it("keeps a second derivative valid", () => {
-    const graph = optimize(graphOf([[3]], (x) => grad((y: Tensor) => sum(grad((z: Tensor) => sum(z.tanh().mul(z)))(y)))(x as Tensor)));
+    const graph = optimize(
+      graphOf([[3]], (x) => grad((y: Tensor) => sum(grad((z: Tensor) => sum(z.tanh().mul(z)))(y)))(x as Tensor)),
+    );
     expect(graph.outputs[0]?.shape).toEqual([3]);
   });
 

@@ -1,8 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { type Interval, arenaAlignment, planMemory } from "#program/plan";
+import { arenaAlignment, type Interval, planMemory } from "#program/plan";
 import { Draws } from "./support/draws.js";
 
-const overlap = (a: { start: number; end: number }, b: { start: number; end: number }): boolean => a.start < b.end && b.start < a.end;
+const overlap = (a: { start: number; end: number }, b: { start: number; end: number }): boolean =>
+  a.start < b.end && b.start < a.end;
 
 describe("the memory plan", () => {
   it("never lets two intervals that are alive together share a byte", () => {
@@ -21,7 +22,8 @@ describe("the memory plan", () => {
         intervals.slice(i + 1).forEach((b, k) => {
           const together = a.first <= b.last && b.first <= a.last && a.bytes > 0 && b.bytes > 0;
           const other = offsets[i + 1 + k] as number;
-          if (together) expect(overlap({ start: at, end: at + a.bytes }, { start: other, end: other + b.bytes })).toBe(false);
+          if (together)
+            expect(overlap({ start: at, end: at + a.bytes }, { start: other, end: other + b.bytes })).toBe(false);
         });
       });
     }

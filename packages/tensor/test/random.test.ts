@@ -1,9 +1,9 @@
 // The random stream: its specification against the published test vector, and what holds for any stream.
 
-import { afterAll, describe, expect, it } from "vitest";
 import { assertNoLeaks, scope, tensor } from "@figment/tensor";
-import { randomNormal, randomUniform } from "#ops/random";
+import { afterAll, describe, expect, it } from "vitest";
 import { advancedState, normalStream, uniformStream } from "#ops/philox";
+import { randomNormal, randomUniform } from "#ops/random";
 
 /** Philox4x32-10 for key and counter zero (Salmon et al. 2011, the known-answer test of Random123). */
 const zeroBlock = [0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8];

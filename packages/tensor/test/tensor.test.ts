@@ -1,37 +1,42 @@
-import { afterAll, describe, expect, it } from "vitest";
 import {
-  Cell,
-  DTypeError,
-  DeviceError,
-  ShapeError,
-  Tensor,
-  UsageError,
   add,
   arange,
   assertNoLeaks,
+  Cell,
   concat,
+  DeviceError,
+  DTypeError,
   fromImage,
   memory,
   ones,
   openScope,
   reshape,
   rng,
+  ShapeError,
   scalar,
   scope,
   settled,
   tensor,
   toImage,
   transpose,
+  UsageError,
   zeros,
 } from "@figment/tensor";
+import { afterAll, describe, expect, it } from "vitest";
 
 afterAll(() => assertNoLeaks());
 
 describe("making tensors", () => {
   it("takes nested arrays, typed arrays, numbers and booleans", async () => {
-    using a = tensor([[1, 2, 3], [4, 5, 6]]);
+    using a = tensor([
+      [1, 2, 3],
+      [4, 5, 6],
+    ]);
     expect([a.shape, a.dtype]).toEqual([[2, 3], "f32"]);
-    expect(await a.array()).toEqual([[1, 2, 3], [4, 5, 6]]);
+    expect(await a.array()).toEqual([
+      [1, 2, 3],
+      [4, 5, 6],
+    ]);
     using b = tensor(new Int32Array([7, 8]));
     expect([b.dtype, await b.data()]).toEqual(["i32", new Int32Array([7, 8])]);
     using c = tensor([true, false]);
@@ -52,7 +57,7 @@ describe("making tensors", () => {
   });
 
   it("stores bf16 and f16 rounded to nearest even", async () => {
-    using b = tensor([1.00390625, 3.1415927, -0.1], { dtype: "bf16" });
+    using b = tensor([1.00390625, Math.PI, -0.1], { dtype: "bf16" });
     expect([...(await b.data())]).toEqual([1, 3.140625, -0.10009765625]);
     using h = tensor([0.1, 65504, 1e-7, 70000], { dtype: "f16" });
     expect([...(await h.data())]).toEqual([0.0999755859375, 65504, 1.1920928955078125e-7, Number.POSITIVE_INFINITY]);
@@ -78,7 +83,10 @@ describe("making tensors", () => {
 
 describe("looking at tensors", () => {
   it("prints type, shape and elements, abbreviating long axes", () => {
-    using x = tensor([[1, 2.5], [-3, 4]]);
+    using x = tensor([
+      [1, 2.5],
+      [-3, 4],
+    ]);
     expect(String(x)).toBe("Tensor f32 [2, 2]\n[[1, 2.5],\n [-3, 4]]");
     using long = arange(100);
     expect(String(long)).toBe("Tensor f32 [100]\n[0, 1, 2, …, 97, 98, 99]");
@@ -120,7 +128,9 @@ describe("operands", () => {
   it("name op, shapes and axis when they do not broadcast", () => {
     using a = zeros([2, 3]);
     using b = zeros([4]);
-    expect(() => add(a, b)).toThrow("add: shapes [2, 3] and [4] do not broadcast: axis -1 has extents 3 and 4, expected equal or 1");
+    expect(() => add(a, b)).toThrow(
+      "add: shapes [2, 3] and [4] do not broadcast: axis -1 has extents 3 and 4, expected equal or 1",
+    );
   });
 
   it("must be tensors or numbers", () => {
@@ -232,7 +242,10 @@ describe("random streams", () => {
 
 describe("data-dependent failures", () => {
   it("reject the read and leave the device usable", async () => {
-    using table = tensor([[1, 2], [3, 4]]);
+    using table = tensor([
+      [1, 2],
+      [3, 4],
+    ]);
     using bad = tensor([0, 7], { dtype: "i32" });
     const rows = table.gather(bad);
     await expect(rows.data()).rejects.toThrow(/7/);
@@ -240,6 +253,13 @@ describe("data-dependent failures", () => {
     await settled().catch(() => {});
     using good = scope(() => table.gather(tensor([1], { dtype: "i32" })));
     expect([...(await good.data())]).toEqual([3, 4]);
-    expect(new Set([scalar(1)].map((x) => { x.dispose(); return x.disposed; }))).toEqual(new Set([true]));
+    expect(
+      new Set(
+        [scalar(1)].map((x) => {
+          x.dispose();
+          return x.disposed;
+        }),
+      ),
+    ).toEqual(new Set([true]));
   });
 });

@@ -17,7 +17,11 @@ export function firstLightCommand(): Command {
     .option("--steps <n>", "training steps", integerOption("steps", 1), defaults.steps)
     .option("--seed <n>", "seed of weights, data order, noise and samples", integerOption("seed", 0), defaults.seed)
     .option("--out <folder>", "where the results go", defaults.out)
-    .option("--size <pixels>", "image side (default: 28 for digits, 32 for folders of images)", integerOption("size", 8))
+    .option(
+      "--size <pixels>",
+      "image side (default: 28 for digits, 32 for folders of images)",
+      integerOption("size", 8),
+    )
     .option("--batch <n>", "images per training step", integerOption("batch", 1), defaults.batch)
     .option("--sample-steps <n>", "denoising steps per sample", integerOption("sample-steps", 1), defaults.sampleSteps)
     .option("--threads <n>", "worker threads (default: one per core)", integerOption("threads", 1))

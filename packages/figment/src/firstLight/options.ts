@@ -25,7 +25,8 @@ export interface FirstLightOptions {
 export function integerOption(name: string, lowest: number): (text: string) => number {
   return (text) => {
     const value = Number(text);
-    if (!Number.isSafeInteger(value) || value < lowest) throw new UsageError(`--${name}: expected an integer of at least ${lowest}, got ${JSON.stringify(text)}`);
+    if (!Number.isSafeInteger(value) || value < lowest)
+      throw new UsageError(`--${name}: expected an integer of at least ${lowest}, got ${JSON.stringify(text)}`);
     return value;
   };
 }

@@ -27,11 +27,17 @@ export async function drawPictures(
   let images: Tensor | undefined;
   try {
     const shape = [gridSide * gridSide, height, width, channels];
-    const frames = diffusion.sampleSteps(step.ema.model, { shape, sampler: ddim({ steps: sampleSteps }), rng: random, signal });
+    const frames = diffusion.sampleSteps(step.ema.model, {
+      shape,
+      sampler: ddim({ steps: sampleSteps }),
+      rng: random,
+      signal,
+    });
     const every = Math.max(1, Math.floor(sampleSteps / (strip.frames - 1)));
     for await (const { step: at, total, x } of frames) {
       progress.update(at, "");
-      if (at % every === 0 || at === 1 || at === total) kept.push(x.slice([0, 0, 0, 0], [strip.images, height, width, channels]));
+      if (at % every === 0 || at === 1 || at === total)
+        kept.push(x.slice([0, 0, 0, 0], [strip.images, height, width, channels]));
       if (at === total) images = x.clone();
     }
     if (images) {

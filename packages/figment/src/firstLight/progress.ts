@@ -32,7 +32,9 @@ export function showProgress(title: string, start: number, total: number): Progr
         now = done;
         if (performance.now() - spoke < lineEvery * 1000 && done < total) return;
         spoke = performance.now();
-        console.error(`${title} ${done}/${total}  ${figures}  ${done < total ? `${timeLeft()} left` : clock((spoke - began) / 1000)}`);
+        console.error(
+          `${title} ${done}/${total}  ${figures}  ${done < total ? `${timeLeft()} left` : clock((spoke - began) / 1000)}`,
+        );
       },
       stop() {},
     };

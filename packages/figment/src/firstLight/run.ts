@@ -6,17 +6,20 @@ import path from "node:path";
 import { type Dataset, digits, openDataset, saveCheckpoint, saveLossCurve, saveModel, writeJson } from "@figment/io";
 import { deviceInfo, setThreads } from "@figment/tensor";
 import { gridSide } from "./defaults.js";
+import { type Interrupt, onInterrupt } from "./interrupt.js";
 import type { FirstLightOptions } from "./options.js";
 import { drawPictures } from "./pictures.js";
 import { Session } from "./session.js";
-import { type Interrupt, onInterrupt } from "./interrupt.js";
 import { train } from "./train.js";
 
 /** The checkpoint's name in the output folder. */
 export const checkpointName = "checkpoint.safetensors";
 
 /** Trains and samples as the options say; gives the summary that it writes. */
-export async function firstLight(options: FirstLightOptions, interrupt: Interrupt = onInterrupt()): Promise<Record<string, unknown>> {
+export async function firstLight(
+  options: FirstLightOptions,
+  interrupt: Interrupt = onInterrupt(),
+): Promise<Record<string, unknown>> {
   if (options.threads !== undefined) setThreads(options.threads);
   await mkdir(options.out, { recursive: true });
   const file = (name: string): string => path.join(options.out, name);
@@ -41,7 +44,9 @@ export async function firstLight(options: FirstLightOptions, interrupt: Interrup
     await drawPictures(session, dataset, options, file, interrupt.signal);
     const summary = summarise(session, dataset, options, (performance.now() - began) / 1000);
     await writeJson(file("summary.json"), summary);
-    console.error(`\nDone in ${Math.round((performance.now() - began) / 1000)} s. Look at ${file("samples.png")}: ${gridSide * gridSide} images drawn by the model.`);
+    console.error(
+      `\nDone in ${Math.round((performance.now() - began) / 1000)} s. Look at ${file("samples.png")}: ${gridSide * gridSide} images drawn by the model.`,
+    );
     return summary;
   } finally {
     interrupt.release();
@@ -62,7 +67,12 @@ function announce(session: Session, dataset: Dataset, { steps, batch }: FirstLig
   );
 }
 
-function summarise(session: Session, dataset: Dataset, options: FirstLightOptions, seconds: number): Record<string, unknown> {
+function summarise(
+  session: Session,
+  dataset: Dataset,
+  options: FirstLightOptions,
+  seconds: number,
+): Record<string, unknown> {
   const { isa, threads } = deviceInfo();
   return {
     data: dataset.name,
@@ -72,7 +82,9 @@ function summarise(session: Session, dataset: Dataset, options: FirstLightOption
     parameters: session.model.parameterCount,
     seconds: Number(seconds.toFixed(2)),
     trainingSeconds: Number(session.trainingSeconds.toFixed(2)),
-    imagesPerSecond: Number(((session.stepsTimed * options.batch) / Math.max(session.trainingSeconds, 1e-9)).toFixed(1)),
+    imagesPerSecond: Number(
+      ((session.stepsTimed * options.batch) / Math.max(session.trainingSeconds, 1e-9)).toFixed(1),
+    ),
     finalLoss: session.finalLoss(),
     threads,
     isa,

@@ -1,10 +1,10 @@
 // Everything that the main job trains, and that a checkpoint holds: model, optimiser, moving average,
 // random streams and the place in the data.
 
-import { Diffusion, UNet, cosineBetas } from "@figment/diffusion";
+import { cosineBetas, Diffusion, UNet } from "@figment/diffusion";
 import { type Dataset, type Loader, type LossPoint, loadCheckpoint } from "@figment/io";
-import { AdamW, type EMA, type TrainStep, compileStep, warmupCosine } from "@figment/nn";
-import { CheckpointError, type Json, type Rng, type Stateful, type Tensor, rng } from "@figment/tensor";
+import { AdamW, compileStep, type EMA, type TrainStep, warmupCosine } from "@figment/nn";
+import { CheckpointError, type Json, type Rng, rng, type Stateful, type Tensor } from "@figment/tensor";
 import { architecture, recipe } from "./defaults.js";
 import type { FirstLightOptions } from "./options.js";
 
@@ -53,12 +53,20 @@ export class Session {
     weights.dispose();
     this.random = this.root.fork("training");
     this.diffusion = new Diffusion({ betas: cosineBetas(recipe.timesteps), predict: "v" });
-    const schedule = warmupCosine({ warmup: Math.min(recipe.warmupSteps, Math.floor(steps / 10) + 1), total: Math.max(steps, 3) });
-    this.optimizer = new AdamW(this.model, { lr: recipe.learningRate, schedule });
-    this.step = compileStep(this.model, this.optimizer, (net: UNet, { image }: Batch) => this.diffusion.loss(net, image, this.random), {
-      clipNorm: recipe.clipNorm,
-      ema: recipe.emaDecay,
+    const schedule = warmupCosine({
+      warmup: Math.min(recipe.warmupSteps, Math.floor(steps / 10) + 1),
+      total: Math.max(steps, 3),
     });
+    this.optimizer = new AdamW(this.model, { lr: recipe.learningRate, schedule });
+    this.step = compileStep(
+      this.model,
+      this.optimizer,
+      (net: UNet, { image }: Batch) => this.diffusion.loss(net, image, this.random),
+      {
+        clipNorm: recipe.clipNorm,
+        ema: recipe.emaDecay,
+      },
+    );
     const order = this.root.fork("data");
     this.loader = dataset.loader({ batchSize: Math.min(batch, dataset.length), steps, rng: order });
     this.parts = { training: this.step, random: this.random, loader: this.loader };
@@ -71,7 +79,10 @@ export class Session {
 
   /** What a checkpoint records besides the state, so that a run is resumed only as itself. */
   extra({ steps, seed, batch, data, size }: FirstLightOptions): Json {
-    return { run: { steps, seed, batch, data: data ?? null, size: size ?? null }, losses: this.losses.map(({ step, loss }) => [step, loss]) };
+    return {
+      run: { steps, seed, batch, data: data ?? null, size: size ?? null },
+      losses: this.losses.map(({ step, loss }) => [step, loss]),
+    };
   }
 
   /**
@@ -80,12 +91,18 @@ export class Session {
    * @throws CheckpointError when it was made by others, or is damaged.
    */
   async load(file: string, options?: FirstLightOptions): Promise<void> {
-    const extra = (await loadCheckpoint(file, this.parts)) as { run?: Json; losses?: readonly (readonly [number, number])[] } | null;
+    const extra = (await loadCheckpoint(file, this.parts)) as {
+      run?: Json;
+      losses?: readonly (readonly [number, number])[];
+    } | null;
     if (!extra?.run || !extra.losses) throw new CheckpointError(`${file}: not a checkpoint of this command`);
     if (options) {
       const wanted = JSON.stringify((this.extra(options) as { run: Json }).run);
       const found = JSON.stringify(extra.run);
-      if (wanted !== found) throw new CheckpointError(`${file}: it was made with the options ${found}, this run has ${wanted}; use the same ones, or another --out`);
+      if (wanted !== found)
+        throw new CheckpointError(
+          `${file}: it was made with the options ${found}, this run has ${wanted}; use the same ones, or another --out`,
+        );
     }
     this.losses = extra.losses.map(([step, loss]) => ({ step, loss }));
   }

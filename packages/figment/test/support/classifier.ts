@@ -4,19 +4,19 @@
 import {
   AdamW,
   Conv2d,
-  type Dataset,
-  Linear,
-  Module,
-  type Tensor,
   compile,
   compileStep,
   crossEntropy,
+  type Dataset,
   digits,
+  Linear,
+  Module,
   mean,
   relu,
   reshape,
   rng,
   softmax,
+  type Tensor,
   warmupCosine,
 } from "figment";
 
@@ -44,12 +44,19 @@ export interface Judge {
 }
 
 /** Trains a judge on the training digits. */
-export async function trainJudge({ steps = 900, batchSize = 64 } = {}): Promise<Judge> {
+export async function trainJudge({ steps = 3000, batchSize = 64 } = {}): Promise<Judge> {
   const seed = rng(77);
   const model = new DigitClassifier().init(seed);
-  const optimizer = new AdamW(model, { lr: 3e-3, weightDecay: 0.01, schedule: warmupCosine({ warmup: 30, total: steps }) });
-  const step = compileStep(model, optimizer, (net: DigitClassifier, { image, label }: { image: Tensor; label: Tensor }) =>
-    mean(crossEntropy(net.forward(image), label)),
+  const optimizer = new AdamW(model, {
+    lr: 3e-3,
+    weightDecay: 0,
+    schedule: warmupCosine({ warmup: 30, total: steps }),
+  });
+  const step = compileStep(
+    model,
+    optimizer,
+    (net: DigitClassifier, { image, label }: { image: Tensor; label: Tensor }) =>
+      mean(crossEntropy(net.forward(image), label)),
   );
   for await (const { image, label } of digits({ seed: 5 }).loader({ batchSize, steps, seed: 5 })) {
     await step({ image, label }).loss.item();

@@ -1,11 +1,11 @@
 // Cells: the only things that change. A parameter, a moment, a running mean, a random stream is a cell.
 // Its memory keeps its address, so compiled programs are bound to it once.
 
-import { type DType, type DataArray, bytesOf, encode } from "../dtype.js";
+import { type DataArray, type DType, encode } from "../dtype.js";
 import { ShapeError, UsageError } from "../errors.js";
-import { copyInto, copyOf } from "../runtime/eager.js";
 import { Storage, upload } from "../runtime/device.js";
-import { type Shape, checkShape, sameShape, showShape, sizeOf } from "../shape.js";
+import { copyInto, copyOf } from "../runtime/eager.js";
+import { checkShape, type Shape, sameShape, showShape, sizeOf } from "../shape.js";
 import { tapeDepth } from "./tape.js";
 import { Tensor } from "./tensor.js";
 import { currentTrace } from "./trace.js";
@@ -104,7 +104,9 @@ export class Cell {
   /** Stores data from JavaScript, given in row-major order. */
   setData(data: ArrayLike<number>): void {
     if (data.length !== sizeOf(this.shape)) {
-      throw new ShapeError(`${this.name}: expected ${sizeOf(this.shape)} numbers for shape ${showShape(this.shape)}, got ${data.length}`);
+      throw new ShapeError(
+        `${this.name}: expected ${sizeOf(this.shape)} numbers for shape ${showShape(this.shape)}, got ${data.length}`,
+      );
     }
     const tensor = new Tensor(this.shape, this.dtype, { storage: upload(encode(data, this.dtype)) });
     this.set(tensor);

@@ -1,10 +1,10 @@
 // Making tensors: from numbers, nested arrays and typed arrays, filled, and from image bytes.
 
-import { type DType, checkNumber, encode, isDType } from "../dtype.js";
+import { checkNumber, type DType, encode, isDType } from "../dtype.js";
 import { DTypeError, ShapeError } from "../errors.js";
 import { defineOp } from "../ops/definition.js";
 import { upload } from "../runtime/device.js";
-import { type Shape, checkShape, sameShape, show, showShape, sizeOf } from "../shape.js";
+import { checkShape, type Shape, sameShape, show, showShape, sizeOf } from "../shape.js";
 import { apply, applyOne } from "./apply.js";
 import { type NestedArray, Tensor } from "./tensor.js";
 import { currentTrace } from "./trace.js";
@@ -35,15 +35,19 @@ export interface TensorOptions {
  * const x = tensor([[1, 2, 3], [4, 5, 6]]); // f32 [2, 3]
  */
 export function tensor(data: TensorData, { shape, dtype }: TensorOptions = {}): Tensor {
-  if (dtype !== undefined && !isDType(dtype)) throw new DTypeError(`tensor: unknown dtype ${show(dtype)}; expected f32, f64, bf16, f16, i32, u8 or bool`);
+  if (dtype !== undefined && !isDType(dtype))
+    throw new DTypeError(`tensor: unknown dtype ${show(dtype)}; expected f32, f64, bf16, f16, i32, u8 or bool`);
   const flat = flatten(data);
   const type = dtype ?? flat.dtype;
   const extents = shape ?? flat.shape;
   checkShape("tensor", extents);
   if (sizeOf(extents) !== flat.data.length) {
-    throw new ShapeError(`tensor: shape ${showShape(extents)} holds ${sizeOf(extents)} elements, got ${flat.data.length}`);
+    throw new ShapeError(
+      `tensor: shape ${showShape(extents)} holds ${sizeOf(extents)} elements, got ${flat.data.length}`,
+    );
   }
-  if (type === "i32" || type === "u8") for (let i = 0; i < flat.data.length; i++) checkNumber("tensor", flat.data[i] as number, type);
+  if (type === "i32" || type === "u8")
+    for (let i = 0; i < flat.data.length; i++) checkNumber("tensor", flat.data[i] as number, type);
   return new Tensor([...extents], type, { storage: upload(encode(flat.data, type)) });
 }
 
@@ -83,7 +87,10 @@ export const ones = (shape: Shape, dtype: DType = "f32"): Tensor => full(shape, 
 /** 0, 1, …, n − 1. */
 export function arange(n: number, dtype: DType = "f32"): Tensor {
   checkShape("arange", [n]);
-  return tensor(Float64Array.from({ length: n }, (_, i) => i), { dtype });
+  return tensor(
+    Float64Array.from({ length: n }, (_, i) => i),
+    { dtype },
+  );
 }
 
 /** A number as an operand that meets tensors of `dtype`: a constant in a trace, a 0-d tensor outside. */
@@ -104,17 +111,28 @@ export interface ImageBytes {
 }
 
 /** Image bytes as an f32 tensor [H,W,C]; 0…255 is mapped to `range` (default [-1, 1]). */
-export function fromImage({ width, height, channels, data }: ImageBytes, { range = [-1, 1] }: { range?: readonly [number, number] } = {}): Tensor {
+export function fromImage(
+  { width, height, channels, data }: ImageBytes,
+  { range = [-1, 1] }: { range?: readonly [number, number] } = {},
+): Tensor {
   const shape = [height, width, channels];
   checkShape("fromImage", shape);
-  if (data.length !== sizeOf(shape)) throw new ShapeError(`fromImage: ${width}×${height}×${channels} needs ${sizeOf(shape)} bytes, got ${data.length}`);
+  if (data.length !== sizeOf(shape))
+    throw new ShapeError(`fromImage: ${width}×${height}×${channels} needs ${sizeOf(shape)} bytes, got ${data.length}`);
   const [lo, hi] = range;
-  return tensor(Float32Array.from(data, (byte) => lo + (byte * (hi - lo)) / 255), { shape });
+  return tensor(
+    Float32Array.from(data, (byte) => lo + (byte * (hi - lo)) / 255),
+    { shape },
+  );
 }
 
 /** A tensor [H,W,C] or [H,W] as image bytes; `range` (default [-1, 1]) is mapped to 0…255, clipped and rounded. */
-export async function toImage(image: Tensor, { range = [-1, 1] }: { range?: readonly [number, number] } = {}): Promise<ImageBytes> {
-  if (image.rank !== 2 && image.rank !== 3) throw new ShapeError(`toImage: expected [H, W, C] or [H, W], got ${showShape(image.shape)}`);
+export async function toImage(
+  image: Tensor,
+  { range = [-1, 1] }: { range?: readonly [number, number] } = {},
+): Promise<ImageBytes> {
+  if (image.rank !== 2 && image.rank !== 3)
+    throw new ShapeError(`toImage: expected [H, W, C] or [H, W], got ${showShape(image.shape)}`);
   const [height = 0, width = 0, channels = 1] = image.shape;
   const [lo, hi] = range;
   const data = Uint8ClampedArray.from(await image.data(), (x) => ((x - lo) * 255) / (hi - lo));
@@ -131,7 +149,8 @@ function flatten(data: TensorData): Flat {
   if (data instanceof Float32Array) return { data, shape: [data.length], dtype: "f32" };
   if (data instanceof Float64Array) return { data, shape: [data.length], dtype: "f64" };
   if (data instanceof Int32Array) return { data, shape: [data.length], dtype: "i32" };
-  if (data instanceof Uint8Array || data instanceof Uint8ClampedArray) return { data, shape: [data.length], dtype: "u8" };
+  if (data instanceof Uint8Array || data instanceof Uint8ClampedArray)
+    return { data, shape: [data.length], dtype: "u8" };
   const shape = nestedShape(data);
   const flat: number[] = [];
   collect(data, shape, 0, flat);
@@ -151,13 +170,16 @@ function nestedShape(data: unknown): number[] {
 function collect(data: unknown, shape: Shape, axis: number, into: number[]): void {
   if (Array.isArray(data)) {
     if (axis === shape.length || data.length !== shape[axis]) {
-      const lengths = sameShape(nestedShape(data), shape.slice(axis)) ? "" : ` (${data.length} entries where ${shape[axis] ?? "a number"} was expected)`;
+      const lengths = sameShape(nestedShape(data), shape.slice(axis))
+        ? ""
+        : ` (${data.length} entries where ${shape[axis] ?? "a number"} was expected)`;
       throw new ShapeError(`tensor: the nested arrays are ragged at depth ${axis}${lengths}`);
     }
     for (const item of data) collect(item, shape, axis + 1, into);
     return;
   }
-  if (axis !== shape.length) throw new ShapeError(`tensor: the nested arrays are ragged at depth ${axis}: a number where an array was expected`);
+  if (axis !== shape.length)
+    throw new ShapeError(`tensor: the nested arrays are ragged at depth ${axis}: a number where an array was expected`);
   if (typeof data === "number") into.push(data);
   else if (typeof data === "boolean") into.push(data ? 1 : 0);
   else throw new DTypeError(`tensor: expected numbers or booleans, got ${show(data)}`);

@@ -1,6 +1,6 @@
 // Showing tensors as text, and flat data as nested arrays.
 
-import { type Shape, rowMajor } from "../shape.js";
+import { rowMajor, type Shape } from "../shape.js";
 import type { NestedArray } from "./tensor.js";
 
 /** Entries shown at each end of a long axis. */

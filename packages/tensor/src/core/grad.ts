@@ -8,10 +8,10 @@ import { show, showShape } from "../shape.js";
 import type { Cell, CellTree } from "./cell.js";
 import { ones, zeros } from "./create.js";
 import { ScopeFrame, within } from "./scope.js";
-import { Tape, isTracked, recordEntry, untaped, vjpOf } from "./tape.js";
+import { isTracked, recordEntry, Tape, untaped, vjpOf } from "./tape.js";
 import { Tensor } from "./tensor.js";
-import { mapTree } from "./tree.js";
 import { currentTrace } from "./trace.js";
+import { mapTree } from "./tree.js";
 
 /** What to differentiate with respect to: the cells of a module, or a list of cells. */
 export type Wrt = CellTree | readonly Cell[];
@@ -78,7 +78,10 @@ export function grad<F extends Scalar>(f: F, options?: { wrt: Wrt }): (...args: 
 
 /** Like {@link grad}, giving the function's value too. */
 export function valueAndGrad<F extends Scalar>(f: F): (...args: Rest<F>) => { value: Tensor; grad: Tensor };
-export function valueAndGrad<F extends Scalar>(f: F, options: { wrt: Wrt }): (...args: Rest<F>) => { value: Tensor; grads: Grads };
+export function valueAndGrad<F extends Scalar>(
+  f: F,
+  options: { wrt: Wrt },
+): (...args: Rest<F>) => { value: Tensor; grads: Grads };
 export function valueAndGrad<F extends Scalar>(
   f: F,
   options?: { wrt: Wrt },
@@ -88,13 +91,18 @@ export function valueAndGrad<F extends Scalar>(
     if (!options) {
       const x = (args as unknown[])[0];
       if (!(x instanceof Tensor) || !isFloat(x.dtype)) {
-        throw new DTypeError(`grad: the first argument must be a float tensor, got ${x instanceof Tensor ? x.dtype : show(x)}; pass { wrt } to differentiate cells`);
+        throw new DTypeError(
+          `grad: the first argument must be a float tensor, got ${x instanceof Tensor ? x.dtype : show(x)}; pass { wrt } to differentiate cells`,
+        );
       }
       const { value, gradients } = differentiate((x1) => f(...([x1, ...(args as unknown[]).slice(1)] as never[])), x);
       return { value, grad: gradients };
     }
     const cells = "cells" in options.wrt ? options.wrt.cells() : options.wrt;
-    return differentiateCells(() => f(...args), cells.filter((cell) => isFloat(cell.dtype)));
+    return differentiateCells(
+      () => f(...args),
+      cells.filter((cell) => isFloat(cell.dtype)),
+    );
   };
 }
 
@@ -117,14 +125,21 @@ function differentiateCells(f: () => Tensor, cells: readonly Cell[]): { value: T
     for (const read of reads) tape.watch(read);
     const value = scalarOf(tape.run(f));
     const list = tape.gradients([value], [ones(value.shape, value.dtype)], reads);
-    return { value, list: list.map((gradient, i) => gradient ?? zeros((reads[i] as Tensor).shape, (reads[i] as Tensor).dtype)) };
+    return {
+      value,
+      list: list.map((gradient, i) => gradient ?? zeros((reads[i] as Tensor).shape, (reads[i] as Tensor).dtype)),
+    };
   });
   return { value, grads: new Grads(new Map(cells.map((cell, i) => [cell, list[i] as Tensor]))) };
 }
 
 function scalarOf(value: unknown): Tensor {
-  if (!(value instanceof Tensor)) throw new ShapeError(`grad: the function must return a tensor of one element, got ${show(value)}`);
-  if (value.size !== 1) throw new ShapeError(`grad: the function must return one number, got shape ${showShape(value.shape)}; take its sum or mean`);
+  if (!(value instanceof Tensor))
+    throw new ShapeError(`grad: the function must return a tensor of one element, got ${show(value)}`);
+  if (value.size !== 1)
+    throw new ShapeError(
+      `grad: the function must return one number, got shape ${showShape(value.shape)}; take its sum or mean`,
+    );
   return value;
 }
 
@@ -180,7 +195,12 @@ export function remat<A extends readonly Tensor[]>(f: (...args: A) => Tensor): (
     // Values that `f` captures, parameters above all, carry derivatives as well as its arguments.
     const listener = new Tape();
     const own = args.map((x) => x.alias());
-    const output = untaped(() => listener.observe((x) => reads.add(x), () => f(...(own as unknown as A))));
+    const output = untaped(() =>
+      listener.observe(
+        (x) => reads.add(x),
+        () => f(...(own as unknown as A)),
+      ),
+    );
     const captured = [...reads].filter(isTracked);
     recordEntry({
       inputs: [...args, ...captured],

@@ -2,12 +2,12 @@
 // its prototype when the package is loaded.
 
 import type { DType } from "../dtype.js";
-import * as elementwise from "../ops/elementwise.js";
 import type { TensorLike } from "../ops/elementwise.js";
+import * as elementwise from "../ops/elementwise.js";
 import { gather } from "../ops/indexing.js";
 import { type MatmulOptions, matmul } from "../ops/matmul.js";
 import * as movement from "../ops/movement.js";
-import { type ReduceOptions, max, mean, norm, sum } from "../ops/reduce.js";
+import { max, mean, norm, type ReduceOptions, sum } from "../ops/reduce.js";
 import { softmax } from "../ops/softmax.js";
 import type { Shape } from "../shape.js";
 import { Tensor } from "./tensor.js";
@@ -56,7 +56,8 @@ export interface TensorMethods {
   softmax(): Tensor;
 }
 
-const { add, sub, mul, div, maximum, minimum, neg, exp, log, sqrt, rsqrt, square, tanh, sigmoid, sin, cos } = elementwise;
+const { add, sub, mul, div, maximum, minimum, neg, exp, log, sqrt, rsqrt, square, tanh, sigmoid, sin, cos } =
+  elementwise;
 const { silu, relu, eq, ne, lt, le, gt, ge, cast } = elementwise;
 const { reshape, transpose, broadcastTo, slice, pad, at } = movement;
 

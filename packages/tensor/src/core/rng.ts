@@ -46,7 +46,8 @@ export class Rng implements CellTree, Stateful {
   }
 
   private get key64(): bigint {
-    if (this.seeded === null) throw new UsageError(`${this.cell.name}: this stream has no key of its own; fork the one that seeds it`);
+    if (this.seeded === null)
+      throw new UsageError(`${this.cell.name}: this stream has no key of its own; fork the one that seeds it`);
     return this.seeded;
   }
 
@@ -89,10 +90,14 @@ export class Rng implements CellTree, Stateful {
    * advances this stream nor depends on how far it has advanced.
    */
   fork(name: string, index = 0): Rng {
-    if (typeof name !== "string" || !Number.isSafeInteger(index)) throw new UsageError(`fork: expected a name and an integer, got ${show(name)} and ${show(index)}`);
+    if (typeof name !== "string" || !Number.isSafeInteger(index))
+      throw new UsageError(`fork: expected a name and an integer, got ${show(name)} and ${show(index)}`);
     let key = mix(this.key64);
     for (const byte of new TextEncoder().encode(name)) key = mix(key ^ BigInt(byte));
-    return new Rng(mix(key ^ (BigInt(index) & mask64) ^ 0x5bd1e995n), `${this.cell.name}/${name}${index ? `#${index}` : ""}`);
+    return new Rng(
+      mix(key ^ (BigInt(index) & mask64) ^ 0x5bd1e995n),
+      `${this.cell.name}/${name}${index ? `#${index}` : ""}`,
+    );
   }
 
   captureState(): SavedState {
@@ -110,6 +115,7 @@ export class Rng implements CellTree, Stateful {
 
 /** A random stream that is determined by its seed: a safe integer or a bigint of up to 64 bits. */
 export function rng(seed: number | bigint): Rng {
-  if (typeof seed !== "bigint" && !Number.isSafeInteger(seed)) throw new UsageError(`rng: the seed must be an integer, got ${show(seed)}`);
+  if (typeof seed !== "bigint" && !Number.isSafeInteger(seed))
+    throw new UsageError(`rng: the seed must be an integer, got ${show(seed)}`);
   return new Rng(mix(BigInt(seed) & mask64));
 }

@@ -72,7 +72,9 @@ export function scope<T>(fn: () => T): T {
   if (result instanceof Promise) {
     frame.close(new Set());
     result.catch(() => {});
-    throw new UsageError("scope: the function returned a Promise; use `await using s = openScope()` and s.run(() => …) in asynchronous code");
+    throw new UsageError(
+      "scope: the function returned a Promise; use `await using s = openScope()` and s.run(() => …) in asynchronous code",
+    );
   }
   // What a tape may need on the way back is freed by the differentiation that owns the tape.
   if (tapeDepth() > 0) frame.surrender();

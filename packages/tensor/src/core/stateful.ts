@@ -32,7 +32,11 @@ export interface Stateful {
  *
  * @throws CheckpointError listing every missing, unexpected and mis-shaped entry; then no cell has changed.
  */
-export function restoreCells(owner: string, cells: Readonly<Record<string, Cell>>, tensors: Readonly<Record<string, Tensor>>): void {
+export function restoreCells(
+  owner: string,
+  cells: Readonly<Record<string, Cell>>,
+  tensors: Readonly<Record<string, Tensor>>,
+): void {
   const missing = Object.keys(cells).filter((name) => !Object.hasOwn(tensors, name));
   const unexpected = Object.keys(tensors).filter((name) => !Object.hasOwn(cells, name));
   const misshaped = Object.entries(cells).flatMap(([name, cell]) => {
@@ -45,6 +49,7 @@ export function restoreCells(owner: string, cells: Readonly<Record<string, Cell>
     ...(unexpected.length ? [`unexpected: ${unexpected.join(", ")}`] : []),
     ...(misshaped.length ? [`mis-shaped: ${misshaped.join("; ")}`] : []),
   ];
-  if (problems.length > 0) throw new CheckpointError(`${owner}: the saved state does not fit\n  ${problems.join("\n  ")}`);
+  if (problems.length > 0)
+    throw new CheckpointError(`${owner}: the saved state does not fit\n  ${problems.join("\n  ")}`);
   for (const [name, cell] of Object.entries(cells)) cell.set(tensors[name] as Tensor);
 }

@@ -94,7 +94,11 @@ export function recordEntry(entry: TapeEntry): void {
 /** Notes the application of an op on every active tape. */
 export function recordOp(def: OpDef, inputs: readonly Tensor[], attrs: Attrs, outputs: readonly Tensor[]): void {
   if (active.length === 0 || def.nondifferentiable) return;
-  recordEntry({ inputs, outputs, backward: (cotangents, needs) => opBackward(def, inputs, attrs, outputs, cotangents, needs) });
+  recordEntry({
+    inputs,
+    outputs,
+    backward: (cotangents, needs) => opBackward(def, inputs, attrs, outputs, cotangents, needs),
+  });
 }
 
 /** Runs `fn` with no tape noting. */

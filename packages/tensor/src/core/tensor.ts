@@ -1,15 +1,15 @@
 // The tensor: an immutable value, either held in device memory or standing for a value in a graph
 // that is being traced. Methods for every op are attached by methods.ts.
 
-import { type DataArray, type DType, bytesOf, decode } from "../dtype.js";
+import { bytesOf, type DataArray, type DType, decode } from "../dtype.js";
 import { DeviceError, ShapeError, UsageError } from "../errors.js";
 import type { Value } from "../ir/graph.js";
-import { type Storage, download, downloadSync } from "../runtime/device.js";
+import { download, downloadSync, type Storage } from "../runtime/device.js";
 import { type Shape, show, showShape, sizeOf } from "../shape.js";
-import { own } from "./scope.js";
 import { formatNested, nest } from "./format.js";
-import type { Trace } from "./trace.js";
 import type { TensorMethods } from "./methods.js";
+import { own } from "./scope.js";
+import type { Trace } from "./trace.js";
 
 /** Nested arrays of numbers, as deep as the tensor has dimensions. */
 export type NestedArray = number | NestedArray[];
@@ -82,7 +82,8 @@ export class Tensor {
   /** The extent of dimension `i`, counted from the end when negative. */
   dim(i: number): number {
     const extent = this.shape.at(i);
-    if (extent === undefined) throw new ShapeError(`dim: ${show(i)} is out of range for shape ${showShape(this.shape)}`);
+    if (extent === undefined)
+      throw new ShapeError(`dim: ${show(i)} is out of range for shape ${showShape(this.shape)}`);
     return extent;
   }
 

@@ -7,7 +7,7 @@ import type { OpDef } from "../ops/definition.js";
 import { showShape } from "../shape.js";
 import type { Cell } from "./cell.js";
 import { currentPath } from "./path.js";
-import { ScopeFrame, disown, within } from "./scope.js";
+import { disown, ScopeFrame, within } from "./scope.js";
 import { Tensor } from "./tensor.js";
 
 /** What a state of the graph is bound to when the program runs. */
@@ -74,7 +74,9 @@ export class Trace {
       const result = within(frame, fn);
       if (result instanceof Promise) {
         result.catch(() => {});
-        throw new UsageError("compile: the function returned a Promise; a compiled function is traced synchronously, so await before or after it");
+        throw new UsageError(
+          "compile: the function returned a Promise; a compiled function is traced synchronously, so await before or after it",
+        );
       }
       const outputs = leaves(result).map((tensor) => this.lift("compile", tensor));
       const writes = [...this.cells.values()]

@@ -37,5 +37,11 @@ export function printGraph(graph: Graph): string {
   const inputs = [...graph.args, ...graph.states].map((v) => `${name(v)}: ${showAval(v)}`).join(", ");
   const body = graph.nodes.map(line);
   const writes = graph.writes.map(({ state, value }) => `  %s${state} := ${name(value)}`);
-  return [`graph(${inputs}) {`, ...body, ...writes, `  return ${graph.outputs.map(name).join(", ")}`.trimEnd(), "}"].join("\n");
+  return [
+    `graph(${inputs}) {`,
+    ...body,
+    ...writes,
+    `  return ${graph.outputs.map(name).join(", ")}`.trimEnd(),
+    "}",
+  ].join("\n");
 }

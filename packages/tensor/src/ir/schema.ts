@@ -53,7 +53,8 @@ export function packParams<F extends Fields>(
   values: ParamValues<F>,
   tailBytes?: Uint8Array,
 ): Uint8Array {
-  if (tail !== (tailBytes !== undefined)) throw new Error(`${op}: a byte tail is ${tail ? "required" : "not part of the schema"}`);
+  if (tail !== (tailBytes !== undefined))
+    throw new Error(`${op}: a byte tail is ${tail ? "required" : "not part of the schema"}`);
   const out = new Uint8Array(bytes + (tailBytes?.length ?? 0));
   const view = new DataView(out.buffer);
   let offset = 0;
@@ -63,7 +64,8 @@ export function packParams<F extends Fields>(
     offset = alignUp(offset, size);
     const value = values[name] as number | readonly number[];
     const list = typeof value === "number" ? [value] : value;
-    if (list.length !== countOf(field)) throw new Error(`${op}.${name}: ${list.length} values for ${countOf(field)} places`);
+    if (list.length !== countOf(field))
+      throw new Error(`${op}.${name}: ${list.length} values for ${countOf(field)} places`);
     for (const item of list) {
       writeField(view, offset, type, item);
       offset += size;

@@ -16,13 +16,17 @@ export function verifyGraph(graph: Graph, after: string): void {
     throw new Error(`internal: after pass "${after}": ${what}`);
   };
   for (const node of graph.nodes) {
-    for (const input of node.inputs) if (!made.has(input)) bad(`${node.def.name} uses value %${input.id} before it is made`);
+    for (const input of node.inputs)
+      if (!made.has(input)) bad(`${node.def.name} uses value %${input.id} before it is made`);
     const expected = node.def.infer(node.inputs, node.attrs);
-    if (expected.length !== node.outputs.length) bad(`${node.def.name} has ${node.outputs.length} outputs, expected ${expected.length}`);
+    if (expected.length !== node.outputs.length)
+      bad(`${node.def.name} has ${node.outputs.length} outputs, expected ${expected.length}`);
     node.outputs.forEach((output, i) => {
       const aval = expected[i];
       if (!aval || !sameShape(aval.shape, output.shape) || aval.dtype !== output.dtype) {
-        bad(`output ${i} of ${node.def.name} is ${output.dtype} ${showShape(output.shape)}, its shape rule gives ${aval?.dtype} ${showShape(aval?.shape ?? [])}`);
+        bad(
+          `output ${i} of ${node.def.name} is ${output.dtype} ${showShape(output.shape)}, its shape rule gives ${aval?.dtype} ${showShape(aval?.shape ?? [])}`,
+        );
       }
       if (output.node !== node) bad(`output ${i} of ${node.def.name} names another node as its maker`);
       made.add(output);
@@ -33,7 +37,8 @@ export function verifyGraph(graph: Graph, after: string): void {
   for (const { state, value } of graph.writes) {
     const target = graph.states[state];
     if (!made.has(value)) bad(`write to state ${state} of a value that is never made`);
-    if (!target || !sameShape(target.shape, value.shape) || target.dtype !== value.dtype) bad(`write to state ${state} does not fit it`);
+    if (!target || !sameShape(target.shape, value.shape) || target.dtype !== value.dtype)
+      bad(`write to state ${state} does not fit it`);
     if (written.has(state)) bad(`state ${state} is written twice`);
     written.add(state);
   }

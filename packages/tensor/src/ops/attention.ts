@@ -18,7 +18,7 @@ import {
   expectRank,
   expectShape,
 } from "./checks.js";
-import { type KernelCall, type OpDef, type Sample, type SampleInput, defineOp } from "./definition.js";
+import { defineOp, type KernelCall, type OpDef, type Sample, type SampleInput } from "./definition.js";
 import { add, exp, ge, log, mul, select, sub } from "./elementwise.js";
 import { gradientThrough } from "./fused.js";
 import { matmul } from "./matmul.js";

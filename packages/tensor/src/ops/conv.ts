@@ -7,10 +7,9 @@ import { applyOne } from "../core/apply.js";
 import type { Tensor } from "../core/tensor.js";
 import { ShapeError } from "../errors.js";
 import type { Aval, Node } from "../ir/graph.js";
-import { type Shape, checkShape, show, showShape } from "../shape.js";
+import { checkShape, type Shape, show, showShape } from "../shape.js";
 import { type Activation, activate, activationCode } from "./activation.js";
 import {
-  type Pair,
   checkInteger,
   checkOptions,
   checkTensor,
@@ -18,11 +17,12 @@ import {
   expectCount,
   expectRank,
   expectShape,
-  pairOf,
+  type Pair,
   paddingOf,
+  pairOf,
 } from "./checks.js";
 import { convSamples } from "./conv-samples.js";
-import { type KernelCall, type OpDef, type VjpArgs, defineOp } from "./definition.js";
+import { defineOp, type KernelCall, type OpDef, type VjpArgs } from "./definition.js";
 import { add, unbroadcast } from "./elementwise.js";
 import { gradientThrough } from "./fused.js";
 import { nativeSchemas } from "./params.js";

@@ -8,8 +8,8 @@ import { Tensor } from "../core/tensor.js";
 import { type DType, isDType, isFloat, promote } from "../dtype.js";
 import { DTypeError } from "../errors.js";
 import type { Attrs, Aval } from "../ir/graph.js";
-import { type Shape, broadcastShapes, sameShape, show, sizeOf } from "../shape.js";
-import { type OpDef, type Sample, type VjpArgs, defineOp } from "./definition.js";
+import { broadcastShapes, type Shape, sameShape, show, sizeOf } from "../shape.js";
+import { defineOp, type OpDef, type Sample, type VjpArgs } from "./definition.js";
 import { reshape } from "./movement.js";
 import type { Opcode } from "./opcodes.js";
 import { sum } from "./reduce.js";
@@ -30,10 +30,17 @@ export function unbroadcast(cotangent: Tensor, shape: Shape): Tensor {
 }
 
 function requireFloat(op: string, { dtype }: Aval): void {
-  if (!isFloat(dtype)) throw new DTypeError(`${op}: expected a float tensor, got ${dtype}; cast it first, for example x.cast("f32")`);
+  if (!isFloat(dtype))
+    throw new DTypeError(`${op}: expected a float tensor, got ${dtype}; cast it first, for example x.cast("f32")`);
 }
 
-function unary(name: Opcode, f: Unary, rule: Rule, range: readonly [number, number] = [-2, 2], float = true): OpDef<Attrs> {
+function unary(
+  name: Opcode,
+  f: Unary,
+  rule: Rule,
+  range: readonly [number, number] = [-2, 2],
+  float = true,
+): OpDef<Attrs> {
   return defineOp<Attrs>({
     name,
     effect: "pure",
@@ -77,12 +84,21 @@ const binaryShapes: readonly (readonly [Shape, Shape])[] = [
   [[1], [1]],
   [[7], [7]],
   [[3, 5], [5]],
-  [[2, 1, 4], [3, 1]],
+  [
+    [2, 1, 4],
+    [3, 1],
+  ],
   [[], [6]],
 ];
 
 const binarySamples = (range: readonly [number, number]): Sample<Attrs>[] =>
-  binaryShapes.map(([a, b]) => ({ inputs: [{ shape: a, range }, { shape: b, range }], attrs: noAttrs }));
+  binaryShapes.map(([a, b]) => ({
+    inputs: [
+      { shape: a, range },
+      { shape: b, range },
+    ],
+    attrs: noAttrs,
+  }));
 
 function binary(name: Opcode, f: Binary, rule: Rule, range: readonly [number, number] = [-2, 2]): OpDef<Attrs> {
   return defineOp<Attrs>({
@@ -94,7 +110,9 @@ function binary(name: Opcode, f: Binary, rule: Rule, range: readonly [number, nu
     },
     vjp: (args) => {
       const cotangents = rule(args);
-      return cotangents.map((c, i) => (c && args.needs(i) ? unbroadcast(c, (args.inputs[i] as Tensor).shape) : undefined));
+      return cotangents.map((c, i) =>
+        c && args.needs(i) ? unbroadcast(c, (args.inputs[i] as Tensor).shape) : undefined,
+      );
     },
     lower: { kind: "elementwise", opcode: name },
     reference: (inputs, avals) => [zip(f as (...xs: number[]) => number, inputs, avals)],
@@ -126,12 +144,24 @@ function extremumRule(args: VjpArgs<Attrs>, first: (a: Tensor, b: Tensor) => Ten
   return [mul(c, share), mul(c, sub(1, share))];
 }
 
-const addDef = binary("add", (a, b) => a + b, (args) => [args.cotangent(), args.cotangent()]);
-const subDef = binary("sub", (a, b) => a - b, (args) => [args.cotangent(), args.needs(1) ? neg(args.cotangent()) : undefined]);
-const mulDef = binary("mul", (a, b) => a * b, (args) => {
-  const [a, b] = pair(args);
-  return [args.needs(0) ? mul(args.cotangent(), b) : undefined, args.needs(1) ? mul(args.cotangent(), a) : undefined];
-});
+const addDef = binary(
+  "add",
+  (a, b) => a + b,
+  (args) => [args.cotangent(), args.cotangent()],
+);
+const subDef = binary(
+  "sub",
+  (a, b) => a - b,
+  (args) => [args.cotangent(), args.needs(1) ? neg(args.cotangent()) : undefined],
+);
+const mulDef = binary(
+  "mul",
+  (a, b) => a * b,
+  (args) => {
+    const [a, b] = pair(args);
+    return [args.needs(0) ? mul(args.cotangent(), b) : undefined, args.needs(1) ? mul(args.cotangent(), a) : undefined];
+  },
+);
 const divDef = binary(
   "div",
   (a, b) => a / b,
@@ -142,23 +172,52 @@ const divDef = binary(
   },
   [0.5, 2],
 );
-const maximumDef = binary("maximum", (a, b) => (Number.isNaN(a) ? a : Number.isNaN(b) ? b : Math.max(a, b)), (args) => extremumRule(args, gt));
-const minimumDef = binary("minimum", (a, b) => (Number.isNaN(a) ? a : Number.isNaN(b) ? b : Math.min(a, b)), (args) => extremumRule(args, lt));
+const maximumDef = binary(
+  "maximum",
+  (a, b) => (Number.isNaN(a) ? a : Number.isNaN(b) ? b : Math.max(a, b)),
+  (args) => extremumRule(args, gt),
+);
+const minimumDef = binary(
+  "minimum",
+  (a, b) => (Number.isNaN(a) ? a : Number.isNaN(b) ? b : Math.min(a, b)),
+  (args) => extremumRule(args, lt),
+);
 
-const negDef = unary("neg", (x) => -x, (args) => [neg(args.cotangent())], [-2, 2], false);
+const negDef = unary(
+  "neg",
+  (x) => -x,
+  (args) => [neg(args.cotangent())],
+  [-2, 2],
+  false,
+);
 const expDef = unary("exp", Math.exp, (args) => [mul(args.cotangent(), out(args))]);
 const logDef = unary("log", Math.log, (args) => [div(args.cotangent(), x0(args))], [0.2, 3]);
 const sqrtDef = unary("sqrt", Math.sqrt, (args) => [div(args.cotangent(), mul(out(args), 2))], [0.2, 3]);
-const rsqrtDef = unary("rsqrt", (x) => 1 / Math.sqrt(x), (args) => {
-  const y = out(args);
-  return [mul(args.cotangent(), mul(mul(square(y), y), -0.5))];
-}, [0.2, 3]);
-const squareDef = unary("square", (x) => x * x, (args) => [mul(args.cotangent(), mul(x0(args), 2))], [-2, 2], false);
+const rsqrtDef = unary(
+  "rsqrt",
+  (x) => 1 / Math.sqrt(x),
+  (args) => {
+    const y = out(args);
+    return [mul(args.cotangent(), mul(mul(square(y), y), -0.5))];
+  },
+  [0.2, 3],
+);
+const squareDef = unary(
+  "square",
+  (x) => x * x,
+  (args) => [mul(args.cotangent(), mul(x0(args), 2))],
+  [-2, 2],
+  false,
+);
 const tanhDef = unary("tanh", Math.tanh, (args) => [mul(args.cotangent(), sub(1, square(out(args))))]);
-const sigmoidDef = unary("sigmoid", (x) => 1 / (1 + Math.exp(-x)), (args) => {
-  const y = out(args);
-  return [mul(args.cotangent(), mul(y, sub(1, y)))];
-});
+const sigmoidDef = unary(
+  "sigmoid",
+  (x) => 1 / (1 + Math.exp(-x)),
+  (args) => {
+    const y = out(args);
+    return [mul(args.cotangent(), mul(y, sub(1, y)))];
+  },
+);
 const sinDef = unary("sin", Math.sin, (args) => [mul(args.cotangent(), cos(x0(args)))]);
 const cosDef = unary("cos", Math.cos, (args) => [neg(mul(args.cotangent(), sin(x0(args))))]);
 
@@ -173,8 +232,16 @@ const selectDef = defineOp<Attrs>({
   name: "select",
   effect: "pure",
   infer: ([condition, a, b]) => {
-    if ((condition as Aval).dtype !== "bool") throw new DTypeError(`select: the condition must be bool, got ${(condition as Aval).dtype}; make it with a comparison such as x.gt(0)`);
-    return [{ shape: broadcastShapes("select", ...[condition, a, b].map((v) => (v as Aval).shape)), dtype: (a as Aval).dtype }];
+    if ((condition as Aval).dtype !== "bool")
+      throw new DTypeError(
+        `select: the condition must be bool, got ${(condition as Aval).dtype}; make it with a comparison such as x.gt(0)`,
+      );
+    return [
+      {
+        shape: broadcastShapes("select", ...[condition, a, b].map((v) => (v as Aval).shape)),
+        dtype: (a as Aval).dtype,
+      },
+    ];
   },
   vjp: (args) => {
     const [condition, a, b] = args.inputs as [Tensor, Tensor, Tensor];
@@ -217,7 +284,8 @@ export const identityDef = defineOp<Attrs>({
 function operands(op: string, items: readonly TensorLike[]): Tensor[] {
   const tensors = items.filter((item): item is Tensor => item instanceof Tensor);
   const bad = items.find((item) => !(item instanceof Tensor) && typeof item !== "number");
-  if (bad !== undefined || items.some((item) => item === undefined)) throw new DTypeError(`${op}: expected tensors or numbers, got ${show(bad)}`);
+  if (bad !== undefined || items.some((item) => item === undefined))
+    throw new DTypeError(`${op}: expected tensors or numbers, got ${show(bad)}`);
   const first = tensors[0];
   if (!first) return (items as number[]).map((item) => numberOperand(op, item, "f32"));
   const dtype = tensors.slice(1).reduce<DType>((type, x) => promote(op, type, x.dtype), first.dtype);
@@ -247,11 +315,15 @@ function arithmetic(def: OpDef<Attrs>, items: readonly TensorLike[]): Tensor {
 }
 
 function float(def: OpDef<Attrs>, x: TensorLike): Tensor {
-  return x instanceof Tensor ? applyOne(def, [x], noAttrs) : composed(() => applyOne(def, operands(def.name, [x]), noAttrs));
+  return x instanceof Tensor
+    ? applyOne(def, [x], noAttrs)
+    : composed(() => applyOne(def, operands(def.name, [x]), noAttrs));
 }
 
 function compare(def: OpDef<Attrs>, items: readonly TensorLike[]): Tensor {
-  return ready(items) ? applyOne(def, items, noAttrs) : composed(() => applyOne(def, operands(def.name, items), noAttrs));
+  return ready(items)
+    ? applyOne(def, items, noAttrs)
+    : composed(() => applyOne(def, operands(def.name, items), noAttrs));
 }
 
 /** a + b, elementwise with broadcasting. */
@@ -301,7 +373,8 @@ export const ge = (a: TensorLike, b: TensorLike): Tensor => compare(geDef, [a, b
 
 /** `a` where the bool `condition` holds, `b` elsewhere. */
 export function select(condition: Tensor, a: TensorLike, b: TensorLike): Tensor {
-  if (!(condition instanceof Tensor)) throw new DTypeError(`select: the condition must be a bool tensor, got ${show(condition)}`);
+  if (!(condition instanceof Tensor))
+    throw new DTypeError(`select: the condition must be a bool tensor, got ${show(condition)}`);
   return composed(() => {
     const [x, y] = operands("select", [a, b]) as [Tensor, Tensor];
     return applyOne(selectDef, [condition, x, y], noAttrs);
@@ -310,7 +383,8 @@ export function select(condition: Tensor, a: TensorLike, b: TensorLike): Tensor 
 
 /** Converts the element type. Floats become integers by truncation toward zero; anything non-zero becomes true. */
 export function cast(x: Tensor, dtype: DType): Tensor {
-  if (!isDType(dtype)) throw new DTypeError(`cast: unknown dtype ${show(dtype)}; expected f32, f64, bf16, f16, i32, u8 or bool`);
+  if (!isDType(dtype))
+    throw new DTypeError(`cast: unknown dtype ${show(dtype)}; expected f32, f64, bf16, f16, i32, u8 or bool`);
   const [operand] = operands("cast", [x]) as [Tensor];
   return applyOne(castDef, [operand], { dtype });
 }
@@ -320,8 +394,7 @@ export const silu = (x: Tensor): Tensor => composed(() => mul(x, sigmoid(x)));
 /** max(x, 0). */
 export const relu = (x: Tensor): Tensor => maximum(x, 0);
 /** a + t·(b − a). */
-export const lerp = (a: TensorLike, b: TensorLike, t: TensorLike): Tensor =>
-  composed(() => add(a, mul(t, sub(b, a))));
+export const lerp = (a: TensorLike, b: TensorLike, t: TensorLike): Tensor => composed(() => add(a, mul(t, sub(b, a))));
 
 /** The definitions of this file. */
 export const elementwiseDefs = {

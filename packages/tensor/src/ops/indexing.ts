@@ -6,9 +6,9 @@ import { composed } from "../core/scope.js";
 import type { Tensor } from "../core/tensor.js";
 import { DTypeError, ShapeError } from "../errors.js";
 import type { Aval, Value } from "../ir/graph.js";
-import { type Shape, checkShape, resolveAxis, sameShape, showShape, sizeOf } from "../shape.js";
+import { checkShape, resolveAxis, type Shape, sameShape, showShape, sizeOf } from "../shape.js";
 import { checkInteger, checkTensor, expectCompute, expectCount, expectDType } from "./checks.js";
-import { type OpDef, type Sample, defineOp } from "./definition.js";
+import { defineOp, type OpDef, type Sample } from "./definition.js";
 import { cast } from "./elementwise.js";
 import { nativeSchemas } from "./params.js";
 

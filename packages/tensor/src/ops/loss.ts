@@ -8,7 +8,7 @@ import { DTypeError, ShapeError } from "../errors.js";
 import type { Attrs, Aval, Node } from "../ir/graph.js";
 import { type Shape, showShape, sizeOf } from "../shape.js";
 import { checkTensor, expectCompute, expectCount, expectDType, expectShape } from "./checks.js";
-import { type KernelCall, type OpDef, type SampleInput, defineOp } from "./definition.js";
+import { defineOp, type KernelCall, type OpDef, type SampleInput } from "./definition.js";
 import { add, cast, eq, exp, log, mul, select, sub } from "./elementwise.js";
 import { reshape } from "./movement.js";
 import { nativeSchemas } from "./params.js";

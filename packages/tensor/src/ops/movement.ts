@@ -8,8 +8,18 @@ import { currentTrace } from "../core/trace.js";
 import { checkNumber } from "../dtype.js";
 import { DTypeError, ShapeError } from "../errors.js";
 import type { Attrs, Aval } from "../ir/graph.js";
-import { type Shape, broadcastShapes, checkShape, resolveAxis, rowMajor, sameShape, show, showShape, sizeOf } from "../shape.js";
-import { type View, defineOp } from "./definition.js";
+import {
+  broadcastShapes,
+  checkShape,
+  resolveAxis,
+  rowMajor,
+  type Shape,
+  sameShape,
+  show,
+  showShape,
+  sizeOf,
+} from "../shape.js";
+import { defineOp, type View } from "./definition.js";
 import { unbroadcast } from "./elementwise.js";
 
 const first = (inputs: readonly Aval[]): Aval => inputs[0] as Aval;
@@ -50,14 +60,17 @@ const reshapeDef = defineOp<{ shape: Shape }>({
   infer: (inputs, { shape }) => {
     const x = first(inputs);
     if (sizeOf(shape) !== sizeOf(x.shape)) {
-      throw new ShapeError(`reshape: ${showShape(x.shape)} has ${sizeOf(x.shape)} elements, ${showShape(shape)} needs ${sizeOf(shape)}`);
+      throw new ShapeError(
+        `reshape: ${showShape(x.shape)} has ${sizeOf(x.shape)} elements, ${showShape(shape)} needs ${sizeOf(shape)}`,
+      );
     }
     return [{ shape, dtype: x.dtype }];
   },
   vjp: ({ inputs, cotangent }) => [reshape(cotangent(), (inputs[0] as Tensor).shape)],
   lower: {
     kind: "view",
-    view: (input, _node, { shape }) => (isDense(input) ? { shape, offset: input.offset, strides: rowMajor(shape) } : null),
+    view: (input, _node, { shape }) =>
+      isDense(input) ? { shape, offset: input.offset, strides: rowMajor(shape) } : null,
   },
   reference: ([x]) => [(x as Float64Array).slice()],
   samples: () => [
@@ -75,7 +88,9 @@ const transposeView = ({ shape, offset, strides }: View, perm: readonly number[]
 const transposeDef = defineOp<{ perm: readonly number[] }>({
   name: "transpose",
   effect: "pure",
-  infer: (inputs, { perm }) => [{ shape: transposeView(wholeView(first(inputs)), perm).shape, dtype: first(inputs).dtype }],
+  infer: (inputs, { perm }) => [
+    { shape: transposeView(wholeView(first(inputs)), perm).shape, dtype: first(inputs).dtype },
+  ],
   vjp: ({ cotangent, attrs: { perm } }) => {
     const inverse = perm.map((_, i) => perm.indexOf(i));
     return [transpose(cotangent(), inverse)];
@@ -91,7 +106,11 @@ const transposeDef = defineOp<{ perm: readonly number[] }>({
 
 const broadcastView = ({ shape, offset, strides }: View, to: Shape): View => {
   const lead = to.length - shape.length;
-  return { shape: to, offset, strides: to.map((_, i) => (i < lead || shape[i - lead] === 1 ? 0 : (strides[i - lead] as number))) };
+  return {
+    shape: to,
+    offset,
+    strides: to.map((_, i) => (i < lead || shape[i - lead] === 1 ? 0 : (strides[i - lead] as number))),
+  };
 };
 
 const broadcastToDef = defineOp<{ shape: Shape }>({
@@ -124,8 +143,14 @@ const sliceDef = defineOp<{ starts: readonly number[]; sizes: readonly number[] 
   effect: "pure",
   infer: (inputs, { starts, sizes }) => {
     const { shape, dtype } = first(inputs);
-    const fits = starts.length === shape.length && sizes.length === shape.length && shape.every((d, i) => (starts[i] as number) >= 0 && (starts[i] as number) + (sizes[i] as number) <= d);
-    if (!fits) throw new ShapeError(`slice: starts ${showShape(starts)} with sizes ${showShape(sizes)} leave the shape ${showShape(shape)}`);
+    const fits =
+      starts.length === shape.length &&
+      sizes.length === shape.length &&
+      shape.every((d, i) => (starts[i] as number) >= 0 && (starts[i] as number) + (sizes[i] as number) <= d);
+    if (!fits)
+      throw new ShapeError(
+        `slice: starts ${showShape(starts)} with sizes ${showShape(sizes)} leave the shape ${showShape(shape)}`,
+      );
     return [{ shape: sizes, dtype }];
   },
   vjp: ({ inputs, cotangent, attrs: { starts, sizes } }) => {
@@ -134,7 +159,9 @@ const sliceDef = defineOp<{ starts: readonly number[]; sizes: readonly number[] 
     return [pad(cotangent(), starts, hi)];
   },
   lower: { kind: "view", view: (input, _node, { starts, sizes }) => sliceView(input, starts, sizes) },
-  reference: ([x], [aval], { starts, sizes }) => [gatherView(x as Float64Array, sliceView(wholeView(aval as Aval), starts, sizes))],
+  reference: ([x], [aval], { starts, sizes }) => [
+    gatherView(x as Float64Array, sliceView(wholeView(aval as Aval), starts, sizes)),
+  ],
   samples: () => [
     { inputs: [{ shape: [7] }], attrs: { starts: [2], sizes: [3] } },
     { inputs: [{ shape: [4, 5, 3] }], attrs: { starts: [1, 0, 2], sizes: [2, 5, 1] } },
@@ -146,8 +173,13 @@ const padDef = defineOp<{ lo: readonly number[]; hi: readonly number[]; value: n
   effect: "pure",
   infer: (inputs, { lo, hi }) => {
     const { shape, dtype } = first(inputs);
-    const valid = [lo, hi].every((list) => list.length === shape.length && list.every((n) => Number.isInteger(n) && n >= 0));
-    if (!valid) throw new ShapeError(`pad: expected ${shape.length} amounts ≥ 0 before and after for shape ${showShape(shape)}, got ${show(lo)} and ${show(hi)}`);
+    const valid = [lo, hi].every(
+      (list) => list.length === shape.length && list.every((n) => Number.isInteger(n) && n >= 0),
+    );
+    if (!valid)
+      throw new ShapeError(
+        `pad: expected ${shape.length} amounts ≥ 0 before and after for shape ${showShape(shape)}, got ${show(lo)} and ${show(hi)}`,
+      );
     return [{ shape: shape.map((d, i) => d + (lo[i] as number) + (hi[i] as number)), dtype }];
   },
   vjp: ({ inputs, cotangent, attrs: { lo } }) => [slice(cotangent(), lo, (inputs[0] as Tensor).shape)],
@@ -170,8 +202,12 @@ const concatDef = defineOp<{ axis: number }>({
     const { shape, dtype } = first(inputs);
     for (const x of inputs) {
       const fits = x.shape.length === shape.length && x.shape.every((d, i) => i === axis || d === shape[i]);
-      if (!fits) throw new ShapeError(`concat: shapes ${inputs.map((v) => showShape(v.shape)).join(", ")} differ outside axis ${axis}`);
-      if (x.dtype !== dtype) throw new DTypeError(`concat: the parts are ${inputs.map((v) => v.dtype).join(", ")}; cast them to one dtype`);
+      if (!fits)
+        throw new ShapeError(
+          `concat: shapes ${inputs.map((v) => showShape(v.shape)).join(", ")} differ outside axis ${axis}`,
+        );
+      if (x.dtype !== dtype)
+        throw new DTypeError(`concat: the parts are ${inputs.map((v) => v.dtype).join(", ")}; cast them to one dtype`);
     }
     const total = inputs.reduce((n, x) => n + (x.shape[axis] as number), 0);
     return [{ shape: shape.map((d, i) => (i === axis ? total : d)), dtype }];
@@ -188,7 +224,11 @@ const concatDef = defineOp<{ axis: number }>({
   reference: (inputs, avals, { axis }) => {
     const { shape } = concatDef.infer(avals, { axis })[0] as Aval;
     const starts = concatStarts(avals, axis);
-    const boxes = inputs.map((data, i) => ({ data, shape: (avals[i] as Aval).shape, start: starts[i] as readonly number[] }));
+    const boxes = inputs.map((data, i) => ({
+      data,
+      shape: (avals[i] as Aval).shape,
+      start: starts[i] as readonly number[],
+    }));
     return [placeBoxes(shape, 0, boxes)];
   },
   samples: () => [
@@ -221,7 +261,9 @@ function placeBoxes(shape: Shape, fill: number, boxes: readonly Box[]): Float64A
     box.data.forEach((x, i) => {
       let at = 0;
       own.forEach((step, axis) => {
-        at += ((Math.floor(i / step) % (box.shape[axis] as number)) + (box.start[axis] as number)) * (strides[axis] as number);
+        at +=
+          ((Math.floor(i / step) % (box.shape[axis] as number)) + (box.start[axis] as number)) *
+          (strides[axis] as number);
       });
       out[at] = x;
     });
@@ -269,7 +311,10 @@ function resolveReshape(x: Tensor, shape: Shape): Shape {
   checkShape("reshape", known);
   if (open < 0) return [...shape];
   const rest = sizeOf(known);
-  if (rest === 0 || x.size % rest !== 0) throw new ShapeError(`reshape: no extent in place of -1 makes ${showShape(shape)} hold the ${x.size} elements of ${showShape(x.shape)}`);
+  if (rest === 0 || x.size % rest !== 0)
+    throw new ShapeError(
+      `reshape: no extent in place of -1 makes ${showShape(shape)} hold the ${x.size} elements of ${showShape(x.shape)}`,
+    );
   return shape.map((d, i) => (i === open ? x.size / rest : d));
 }
 
@@ -277,7 +322,8 @@ function resolveReshape(x: Tensor, shape: Shape): Shape {
 export function transpose(x: Tensor, perm?: readonly number[]): Tensor {
   requireTensor("transpose", x);
   const order = perm ?? Array.from({ length: x.rank }, (_, i) => x.rank - 1 - i);
-  if (!Array.isArray(order)) throw new ShapeError(`transpose: expected a permutation such as [1, 0], got ${show(perm)}`);
+  if (!Array.isArray(order))
+    throw new ShapeError(`transpose: expected a permutation such as [1, 0], got ${show(perm)}`);
   const axes = order.map((axis) => resolveAxis("transpose", axis, x.rank));
   if (axes.length !== x.rank || new Set(axes).size !== x.rank) {
     throw new ShapeError(`transpose: ${show(order)} is no permutation of the ${x.rank} axes of ${showShape(x.shape)}`);
@@ -311,7 +357,8 @@ export function pad(x: Tensor, lo: readonly number[], hi: readonly number[], val
 
 /** Joins tensors along an existing axis. */
 export function concat(parts: readonly Tensor[], axis = 0): Tensor {
-  if (!Array.isArray(parts) || parts.length === 0) throw new ShapeError("concat: expected at least one tensor in an array");
+  if (!Array.isArray(parts) || parts.length === 0)
+    throw new ShapeError("concat: expected at least one tensor in an array");
   for (const part of parts) requireTensor("concat", part);
   const [head] = parts as [Tensor];
   if (head.rank === 0) throw new ShapeError("concat: scalars have no axis to join along; use stack");
@@ -320,10 +367,16 @@ export function concat(parts: readonly Tensor[], axis = 0): Tensor {
 
 /** Joins tensors of equal shape along a new axis. */
 export function stack(parts: readonly Tensor[], axis = 0): Tensor {
-  if (!Array.isArray(parts) || parts.length === 0) throw new ShapeError("stack: expected at least one tensor in an array");
+  if (!Array.isArray(parts) || parts.length === 0)
+    throw new ShapeError("stack: expected at least one tensor in an array");
   for (const part of parts) requireTensor("stack", part);
   const at = resolveAxis("stack", axis, (parts[0] as Tensor).rank + 1);
-  return composed(() => concat(parts.map((part) => reshape(part, part.shape.toSpliced(at, 0, 1))), at));
+  return composed(() =>
+    concat(
+      parts.map((part) => reshape(part, part.shape.toSpliced(at, 0, 1))),
+      at,
+    ),
+  );
 }
 
 /** The part at a position of the leading axes: `at(x, i)` has one dimension less. Negative counts from the end. */

@@ -18,7 +18,7 @@ import {
   expectCount,
   expectShape,
 } from "./checks.js";
-import { type KernelCall, type OpDef, type Sample, type SampleInput, defineOp } from "./definition.js";
+import { defineOp, type KernelCall, type OpDef, type Sample, type SampleInput } from "./definition.js";
 import { add, mul, rsqrt, silu, square, sub } from "./elementwise.js";
 import { gradientThrough } from "./fused.js";
 import { reshape } from "./movement.js";

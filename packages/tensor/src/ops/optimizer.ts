@@ -20,7 +20,7 @@ import {
   expectCompute,
   expectShape,
 } from "./checks.js";
-import { type OpDef, type SampleInput, defineOp } from "./definition.js";
+import { defineOp, type OpDef, type SampleInput } from "./definition.js";
 import type { TensorLike } from "./elementwise.js";
 import { nativeSchemas } from "./params.js";
 

@@ -1,5 +1,7 @@
 // The operations that users call.
 
+export { type AttentionOptions, attention } from "./attention.js";
+export { type ConvOptions, conv2d, conv2dInputGrad, conv2dWeightGrad } from "./conv.js";
 export {
   add,
   cast,
@@ -29,15 +31,13 @@ export {
   sub,
   tanh,
 } from "./elementwise.js";
-export { at, broadcastTo, concat, pad, reshape, slice, stack, transpose } from "./movement.js";
-export { type Axes, type ReduceOptions, max, mean, norm, sum } from "./reduce.js";
-export { type MatmulOptions, matmul } from "./matmul.js";
-export { type ConvOptions, conv2d, conv2dInputGrad, conv2dWeightGrad } from "./conv.js";
-export { type PoolOptions, avgPool, resizeNearest } from "./resize.js";
 export { gather, scatterAdd } from "./indexing.js";
-export { groupNorm } from "./norm.js";
-export { logSoftmax, softmax } from "./softmax.js";
-export { type AttentionOptions, attention } from "./attention.js";
 export { crossEntropy } from "./loss.js";
+export { type MatmulOptions, matmul } from "./matmul.js";
+export { at, broadcastTo, concat, pad, reshape, slice, stack, transpose } from "./movement.js";
+export { groupNorm } from "./norm.js";
 export { type AdamUpdate, adamUpdate, emaUpdate, sumSquares } from "./optimizer.js";
-export { type SamplerStep, addNoise, samplerStep } from "./sampler.js";
+export { type Axes, max, mean, norm, type ReduceOptions, sum } from "./reduce.js";
+export { avgPool, type PoolOptions, resizeNearest } from "./resize.js";
+export { addNoise, type SamplerStep, samplerStep } from "./sampler.js";
+export { logSoftmax, softmax } from "./softmax.js";

@@ -4,9 +4,9 @@
 import { apply } from "../core/apply.js";
 import type { Tensor } from "../core/tensor.js";
 import type { Aval } from "../ir/graph.js";
-import { type Shape, checkShape, sizeOf } from "../shape.js";
+import { checkShape, type Shape, sizeOf } from "../shape.js";
 import { checkTensor, expectCount, expectDType, expectShape } from "./checks.js";
-import { type OpDef, type Sample, defineOp } from "./definition.js";
+import { defineOp, type OpDef, type Sample } from "./definition.js";
 import { nativeSchemas } from "./params.js";
 import { advancedState, normalStream, uniformStream } from "./philox.js";
 

@@ -7,17 +7,17 @@ import { ShapeError } from "../errors.js";
 import type { Aval, Node } from "../ir/graph.js";
 import { type Shape, showShape, sizeOf } from "../shape.js";
 import {
-  type Pair,
   checkOptions,
   checkTensor,
   expectCompute,
   expectCount,
   expectRank,
   expectShape,
-  pairOf,
+  type Pair,
   paddingOf,
+  pairOf,
 } from "./checks.js";
-import { type OpDef, defineOp } from "./definition.js";
+import { defineOp, type OpDef } from "./definition.js";
 import { nativeSchemas } from "./params.js";
 
 /** The size of the result, [height, width]. */

@@ -19,7 +19,7 @@ import {
   expectDType,
   expectShape,
 } from "./checks.js";
-import { type OpDef, type SampleInput, type VjpArgs, defineOp } from "./definition.js";
+import { defineOp, type OpDef, type SampleInput, type VjpArgs } from "./definition.js";
 import { cast, mul } from "./elementwise.js";
 import { gather, scatterAdd } from "./indexing.js";
 import { reshape } from "./movement.js";

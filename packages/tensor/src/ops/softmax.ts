@@ -7,7 +7,7 @@ import { ShapeError } from "../errors.js";
 import type { Attrs, Aval, Node } from "../ir/graph.js";
 import { type Shape, showShape, sizeOf } from "../shape.js";
 import { checkTensor, expectCompute, expectCount, expectShape } from "./checks.js";
-import { type KernelCall, type OpDef, defineOp } from "./definition.js";
+import { defineOp, type KernelCall, type OpDef } from "./definition.js";
 import { div, exp, log, mul, sub } from "./elementwise.js";
 import { nativeSchemas } from "./params.js";
 import { max, sum } from "./reduce.js";

@@ -1,6 +1,6 @@
 // Fusion patterns: short sequences that one kernel does better. All of them, in one table.
 
-import { type Graph, type GraphBuilder, type Node, type Value, rewriteGraph } from "../ir/graph.js";
+import { type Graph, type GraphBuilder, type Node, rewriteGraph, type Value } from "../ir/graph.js";
 
 /** A pattern: looks at the last node of a sequence and, when it matches, gives the value that replaces it. */
 interface Pattern {
@@ -15,8 +15,15 @@ const biasEpilogue: Pattern = {
     if (node.def.name !== "add") return undefined;
     for (const [product, bias] of [inputs, [...inputs].reverse()]) {
       const maker = product?.node;
-      if (!maker || !bias || uses(product) !== 1 || !(maker.def.name === "conv2d" || maker.def.name === "matmul")) continue;
-      if (maker.inputs.length !== 2 || bias.shape.length !== 1 || bias.shape[0] !== product.shape.at(-1) || bias.dtype !== product.dtype) continue;
+      if (!maker || !bias || uses(product) !== 1 || !(maker.def.name === "conv2d" || maker.def.name === "matmul"))
+        continue;
+      if (
+        maker.inputs.length !== 2 ||
+        bias.shape.length !== 1 ||
+        bias.shape[0] !== product.shape.at(-1) ||
+        bias.dtype !== product.dtype
+      )
+        continue;
       const output = node.outputs[0] as Value;
       if (output.shape.length !== product.shape.length) continue;
       const fused = builder.node(maker.def, [...maker.inputs, bias], maker.attrs, [output], maker.path || node.path);
@@ -32,8 +39,8 @@ const normSilu: Pattern = {
   match(node, inputs, uses, builder) {
     if (node.def.name !== "mul") return undefined;
     for (const [y, gate] of [inputs, [...inputs].reverse()]) {
-      const norm = y?.node;
-      if (!norm || norm.def.name !== "groupNorm" || y.index !== 0 || norm.attrs.silu) continue;
+      if (y?.node?.def.name !== "groupNorm" || y.index !== 0 || y.node.attrs.silu) continue;
+      const norm = y.node;
       if (gate?.node?.def.name !== "sigmoid" || gate.node.inputs[0] !== y || uses(y) !== 2) continue;
       const fused = builder.node(norm.def, norm.inputs, { ...norm.attrs, silu: true }, norm.outputs, norm.path);
       return fused.outputs[0];

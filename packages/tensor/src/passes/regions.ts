@@ -33,7 +33,9 @@ function cluster(graph: Graph): Map<Node, Cluster> {
     const shape = (node.outputs[0] as Value).shape;
     // The latest producer first: short live ranges.
     const producers = [...new Set(node.inputs)]
-      .filter((v) => v.node && isElementwise(v.node) && !rounds(v) && sameShape((v.node.outputs[0] as Value).shape, shape))
+      .filter(
+        (v) => v.node && isElementwise(v.node) && !rounds(v) && sameShape((v.node.outputs[0] as Value).shape, shape),
+      )
       .map((v) => v.node as Node)
       .sort((a, b) => (order.get(b) as number) - (order.get(a) as number));
     for (const producer of producers) {
@@ -54,7 +56,9 @@ function fits(a: Cluster, b: Cluster, readers: ReadonlyMap<Value, readonly (Node
   const nodes = new Set([...a.nodes, ...b.nodes]);
   const outside = [...inputs].filter((value) => !(value.node && nodes.has(value.node)));
   if (outside.length > regionLimits.inputs / 2) return false;
-  const escaping = [...nodes].filter((node) => (readers.get(node.outputs[0] as Value) ?? []).some((r) => r === null || !nodes.has(r)));
+  const escaping = [...nodes].filter((node) =>
+    (readers.get(node.outputs[0] as Value) ?? []).some((r) => r === null || !nodes.has(r)),
+  );
   return escaping.length <= regionLimits.outputs;
 }
 

@@ -1,7 +1,7 @@
 // Simplification: equal pure nodes are merged (hash-consing) and nodes that change nothing disappear.
 
+import { type Graph, type Node, rewriteGraph, type Value } from "../ir/graph.js";
 import { sameShape } from "../shape.js";
-import { type Graph, type Node, type Value, rewriteGraph } from "../ir/graph.js";
 
 /** Merges equal pure nodes and applies the identities of `neutral`, until each node has been seen once. */
 export function simplify(graph: Graph): Graph {
@@ -11,7 +11,11 @@ export function simplify(graph: Graph): Graph {
     if (neutral) return [neutral];
     const chained = chainedView(node, inputs);
     const operands = chained ?? inputs;
-    if (chained && node.def.name === "reshape" && sameShape((operands[0] as Value).shape, (node.outputs[0] as Value).shape)) {
+    if (
+      chained &&
+      node.def.name === "reshape" &&
+      sameShape((operands[0] as Value).shape, (node.outputs[0] as Value).shape)
+    ) {
       return operands;
     }
     if (node.def.effect !== "pure") return undefined;
@@ -24,7 +28,9 @@ export function simplify(graph: Graph): Graph {
 
 /** Attributes as text, equal for equal attributes. */
 export function attrsKey(attrs: Node["attrs"]): string {
-  return JSON.stringify(attrs, (_key, value) => (Object.is(value, -0) ? "-0" : typeof value === "number" && !Number.isFinite(value) ? String(value) : value));
+  return JSON.stringify(attrs, (_key, value) =>
+    Object.is(value, -0) ? "-0" : typeof value === "number" && !Number.isFinite(value) ? String(value) : value,
+  );
 }
 
 const constantOf = (value: Value | undefined): number | undefined =>

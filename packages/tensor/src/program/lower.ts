@@ -1,16 +1,16 @@
 // Lowering: a graph becomes records of native kernels over slots. Views cost nothing, elementwise nodes
 // become register code, the rest kernel calls; then memory is planned and writes to states come last.
 
-import { type DType, bytesOf, formatOf } from "../dtype.js";
+import { bytesOf, type DType, formatOf } from "../dtype.js";
 import type { Graph, Node, StateWrite, Value } from "../ir/graph.js";
-import { type Schema, packParams } from "../ir/schema.js";
+import { packParams, type Schema } from "../ir/schema.js";
 import type { View } from "../ops/definition.js";
 import { nativeSchemas } from "../ops/params.js";
-import { type Shape, rowMajor, sizeOf } from "../shape.js";
-import { type OperandSpec, type ProgramSpec, type SlotSpec } from "./blob.js";
+import { rowMajor, type Shape, sizeOf } from "../shape.js";
+import type { OperandSpec, ProgramSpec, SlotSpec } from "./blob.js";
 import { commitNodes } from "./commit.js";
 import { planMemory } from "./plan.js";
-import { type RegionBody, encodeRegion, registerTypeOf, singleRegion } from "./region.js";
+import { encodeRegion, type RegionBody, registerTypeOf, singleRegion } from "./region.js";
 
 /** Memory that records read and write; becomes a slot. */
 interface Buffer {
@@ -141,13 +141,18 @@ class Lowerer {
     });
     if (lower.kind === "elementwise") {
       const { body, inputs } = singleRegion(node);
-      this.region(body, inputs.map((value) => this.place(value)), results);
+      this.region(
+        body,
+        inputs.map((value) => this.place(value)),
+        results,
+      );
     } else if (lower.kind === "assemble") {
       const { fill, starts } = lower.plan(node, node.attrs);
       const target = results[0] as Place;
       if (fill !== undefined) this.region(constantBody(output, fill), [], [target]);
       node.inputs.forEach((value, i) => {
-        if (sizeOf(value.shape) > 0) this.copy(this.place(value), box(target, starts[i] as readonly number[], value.shape));
+        if (sizeOf(value.shape) > 0)
+          this.copy(this.place(value), box(target, starts[i] as readonly number[], value.shape));
       });
     } else {
       const { schema, params, inputs, outputs } = lower.call(node, node.attrs);
@@ -229,7 +234,15 @@ class Lowerer {
 
   private buffer(kind: Buffer["kind"], ordinal: number, { shape, dtype }: Value): Buffer {
     const bytes = sizeOf(shape) * bytesOf[dtype];
-    const buffer: Buffer = { kind, ordinal, bytes, first: Number.POSITIVE_INFINITY, last: -1, host: null, written: false };
+    const buffer: Buffer = {
+      kind,
+      ordinal,
+      bytes,
+      first: Number.POSITIVE_INFINITY,
+      last: -1,
+      host: null,
+      written: false,
+    };
     this.buffers.push(buffer);
     return buffer;
   }
@@ -238,7 +251,16 @@ class Lowerer {
     const slotOf = new Map<Buffer, number>();
     const slots: SlotSpec[] = [];
     for (const [buffer, offset] of placeBuffers(this.buffers)) {
-      slotOf.set(buffer, slots.push({ kind: buffer.kind, ordinal: buffer.ordinal, bytes: buffer.bytes, offset, written: buffer.written }) - 1);
+      slotOf.set(
+        buffer,
+        slots.push({
+          kind: buffer.kind,
+          ordinal: buffer.ordinal,
+          bytes: buffer.bytes,
+          offset,
+          written: buffer.written,
+        }) - 1,
+      );
     }
     const operand = ({ buffer, dtype, shape, offset, strides }: Place): OperandSpec => ({
       slot: slotOf.get(buffer) as number,
@@ -282,7 +304,10 @@ function placeBuffers(buffers: readonly Buffer[]): [Buffer, number][] {
   const roots = [...groups.keys()];
   const plan = planMemory(roots.map((root) => groups.get(root) as { first: number; last: number; bytes: number }));
   const offsetOf = new Map(roots.map((root, i) => [root, plan.offsets[i] as number]));
-  return used.map((buffer) => [buffer, buffer.kind === "arena" ? (offsetOf.get(rootOf.get(buffer) as Buffer) as number) : 0]);
+  return used.map((buffer) => [
+    buffer,
+    buffer.kind === "arena" ? (offsetOf.get(rootOf.get(buffer) as Buffer) as number) : 0,
+  ]);
 }
 
 const whole = (buffer: Buffer, { shape, dtype }: { shape: Shape; dtype: DType }): Place => ({
@@ -304,7 +329,9 @@ function box(place: Place, start: readonly number[], shape: Shape): Place {
 /** A place seen with a larger shape that it broadcasts to. */
 function broadcast(place: Place, shape: Shape): Place {
   const lead = shape.length - place.shape.length;
-  const strides = shape.map((_, i) => (i < lead || place.shape[i - lead] === 1 ? 0 : (place.strides[i - lead] as number)));
+  const strides = shape.map((_, i) =>
+    i < lead || place.shape[i - lead] === 1 ? 0 : (place.strides[i - lead] as number),
+  );
   return { ...place, shape, strides };
 }
 

@@ -4,7 +4,7 @@
 import type { DType } from "../dtype.js";
 import type { Attrs, Node, Value } from "../ir/graph.js";
 import { defineOp } from "../ops/definition.js";
-import { type Opcode, type RegisterType, instructionBytes, opcodes, registerTypes } from "../ops/opcodes.js";
+import { instructionBytes, type Opcode, opcodes, type RegisterType, registerTypes } from "../ops/opcodes.js";
 import type { Shape } from "../shape.js";
 
 /** The most registers, inputs and outputs that the interpreter takes. */
@@ -144,7 +144,11 @@ export function encodeRegion(body: RegionBody): { code: Uint8Array; instructions
 }
 
 const refKey = (ref: RegionRef): string =>
-  "input" in ref ? `i${ref.input}` : "step" in ref ? `s${ref.step}` : `c${ref.type}:${Object.is(ref.constant, -0) ? "-0" : ref.constant}`;
+  "input" in ref
+    ? `i${ref.input}`
+    : "step" in ref
+      ? `s${ref.step}`
+      : `c${ref.type}:${Object.is(ref.constant, -0) ? "-0" : ref.constant}`;
 
 /** Linear-scan registers: a register is free again after its last reader. Values are loaded when first read. */
 class RegisterAllocator {
@@ -221,4 +225,3 @@ class RegisterAllocator {
     return register;
   }
 }
-

@@ -3,7 +3,7 @@
 
 import type { Cell, CellTree } from "../core/cell.js";
 import { Tensor } from "../core/tensor.js";
-import { type Guard, type StateSource, Trace, currentTrace } from "../core/trace.js";
+import { currentTrace, type Guard, type StateSource, Trace } from "../core/trace.js";
 import { isPlainObject, leavesOf, mapTree } from "../core/tree.js";
 import { UsageError } from "../errors.js";
 import type { Graph } from "../ir/graph.js";
@@ -13,7 +13,7 @@ import { show } from "../shape.js";
 import { native } from "./device.js";
 import { markOrigin } from "./eager.js";
 import { explainProgram } from "./explain.js";
-import { type Program, loadGraph, releaseProgram, runProgram } from "./program.js";
+import { loadGraph, type Program, releaseProgram, runProgram } from "./program.js";
 
 /** How a function is compiled. */
 export interface CompileOptions {
@@ -63,7 +63,9 @@ interface Specialisation {
 }
 
 /** Where a state of the program comes from at each call. */
-type Source = { readonly kind: "fixed"; readonly handle: () => number; readonly cell?: Cell } | { readonly kind: "argument"; readonly tree: number; readonly cell: number };
+type Source =
+  | { readonly kind: "fixed"; readonly handle: () => number; readonly cell?: Cell }
+  | { readonly kind: "argument"; readonly tree: number; readonly cell: number };
 
 /** What the arguments of a call come to. */
 interface Arguments {
@@ -89,7 +91,10 @@ class OutputSlot {
  * @example
  * const step = compile((x: Tensor) => x.mul(2).sum());
  */
-export function compile<A extends readonly unknown[], R>(fn: (...args: A) => R, options: CompileOptions = {}): Compiled<A, R> {
+export function compile<A extends readonly unknown[], R>(
+  fn: (...args: A) => R,
+  options: CompileOptions = {},
+): Compiled<A, R> {
   if (typeof fn !== "function") throw new UsageError(`compile: expected a function, got ${show(fn)}`);
   const name = options.name ?? (fn.name || "compiled");
   const cache = new Map<string, Specialisation[]>();
@@ -178,7 +183,10 @@ function release({ program, bindings, captures }: Specialisation): void {
 }
 
 const isCellTree = (x: unknown): x is CellTree =>
-  x !== null && typeof x === "object" && typeof (x as CellTree).cells === "function" && typeof (x as CellTree).structure === "string";
+  x !== null &&
+  typeof x === "object" &&
+  typeof (x as CellTree).cells === "function" &&
+  typeof (x as CellTree).structure === "string";
 
 /** A lone cell is a tree of one. */
 const isCell = (x: unknown): x is Cell => x !== null && typeof x === "object" && "bufferHandle" in x;
@@ -198,14 +206,15 @@ function flattenArguments(name: string, args: readonly unknown[], fixedMode: boo
     }
     if (isCellTree(x)) {
       // Which of the arguments share cells is part of the signature.
-      const same = trees.findIndex((other) => other === x);
+      const same = trees.indexOf(x);
       trees.push(x);
       return `${path}=${x.structure}${fixedMode ? "" : `/${x.modes ?? ""}`}${same >= 0 ? `=#${same}` : ""}`;
     }
     if (x === null || x === undefined || typeof x === "number" || typeof x === "boolean" || typeof x === "string") {
       return `${path}=${typeof x === "string" ? JSON.stringify(x) : Object.is(x, -0) ? "-0" : String(x)}`;
     }
-    if (Array.isArray(x)) return `${path}.length=${x.length};${x.map((item, i) => visit(item, `${path}[${i}]`)).join(";")}`;
+    if (Array.isArray(x))
+      return `${path}.length=${x.length};${x.map((item, i) => visit(item, `${path}[${i}]`)).join(";")}`;
     if (isPlainObject(x)) {
       return Object.keys(x)
         .map((key) => visit(x[key], `${path}.${key}`))
@@ -267,7 +276,8 @@ function runSpecialised(spec: Specialisation, { tensors, trees }: Arguments): un
   const { program, sources, written } = spec;
   const storages = tensors.map((tensor) => tensor.storage("compiled function"));
   const treeCells = trees.map((tree) => tree.cells());
-  const cellAt = (source: Source): Cell | undefined => (source.kind === "argument" ? treeCells[source.tree]?.[source.cell] : source.cell);
+  const cellAt = (source: Source): Cell | undefined =>
+    source.kind === "argument" ? treeCells[source.tree]?.[source.cell] : source.cell;
   // Tensors that share memory with a cell about to be overwritten keep what they saw.
   for (const state of written) cellAt(sources[state] as Source)?.beforeWrite();
   const outputs = runProgram(program, bindingFor(spec, cellAt), storages);
@@ -281,7 +291,10 @@ function runSpecialised(spec: Specialisation, { tensors, trees }: Arguments): un
 }
 
 /** The native binding for the states of this call; made once for each set of buffers. */
-function bindingFor({ program, sources, bindings }: Specialisation, cellAt: (source: Source) => Cell | undefined): number {
+function bindingFor(
+  { program, sources, bindings }: Specialisation,
+  cellAt: (source: Source) => Cell | undefined,
+): number {
   if (sources.length === 0) return 0;
   const handles = Float64Array.from(sources, (source) =>
     source.kind === "fixed" ? source.handle() : (cellAt(source) as Cell).bufferHandle(),
@@ -297,6 +310,7 @@ function bindingFor({ program, sources, bindings }: Specialisation, cellAt: (sou
 function fillResult(tree: unknown, tensors: readonly Tensor[]): unknown {
   if (tree instanceof OutputSlot) return tensors[tree.index];
   if (Array.isArray(tree)) return tree.map((item) => fillResult(item, tensors));
-  if (isPlainObject(tree)) return Object.fromEntries(Object.entries(tree).map(([key, item]) => [key, fillResult(item, tensors)]));
+  if (isPlainObject(tree))
+    return Object.fromEntries(Object.entries(tree).map(([key, item]) => [key, fillResult(item, tensors)]));
   return tree;
 }

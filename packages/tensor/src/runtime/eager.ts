@@ -1,15 +1,15 @@
 // Eager execution: an op outside a trace is a program of one op, looked up in a cache.
 
+import { currentPath } from "../core/path.js";
 import { Tensor } from "../core/tensor.js";
 import { inferAt } from "../core/trace.js";
-import { currentPath } from "../core/path.js";
 import { type Attrs, type Aval, GraphBuilder } from "../ir/graph.js";
 import type { OpDef } from "../ops/definition.js";
 import { identityDef } from "../ops/elementwise.js";
 import { attrsKey } from "../passes/simplify.js";
 import { ProgramCache } from "./cache.js";
-import { Storage, native } from "./device.js";
-import { type Program, loadGraph, releaseProgram, runProgram } from "./program.js";
+import { native, Storage } from "./device.js";
+import { loadGraph, type Program, releaseProgram, runProgram } from "./program.js";
 
 /** Most one-op programs kept, and the most bytes of their text. */
 const cacheLimits = { count: 4096, bytes: 64 << 20 };
@@ -91,4 +91,3 @@ function buildWriter(aval: Aval): Program {
   const state = builder.state(aval);
   return loadGraph(builder.finish([], [{ state: state.index, value }]));
 }
-

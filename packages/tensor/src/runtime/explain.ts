@@ -21,7 +21,14 @@ export function explainRecords(program: Program): ExplainedRecord[] {
     .programInfo(program.handle)
     .records.map(({ op, variant, flops, bytes, tag }) => {
       const node = program.tags[tag];
-      return { op: node ? opText(op, node) : op, shapes: node ? shapesOf(node) : "", variant, flops, bytes, path: node?.path ?? "" };
+      return {
+        op: node ? opText(op, node) : op,
+        shapes: node ? shapesOf(node) : "",
+        variant,
+        flops,
+        bytes,
+        path: node?.path ?? "",
+      };
     });
 }
 
@@ -37,7 +44,10 @@ export function explainProgram(name: string, program: Program): string {
       .map((cell, i) => (i === 3 || i === 4 ? cell.padStart(widths[i] as number) : cell.padEnd(widths[i] as number)))
       .join("  ")
       .trimEnd();
-  const total = records.reduce((sum, r) => ({ flops: sum.flops + r.flops, bytes: sum.bytes + r.bytes }), { flops: 0, bytes: 0 });
+  const total = records.reduce((sum, r) => ({ flops: sum.flops + r.flops, bytes: sum.bytes + r.bytes }), {
+    flops: 0,
+    bytes: 0,
+  });
   return [
     `${name}: ${records.length} records, ${scaled(total.flops, "FLOP")}, ${scaled(total.bytes, "B")} moved, arena ${scaled(arenaBytes, "B")}`,
     line(header),
@@ -49,7 +59,9 @@ const shapesOf = (node: Node): string =>
   `${node.inputs
     .slice(0, 4)
     .map((value) => `[${value.shape.join(",")}]`)
-    .join(" ")}${node.inputs.length > 4 ? ` +${node.inputs.length - 4}` : ""} → ${node.outputs.length > 2 ? `${node.outputs.length} outputs` : node.outputs.map((value) => `[${value.shape.join(",")}]`).join(" ")}`;
+    .join(
+      " ",
+    )}${node.inputs.length > 4 ? ` +${node.inputs.length - 4}` : ""} → ${node.outputs.length > 2 ? `${node.outputs.length} outputs` : node.outputs.map((value) => `[${value.shape.join(",")}]`).join(" ")}`;
 
 function opText(op: string, node: Node): string {
   if (op !== "elementwise") return op;

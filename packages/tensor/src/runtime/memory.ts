@@ -42,7 +42,9 @@ export function assertNoLeaks(): void {
   const { liveBuffers, live } = native().memory();
   const leaked = liveBuffers - unownedBuffers() - baseline;
   if (leaked > 0) {
-    throw new UsageError(`${leaked} tensors or cells have not been disposed (${live} bytes are live); dispose them or use scope()`);
+    throw new UsageError(
+      `${leaked} tensors or cells have not been disposed (${live} bytes are live); dispose them or use scope()`,
+    );
   }
 }
 

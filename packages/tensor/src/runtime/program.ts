@@ -5,7 +5,7 @@ import type { Aval, Graph, Node } from "../ir/graph.js";
 import { writeProgram } from "../program/blob.js";
 import { lowerGraph } from "../program/lower.js";
 import { sizeOf } from "../shape.js";
-import { Storage, guarded, native } from "./device.js";
+import { guarded, native, Storage } from "./device.js";
 
 /** A program that the native side has verified and taken. */
 export interface Program {

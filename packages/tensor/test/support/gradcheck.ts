@@ -1,13 +1,13 @@
 // Checks of derivatives in float64: reverse mode against directional finite differences, order 1 and 2.
 // Order 2 differentiates ⟨v, ∂⟨w, F(x)⟩/∂x⟩ with respect to x and w.
 
-import { type Tensor, isFloat, scope, tensor } from "@figment/tensor";
+import { isFloat, scope, type Tensor, tensor } from "@figment/tensor";
 import { apply } from "#core/apply";
 import { vjpOf } from "#core/tape";
 import type { OpDef, Sample } from "#ops/definition";
 import { sizeOf } from "#shape";
 import type { Draws } from "./draws.ts";
-import { type Point, drawPoint, resultsOf, tensorsAt, variablesOf } from "./points.ts";
+import { drawPoint, type Point, resultsOf, tensorsAt, variablesOf } from "./points.ts";
 
 /** Step of the finite differences; with Richardson's extrapolation the truncation error is of order h⁴. */
 const step = 1e-4;

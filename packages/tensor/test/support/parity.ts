@@ -1,7 +1,7 @@
 // Runs an op's kernels and says how far they are from its specification.
 
 import { loadBinding } from "@figment/native";
-import { type DataArray, type Tensor, isFloat, scope } from "@figment/tensor";
+import { type DataArray, isFloat, scope, type Tensor } from "@figment/tensor";
 import { GraphBuilder } from "#ir/graph";
 import type { OpDef, Sample } from "#ops/definition";
 import { runNode } from "#runtime/eager";

@@ -1,7 +1,7 @@
 // Turns the samples of op definitions into data: points (one flat array for each drawn input) and the
 // tensors there, residual inputs computed to fit.
 
-import { type DType, type Tensor, isFloat, tensor } from "@figment/tensor";
+import { type DType, isFloat, type Tensor, tensor } from "@figment/tensor";
 import type { OpDef, Sample, SampleInput } from "#ops/definition";
 import { sizeOf } from "#shape";
 import type { Draws } from "./draws.ts";
