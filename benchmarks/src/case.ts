@@ -47,7 +47,10 @@ export const randomTensor = (shape: readonly number[], seed = 1): Tensor =>
   tensor(randomValues(product(shape), seed), { shape });
 
 /** A contestant that calls an operation, waits for the queue and frees the results. */
-export function ourContestant(inputs: readonly Tensor[], operation: () => Tensor | readonly Tensor[]): Contestant {
+export function ourContestant(
+  inputs: readonly { dispose(): void }[],
+  operation: () => Tensor | readonly Tensor[],
+): Contestant {
   return {
     name: "figment",
     async run(repeats) {

@@ -89,7 +89,9 @@ export function writeBlob(blob: Blob): Uint8Array {
     count(slotKind.output),
     count(slotKind.state),
     blob.commitStart ?? blob.records.length,
-  ].forEach((value, i) => u32(4 * i, value));
+  ].forEach((value, i) => {
+    u32(4 * i, value);
+  });
   u64(40, blob.arenaBytes ?? 0);
   u64(48, constants.length);
   u32(56, paramsBytes);
@@ -125,7 +127,9 @@ export function writeBlob(blob: Blob): Uint8Array {
       record.out.length,
       record.tag ?? i,
     ];
-    fields.forEach((value, f) => u32(recordsAt + i * recordBytes + 4 * f, value));
+    fields.forEach((value, f) => {
+      u32(recordsAt + i * recordBytes + 4 * f, value);
+    });
     bytes.set(record.params, paramsAt + paramAt);
     paramAt += align(record.params.length, 8);
     operandAt += record.in.length + record.out.length;

@@ -162,6 +162,11 @@ describe("the memory limit", () => {
     native.trim();
   });
 
+  it("is what the machine has until it is set", () => {
+    const device = native.devices()[0]!;
+    expect(native.memory().limit).toBe(device.index === 0 ? device.memoryLimit : 0);
+  });
+
   it("cannot be outrun by asking for absurd sizes", () => {
     expectError(() => native.allocate(cpu, 2 ** 53 - 1), "ERR_FIGMENT_OUT_OF_MEMORY");
     expectError(() => native.allocate(cpu, 2 ** 50), "ERR_FIGMENT_OUT_OF_MEMORY");

@@ -40,7 +40,7 @@ export interface MemoryInfo {
   readonly peak: number;
   /** How often the process asked the system for memory. */
   readonly systemAllocations: number;
-  /** Bytes; 0 when there is no limit. */
+  /** The most that the process may hold: what setMemoryLimit said, or what the machine has. */
   readonly limit: number;
 }
 
@@ -82,7 +82,7 @@ export interface NativeBinding {
   /** The kernels of one operation that this machine can execute, in order of selection among equals. */
   variants(op: string): { readonly name: string; readonly isa: Isa }[];
   memory(): MemoryInfo;
-  /** Bytes that the process may hold on the CPU; 0 removes the limit. */
+  /** Bytes that the process may hold on the CPU; 0: what the machine (or its control group) has. */
   setMemoryLimit(bytes: number): void;
   /** Waits for the queue, then gives cached memory and arenas back to the system. */
   trim(): void;

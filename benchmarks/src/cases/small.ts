@@ -12,7 +12,7 @@ const randn: KernelCase = {
   bound: "copy",
   ours() {
     const random = rng(1);
-    return ourContestant([], () => random.normal([normals]));
+    return ourContestant([random], () => random.normal([normals]));
   },
   peer: () => ({
     graph: {

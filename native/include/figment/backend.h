@@ -50,7 +50,7 @@ typedef struct FigmentMemoryInfo {
   uint64_t cached; /* bytes kept for reuse */
   uint64_t peak;   /* largest in_use so far */
   uint64_t system_allocations;
-  uint64_t limit; /* 0: none */
+  uint64_t limit; /* 0: unknown */
 } FigmentMemoryInfo;
 
 typedef struct FigmentRecordInfo {
@@ -120,7 +120,7 @@ typedef struct FigmentBackend {
   FigmentStatus (*download)(FigmentDevice* device, const void* from, uint64_t offset, void* to,
                             uint64_t bytes);
   FigmentStatus (*memory_info)(FigmentDevice* device, FigmentMemoryInfo* info);
-  FigmentStatus (*set_memory_limit)(FigmentDevice* device, uint64_t bytes);
+  FigmentStatus (*set_memory_limit)(FigmentDevice* device, uint64_t bytes); /* 0: all there is */
   void (*trim)(FigmentDevice* device); /* returns cached blocks and arenas to the system */
   void (*set_poison)(FigmentDevice* device, int32_t on);
 

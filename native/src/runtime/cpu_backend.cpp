@@ -106,7 +106,7 @@ FigmentStatus memoryInfo(FigmentDevice* device, FigmentMemoryInfo* info) {
 }
 
 FigmentStatus setMemoryLimit(FigmentDevice* device, uint64_t bytes) {
-  unwrap(device).allocator().setLimit(bytes);
+  unwrap(device).allocator().setLimit(bytes > 0 ? bytes : usableMemory());
   return FIGMENT_OK;
 }
 

@@ -74,6 +74,10 @@ int threadsFromEnvironment() {
 
 }  // namespace
 
+CpuDevice::CpuDevice(int threads, uint64_t memoryLimit) : pool_(threads), threads_(threads) {
+  allocator_.setLimit(memoryLimit);
+}
+
 void* CpuDevice::allocate(uint64_t bytes) {
   void* block = allocator_.allocate(bytes);
   if (block && poison_.load(std::memory_order_relaxed)) poison(block, bytes);
@@ -187,7 +191,7 @@ double CpuDevice::microsSinceProfiling() const {
 }
 
 CpuDevice& cpuDevice() {
-  static CpuDevice* const device = new CpuDevice(threadsFromEnvironment());
+  static CpuDevice* const device = new CpuDevice(threadsFromEnvironment(), usableMemory());
   return *device;
 }
 

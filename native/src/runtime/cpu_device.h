@@ -46,7 +46,7 @@ struct RecordTiming {
 
 class CpuDevice {
  public:
-  explicit CpuDevice(int threads) : pool_(threads), threads_(threads) {}
+  CpuDevice(int threads, uint64_t memoryLimit);
 
   CachingAllocator& allocator() { return allocator_; }
   void* allocate(uint64_t bytes);

@@ -37,10 +37,9 @@ void* Device::allocate(uint64_t bytes) {
   if (status == FIGMENT_OK) return memory;
   if (status != FIGMENT_OUT_OF_MEMORY) throwLastError();
   const FigmentMemoryInfo now = this->memory();
-  std::string message = "out of memory: " + std::to_string(bytes) + " bytes asked for, " +
-                        std::to_string(now.in_use) + " in use";
-  if (now.limit > 0) message += ", limit " + std::to_string(now.limit);
-  throw Error(code::kOutOfMemory, message);
+  throw Error(code::kOutOfMemory, "out of memory: " + std::to_string(bytes) +
+                                      " bytes asked for, " + std::to_string(now.in_use) +
+                                      " in use, limit " + std::to_string(now.limit));
 }
 
 void Device::trim() {

@@ -18,9 +18,12 @@ import { type Prediction, type Process, posterior } from "./samplers.js";
 import { type Frame, runSampler, type SampleOptions, type SampleStepsOptions } from "./sampling.js";
 import { alphasCumprod } from "./schedule.js";
 
-/** A network that is told a noisy image [N,H,W,C] and its timesteps i32 [N], and gives a prediction of x's shape. */
+/**
+ * A network that is told a noisy image [N,H,W,C], its timesteps i32 [N] and, if it has classes, its labels i32 [N], and
+ * gives a prediction of x's shape.
+ */
 export interface Denoiser extends CellTree {
-  forward(x: Tensor, t: Tensor): Tensor;
+  forward(x: Tensor, t: Tensor, label?: Tensor): Tensor;
 }
 
 /** Options of {@link Diffusion}. */
@@ -33,7 +36,7 @@ export interface DiffusionOptions {
 
 /** The networks' side of one sampling step, compiled once for all steps. */
 export type DenoiseStep = Compiled<
-  [net: Denoiser, x: Tensor, timestep: Tensor, coef: Tensor, random: Rng, options: StepStatics],
+  [net: Denoiser, x: Tensor, timestep: Tensor, coef: Tensor, random: Rng, options: StepStatics, label?: Tensor],
   { x: Tensor; x0?: Tensor }
 >;
 
@@ -143,12 +146,13 @@ export class Diffusion implements Process {
    * noise drawn from `random`. 0-d.
    *
    * @param x0 clean images [N,H,W,C], in [-1, 1].
+   * @param label i32 [N], for a network with classes.
    */
-  loss(net: Denoiser, x0: Tensor, random: Rng): Tensor {
+  loss(net: Denoiser, x0: Tensor, random: Rng, label?: Tensor): Tensor {
     return scope(() => {
       const t = this.timesteps(x0.dim(0), random);
       const noise = random.normal(x0.shape);
-      const prediction = net.forward(this.qSample(x0, t, noise), t);
+      const prediction = net.forward(this.qSample(x0, t, noise), t, label);
       return mse(prediction, this.target(x0, t, noise));
     });
   }
@@ -208,8 +212,9 @@ function denoise(
   coef: Tensor,
   random: Rng,
   { noise, lo, hi, predictions }: StepStatics,
+  label?: Tensor,
 ): { x: Tensor; x0?: Tensor } {
-  const output = net.forward(x, timestep.broadcastTo([x.dim(0)]));
+  const output = net.forward(x, timestep.broadcastTo([x.dim(0)]), label);
   const clamp = lo < hi ? ([lo, hi] as const) : undefined;
   const next = samplerStep({ coef, random, tensors: [x, output], clamp, noise });
   if (!predictions) return { x: next };

@@ -36,6 +36,8 @@ export interface SampleStepsOptions {
   readonly predictions?: boolean;
   /** Where to start. Default: standard normal noise from `rng`. Stays the caller's. */
   readonly start?: Tensor;
+  /** Classes to draw, i32 [N], for a network that has classes. */
+  readonly label?: Tensor;
 }
 
 /** Progress of sampling: `step` of `total` steps are done. */
@@ -67,7 +69,7 @@ export async function* runSampler(
   net: Denoiser,
   options: SampleStepsOptions,
 ): AsyncGenerator<Frame, void, void> {
-  const { shape, rng, sampler = ddim(), signal, start, predictions = false } = options;
+  const { shape, rng, sampler = ddim(), signal, start, label, predictions = false } = options;
   if (start && start.shape.join() !== shape.join()) {
     throw new UsageError(`sample: start has shape [${start.shape.join(", ")}], expected [${shape.join(", ")}]`);
   }
@@ -89,7 +91,7 @@ export async function* runSampler(
     const row = rows[next] as SamplerRow;
     const timestep = scalar(row.timestep, "i32");
     const coef = tensor(coefficientsOf(row));
-    const { x, x0 } = denoise(net, latest, timestep, coef, rng, statics);
+    const { x, x0 } = denoise(net, latest, timestep, coef, rng, statics, label);
     for (const used of [timestep, coef, latest]) used.dispose();
     latest = x.clone();
     const done = settled();

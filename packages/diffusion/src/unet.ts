@@ -4,6 +4,7 @@
 import {
   Conv2d,
   Downsample,
+  Embedding,
   fittingGroups,
   GroupNorm,
   Module,
@@ -46,6 +47,8 @@ export interface UNetOptions {
   readonly groups?: number;
   /** Whether the timestep scales and shifts the normalised values instead of adding a bias (Dhariwal & Nichol 2021). Default false. */
   readonly scaleShift?: boolean;
+  /** Number of classes of a class-conditional network, whose labels i32 [N] are then the third argument. Default: none. */
+  readonly classes?: number;
   /** Pixels are folded into channels by patches of this side first, so that the network is as much smaller. Default 1. */
   readonly patch?: number;
 }
@@ -90,6 +93,7 @@ export class UNet extends Module {
   readonly patch: number;
   readonly inChannels: number;
   readonly time: TimestepEmbedding;
+  readonly label: Embedding | null;
   readonly first: Conv2d;
   readonly down: readonly Level<Downsample>[];
   readonly middle: readonly [Stage, ResidualBlock];
@@ -103,7 +107,7 @@ export class UNet extends Module {
   constructor(options: UNetOptions) {
     super();
     const { inChannels, outChannels = inChannels, channels, blocks = 1, attention = [], heads = 1 } = options;
-    const { dropout = 0, groups, patch = 1, imageSize, scaleShift = false } = options;
+    const { dropout = 0, groups, patch = 1, imageSize, scaleShift = false, classes } = options;
     const base = channels[0];
     const deepest = channels.at(-1);
     if (base === undefined || deepest === undefined)
@@ -119,6 +123,7 @@ export class UNet extends Module {
     };
 
     this.time = new TimestepEmbedding(base, timeDim);
+    this.label = classes === undefined ? null : new Embedding(classes, timeDim);
     this.first = new Conv2d(inChannels * patch ** 2, base, 3, { padding: 1 });
     const skips = [base];
     let width = base;
@@ -154,14 +159,20 @@ export class UNet extends Module {
   }
 
   /** @throws ShapeError when x does not fit, or is of another size than `attention` was meant for. */
-  forward(x: Tensor, t: Tensor): Tensor {
+  forward(x: Tensor, t: Tensor, label?: Tensor): Tensor {
     const [n, , , c] = x.dims(4);
     if (c !== this.inChannels || t.rank !== 1 || t.dim(0) !== n) {
       throw new ShapeError(
         `UNet: expected x [N, H, W, ${this.inChannels}] and t [N], got [${x.shape.join(", ")}] and [${t.shape.join(", ")}]`,
       );
     }
-    const time = this.time.forward(t);
+    if ((label === undefined) !== (this.label === null)) {
+      throw new UsageError(
+        `UNet: labels are given exactly when the network has classes; it has ${this.label ? "some" : "none"}`,
+      );
+    }
+    const when = this.time.forward(t);
+    const time = this.label && label ? when.add(this.label.forward(label)) : when;
     let h = this.first.forward(this.patch === 1 ? x : patchify(x, this.patch));
     const skips = [h];
     for (const [level, { stages, resample }] of this.down.entries()) {

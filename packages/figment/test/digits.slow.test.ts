@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
-import { assertNoLeaks, cosineBetas, Diffusion, ddim, digits, loadModel, rng } from "figment";
+import { assertNoLeaks, cosineBetas, Diffusion, ddpm, digits, loadModel, rng, tensor } from "figment";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { defaults, recipe } from "#firstLight/defaults";
 import { firstLight } from "#firstLight/run";
@@ -33,17 +33,19 @@ describe("npm start", () => {
   it("learns to draw digits: of 640 samples, 90 % get a label with confidence 0.9, and every digit occurs", async () => {
     await firstLight({ ...defaults, out: folder, resume: false });
     const dataset = digits();
-    const model = buildModel(dataset.shape);
+    const model = buildModel(dataset);
     await loadModel(path.join(folder, "model.safetensors"), model);
     const diffusion = new Diffusion({ betas: cosineBetas(recipe.timesteps), predict: "v" });
     const random = rng(123);
+    const labels = tensor(Int32Array.from({ length: 128 }, (_, i) => i % 10));
     const counts = new Array<number>(10).fill(0);
     let confident = 0;
     for (let k = 0; k < 5; k++) {
       const images = await diffusion.sample(model, {
         shape: [128, 28, 28, 1],
-        sampler: ddim({ steps: defaults.sampleSteps }),
+        sampler: ddpm({ steps: defaults.sampleSteps }),
         rng: random,
+        label: labels,
       });
       for (const { label, confidence } of await judge.classify(images)) {
         if (confidence < 0.9) continue;
@@ -57,6 +59,7 @@ describe("npm start", () => {
     expect(Math.min(...counts)).toBeGreaterThan(0);
     diffusion.dispose();
     random.dispose();
+    labels.dispose();
     for (const cell of model.cells()) cell.dispose();
   });
 });

@@ -12,9 +12,24 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 describe.skipIf(!data)("figment first-light on real data", () => {
-  const run = async (source: string, ...more: string[]): Promise<{ data: string; steps: number; finalLoss: number }> => {
+  const run = async (
+    source: string,
+    ...more: string[]
+  ): Promise<{ data: string; steps: number; finalLoss: number }> => {
     const out = path.join(folder, path.basename(source));
-    const args = ["--data", path.join(data as string, source), "--out", out, "--steps", "5", "--batch", "16", "--sample-steps", "3", ...more];
+    const args = [
+      "--data",
+      path.join(data as string, source),
+      "--out",
+      out,
+      "--steps",
+      "5",
+      "--batch",
+      "16",
+      "--sample-steps",
+      "3",
+      ...more,
+    ];
     const { code, stderr } = await figment(["first-light", ...args]);
     expect(code, stderr).toBe(0);
     return JSON.parse(await readFile(path.join(out, "summary.json"), "utf8"));

@@ -20,9 +20,15 @@ describe("program 1 of the public surface", () => {
     const folder = await mkdtemp(path.join(here, "program1-"));
     try {
       await symlink(data as string, path.join(folder, "data"));
-      const shorter = code.replace("steps: 3000", "steps: 3").replace("% 100 ===", "% 1 ===").replace("steps: 50", "steps: 3");
+      const shorter = code
+        .replace("steps: 3000", "steps: 3")
+        .replace("% 100 ===", "% 1 ===")
+        .replace("steps: 50", "steps: 3");
       await writeFile(path.join(folder, "program.mjs"), shorter);
-      const { status, stdout, stderr } = spawnSync(process.execPath, ["program.mjs"], { cwd: folder, encoding: "utf8" });
+      const { status, stdout, stderr } = spawnSync(process.execPath, ["program.mjs"], {
+        cwd: folder,
+        encoding: "utf8",
+      });
       expect(status, stderr).toBe(0);
       expect(stdout.trim().split("\n")).toHaveLength(3);
       expect((await readFile(path.join(folder, "samples.png"))).subarray(1, 4).toString()).toBe("PNG");

@@ -1,8 +1,8 @@
 // What the model draws: a grid of samples, and a strip that shows a few of them coming out of the noise.
 
-import { ddim } from "@figment/diffusion";
+import { ddpm } from "@figment/diffusion";
 import { type Dataset, saveGrid, saveStrip } from "@figment/io";
-import type { Tensor } from "@figment/tensor";
+import { type Tensor, tensor } from "@figment/tensor";
 import { gridSide, strip } from "./defaults.js";
 import type { FirstLightOptions } from "./options.js";
 import { showProgress } from "./progress.js";
@@ -24,14 +24,18 @@ export async function drawPictures(
   const random = session.samplingRng("samples");
   const progress = showProgress("Sampling", 0, sampleSteps);
   const kept: Tensor[] = [];
+  // One class after another along the rows, where there are classes.
+  const label =
+    session.classes > 0 ? tensor(Int32Array.from({ length: gridSide ** 2 }, (_, i) => i % session.classes)) : undefined;
   let images: Tensor | undefined;
   try {
     const shape = [gridSide * gridSide, height, width, channels];
     const frames = diffusion.sampleSteps(step.ema.model, {
       shape,
-      sampler: ddim({ steps: sampleSteps }),
+      sampler: ddpm({ steps: sampleSteps }),
       rng: random,
       signal,
+      label,
     });
     const every = Math.max(1, Math.floor(sampleSteps / (strip.frames - 1)));
     for await (const { step: at, total, x } of frames) {
@@ -48,6 +52,7 @@ export async function drawPictures(
   } finally {
     progress.stop();
     images?.dispose();
+    label?.dispose();
     for (const frame of kept) frame.dispose();
     random.dispose();
   }

@@ -8,10 +8,11 @@ import { CheckpointError, type Json, type Rng, rng, type Stateful, type Tensor }
 import { architecture, recipe } from "./defaults.js";
 import type { FirstLightOptions } from "./options.js";
 
-type Batch = { readonly image: Tensor };
+type Batch = { readonly image: Tensor; readonly label: Tensor };
 
 /** The model for images of a shape: on patches where they fit, at full resolution otherwise. */
-export function buildModel([height, width, channels]: readonly [number, number, number]): UNet {
+export function buildModel({ shape, classes }: Pick<Dataset, "shape" | "classes">): UNet {
+  const [height, width, channels] = shape;
   const { patch, blocks } = architecture;
   const levels = 2 ** (architecture.channels.length - 1);
   const fits = height % (levels * patch) === 0 && width % (levels * patch) === 0;
@@ -22,6 +23,7 @@ export function buildModel([height, width, channels]: readonly [number, number, 
     blocks,
     attention: [side / levels],
     imageSize: height,
+    ...(classes ? { classes: classes.length } : {}),
     patch: fits ? patch : 1,
   });
 }
@@ -29,6 +31,8 @@ export function buildModel([height, width, channels]: readonly [number, number, 
 /** One training run. */
 export class Session {
   readonly seed: number;
+  /** Number of classes that the model is told about; 0 for none. */
+  readonly classes: number;
   readonly model: UNet;
   readonly diffusion: Diffusion;
   readonly step: TrainStep<UNet, Batch, EMA<UNet>>;
@@ -47,7 +51,8 @@ export class Session {
     const { seed, steps, batch } = options;
     this.seed = seed;
     this.root = rng(seed);
-    this.model = buildModel(dataset.shape);
+    this.model = buildModel(dataset);
+    this.classes = dataset.classes?.length ?? 0;
     const weights = this.root.fork("weights");
     this.model.init(weights);
     weights.dispose();
@@ -61,7 +66,8 @@ export class Session {
     this.step = compileStep(
       this.model,
       this.optimizer,
-      (net: UNet, { image }: Batch) => this.diffusion.loss(net, image, this.random),
+      (net: UNet, { image, label }: Batch) =>
+        this.diffusion.loss(net, image, this.random, this.classes > 0 ? label : undefined),
       {
         clipNorm: recipe.clipNorm,
         ema: recipe.emaDecay,

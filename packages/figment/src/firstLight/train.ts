@@ -17,8 +17,8 @@ export async function train(session: Session, { steps, batch }: FirstLightOption
   const began = performance.now();
   const pending: Promise<void>[] = [];
   try {
-    for await (const { image } of loader) {
-      const { loss } = step({ image });
+    for await (const { image, label } of loader) {
+      const { loss } = step({ image, label });
       const at = step.count;
       const read = loss.item().then((value) => {
         if (!Number.isFinite(value)) throw new RangeError(`the loss became ${value} at step ${at}`);

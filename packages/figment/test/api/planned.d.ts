@@ -1,7 +1,7 @@
 // The part of the public surface that programs 2 and 3 use and that is still to come. Declared, not
 // exported by any package: the programs are type-checked against it, and run once the names exist.
 
-import type { Cell, CellTree, Rng, Tensor } from "figment";
+import type { Cell, CellTree, Tensor } from "figment";
 
 declare module "figment" {
   /** Runs body(0) … body(n − 1) as one loop inside a program. */

@@ -1,0 +1,110 @@
+// The benchmark's own machinery: timing, ceilings, tables, model files, and that the cases run on this library.
+
+import { assertNoLeaks, deviceInfo, markNoLeaks, setThreads } from "@figment/tensor";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { kernelCases } from "#cases/index";
+import { type Ceilings, copyCeiling, fmaCeiling } from "#ceilings";
+import { onnxModel } from "#onnx";
+import { type Contestant, median, race } from "#race";
+import { formatSeconds, formatTable } from "#table";
+
+/** A contestant that keeps the thread busy for so long per call. */
+const busy = (name: string, milliseconds: number): Contestant => ({
+  name,
+  async run(repeats) {
+    const end = performance.now() + repeats * milliseconds;
+    while (performance.now() < end);
+  },
+  dispose() {},
+});
+
+describe("race", () => {
+  it("gives the time of one call and the ratio to the first contestant", async () => {
+    const [first, second] = await race([busy("first", 2), busy("second", 6)], { budget: 0.1 });
+    expect(first?.ratio).toBe(1);
+    expect(first?.best).toBeGreaterThanOrEqual(0.00199);
+    // The times are wall-clock and this machine may be busy with other things.
+    expect(second?.ratio).toBeGreaterThan(1.5);
+    expect(second?.ratio).toBeLessThan(6);
+  });
+
+  it("takes the middle of an even number of values as the mean of two", () => {
+    expect(median([4, 1, 3, 2])).toBe(2.5);
+    expect(median([9, 1, 5])).toBe(5);
+  });
+});
+
+describe("ceilings", () => {
+  const ceilings: Ceilings = {
+    threads: 1,
+    fma: { generic: 40, avx2: 120 },
+    copy: [
+      { bytes: 2 ** 18, gbps: 100 },
+      { bytes: 2 ** 25, gbps: 20 },
+    ],
+  };
+
+  it("are the highest multiply-add rate and the copy rate at the nearest footprint", () => {
+    expect(fmaCeiling(ceilings)).toBe(120);
+    expect(copyCeiling(ceilings, 2 ** 19)).toBe(100);
+    expect(copyCeiling(ceilings, 2 ** 24)).toBe(20);
+  });
+});
+
+describe("tables", () => {
+  it("align names to the left and numbers to the right", () => {
+    const table = formatTable(
+      ["name", "time"],
+      [
+        ["a", "1 ms"],
+        ["bcdef", "10 ms"],
+      ],
+    );
+    expect(table.split("\n")).toEqual(["name    time", "─────  ─────", "a       1 ms", "bcdef  10 ms"]);
+  });
+
+  it("choose the unit of a time", () => {
+    expect([2.345, 0.01234, 0.0000123].map(formatSeconds)).toEqual(["2.35 s", "12.3 ms", "12.3 µs"]);
+  });
+});
+
+describe("ONNX models", () => {
+  it("are the protobuf bytes that onnx.proto defines", () => {
+    const bytes = onnxModel({
+      inputs: [{ name: "x", shape: [300] }],
+      outputs: [],
+      nodes: [{ op: "Neg", inputs: ["x"], outputs: ["y"] }],
+    });
+    // Field by field, each message as tag, length, content: ModelProto {1: ir_version 10, 2: producer, 7: graph {1: node
+    // {1: x, 2: y, 4: Neg}, 2: name, 11: input {1: x, 2: {1: {1: f32, 2: {1: {1: 300 as a varint}}}}}}, 8: opset {2: 21}}.
+    const node = `0a0b0a01781201792203${hex("Neg")}`;
+    const name = `1209${hex("benchmark")}`;
+    const input = "5a100a0178120b0a09080112050a0308ac02";
+    const expected = `080a1207${hex("figment")}3a2a${node}${name}${input}42040a001015`;
+    expect(Buffer.from(bytes).toString("hex")).toBe(expected);
+  });
+});
+
+const hex = (text: string): string => Buffer.from(text).toString("hex");
+
+describe("kernel cases", () => {
+  it("have names of their own", () => {
+    expect(new Set(kernelCases.map(({ name }) => name)).size).toBe(kernelCases.length);
+  });
+
+  const { threads } = deviceInfo();
+  beforeAll(markNoLeaks);
+  afterAll(() => {
+    setThreads(threads);
+    assertNoLeaks();
+  });
+
+  // Each small case once; the large ones would take the suite's time.
+  const small = kernelCases.filter(({ flops = 0, bytes }) => flops < 1e9 && bytes < 2 ** 24);
+  it.each(small.map((work) => [work.name, work] as const))("%s runs", async (_name, work) => {
+    setThreads(2);
+    const contestant = work.ours();
+    await contestant.run(1);
+    await contestant.dispose();
+  });
+});
