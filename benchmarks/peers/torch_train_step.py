@@ -64,7 +64,7 @@ class Stage(nn.Module):
 
 
 class UNet(nn.Module):
-    def __init__(self, inChannels, channels, imageSize, blocks=1, attention=(), heads=1, dropout=0.0, patch=1):
+    def __init__(self, inChannels, channels, imageSize, blocks=1, attention=(), heads=1, dropout=0.0, patch=1, classes=0):
         super().__init__()
         self.patch = patch
         base, deepest = channels[0], channels[-1]
@@ -73,6 +73,7 @@ class UNet(nn.Module):
         sizes = [math.ceil(imageSize / patch / 2**level) for level in range(len(channels))]
         stage = lambda a, b, level: Stage(a, b, time_dim, dropout, heads if sizes[level] in attention else 0)
         self.time = nn.Sequential(nn.Linear(base, time_dim), nn.SiLU(), nn.Linear(time_dim, time_dim))
+        self.label = nn.Embedding(classes, time_dim) if classes else None
         self.first = nn.Conv2d(inChannels * patch**2, base, 3, padding=1)
         self.down, self.downsample, skips, width = nn.ModuleList(), nn.ModuleList(), [base], base
         for level, to in enumerate(channels):
@@ -99,10 +100,12 @@ class UNet(nn.Module):
         self.norm = nn.GroupNorm(groups_of(base), base)
         self.last = nn.Conv2d(base, inChannels * patch**2, 3, padding=1)
 
-    def forward(self, x, t):
+    def forward(self, x, t, label=None):
         half = self.frequency_dim // 2
         angles = t[:, None] * 10_000 ** (-torch.arange(half) / (half - 1))
         time = self.time(torch.cat([angles.sin(), angles.cos()], 1))
+        if self.label is not None:
+            time = time + self.label(label)
         h = self.first(F.pixel_unshuffle(x, self.patch) if self.patch > 1 else x)
         skips = [h]
         for level, stages in enumerate(self.down):
@@ -135,13 +138,15 @@ def main():
     steps = config["timesteps"]
     alphas_cumprod = torch.cumprod(1 - torch.linspace(1e-4, 0.02, steps), 0)
     signal, spread = alphas_cumprod.sqrt(), (1 - alphas_cumprod).sqrt()
+    classes = config["model"].get("classes", 0)
+    labels = torch.arange(batch) % classes if classes else None
     images = (torch.rand(batch, config["model"]["inChannels"], size, size) * 2 - 1).to(memory_format=layout)
 
     def step():
         t = torch.randint(0, steps, (batch,))
         noise = torch.randn_like(images)
         a, b = signal[t][:, None, None, None], spread[t][:, None, None, None]
-        loss = F.mse_loss(model(a * images + b * noise, t), a * noise - b * images)
+        loss = F.mse_loss(model(a * images + b * noise, t, labels), a * noise - b * images)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, config["clipNorm"])

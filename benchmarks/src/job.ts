@@ -1,4 +1,5 @@
-// The job that the models' suite measures: what `npm start` trains, on random images of the digits' size.
+// The job that the models' suite measures: what `npm start` trains, a U-Net told the class, on random images of the
+// digits' size.
 
 import { cosineBetas, Diffusion, type Sampler, UNet } from "@figment/diffusion";
 import { AdamW, compileStep, type EMA, summary, type TrainStep } from "@figment/nn";
@@ -7,17 +8,20 @@ import { architecture, defaults, recipe } from "figment/first-light";
 import { randomTensor } from "./case.js";
 
 const imageSize = 28;
+const classes = 10;
 
 /** Model, batch and recipe; the peer gets the same as JSON. */
 export const jobConfig = {
-  model: { ...architecture, inChannels: 1, attention: [imageSize / (2 * architecture.patch)], imageSize },
+  model: { ...architecture, inChannels: 1, attention: [imageSize / (2 * architecture.patch)], imageSize, classes },
   batch: defaults.batch,
   ...recipe,
 } as const;
 
 const sampleCount = 64;
 
-type Batch = { readonly image: Tensor };
+type Batch = { readonly image: Tensor; readonly label: Tensor };
+
+const labels = (count: number): Tensor => tensor(Int32Array.from({ length: count }, (_, i) => i % classes));
 
 export interface Job {
   readonly step: TrainStep<UNet, Batch, EMA<UNet>>;
@@ -37,26 +41,33 @@ export function createJob(): Job {
   const diffusion = new Diffusion({ betas: cosineBetas(timesteps), predict: "v" });
   const optimizer = new AdamW(model, { lr: learningRate });
   const noise = random.fork("noise");
-  const step = compileStep(model, optimizer, (net, { image }: Batch) => diffusion.loss(net, image, noise), {
-    clipNorm,
-    ema: emaDecay,
-  });
+  const step = compileStep(
+    model,
+    optimizer,
+    (net, { image, label }: Batch) => diffusion.loss(net, image, noise, label),
+    {
+      clipNorm,
+      ema: emaDecay,
+    },
+  );
   const image = randomTensor([size, imageSize, imageSize, inChannels]);
+  const label = labels(size);
+  const sampleLabels = labels(sampleCount);
   const t = tensor(new Int32Array(size));
-  const { parameters, flops } = summary(model, image, t);
+  const { parameters, flops } = summary(model, image, t, label);
   t.dispose();
   return {
     step,
-    batch: { image },
+    batch: { image, label },
     parameters,
     flops: 3 * flops,
     sample(sampler, signal) {
       const shape = [sampleCount, imageSize, imageSize, inChannels];
-      return diffusion.sample(model, { shape, sampler, rng: random.fork("samples"), signal });
+      return diffusion.sample(model, { shape, sampler, rng: random.fork("samples"), signal, label: sampleLabels });
     },
     dispose() {
       step.dispose();
-      image.dispose();
+      for (const value of [image, label, sampleLabels]) value.dispose();
       optimizer.dispose();
       diffusion.dispose();
       model.dispose();

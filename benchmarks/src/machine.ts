@@ -2,7 +2,7 @@
 
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { availableParallelism, cpus, release, totalmem } from "node:os";
+import { availableParallelism, cpus, loadavg, release, totalmem } from "node:os";
 import { deviceInfo } from "@figment/tensor";
 
 export interface Machine {
@@ -11,6 +11,8 @@ export interface Machine {
   readonly isa: string;
   readonly features: readonly string[];
   readonly memoryGiB: number;
+  /** Processes that wanted to run during the minute before the start, on average: what else the machine was doing. */
+  readonly load: number;
   readonly system: string;
   readonly node: string;
   readonly commit: string;
@@ -40,6 +42,7 @@ export function describeMachine(): Machine {
     isa,
     features,
     memoryGiB: Math.round(totalmem() / 2 ** 30),
+    load: loadavg()[0] ?? 0,
     system: `${process.platform} ${release()} ${process.arch}`,
     node: process.version,
     commit: commit || "unknown",

@@ -25,8 +25,11 @@ interface Options {
   readonly json?: string;
 }
 
+// Seconds for each kernel and number of threads.
 const fullBudget = 1.5;
 const quickBudget = 0.3;
+// Above this load per core, others' work shows in the figures.
+const busyShare = 0.3;
 
 function parseThreads(text: string): number[] {
   const counts = text.split(",").map(Number);
@@ -89,6 +92,11 @@ function progress(name: string): void {
 const options = parseOptions();
 const machine = describeMachine();
 console.log(`${machine.cpu}, ${machine.cores} cores, ${machine.isa}, ${machine.memoryGiB} GiB, Node ${machine.node}\n`);
+if (machine.load > busyShare * machine.cores) {
+  console.log(
+    `The machine is busy (load ${machine.load.toFixed(1)}): the figures will be too low and the ratios unsure.\n`,
+  );
+}
 
 const ceilings = measureCeilings(options.threads);
 console.log(`${ceilingTable(ceilings)}\n`);

@@ -71,7 +71,8 @@ typedef struct FigmentProgramInfo {
   const uint64_t* state_bytes;
   const uint8_t* state_written; /* one per state: 1 when the program writes it */
   uint64_t arena_bytes;
-  double predicted_micros; /* on one thread; decides whether a run is worth a trip through the queue */
+  double
+      predicted_micros; /* on one thread; decides whether a run is worth a trip through the queue */
   uint32_t record_count;
   const FigmentRecordInfo* records;
 } FigmentProgramInfo;

@@ -24,8 +24,8 @@ uint64_t wholeArgument(const Napi::CallbackInfo& info, size_t index, const char*
                        uint64_t max) {
   const double value = numberArgument(info, index, name);
   if (!(value >= 0 && value <= double(max) && value == std::floor(value)))
-    throw Error(code::kArgument, std::string(name) + ": expected a whole number from 0 to " +
-                                     std::to_string(max));
+    throw Error(code::kArgument,
+                std::string(name) + ": expected a whole number from 0 to " + std::to_string(max));
   return uint64_t(value);
 }
 
@@ -41,8 +41,7 @@ std::string stringArgument(const Napi::CallbackInfo& info, size_t index, const c
   return value.As<Napi::String>().Utf8Value();
 }
 
-std::string optionalStringArgument(const Napi::CallbackInfo& info, size_t index,
-                                   const char* name) {
+std::string optionalStringArgument(const Napi::CallbackInfo& info, size_t index, const char* name) {
   const Napi::Value value = info[index];
   return value.IsUndefined() || value.IsNull() ? std::string() : stringArgument(info, index, name);
 }

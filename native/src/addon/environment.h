@@ -1,5 +1,5 @@
-// What one JavaScript environment (the main thread or a worker) owns: its handle tables, its count of
-// live memory, and the way back from the queue threads to its event loop.
+// What one JavaScript environment (the main thread or a worker) owns: its handle tables, its count
+// of live memory, and the way back from the queue threads to its event loop.
 #pragma once
 
 #include <napi.h>

@@ -1,6 +1,6 @@
-// Handles: the numbers by which JavaScript names native objects. A handle holds the object's kind, its
-// index in this environment's table and the generation of that index, so that a stale, foreign or
-// invented number is recognised and never followed.
+// Handles: the numbers by which JavaScript names native objects. A handle holds the object's kind,
+// its index in this environment's table and the generation of that index, so that a stale, foreign
+// or invented number is recognised and never followed.
 #pragma once
 
 #include <cmath>
@@ -29,8 +29,8 @@ class HandleTable {
     if (free_.empty()) {
       index = uint32_t(entries_.size());
       if (index > kMaxIndex)
-        throw Error(code::kHandle, std::string("too many live handles of kind ") +
-                                       handleKindName(kind));
+        throw Error(code::kHandle,
+                    std::string("too many live handles of kind ") + handleKindName(kind));
       entries_.push_back({});
       free_.reserve(entries_.size());  // so that remove() cannot fail
     } else {
@@ -75,8 +75,8 @@ class HandleTable {
           entries_[index].generation == bits >> kGenerationShift && entries_[index].object)
         return index;
     }
-    throw Error(code::kHandle, std::string("not a live ") + handleKindName(kind) + " handle: " +
-                                   std::to_string(handle));
+    throw Error(code::kHandle, std::string("not a live ") + handleKindName(kind) +
+                                   " handle: " + std::to_string(handle));
   }
 
   std::vector<Entry> entries_;

@@ -114,8 +114,8 @@ struct OpCall {
   }
 };
 
-/// What a running kernel may use besides its operands: the worker pool, scratch memory, and a way to
-/// report an error that depends on the data.
+/// What a running kernel may use besides its operands: the worker pool, scratch memory, and a way
+/// to report an error that depends on the data.
 class Context {
  public:
   using Body = void (*)(void* closure, int64_t begin, int64_t end, int worker);
@@ -123,7 +123,8 @@ class Context {
   virtual ~Context() = default;
   /// Calls body on disjoint ranges that cover [0, count), each at most `grain` long except that a
   /// range never starts off a multiple of `grain`. Ranges are handed to workers in any order, so no
-  /// result may depend on which worker gets which; `worker` (0 .. threads()-1) selects private scratch.
+  /// result may depend on which worker gets which; `worker` (0 .. threads()-1) selects private
+  /// scratch.
   virtual void parallel(int64_t count, int64_t grain, Body body, void* closure) = 0;
   virtual int threads() const = 0;
   /// The memory asked for by Variant::scratch, 64-byte aligned; contents undefined.
@@ -166,11 +167,12 @@ struct OpSpec {
   bool hasTail;         ///< a byte tail follows the struct
   /// The loader's guard: answers "" when, with these parameters and operand shapes, no variant can
   /// read or write outside the operands' own dims; otherwise says what is wrong. Must check operand
-  /// counts first, then formats, ranks, dims against params (with overflow in mind: dims come from a
-  /// stranger), and contiguity unless the op accepts strides. The loader itself checks that each
+  /// counts first, then formats, ranks, dims against params (with overflow in mind: dims come from
+  /// a stranger), and contiguity unless the op accepts strides. The loader itself checks that each
   /// operand's dims and strides stay inside its memory.
   std::string (*check)(const OpCall& call);
-  /// True when out[o] may start at the very bytes of in[i] (same size, element for element in place).
+  /// True when out[o] may start at the very bytes of in[i] (same size, element for element in
+  /// place).
   bool (*mayAlias)(const OpCall& call, int out, int in);
   Cost (*cost)(const OpCall& call);
 };
@@ -198,7 +200,8 @@ struct RegisterVariant {
   explicit RegisterVariant(const Variant& variant);
 };
 
-/// Preference of the plain implementations that serve as oracles: only ever chosen when nothing else runs.
+/// Preference of the plain implementations that serve as oracles: only ever chosen when nothing
+/// else runs.
 constexpr int kReferencePreference = 0;
 
 }  // namespace figment

@@ -42,8 +42,8 @@ std::vector<RegisteredOp> assemble() {
                                      " registered for the unknown operation " + variant.op);
     for (const Variant& other : op->variants) {
       if (std::string_view(other.name) == variant.name)
-        throw Error(code::kDevice, std::string("variant registered twice: ") + variant.op + " " +
-                                       variant.name);
+        throw Error(code::kDevice,
+                    std::string("variant registered twice: ") + variant.op + " " + variant.name);
     }
     op->variants.push_back(variant);
   }
@@ -85,8 +85,8 @@ std::pair<std::string, std::string> parsePreferredVariant(const std::string& ent
       op && std::any_of(op->variants.begin(), op->variants.end(),
                         [&](const Variant& variant) { return variantName == variant.name; });
   if (!known)
-    throw Error(code::kArgument, "FIGMENT_VARIANT: \"" + entry +
-                                     "\" names no operation=variant of this build");
+    throw Error(code::kArgument,
+                "FIGMENT_VARIANT: \"" + entry + "\" names no operation=variant of this build");
   return {opName, variantName};
 }
 
@@ -124,8 +124,8 @@ void configureRegistryFromEnvironment() {
   if (const char* text = std::getenv("FIGMENT_ISA"); text && *text) {
     Isa isa;
     if (!parseIsa(text, isa))
-      throw Error(code::kArgument, std::string("FIGMENT_ISA is \"") + text +
-                                       "\"; expected generic, avx2 or avx512");
+      throw Error(code::kArgument,
+                  std::string("FIGMENT_ISA is \"") + text + "\"; expected generic, avx2 or avx512");
     setIsaLimit(isa);
   }
   const char* text = std::getenv("FIGMENT_VARIANT");

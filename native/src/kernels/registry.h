@@ -26,8 +26,8 @@ Isa isaLimit();
 /// Throws Error when this machine cannot execute it.
 void setIsaLimit(Isa isa);
 
-/// Reads FIGMENT_ISA and FIGMENT_VARIANT ("op=variant,op=variant"); throws Error on a name that does
-/// not exist. Called once, when the addon loads.
+/// Reads FIGMENT_ISA and FIGMENT_VARIANT ("op=variant,op=variant"); throws Error on a name that
+/// does not exist. Called once, when the addon loads.
 void configureRegistryFromEnvironment();
 
 /// The variant for one checked call, or null when none can run it: `forced` (may be empty) where it

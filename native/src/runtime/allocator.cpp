@@ -1,5 +1,5 @@
-// Size classes: requests up to 512 bytes round to 64; above that, each octave has eight steps, so at
-// most an eighth of a block is unused. A free block holds the link to the next one of its class.
+// Size classes: requests up to 512 bytes round to 64; above that, each octave has eight steps, so
+// at most an eighth of a block is unused. A free block holds the link to the next one of its class.
 #include "allocator.h"
 
 #include <algorithm>
@@ -69,8 +69,7 @@ void* CachingAllocator::allocate(uint64_t bytes) {
     return handOut(found);
   }
   const auto fits = [&] {
-    return counters_.limit == 0 ||
-           counters_.inUse + counters_.cached + block <= counters_.limit;
+    return counters_.limit == 0 || counters_.inUse + counters_.cached + block <= counters_.limit;
   };
   if (!fits()) trimLocked();
   if (!fits()) return nullptr;

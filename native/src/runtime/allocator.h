@@ -1,5 +1,6 @@
-// The CPU's caching allocator. Blocks come in size classes (powers of two divided in eight steps) and
-// are kept for reuse when released, so that a steady program makes no system allocation. Thread-safe.
+// The CPU's caching allocator. Blocks come in size classes (powers of two divided in eight steps)
+// and are kept for reuse when released, so that a steady program makes no system allocation.
+// Thread-safe.
 #pragma once
 
 #include <cstddef>
@@ -21,8 +22,8 @@ class CachingAllocator {
   /// Every block is aligned to this: a cache line, and the widest vector.
   static constexpr size_t kAlignment = 64;
 
-  /// A block of at least `bytes`, or null when the limit or the system refuses, even after the cache
-  /// has been given back. Contents undefined.
+  /// A block of at least `bytes`, or null when the limit or the system refuses, even after the
+  /// cache has been given back. Contents undefined.
   void* allocate(uint64_t bytes);
   /// `bytes` is what allocate was asked for.
   void release(void* block, uint64_t bytes);

@@ -32,8 +32,7 @@ OpenedBackend openBackend(const std::string& path) {
   if (path.empty() || path[0] != '/') return {nullptr, "\"" + path + "\" is not an absolute path"};
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!library) return {nullptr, dlerror()};
-  const auto entry =
-      reinterpret_cast<FigmentBackendEntry>(dlsym(library, FIGMENT_BACKEND_SYMBOL));
+  const auto entry = reinterpret_cast<FigmentBackendEntry>(dlsym(library, FIGMENT_BACKEND_SYMBOL));
   if (!entry) return {nullptr, path + " does not export " FIGMENT_BACKEND_SYMBOL};
   const char* reason = nullptr;
   const FigmentBackend* api = entry(FIGMENT_BACKEND_ABI_VERSION, &reason);

@@ -15,8 +15,8 @@ struct OpenedBackend {
 /// Opens the library at an absolute path. It is never closed.
 OpenedBackend openBackend(const std::string& path);
 
-/// The CUDA plug-in: FIGMENT_CUDA=0 turns it off, FIGMENT_CUDA=/absolute/path names it, otherwise it
-/// is looked for beside the addon. Costs one file look-up when it is not installed.
+/// The CUDA plug-in: FIGMENT_CUDA=0 turns it off, FIGMENT_CUDA=/absolute/path names it, otherwise
+/// it is looked for beside the addon. Costs one file look-up when it is not installed.
 OpenedBackend openCudaBackend();
 
 /// Keeps the addon's own library loaded for the life of the process: its threads outlive the worker

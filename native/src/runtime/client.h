@@ -34,7 +34,8 @@ class Client : public RefCounted {
     if (unreported_.size() < kMaxUnreported) unreported_.push_back(std::move(failure));
   }
 
-  /// The oldest failure that no read has reported, now marked as reported; empty when there is none.
+  /// The oldest failure that no read has reported, now marked as reported; empty when there is
+  /// none.
   Ref<Failure> takeUnreported() {
     std::lock_guard lock(mutex_);
     while (!unreported_.empty()) {

@@ -148,9 +148,9 @@ FigmentStatus programInfo(FigmentProgram* handle, FigmentProgramInfo* info) {
 
 FigmentStatus run(FigmentDevice* device, FigmentProgram* program, const FigmentRun* run) {
   return guarded([&]() -> FigmentStatus {
-    const RunResult result = unwrap(device).run(
-        *unwrap(program).program, {run->inputs, run->outputs, run->states},
-        {(run->flags & FIGMENT_RUN_SERIAL) != 0, run->poll, run->poll_context});
+    const RunResult result =
+        unwrap(device).run(*unwrap(program).program, {run->inputs, run->outputs, run->states},
+                           {(run->flags & FIGMENT_RUN_SERIAL) != 0, run->poll, run->poll_context});
     switch (result.outcome) {
       case RunOutcome::done:
         return FIGMENT_OK;

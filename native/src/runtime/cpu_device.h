@@ -1,6 +1,6 @@
-// The CPU as a device: one allocator, one worker pool, one arena and the executor that runs verified
-// programs on them. run() and the other members that say so need exclusive use (the caller's
-// execution lock); the allocator may be used by any thread at any time.
+// The CPU as a device: one allocator, one worker pool, one arena and the executor that runs
+// verified programs on them. run() and the other members that say so need exclusive use (the
+// caller's execution lock); the allocator may be used by any thread at any time.
 #pragma once
 
 #include <atomic>

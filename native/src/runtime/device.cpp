@@ -1,4 +1,5 @@
-// Devices exist from their first use to the end of the process; static destructors never touch them.
+// Devices exist from their first use to the end of the process; static destructors never touch
+// them.
 #include "device.h"
 
 #include <algorithm>
@@ -37,9 +38,9 @@ void* Device::allocate(uint64_t bytes) {
   if (status == FIGMENT_OK) return memory;
   if (status != FIGMENT_OUT_OF_MEMORY) throwLastError();
   const FigmentMemoryInfo now = this->memory();
-  throw Error(code::kOutOfMemory, "out of memory: " + std::to_string(bytes) +
-                                      " bytes asked for, " + std::to_string(now.in_use) +
-                                      " in use, limit " + std::to_string(now.limit));
+  throw Error(code::kOutOfMemory, "out of memory: " + std::to_string(bytes) + " bytes asked for, " +
+                                      std::to_string(now.in_use) + " in use, limit " +
+                                      std::to_string(now.limit));
 }
 
 void Device::trim() {

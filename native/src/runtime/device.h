@@ -1,5 +1,5 @@
-// Devices as the addon uses them: a backend's device with its queue, and the objects that live on it
-// (buffers, loaded programs, bindings of state). Knows no kernel and no JavaScript.
+// Devices as the addon uses them: a backend's device with its queue, and the objects that live on
+// it (buffers, loaded programs, bindings of state). Knows no kernel and no JavaScript.
 #pragma once
 
 #include <string>
@@ -40,7 +40,8 @@ class Device {
 };
 
 /// Memory on a device. `lastTicket` and `writers` belong to the JavaScript thread; `failure` to
-/// whoever the queue's order says: the executing thread until lastTicket is reached, then JavaScript.
+/// whoever the queue's order says: the executing thread until lastTicket is reached, then
+/// JavaScript.
 struct Buffer : RefCounted {
   Buffer(Device& device, uint64_t bytes)
       : device(device), memory(device.allocate(bytes)), bytes(bytes) {}

@@ -84,8 +84,7 @@ int usableCores() {
   int cores = int(std::thread::hardware_concurrency());
 #if defined(__linux__)
   if (const int allowed = allowedCores(); allowed > 0) cores = allowed;
-  if (const double quota = quotaCores(); quota > 0)
-    cores = std::min(cores, int(std::ceil(quota)));
+  if (const double quota = quotaCores(); quota > 0) cores = std::min(cores, int(std::ceil(quota)));
 #endif
   return std::max(1, cores);
 }
@@ -95,7 +94,8 @@ uint64_t usableMemory() {
   const long page = sysconf(_SC_PAGESIZE);
   uint64_t bytes = pages > 0 && page > 0 ? uint64_t(pages) * uint64_t(page) : 0;
 #if defined(__linux__)
-  if (const uint64_t limit = groupMemory(); limit > 0 && (bytes == 0 || limit < bytes)) bytes = limit;
+  if (const uint64_t limit = groupMemory(); limit > 0 && (bytes == 0 || limit < bytes))
+    bytes = limit;
 #endif
   return bytes;
 }

@@ -1,5 +1,5 @@
-// How much of the machine this process may use: cores by affinity, siblings and cgroup quota; memory
-// by what is installed and the cgroup limit.
+// How much of the machine this process may use: cores by affinity, siblings and cgroup quota;
+// memory by what is installed and the cgroup limit.
 #pragma once
 
 #include <cstdint>

@@ -22,8 +22,8 @@ constexpr double kFlopsPerMicro = 20e3;
 constexpr double kBytesPerMicro = 10e3;
 constexpr double kRecordMicros = 0.1;
 
-/// Bytes that an operand may touch: [begin, end) within its slot's space. `space` is the same number
-/// for memory that can be the same.
+/// Bytes that an operand may touch: [begin, end) within its slot's space. `space` is the same
+/// number for memory that can be the same.
 struct Range {
   uint32_t space;
   uint64_t begin;
@@ -185,8 +185,8 @@ void Verifier::addRecord(uint32_t index) {
   const Cost cost = op.spec.cost(call);
   const double micros = predictMicros(cost);
   program_->predictedMicros += micros;
-  program_->records.push_back({call, &op, variant, record.operandStart, uint32_t(count), cost,
-                               micros, record.tag});
+  program_->records.push_back(
+      {call, &op, variant, record.operandStart, uint32_t(count), cost, micros, record.tag});
 }
 
 Range Verifier::addOperand(const std::string& where, uint32_t index, bool written,
@@ -195,7 +195,8 @@ Range Verifier::addOperand(const std::string& where, uint32_t index, bool writte
   if (source.slot >= program_->slots.size()) refuse(where + "slot out of range");
   if (source.format >= kFormatCount) refuse(where + "unknown format");
   if (source.rank > kMaxRank) refuse(where + "rank out of range");
-  if (source.layout != 0) refuse(where + "layout " + std::to_string(source.layout) + " is reserved");
+  if (source.layout != 0)
+    refuse(where + "layout " + std::to_string(source.layout) + " is reserved");
   const format::Slot& slot = program_->slots[source.slot];
   if (source.byteOffset < 0 || uint64_t(source.byteOffset) > slot.bytes)
     refuse(where + "offset outside its slot");
@@ -218,8 +219,9 @@ Range Verifier::addOperand(const std::string& where, uint32_t index, bool writte
     int64_t reach = 0;
     // An empty operand's product is 0 from its first empty dimension on; its reach does not matter.
     inBounds = inBounds && !__builtin_mul_overflow(elements, dim, &elements) &&
-               elements <= kLargestExtent && (dim == 0 || (!__builtin_mul_overflow(dim - 1, stride, &reach) &&
-                                                           !__builtin_add_overflow(last, reach, &last)));
+               elements <= kLargestExtent &&
+               (dim == 0 || (!__builtin_mul_overflow(dim - 1, stride, &reach) &&
+                             !__builtin_add_overflow(last, reach, &last)));
   }
   if (!inBounds) refuse(where + "too many elements");
   const auto size = int64_t(formatBytes(operand.format));

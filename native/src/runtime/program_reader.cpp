@@ -75,8 +75,8 @@ ProgramSections readSections(const void* blob, size_t bytes) {
   sections.params = cursor.take<std::byte>("params", header.paramsBytes);
   const auto strings = cursor.take<char>("strings", header.stringsBytes);
   sections.strings = {strings.data(), strings.size()};
-  sections.constants = cursor.take<std::byte>("constants", header.constantBytes,
-                                              format::kConstantAlignment);
+  sections.constants =
+      cursor.take<std::byte>("constants", header.constantBytes, format::kConstantAlignment);
   if (bytes - cursor.position() >= format::kConstantAlignment)
     refuse(std::to_string(bytes - cursor.position()) + " bytes after its last section");
   return sections;

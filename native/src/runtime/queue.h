@@ -1,6 +1,6 @@
-// A device's queue: jobs in order, executed by one thread of its own, which is worker 0 of the pool.
-// A ticket numbers each job; a caller that finds the queue idle may execute a small program itself
-// while it holds the execution lock.
+// A device's queue: jobs in order, executed by one thread of its own, which is worker 0 of the
+// pool. A ticket numbers each job; a caller that finds the queue idle may execute a small program
+// itself while it holds the execution lock.
 #pragma once
 
 #include <atomic>
@@ -37,8 +37,8 @@ class Job {
 
 class Queue {
  public:
-  /// Takes the job over and answers its ticket. Waits first when too much is in flight: a caller that
-  /// never yields must not outrun its device without bound.
+  /// Takes the job over and answers its ticket. Waits first when too much is in flight: a caller
+  /// that never yields must not outrun its device without bound.
   uint64_t submit(Job* job);
 
   bool reached(uint64_t ticket) const {
@@ -49,8 +49,8 @@ class Queue {
   /// Waits for everything submitted so far.
   void drain() { wait(submitted_.load(std::memory_order_acquire)); }
 
-  /// Discards the client's waiting jobs and waits for its running one, which sees that the client is
-  /// closing at its next poll.
+  /// Discards the client's waiting jobs and waits for its running one, which sees that the client
+  /// is closing at its next poll.
   void discardJobsOf(const Client& client);
 
   /// Held while kernels run, by whichever thread runs them.

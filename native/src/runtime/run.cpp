@@ -1,6 +1,6 @@
-// Failure semantics: a run whose input or state does not exist is skipped and passes the failure on;
-// one that fails or is aborted before its commit leaves state as it was and only loses its outputs.
-// Being aborted was asked for, so it is not remembered as news.
+// Failure semantics: a run whose input or state does not exist is skipped and passes the failure
+// on; one that fails or is aborted before its commit leaves state as it was and only loses its
+// outputs. Being aborted was asked for, so it is not remembered as news.
 #include "run.h"
 
 #include "error.h"

@@ -20,8 +20,8 @@ struct RunRequest {
 constexpr double kInlineMicros = 20;
 
 /// Runs now if the program is small and its device's queue idle; otherwise queues a job that shares
-/// all it needs. Throws only what submitting can throw: failures of the run itself are stored in its
-/// outputs and remembered by the client.
+/// all it needs. Throws only what submitting can throw: failures of the run itself are stored in
+/// its outputs and remembered by the client.
 void submitRun(const RunRequest& request);
 
 }  // namespace figment

@@ -115,7 +115,8 @@ void ThreadPool::workerMain(int worker, uint32_t done) {
     if (stopping_) return;
     done = region(state);
     while ((state & kOpen) && region(state) == done) {
-      if (!state_.compare_exchange_weak(state, state + kInside, std::memory_order_acq_rel)) continue;
+      if (!state_.compare_exchange_weak(state, state + kInside, std::memory_order_acq_rel))
+        continue;
       work(worker);
       const uint32_t before = state_.fetch_sub(kInside, std::memory_order_acq_rel);
       if ((before & kInsideMask) == kInside) {

@@ -25,8 +25,8 @@ class ThreadPool {
   /// Only between regions.
   void resize(int threads);
 
-  /// Calls body on [k·grain, min((k+1)·grain, count)) for every k, on any worker, and returns when all
-  /// are done. An exception thrown by a body stops the region and is rethrown here.
+  /// Calls body on [k·grain, min((k+1)·grain, count)) for every k, on any worker, and returns when
+  /// all are done. An exception thrown by a body stops the region and is rethrown here.
   void parallel(int64_t count, int64_t grain, Context::Body body, void* closure);
 
  private:

@@ -124,8 +124,8 @@ constexpr Variant variantOf(const char* op, int (*supports)(const OpCall&),
           .scratch = nullptr,
           .run = run};
 }
-const RegisterVariant registerNearest{
-    variantOf("resizeNearest", [](const OpCall&) { return kPreference; }, nearest)};
+const RegisterVariant registerNearest{variantOf(
+    "resizeNearest", [](const OpCall&) { return kPreference; }, nearest)};
 const RegisterVariant registerNearestGrad{
     variantOf("resizeNearestGrad", supportsFloat, nearestGrad)};
 const RegisterVariant registerPool{variantOf("avgPool", supportsFloat, avgPool)};
