@@ -29,4 +29,4 @@ export { Adam, type AdamOptions, AdamW, type MinimizeOptions, type Trainable } f
 export { type Schedule, type WarmupCosineOptions, warmup, warmupCosine } from "./optim/schedule.js";
 export { Parameter, type ParameterOptions } from "./parameter.js";
 export { type Summary, type SummaryRow, summary } from "./summary.js";
-export { type StepBatch, compileStep, type StepOptions, type TrainStep } from "./train.js";
+export { compileStep, type StepBatch, type StepOptions, type TrainStep } from "./train.js";

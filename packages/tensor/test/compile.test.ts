@@ -121,6 +121,29 @@ describe("compile", () => {
     b.dispose();
   });
 
+  it("tells calls that share cells from calls that do not", () => {
+    const [a, b] = [cellOf([1, 2]), cellOf([10, 20])];
+    const addTo = compile((p: Cell, q: Cell) => {
+      p.set(p.value.add(q.value));
+    });
+    addTo(a, b);
+    expect(values(a.value)).toEqual([11, 22]);
+    addTo(a, a);
+    expect(values(a.value)).toEqual([22, 44]);
+    addTo(b, a);
+    expect(values(b.value)).toEqual([32, 64]);
+    const addCaptured = compile((p: Cell) => {
+      p.set(p.value.add(a.value));
+    });
+    addCaptured(b);
+    expect(values(b.value)).toEqual([54, 108]);
+    addCaptured(a);
+    expect(values(a.value)).toEqual([44, 88]);
+    for (const f of [addTo, addCaptured]) f.dispose();
+    a.dispose();
+    b.dispose();
+  });
+
   it("keeps random streams advancing as they would outside", () => {
     const outside = rng(7);
     const inside = rng(7);

@@ -8,7 +8,9 @@ import {
   grad,
   memory,
   mul,
+  type Rng,
   remat,
+  rng,
   ShapeError,
   scope,
   sin,
@@ -147,5 +149,61 @@ describe("scopes and derivatives", () => {
   it("a scope inside a differentiated function frees nothing that the way back needs", () => {
     using x = tensor([1, 2]);
     expect(take(grad((a: Tensor) => sum(scope(() => a.mul(a).mul(a))))(x))).toEqual([3, 12]);
+  });
+});
+
+describe("what stands between a function and its derivative", () => {
+  it("a clone passes derivatives on", () => {
+    using x = tensor([1, 2]);
+    expect(take(grad((a: Tensor) => sum(a.clone().mul(3)))(x))).toEqual([3, 3]);
+  });
+
+  it("a compiled function is differentiated through", () => {
+    const square = compile((a: Tensor) => a.mul(a));
+    using x = tensor([1, 2]);
+    expect(take(grad((a: Tensor) => sum(square(a)))(x))).toEqual([2, 4]);
+    square.dispose();
+  });
+
+  it("customVjp may return its argument", () => {
+    const scaled = customVjp(
+      (x: Tensor) => x,
+      (_args, _y, c) => [c.mul(7)],
+    );
+    using x = tensor([1, 2]);
+    expect(take(grad((a: Tensor) => sum(scaled(a)))(x))).toEqual([7, 7]);
+  });
+
+  it("a cell read where nothing is noted is still the same parameter elsewhere", () => {
+    const w = new Cell({ shape: [2], name: "w" });
+    w.setData([2, 3]);
+    using x = tensor([5, 7]);
+    const silent = customVjp(
+      (a: Tensor) => a.mul(w.value),
+      (_args, _y, c) => [c],
+    );
+    const grads = grad(() => sum(silent(x).add(w.value.mul(x))), { wrt: [w] })();
+    expect([...grads.get(w).dataSync()]).toEqual([5, 7]);
+    grads.dispose();
+    w.dispose();
+  });
+
+  it("nested rematerialisation keeps what the inner function captures", () => {
+    using x = tensor([1, 2]);
+    const f = (a: Tensor): Tensor => sum(remat((b: Tensor) => remat((c: Tensor) => c.mul(a))(b).mul(b))(a));
+    expect(take(grad(f)(x))).toEqual([3, 12]);
+  });
+
+  it("rematerialisation meets the same random numbers again, and draws none anew", () => {
+    const draws = rng(4);
+    const noise = (r: Rng): number[] => take(r.uniform([3]));
+    const expected = noise(draws);
+    const next = noise(draws);
+    draws.dispose();
+    const random = rng(4);
+    using x = tensor([1, 1, 1]);
+    expect(take(grad((a: Tensor) => sum(remat((b: Tensor) => b.mul(random.uniform([3])))(a)))(x))).toEqual(expected);
+    expect(noise(random)).toEqual(next);
+    random.dispose();
   });
 });

@@ -6,6 +6,7 @@ import { ShapeError, UsageError } from "../errors.js";
 import { Storage, upload } from "../runtime/device.js";
 import { copyInto, copyOf } from "../runtime/eager.js";
 import { checkShape, type Shape, sameShape, showShape, sizeOf } from "../shape.js";
+import { readThrough, writeThrough } from "./cellOverlay.js";
 import { tapeDepth } from "./tape.js";
 import { Tensor } from "./tensor.js";
 import { currentTrace } from "./trace.js";
@@ -65,6 +66,10 @@ export class Cell {
    * @throws UsageError when the cell has no value yet.
    */
   get value(): Tensor {
+    return readThrough(this, () => this.read());
+  }
+
+  private read(): Tensor {
     const trace = currentTrace();
     if (trace) return trace.readCell(this);
     // A tape must meet the same tensor at every read, or it could not tell that they are one parameter.
@@ -73,7 +78,7 @@ export class Cell {
     if (this.lent) this.lent.retain();
     else this.lent = this.lend();
     const tensor = new Tensor(this.shape, this.dtype, { storage: this.lent });
-    this.tapedRead = tapeDepth() > 0 ? new WeakRef(tensor) : undefined;
+    if (tapeDepth() > 0) this.tapedRead = new WeakRef(tensor);
     return tensor;
   }
 
@@ -88,6 +93,10 @@ export class Cell {
         `${this.name}: the cell holds ${this.dtype} ${showShape(this.shape)}, got ${tensor.dtype} ${showShape(tensor.shape)}`,
       );
     }
+    writeThrough(this, tensor, () => this.write(tensor));
+  }
+
+  private write(tensor: Tensor): void {
     const trace = currentTrace();
     if (trace) {
       trace.writeCell(this, tensor);

@@ -6,9 +6,10 @@ import { DTypeError, ShapeError, UsageError } from "../errors.js";
 import { barrier } from "../ops/movement.js";
 import { show, showShape } from "../shape.js";
 import type { Cell, CellTree } from "./cell.js";
+import { CellRecorder, CellReplay, withCells } from "./cellOverlay.js";
 import { ones, zeros } from "./create.js";
 import { ScopeFrame, within } from "./scope.js";
-import { isTracked, recordEntry, Tape, untaped, vjpOf } from "./tape.js";
+import { follow, isObserved, isTracked, recordEntry, Tape, untaped, vjpOf } from "./tape.js";
 import { Tensor } from "./tensor.js";
 import { currentTrace } from "./trace.js";
 import { mapTree } from "./tree.js";
@@ -143,13 +144,6 @@ function scalarOf(value: unknown): Tensor {
   return value;
 }
 
-/** The same value under another identity, through which enclosing derivatives flow. */
-function follow(x: Tensor): Tensor {
-  const handle = x.alias();
-  recordEntry({ inputs: [x], outputs: [handle], backward: ([cotangent]) => [cotangent] });
-  return handle;
-}
-
 /** Depth of differentiations in progress: an inner one leaves its tensors to the outer tape. */
 let depth = 0;
 
@@ -195,24 +189,38 @@ export function remat<A extends readonly Tensor[]>(f: (...args: A) => Tensor): (
     // Values that `f` captures, parameters above all, carry derivatives as well as its arguments.
     const listener = new Tape();
     const own = args.map((x) => x.alias());
-    const output = untaped(() =>
+    const overlay = new CellRecorder();
+    const raw = untaped(() =>
       listener.observe(
         (x) => reads.add(x),
-        () => f(...(own as unknown as A)),
+        () => withCells(overlay, () => f(...(own as unknown as A))),
       ),
     );
-    const captured = [...reads].filter(isTracked);
+    // An enclosing rematerialisation hears of everything that was read here, and picks what it needs.
+    const captured = [...reads].filter((x) => isObserved() || isTracked(x));
+    const output = distinctFrom(raw, [...own, ...captured]);
     recordEntry({
       inputs: [...args, ...captured],
       outputs: [output],
       backward: (cotangents) => {
-        // Merging passes must not find the first computation in the second.
+        // Merging passes must not find the first computation in the second; and cells, random streams above all,
+        // are read as they were the first time, and not written again.
         const again = args.map(barrier);
-        return vjpOf(() => [f(...(again as unknown as A))], [...again, ...captured], cotangents);
+        const replay = new CellReplay(overlay.initial);
+        return vjpOf(
+          () => withCells(replay, () => [f(...(again as unknown as A))]),
+          [...again, ...captured],
+          cotangents,
+        );
       },
     });
     return output;
   };
+}
+
+/** A result that is none of these tensors: a derivative rule's output needs an identity of its own. */
+function distinctFrom(output: Tensor, inputs: readonly Tensor[]): Tensor {
+  return inputs.includes(output) || isTracked(output) ? output.alias() : output;
 }
 
 /**
@@ -225,7 +233,10 @@ export function customVjp<A extends readonly Tensor[]>(
   vjp: (args: A, output: Tensor, cotangent: Tensor) => readonly (Tensor | undefined)[],
 ): (...args: A) => Tensor {
   return (...args) => {
-    const output = untaped(() => f(...args));
+    const output = distinctFrom(
+      untaped(() => f(...args)),
+      args,
+    );
     recordEntry({
       inputs: args,
       outputs: [output],

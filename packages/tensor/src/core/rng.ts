@@ -8,6 +8,7 @@ import { Cell, type CellTree } from "./cell.js";
 import { scope } from "./scope.js";
 import type { SavedState, Stateful, StateToRestore } from "./stateful.js";
 import { restoreCells } from "./stateful.js";
+import { tapeDepth } from "./tape.js";
 import type { Tensor } from "./tensor.js";
 import { isTracing } from "./trace.js";
 
@@ -77,8 +78,8 @@ export class Rng implements CellTree, Stateful {
     const run = (): Tensor => {
       const state = this.cell.value;
       const [sample, next] = op(state);
-      // Given back before the cell is overwritten, so that nothing needs to be copied away.
-      state.dispose();
+      // Given back before the cell is overwritten, so that nothing needs to be copied away; a tape may need it again.
+      if (tapeDepth() === 0) state.dispose();
       this.cell.set(next);
       return sample;
     };

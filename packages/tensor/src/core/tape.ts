@@ -25,6 +25,11 @@ export class Tape {
   private readonly entries: TapeEntry[] = [];
   private heard: ((tensor: Tensor) => void) | undefined;
 
+  /** Whether this tape only tells what operations read. */
+  get listening(): boolean {
+    return this.heard !== undefined;
+  }
+
   watch(tensor: Tensor): void {
     this.tracked.add(tensor);
   }
@@ -91,6 +96,16 @@ export function recordEntry(entry: TapeEntry): void {
   for (const tape of active) tape.record(entry);
 }
 
+/** The same value under another identity, through which the derivatives of active tapes flow. */
+export function follow(x: Tensor): Tensor {
+  const handle = x.alias();
+  recordEntry({ inputs: [x], outputs: [handle], backward: ([cotangent]) => [cotangent] });
+  return handle;
+}
+
+/** Whether somebody listens to what operations read. */
+export const isObserved = (): boolean => active.some((tape) => tape.listening);
+
 /** Notes the application of an op on every active tape. */
 export function recordOp(def: OpDef, inputs: readonly Tensor[], attrs: Attrs, outputs: readonly Tensor[]): void {
   if (active.length === 0 || def.nondifferentiable) return;
@@ -152,10 +167,7 @@ function opBackward(
   if (def.decompose) {
     const decompose = def.decompose.bind(def);
     // Each primal is watched under its own identity even where one tensor fills two places.
-    const primals = inputs.map((x) => x.alias());
-    for (const [i, primal] of primals.entries()) {
-      recordEntry({ inputs: [inputs[i] as Tensor], outputs: [primal], backward: ([cotangent]) => [cotangent] });
-    }
+    const primals = inputs.map(follow);
     const gradients = vjpOf((xs) => decompose(xs, attrs), primals, cotangents);
     return gradients.map((gradient, i) => (def.hints?.includes(i) ? undefined : gradient));
   }

@@ -9,6 +9,7 @@ import { type Shape, show, showShape, sizeOf } from "../shape.js";
 import { formatNested, nest } from "./format.js";
 import type { TensorMethods } from "./methods.js";
 import { own } from "./scope.js";
+import { follow } from "./tape.js";
 import type { Trace } from "./trace.js";
 
 /** Nested arrays of numbers, as deep as the tensor has dimensions. */
@@ -133,7 +134,7 @@ export class Tensor {
 
   /** Another handle to the same value, with a life of its own. Costs no copy. */
   clone(): Tensor {
-    return this.alias();
+    return follow(this);
   }
 
   /** @internal Another tensor object for the same memory or traced value, seen with another shape of equal size. */

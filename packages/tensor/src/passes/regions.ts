@@ -54,7 +54,10 @@ function fits(a: Cluster, b: Cluster, readers: ReadonlyMap<Value, readonly (Node
   if (steps > regionLimits.steps / 2) return false;
   const inputs = new Set([...a.inputs, ...b.inputs]);
   const nodes = new Set([...a.nodes, ...b.nodes]);
-  const outside = [...inputs].filter((value) => !(value.node && nodes.has(value.node)));
+  const inside = (value: Value): boolean => value.node !== null && nodes.has(value.node);
+  // A value that rounds when stored must not be read before it has been.
+  if ([...inputs].some((value) => inside(value) && rounds(value))) return false;
+  const outside = [...inputs].filter((value) => !inside(value));
   if (outside.length > regionLimits.inputs / 2) return false;
   const escaping = [...nodes].filter((node) =>
     (readers.get(node.outputs[0] as Value) ?? []).some((r) => r === null || !nodes.has(r)),
@@ -176,7 +179,7 @@ function neededOutside(graph: Graph, of: ReadonlyMap<Node, Cluster>): ReadonlySe
   const needed = new Set<Value>([...graph.outputs, ...graph.writes.map(({ value }) => value)]);
   for (const node of graph.nodes) {
     for (const input of node.inputs) {
-      if (input.node && (of.get(input.node) !== of.get(node) || rounds(input))) needed.add(input);
+      if (input.node && of.get(input.node) !== of.get(node)) needed.add(input);
     }
   }
   return needed;

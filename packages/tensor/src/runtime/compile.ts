@@ -2,6 +2,7 @@
 // that program at every later call.
 
 import type { Cell, CellTree } from "../core/cell.js";
+import { tapeDepth } from "../core/tape.js";
 import { Tensor } from "../core/tensor.js";
 import { currentTrace, type Guard, type StateSource, Trace } from "../core/trace.js";
 import { isPlainObject, leavesOf, mapTree } from "../core/tree.js";
@@ -105,8 +106,12 @@ export function compile<A extends readonly unknown[], R>(
   let warned = false;
   let disposed = false;
 
-  const find = (key: string): Specialisation | undefined =>
-    cache.get(key)?.find(({ guards }) => guards.every(({ read, value }) => Object.is(read(), value)));
+  const find = ({ key, trees }: Arguments): Specialisation | undefined =>
+    cache
+      .get(key)
+      ?.find(
+        (spec) => spec.guards.every(({ read, value }) => Object.is(read(), value)) && !capturesArgument(spec, trees),
+      );
 
   const add = (args: Arguments, raw: A): Specialisation => {
     const made = specialise(fn, raw, args, options);
@@ -132,10 +137,11 @@ export function compile<A extends readonly unknown[], R>(
 
   const call = (...raw: A): R => {
     if (disposed) throw new UsageError(`${name}: this compiled function has been disposed`);
-    if (currentTrace()) return fn(...raw);
+    // Inside a trace the function becomes part of it; under a derivative its operations must be seen one by one.
+    if (currentTrace() || tapeDepth() > 0) return fn(...raw);
     calls++;
     const args = flattenArguments(name, raw, options.mode !== undefined);
-    let found = find(args.key);
+    let found = find(args);
     if (found) streak = 0;
     found ??= add(args, raw);
     latest = found;
@@ -188,6 +194,28 @@ const isCellTree = (x: unknown): x is CellTree =>
   typeof (x as CellTree).cells === "function" &&
   typeof (x as CellTree).structure === "string";
 
+/** Which cells the arguments share: part of the signature. */
+function sharedCells(trees: readonly CellTree[]): string {
+  if (trees.length < 2) return "";
+  const first = new Map<Cell, string>();
+  let shared = "";
+  trees.forEach((tree, t) => {
+    tree.cells().forEach((cell, c) => {
+      const known = first.get(cell);
+      if (known === undefined) first.set(cell, `${t}.${c}`);
+      else shared += `;${t}.${c}=${known}`;
+    });
+  });
+  return shared;
+}
+
+/** Whether a cell that the program captured is now an argument too: then its traces would not agree. */
+function capturesArgument({ sources }: Specialisation, trees: readonly CellTree[]): boolean {
+  if (trees.length === 0) return false;
+  const captured = sources.flatMap((source) => (source.kind === "fixed" && source.cell ? [source.cell] : []));
+  return captured.length > 0 && trees.some((tree) => tree.cells().some((cell) => captured.includes(cell)));
+}
+
 /** A lone cell is a tree of one. */
 const isCell = (x: unknown): x is Cell => x !== null && typeof x === "object" && "bufferHandle" in x;
 
@@ -205,10 +233,8 @@ function flattenArguments(name: string, args: readonly unknown[], fixedMode: boo
       return `${path}=${trees.at(-1)?.structure}`;
     }
     if (isCellTree(x)) {
-      // Which of the arguments share cells is part of the signature.
-      const same = trees.indexOf(x);
       trees.push(x);
-      return `${path}=${x.structure}${fixedMode ? "" : `/${x.modes ?? ""}`}${same >= 0 ? `=#${same}` : ""}`;
+      return `${path}=${x.structure}${fixedMode ? "" : `/${x.modes ?? ""}`}`;
     }
     if (x === null || x === undefined || typeof x === "number" || typeof x === "boolean" || typeof x === "string") {
       return `${path}=${typeof x === "string" ? JSON.stringify(x) : Object.is(x, -0) ? "-0" : String(x)}`;
@@ -225,7 +251,7 @@ function flattenArguments(name: string, args: readonly unknown[], fixedMode: boo
     );
   };
   const key = args.map((arg, i) => visit(arg, `argument ${i}`)).join(";");
-  return { key, tensors, trees };
+  return { key: key + sharedCells(trees), tensors, trees };
 }
 
 function specialise<A extends readonly unknown[], R>(

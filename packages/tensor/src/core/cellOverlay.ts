@@ -1,0 +1,73 @@
+// Standing between code and its cells: what a rematerialised function read is remembered, and given again
+// when the function runs a second time, whose writes go nowhere.
+
+import type { Cell } from "./cell.js";
+import type { Tensor } from "./tensor.js";
+
+/** Answers the reads and writes of cells while it is in place. `direct` is what the cell itself would do. */
+export interface CellOverlay {
+  read(cell: Cell, direct: () => Tensor): Tensor;
+  write(cell: Cell, value: Tensor, direct: () => void): void;
+}
+
+let current: CellOverlay | null = null;
+
+/** Runs `fn` with an overlay in place, on top of the one that is there. */
+export function withCells<T>(overlay: CellOverlay, fn: () => T): T {
+  const outer = current;
+  current = outer ? stacked(overlay, outer) : overlay;
+  try {
+    return fn();
+  } finally {
+    current = outer;
+  }
+}
+
+/** Reads a cell through the overlays in place. */
+export const readThrough = (cell: Cell, direct: () => Tensor): Tensor =>
+  current ? current.read(cell, direct) : direct();
+
+/** Writes a cell through the overlays in place. */
+export function writeThrough(cell: Cell, value: Tensor, direct: () => void): void {
+  if (current) current.write(cell, value, direct);
+  else direct();
+}
+
+const stacked = (inner: CellOverlay, outer: CellOverlay): CellOverlay => ({
+  read: (cell, direct) => inner.read(cell, () => outer.read(cell, direct)),
+  write: (cell, value, direct) => inner.write(cell, value, () => outer.write(cell, value, direct)),
+});
+
+/** Remembers what each cell held before the code wrote it. */
+export class CellRecorder implements CellOverlay {
+  readonly initial = new Map<Cell, Tensor>();
+  private readonly written = new Set<Cell>();
+
+  read(cell: Cell, direct: () => Tensor): Tensor {
+    const value = direct();
+    if (!this.written.has(cell) && !this.initial.has(cell)) this.initial.set(cell, value);
+    return value;
+  }
+
+  write(cell: Cell, _value: Tensor, direct: () => void): void {
+    this.written.add(cell);
+    direct();
+  }
+}
+
+/** Gives the remembered values again; writes stay inside. */
+export class CellReplay implements CellOverlay {
+  private readonly values: Map<Cell, Tensor>;
+
+  constructor(initial: ReadonlyMap<Cell, Tensor>) {
+    this.values = new Map(initial);
+  }
+
+  read(cell: Cell, direct: () => Tensor): Tensor {
+    return this.values.get(cell) ?? direct();
+  }
+
+  write(cell: Cell, value: Tensor): void {
+    this.values.set(cell, value.alias());
+  }
+}
