@@ -3,6 +3,9 @@
 // of (peer's time / ours in the same round), not the ratio of two medians. A general benchmark runner times its tasks
 // one after another, which is why this loop is our own.
 
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+
 export interface Contestant {
   readonly name: string;
   /** Does the work `repeats` times and resolves when the results are there. */
@@ -27,13 +30,31 @@ export interface RaceOptions {
 
 // A timed batch lasts at least this long, so that the clock and one turn of the event loop do not matter.
 const batchSeconds = 0.008;
+// A virtual machine's idle core takes tens of milliseconds to run at full speed.
+const warmSeconds = 0.03;
 const minRounds = 5;
 const maxRounds = 40;
-// Worker pools keep spinning for a while after their last call; the pause keeps them out of the next one's time.
-const pauseMilliseconds = 3;
+// Worker pools spin for a while after their last call (onnxruntime's for some 40 ms): a contestant starts only once the
+// process leaves the processor alone for one such look, or after the longest wait.
+const lookMilliseconds = 8;
+const quietShare = 0.15;
+const longestWaitMilliseconds = 250;
 
 const now = (): number => performance.now() / 1000;
-const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, pauseMilliseconds));
+
+// Garbage is collected before a contestant starts, or V8's threads would collect the last one's beside it.
+setFlagsFromString("--expose-gc");
+const collectGarbage = runInNewContext("gc") as () => void;
+
+async function quiet(): Promise<void> {
+  collectGarbage();
+  for (let waited = 0; waited < longestWaitMilliseconds; waited += lookMilliseconds) {
+    const [before, start] = [process.cpuUsage(), performance.now()];
+    await new Promise((resolve) => setTimeout(resolve, lookMilliseconds));
+    const { user, system } = process.cpuUsage(before);
+    if ((user + system) / 1000 < quietShare * (performance.now() - start)) return;
+  }
+}
 
 export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
@@ -45,6 +66,11 @@ async function time(contestant: Contestant, repeats: number): Promise<number> {
   const start = now();
   await contestant.run(repeats);
   return (now() - start) / repeats;
+}
+
+/** Runs until caches and branch predictors know the work and the processor's cores are awake and at speed again. */
+async function warm(contestant: Contestant): Promise<void> {
+  for (const end = now() + warmSeconds; now() < end; ) await contestant.run(1);
 }
 
 /** Repeats per batch such that a batch is long enough. Warms caches, thread pools and the just-in-time compiler. */
@@ -66,8 +92,8 @@ export async function race(contestants: readonly Contestant[], { budget }: RaceO
   const deadline = now() + budget;
   for (let round = 0; round < maxRounds && (round < minRounds || now() < deadline); round++) {
     for (const [i, contestant] of contestants.entries()) {
-      await pause();
-      await contestant.run(1);
+      await quiet();
+      await warm(contestant);
       seconds[i]!.push(await time(contestant, repeats[i]!));
     }
   }
