@@ -5,7 +5,7 @@ import { cosineBetas, Diffusion, ddim, UNet } from "@figment/diffusion";
 import * as nn from "@figment/nn";
 import * as figment from "@figment/tensor";
 import { afterAll, describe, expect, it } from "vitest";
-import { examplesIn, runExample } from "../../nn/test/examples.js";
+import { examplesIn, runExample } from "../../tensor/test/support/examples.js";
 
 const examples = examplesIn(new URL("../src/", import.meta.url));
 const diffusion = new Diffusion({ betas: cosineBetas(20) });

@@ -3,7 +3,14 @@
 
 import { FigmentError } from "@figment/tensor";
 
-/** A file or folder of data that is missing, damaged or not what it claims to be. */
+/**
+ * A file or folder of data that is missing, damaged or not what it claims to be.
+ *
+ * @example
+ * await mnist("nowhere").catch((error) => {
+ *   if (!(error instanceof DataError)) throw error;
+ * });
+ */
 export class DataError extends FigmentError {
   /** The file or folder at fault, where one is. */
   readonly path: string | undefined;

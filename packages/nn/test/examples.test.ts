@@ -4,7 +4,7 @@ import * as nn from "@figment/nn";
 import { Linear } from "@figment/nn";
 import * as figment from "@figment/tensor";
 import { afterAll, describe, expect, it } from "vitest";
-import { examplesIn, runExample } from "./examples.js";
+import { examplesIn, runExample } from "../../tensor/test/support/examples.js";
 
 const examples = examplesIn(new URL("../src/", import.meta.url));
 const model = new Linear(2, 1).init(figment.rng(0));

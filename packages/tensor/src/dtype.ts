@@ -12,14 +12,29 @@ export type DataArray = Float32Array | Float64Array | Int32Array | Uint8Array;
 /** The number of each format in the program format. */
 export const formatOf: Readonly<Record<DType, number>> = { f32: 0, f64: 1, bf16: 2, f16: 3, i32: 4, u8: 5, bool: 6 };
 
-/** Bytes per element. */
+/**
+ * Bytes per element.
+ *
+ * @example
+ * bytesOf.bf16; // 2
+ */
 export const bytesOf: Readonly<Record<DType, number>> = { f32: 4, f64: 8, bf16: 2, f16: 2, i32: 4, u8: 1, bool: 1 };
 
-/** Whether the type is a floating-point one, and so can carry a derivative. */
+/**
+ * Whether the type is a floating-point one, and so can carry a derivative.
+ *
+ * @example
+ * if (!isFloat("f16")) throw new Error("f16 is a floating-point type");
+ */
 export const isFloat = (dtype: DType): boolean =>
   dtype === "f32" || dtype === "f64" || dtype === "bf16" || dtype === "f16";
 
-/** Whether `x` names a dtype. */
+/**
+ * Whether `x` names a dtype.
+ *
+ * @example
+ * if (isDType("complex64")) throw new Error("no such type");
+ */
 export const isDType = (x: unknown): x is DType => typeof x === "string" && Object.hasOwn(formatOf, x);
 
 /**

@@ -66,7 +66,13 @@ const byCode: Record<string, new (message: string, options?: ErrorOptions) => Fi
   ERR_FIGMENT_ABORTED: AbortError,
 };
 
-/** Turns an error of the native addon into its typed form; other errors pass unchanged. */
+/**
+ * Turns an error of the native addon into its typed form; other errors pass unchanged.
+ *
+ * @example
+ * const error = typedError(Object.assign(new Error("stopped"), { code: "ERR_FIGMENT_ABORTED" }));
+ * if (!(error instanceof AbortError)) throw new Error("expected an AbortError");
+ */
 export function typedError(error: unknown): unknown {
   if (!(error instanceof Error) || error instanceof FigmentError) return error;
   const code = (error as { code?: unknown }).code;

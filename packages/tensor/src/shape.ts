@@ -8,10 +8,20 @@ export type Shape = readonly number[];
 /** The most dimensions a tensor may have. */
 export const maxRank = 8;
 
-/** Number of elements. */
+/**
+ * Number of elements.
+ *
+ * @example
+ * sizeOf([2, 3, 4]); // 24
+ */
 export const sizeOf = (shape: Shape): number => shape.reduce((n, d) => n * d, 1);
 
-/** A shape as it is shown in messages: [2, 3]. */
+/**
+ * A shape as it is shown in messages: [2, 3].
+ *
+ * @example
+ * showShape([2, 3]); // the text "[2, 3]"
+ */
 export const showShape = (shape: Shape): string => `[${shape.join(", ")}]`;
 
 /** Whether two shapes are the same. */

@@ -31,7 +31,7 @@ const extraKey = "figment.extra";
  * @param parts what to save; names must not contain a dot.
  * @param extra any JSON to keep with it, given back by {@link loadCheckpoint}.
  * @example
- * await saveCheckpoint("run.safetensors", { model, optimizer, ema, random, loader }, { step: step.count });
+ * await saveCheckpoint("run.safetensors", { model, random: rng(0) }, { step: 3 });
  */
 export async function saveCheckpoint(path: string, parts: CheckpointParts, extra: Json = null): Promise<void> {
   const cells = new Map<string, Cell>();
@@ -57,6 +57,10 @@ export async function saveCheckpoint(path: string, parts: CheckpointParts, extra
  *
  * @returns the `extra` that was saved along.
  * @throws CheckpointError listing missing, unexpected and mis-shaped tensors and parts.
+ *
+ * @example
+ * await saveCheckpoint("run.safetensors", { model }, { step: 3 });
+ * const extra = await loadCheckpoint("run.safetensors", { model });
  */
 export async function loadCheckpoint(path: string, parts: CheckpointParts): Promise<Json> {
   await using file = await SafetensorsFile.open(path);
@@ -90,7 +94,7 @@ export async function loadCheckpoint(path: string, parts: CheckpointParts): Prom
  * Saves the weights of one module, atomically, under their own names: a file for other programs too.
  *
  * @example
- * await saveModel("ddpm.safetensors", step.ema.model);
+ * await saveModel("ddpm.safetensors", model);
  */
 export async function saveModel(path: string, module: Stateful): Promise<void> {
   const { cells, json } = module.captureState();
@@ -102,6 +106,10 @@ export async function saveModel(path: string, module: Stateful): Promise<void> {
  * Loads weights into a module that is built the same way. Float types are converted to those of the module.
  *
  * @throws CheckpointError listing missing, unexpected and mis-shaped tensors; nothing has changed then.
+ *
+ * @example
+ * await saveModel("linear.safetensors", model);
+ * await loadModel("linear.safetensors", model);
  */
 export async function loadModel(path: string, module: Stateful): Promise<void> {
   await using file = await SafetensorsFile.open(path);

@@ -37,7 +37,8 @@ export abstract class Dataset {
    * Batches of this data set, made on a worker thread.
    *
    * @example
-   * for await (const { image, label } of digits().loader({ batchSize: 128, steps: 100, seed: 0 })) { … }
+   * const batches = digits({ count: 8 }).loader({ batchSize: 4, steps: 2, seed: 0 });
+   * for await (const { image, label } of batches) console.log(image.shape, label.shape);
    */
   loader(options: LoaderOptions): Loader {
     return new Loader(this, options);
@@ -56,7 +57,14 @@ export interface ImmediateDataset extends Dataset {
   get(index: number): Example;
 }
 
-/** Opens the data set that a source describes. */
+/**
+ * Opens the data set that a source describes.
+ *
+ * @example
+ * const { source } = digits({ count: 10 });
+ * const again = await openSource(source);
+ * again.length; // 10
+ */
 export async function openSource({ module, open, options }: DatasetSource): Promise<Dataset> {
   const exported = ((await import(module)) as Record<string, unknown>)[open];
   if (typeof exported !== "function") throw new UsageError(`${module} exports no function ${open}`);

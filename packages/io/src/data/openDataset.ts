@@ -11,6 +11,9 @@ const defaultSize = 32;
  * Opens a folder as MNIST's IDX files where it has them, else as a folder of images.
  *
  * @throws DataError when it is neither.
+ *
+ * @example
+ * const data = await openDataset("emoji", { size: 32 });
  */
 export async function openDataset(
   directory: string,

@@ -12,6 +12,11 @@ export type WriteBytes = (bytes: Uint8Array) => Promise<void>;
 /**
  * Writes a file in pieces and puts it in place in one step. Missing folders are made. If `produce` throws,
  * or the process dies, whatever was at `path` before is still there, whole.
+ *
+ * @example
+ * await writeAtomically("notes.txt", async (write) => {
+ *   await write(new TextEncoder().encode("first line"));
+ * });
  */
 export async function writeAtomically(path: string, produce: (write: WriteBytes) => Promise<void>): Promise<void> {
   const target = resolve(path);
@@ -34,13 +39,23 @@ export async function writeAtomically(path: string, produce: (write: WriteBytes)
   await syncFolder(folder);
 }
 
-/** Writes a whole file atomically, as {@link writeAtomically} does. */
+/**
+ * Writes a whole file atomically, as {@link writeAtomically} does.
+ *
+ * @example
+ * await writeFileAtomic("notes.txt", "all at once");
+ */
 export function writeFileAtomic(path: string, data: string | Uint8Array): Promise<void> {
   const bytes = typeof data === "string" ? new TextEncoder().encode(data) : data;
   return writeAtomically(path, (write) => write(bytes));
 }
 
-/** Writes a value as indented JSON with a final newline, atomically. */
+/**
+ * Writes a value as indented JSON with a final newline, atomically.
+ *
+ * @example
+ * await writeJson("run.json", { steps: 100 });
+ */
 export function writeJson(path: string, value: unknown): Promise<void> {
   return writeFileAtomic(path, `${JSON.stringify(value, null, 2)}\n`);
 }

@@ -24,6 +24,9 @@ const formats = { ".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp
  * Writes image bytes to a file, atomically. The name's ending says the format: .png, .jpg, .webp or .avif.
  *
  * @throws UsageError for another ending or a number of channels that no image has.
+ *
+ * @example
+ * await writeImage("dot.png", { width: 1, height: 1, channels: 1, data: new Uint8Array([128]) });
  */
 export async function writeImage(path: string, { width, height, channels, data }: ImageBytes): Promise<void> {
   const ending = extname(path).toLowerCase();
@@ -41,6 +44,10 @@ export async function writeImage(path: string, { width, height, channels, data }
  * Reads an image file as bytes.
  *
  * @throws DataError when it is no readable image.
+ *
+ * @example
+ * await saveImage("sample.png", images.at(0));
+ * const { width } = await readImage("sample.png");
  */
 export async function readImage(path: string, channels: 1 | 3 | 4 = 3): Promise<ImageBytes> {
   try {
@@ -69,7 +76,13 @@ export async function saveImage(path: string, image: Tensor, options: RangeOptio
   await writeImage(path, await toImage(image, options));
 }
 
-/** Loads an image file as f32 [H,W,C]. The caller owns it. */
+/**
+ * Loads an image file as f32 [H,W,C]. The caller owns it.
+ *
+ * @example
+ * await saveImage("sample.png", images.at(0));
+ * const image = await loadImage("sample.png");
+ */
 export async function loadImage(path: string, { channels, range }: LoadImageOptions = {}): Promise<Tensor> {
   return fromImage(await readImage(path, channels), { range });
 }

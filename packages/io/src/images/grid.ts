@@ -19,6 +19,9 @@ export interface GridOptions extends RangeOptions {
  * Lays images [N,H,W,C] (C = 1, 3 or 4) or [N,H,W] out in rows. Values beyond the range are clipped.
  *
  * @throws ShapeError for tensors of another rank.
+ *
+ * @example
+ * const { width } = await imageGrid(images, { columns: 2 });
  */
 export async function imageGrid(images: Tensor, options: GridOptions = {}): Promise<ImageBytes> {
   const { count, height, width, channels } = extents(images);

@@ -40,6 +40,12 @@ const maxPoints = 1000;
  * Draws a loss curve. Points that are not finite are left out, as are non-positive ones on a logarithmic axis.
  *
  * @returns the SVG document.
+ *
+ * @example
+ * const svg = lossCurve([
+ *   { step: 0, loss: 1 },
+ *   { step: 1, loss: 0.5 },
+ * ]);
  */
 export function lossCurve(points: readonly LossPoint[], options: LossCurveOptions = {}): string {
   const finite = points.filter(({ step, loss }) => Number.isFinite(step) && Number.isFinite(loss));
@@ -89,7 +95,15 @@ export function lossCurve(points: readonly LossPoint[], options: LossCurveOption
   ].join("\n");
 }
 
-/** Saves {@link lossCurve} to a file, atomically. */
+/**
+ * Saves {@link lossCurve} to a file, atomically.
+ *
+ * @example
+ * await saveLossCurve("loss.svg", [
+ *   { step: 0, loss: 1 },
+ *   { step: 1, loss: 0.5 },
+ * ]);
+ */
 export async function saveLossCurve(
   path: string,
   points: readonly LossPoint[],

@@ -45,6 +45,10 @@ export type Batch = {
  *
  * The loader is Stateful. Its state counts the batches handed out, not those prepared, so that a loader restored from it
  * goes on with the batch that would have come next, bit for bit.
+ *
+ * @example
+ * const loader = digits({ count: 8 }).loader({ batchSize: 4, steps: 2, seed: 0 });
+ * for await (const { image } of loader) image.mean();
  */
 export class Loader implements Stateful, AsyncIterable<Batch> {
   /** How many yields there are in all; Infinity when nothing bounds them. */

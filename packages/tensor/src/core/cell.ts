@@ -36,6 +36,12 @@ export interface CellTree {
  * tensor and writing copies; inside, reading makes an input and writing a donated output.
  *
  * A tensor read from a cell never changes: before the cell is overwritten the old contents are moved away.
+ *
+ * @example
+ * const weight = new Cell({ shape: [2] });
+ * weight.set(tensor([1, 2]));
+ * weight.set(weight.value.mul(3));
+ * weight.value.at(1); // 6
  */
 export class Cell {
   readonly shape: Shape;
@@ -166,7 +172,14 @@ export class Cell {
   }
 }
 
-/** Reads several cells at once as typed arrays, in queue order. */
+/**
+ * Reads several cells at once as typed arrays, in queue order.
+ *
+ * @example
+ * const count = new Cell({ shape: [1], initial: () => [7] });
+ * const [values] = await readCells([count]);
+ * values[0]; // 7
+ */
 export async function readCells(cells: readonly Cell[]): Promise<DataArray[]> {
   const tensors = cells.map((cell) => cell.value);
   try {

@@ -54,6 +54,9 @@ export function tensor(data: TensorData, { shape, dtype }: TensorOptions = {}): 
 /**
  * A tensor without dimensions holding one number that varies from call to call of a compiled function,
  * where a plain `number` argument would be frozen into the program.
+ *
+ * @example
+ * scalar(0.5).mul(4); // 2
  */
 export function scalar(value: number, dtype: DType = "f32"): Tensor {
   checkNumber("scalar", value, dtype);
@@ -70,7 +73,12 @@ export const fullDef = defineOp<{ shape: readonly number[]; value: number; dtype
   reference: (_inputs, _avals, { shape, value }) => [new Float64Array(sizeOf(shape)).fill(value)],
 });
 
-/** A tensor filled with one number. */
+/**
+ * A tensor filled with one number.
+ *
+ * @example
+ * full([2, 3], 7); // [2, 3]
+ */
 export function full(shape: Shape, value: number, dtype: DType = "f32"): Tensor {
   checkShape("full", shape);
   if (typeof value !== "number") throw new DTypeError(`full: expected a number, got ${show(value)}`);
@@ -78,13 +86,28 @@ export function full(shape: Shape, value: number, dtype: DType = "f32"): Tensor 
   return applyOne(fullDef, [], { shape: [...shape], value, dtype });
 }
 
-/** A tensor of zeros. */
+/**
+ * A tensor of zeros.
+ *
+ * @example
+ * zeros([2, 3]).sum(); // 0
+ */
 export const zeros = (shape: Shape, dtype: DType = "f32"): Tensor => full(shape, 0, dtype);
 
-/** A tensor of ones. */
+/**
+ * A tensor of ones.
+ *
+ * @example
+ * ones([2, 3]).sum(); // 6
+ */
 export const ones = (shape: Shape, dtype: DType = "f32"): Tensor => full(shape, 1, dtype);
 
-/** 0, 1, …, n − 1. */
+/**
+ * 0, 1, …, n − 1.
+ *
+ * @example
+ * arange(4).sum(); // 6
+ */
 export function arange(n: number, dtype: DType = "f32"): Tensor {
   checkShape("arange", [n]);
   return tensor(
@@ -110,7 +133,13 @@ export interface ImageBytes {
   readonly data: Uint8Array | Uint8ClampedArray;
 }
 
-/** Image bytes as an f32 tensor [H,W,C]; 0…255 is mapped to `range` (default [-1, 1]). */
+/**
+ * Image bytes as an f32 tensor [H,W,C]; 0…255 is mapped to `range` (default [-1, 1]).
+ *
+ * @example
+ * const pixel = fromImage({ width: 1, height: 1, channels: 1, data: new Uint8Array([255]) });
+ * pixel.at(0, 0, 0); // 1
+ */
 export function fromImage(
   { width, height, channels, data }: ImageBytes,
   { range = [-1, 1] }: { range?: readonly [number, number] } = {},
@@ -126,7 +155,13 @@ export function fromImage(
   );
 }
 
-/** A tensor [H,W,C] or [H,W] as image bytes; `range` (default [-1, 1]) is mapped to 0…255, clipped and rounded. */
+/**
+ * A tensor [H,W,C] or [H,W] as image bytes; `range` (default [-1, 1]) is mapped to 0…255, clipped and rounded.
+ *
+ * @example
+ * const { data } = await toImage(ones([2, 2, 1]));
+ * data[0]; // 255
+ */
 export async function toImage(
   image: Tensor,
   { range = [-1, 1] }: { range?: readonly [number, number] } = {},

@@ -56,7 +56,7 @@ type Rest<F extends Scalar> = Parameters<F>;
  * @throws ShapeError when `f` gives something else.
  * @example
  * const slope = grad((x: Tensor) => x.square().sum());
- * slope(tensor([1, 2, 3])); // [2, 4, 6]
+ * slope(tensor([1, 2, 3])).at(2); // 6
  */
 export function grad<F extends Scalar>(f: F): (...args: Rest<F>) => Tensor;
 export function grad<F extends Scalar>(f: F, options: { wrt: Wrt }): (...args: Rest<F>) => Grads;
@@ -77,7 +77,14 @@ export function grad<F extends Scalar>(f: F, options?: { wrt: Wrt }): (...args: 
   };
 }
 
-/** Like {@link grad}, giving the function's value too. */
+/**
+ * Like {@link grad}, giving the function's value too.
+ *
+ * @example
+ * const { value, grad: slope } = valueAndGrad((x: Tensor) => x.square().sum())(tensor([3]));
+ * value; // 9
+ * slope.at(0); // 6
+ */
 export function valueAndGrad<F extends Scalar>(f: F): (...args: Rest<F>) => { value: Tensor; grad: Tensor };
 export function valueAndGrad<F extends Scalar>(
   f: F,
@@ -174,7 +181,13 @@ function framed<T extends { value: Tensor }>(fn: () => T): T {
   }
 }
 
-/** The same value, through which no derivative flows. */
+/**
+ * The same value, through which no derivative flows.
+ *
+ * @example
+ * const slope = grad((x: Tensor) => x.mul(stopGradient(x)).sum());
+ * slope(tensor([3])).at(0); // 3
+ */
 export function stopGradient(x: Tensor): Tensor {
   return x.alias();
 }
@@ -182,6 +195,10 @@ export function stopGradient(x: Tensor): Tensor {
 /**
  * Trades time for memory: `f`'s intermediate values are not kept for the way back but computed again.
  * The outputs and derivatives are the same.
+ *
+ * @example
+ * const slope = grad((x: Tensor) => remat((y: Tensor) => y.square())(x).sum());
+ * slope(tensor([3])).at(0); // 6
  */
 export function remat<A extends readonly Tensor[]>(f: (...args: A) => Tensor): (...args: A) => Tensor {
   return (...args) => {
@@ -227,6 +244,10 @@ function distinctFrom(output: Tensor, inputs: readonly Tensor[]): Tensor {
  * Gives a function a derivative rule of its own.
  *
  * @param vjp maps the arguments, the output and its cotangent to cotangents of the arguments (undefined for none).
+ *
+ * @example
+ * const twice = customVjp((x: Tensor) => x.mul(2), ([x], y, cotangent) => [cotangent.mul(20)]);
+ * grad((x: Tensor) => twice(x).sum())(tensor([1])).at(0); // 20
  */
 export function customVjp<A extends readonly Tensor[]>(
   f: (...args: A) => Tensor,

@@ -22,7 +22,13 @@ function mix(x: bigint): bigint {
   return z ^ (z >> 31n);
 }
 
-/** A stream of random numbers. Every draw advances it, inside compiled functions and outside. */
+/**
+ * A stream of random numbers. Every draw advances it, inside compiled functions and outside.
+ *
+ * @example
+ * const random = rng(7);
+ * random.uniform([4]); // [4]
+ */
 export class Rng implements CellTree, Stateful {
   readonly structure = "rng";
   /** Holds key and counter: i32 [4]. */
@@ -114,7 +120,12 @@ export class Rng implements CellTree, Stateful {
   }
 }
 
-/** A random stream that is determined by its seed: a safe integer or a bigint of up to 64 bits. */
+/**
+ * A random stream that is determined by its seed: a safe integer or a bigint of up to 64 bits.
+ *
+ * @example
+ * rng(7).normal([2, 3]); // [2, 3]
+ */
 export function rng(seed: number | bigint): Rng {
   if (typeof seed !== "bigint" && !Number.isSafeInteger(seed))
     throw new UsageError(`rng: the seed must be an integer, got ${show(seed)}`);

@@ -31,6 +31,11 @@ export interface Stateful {
  * Copies tensors into the cells of the same names.
  *
  * @throws CheckpointError listing every missing, unexpected and mis-shaped entry; then no cell has changed.
+ *
+ * @example
+ * const weight = new Cell({ shape: [2] });
+ * restoreCells("layer", { weight }, { weight: ones([2]) });
+ * weight.value.sum(); // 2
  */
 export function restoreCells(
   owner: string,

@@ -30,15 +30,30 @@ let current: Trace | null = null;
 /** The trace in progress, if any. */
 export const currentTrace = (): Trace | null => current;
 
-/** Whether a function is being traced. */
+/**
+ * Whether a function is being traced.
+ *
+ * @example
+ * compile((x: Tensor) => (isTracing() ? x.mul(2) : x))(tensor([3])).at(0); // 6
+ */
 export const isTracing = (): boolean => current !== null;
 
-/** The mode that the trace in progress fixes for modules, if any. */
+/**
+ * The mode that the trace in progress fixes for modules, if any.
+ *
+ * @example
+ * if (traceMode() !== undefined) throw new Error("no trace is in progress here");
+ */
 export const traceMode = (): "train" | "eval" | undefined => current?.mode;
 
 /**
  * Reads a JavaScript value that traced code depends on. Inside a trace the program becomes valid only
  * while `read()` gives the same value; calling with another traces again.
+ *
+ * @example
+ * const config = { scale: 2 };
+ * const scaled = compile((x: Tensor) => x.mul(traceGuard(() => config.scale)));
+ * scaled(tensor([3])).at(0); // 6
  */
 export function traceGuard<T>(read: () => T): T {
   const value = read();

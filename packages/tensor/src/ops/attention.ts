@@ -174,7 +174,8 @@ export const attentionGradDef: OpDef<AttentionAttrs> = defineOp({
  * @returns [B, Sq, H, D].
  * @throws ShapeError when the operands do not fit, or when causal attention has more queries than keys.
  * @example
- * attention(q, k, v, { causal: true });
+ * const q = rng(0).normal([2, 4, 16, 8]);
+ * attention(q, q, q, { causal: true }); // [2, 4, 16, 8]
  */
 export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions = {}): Tensor {
   const op = "attention";

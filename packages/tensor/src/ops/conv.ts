@@ -295,7 +295,8 @@ export const conv2dWeightGradDef: OpDef<Conv2dWeightGradAttrs> = defineOp({
  * @returns [N, Ho, Wo, O].
  * @throws ShapeError when shapes and options do not fit; DTypeError for operands other than f32 or f64 of one type.
  * @example
- * conv2d(x, w, { bias, stride: 2, padding: 1 });
+ * const [x, w, bias] = [ones([1, 8, 8, 3]), ones([4, 3, 3, 3]), zeros([4])];
+ * conv2d(x, w, { bias, stride: 2, padding: 1 }); // [1, 4, 4, 4]
  */
 export function conv2d(x: Tensor, w: Tensor, options: ConvOptions & { readonly bias?: Tensor } = {}): Tensor {
   checkTensor("conv2d", "x", x);
@@ -317,7 +318,8 @@ export function conv2d(x: Tensor, w: Tensor, options: ConvOptions & { readonly b
  * @returns [N, H, W, C].
  * @throws ShapeError when conv2d would not take an image of `inputShape` to y's shape.
  * @example
- * conv2dInputGrad(y, w, { stride: 2, padding: 1 }); // upsamples by 2
+ * const [y, w] = [ones([1, 4, 4, 4]), ones([4, 3, 3, 3])];
+ * conv2dInputGrad(y, w, { stride: 2, padding: 1 }); // [1, 7, 7, 3]
  */
 export function conv2dInputGrad(
   y: Tensor,
@@ -364,7 +366,8 @@ function smallestInput(y: Tensor, w: Tensor, { stride, padLo, padHi, dilation }:
  * @returns [O, kH, kW, C / groups].
  * @throws ShapeError when conv2d with such a kernel would not take x to y's shape.
  * @example
- * conv2dWeightGrad(x, y, { kernelSize: 3, padding: 1 });
+ * const [x, y] = [ones([1, 8, 8, 3]), ones([1, 8, 8, 4])];
+ * conv2dWeightGrad(x, y, { kernelSize: 3, padding: 1 }); // [4, 3, 3, 3]
  */
 export function conv2dWeightGrad(
   x: Tensor,

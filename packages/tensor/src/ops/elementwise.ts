@@ -326,52 +326,168 @@ function compare(def: OpDef<Attrs>, items: readonly TensorLike[]): Tensor {
     : composed(() => applyOne(def, operands(def.name, items), noAttrs));
 }
 
-/** a + b, elementwise with broadcasting. */
+/**
+ * a + b, elementwise with broadcasting.
+ *
+ * @example
+ * add(tensor([1, 2]), 1).at(1); // 3
+ */
 export const add = (a: TensorLike, b: TensorLike): Tensor => arithmetic(addDef, [a, b]);
-/** a − b. */
+/**
+ * a − b.
+ *
+ * @example
+ * sub(tensor([5]), 2).at(0); // 3
+ */
 export const sub = (a: TensorLike, b: TensorLike): Tensor => arithmetic(subDef, [a, b]);
-/** a · b, elementwise. */
+/**
+ * a · b, elementwise.
+ *
+ * @example
+ * mul(tensor([2, 3]), tensor([4, 5])).at(1); // 15
+ */
 export const mul = (a: TensorLike, b: TensorLike): Tensor => arithmetic(mulDef, [a, b]);
-/** a / b; for integers the quotient truncated toward zero. */
+/**
+ * a / b; for integers the quotient truncated toward zero.
+ *
+ * @example
+ * div(tensor([7]), 2).at(0); // 3.5
+ */
 export const div = (a: TensorLike, b: TensorLike): Tensor => arithmetic(divDef, [a, b]);
-/** The larger operand; NaN if either is NaN. Where they are equal each gets half of the derivative. */
+/**
+ * The larger operand; NaN if either is NaN. Where they are equal each gets half of the derivative.
+ *
+ * @example
+ * maximum(tensor([1, 5]), 3).sum(); // 8
+ */
 export const maximum = (a: TensorLike, b: TensorLike): Tensor => arithmetic(maximumDef, [a, b]);
-/** The smaller operand; NaN if either is NaN. Where they are equal each gets half of the derivative. */
+/**
+ * The smaller operand; NaN if either is NaN. Where they are equal each gets half of the derivative.
+ *
+ * @example
+ * minimum(tensor([1, 5]), 3).sum(); // 4
+ */
 export const minimum = (a: TensorLike, b: TensorLike): Tensor => arithmetic(minimumDef, [a, b]);
-/** −x. */
+/**
+ * −x.
+ *
+ * @example
+ * neg(tensor([2])).at(0); // -2
+ */
 export const neg = (x: TensorLike): Tensor => arithmetic(negDef, [x]);
-/** eˣ. */
+/**
+ * eˣ.
+ *
+ * @example
+ * exp(tensor([0])).at(0); // 1
+ */
 export const exp = (x: TensorLike): Tensor => float(expDef, x);
-/** Natural logarithm; −∞ at 0, NaN below. */
+/**
+ * Natural logarithm; −∞ at 0, NaN below.
+ *
+ * @example
+ * log(tensor([1])).at(0); // 0
+ */
 export const log = (x: TensorLike): Tensor => float(logDef, x);
-/** √x; NaN below 0. */
+/**
+ * √x; NaN below 0.
+ *
+ * @example
+ * sqrt(tensor([9])).at(0); // 3
+ */
 export const sqrt = (x: TensorLike): Tensor => float(sqrtDef, x);
-/** 1/√x. */
+/**
+ * 1/√x.
+ *
+ * @example
+ * rsqrt(tensor([4])).at(0); // 0.5
+ */
 export const rsqrt = (x: TensorLike): Tensor => float(rsqrtDef, x);
-/** x². */
+/**
+ * x².
+ *
+ * @example
+ * square(tensor([3])).at(0); // 9
+ */
 export const square = (x: TensorLike): Tensor => arithmetic(squareDef, [x]);
-/** Hyperbolic tangent. */
+/**
+ * Hyperbolic tangent.
+ *
+ * @example
+ * tanh(tensor([0])).at(0); // 0
+ */
 export const tanh = (x: TensorLike): Tensor => float(tanhDef, x);
-/** 1 / (1 + e⁻ˣ). */
+/**
+ * 1 / (1 + e⁻ˣ).
+ *
+ * @example
+ * sigmoid(tensor([0])).at(0); // 0.5
+ */
 export const sigmoid = (x: TensorLike): Tensor => float(sigmoidDef, x);
-/** Sine of x in radians. */
+/**
+ * Sine of x in radians.
+ *
+ * @example
+ * sin(tensor([0])).at(0); // 0
+ */
 export const sin = (x: TensorLike): Tensor => float(sinDef, x);
-/** Cosine of x in radians. */
+/**
+ * Cosine of x in radians.
+ *
+ * @example
+ * cos(tensor([0])).at(0); // 1
+ */
 export const cos = (x: TensorLike): Tensor => float(cosDef, x);
-/** a = b, as bool. */
+/**
+ * a = b, as bool.
+ *
+ * @example
+ * eq(tensor([1, 2]), 2).cast("i32").sum(); // 1
+ */
 export const eq = (a: TensorLike, b: TensorLike): Tensor => compare(eqDef, [a, b]);
-/** a ≠ b, as bool; true where either is NaN. */
+/**
+ * a ≠ b, as bool; true where either is NaN.
+ *
+ * @example
+ * ne(tensor([1, 2, 3]), 2).cast("i32").sum(); // 2
+ */
 export const ne = (a: TensorLike, b: TensorLike): Tensor => compare(neDef, [a, b]);
-/** a < b, as bool. */
+/**
+ * a < b, as bool.
+ *
+ * @example
+ * lt(tensor([1, 2, 3]), 2).cast("i32").sum(); // 1
+ */
 export const lt = (a: TensorLike, b: TensorLike): Tensor => compare(ltDef, [a, b]);
-/** a ≤ b, as bool. */
+/**
+ * a ≤ b, as bool.
+ *
+ * @example
+ * le(tensor([1, 2, 3]), 2).cast("i32").sum(); // 2
+ */
 export const le = (a: TensorLike, b: TensorLike): Tensor => compare(leDef, [a, b]);
-/** a > b, as bool. */
+/**
+ * a > b, as bool.
+ *
+ * @example
+ * gt(tensor([1, 2, 3]), 2).cast("i32").sum(); // 1
+ */
 export const gt = (a: TensorLike, b: TensorLike): Tensor => compare(gtDef, [a, b]);
-/** a ≥ b, as bool. */
+/**
+ * a ≥ b, as bool.
+ *
+ * @example
+ * ge(tensor([1, 2, 3]), 2).cast("i32").sum(); // 2
+ */
 export const ge = (a: TensorLike, b: TensorLike): Tensor => compare(geDef, [a, b]);
 
-/** `a` where the bool `condition` holds, `b` elsewhere. */
+/**
+ * `a` where the bool `condition` holds, `b` elsewhere.
+ *
+ * @example
+ * const x = tensor([-1, 4]);
+ * select(gt(x, 0), x, 0).sum(); // 4
+ */
 export function select(condition: Tensor, a: TensorLike, b: TensorLike): Tensor {
   if (!(condition instanceof Tensor))
     throw new DTypeError(`select: the condition must be a bool tensor, got ${show(condition)}`);
@@ -381,7 +497,12 @@ export function select(condition: Tensor, a: TensorLike, b: TensorLike): Tensor 
   });
 }
 
-/** Converts the element type. Floats become integers by truncation toward zero; anything non-zero becomes true. */
+/**
+ * Converts the element type. Floats become integers by truncation toward zero; anything non-zero becomes true.
+ *
+ * @example
+ * cast(tensor([1.7]), "i32").at(0); // 1
+ */
 export function cast(x: Tensor, dtype: DType): Tensor {
   if (!isDType(dtype))
     throw new DTypeError(`cast: unknown dtype ${show(dtype)}; expected f32, f64, bf16, f16, i32, u8 or bool`);
@@ -389,11 +510,26 @@ export function cast(x: Tensor, dtype: DType): Tensor {
   return applyOne(castDef, [operand], { dtype });
 }
 
-/** x · sigmoid(x), the sigmoid-weighted linear unit (Elfwing et al. 2017). */
+/**
+ * x · sigmoid(x), the sigmoid-weighted linear unit (Elfwing et al. 2017).
+ *
+ * @example
+ * silu(tensor([0])).at(0); // 0
+ */
 export const silu = (x: Tensor): Tensor => composed(() => mul(x, sigmoid(x)));
-/** max(x, 0). */
+/**
+ * max(x, 0).
+ *
+ * @example
+ * relu(tensor([-1, 2])).sum(); // 2
+ */
 export const relu = (x: Tensor): Tensor => maximum(x, 0);
-/** a + t·(b − a). */
+/**
+ * a + t·(b − a).
+ *
+ * @example
+ * lerp(scalar(2), 6, 0.25); // 3
+ */
 export const lerp = (a: TensorLike, b: TensorLike, t: TensorLike): Tensor => composed(() => add(a, mul(t, sub(b, a))));
 
 /** The definitions of this file. */

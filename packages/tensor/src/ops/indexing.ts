@@ -199,7 +199,7 @@ function indexOperand(op: string, indices: unknown): Tensor {
  * @throws ShapeError when the axis is out of range; DTypeError when the indices are not integers. An index out of
  * range makes reading the result fail with code ERR_FIGMENT_INDEX.
  * @example
- * gather(table, tensor(Int32Array.of(2, 0, 2))); // rows 2, 0 and 2
+ * gather(ones([5, 4]), tensor(Int32Array.of(2, 0, 2))); // [3, 4]
  */
 export function gather(x: Tensor, indices: Tensor, axis = 0): Tensor {
   checkTensor("gather", "x", x);
@@ -218,7 +218,7 @@ export function gather(x: Tensor, indices: Tensor, axis = 0): Tensor {
  * @throws ShapeError when updates and indices do not fit; DTypeError when the indices are not integers. An index out
  * of range makes reading the result fail with code ERR_FIGMENT_INDEX.
  * @example
- * scatterAdd(tensor([1, 2, 3]), tensor(Int32Array.of(0, 1, 0)), 2); // [4, 2]
+ * scatterAdd(tensor([1, 2, 3]), tensor(Int32Array.of(0, 1, 0)), 2).at(0); // 4
  */
 export function scatterAdd(updates: Tensor, indices: Tensor, size: number, axis = 0): Tensor {
   checkTensor("scatterAdd", "updates", updates);

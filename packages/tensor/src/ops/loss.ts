@@ -142,7 +142,7 @@ export const crossEntropyGradDef: OpDef<Attrs> = defineOp<Attrs>({
  * @throws ShapeError when labels do not fit the logits; DTypeError when they are not integers. A label out of range
  * makes reading the result fail with code ERR_FIGMENT_INDEX.
  * @example
- * mean(crossEntropy(logits, labels));
+ * mean(crossEntropy(zeros([2, 10]), tensor(Int32Array.of(3, 7)))); // 2.302585
  */
 export function crossEntropy(logits: Tensor, labels: Tensor): Tensor {
   checkTensor("crossEntropy", "logits", logits);

@@ -287,6 +287,9 @@ export const barrier = (x: Tensor): Tensor => applyOne(barrierDef, [x], {});
  * The same elements in row-major order under another shape. Costs nothing.
  *
  * @param shape may hold -1 once, for the extent that makes the sizes equal.
+ *
+ * @example
+ * reshape(ones([2, 6]), [3, -1]); // [3, 4]
  */
 export function reshape(x: Tensor, shape: Shape): Tensor {
   requireTensor("reshape", x);
@@ -318,7 +321,12 @@ function resolveReshape(x: Tensor, shape: Shape): Shape {
   return shape.map((d, i) => (i === open ? x.size / rest : d));
 }
 
-/** Reorders dimensions: output axis i is input axis `perm[i]`. Default: reversed. */
+/**
+ * Reorders dimensions: output axis i is input axis `perm[i]`. Default: reversed.
+ *
+ * @example
+ * transpose(ones([2, 3, 4]), [0, 2, 1]); // [2, 4, 3]
+ */
 export function transpose(x: Tensor, perm?: readonly number[]): Tensor {
   requireTensor("transpose", x);
   const order = perm ?? Array.from({ length: x.rank }, (_, i) => x.rank - 1 - i);
@@ -331,14 +339,24 @@ export function transpose(x: Tensor, perm?: readonly number[]): Tensor {
   return applyOne(transposeDef, [x], { perm: axes });
 }
 
-/** Repeats along axes of extent 1 and along new leading axes. */
+/**
+ * Repeats along axes of extent 1 and along new leading axes.
+ *
+ * @example
+ * broadcastTo(ones([1, 3]), [2, 3]); // [2, 3]
+ */
 export function broadcastTo(x: Tensor, shape: Shape): Tensor {
   requireTensor("broadcastTo", x);
   checkShape("broadcastTo", shape);
   return sameShape(x.shape, shape) ? view(x, shape) : applyOne(broadcastToDef, [x], { shape: [...shape] });
 }
 
-/** The box that starts at `starts` and has extents `sizes`. */
+/**
+ * The box that starts at `starts` and has extents `sizes`.
+ *
+ * @example
+ * slice(ones([4, 4]), [1, 0], [2, 4]); // [2, 4]
+ */
 export function slice(x: Tensor, starts: readonly number[], sizes: readonly number[]): Tensor {
   requireTensor("slice", x);
   checkShape("slice", starts);
@@ -346,7 +364,12 @@ export function slice(x: Tensor, starts: readonly number[], sizes: readonly numb
   return applyOne(sliceDef, [x], { starts: [...starts], sizes: [...sizes] });
 }
 
-/** Adds `lo[i]` elements before and `hi[i]` after along each axis, all equal to `value`. */
+/**
+ * Adds `lo[i]` elements before and `hi[i]` after along each axis, all equal to `value`.
+ *
+ * @example
+ * pad(ones([2, 2]), [1, 0], [1, 0]); // [4, 2]
+ */
 export function pad(x: Tensor, lo: readonly number[], hi: readonly number[], value = 0): Tensor {
   requireTensor("pad", x);
   checkShape("pad", lo);
@@ -355,7 +378,12 @@ export function pad(x: Tensor, lo: readonly number[], hi: readonly number[], val
   return applyOne(padDef, [x], { lo: [...lo], hi: [...hi], value });
 }
 
-/** Joins tensors along an existing axis. */
+/**
+ * Joins tensors along an existing axis.
+ *
+ * @example
+ * concat([ones([1, 3]), zeros([2, 3])]); // [3, 3]
+ */
 export function concat(parts: readonly Tensor[], axis = 0): Tensor {
   if (!Array.isArray(parts) || parts.length === 0)
     throw new ShapeError("concat: expected at least one tensor in an array");
@@ -365,7 +393,12 @@ export function concat(parts: readonly Tensor[], axis = 0): Tensor {
   return apply(concatDef, parts, { axis: resolveAxis("concat", axis, head.rank) })[0] as Tensor;
 }
 
-/** Joins tensors of equal shape along a new axis. */
+/**
+ * Joins tensors of equal shape along a new axis.
+ *
+ * @example
+ * stack([ones([3]), zeros([3])]); // [2, 3]
+ */
 export function stack(parts: readonly Tensor[], axis = 0): Tensor {
   if (!Array.isArray(parts) || parts.length === 0)
     throw new ShapeError("stack: expected at least one tensor in an array");
@@ -379,7 +412,12 @@ export function stack(parts: readonly Tensor[], axis = 0): Tensor {
   );
 }
 
-/** The part at a position of the leading axes: `at(x, i)` has one dimension less. Negative counts from the end. */
+/**
+ * The part at a position of the leading axes: `at(x, i)` has one dimension less. Negative counts from the end.
+ *
+ * @example
+ * at(tensor([[1, 2], [3, 4]]), -1, 0); // 3
+ */
 export function at(x: Tensor, ...index: readonly number[]): Tensor {
   requireTensor("at", x);
   if (index.length > x.rank) throw new ShapeError(`at: ${index.length} indices for shape ${showShape(x.shape)}`);

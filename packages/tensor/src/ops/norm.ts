@@ -166,7 +166,7 @@ export const groupNormGradDef: OpDef<GroupNormAttrs> = defineOp({
  * @returns x's shape.
  * @throws ShapeError when groups do not divide C or gamma and beta are not [C].
  * @example
- * groupNorm(x, gamma, beta, { groups: 8, silu: true });
+ * groupNorm(ones([2, 4, 4, 16]), ones([16]), zeros([16]), { groups: 8, silu: true }); // [2, 4, 4, 16]
  */
 export function groupNorm(x: Tensor, gamma: Tensor, beta: Tensor, options: GroupNormOptions): Tensor {
   const op = "groupNorm";

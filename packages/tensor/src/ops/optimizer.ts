@@ -241,7 +241,10 @@ const adamKeys = [
  *
  * @throws ShapeError when lists or shapes differ; DTypeError when a value is not what it should be.
  * @example
- * adamUpdate({ cells, grads, m, v, lr: 1e-3, step, weightDecay: 0.01 });
+ * const zero = () => new Cell({ shape: [2], initial: () => [0, 0] });
+ * const [weight, m, v] = [zero(), zero(), zero()];
+ * adamUpdate({ cells: [weight], grads: [ones([2])], m: [m], v: [v], lr: 0.1, step: 1 });
+ * weight.value.at(0); // -0.1
  */
 export function adamUpdate(update: AdamUpdate): void {
   const op = "adamUpdate";
@@ -279,7 +282,9 @@ export function adamUpdate(update: AdamUpdate): void {
  * @param sources cells or tensors of the targets' shapes.
  * @throws ShapeError when lists or shapes differ; DTypeError when a value is not what it should be.
  * @example
- * emaUpdate(0.999, average.cells(), model.cells());
+ * const average = new Cell({ shape: [1], initial: () => [0] });
+ * emaUpdate(0.75, [average], [ones([1])]);
+ * average.value.at(0); // 0.25
  */
 export function emaUpdate(decay: TensorLike, targets: readonly Cell[], sources: readonly (Cell | Tensor)[]): void {
   const op = "emaUpdate";
@@ -310,7 +315,7 @@ export function emaUpdate(decay: TensorLike, targets: readonly Cell[], sources: 
  *
  * @returns a 0-d tensor; zero for no tensors.
  * @example
- * const norm = sqrt(sumSquares(grads));
+ * sqrt(sumSquares([tensor([3]), tensor([4])])); // 5
  */
 export function sumSquares(tensors: readonly Tensor[]): Tensor {
   checkTensors("sumSquares", "tensors", tensors);

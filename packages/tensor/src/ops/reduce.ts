@@ -151,7 +151,7 @@ function reduce(def: OpDef<ReduceAttrs>, x: Tensor, axes: Axes | undefined, opti
  * @returns x without those axes, or with extent 1 there when `keepDims` is set.
  * @throws ShapeError when an axis is out of range or named twice.
  * @example
- * sum(tensor([[1, 2], [3, 4]]), 0); // [4, 6]
+ * sum(tensor([[1, 2], [3, 4]]), 0).at(1); // 6
  */
 export const sum = (x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor => reduce(sumDef, x, axes, options);
 
@@ -161,7 +161,7 @@ export const sum = (x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor
  * @param axes one axis, several, or all when omitted; negative ones count from the end.
  * @throws ShapeError when an axis is out of range or named twice, or when there is nothing to take a maximum of.
  * @example
- * max(tensor([[1, 5], [3, 4]]), 1); // [5, 4]
+ * max(tensor([[1, 5], [3, 4]]), 1).at(0); // 5
  */
 export const max = (x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor => reduce(maxDef, x, axes, options);
 

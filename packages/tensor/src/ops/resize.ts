@@ -311,7 +311,7 @@ export const avgPoolGradDef: OpDef<PoolGradAttrs> = defineOp({
  * @returns [N, Ho, Wo, C].
  * @throws ShapeError when x is not an image batch or size not a pair of positive integers.
  * @example
- * resizeNearest(x, [2 * x.dim(1), 2 * x.dim(2)]);
+ * resizeNearest(ones([1, 4, 4, 3]), [8, 8]); // [1, 8, 8, 3]
  */
 export function resizeNearest(x: Tensor, size: Pair): Tensor {
   checkTensor("resizeNearest", "x", x);
@@ -335,7 +335,7 @@ export interface PoolOptions {
  * @returns [N, Ho, Wo, C] with Ho = ⌊(H + padding − kernel) / stride⌋ + 1.
  * @throws ShapeError when the window does not fit.
  * @example
- * avgPool(x, { kernel: 2 }); // halves height and width
+ * avgPool(ones([1, 8, 8, 3]), { kernel: 2 }); // [1, 4, 4, 3]
  */
 export function avgPool(x: Tensor, options: PoolOptions): Tensor {
   checkTensor("avgPool", "x", x);

@@ -231,7 +231,8 @@ export const samplerStepDef: OpDef<SamplerStepAttrs> = defineOp({
  * @throws ShapeError when the operands do not fit; DTypeError for other types. A timestep out of range makes reading
  * the result fail with code ERR_FIGMENT_INDEX.
  * @example
- * const noisy = addNoise(images, noise, t, sqrtAlphasCumprod, sqrtOneMinusAlphasCumprod);
+ * const t = tensor(Int32Array.of(0, 1));
+ * addNoise(ones([2, 4]), zeros([2, 4]), t, tensor([1, 0.5]), tensor([0, 0.5])).sum(); // 6
  */
 export function addNoise(x0: Tensor, noise: Tensor, t: Tensor, a: Tensor, b: Tensor): Tensor {
   for (const [name, x] of Object.entries({ x0, noise, t, a, b })) checkTensor("addNoise", name, x);
@@ -262,7 +263,8 @@ export interface SamplerStep {
  * @returns the tensors' shape.
  * @throws ShapeError when shapes do not fit; DTypeError when a value is not what it should be.
  * @example
- * const next = samplerStep({ coef, random, tensors: [latents, epsilon], clamp: [-1, 1], noise: true });
+ * const coef = tensor([1, -1, 0.5, 0, 0, 0.5, 0, 0, 0, 0, 0, 0]);
+ * samplerStep({ coef, tensors: [ones([4]), zeros([4])], clamp: [-1, 1] }).at(0); // 0.5
  */
 export function samplerStep(step: SamplerStep): Tensor {
   const op = "samplerStep";

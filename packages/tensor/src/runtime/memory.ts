@@ -18,15 +18,31 @@ export interface MemoryStats {
   readonly limit: number;
 }
 
-/** Device memory in use by this process. */
+/**
+ * Device memory in use by this process.
+ *
+ * @example
+ * const { live, peak } = memory(); // bytes
+ */
 export const memory = (): MemoryStats => native().memory();
 
-/** Limits device memory; 0 removes the limit. */
+/**
+ * Limits device memory; 0 removes the limit.
+ *
+ * @example
+ * setMemoryLimit(0); // none
+ */
 export const setMemoryLimit = (bytes: number): void => guarded(() => native().setMemoryLimit(bytes));
 
 let baseline = 0;
 
-/** From now on, {@link assertNoLeaks} ignores what is live at this moment. */
+/**
+ * From now on, {@link assertNoLeaks} ignores what is live at this moment.
+ *
+ * @example
+ * markNoLeaks();
+ * assertNoLeaks();
+ */
 export function markNoLeaks(): void {
   baseline = native().memory().liveBuffers - unownedBuffers();
 }
@@ -36,6 +52,11 @@ export function markNoLeaks(): void {
  * disposal and do not count.
  *
  * @throws UsageError saying how many buffers and bytes are live.
+ *
+ * @example
+ * markNoLeaks();
+ * scope(() => void ones([2]).mul(2));
+ * assertNoLeaks();
  */
 export function assertNoLeaks(): void {
   native().settleSync();
@@ -48,11 +69,28 @@ export function assertNoLeaks(): void {
   }
 }
 
-/** When everything queued so far is done; rejects with the first error that no read has reported. */
+/**
+ * When everything queued so far is done; rejects with the first error that no read has reported.
+ *
+ * @example
+ * const x = ones([2]).mul(2);
+ * await settled();
+ * x; // [2]
+ */
 export const settled = (): Promise<void> => native().settled();
 
-/** Sets the number of worker threads; results do not depend on it. */
+/**
+ * Sets the number of worker threads; results do not depend on it.
+ *
+ * @example
+ * setThreads(2);
+ */
 export const setThreads = (count: number): void => guarded(() => native().setThreads(count));
 
-/** What the device is: name, cores, instruction set, threads. */
+/**
+ * What the device is: name, cores, instruction set, threads.
+ *
+ * @example
+ * const { name } = deviceInfo();
+ */
 export const deviceInfo = (): ReturnType<ReturnType<typeof native>["cpu"]> => native().cpu();

@@ -26,22 +26,43 @@ export function examplesIn(folder: URL): Example[] {
   });
 }
 
+/** The functions that a package exports without an example. */
+export function functionsWithout(examples: readonly Example[], exported: object): string[] {
+  const shown = new Set(examples.map(({ name }) => name.split(" ").at(-1)));
+  return Object.entries(exported).flatMap(([name, value]) =>
+    typeof value === "function" && /^[a-z]/.test(name) && !shown.has(name) ? [name] : [],
+  );
+}
+
 /** Lines of the form `expression; // [2, 3]` or `expression; // 0.5`, declarations included. */
 const checkedLine = /^(?:const (\w+) = )?(.+); \/\/ (\[[\d, ]*\]|-?\d[\d.e-]*)$/gm;
 
 /** Runs an example with `names` in scope. Tensors made before it waits are freed afterwards, the rest by the collector. */
 export async function runExample({ code }: Example, names: Readonly<Record<string, unknown>>): Promise<void> {
-  const checked = code.replace(checkedLine, (_line, variable: string | undefined, expression: string, claim: string) =>
-    variable ? `const ${variable} = check(${expression}, ${claim});` : `check(${expression}, ${claim});`,
+  const using = code.replace(/await using (\w+) = (.*);$/gm, "const $1 = hold($2);");
+  const checked = using.replace(
+    checkedLine,
+    (_line, variable: string | undefined, expression: string, claim: string) =>
+      variable ? `const ${variable} = check(${expression}, ${claim});` : `check(${expression}, ${claim});`,
   );
+  // Node 20 has no `using`: what an example holds so is disposed when the example is over.
+  const held: AsyncDisposable[] = [];
+  const hold = <T extends AsyncDisposable>(value: T): T => {
+    held.unshift(value);
+    return value;
+  };
   const { code: plain } = await transformWithOxc(`export async function example() {${checked}}`, "example.ts");
-  const all: Record<string, unknown> = { ...names, check: checkClaim, console: { log: () => {} } };
+  const all: Record<string, unknown> = { ...names, check: checkClaim, hold, console: { log: () => {} } };
   // Examples declare some of the names that others are given.
   const free = Object.keys(all).filter((name) => !new RegExp(`(const|class) ${name}\\b`).test(code));
   const body = `${plain.replace("export async function", "return async function")}`;
   const example = new Function(...free, body)(...free.map((name) => all[name])) as () => Promise<void>;
   await using made = openScope();
-  await made.run(example);
+  try {
+    await made.run(example);
+  } finally {
+    for (const value of held) await value[Symbol.asyncDispose]();
+  }
 }
 
 function checkClaim<T>(value: T, claim: number | readonly number[]): T {

@@ -1,0 +1,56 @@
+// Every example in the documentation comments of @figment/io runs and says the truth, in a folder of its own.
+
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import * as io from "@figment/io";
+import * as figment from "@figment/tensor";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { examplesIn, functionsWithout, runExample } from "../../tensor/test/support/examples.js";
+
+const examples = examplesIn(new URL("../src/", import.meta.url));
+const images = figment.zeros([2, 4, 4, 1]);
+const [weight, bias] = [figment.ones([2, 2]), figment.ones([2])];
+const cell = new figment.Cell({ shape: [2], initial: () => [1, 2] });
+const model: figment.Stateful = {
+  captureState: () => ({ cells: { weight: cell }, json: null }),
+  restoreState: ({ tensors }) => figment.restoreCells("model", { weight: cell }, tensors),
+};
+const folder = mkdtempSync(join(tmpdir(), "figment-io-examples-"));
+const before = process.cwd();
+
+/** MNIST's test files with one image. */
+function writeMnist(at: string): void {
+  const idx = (magic: number, shape: readonly number[], data: Uint8Array) => {
+    const header = Uint8Array.from(
+      [magic, ...shape].flatMap((n) => [n >>> 24, n >>> 16, n >>> 8, n].map((b) => b & 255)),
+    );
+    return Buffer.concat([header, data]);
+  };
+  mkdirSync(at, { recursive: true });
+  writeFileSync(join(at, "t10k-images-idx3-ubyte"), idx(0x803, [1, 28, 28], new Uint8Array(784)));
+  writeFileSync(join(at, "t10k-labels-idx1-ubyte"), idx(0x801, [1], Uint8Array.of(5)));
+}
+
+beforeAll(async () => {
+  process.chdir(folder);
+  writeMnist("data/mnist");
+  await io.saveTensors("model.safetensors", { "encoder.weight": weight });
+  await io.saveTensors("layer.safetensors", { weight, bias });
+  await io.saveImage("emoji/smile.png", images.at(0));
+});
+afterAll(() => {
+  process.chdir(before);
+  rmSync(folder, { recursive: true, force: true });
+  for (const tensor of [images, weight, bias, cell]) tensor.dispose();
+});
+
+describe("examples", () => {
+  it("are found", () => expect(examples.length).toBeGreaterThan(25));
+
+  it("are there for every public function", () => expect(functionsWithout(examples, io)).toEqual([]));
+
+  it.each(examples)("$name", async (example) => {
+    await runExample(example, { ...figment, ...io, images, weight, bias, model, frames: [images, images] });
+  });
+});

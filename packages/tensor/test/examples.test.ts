@@ -1,0 +1,20 @@
+// Every example in the documentation comments of @figment/tensor runs and says the truth.
+
+import * as figment from "@figment/tensor";
+import { afterAll, describe, expect, it } from "vitest";
+import { randomNormal, randomUniform } from "#ops/random";
+import { examplesIn, functionsWithout, runExample } from "./support/examples.js";
+
+const examples = examplesIn(new URL("../src/", import.meta.url));
+const state = figment.rng(0).cell.value;
+afterAll(() => state.dispose());
+
+describe("examples", () => {
+  it("are found", () => expect(examples.length).toBeGreaterThan(80));
+
+  it("are there for every public function", () => expect(functionsWithout(examples, figment)).toEqual([]));
+
+  it.each(examples)("$name", async (example) => {
+    await runExample(example, { ...figment, randomNormal, randomUniform, state });
+  });
+});
