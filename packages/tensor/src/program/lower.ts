@@ -59,6 +59,9 @@ class Lowerer {
   private readonly records: Draft[] = [];
   private readonly tags: Node[] = [];
   private readonly outputs: Buffer[];
+  /** The first output slot of each result, and the state that each written value goes to. */
+  private readonly outputOf = new Map<Value, Buffer>();
+  private readonly stateOf = new Map<Value, Buffer>();
   private readonly states: Buffer[];
   private tag = 0;
 
@@ -72,7 +75,14 @@ class Lowerer {
       this.places.set(value, whole(buffer, value));
       return buffer;
     });
-    this.outputs = graph.outputs.map((value, i) => this.buffer("output", i, value));
+    this.outputs = graph.outputs.map((value, i) => {
+      const buffer = this.buffer("output", i, value);
+      if (!this.outputOf.has(value)) this.outputOf.set(value, buffer);
+      return buffer;
+    });
+    for (const { state, value } of graph.writes) {
+      if (!this.stateOf.has(value)) this.stateOf.set(value, this.states[state] as Buffer);
+    }
   }
 
   run(): Lowered {
@@ -97,16 +107,12 @@ class Lowerer {
 
   /** Output slots for values that are results and can be written there at once. */
   private resultBuffers(node: Node): (Buffer | undefined)[] {
-    return node.outputs.map((value) => {
-      const i = this.graph.outputs.indexOf(value);
-      return i < 0 ? undefined : this.outputs[i];
-    });
+    return node.outputs.map((value) => this.outputOf.get(value));
   }
 
   private donatedBuffers(node: Node): (Buffer | undefined)[] {
     return node.outputs.map((value) => {
-      const write = this.graph.writes.find((candidate) => candidate.value === value);
-      const buffer = write && (this.states[write.state] as Buffer);
+      const buffer = this.stateOf.get(value);
       if (buffer) buffer.written = true;
       return buffer;
     });
