@@ -70,7 +70,8 @@ struct TwoFloats {
   F32 high, low;
 };
 
-/// ln x beyond f32 precision for positive normal finite x: with s = f / (2 + f), 2 s (1 + s^2/3 + ...).
+/// ln x beyond f32 precision for positive normal finite x: with s = f / (2 + f), 2 s (1 + s^2/3 +
+/// ...).
 FIGMENT_INLINE TwoFloats logTwoFloats(F32 x, I32 exponentAdjust) {
   const I32 rebased = asInt(x) - I32::broadcast(0x3f3504f3);
   const F32 e = toFloat(sar(rebased, 23) + exponentAdjust);
