@@ -2,7 +2,7 @@
 // each instruction set, which registers the resulting variant.
 #pragma once
 
-#include "../simd/math.h"
+#include "../simd/functions.h"
 #include "blocks.h"
 
 namespace figment::FIGMENT_ISA {
@@ -99,6 +99,15 @@ void divideI32(void* dst, const void* a, const void* b, const void*, int count) 
   }
 }
 
+/// Nor of their remainder, which has the dividend's sign; by zero it is 0.
+void remainderI32(void* dst, const void* a, const void* b, const void*, int count) {
+  for (int i = 0; i < count; i++) {
+    const int32_t x = static_cast<const int32_t*>(a)[i];
+    const int32_t y = static_cast<const int32_t*>(b)[i];
+    static_cast<int32_t*>(dst)[i] = y == 0 || y == -1 ? 0 : x % y;
+  }
+}
+
 /// Conversions between stored and register elements: `full` for a whole vector; the end goes
 /// through a staging vector of zeros.
 template <class Stored, class V, auto full>
@@ -186,9 +195,15 @@ constexpr BlockTable makeTable() {
   f32(Opcode::kDiv) = binary<F32, [](F32 a, F32 b) { return a / b; }>;
   f32(Opcode::kMaximum) = binary<F32, [](F32 a, F32 b) { return maximum(a, b); }>;
   f32(Opcode::kMinimum) = binary<F32, [](F32 a, F32 b) { return minimum(a, b); }>;
+  f32(Opcode::kPow) = binary<F32, [](F32 a, F32 b) { return pow(a, b); }>;
+  f32(Opcode::kRem) = binary<F32, [](F32 a, F32 b) { return rem(a, b); }>;
   f32(Opcode::kNeg) = unary<F32, [](F32 a) { return -a; }>;
+  f32(Opcode::kAbs) = unary<F32, [](F32 a) { return abs(a); }>;
+  f32(Opcode::kSign) = unary<F32, [](F32 a) { return sign(a); }>;
   f32(Opcode::kExp) = unary<F32, [](F32 a) { return exp(a); }>;
+  f32(Opcode::kExpm1) = unary<F32, [](F32 a) { return expm1(a); }>;
   f32(Opcode::kLog) = unary<F32, [](F32 a) { return log(a); }>;
+  f32(Opcode::kLog1p) = unary<F32, [](F32 a) { return log1p(a); }>;
   f32(Opcode::kSqrt) = unary<F32, [](F32 a) { return sqrt(a); }>;
   f32(Opcode::kRsqrt) = unary<F32, [](F32 a) { return F32::broadcast(1.0f) / sqrt(a); }>;
   f32(Opcode::kSquare) = unary<F32, [](F32 a) { return a * a; }>;
@@ -196,6 +211,11 @@ constexpr BlockTable makeTable() {
   f32(Opcode::kSigmoid) = unary<F32, [](F32 a) { return sigmoid(a); }>;
   f32(Opcode::kSin) = unary<F32, [](F32 a) { return sin(a); }>;
   f32(Opcode::kCos) = unary<F32, [](F32 a) { return cos(a); }>;
+  f32(Opcode::kSoftplus) = unary<F32, [](F32 a) { return softplus(a); }>;
+  f32(Opcode::kErf) = unary<F32, [](F32 a) { return erf(a); }>;
+  f32(Opcode::kFloor) = unary<F32, [](F32 a) { return floor(a); }>;
+  f32(Opcode::kCeil) = unary<F32, [](F32 a) { return ceil(a); }>;
+  f32(Opcode::kRound) = unary<F32, [](F32 a) { return roundEven(a); }>;
   f32(Opcode::kEq) = kCompareF32<[](F32 a, F32 b) { return eq(a, b); }>;
   f32(Opcode::kNe) = kCompareF32<[](F32 a, F32 b) { return ne(a, b); }>;
   f32(Opcode::kLt) = kCompareF32<[](F32 a, F32 b) { return lt(a, b); }>;
@@ -216,6 +236,10 @@ constexpr BlockTable makeTable() {
   i32(Opcode::kDiv) = divideI32;
   i32(Opcode::kMaximum) = binary<I32, [](I32 a, I32 b) { return max(a, b); }>;
   i32(Opcode::kMinimum) = binary<I32, [](I32 a, I32 b) { return min(a, b); }>;
+  i32(Opcode::kRem) = remainderI32;
+  i32(Opcode::kAbs) = unary<I32, [](I32 a) { return max(a, I32::zero() - a); }>;
+  i32(Opcode::kSign) =
+      unary<I32, [](I32 a) { return toInt(gt(a, I32::zero())) - toInt(lt(a, I32::zero())); }>;
   i32(Opcode::kNeg) = unary<I32, [](I32 a) { return I32::zero() - a; }>;
   i32(Opcode::kSquare) = unary<I32, [](I32 a) { return a * a; }>;
   i32(Opcode::kEq) = kCompareI32<[](I32 a, I32 b) { return eq(a, b); }>;

@@ -126,7 +126,7 @@ class Verifier {
                    ? nullptr
                    : "source does not hold that type";
       default:
-        if (code.type == RegisterType::kI32 && isTranscendental(code.op))
+        if (code.type == RegisterType::kI32 && isFloatOnly(code.op))
           return "no such function of integers";
         if (!holds(code.a, code.type)) return "source does not hold that type";
         if (sourceCount(code.op) == 2 && !holds(code.b, code.type))

@@ -47,15 +47,24 @@ constexpr int sourceCount(Opcode op) {
     case Opcode::kStore:
     case Opcode::kCast:
     case Opcode::kNeg:
+    case Opcode::kAbs:
+    case Opcode::kSign:
     case Opcode::kExp:
+    case Opcode::kExpm1:
     case Opcode::kLog:
+    case Opcode::kLog1p:
     case Opcode::kSqrt:
     case Opcode::kRsqrt:
     case Opcode::kSquare:
     case Opcode::kTanh:
     case Opcode::kSigmoid:
+    case Opcode::kSoftplus:
+    case Opcode::kErf:
     case Opcode::kSin:
     case Opcode::kCos:
+    case Opcode::kFloor:
+    case Opcode::kCeil:
+    case Opcode::kRound:
       return 1;
     case Opcode::kSelect:
       return 3;
@@ -67,9 +76,23 @@ constexpr int sourceCount(Opcode op) {
 constexpr bool isComparison(Opcode op) { return op >= Opcode::kEq && op <= Opcode::kGe; }
 
 /// Functions that exist for floating-point registers only.
+constexpr bool isFloatOnly(Opcode op) {
+  switch (op) {
+    case Opcode::kStore:
+    case Opcode::kCast:
+    case Opcode::kNeg:
+    case Opcode::kAbs:
+    case Opcode::kSign:
+    case Opcode::kSquare:
+      return false;
+    default:
+      return sourceCount(op) == 1 || op == Opcode::kPow;
+  }
+}
+
+/// Functions that cost a polynomial.
 constexpr bool isTranscendental(Opcode op) {
-  return sourceCount(op) == 1 && op != Opcode::kStore && op != Opcode::kCast &&
-         op != Opcode::kNeg && op != Opcode::kSquare;
+  return isFloatOnly(op) && op != Opcode::kFloor && op != Opcode::kCeil && op != Opcode::kRound;
 }
 
 }  // namespace figment::elementwise

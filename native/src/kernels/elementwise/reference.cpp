@@ -128,8 +128,14 @@ int32_t integer(Opcode op, int32_t a, int32_t b) {
       return a > b ? a : b;
     case Opcode::kMinimum:
       return a < b ? a : b;
+    case Opcode::kRem:
+      return b == 0 || b == -1 ? 0 : a % b;
     case Opcode::kNeg:
       return int32_t(0u - x);
+    case Opcode::kAbs:
+      return int32_t(a < 0 ? 0u - x : x);
+    case Opcode::kSign:
+      return (a > 0) - (a < 0);
     default:
       return int32_t(x * x);  // kSquare: the verifier lets no other function of integers pass
   }
@@ -150,12 +156,24 @@ T floating(Opcode op, T a, T b) {
       return a != a ? a : a > b ? a : b;
     case Opcode::kMinimum:
       return a != a ? a : a < b ? a : b;
+    case Opcode::kPow:
+      return std::pow(a, b);
+    case Opcode::kRem:
+      return std::fmod(a, b);
     case Opcode::kNeg:
       return -a;
+    case Opcode::kAbs:
+      return std::fabs(a);
+    case Opcode::kSign:
+      return a == 0 || a != a ? a : std::copysign(T(1), a);
     case Opcode::kExp:
       return std::exp(a);
+    case Opcode::kExpm1:
+      return std::expm1(a);
     case Opcode::kLog:
       return std::log(a);
+    case Opcode::kLog1p:
+      return std::log1p(a);
     case Opcode::kSqrt:
       return std::sqrt(a);
     case Opcode::kRsqrt:
@@ -168,8 +186,18 @@ T floating(Opcode op, T a, T b) {
       const T e = std::exp(-std::fabs(a));
       return (a < 0 ? e : T(1)) / (T(1) + e);
     }
+    case Opcode::kSoftplus:
+      return (a < 0 ? T(0) : a) + std::log1p(std::exp(-std::fabs(a)));
+    case Opcode::kErf:
+      return std::erf(a);
     case Opcode::kSin:
       return std::sin(a);
+    case Opcode::kFloor:
+      return std::floor(a);
+    case Opcode::kCeil:
+      return std::ceil(a);
+    case Opcode::kRound:
+      return std::nearbyint(a);  // the processor's mode: ties to even
     default:
       return std::cos(a);
   }

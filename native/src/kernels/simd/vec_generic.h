@@ -105,6 +105,22 @@ FIGMENT_INLINE F32 sqrt(F32 a) {
   for (int i = 0; i < F32::kLanes; i++) r.v[i] = __builtin_sqrtf(a.v[i]);
   return r;
 }
+FIGMENT_INLINE F32 floor(F32 a) {
+  F32 r;
+  for (int i = 0; i < F32::kLanes; i++) r.v[i] = __builtin_floorf(a.v[i]);
+  return r;
+}
+FIGMENT_INLINE F32 ceil(F32 a) {
+  F32 r;
+  for (int i = 0; i < F32::kLanes; i++) r.v[i] = __builtin_ceilf(a.v[i]);
+  return r;
+}
+/// To the nearest integer, ties to even.
+FIGMENT_INLINE F32 roundEven(F32 a) {
+  F32 r;
+  for (int i = 0; i < F32::kLanes; i++) r.v[i] = __builtin_nearbyintf(a.v[i]);
+  return r;
+}
 FIGMENT_INLINE Mask eq(F32 a, F32 b) { return {a.v == b.v}; }
 FIGMENT_INLINE Mask ne(F32 a, F32 b) { return {a.v != b.v}; }
 FIGMENT_INLINE Mask lt(F32 a, F32 b) { return {a.v < b.v}; }

@@ -3,8 +3,8 @@
 import { readdir } from "node:fs/promises";
 import { basename, extname, join, resolve, sep } from "node:path";
 import { UsageError } from "@figment/tensor";
-import sharp from "sharp";
 import { DataError, messageOf } from "../errors.js";
+import { loadSharp } from "../images/codec.js";
 import { Dataset, type DatasetSource, type Example } from "./dataset.js";
 
 /** Options of {@link imageFolder}. */
@@ -134,6 +134,7 @@ async function list(directory: string): Promise<FolderListing> {
 
 /** Reads the header of every file, so that a broken one is known before training and not in its middle. */
 async function checkReadable({ directory, items }: FolderListing): Promise<void> {
+  const sharp = await loadSharp();
   const problems: string[] = [];
   let next = 0;
   const probe = async (): Promise<void> => {
@@ -155,6 +156,7 @@ async function checkReadable({ directory, items }: FolderListing): Promise<void>
 }
 
 async function decodeFile(path: string, { size, channels, fit }: Required<ImageFolderOptions>): Promise<Uint8Array> {
+  const sharp = await loadSharp();
   try {
     const image = sharp(path, { failOn: "error" })
       .autoOrient()

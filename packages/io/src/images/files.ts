@@ -2,9 +2,9 @@
 
 import { extname } from "node:path";
 import { fromImage, type ImageBytes, type Tensor, toImage, UsageError } from "@figment/tensor";
-import sharp from "sharp";
 import { DataError, messageOf } from "../errors.js";
 import { writeFileAtomic } from "../files/atomic.js";
+import { loadSharp } from "./codec.js";
 
 /** The values that stand for black and white. */
 export interface RangeOptions {
@@ -36,6 +36,7 @@ export async function writeImage(path: string, { width, height, channels, data }
   if (channels !== 1 && channels !== 3 && channels !== 4) {
     throw new UsageError(`${path}: an image has 1, 3 or 4 channels, got ${channels}`);
   }
+  const sharp = await loadSharp();
   const image = sharp(data, { raw: { width, height, channels } }).toFormat(formats[ending as keyof typeof formats]);
   await writeFileAtomic(path, await image.toBuffer());
 }
@@ -50,6 +51,7 @@ export async function writeImage(path: string, { width, height, channels, data }
  * const { width } = await readImage("sample.png");
  */
 export async function readImage(path: string, channels: 1 | 3 | 4 = 3): Promise<ImageBytes> {
+  const sharp = await loadSharp();
   try {
     const upright = sharp(path, { failOn: "error" }).autoOrient();
     const wanted = channels === 4 ? upright.ensureAlpha() : upright.flatten({ background: "#ffffff" });

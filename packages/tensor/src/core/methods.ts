@@ -2,9 +2,12 @@
 // its prototype when the package is loaded.
 
 import type { DType } from "../dtype.js";
+import { elu, type GeluOptions, gelu, leakyRelu } from "../ops/activation.js";
 import type { TensorLike } from "../ops/elementwise.js";
 import * as elementwise from "../ops/elementwise.js";
 import { gather } from "../ops/indexing.js";
+import * as logic from "../ops/logic.js";
+import * as math from "../ops/math.js";
 import { type MatmulOptions, matmul } from "../ops/matmul.js";
 import * as movement from "../ops/movement.js";
 import { max, mean, norm, type ReduceOptions, sum } from "../ops/reduce.js";
@@ -22,7 +25,18 @@ export interface TensorMethods {
   div(other: TensorLike): Tensor;
   maximum(other: TensorLike): Tensor;
   minimum(other: TensorLike): Tensor;
+  pow(exponent: TensorLike): Tensor;
+  rem(divisor: TensorLike): Tensor;
+  clamp(lo: TensorLike, hi: TensorLike): Tensor;
   neg(): Tensor;
+  abs(): Tensor;
+  sign(): Tensor;
+  floor(): Tensor;
+  ceil(): Tensor;
+  round(): Tensor;
+  expm1(): Tensor;
+  log1p(): Tensor;
+  erf(): Tensor;
   exp(): Tensor;
   log(): Tensor;
   sqrt(): Tensor;
@@ -34,6 +48,16 @@ export interface TensorMethods {
   cos(): Tensor;
   silu(): Tensor;
   relu(): Tensor;
+  gelu(options?: GeluOptions): Tensor;
+  leakyRelu(slope?: number): Tensor;
+  elu(alpha?: number): Tensor;
+  softplus(): Tensor;
+  logicalAnd(other: Tensor): Tensor;
+  logicalOr(other: Tensor): Tensor;
+  logicalXor(other: Tensor): Tensor;
+  logicalNot(): Tensor;
+  isNaN(): Tensor;
+  isFinite(): Tensor;
   eq(other: TensorLike): Tensor;
   ne(other: TensorLike): Tensor;
   lt(other: TensorLike): Tensor;
@@ -59,6 +83,8 @@ export interface TensorMethods {
 const { add, sub, mul, div, maximum, minimum, neg, exp, log, sqrt, rsqrt, square, tanh, sigmoid, sin, cos } =
   elementwise;
 const { silu, relu, eq, ne, lt, le, gt, ge, cast } = elementwise;
+const { pow, rem, clamp, abs, sign, floor, ceil, round, expm1, log1p, erf, softplus } = math;
+const { logicalAnd, logicalOr, logicalXor, logicalNot } = logic;
 const { reshape, transpose, broadcastTo, slice, pad, at } = movement;
 
 const asMethods = {
@@ -68,7 +94,18 @@ const asMethods = {
   div,
   maximum,
   minimum,
+  pow,
+  rem,
+  clamp,
   neg,
+  abs,
+  sign,
+  floor,
+  ceil,
+  round,
+  expm1,
+  log1p,
+  erf,
   exp,
   log,
   sqrt,
@@ -80,6 +117,16 @@ const asMethods = {
   cos,
   silu,
   relu,
+  gelu,
+  leakyRelu,
+  elu,
+  softplus,
+  logicalAnd,
+  logicalOr,
+  logicalXor,
+  logicalNot,
+  isNaN: logic.isNaN,
+  isFinite: logic.isFinite,
   eq,
   ne,
   lt,

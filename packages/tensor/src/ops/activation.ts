@@ -1,7 +1,11 @@
-// The activations that matmul and convolution kernels can apply to their result.
+// Activations: those that matmul and convolution kernels can apply to their result, and compositions.
 
+import { composed } from "../core/scope.js";
 import type { Tensor } from "../core/tensor.js";
-import { relu, silu } from "./elementwise.js";
+import { UsageError } from "../errors.js";
+import { show } from "../shape.js";
+import { add, gt, mul, relu, select, silu, square, tanh } from "./elementwise.js";
+import { erf, expm1 } from "./math.js";
 
 /** An activation that a kernel applies to its result before storing it. */
 export type Activation = "none" | "silu" | "relu";
@@ -12,3 +16,38 @@ export const activationCode: Readonly<Record<Activation, number>> = { none: 0, s
 /** Applies an activation by name. */
 export const activate = (x: Tensor, activation: Activation): Tensor =>
   activation === "silu" ? silu(x) : activation === "relu" ? relu(x) : x;
+
+/** How {@link gelu} is computed. */
+export interface GeluOptions {
+  /** "none" (default): by the error function; "tanh": its approximation. */
+  readonly approximate?: "none" | "tanh";
+}
+
+/**
+ * x·Φ(x), the Gaussian error linear unit (Hendrycks and Gimpel 2016).
+ *
+ * @throws UsageError for an unknown approximation.
+ * @example
+ * const y = gelu(tensor([-1, 0, 1])); // [-0.1587, 0, 0.8413]
+ */
+export function gelu(x: Tensor, { approximate = "none" }: GeluOptions = {}): Tensor {
+  if (approximate !== "none" && approximate !== "tanh")
+    throw new UsageError(`gelu: approximate must be "none" or "tanh", got ${show(approximate)}`);
+  return composed(() => {
+    if (approximate === "none") return mul(mul(x, 0.5), add(erf(mul(x, Math.SQRT1_2)), 1));
+    const cubic = 0.044715; // the paper's fit
+    const inner = mul(mul(x, add(mul(square(x), cubic), 1)), Math.sqrt(2 / Math.PI));
+    return mul(mul(x, 0.5), add(tanh(inner), 1));
+  });
+}
+
+/** x where positive, slope·x elsewhere (Maas et al. 2013). */
+export const leakyRelu = (x: Tensor, slope = 0.01): Tensor => composed(() => select(gt(x, 0), x, mul(x, slope)));
+
+/** x where positive, α(eˣ − 1) elsewhere (Clevert et al. 2015). */
+export const elu = (x: Tensor, alpha = 1): Tensor =>
+  composed(() => {
+    const positive = gt(x, 0);
+    // The branch not taken must not overflow: its derivative would be 0·∞.
+    return select(positive, x, mul(expm1(select(positive, 0, x)), alpha));
+  });

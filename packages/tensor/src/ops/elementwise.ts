@@ -34,7 +34,8 @@ function requireFloat(op: string, { dtype }: Aval): void {
     throw new DTypeError(`${op}: expected a float tensor, got ${dtype}; cast it first, for example x.cast("f32")`);
 }
 
-function unary(
+/** Declares an op of one operand. */
+export function unary(
   name: Opcode,
   f: Unary,
   rule: Rule,
@@ -100,11 +101,19 @@ const binarySamples = (range: readonly [number, number]): Sample<Attrs>[] =>
     attrs: noAttrs,
   }));
 
-function binary(name: Opcode, f: Binary, rule: Rule, range: readonly [number, number] = [-2, 2]): OpDef<Attrs> {
+/** Declares an op of two operands, which broadcast. */
+export function binary(
+  name: Opcode,
+  f: Binary,
+  rule: Rule,
+  range: readonly [number, number] = [-2, 2],
+  float = false,
+): OpDef<Attrs> {
   return defineOp<Attrs>({
     name,
     effect: "pure",
     infer: ([a, b]) => {
+      if (float) requireFloat(name, a as Aval);
       const shape = broadcastShapes(name, (a as Aval).shape, (b as Aval).shape);
       return [{ shape, dtype: (a as Aval).dtype }];
     },
@@ -132,9 +141,15 @@ function comparison(name: Opcode, f: (a: number, b: number) => boolean): OpDef<A
   });
 }
 
-const pair = ({ inputs }: VjpArgs<Attrs>): readonly [Tensor, Tensor] => [inputs[0] as Tensor, inputs[1] as Tensor];
-const out = ({ outputs }: VjpArgs<Attrs>): Tensor => outputs[0] as Tensor;
-const x0 = ({ inputs }: VjpArgs<Attrs>): Tensor => inputs[0] as Tensor;
+/** The two operands that a rule is given. */
+export const pair = ({ inputs }: VjpArgs<Attrs>): readonly [Tensor, Tensor] => [
+  inputs[0] as Tensor,
+  inputs[1] as Tensor,
+];
+/** The result that a rule is given. */
+export const out = ({ outputs }: VjpArgs<Attrs>): Tensor => outputs[0] as Tensor;
+/** The only operand that a rule is given. */
+export const x0 = ({ inputs }: VjpArgs<Attrs>): Tensor => inputs[0] as Tensor;
 
 /** Where the larger operand was: ties share the derivative equally, as the subgradient of least norm. */
 function extremumRule(args: VjpArgs<Attrs>, first: (a: Tensor, b: Tensor) => Tensor): Tensor[] {
@@ -281,7 +296,7 @@ export const identityDef = defineOp<Attrs>({
 });
 
 /** Brings operands to one dtype: numbers take the tensors' type, integers and bools join floats. */
-function operands(op: string, items: readonly TensorLike[]): Tensor[] {
+export function operands(op: string, items: readonly TensorLike[]): Tensor[] {
   const tensors = items.filter((item): item is Tensor => item instanceof Tensor);
   const bad = items.find((item) => !(item instanceof Tensor) && typeof item !== "number");
   if (bad !== undefined || items.some((item) => item === undefined))
@@ -306,7 +321,7 @@ function ready(items: readonly TensorLike[]): items is readonly Tensor[] {
 }
 
 /** Arithmetic on bools and bytes is done, and stays, in i32, so that it cannot wrap. */
-function arithmetic(def: OpDef<Attrs>, items: readonly TensorLike[]): Tensor {
+export function arithmetic(def: OpDef<Attrs>, items: readonly TensorLike[]): Tensor {
   if (ready(items)) return applyOne(def, items, noAttrs);
   return composed(() => {
     const list = operands(def.name, items).map((x) => (x.dtype === "bool" || x.dtype === "u8" ? cast(x, "i32") : x));
@@ -314,10 +329,11 @@ function arithmetic(def: OpDef<Attrs>, items: readonly TensorLike[]): Tensor {
   });
 }
 
-function float(def: OpDef<Attrs>, x: TensorLike): Tensor {
-  return x instanceof Tensor
-    ? applyOne(def, [x], noAttrs)
-    : composed(() => applyOne(def, operands(def.name, [x]), noAttrs));
+/** Functions of floats; a number takes the type of a tensor beside it. */
+export function float(def: OpDef<Attrs>, items: readonly TensorLike[]): Tensor {
+  return ready(items) || (items.length === 1 && items[0] instanceof Tensor)
+    ? applyOne(def, items as readonly Tensor[], noAttrs)
+    : composed(() => applyOne(def, operands(def.name, items), noAttrs));
 }
 
 function compare(def: OpDef<Attrs>, items: readonly TensorLike[]): Tensor {
@@ -381,28 +397,28 @@ export const neg = (x: TensorLike): Tensor => arithmetic(negDef, [x]);
  * @example
  * exp(tensor([0])).at(0); // 1
  */
-export const exp = (x: TensorLike): Tensor => float(expDef, x);
+export const exp = (x: TensorLike): Tensor => float(expDef, [x]);
 /**
  * Natural logarithm; −∞ at 0, NaN below.
  *
  * @example
  * log(tensor([1])).at(0); // 0
  */
-export const log = (x: TensorLike): Tensor => float(logDef, x);
+export const log = (x: TensorLike): Tensor => float(logDef, [x]);
 /**
  * √x; NaN below 0.
  *
  * @example
  * sqrt(tensor([9])).at(0); // 3
  */
-export const sqrt = (x: TensorLike): Tensor => float(sqrtDef, x);
+export const sqrt = (x: TensorLike): Tensor => float(sqrtDef, [x]);
 /**
  * 1/√x.
  *
  * @example
  * rsqrt(tensor([4])).at(0); // 0.5
  */
-export const rsqrt = (x: TensorLike): Tensor => float(rsqrtDef, x);
+export const rsqrt = (x: TensorLike): Tensor => float(rsqrtDef, [x]);
 /**
  * x².
  *
@@ -416,28 +432,28 @@ export const square = (x: TensorLike): Tensor => arithmetic(squareDef, [x]);
  * @example
  * tanh(tensor([0])).at(0); // 0
  */
-export const tanh = (x: TensorLike): Tensor => float(tanhDef, x);
+export const tanh = (x: TensorLike): Tensor => float(tanhDef, [x]);
 /**
  * 1 / (1 + e⁻ˣ).
  *
  * @example
  * sigmoid(tensor([0])).at(0); // 0.5
  */
-export const sigmoid = (x: TensorLike): Tensor => float(sigmoidDef, x);
+export const sigmoid = (x: TensorLike): Tensor => float(sigmoidDef, [x]);
 /**
  * Sine of x in radians.
  *
  * @example
  * sin(tensor([0])).at(0); // 0
  */
-export const sin = (x: TensorLike): Tensor => float(sinDef, x);
+export const sin = (x: TensorLike): Tensor => float(sinDef, [x]);
 /**
  * Cosine of x in radians.
  *
  * @example
  * cos(tensor([0])).at(0); // 1
  */
-export const cos = (x: TensorLike): Tensor => float(cosDef, x);
+export const cos = (x: TensorLike): Tensor => float(cosDef, [x]);
 /**
  * a = b, as bool.
  *

@@ -7,6 +7,7 @@ import type { OpDef } from "./definition.js";
 import { elementwiseDefs } from "./elementwise.js";
 import { gatherDef, scatterAddDef } from "./indexing.js";
 import { crossEntropyDef, crossEntropyGradDef } from "./loss.js";
+import { mathDefs } from "./math.js";
 import { matmulDef } from "./matmul.js";
 import { movementDefs } from "./movement.js";
 import { groupNormDef, groupNormGradDef } from "./norm.js";
@@ -22,10 +23,18 @@ import { softmaxDef, softmaxGradDef } from "./softmax.js";
 type Kernel = Exclude<keyof typeof nativeSchemas, "elementwise" | "reduce">;
 
 /** The names of all operations: one for each native kernel, and those that share one or need none. */
-export type CoreOpName = Kernel | "sum" | "max" | "full" | keyof typeof elementwiseDefs | keyof typeof movementDefs;
+export type CoreOpName =
+  | Kernel
+  | "sum"
+  | "max"
+  | "full"
+  | keyof typeof elementwiseDefs
+  | keyof typeof mathDefs
+  | keyof typeof movementDefs;
 
 export const coreOps = {
   ...elementwiseDefs,
+  ...mathDefs,
   ...movementDefs,
   full: fullDef,
   sum: sumDef,

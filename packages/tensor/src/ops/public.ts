@@ -1,5 +1,6 @@
 // The operations that users call.
 
+export { elu, type GeluOptions, gelu, leakyRelu } from "./activation.js";
 export { type AttentionOptions, attention } from "./attention.js";
 export { type ConvOptions, conv2d, conv2dInputGrad, conv2dWeightGrad } from "./conv.js";
 export {
@@ -32,7 +33,9 @@ export {
   tanh,
 } from "./elementwise.js";
 export { gather, scatterAdd } from "./indexing.js";
+export { isFinite, isNaN, logicalAnd, logicalNot, logicalOr, logicalXor } from "./logic.js";
 export { crossEntropy } from "./loss.js";
+export { abs, ceil, clamp, erf, expm1, floor, log1p, pow, rem, round, sign, softplus } from "./math.js";
 export { type MatmulOptions, matmul } from "./matmul.js";
 export { at, broadcastTo, concat, pad, reshape, slice, stack, transpose } from "./movement.js";
 export { groupNorm } from "./norm.js";

@@ -49,6 +49,8 @@ function neutralInput(node: Node, inputs: readonly Value[]): Value | undefined {
       return undefined;
     case "div":
       return constantOf(b) === 1 && same(a) ? a : undefined;
+    case "pow":
+      return constantOf(b) === 1 && same(a) ? a : undefined;
     case "sub":
       return Object.is(constantOf(b), 0) && same(a) ? a : undefined;
     case "cast":

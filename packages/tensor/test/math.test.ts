@@ -1,0 +1,93 @@
+// Powers, remainders, logic and activations as users call them.
+
+import { clamp, elu, gelu, grad, leakyRelu, pow, scope, softplus, sum, type Tensor, tensor } from "@figment/tensor";
+import { describe, expect, it } from "vitest";
+
+const values = (make: () => Tensor): number[] => scope(() => [...make().dataSync()]);
+
+describe("pow", () => {
+  it("takes tensors and numbers on either side", () => {
+    expect(values(() => pow(tensor([-2, 4]), 3))).toEqual([-8, 64]);
+    expect(values(() => pow(2, tensor([3, -1])))).toEqual([8, 0.5]);
+    expect(values(() => tensor([4, 9]).pow(0.5))).toEqual([2, 3]);
+    expect(() => pow(tensor([2], { dtype: "i32" }), 3)).toThrow(/expected a float tensor/);
+  });
+
+  it("has derivatives of 0 at the power 0 of 0", () => {
+    const at = (x: number, y: number): number[] => {
+      const [a, b] = [tensor([x]), tensor([y])];
+      const byBase = values(() => grad((u: Tensor) => sum(pow(u, b)))(a));
+      const byExponent = values(() => grad((u: Tensor) => sum(pow(a, u)))(b));
+      a.dispose();
+      b.dispose();
+      return [...byBase, ...byExponent];
+    };
+    expect(at(0, 0)).toEqual([0, 0]);
+    expect(at(0, 2)).toEqual([0, 0]);
+    expect(at(-2, 3)).toEqual([12, Number.NaN]);
+  });
+});
+
+describe("rem, abs and sign of integers", () => {
+  it("has the sign of the dividend, and is 0 for a divisor of 0", () => {
+    const ints = (...xs: number[]): Tensor => tensor(Int32Array.from(xs));
+    expect(values(() => ints(7, -7, 7, -7, 5).rem(ints(3, 3, -3, -1, 0)))).toEqual([1, -1, 1, 0, 0]);
+    expect(values(() => ints(-3, 0, 4).abs())).toEqual([3, 0, 4]);
+    expect(values(() => ints(-3, 0, 4).sign())).toEqual([-1, 0, 1]);
+  });
+});
+
+describe("logic", () => {
+  it("combines bool tensors", () => {
+    const a = (): Tensor => tensor([true, true, false, false]);
+    const b = (): Tensor => tensor([true, false, true, false]);
+    expect(values(() => a().logicalAnd(b()))).toEqual([1, 0, 0, 0]);
+    expect(values(() => a().logicalOr(b()))).toEqual([1, 1, 1, 0]);
+    expect(values(() => a().logicalXor(b()))).toEqual([0, 1, 1, 0]);
+    expect(values(() => a().logicalNot())).toEqual([0, 0, 1, 1]);
+    expect(() => tensor([1]).logicalNot()).toThrow(/expected a bool tensor, got f32/);
+  });
+
+  it("finds what is NaN or infinite", () => {
+    const x = (): Tensor => tensor([1, Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]);
+    expect(values(() => x().isNaN())).toEqual([0, 1, 0, 0]);
+    expect(values(() => x().isFinite())).toEqual([1, 0, 0, 0]);
+  });
+});
+
+describe("clamp and the activations", () => {
+  const close = (actual: number[], expected: number[]): void => {
+    expect(actual.length).toBe(expected.length);
+    for (const [i, x] of expected.entries()) expect(actual[i]).toBeCloseTo(x, 5);
+  };
+
+  it("are PyTorch's", () => {
+    expect(values(() => clamp(tensor([-3, 0.5, 7]), -1, 1))).toEqual([-1, 0.5, 1]);
+    expect(() => clamp(tensor([1]), 2, 1)).toThrow(/lower bound 2/);
+    close(
+      values(() => gelu(tensor([-1, 0, 1]))),
+      [-0.158655, 0, 0.841345],
+    );
+    close(
+      values(() => gelu(tensor([-1, 0, 1]), { approximate: "tanh" })),
+      [-0.158808, 0, 0.841192],
+    );
+    close(
+      values(() => leakyRelu(tensor([-2, 3]))),
+      [-0.02, 3],
+    );
+    close(
+      values(() => elu(tensor([-1, 200]))),
+      [-0.632121, 200],
+    );
+    close(
+      values(() => softplus(tensor([-200, 0, 200]))),
+      [0, Math.LN2, 200],
+    );
+  });
+
+  it("have finite derivatives far from 0", () => {
+    expect(values(() => grad((x: Tensor) => sum(elu(x)))(tensor([200, 0])))).toEqual([1, 1]);
+    expect(values(() => grad((x: Tensor) => sum(softplus(x)))(tensor([200, 0])))).toEqual([1, 0.5]);
+  });
+});
