@@ -2,6 +2,7 @@
 // its prototype when the package is loaded.
 
 import type { DType } from "../dtype.js";
+import { at, dynamicSlice, dynamicUpdateSlice, type Starts } from "../ops/dynamicSlice.js";
 import type { TensorLike } from "../ops/elementwise.js";
 import * as elementwise from "../ops/elementwise.js";
 import { gather } from "../ops/indexing.js";
@@ -46,7 +47,9 @@ export interface TensorMethods {
   broadcastTo(shape: Shape): Tensor;
   slice(starts: readonly number[], sizes: readonly number[]): Tensor;
   pad(lo: readonly number[], hi: readonly number[], value?: number): Tensor;
-  at(...index: readonly number[]): Tensor;
+  at(...index: readonly (number | Tensor)[]): Tensor;
+  dynamicSlice(starts: Starts, sizes: Shape): Tensor;
+  dynamicUpdateSlice(update: Tensor, starts: Starts): Tensor;
   sum(axes?: Axes, options?: ReduceOptions): Tensor;
   mean(axes?: Axes, options?: ReduceOptions): Tensor;
   max(axes?: Axes, options?: ReduceOptions): Tensor;
@@ -59,7 +62,7 @@ export interface TensorMethods {
 const { add, sub, mul, div, maximum, minimum, neg, exp, log, sqrt, rsqrt, square, tanh, sigmoid, sin, cos } =
   elementwise;
 const { silu, relu, eq, ne, lt, le, gt, ge, cast } = elementwise;
-const { reshape, transpose, broadcastTo, slice, pad, at } = movement;
+const { reshape, transpose, broadcastTo, slice, pad } = movement;
 
 const asMethods = {
   add,
@@ -93,6 +96,8 @@ const asMethods = {
   slice,
   pad,
   at,
+  dynamicSlice,
+  dynamicUpdateSlice,
   sum,
   mean,
   max,

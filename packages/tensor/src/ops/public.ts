@@ -2,6 +2,7 @@
 
 export { type AttentionOptions, attention } from "./attention.js";
 export { type ConvOptions, conv2d, conv2dInputGrad, conv2dWeightGrad } from "./conv.js";
+export { at, dynamicSlice, dynamicUpdateSlice, type Starts } from "./dynamicSlice.js";
 export {
   add,
   cast,
@@ -34,7 +35,7 @@ export {
 export { gather, scatterAdd } from "./indexing.js";
 export { crossEntropy } from "./loss.js";
 export { type MatmulOptions, matmul } from "./matmul.js";
-export { at, broadcastTo, concat, pad, reshape, slice, stack, transpose } from "./movement.js";
+export { broadcastTo, concat, pad, reshape, slice, stack, transpose } from "./movement.js";
 export { groupNorm } from "./norm.js";
 export { type AdamUpdate, adamUpdate, emaUpdate, sumSquares } from "./optimizer.js";
 export { type Axes, max, mean, norm, type ReduceOptions, sum } from "./reduce.js";
