@@ -106,6 +106,8 @@ export const calls: Record<string, Blob> = {
   avgPoolGrad: packed("avgPoolGrad", pool, [pooled], [x]),
   gather: packed("gather", { outer: 3, axis: 12, inner: 5, count: 4 }, [[3, 12, 5], i32(4)], [[3, 4, 5]]),
   scatterAdd: packed("scatterAdd", { outer: 3, axis: 12, inner: 5, count: 4 }, [[3, 4, 5], i32(4)], [[3, 12, 5]]),
+  dynamicSlice: packed("dynamicSlice", { rank: 3 }, [[3, 12, 5], i32(3)], [[2, 4, 5]]),
+  dynamicUpdateSlice: packed("dynamicUpdateSlice", { rank: 3 }, [[3, 12, 5], [2, 4, 5], i32(3)], [[3, 12, 5]]),
   randomUniform: packed("randomUniform", { count: 37 }, [i32(4)], [[37], i32(4)]),
   randomNormal: packed("randomNormal", { count: 37 }, [i32(4)], [[37], i32(4)]),
   softmax: packed("softmax", rows, [table], [table]),

@@ -229,6 +229,20 @@ struct ScatterAddParams {
 };
 static_assert(sizeof(ScatterAddParams) == 32);
 
+struct DynamicSliceParams {
+  static constexpr uint64_t kHash = 0xee59999c65820155ull;
+  int32_t rank;
+  uint8_t padding_[4];
+};
+static_assert(sizeof(DynamicSliceParams) == 8);
+
+struct DynamicUpdateSliceParams {
+  static constexpr uint64_t kHash = 0x3a73c3ae0c695258ull;
+  int32_t rank;
+  uint8_t padding_[4];
+};
+static_assert(sizeof(DynamicUpdateSliceParams) == 8);
+
 struct RandomUniformParams {
   static constexpr uint64_t kHash = 0x93733a9ad6d3470bull;
   int64_t count;

@@ -3,6 +3,7 @@
 
 import type { DType } from "../dtype.js";
 import { elu, type GeluOptions, gelu, leakyRelu } from "../ops/activation.js";
+import { at, dynamicSlice, dynamicUpdateSlice, type Starts } from "../ops/dynamicSlice.js";
 import type { TensorLike } from "../ops/elementwise.js";
 import * as elementwise from "../ops/elementwise.js";
 import { gather } from "../ops/indexing.js";
@@ -70,7 +71,9 @@ export interface TensorMethods {
   broadcastTo(shape: Shape): Tensor;
   slice(starts: readonly number[], sizes: readonly number[]): Tensor;
   pad(lo: readonly number[], hi: readonly number[], value?: number): Tensor;
-  at(...index: readonly number[]): Tensor;
+  at(...index: readonly (number | Tensor)[]): Tensor;
+  dynamicSlice(starts: Starts, sizes: Shape): Tensor;
+  dynamicUpdateSlice(update: Tensor, starts: Starts): Tensor;
   sum(axes?: Axes, options?: ReduceOptions): Tensor;
   mean(axes?: Axes, options?: ReduceOptions): Tensor;
   max(axes?: Axes, options?: ReduceOptions): Tensor;
@@ -85,7 +88,7 @@ const { add, sub, mul, div, maximum, minimum, neg, exp, log, sqrt, rsqrt, square
 const { silu, relu, eq, ne, lt, le, gt, ge, cast } = elementwise;
 const { pow, rem, clamp, abs, sign, floor, ceil, round, expm1, log1p, erf, softplus } = math;
 const { logicalAnd, logicalOr, logicalXor, logicalNot } = logic;
-const { reshape, transpose, broadcastTo, slice, pad, at } = movement;
+const { reshape, transpose, broadcastTo, slice, pad } = movement;
 
 const asMethods = {
   add,
@@ -140,6 +143,8 @@ const asMethods = {
   slice,
   pad,
   at,
+  dynamicSlice,
+  dynamicUpdateSlice,
   sum,
   mean,
   max,

@@ -28,7 +28,7 @@ export interface GeluOptions {
  *
  * @throws UsageError for an unknown approximation.
  * @example
- * const y = gelu(tensor([-1, 0, 1])); // [-0.1587, 0, 0.8413]
+ * gelu(tensor([-1, 0, 1])).at(2); // 0.841345
  */
 export function gelu(x: Tensor, { approximate = "none" }: GeluOptions = {}): Tensor {
   if (approximate !== "none" && approximate !== "tanh")
@@ -41,10 +41,20 @@ export function gelu(x: Tensor, { approximate = "none" }: GeluOptions = {}): Ten
   });
 }
 
-/** x where positive, slope·x elsewhere (Maas et al. 2013). */
+/**
+ * x where positive, slope·x elsewhere (Maas et al. 2013).
+ *
+ * @example
+ * leakyRelu(tensor([-2]), 0.1).at(0); // -0.2
+ */
 export const leakyRelu = (x: Tensor, slope = 0.01): Tensor => composed(() => select(gt(x, 0), x, mul(x, slope)));
 
-/** x where positive, α(eˣ − 1) elsewhere (Clevert et al. 2015). */
+/**
+ * x where positive, α(eˣ − 1) elsewhere (Clevert et al. 2015).
+ *
+ * @example
+ * elu(tensor([-1])).at(0); // -0.632121
+ */
 export const elu = (x: Tensor, alpha = 1): Tensor =>
   composed(() => {
     const positive = gt(x, 0);

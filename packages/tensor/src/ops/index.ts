@@ -4,6 +4,7 @@ import { fullDef } from "../core/create.js";
 import { attentionDef, attentionGradDef } from "./attention.js";
 import { conv2dDef, conv2dInputGradDef, conv2dWeightGradDef } from "./conv.js";
 import type { OpDef } from "./definition.js";
+import { dynamicSliceDef, dynamicUpdateSliceDef } from "./dynamicSlice.js";
 import { elementwiseDefs } from "./elementwise.js";
 import { gatherDef, scatterAddDef } from "./indexing.js";
 import { crossEntropyDef, crossEntropyGradDef } from "./loss.js";
@@ -49,6 +50,8 @@ export const coreOps = {
   avgPoolGrad: avgPoolGradDef,
   gather: gatherDef,
   scatterAdd: scatterAddDef,
+  dynamicSlice: dynamicSliceDef,
+  dynamicUpdateSlice: dynamicUpdateSliceDef,
   randomUniform: randomUniformDef,
   randomNormal: randomNormalDef,
   softmax: softmaxDef,

@@ -22,18 +22,51 @@ function requireBool(op: string, x: Tensor): Tensor {
 const ofBools = (op: string, def: OpDef<Attrs>, a: Tensor, b: Tensor): Tensor =>
   applyOne(def, [requireBool(op, a), requireBool(op, b)], noAttrs);
 
-/** Whether both hold; bool tensors, broadcast. */
+/**
+ * Whether both hold; bool tensors, broadcast.
+ *
+ * @example
+ * logicalAnd(gt(tensor([1, 2]), 1), lt(tensor([1, 2]), 3)).cast("i32").sum(); // 1
+ */
 export const logicalAnd = (a: Tensor, b: Tensor): Tensor => ofBools("logicalAnd", elementwiseDefs.minimum, a, b);
-/** Whether one or both hold; bool tensors, broadcast. */
+/**
+ * Whether one or both hold; bool tensors, broadcast.
+ *
+ * @example
+ * logicalOr(gt(tensor([1, 2]), 1), lt(tensor([1, 2]), 3)).cast("i32").sum(); // 2
+ */
 export const logicalOr = (a: Tensor, b: Tensor): Tensor => ofBools("logicalOr", elementwiseDefs.maximum, a, b);
-/** Whether exactly one holds; bool tensors, broadcast. */
+/**
+ * Whether exactly one holds; bool tensors, broadcast.
+ *
+ * @example
+ * logicalXor(gt(tensor([1, 2]), 1), lt(tensor([1, 2]), 3)).cast("i32").sum(); // 1
+ */
 export const logicalXor = (a: Tensor, b: Tensor): Tensor => ofBools("logicalXor", elementwiseDefs.ne, a, b);
-/** Whether a bool tensor does not hold. */
+/**
+ * Whether a bool tensor does not hold.
+ *
+ * @example
+ * logicalNot(gt(tensor([1, 2]), 1)).cast("i32").at(0); // 1
+ */
 export const logicalNot = (x: Tensor): Tensor => composed(() => eq(requireBool("logicalNot", x), 0));
-/** Where x is not a number, as bool; nowhere for integers. */
-const nan = (x: Tensor): Tensor => ne(x, x);
-/** Where x is neither infinite nor NaN, as bool. */
-const finite = (x: Tensor): Tensor =>
-  composed(() => (isFloat(x.dtype) ? lt(maximum(x, neg(x)), Number.POSITIVE_INFINITY) : eq(x, x)));
+/**
+ * Where x is not a number, as bool; nowhere for integers.
+ *
+ * @example
+ * isNaN(tensor([1, Number.NaN])).cast("i32").sum(); // 1
+ */
+function nan(x: Tensor): Tensor {
+  return ne(x, x);
+}
+/**
+ * Where x is neither infinite nor NaN, as bool.
+ *
+ * @example
+ * isFinite(tensor([1, Number.NaN, Number.POSITIVE_INFINITY])).cast("i32").sum(); // 1
+ */
+function finite(x: Tensor): Tensor {
+  return composed(() => (isFloat(x.dtype) ? lt(maximum(x, neg(x)), Number.POSITIVE_INFINITY) : eq(x, x)));
+}
 
 export { finite as isFinite, nan as isNaN };

@@ -112,11 +112,12 @@ function erfReference(x: number): number {
 /**
  * xʸ, with the special cases of IEEE 754: a negative base takes integer exponents and is NaN for others,
  * x⁰ and 1ʸ are 1 even for NaN. The exponents 2 and ½ given as numbers are the square and the square root.
- * The derivative by the exponent is 0 where the base is 0 and the exponent is not negative.
+ * The derivative by the exponent is 0 where the base is 0 and the exponent is not negative. The numbers 2 and 0.5 as
+ * exponents are the square and the square root, which at −∞ is NaN and at −0 is −0.
  *
  * @throws DTypeError for integer tensors: cast them to a float type first.
  * @example
- * const y = pow(tensor([-2, 4]), 3); // [-8, 64]
+ * pow(tensor([-2, 4]), 3).at(0); // -8
  */
 export function pow(x: TensorLike, y: TensorLike): Tensor {
   if (x instanceof Tensor && isFloat(x.dtype)) {
@@ -125,25 +126,75 @@ export function pow(x: TensorLike, y: TensorLike): Tensor {
   }
   return float(powDef, [x, y]);
 }
-/** The remainder of a / b with the sign of a, as JavaScript's %; exact. For integers 0 where b is 0. */
+/**
+ * The remainder of a / b with the sign of a, as JavaScript's %; exact. For integers 0 where b is 0.
+ *
+ * @example
+ * rem(tensor([-7]), 4).at(0); // -3
+ */
 export const rem = (a: TensorLike, b: TensorLike): Tensor => arithmetic(remDef, [a, b]);
-/** |x|; the derivative at 0 is 0. */
+/**
+ * |x|; the derivative at 0 is 0.
+ *
+ * @example
+ * abs(tensor([-2, 3])).at(0); // 2
+ */
 export const abs = (x: TensorLike): Tensor => arithmetic(absDef, [x]);
-/** −1, 0 or 1; NaN for NaN. */
+/**
+ * −1, 0 or 1; NaN for NaN.
+ *
+ * @example
+ * sign(tensor([-2, 3])).at(0); // -1
+ */
 export const sign = (x: TensorLike): Tensor => arithmetic(signDef, [x]);
-/** The largest integer that is not above x. Its derivative is 0, as for all rounding. */
+/**
+ * The largest integer that is not above x. Its derivative is 0, as for all rounding.
+ *
+ * @example
+ * floor(tensor([-1.5])).at(0); // -2
+ */
 export const floor = (x: TensorLike): Tensor => float(floorDef, [x]);
-/** The smallest integer that is not below x. */
+/**
+ * The smallest integer that is not below x.
+ *
+ * @example
+ * ceil(tensor([-1.5])).at(0); // -1
+ */
 export const ceil = (x: TensorLike): Tensor => float(ceilDef, [x]);
-/** The nearest integer, ties to even. */
+/**
+ * The nearest integer, ties to even.
+ *
+ * @example
+ * round(tensor([2.5])).at(0); // 2
+ */
 export const round = (x: TensorLike): Tensor => float(roundDef, [x]);
-/** eˣ − 1, precise near 0. */
+/**
+ * eˣ − 1, precise near 0.
+ *
+ * @example
+ * expm1(tensor([1])).at(0); // 1.718282
+ */
 export const expm1 = (x: TensorLike): Tensor => float(expm1Def, [x]);
-/** ln(1 + x), precise near 0; −∞ at −1, NaN below. */
+/**
+ * ln(1 + x), precise near 0; −∞ at −1, NaN below.
+ *
+ * @example
+ * log1p(tensor([1])).at(0); // 0.693147
+ */
 export const log1p = (x: TensorLike): Tensor => float(log1pDef, [x]);
-/** The error function 2/√π ∫₀ˣ e^(−t²) dt. */
+/**
+ * The error function 2/√π ∫₀ˣ e^(−t²) dt.
+ *
+ * @example
+ * erf(tensor([1])).at(0); // 0.842701
+ */
 export const erf = (x: TensorLike): Tensor => float(erfDef, [x]);
-/** ln(1 + eˣ), a smooth max(x, 0) that never overflows. */
+/**
+ * ln(1 + eˣ), a smooth max(x, 0) that never overflows.
+ *
+ * @example
+ * softplus(tensor([0])).at(0); // 0.693147
+ */
 export const softplus = (x: TensorLike): Tensor => float(softplusDef, [x]);
 
 /**
@@ -151,7 +202,7 @@ export const softplus = (x: TensorLike): Tensor => float(softplusDef, [x]);
  *
  * @throws UsageError when the bounds are numbers and lo > hi.
  * @example
- * const y = clamp(tensor([-3, 0.5, 7]), -1, 1); // [-1, 0.5, 1]
+ * clamp(tensor([-3, 0.5, 7]), -1, 1).at(2); // 1
  */
 export function clamp(x: TensorLike, lo: TensorLike, hi: TensorLike): Tensor {
   if (typeof lo === "number" && typeof hi === "number" && !(lo <= hi))

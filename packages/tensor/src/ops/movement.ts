@@ -412,20 +412,6 @@ export function stack(parts: readonly Tensor[], axis = 0): Tensor {
   );
 }
 
-/**
- * The part at a position of the leading axes: `at(x, i)` has one dimension less. Negative counts from the end.
- *
- * @example
- * at(tensor([[1, 2], [3, 4]]), -1, 0); // 3
- */
-export function at(x: Tensor, ...index: readonly number[]): Tensor {
-  requireTensor("at", x);
-  if (index.length > x.rank) throw new ShapeError(`at: ${index.length} indices for shape ${showShape(x.shape)}`);
-  const starts = x.shape.map((d, i) => (i < index.length ? resolveAxis("at", index[i] as number, d) : 0));
-  const sizes = x.shape.map((d, i) => (i < index.length ? 1 : d));
-  return composed(() => reshape(slice(x, starts, sizes), x.shape.slice(index.length)));
-}
-
 /** The definitions of this file. */
 export const movementDefs = {
   reshape: reshapeDef,

@@ -66,6 +66,8 @@ export const nativeSchemas = {
   avgPoolGrad: schema("avgPoolGrad", poolFields),
   gather: schema("gather", indexFields),
   scatterAdd: schema("scatterAdd", indexFields),
+  dynamicSlice: schema("dynamicSlice", { rank: "i32" }),
+  dynamicUpdateSlice: schema("dynamicUpdateSlice", { rank: "i32" }),
   randomUniform: schema("randomUniform", { count: "i64" }),
   randomNormal: schema("randomNormal", { count: "i64" }),
   softmax: schema("softmax", rowFields),

@@ -3,6 +3,7 @@
 export { elu, type GeluOptions, gelu, leakyRelu } from "./activation.js";
 export { type AttentionOptions, attention } from "./attention.js";
 export { type ConvOptions, conv2d, conv2dInputGrad, conv2dWeightGrad } from "./conv.js";
+export { at, dynamicSlice, dynamicUpdateSlice, type Starts } from "./dynamicSlice.js";
 export {
   add,
   cast,
@@ -37,7 +38,7 @@ export { isFinite, isNaN, logicalAnd, logicalNot, logicalOr, logicalXor } from "
 export { crossEntropy } from "./loss.js";
 export { abs, ceil, clamp, erf, expm1, floor, log1p, pow, rem, round, sign, softplus } from "./math.js";
 export { type MatmulOptions, matmul } from "./matmul.js";
-export { at, broadcastTo, concat, pad, reshape, slice, stack, transpose } from "./movement.js";
+export { broadcastTo, concat, pad, reshape, slice, stack, transpose } from "./movement.js";
 export { groupNorm } from "./norm.js";
 export { type AdamUpdate, adamUpdate, emaUpdate, sumSquares } from "./optimizer.js";
 export { type Axes, max, mean, norm, type ReduceOptions, sum } from "./reduce.js";

@@ -14,13 +14,16 @@ export function commitNodes(graph: Graph): ReadonlySet<Node> {
   const order = new Map(graph.nodes.map((node, i) => [node, i]));
   const readers = new Map<Value, Node[]>();
   for (const node of graph.nodes) {
+    // A view reads nothing: whoever reads the view reads what lies beneath.
+    if (node.def.lower.kind === "view") continue;
     for (const input of node.inputs) {
-      const list = readers.get(input);
+      const list = readers.get(rootOf(input));
       if (list) list.push(node);
-      else readers.set(input, [node]);
+      else readers.set(rootOf(input), [node]);
     }
   }
-  const results = new Set(graph.outputs);
+  const viewed = graph.writes.filter(({ value }) => rootOf(value) !== value);
+  const results = new Set([...graph.outputs, ...viewed.map(({ value }) => value)].map(rootOf));
   const chosen = new Set(graph.nodes.filter((node) => donatesAll(node, graph, writes)));
 
   const safe = (node: Node): boolean => {
@@ -30,6 +33,7 @@ export function commitNodes(graph: Graph): ReadonlySet<Node> {
     }
     return (node.def.inPlace?.(node) ?? []).every(([, i]) => {
       const state = node.inputs[i] as Value;
+      if (node.inputs.some((input, k) => k !== i && rootOf(input) === state)) return false;
       return (readers.get(state) ?? []).every(
         (reader) => !chosen.has(reader) || (order.get(reader) as number) <= (order.get(node) as number),
       );
@@ -44,6 +48,13 @@ export function commitNodes(graph: Graph): ReadonlySet<Node> {
     }
   }
   return chosen;
+}
+
+/** The value whose memory a value lies in. */
+function rootOf(value: Value): Value {
+  let root = value;
+  while (root.node?.def.lower.kind === "view") root = root.node.inputs[0] as Value;
+  return root;
 }
 
 function donatesAll(node: Node, graph: Graph, writes: ReadonlyMap<Value, number>): boolean {

@@ -162,12 +162,17 @@ class Lowerer {
       });
     } else {
       const { schema, params, inputs, outputs } = lower.call(node, node.attrs);
+      const operands = inputs.map(({ index, dims }) => reshaped(this.contiguous(node.inputs[index] as Value), dims));
       this.record(
         schema,
         packParams(schema, params as Parameters<typeof packParams>[1]),
-        inputs.map(({ index, dims }) => reshaped(this.contiguous(node.inputs[index] as Value), dims)),
+        operands,
         outputs.map(({ index, dims }) => reshaped(results[index] as Place, dims)),
       );
+      for (const [o, i] of node.def.inPlace?.(node) ?? []) {
+        const slot = inputs.findIndex(({ index }) => index === i);
+        this.reuse([operands[slot] as Place], [results[o] as Place], operands);
+      }
     }
   }
 
@@ -212,7 +217,7 @@ class Lowerer {
   }
 
   /** Lets outputs of the record just made take over inputs that it is the last to read; confirmed by `finish`. */
-  private reuse(inputs: readonly Place[], outputs: readonly Place[]): void {
+  private reuse(inputs: readonly Place[], outputs: readonly Place[], all = inputs): void {
     for (const output of outputs) {
       if (output.buffer.kind !== "arena" || output.buffer.host) continue;
       const index = this.records.length - 1;
@@ -224,7 +229,7 @@ class Lowerer {
           input.offset === 0 &&
           input.buffer.bytes === output.buffer.bytes &&
           bytesOf[input.dtype] === bytesOf[output.dtype] &&
-          inputs.filter((other) => other.buffer === input.buffer).length === 1,
+          all.filter((other) => other.buffer === input.buffer).length === 1,
       );
       if (host) output.buffer.host = host.buffer;
     }

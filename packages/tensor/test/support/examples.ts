@@ -17,11 +17,14 @@ export interface Example {
 export function examplesIn(folder: URL): Example[] {
   const files = readdirSync(folder, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".ts"));
   return files.sort().flatMap((file) => {
-    const comments = readFileSync(join(folder.pathname, file), "utf8").matchAll(/\/\*\*([\s\S]*?)\*\/\s*(.*)/g);
-    return [...comments].flatMap(([, comment = "", declaration = ""]) => {
+    const source = readFileSync(join(folder.pathname, file), "utf8");
+    return [...source.matchAll(/\/\*\*([\s\S]*?)\*\/\s*(.*)/g)].flatMap(([, comment = "", declaration = ""]) => {
       const text = comment.replace(/^\s*\* ?/gm, "");
       const code = text.split("@example")[1];
-      return code ? [{ name: `${file}: ${declaration.replace(/[({=<].*/, "").trim()}`, code }] : [];
+      const declared = declaration.replace(/[({=<].*/, "").trim();
+      // Some names are exported under another: `export { nan as isNaN }`.
+      const renamed = source.match(new RegExp(`\\b${declared.split(" ").at(-1)} as (\\w+)`))?.[1];
+      return code ? [{ name: `${file}: ${renamed ?? declared}`, code }] : [];
     });
   });
 }
