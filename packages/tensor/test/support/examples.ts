@@ -13,17 +13,20 @@ export interface Example {
   readonly code: string;
 }
 
+const last = (words: string): string | undefined => /\w+$/.exec(words)?.[0];
+
 /** The examples of all sources below a folder. */
 export function examplesIn(folder: URL): Example[] {
   const files = readdirSync(folder, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".ts"));
   return files.sort().flatMap((file) => {
     const source = readFileSync(join(folder.pathname, file), "utf8");
+    const exported = source.match(/^export \{[^}]*\};$/m)?.[0] ?? "";
     return [...source.matchAll(/\/\*\*([\s\S]*?)\*\/\s*(.*)/g)].flatMap(([, comment = "", declaration = ""]) => {
       const text = comment.replace(/^\s*\* ?/gm, "");
       const code = text.split("@example")[1];
       const declared = declaration.replace(/[({=<].*/, "").trim();
       // Some names are exported under another: `export { nan as isNaN }`.
-      const renamed = source.match(new RegExp(`\\b${declared.split(" ").at(-1)} as (\\w+)`))?.[1];
+      const renamed = exported.match(new RegExp(`\\b${last(declared)} as (\\w+)`))?.[1];
       return code ? [{ name: `${file}: ${renamed ?? declared}`, code }] : [];
     });
   });
@@ -31,7 +34,7 @@ export function examplesIn(folder: URL): Example[] {
 
 /** The functions that a package exports without an example. */
 export function functionsWithout(examples: readonly Example[], exported: object): string[] {
-  const shown = new Set(examples.map(({ name }) => name.split(" ").at(-1)));
+  const shown = new Set(examples.map(({ name }) => last(name)));
   return Object.entries(exported).flatMap(([name, value]) =>
     typeof value === "function" && /^[a-z]/.test(name) && !shown.has(name) ? [name] : [],
   );
