@@ -30,7 +30,8 @@ describe("the judge", () => {
 });
 
 describe("npm start", () => {
-  it("learns to draw digits: of 640 samples, 90 % get a label with confidence 0.9, and every digit occurs", async () => {
+  const title = "learns to draw digits: of 640 samples, 90 % get a label with confidence 0.9, and every digit occurs";
+  it(title, { timeout: 1_800_000 }, async () => {
     await firstLight({ ...defaults, out: folder, resume: false });
     const dataset = digits();
     const model = buildModel(dataset);

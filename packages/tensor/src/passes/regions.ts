@@ -41,7 +41,7 @@ function cluster(graph: Graph): Map<Node, Cluster> {
     for (const producer of producers) {
       const a = of.get(producer) as Cluster;
       const b = of.get(node) as Cluster;
-      if (a === b || !fits(a, b, readers) || reaches(a, b, of, order)) continue;
+      if (a === b || !fits(a, b, readers) || reaches(a, b, of)) continue;
       merge(a, b, of);
     }
   }
@@ -87,9 +87,11 @@ function merge(a: Cluster, b: Cluster, of: Map<Node, Cluster>): void {
   for (const node of b.nodes) of.set(node, a);
 }
 
-/** Whether a path leads from one cluster to the other through clusters outside both. */
-function reaches(a: Cluster, b: Cluster, of: ReadonlyMap<Node, Cluster>, order: ReadonlyMap<Node, number>): boolean {
-  const earliest = Math.min(...[...a.nodes, ...b.nodes].map((node) => order.get(node) as number));
+/**
+ * Whether a path leads from one cluster to the other through clusters outside both. All that lies upstream is searched:
+ * a cluster of early nodes may read from one that holds late nodes too, so no place in the order bounds the search.
+ */
+function reaches(a: Cluster, b: Cluster, of: ReadonlyMap<Node, Cluster>): boolean {
   const seen = new Set<Cluster>();
   const pending: Cluster[] = [];
   const push = (from: Cluster, direct: boolean): boolean => {
@@ -100,7 +102,7 @@ function reaches(a: Cluster, b: Cluster, of: ReadonlyMap<Node, Cluster>, order: 
         if (!direct) return true;
         continue;
       }
-      if (seen.has(next) || next.nodes.every((node) => (order.get(node) as number) < earliest)) continue;
+      if (seen.has(next)) continue;
       seen.add(next);
       pending.push(next);
     }

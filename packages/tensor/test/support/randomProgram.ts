@@ -1,0 +1,241 @@
+// Random programs: a seed determines a sequence of operations on a pool of tensors, over cells and a random stream, with
+// rematerialised parts and derivatives inside. Values stay bounded, so that results can be compared.
+
+import {
+  abs,
+  add,
+  avgPool,
+  broadcastTo,
+  type Cell,
+  clamp,
+  concat,
+  conv2d,
+  cos,
+  div,
+  dynamicSlice,
+  dynamicUpdateSlice,
+  erf,
+  exp,
+  gather,
+  grad,
+  gt,
+  log1p,
+  logSoftmax,
+  matmul,
+  max,
+  maximum,
+  mean,
+  minimum,
+  mul,
+  neg,
+  pad,
+  type Rng,
+  remat,
+  reshape,
+  rsqrt,
+  scalar,
+  select,
+  sigmoid,
+  silu,
+  sin,
+  slice,
+  softmax,
+  softplus,
+  sqrt,
+  square,
+  stopGradient,
+  sub,
+  sum,
+  type Tensor,
+  tanh,
+  tensor,
+  transpose,
+} from "@figment/tensor";
+import { Draws } from "./draws.js";
+
+/** What a random program works on. */
+export interface World {
+  /** Cells of shape [3]. */
+  readonly cells: readonly Cell[];
+  readonly random: Rng;
+  /** Told of each operation, as text. */
+  readonly note?: (line: string) => void;
+}
+
+const largest = 96;
+const unary: Readonly<Record<string, (x: Tensor) => Tensor>> = {
+  tanh,
+  sigmoid,
+  sin,
+  cos,
+  silu,
+  softplus,
+  erf,
+  neg,
+  abs,
+  square: (x) => tanh(square(x)),
+  exp: (x) => exp(tanh(x)),
+  log1p: (x) => log1p(square(x)),
+  sqrt: (x) => sqrt(add(square(x), 1)),
+  rsqrt: (x) => rsqrt(add(square(x), 0.5)),
+  clamp: (x) => clamp(x, -0.7, 0.9),
+};
+const binary: Readonly<Record<string, (a: Tensor, b: Tensor) => Tensor>> = {
+  add,
+  sub,
+  mul: (a, b) => tanh(mul(a, b)),
+  div: (a, b) => div(a, add(square(b), 1)),
+  maximum,
+  minimum,
+  select: (a, b) => select(gt(a, b), sin(a), b),
+};
+
+const flat = (x: Tensor): Tensor => reshape(x, [x.size]);
+
+/** The first `n` elements, zeros where there are fewer. */
+const firstOf = (x: Tensor, n: number): Tensor =>
+  x.size >= n ? slice(flat(x), [0], [n]) : pad(flat(x), [0], [n - x.size]);
+
+class Program {
+  private readonly draws: Draws;
+  private readonly world: World;
+
+  constructor(draws: Draws, world: World) {
+    this.draws = draws;
+    this.world = world;
+  }
+
+  /** Runs `steps` operations on a pool that starts with `inputs`; gives the pool. */
+  run(inputs: readonly Tensor[], steps: number, depth: number): Tensor[] {
+    const pool = [...inputs];
+    for (let i = 0; i < steps; i++) {
+      const result = this.step(pool, depth);
+      pool.push(result.size > largest ? firstOf(result, largest) : result);
+    }
+    return pool;
+  }
+
+  private note(what: string, ...values: readonly Tensor[]): void {
+    this.world.note?.(`${what}(${values.map(({ shape }) => `[${shape.join()}]`).join(", ")})`);
+  }
+
+  private step(pool: readonly Tensor[], depth: number): Tensor {
+    const { draws } = this;
+    const x = draws.pick(pool);
+    const kind = draws.integer(0, depth > 0 ? 15 : 12);
+    if (kind < 3) {
+      const name = draws.pick(Object.keys(unary));
+      this.note(name, x);
+      return (unary[name] as (x: Tensor) => Tensor)(x);
+    }
+    if (kind < 6) return this.combine(x, draws.pick(pool));
+    if (kind === 6) return this.move(x);
+    if (kind === 7) return this.reduce(x);
+    if (kind === 8) return this.heavy(x);
+    if (kind === 9) return this.index(x);
+    if (kind === 10) return this.cell(x);
+    if (kind === 11) return this.sample(x);
+    // A function may run again (rematerialisation does so), hence draws of its own that start anew each time.
+    const seed = draws.integer(0, 2 ** 31);
+    const part = (y: Tensor): Tensor => {
+      const own = new Draws(seed);
+      return new Program(own, this.world).run([y], own.integer(1, 5), depth - 1).at(-1) as Tensor;
+    };
+    if (kind === 12) {
+      this.note("remat", x);
+      return remat(part)(x);
+    }
+    if (kind === 13) {
+      this.note("grad", x);
+      return tanh(grad((y: Tensor) => sum(tanh(part(y))))(x));
+    }
+    this.note("stopGradient", x);
+    return stopGradient(x);
+  }
+
+  private combine(a: Tensor, b: Tensor): Tensor {
+    const name = this.draws.pick(Object.keys(binary));
+    const fits = b.shape.every((d, i) => {
+      const other = a.shape[a.rank - b.rank + i];
+      return other === undefined || d === 1 || other === 1 || d === other;
+    });
+    this.note(name, a, b);
+    return (binary[name] as (a: Tensor, b: Tensor) => Tensor)(a, fits ? b : mean(b));
+  }
+
+  private move(x: Tensor): Tensor {
+    const way = this.draws.integer(0, 6);
+    this.note(`move ${way}`, x);
+    if (way === 0) return flat(x);
+    if (way === 1) return transpose(x);
+    if (way === 2) return concat([flat(x), flat(x)]);
+    if (way === 3) return broadcastTo(x, [2, ...x.shape]);
+    if (way === 4 || x.rank === 0) return x.rank === 0 ? reshape(x, [1]) : pad(flat(x), [1], [2], 0.25);
+    const sizes = x.shape.map((d) => this.draws.integer(1, d + 1));
+    return slice(
+      x,
+      x.shape.map((d, i) => this.draws.integer(0, d - (sizes[i] as number) + 1)),
+      sizes,
+    );
+  }
+
+  private reduce(x: Tensor): Tensor {
+    if (x.rank === 0) return sin(x);
+    const axis = this.draws.integer(0, x.rank);
+    const reduce = this.draws.pick([sum, mean, max]);
+    const keepDims = this.draws.next() < 0.5;
+    this.note(`${reduce.name} over ${axis}${keepDims ? ", kept" : ""}`, x);
+    return tanh(reduce(x, axis, { keepDims }));
+  }
+
+  private heavy(x: Tensor): Tensor {
+    const way = this.draws.integer(0, 5);
+    this.note(`heavy ${way}`, x);
+    const rows = reshape(firstOf(x, 12), [4, 3]);
+    if (way === 0) return tanh(matmul(rows, transpose(sin(rows))));
+    if (way === 1) return softmax(rows);
+    if (way === 2) return tanh(logSoftmax(rows));
+    const image = reshape(firstOf(x, 16), [1, 4, 4, 1]);
+    if (way === 3) return avgPool(image, { kernel: 2 });
+    const weight = reshape(firstOf(cos(x), 18), [2, 3, 3, 1]);
+    return tanh(conv2d(image, weight, { padding: 1, stride: this.draws.integer(1, 3) }));
+  }
+
+  private index(x: Tensor): Tensor {
+    const line = firstOf(x, 6);
+    const way = this.draws.integer(0, 3);
+    this.note(`index ${way}`, x);
+    const start = scalar(this.draws.integer(0, 5), "i32");
+    if (way === 0) return gather(line, tensor([3, 0, 3, 5], { dtype: "i32" }));
+    if (way === 1) return dynamicSlice(line, [start], [2]);
+    return dynamicUpdateSlice(line, firstOf(sin(x), 2), [start]);
+  }
+
+  private cell(x: Tensor): Tensor {
+    const { draws, world } = this;
+    const cell = draws.pick(world.cells);
+    const write = draws.next() < 0.5;
+    this.note(`${write ? "write" : "read"} ${cell.name}`, x);
+    if (write) cell.set(tanh(add(firstOf(x, 3), mul(cell.value, 0.5))));
+    return mul(firstOf(x, 3), cell.value);
+  }
+
+  private sample(x: Tensor): Tensor {
+    const normal = this.draws.next() < 0.5;
+    this.note(normal ? "normal" : "uniform", x);
+    const { random } = this.world;
+    return add(x, mul(normal ? random.normal(x.shape) : random.uniform(x.shape), 0.1));
+  }
+}
+
+/**
+ * Runs the program of a seed on two tensors; gives one number.
+ *
+ * @param depth how deep rematerialised parts and derivatives nest; each level multiplies the work of differentiating.
+ */
+export function randomProgram(seed: number, x: Tensor, y: Tensor, world: World, depth: number): Tensor {
+  const draws = new Draws(seed);
+  const pool = new Program(draws, world).run([x, y], draws.integer(3, 16), depth);
+  const results = pool.slice(-3).map((value) => mean(tanh(value)));
+  return results.reduce((total, value) => add(mul(total, 0.7), value));
+}
