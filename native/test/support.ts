@@ -9,8 +9,14 @@ export const native: NativeBinding = loadBinding();
 /** The CPU's device number. */
 export const cpu = 0;
 
+/** Gives numbers in [0, 1). */
+export type Random = () => number;
+
+export const pick = <T>(next: Random, items: readonly T[]): T => items[Math.floor(next() * items.length)]!;
+export const whole = (next: Random, below: number): number => Math.floor(next() * below);
+
 /** A small seeded generator (mulberry32) of numbers in [0, 1). */
-export function random(seed: number): () => number {
+export function random(seed: number): Random {
   let state = seed;
   return () => {
     state = (state + 0x6d2b79f5) | 0;
@@ -68,4 +74,13 @@ export async function expectRejection(promise: Promise<unknown>, code: string, m
   );
   expect(error).toMatchObject({ code });
   expect((error as Error).message).toMatch(message);
+}
+
+/** Releases a buffer that a fuzzed call may have replaced by nonsense. */
+export function release(handle: number): void {
+  try {
+    native.release(handle);
+  } catch (error) {
+    if (!isNativeError(error)) throw error;
+  }
 }

@@ -69,34 +69,80 @@ struct Instruction {
 };
 static_assert(sizeof(Instruction) == 16);
 
-struct ElementwiseParams {
-  static constexpr uint64_t kHash = 0xe1923d8b2547997bull;
-  int32_t instructions;
-  int32_t registers;
+struct AdamParams {
+  static constexpr uint64_t kHash = 0xb33a4ff6798af391ull;
+  int32_t count;
+  int32_t decoupled;
+  double beta1;
+  double beta2;
+  double eps;
+  double weightDecay;
 };
-static_assert(sizeof(ElementwiseParams) == 8);
+static_assert(sizeof(AdamParams) == 40);
 
-struct ReduceParams {
-  static constexpr uint64_t kHash = 0x108852a84a28d214ull;
-  int32_t kind;
-  int32_t axes;
-};
-static_assert(sizeof(ReduceParams) == 8);
-
-struct MatmulParams {
-  static constexpr uint64_t kHash = 0x6f37efebb5ebcd70ull;
-  int64_t batch;
-  int64_t m;
+struct AddNoiseParams {
+  static constexpr uint64_t kHash = 0xdffaf90586b098d9ull;
   int64_t n;
-  int64_t k;
-  int64_t batchStrideA;
-  int64_t batchStrideB;
-  int32_t transA;
-  int32_t transB;
-  int32_t bias;
-  int32_t activation;
+  int64_t inner;
+  int64_t steps;
 };
-static_assert(sizeof(MatmulParams) == 64);
+static_assert(sizeof(AddNoiseParams) == 24);
+
+struct AttentionParams {
+  static constexpr uint64_t kHash = 0x15177a5b84e6cb7dull;
+  int32_t b;
+  int32_t h;
+  int32_t sq;
+  int32_t sk;
+  int32_t d;
+  int32_t causal;
+  double scale;
+};
+static_assert(sizeof(AttentionParams) == 32);
+
+struct AttentionGradParams {
+  static constexpr uint64_t kHash = 0xed3038aa6a3a5b79ull;
+  int32_t b;
+  int32_t h;
+  int32_t sq;
+  int32_t sk;
+  int32_t d;
+  int32_t causal;
+  double scale;
+};
+static_assert(sizeof(AttentionGradParams) == 32);
+
+struct AvgPoolParams {
+  static constexpr uint64_t kHash = 0xe034e912444f3850ull;
+  int32_t n;
+  int32_t h;
+  int32_t w;
+  int32_t c;
+  int32_t ho;
+  int32_t wo;
+  int32_t kh;
+  int32_t kw;
+  int32_t stride[2];
+  int32_t padLo[2];
+  int32_t padHi[2];
+};
+static_assert(sizeof(AvgPoolParams) == 56);
+
+struct AvgPoolGradParams {
+  static constexpr uint64_t kHash = 0x2bba97c06a26ae54ull;
+  int32_t n;
+  int32_t h;
+  int32_t w;
+  int32_t c;
+  int32_t ho;
+  int32_t wo;
+  int32_t kh;
+  int32_t kw;
+  int32_t stride[2];
+  int32_t padLo[2];
+  int32_t padHi[2];
+};
+static_assert(sizeof(AvgPoolGradParams) == 56);
 
 struct Conv2dParams {
   static constexpr uint64_t kHash = 0x5c027f461b91e074ull;
@@ -157,77 +203,19 @@ struct Conv2dWeightGradParams {
 };
 static_assert(sizeof(Conv2dWeightGradParams) == 72);
 
-struct ResizeNearestParams {
-  static constexpr uint64_t kHash = 0xc49848c1cfc6c876ull;
-  int32_t n;
-  int32_t h;
-  int32_t w;
-  int32_t c;
-  int32_t ho;
-  int32_t wo;
+struct CrossEntropyParams {
+  static constexpr uint64_t kHash = 0xdbd9c715c7e6bf84ull;
+  int64_t rows;
+  int64_t cols;
 };
-static_assert(sizeof(ResizeNearestParams) == 24);
+static_assert(sizeof(CrossEntropyParams) == 16);
 
-struct ResizeNearestGradParams {
-  static constexpr uint64_t kHash = 0x5a98da8c1a506d4aull;
-  int32_t n;
-  int32_t h;
-  int32_t w;
-  int32_t c;
-  int32_t ho;
-  int32_t wo;
+struct CrossEntropyGradParams {
+  static constexpr uint64_t kHash = 0x29c449fd08cb699cull;
+  int64_t rows;
+  int64_t cols;
 };
-static_assert(sizeof(ResizeNearestGradParams) == 24);
-
-struct AvgPoolParams {
-  static constexpr uint64_t kHash = 0xe034e912444f3850ull;
-  int32_t n;
-  int32_t h;
-  int32_t w;
-  int32_t c;
-  int32_t ho;
-  int32_t wo;
-  int32_t kh;
-  int32_t kw;
-  int32_t stride[2];
-  int32_t padLo[2];
-  int32_t padHi[2];
-};
-static_assert(sizeof(AvgPoolParams) == 56);
-
-struct AvgPoolGradParams {
-  static constexpr uint64_t kHash = 0x2bba97c06a26ae54ull;
-  int32_t n;
-  int32_t h;
-  int32_t w;
-  int32_t c;
-  int32_t ho;
-  int32_t wo;
-  int32_t kh;
-  int32_t kw;
-  int32_t stride[2];
-  int32_t padLo[2];
-  int32_t padHi[2];
-};
-static_assert(sizeof(AvgPoolGradParams) == 56);
-
-struct GatherParams {
-  static constexpr uint64_t kHash = 0x25e2a63b01a968ebull;
-  int64_t outer;
-  int64_t axis;
-  int64_t inner;
-  int64_t count;
-};
-static_assert(sizeof(GatherParams) == 32);
-
-struct ScatterAddParams {
-  static constexpr uint64_t kHash = 0xc79afdf3029b2261ull;
-  int64_t outer;
-  int64_t axis;
-  int64_t inner;
-  int64_t count;
-};
-static_assert(sizeof(ScatterAddParams) == 32);
+static_assert(sizeof(CrossEntropyGradParams) == 16);
 
 struct DynamicSliceParams {
   static constexpr uint64_t kHash = 0xee59999c65820155ull;
@@ -243,31 +231,28 @@ struct DynamicUpdateSliceParams {
 };
 static_assert(sizeof(DynamicUpdateSliceParams) == 8);
 
-struct RandomUniformParams {
-  static constexpr uint64_t kHash = 0x93733a9ad6d3470bull;
+struct ElementwiseParams {
+  static constexpr uint64_t kHash = 0xe1923d8b2547997bull;
+  int32_t instructions;
+  int32_t registers;
+};
+static_assert(sizeof(ElementwiseParams) == 8);
+
+struct EmaUpdateParams {
+  static constexpr uint64_t kHash = 0xc2ac939caa384f6dull;
+  int32_t count;
+  uint8_t padding_[4];
+};
+static_assert(sizeof(EmaUpdateParams) == 8);
+
+struct GatherParams {
+  static constexpr uint64_t kHash = 0x25e2a63b01a968ebull;
+  int64_t outer;
+  int64_t axis;
+  int64_t inner;
   int64_t count;
 };
-static_assert(sizeof(RandomUniformParams) == 8);
-
-struct RandomNormalParams {
-  static constexpr uint64_t kHash = 0xde60a656ed8d4a90ull;
-  int64_t count;
-};
-static_assert(sizeof(RandomNormalParams) == 8);
-
-struct SoftmaxParams {
-  static constexpr uint64_t kHash = 0x2a205910f9178ddbull;
-  int64_t rows;
-  int64_t cols;
-};
-static_assert(sizeof(SoftmaxParams) == 16);
-
-struct SoftmaxGradParams {
-  static constexpr uint64_t kHash = 0xe3bf8df8f0c9da77ull;
-  int64_t rows;
-  int64_t cols;
-};
-static_assert(sizeof(SoftmaxGradParams) == 16);
+static_assert(sizeof(GatherParams) == 32);
 
 struct GroupNormParams {
   static constexpr uint64_t kHash = 0xd3393b2d6c291c3full;
@@ -291,76 +276,61 @@ struct GroupNormGradParams {
 };
 static_assert(sizeof(GroupNormGradParams) == 40);
 
-struct AttentionParams {
-  static constexpr uint64_t kHash = 0x15177a5b84e6cb7dull;
-  int32_t b;
-  int32_t h;
-  int32_t sq;
-  int32_t sk;
-  int32_t d;
-  int32_t causal;
-  double scale;
-};
-static_assert(sizeof(AttentionParams) == 32);
-
-struct AttentionGradParams {
-  static constexpr uint64_t kHash = 0xed3038aa6a3a5b79ull;
-  int32_t b;
-  int32_t h;
-  int32_t sq;
-  int32_t sk;
-  int32_t d;
-  int32_t causal;
-  double scale;
-};
-static_assert(sizeof(AttentionGradParams) == 32);
-
-struct CrossEntropyParams {
-  static constexpr uint64_t kHash = 0xdbd9c715c7e6bf84ull;
-  int64_t rows;
-  int64_t cols;
-};
-static_assert(sizeof(CrossEntropyParams) == 16);
-
-struct CrossEntropyGradParams {
-  static constexpr uint64_t kHash = 0x29c449fd08cb699cull;
-  int64_t rows;
-  int64_t cols;
-};
-static_assert(sizeof(CrossEntropyGradParams) == 16);
-
-struct AdamParams {
-  static constexpr uint64_t kHash = 0xb33a4ff6798af391ull;
-  int32_t count;
-  int32_t decoupled;
-  double beta1;
-  double beta2;
-  double eps;
-  double weightDecay;
-};
-static_assert(sizeof(AdamParams) == 40);
-
-struct EmaUpdateParams {
-  static constexpr uint64_t kHash = 0xc2ac939caa384f6dull;
-  int32_t count;
-  uint8_t padding_[4];
-};
-static_assert(sizeof(EmaUpdateParams) == 8);
-
-struct SumSquaresParams {
-  static constexpr uint64_t kHash = 0x5a4bbf090d6d1b02ull;
-  int32_t count;
-  uint8_t padding_[4];
-};
-static_assert(sizeof(SumSquaresParams) == 8);
-
-struct AddNoiseParams {
-  static constexpr uint64_t kHash = 0xdffaf90586b098d9ull;
+struct MatmulParams {
+  static constexpr uint64_t kHash = 0x6f37efebb5ebcd70ull;
+  int64_t batch;
+  int64_t m;
   int64_t n;
-  int64_t inner;
-  int64_t steps;
+  int64_t k;
+  int64_t batchStrideA;
+  int64_t batchStrideB;
+  int32_t transA;
+  int32_t transB;
+  int32_t bias;
+  int32_t activation;
 };
-static_assert(sizeof(AddNoiseParams) == 24);
+static_assert(sizeof(MatmulParams) == 64);
+
+struct RandomNormalParams {
+  static constexpr uint64_t kHash = 0xde60a656ed8d4a90ull;
+  int64_t count;
+};
+static_assert(sizeof(RandomNormalParams) == 8);
+
+struct RandomUniformParams {
+  static constexpr uint64_t kHash = 0x93733a9ad6d3470bull;
+  int64_t count;
+};
+static_assert(sizeof(RandomUniformParams) == 8);
+
+struct ReduceParams {
+  static constexpr uint64_t kHash = 0x108852a84a28d214ull;
+  int32_t kind;
+  int32_t axes;
+};
+static_assert(sizeof(ReduceParams) == 8);
+
+struct ResizeNearestParams {
+  static constexpr uint64_t kHash = 0xc49848c1cfc6c876ull;
+  int32_t n;
+  int32_t h;
+  int32_t w;
+  int32_t c;
+  int32_t ho;
+  int32_t wo;
+};
+static_assert(sizeof(ResizeNearestParams) == 24);
+
+struct ResizeNearestGradParams {
+  static constexpr uint64_t kHash = 0x5a98da8c1a506d4aull;
+  int32_t n;
+  int32_t h;
+  int32_t w;
+  int32_t c;
+  int32_t ho;
+  int32_t wo;
+};
+static_assert(sizeof(ResizeNearestGradParams) == 24);
 
 struct SamplerStepParams {
   static constexpr uint64_t kHash = 0x7aefb1ab51e8380eull;
@@ -373,5 +343,35 @@ struct SamplerStepParams {
   uint8_t padding_[4];
 };
 static_assert(sizeof(SamplerStepParams) == 32);
+
+struct ScatterAddParams {
+  static constexpr uint64_t kHash = 0xc79afdf3029b2261ull;
+  int64_t outer;
+  int64_t axis;
+  int64_t inner;
+  int64_t count;
+};
+static_assert(sizeof(ScatterAddParams) == 32);
+
+struct SoftmaxParams {
+  static constexpr uint64_t kHash = 0x2a205910f9178ddbull;
+  int64_t rows;
+  int64_t cols;
+};
+static_assert(sizeof(SoftmaxParams) == 16);
+
+struct SoftmaxGradParams {
+  static constexpr uint64_t kHash = 0xe3bf8df8f0c9da77ull;
+  int64_t rows;
+  int64_t cols;
+};
+static_assert(sizeof(SoftmaxGradParams) == 16);
+
+struct SumSquaresParams {
+  static constexpr uint64_t kHash = 0x5a4bbf090d6d1b02ull;
+  int32_t count;
+  uint8_t padding_[4];
+};
+static_assert(sizeof(SumSquaresParams) == 8);
 
 }  // namespace figment

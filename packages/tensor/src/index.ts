@@ -34,7 +34,8 @@ export { isPlainObject, leavesOf, mapTree } from "./core/tree.js";
 export { bytesOf, type DataArray, type DType, isDType, isFloat } from "./dtype.js";
 export * from "./errors.js";
 export type { TensorLike } from "./ops/elementwise.js";
-export * from "./ops/public.js";
+export * from "./ops/functions.js";
+export * from "./ops/methods.js";
 export { throwIfAborted } from "./runtime/abort.js";
 export { type Compiled, type CompileOptions, type CompileStats, compile } from "./runtime/compile.js";
 export {

@@ -4,7 +4,7 @@
 import { loadBinding } from "@figment/native";
 import { type DataArray, scope, tensor } from "@figment/tensor";
 import { describe, expect, it } from "vitest";
-import { mathDefs } from "#ops/math";
+import { definedOp } from "#ops/definition";
 import { runNode } from "#runtime/eager";
 
 const specials = [0, -0, 1, -1, 0.5, -0.5, 1.5, 2.5, 2, -2, 3, -3, 1e-45, -1e-45, 1e-38, 3e38, -3e38];
@@ -26,11 +26,9 @@ function distance(actual: number, expected: number): number {
   return Math.abs(actual - expected) / unit;
 }
 
-type Name = keyof typeof mathDefs;
-
-function measure(name: Name, inputs: readonly Float32Array[]): number {
+function measure(name: string, inputs: readonly Float32Array[]): number {
   return scope(() => {
-    const def = mathDefs[name];
+    const def = definedOp(name);
     const run = (variant: string, dtype: "f32" | "f64"): DataArray =>
       (
         runNode(
@@ -54,7 +52,7 @@ function measure(name: Name, inputs: readonly Float32Array[]): number {
 }
 
 const xs = sweep(40_009);
-const most: Partial<Record<Name, number>> = { expm1: 2, log1p: 2, erf: 2, softplus: 2 };
+const most: Partial<Record<string, number>> = { expm1: 2, log1p: 2, erf: 2, softplus: 2 };
 
 describe("functions of one number", () => {
   for (const name of ["abs", "sign", "floor", "ceil", "round", "expm1", "log1p", "erf", "softplus"] as const)

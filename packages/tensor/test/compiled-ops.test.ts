@@ -6,8 +6,7 @@ import { assertNoLeaks, compile, isFloat, scope, type Tensor, tensor } from "@fi
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { apply } from "#core/apply";
 import { vjpOf } from "#core/tape";
-import type { OpDef, Sample } from "#ops/definition";
-import { coreOps } from "#ops/index";
+import { definedOps, type OpDef, type Sample } from "#ops/definition";
 import { Draws } from "./support/draws.ts";
 import { drawPoint, resultsOf, sizeOfSample, tensorsAt, titleOf, variablesOf } from "./support/points.ts";
 
@@ -17,7 +16,7 @@ const mostNumbers = 2000;
 const tolerance = 1e-5;
 
 const binding = loadBinding();
-const differentiable = Object.values(coreOps as Record<string, OpDef>).filter((def) => !def.nondifferentiable);
+const differentiable = definedOps().filter((def) => !def.nondifferentiable);
 
 interface Derivatives {
   readonly outputs: readonly Tensor[];

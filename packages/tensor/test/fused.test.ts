@@ -4,8 +4,7 @@ import { assertNoLeaks, isFloat, scope, type Tensor, tensor } from "@figment/ten
 import { afterAll, describe, expect, it } from "vitest";
 import { apply } from "#core/apply";
 import { vjpOf } from "#core/tape";
-import type { OpDef, Sample } from "#ops/definition";
-import { coreOps } from "#ops/index";
+import { definedOps, type OpDef, type Sample } from "#ops/definition";
 import { sizeOf } from "#shape";
 import { Draws } from "./support/draws.ts";
 import { drawPoint, resultsOf, sizeOfSample, tensorsAt, titleOf, variablesOf } from "./support/points.ts";
@@ -15,7 +14,7 @@ const mostNumbers = 4000;
 /** Both sides are float64 and differ by rounding only. */
 const tolerance = 1e-10;
 
-const fused = Object.values(coreOps as Record<string, OpDef>).filter((def) => def.decompose && !def.nondifferentiable);
+const fused = definedOps().filter((def) => def.decompose && !def.nondifferentiable);
 
 type Function = (xs: readonly Tensor[]) => readonly Tensor[];
 

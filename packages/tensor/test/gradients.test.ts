@@ -2,8 +2,7 @@
 
 import { assertNoLeaks, isFloat } from "@figment/tensor";
 import { afterAll, describe, expect, it } from "vitest";
-import type { OpDef, Sample } from "#ops/definition";
-import { coreOps } from "#ops/index";
+import { definedOps, type OpDef, type Sample } from "#ops/definition";
 import { Draws } from "./support/draws.ts";
 import { checkDerivatives } from "./support/gradcheck.ts";
 import { sizeOfSample, titleOf } from "./support/points.ts";
@@ -16,7 +15,7 @@ const mostNumbers = 700;
 /** Ops whose samples hold no floats to differentiate, or that only make constants and copies. */
 const withoutSamples = ["full", "cast", "barrier"];
 
-const differentiable = Object.values(coreOps as Record<string, OpDef>).filter((def) => !def.nondifferentiable);
+const differentiable = definedOps().filter((def) => !def.nondifferentiable);
 
 const smallSamples = (def: OpDef): Sample[] =>
   (def.samples?.() ?? []).filter(

@@ -4,8 +4,7 @@
 import { loadBinding } from "@figment/native";
 import { assertNoLeaks, type DataArray } from "@figment/tensor";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { OpDef, Sample } from "#ops/definition";
-import { coreOps } from "#ops/index";
+import { definedOps, type OpDef, type Sample } from "#ops/definition";
 import { Draws } from "./support/draws.ts";
 import {
   type Distance,
@@ -55,7 +54,7 @@ interface Case {
 }
 
 const binding = loadBinding();
-const byOp = Object.values(coreOps as Record<string, OpDef>).flatMap((def) => {
+const byOp = definedOps().flatMap((def) => {
   const samples = def.samples?.() ?? [];
   const kernel = samples[0] ? kernelOf(def, samples[0]) : null;
   const cases: Case[] = samples.map((sample, i) => ({ def, sample, i }));

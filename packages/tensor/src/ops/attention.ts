@@ -18,14 +18,17 @@ import {
   expectRank,
   expectShape,
 } from "./checks.js";
-import { defineOp, type KernelCall, type OpDef, type Sample, type SampleInput } from "./definition.js";
+import { defineOp, type KernelCall, nativeSchema, type OpDef, type Sample, type SampleInput } from "./definition.js";
 import { add, exp, ge, log, mul, select, sub } from "./elementwise.js";
 import { gradientThrough } from "./fused.js";
 import { matmul } from "./matmul.js";
 import { reshape, transpose } from "./movement.js";
-import { nativeSchemas } from "./params.js";
 import { max, sum } from "./reduce.js";
 import { softmax } from "./softmax.js";
+
+const attentionFields = { b: "i32", h: "i32", sq: "i32", sk: "i32", d: "i32", causal: "i32", scale: "f64" } as const;
+const attentionSchema = nativeSchema("attention", attentionFields);
+const attentionGradSchema = nativeSchema("attentionGrad", attentionFields);
 
 /** The factor of the scores, and whether a query sees only keys up to its own position. */
 export type AttentionAttrs = { readonly scale: number; readonly causal: boolean };
@@ -124,7 +127,7 @@ export const attentionDef: OpDef<AttentionAttrs> = defineOp({
   },
   vjp: ({ inputs, outputs, attrs, cotangent }) => apply(attentionGradDef, [...inputs, ...outputs, cotangent()], attrs),
   decompose: decomposeAttention,
-  lower: { kind: "kernel", call: (node, attrs) => attentionCall(nativeSchemas.attention, node, attrs) },
+  lower: { kind: "kernel", call: (node, attrs) => attentionCall(attentionSchema, node, attrs) },
   samples: () =>
     cases.map(([b, sq, sk, h, d, causal]) => ({
       inputs: operands(b, sq, sk, h, d),
@@ -149,7 +152,7 @@ export const attentionGradDef: OpDef<AttentionAttrs> = defineOp({
   },
   decompose: ([q, k, v, , , dout], attrs) =>
     gradientThrough((primals) => decomposeAttention(primals, attrs), [q, k, v] as Tensor[], [dout]),
-  lower: { kind: "kernel", call: (node, attrs) => attentionCall(nativeSchemas.attentionGrad, node, attrs) },
+  lower: { kind: "kernel", call: (node, attrs) => attentionCall(attentionGradSchema, node, attrs) },
   samples: (): Sample<AttentionAttrs>[] =>
     cases.map(([b, sq, sk, h, d, causal]) => {
       const attrs = { scale: 1 / Math.sqrt(d), causal };

@@ -22,10 +22,29 @@ import {
   pairOf,
 } from "./checks.js";
 import { convSamples } from "./conv-samples.js";
-import { defineOp, type KernelCall, type OpDef, type VjpArgs } from "./definition.js";
+import { defineOp, type KernelCall, nativeSchema, type OpDef, type VjpArgs } from "./definition.js";
 import { add, unbroadcast } from "./elementwise.js";
 import { gradientThrough } from "./fused.js";
-import { nativeSchemas } from "./params.js";
+
+const convFields = {
+  n: "i32",
+  h: "i32",
+  w: "i32",
+  c: "i32",
+  ho: "i32",
+  wo: "i32",
+  o: "i32",
+  kh: "i32",
+  kw: "i32",
+  stride: ["i32", 2],
+  padLo: ["i32", 2],
+  padHi: ["i32", 2],
+  dilation: ["i32", 2],
+  groups: "i32",
+} as const;
+const conv2dSchema = nativeSchema("conv2d", { ...convFields, bias: "i32", activation: "i32" });
+const conv2dInputGradSchema = nativeSchema("conv2dInputGrad", convFields);
+const conv2dWeightGradSchema = nativeSchema("conv2dWeightGrad", convFields);
 
 /** What the three primitives share. Pairs are [height, width]. */
 export type ConvGeometry = {
@@ -168,7 +187,7 @@ function conv2dCall(node: Node, attrs: Conv2dAttrs): KernelCall {
   const [x, w, bias] = operandsOf(node);
   const y = node.outputs[0] as Aval;
   return {
-    schema: nativeSchemas.conv2d,
+    schema: conv2dSchema,
     params: {
       ...convParams({ x: x.shape, w: w.shape, y: y.shape }, attrs),
       bias: Number(bias !== undefined),
@@ -229,7 +248,7 @@ export const conv2dInputGradDef: OpDef<Conv2dInputGradAttrs> = defineOp({
       const [y, w] = operandsOf(node);
       const { shape: x } = node.outputs[0] as Aval;
       return {
-        schema: nativeSchemas.conv2dInputGrad,
+        schema: conv2dInputGradSchema,
         params: convParams({ x, w: w.shape, y: y.shape }, attrs),
         inputs: whole(node.inputs),
         outputs: whole(node.outputs),
@@ -276,7 +295,7 @@ export const conv2dWeightGradDef: OpDef<Conv2dWeightGradAttrs> = defineOp({
       const [x, y] = operandsOf(node);
       const { shape: w } = node.outputs[0] as Aval;
       return {
-        schema: nativeSchemas.conv2dWeightGrad,
+        schema: conv2dWeightGradSchema,
         params: convParams({ x: x.shape, w, y: y.shape }, attrs),
         inputs: whole(node.inputs),
         outputs: whole(node.outputs),

@@ -3,8 +3,9 @@
 
 import type { Tensor } from "../core/tensor.js";
 import type { DType } from "../dtype.js";
+import { UsageError } from "../errors.js";
 import type { Attrs, Aval, Node } from "../ir/graph.js";
-import type { Schema } from "../ir/schema.js";
+import { type Fields, type Schema, schema } from "../ir/schema.js";
 import type { Shape } from "../shape.js";
 import type { Opcode } from "./opcodes.js";
 
@@ -108,5 +109,52 @@ export interface OpDef<A = any> {
   readonly canFail?: boolean;
 }
 
-/** Declares an op, checking its attributes' type. */
-export const defineOp = <A extends Attrs>(def: OpDef<A>): OpDef<A> => def;
+const ops = new Map<string, OpDef>();
+const schemas = new Map<string, Schema>();
+
+function register<T>(kind: string, table: Map<string, T>, name: string, entry: T): void {
+  if (table.has(name)) throw new UsageError(`${name}: ${kind} of that name exists already`);
+  table.set(name, entry);
+}
+
+/**
+ * Declares an op. Defining it is what makes it known: derivative checks, parity tests, fuzzing and the table of
+ * operations in the documentation are generated from everything that has been defined.
+ *
+ * @throws UsageError when an op of that name exists.
+ */
+export function defineOp<A extends Attrs>(def: OpDef<A>): OpDef<A> {
+  register("an operation", ops, def.name, def);
+  return def;
+}
+
+/**
+ * Declares the parameter struct of a native op; the C++ struct is generated from it.
+ *
+ * @throws UsageError when the native op has one already.
+ */
+export function nativeSchema<const F extends Fields>(op: string, fields: F, tail = false): Schema<F> {
+  const made = schema(op, fields, tail);
+  register("a parameter struct", schemas, op, made);
+  return made;
+}
+
+/**
+ * The op of that name.
+ *
+ * @throws UsageError when there is none.
+ */
+export function definedOp(name: string): OpDef {
+  const def = ops.get(name);
+  if (!def) throw new UsageError(`no operation is named ${JSON.stringify(name)}`);
+  return def;
+}
+
+/** Every op that has been defined, in alphabetical order. */
+export const definedOps = (): readonly OpDef[] => sorted(ops);
+
+/** Every parameter struct that has been declared, in alphabetical order. */
+export const nativeSchemas = (): readonly Schema[] => sorted(schemas);
+
+const sorted = <T>(table: ReadonlyMap<string, T>): readonly T[] =>
+  [...table].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, entry]) => entry);

@@ -9,10 +9,12 @@ import { DTypeError, ShapeError } from "../errors.js";
 import type { Aval } from "../ir/graph.js";
 import { checkShape, resolveAxis, rowMajor, type Shape, show, showShape, sizeOf } from "../shape.js";
 import { checkInteger, checkTensor, expectCount, expectDType, expectShape } from "./checks.js";
-import { defineOp, type OpDef, type Sample } from "./definition.js";
+import { defineOp, nativeSchema, type OpDef, type Sample } from "./definition.js";
 import { cast } from "./elementwise.js";
 import { concat, reshape, slice } from "./movement.js";
-import { nativeSchemas } from "./params.js";
+
+const dynamicSliceSchema = nativeSchema("dynamicSlice", { rank: "i32" });
+const dynamicUpdateSliceSchema = nativeSchema("dynamicUpdateSlice", { rank: "i32" });
 
 /** Where a box starts: an i32 tensor [rank], or for each axis a number or an i32 tensor of one element. */
 export type Starts = Tensor | readonly (number | Tensor)[];
@@ -95,7 +97,7 @@ export const dynamicSliceDef: OpDef<DynamicSliceAttrs> = defineOp({
   lower: {
     kind: "kernel",
     call: (node) => ({
-      schema: nativeSchemas.dynamicSlice,
+      schema: dynamicSliceSchema,
       params: { rank: (node.inputs[0] as Aval).shape.length },
       inputs: node.inputs.map(({ shape }, index) => ({ index, dims: shape })),
       outputs: node.outputs.map(({ shape }, index) => ({ index, dims: shape })),
@@ -140,7 +142,7 @@ export const dynamicUpdateSliceDef: OpDef<DynamicUpdateSliceAttrs> = defineOp({
   lower: {
     kind: "kernel",
     call: (node) => ({
-      schema: nativeSchemas.dynamicUpdateSlice,
+      schema: dynamicUpdateSliceSchema,
       params: { rank: (node.inputs[0] as Aval).shape.length },
       inputs: node.inputs.map(({ shape }, index) => ({ index, dims: shape })),
       outputs: node.outputs.map(({ shape }, index) => ({ index, dims: shape })),
@@ -229,7 +231,7 @@ export function dynamicUpdateSlice(x: Tensor, update: Tensor, starts: Starts): T
  * @example
  * at(tensor([[1, 2], [3, 4]]), scalar(1, "i32"), -1); // 4
  */
-export function at(x: Tensor, ...index: readonly (number | Tensor)[]): Tensor {
+export function at(x: Tensor, ...index: (number | Tensor)[]): Tensor {
   checkTensor("at", "x", x);
   if (index.length > x.rank) throw new ShapeError(`at: ${index.length} indices for shape ${showShape(x.shape)}`);
   const starts = x.shape.map((d, i) => {

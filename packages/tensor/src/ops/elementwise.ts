@@ -187,12 +187,12 @@ const divDef = binary(
   },
   [0.5, 2],
 );
-const maximumDef = binary(
+export const maximumDef = binary(
   "maximum",
   (a, b) => (Number.isNaN(a) ? a : Number.isNaN(b) ? b : Math.max(a, b)),
   (args) => extremumRule(args, gt),
 );
-const minimumDef = binary(
+export const minimumDef = binary(
   "minimum",
   (a, b) => (Number.isNaN(a) ? a : Number.isNaN(b) ? b : Math.min(a, b)),
   (args) => extremumRule(args, lt),
@@ -237,7 +237,7 @@ const sinDef = unary("sin", Math.sin, (args) => [mul(args.cotangent(), cos(x0(ar
 const cosDef = unary("cos", Math.cos, (args) => [neg(mul(args.cotangent(), sin(x0(args))))]);
 
 const eqDef = comparison("eq", (a, b) => a === b);
-const neDef = comparison("ne", (a, b) => a !== b);
+export const neDef = comparison("ne", (a, b) => a !== b);
 const ltDef = comparison("lt", (a, b) => a < b);
 const leDef = comparison("le", (a, b) => a <= b);
 const gtDef = comparison("gt", (a, b) => a > b);
@@ -288,12 +288,12 @@ const castDef = defineOp<{ dtype: DType }>({
 });
 
 /** Copies memory; what the runtime uses to move contents, never part of a user's graph. */
-export const identityDef = defineOp<Attrs>({
+export const identityDef: OpDef<Attrs> = {
   name: "identity",
   effect: "pure",
   infer: ([x]) => [x as Aval],
   lower: { kind: "elementwise", opcode: "cast" },
-});
+};
 
 /** Brings operands to one dtype: numbers take the tensors' type, integers and bools join floats. */
 export function operands(op: string, items: readonly TensorLike[]): Tensor[] {
@@ -547,31 +547,3 @@ export const relu = (x: Tensor): Tensor => maximum(x, 0);
  * lerp(scalar(2), 6, 0.25); // 3
  */
 export const lerp = (a: TensorLike, b: TensorLike, t: TensorLike): Tensor => composed(() => add(a, mul(t, sub(b, a))));
-
-/** The definitions of this file. */
-export const elementwiseDefs = {
-  add: addDef,
-  sub: subDef,
-  mul: mulDef,
-  div: divDef,
-  maximum: maximumDef,
-  minimum: minimumDef,
-  neg: negDef,
-  exp: expDef,
-  log: logDef,
-  sqrt: sqrtDef,
-  rsqrt: rsqrtDef,
-  square: squareDef,
-  tanh: tanhDef,
-  sigmoid: sigmoidDef,
-  sin: sinDef,
-  cos: cosDef,
-  eq: eqDef,
-  ne: neDef,
-  lt: ltDef,
-  le: leDef,
-  gt: gtDef,
-  ge: geDef,
-  select: selectDef,
-  cast: castDef,
-};

@@ -8,9 +8,12 @@ import { DTypeError, ShapeError } from "../errors.js";
 import type { Aval, Value } from "../ir/graph.js";
 import { checkShape, resolveAxis, type Shape, sameShape, showShape, sizeOf } from "../shape.js";
 import { checkInteger, checkTensor, expectCompute, expectCount, expectDType } from "./checks.js";
-import { defineOp, type OpDef, type Sample } from "./definition.js";
+import { defineOp, nativeSchema, type OpDef, type Sample } from "./definition.js";
 import { cast } from "./elementwise.js";
-import { nativeSchemas } from "./params.js";
+
+const indexFields = { outer: "i64", axis: "i64", inner: "i64", count: "i64" } as const;
+const gatherSchema = nativeSchema("gather", indexFields);
+const scatterAddSchema = nativeSchema("scatterAdd", indexFields);
 
 /** The axis that is indexed, counted from the front. */
 export type GatherAttrs = { readonly axis: number };
@@ -116,7 +119,7 @@ export const gatherDef: OpDef<GatherAttrs> = defineOp({
       const [x, indices] = node.inputs as readonly [Value, Value];
       const e = extentsOf(x.shape, axis, indices.shape);
       return {
-        schema: nativeSchemas.gather,
+        schema: gatherSchema,
         params: { ...e },
         inputs: [
           { index: 0, dims: [e.outer, e.axis, e.inner] },
@@ -155,7 +158,7 @@ export const scatterAddDef: OpDef<ScatterAttrs> = defineOp({
       const indices = node.inputs[1] as Aval;
       const e = extentsOf((node.outputs[0] as Aval).shape, axis, indices.shape);
       return {
-        schema: nativeSchemas.scatterAdd,
+        schema: scatterAddSchema,
         params: { ...e },
         inputs: [
           { index: 0, dims: [e.outer, e.count, e.inner] },

@@ -9,7 +9,7 @@ import { DTypeError } from "../errors.js";
 import type { Attrs } from "../ir/graph.js";
 import { show } from "../shape.js";
 import type { OpDef } from "./definition.js";
-import { elementwiseDefs, eq, lt, maximum, ne, neg } from "./elementwise.js";
+import { eq, lt, maximum, maximumDef, minimumDef, ne, neDef, neg } from "./elementwise.js";
 
 function requireBool(op: string, x: Tensor): Tensor {
   if (!(x instanceof Tensor) || x.dtype !== "bool")
@@ -28,21 +28,21 @@ const ofBools = (op: string, def: OpDef<Attrs>, a: Tensor, b: Tensor): Tensor =>
  * @example
  * logicalAnd(gt(tensor([1, 2]), 1), lt(tensor([1, 2]), 3)).cast("i32").sum(); // 1
  */
-export const logicalAnd = (a: Tensor, b: Tensor): Tensor => ofBools("logicalAnd", elementwiseDefs.minimum, a, b);
+export const logicalAnd = (a: Tensor, b: Tensor): Tensor => ofBools("logicalAnd", minimumDef, a, b);
 /**
  * Whether one or both hold; bool tensors, broadcast.
  *
  * @example
  * logicalOr(gt(tensor([1, 2]), 1), lt(tensor([1, 2]), 3)).cast("i32").sum(); // 2
  */
-export const logicalOr = (a: Tensor, b: Tensor): Tensor => ofBools("logicalOr", elementwiseDefs.maximum, a, b);
+export const logicalOr = (a: Tensor, b: Tensor): Tensor => ofBools("logicalOr", maximumDef, a, b);
 /**
  * Whether exactly one holds; bool tensors, broadcast.
  *
  * @example
  * logicalXor(gt(tensor([1, 2]), 1), lt(tensor([1, 2]), 3)).cast("i32").sum(); // 1
  */
-export const logicalXor = (a: Tensor, b: Tensor): Tensor => ofBools("logicalXor", elementwiseDefs.ne, a, b);
+export const logicalXor = (a: Tensor, b: Tensor): Tensor => ofBools("logicalXor", neDef, a, b);
 /**
  * Whether a bool tensor does not hold.
  *

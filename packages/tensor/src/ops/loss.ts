@@ -8,12 +8,15 @@ import { DTypeError, ShapeError } from "../errors.js";
 import type { Attrs, Aval, Node } from "../ir/graph.js";
 import { type Shape, showShape, sizeOf } from "../shape.js";
 import { checkTensor, expectCompute, expectCount, expectDType, expectShape } from "./checks.js";
-import { defineOp, type KernelCall, type OpDef, type SampleInput } from "./definition.js";
+import { defineOp, type KernelCall, nativeSchema, type OpDef, type SampleInput } from "./definition.js";
 import { add, cast, eq, exp, log, mul, select, sub } from "./elementwise.js";
 import { reshape } from "./movement.js";
-import { nativeSchemas } from "./params.js";
 import { max, sum } from "./reduce.js";
 import { softmax } from "./softmax.js";
+
+const rowFields = { rows: "i64", cols: "i64" } as const;
+const crossEntropySchema = nativeSchema("crossEntropy", rowFields);
+const crossEntropyGradSchema = nativeSchema("crossEntropyGrad", rowFields);
 
 function inferRows(op: string, logits: Aval, labels: Aval): Aval {
   const dtype = expectCompute(op, { logits });
@@ -79,7 +82,7 @@ export const crossEntropyDef: OpDef<Attrs> = defineOp<Attrs>({
     const picked = sum(select(isLabel(logits as Tensor, labels as Tensor), logits as Tensor, 0), -1);
     return [sub(lse, picked), lse];
   },
-  lower: { kind: "kernel", call: (node) => rowCall(nativeSchemas.crossEntropy, node) },
+  lower: { kind: "kernel", call: (node) => rowCall(crossEntropySchema, node) },
   reference: ([logits, labels], [aval]) =>
     rowLosses(logits as Float64Array, labels as Float64Array, (aval as Aval).shape.at(-1) as number),
   samples: () => shapes.map((shape) => ({ inputs: primalSamples(shape), attrs: noAttrs })),
@@ -108,7 +111,7 @@ export const crossEntropyGradDef: OpDef<Attrs> = defineOp<Attrs>({
     );
     return [mul(excess, reshape(dloss as Tensor, [...(dloss as Tensor).shape, 1]))];
   },
-  lower: { kind: "kernel", call: (node) => rowCall(nativeSchemas.crossEntropyGrad, node) },
+  lower: { kind: "kernel", call: (node) => rowCall(crossEntropyGradSchema, node) },
   inPlace: () => [[0, 0]],
   reference: ([logits, labels, lse, dloss], [aval]) => {
     const cols = (aval as Aval).shape.at(-1) as number;

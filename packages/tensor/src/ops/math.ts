@@ -209,18 +209,3 @@ export function clamp(x: TensorLike, lo: TensorLike, hi: TensorLike): Tensor {
     throw new UsageError(`clamp: the lower bound ${lo} is not below the upper bound ${hi}`);
   return composed(() => minimum(maximum(x, lo), hi));
 }
-
-/** The definitions of this file. */
-export const mathDefs = {
-  pow: powDef,
-  rem: remDef,
-  abs: absDef,
-  sign: signDef,
-  floor: floorDef,
-  ceil: ceilDef,
-  round: roundDef,
-  expm1: expm1Def,
-  log1p: log1pDef,
-  erf: erfDef,
-  softplus: softplusDef,
-};

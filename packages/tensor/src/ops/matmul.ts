@@ -9,11 +9,23 @@ import type { Aval, Node } from "../ir/graph.js";
 import { broadcastShapes, type Shape, sameShape, showShape, sizeOf } from "../shape.js";
 import { type Activation, activate, activationCode } from "./activation.js";
 import { checkBoolean, checkOptions, checkTensor, expectCompute, expectCount, expectShape } from "./checks.js";
-import { defineOp, type KernelCall, type OpDef, type Sample, type VjpArgs } from "./definition.js";
+import { defineOp, type KernelCall, nativeSchema, type OpDef, type Sample, type VjpArgs } from "./definition.js";
 import { add, unbroadcast } from "./elementwise.js";
 import { gradientThrough } from "./fused.js";
 import { broadcastTo, reshape } from "./movement.js";
-import { nativeSchemas } from "./params.js";
+
+const matmulSchema = nativeSchema("matmul", {
+  batch: "i64",
+  m: "i64",
+  n: "i64",
+  k: "i64",
+  batchStrideA: "i64",
+  batchStrideB: "i64",
+  transA: "i32",
+  transB: "i32",
+  bias: "i32",
+  activation: "i32",
+});
 
 /** Which operands are transposed in their last two axes, and what is applied to the product. */
 export type MatmulAttrs = {
@@ -73,7 +85,7 @@ function matmulCall(node: Node, attrs: MatmulAttrs): KernelCall {
   ];
   if (bias) inputs.push({ index: 2, dims: [n] });
   return {
-    schema: nativeSchemas.matmul,
+    schema: matmulSchema,
     params: {
       batch,
       m,

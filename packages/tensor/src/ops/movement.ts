@@ -411,14 +411,3 @@ export function stack(parts: readonly Tensor[], axis = 0): Tensor {
     ),
   );
 }
-
-/** The definitions of this file. */
-export const movementDefs = {
-  reshape: reshapeDef,
-  transpose: transposeDef,
-  broadcastTo: broadcastToDef,
-  slice: sliceDef,
-  pad: padDef,
-  concat: concatDef,
-  barrier: barrierDef,
-};

@@ -18,12 +18,15 @@ import {
   expectCount,
   expectShape,
 } from "./checks.js";
-import { defineOp, type KernelCall, type OpDef, type Sample, type SampleInput } from "./definition.js";
+import { defineOp, type KernelCall, nativeSchema, type OpDef, type Sample, type SampleInput } from "./definition.js";
 import { add, mul, rsqrt, silu, square, sub } from "./elementwise.js";
 import { gradientThrough } from "./fused.js";
 import { reshape } from "./movement.js";
-import { nativeSchemas } from "./params.js";
 import { mean } from "./reduce.js";
+
+const normFields = { n: "i64", spatial: "i64", c: "i64", groups: "i32", silu: "i32", eps: "f64" } as const;
+const groupNormSchema = nativeSchema("groupNorm", normFields);
+const groupNormGradSchema = nativeSchema("groupNormGrad", normFields);
 
 /** How channels are grouped, what is added to the variance, and whether SiLU follows. */
 export type GroupNormAttrs = { readonly groups: number; readonly eps: number; readonly silu: boolean };
@@ -121,7 +124,7 @@ export const groupNormDef: OpDef<GroupNormAttrs> = defineOp({
     return apply(groupNormGradDef, [...inputs, centre, rstd, cotangent()], attrs);
   },
   decompose: decomposeNorm,
-  lower: { kind: "kernel", call: normCall(nativeSchemas.groupNorm, primalRoles, resultRoles) },
+  lower: { kind: "kernel", call: normCall(groupNormSchema, primalRoles, resultRoles) },
   inPlace: () => [[0, 0]],
   samples: () => cases.map(([shape, attrs]) => ({ inputs: primalSamples(shape), attrs })),
 });
@@ -143,7 +146,7 @@ export const groupNormGradDef: OpDef<GroupNormAttrs> = defineOp({
   },
   decompose: ([x, gamma, beta, , , dy], attrs) =>
     gradientThrough((primals) => decomposeNorm(primals, attrs), [x, gamma, beta] as Tensor[], [dy]),
-  lower: { kind: "kernel", call: normCall(nativeSchemas.groupNormGrad, gradientRoles, primalRoles) },
+  lower: { kind: "kernel", call: normCall(groupNormGradSchema, gradientRoles, primalRoles) },
   inPlace: () => [[0, 5]],
   samples: (): Sample<GroupNormAttrs>[] =>
     cases.map(([shape, attrs]) => {

@@ -20,9 +20,19 @@ import {
   expectCompute,
   expectShape,
 } from "./checks.js";
-import { defineOp, type OpDef, type SampleInput } from "./definition.js";
+import { defineOp, nativeSchema, type OpDef, type SampleInput } from "./definition.js";
 import type { TensorLike } from "./elementwise.js";
-import { nativeSchemas } from "./params.js";
+
+const adamSchema = nativeSchema("adam", {
+  count: "i32",
+  decoupled: "i32",
+  beta1: "f64",
+  beta2: "f64",
+  eps: "f64",
+  weightDecay: "f64",
+});
+const emaUpdateSchema = nativeSchema("emaUpdate", { count: "i32" });
+const sumSquaresSchema = nativeSchema("sumSquares", { count: "i32" });
 
 /** The constants of Adam; `decoupled` decides whether weight decay acts on the weights (AdamW) or the gradient. */
 export type AdamAttrs = {
@@ -74,7 +84,7 @@ export const adamDef: OpDef<AdamAttrs> = defineOp({
   lower: {
     kind: "kernel",
     call: (node, { beta1, beta2, eps, weightDecay, decoupled }) => ({
-      schema: nativeSchemas.adam,
+      schema: adamSchema,
       params: { count: node.outputs.length / 3, decoupled: Number(decoupled), beta1, beta2, eps, weightDecay },
       inputs: whole(node.inputs),
       outputs: whole(node.outputs),
@@ -150,7 +160,7 @@ export const emaUpdateDef: OpDef<Attrs> = defineOp<Attrs>({
   lower: {
     kind: "kernel",
     call: (node) => ({
-      schema: nativeSchemas.emaUpdate,
+      schema: emaUpdateSchema,
       params: { count: node.outputs.length },
       inputs: whole(node.inputs),
       outputs: whole(node.outputs),
@@ -180,7 +190,7 @@ export const sumSquaresDef: OpDef<Attrs> = defineOp<Attrs>({
   lower: {
     kind: "kernel",
     call: (node: Node) => ({
-      schema: nativeSchemas.sumSquares,
+      schema: sumSquaresSchema,
       params: { count: node.inputs.length },
       inputs: whole(node.inputs),
       outputs: whole(node.outputs),

@@ -6,9 +6,13 @@ import type { Tensor } from "../core/tensor.js";
 import type { Aval } from "../ir/graph.js";
 import { checkShape, type Shape, sizeOf } from "../shape.js";
 import { checkTensor, expectCount, expectDType, expectShape } from "./checks.js";
-import { defineOp, type OpDef, type Sample } from "./definition.js";
-import { nativeSchemas } from "./params.js";
+import { defineOp, nativeSchema, type OpDef, type Sample } from "./definition.js";
 import { advancedState, normalStream, uniformStream } from "./philox.js";
+
+const schemas = {
+  randomUniform: nativeSchema("randomUniform", { count: "i64" }),
+  randomNormal: nativeSchema("randomNormal", { count: "i64" }),
+};
 
 /** The shape of the sample. */
 export type RandomAttrs = { readonly shape: Shape };
@@ -48,7 +52,7 @@ function randomDef(
       call: (_node, { shape }) => {
         const count = sizeOf(shape);
         return {
-          schema: nativeSchemas[name],
+          schema: schemas[name],
           params: { count },
           inputs: [{ index: 0, dims: [stateWords] }],
           outputs: [

@@ -8,10 +8,11 @@ import { DTypeError, ShapeError } from "../errors.js";
 import type { Aval, Node } from "../ir/graph.js";
 import { resolveAxes, rowMajor, type Shape, showShape, sizeOf } from "../shape.js";
 import { checkBoolean, checkOptions, checkTensor, expectCount } from "./checks.js";
-import { defineOp, type KernelCall, type OpDef, type Sample } from "./definition.js";
+import { defineOp, type KernelCall, nativeSchema, type OpDef, type Sample } from "./definition.js";
 import { cast, div, eq, mul, select, sqrt, square } from "./elementwise.js";
 import { broadcastTo, reshape } from "./movement.js";
-import { nativeSchemas } from "./params.js";
+
+const reduceSchema = nativeSchema("reduce", { kind: "i32", axes: "i32" });
 
 /** Which axes a reduction removes, sorted; with keepDims they stay with extent 1. */
 export type ReduceAttrs = { readonly axes: readonly number[]; readonly keepDims: boolean };
@@ -43,7 +44,7 @@ function inferReduce(op: string, inputs: readonly Aval[], { axes, keepDims }: Re
 function reduceCall(kind: number, node: Node, { axes }: ReduceAttrs): KernelCall {
   const { shape } = node.inputs[0] as Aval;
   return {
-    schema: nativeSchemas.reduce,
+    schema: reduceSchema,
     params: { kind, axes: axes.reduce((mask, axis) => mask | (1 << axis), 0) },
     inputs: [{ index: 0, dims: shape }],
     outputs: [{ index: 0, dims: keptShape(shape, axes) }],

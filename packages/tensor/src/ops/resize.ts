@@ -17,8 +17,26 @@ import {
   paddingOf,
   pairOf,
 } from "./checks.js";
-import { defineOp, type OpDef } from "./definition.js";
-import { nativeSchemas } from "./params.js";
+import { defineOp, nativeSchema, type OpDef } from "./definition.js";
+
+const resizeFields = { n: "i32", h: "i32", w: "i32", c: "i32", ho: "i32", wo: "i32" } as const;
+const poolFields = {
+  n: "i32",
+  h: "i32",
+  w: "i32",
+  c: "i32",
+  ho: "i32",
+  wo: "i32",
+  kh: "i32",
+  kw: "i32",
+  stride: ["i32", 2],
+  padLo: ["i32", 2],
+  padHi: ["i32", 2],
+} as const;
+const resizeNearestSchema = nativeSchema("resizeNearest", resizeFields);
+const resizeNearestGradSchema = nativeSchema("resizeNearestGrad", resizeFields);
+const avgPoolSchema = nativeSchema("avgPool", poolFields);
+const avgPoolGradSchema = nativeSchema("avgPoolGrad", poolFields);
 
 /** The size of the result, [height, width]. */
 export type ResizeAttrs = { readonly size: Pair };
@@ -117,7 +135,7 @@ export const resizeNearestDef: OpDef<ResizeAttrs> = defineOp({
   lower: {
     kind: "kernel",
     call: (node) => ({
-      schema: nativeSchemas.resizeNearest,
+      schema: resizeNearestSchema,
       params: resizeParams(node.inputs[0] as Aval, node.outputs[0] as Aval),
       ...single(node),
     }),
@@ -152,7 +170,7 @@ export const resizeNearestGradDef: OpDef<ResizeAttrs> = defineOp({
   lower: {
     kind: "kernel",
     call: (node) => ({
-      schema: nativeSchemas.resizeNearestGrad,
+      schema: resizeNearestGradSchema,
       params: resizeParams(node.outputs[0] as Aval, node.inputs[0] as Aval),
       ...single(node),
     }),
@@ -245,7 +263,7 @@ export const avgPoolDef: OpDef<PoolAttrs> = defineOp({
   lower: {
     kind: "kernel",
     call: (node, attrs) => ({
-      schema: nativeSchemas.avgPool,
+      schema: avgPoolSchema,
       params: poolParams(node.inputs[0] as Aval, node.outputs[0] as Aval, attrs),
       ...single(node),
     }),
@@ -281,7 +299,7 @@ export const avgPoolGradDef: OpDef<PoolGradAttrs> = defineOp({
   lower: {
     kind: "kernel",
     call: (node, attrs) => ({
-      schema: nativeSchemas.avgPoolGrad,
+      schema: avgPoolGradSchema,
       params: poolParams(node.outputs[0] as Aval, node.inputs[0] as Aval, attrs),
       ...single(node),
     }),

@@ -19,14 +19,23 @@ import {
   expectDType,
   expectShape,
 } from "./checks.js";
-import { defineOp, type OpDef, type SampleInput, type VjpArgs } from "./definition.js";
+import { defineOp, nativeSchema, type OpDef, type SampleInput, type VjpArgs } from "./definition.js";
 import { cast, mul } from "./elementwise.js";
 import { gather, scatterAdd } from "./indexing.js";
 import { reshape } from "./movement.js";
-import { nativeSchemas } from "./params.js";
 import { advancedState, normalStream } from "./philox.js";
 import { expectState, stateSample, stateWords } from "./random.js";
 import { sum } from "./reduce.js";
+
+const addNoiseSchema = nativeSchema("addNoise", { n: "i64", inner: "i64", steps: "i64" });
+const samplerStepSchema = nativeSchema("samplerStep", {
+  size: "i64",
+  tensors: "i32",
+  noise: "i32",
+  clamp: "i32",
+  lo: "f32",
+  hi: "f32",
+});
 
 const allButFirst = (x: Tensor): number[] => Array.from({ length: x.rank - 1 }, (_, i) => i + 1);
 
@@ -87,7 +96,7 @@ export const addNoiseDef: OpDef<Attrs> = defineOp<Attrs>({
       const steps = a.shape[0] as number;
       const rows = [n, inner];
       return {
-        schema: nativeSchemas.addNoise,
+        schema: addNoiseSchema,
         params: { n, inner, steps },
         inputs: [rows, rows, [n], [steps], [steps]].map((dims, index) => ({ index, dims })),
         outputs: [{ index: 0, dims: rows }],
@@ -180,7 +189,7 @@ export const samplerStepDef: OpDef<SamplerStepAttrs> = defineOp({
       const size = sizeOf((node.outputs[0] as Aval).shape);
       const [lo, hi] = clamp ?? [0, 0];
       return {
-        schema: nativeSchemas.samplerStep,
+        schema: samplerStepSchema,
         params: {
           size,
           tensors: node.inputs.length - stepScalars,

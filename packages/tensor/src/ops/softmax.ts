@@ -7,10 +7,13 @@ import { ShapeError } from "../errors.js";
 import type { Attrs, Aval, Node } from "../ir/graph.js";
 import { type Shape, showShape, sizeOf } from "../shape.js";
 import { checkTensor, expectCompute, expectCount, expectShape } from "./checks.js";
-import { defineOp, type KernelCall, type OpDef } from "./definition.js";
+import { defineOp, type KernelCall, nativeSchema, type OpDef } from "./definition.js";
 import { div, exp, log, mul, sub } from "./elementwise.js";
-import { nativeSchemas } from "./params.js";
 import { max, sum } from "./reduce.js";
+
+const rowFields = { rows: "i64", cols: "i64" } as const;
+const softmaxSchema = nativeSchema("softmax", rowFields);
+const softmaxGradSchema = nativeSchema("softmaxGrad", rowFields);
 
 const lastAxis = { keepDims: true } as const;
 
@@ -54,7 +57,7 @@ export const softmaxDef: OpDef<Attrs> = defineOp<Attrs>({
     const weights = exp(shifted(x as Tensor));
     return [div(weights, sum(weights, -1, lastAxis))];
   },
-  lower: { kind: "kernel", call: (node) => rowCall(nativeSchemas.softmax, node) },
+  lower: { kind: "kernel", call: (node) => rowCall(softmaxSchema, node) },
   reference: ([x], [aval]) => {
     const out = new Float64Array((x as Float64Array).length);
     eachRow((aval as Aval).shape, (start, end) => {
@@ -85,7 +88,7 @@ export const softmaxGradDef: OpDef<Attrs> = defineOp<Attrs>({
     return [{ shape: y.shape, dtype }];
   },
   decompose: ([y, dy]) => [mul(y as Tensor, sub(dy as Tensor, sum(mul(y as Tensor, dy as Tensor), -1, lastAxis)))],
-  lower: { kind: "kernel", call: (node) => rowCall(nativeSchemas.softmaxGrad, node) },
+  lower: { kind: "kernel", call: (node) => rowCall(softmaxGradSchema, node) },
   reference: ([y, dy], [aval]) => {
     const out = new Float64Array((y as Float64Array).length);
     eachRow((aval as Aval).shape, (start, end) => {

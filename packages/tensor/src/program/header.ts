@@ -1,9 +1,10 @@
 // The C++ header that mirrors the op schemas and the elementwise opcodes. A test compares it with the
 // committed file, so the two sides cannot drift.
 
+import "../index.js"; // all operations, so that their structs are known
 import { cppStruct } from "../ir/schema.js";
+import { nativeSchemas } from "../ops/definition.js";
 import { opcodes, registerTypes } from "../ops/opcodes.js";
-import { nativeSchemas } from "../ops/params.js";
 
 const enumerator = (name: string): string => `k${name[0]?.toUpperCase()}${name.slice(1)}`;
 
@@ -42,7 +43,7 @@ export function generatedHeader(): string {
     "};",
     "static_assert(sizeof(Instruction) == 16);",
     "",
-    ...Object.values(nativeSchemas).flatMap((schema) => [cppStruct(schema), ""]),
+    ...nativeSchemas().flatMap((schema) => [cppStruct(schema), ""]),
     "}  // namespace figment",
     "",
   ].join("\n");

@@ -5,7 +5,7 @@ import { bytesOf, type DType, formatOf } from "../dtype.js";
 import type { Graph, Node, StateWrite, Value } from "../ir/graph.js";
 import { packParams, type Schema } from "../ir/schema.js";
 import type { View } from "../ops/definition.js";
-import { nativeSchemas } from "../ops/params.js";
+import { elementwiseSchema } from "../ops/opcodes.js";
 import { rowMajor, type Shape, sizeOf } from "../shape.js";
 import type { OperandSpec, ProgramSpec, SlotSpec } from "./blob.js";
 import { commitNodes } from "./commit.js";
@@ -210,7 +210,7 @@ class Lowerer {
 
   private region(body: RegionBody, inputs: readonly Place[], outputs: readonly Place[]): void {
     const { code, instructions, registers } = encodeRegion(body);
-    const schema = nativeSchemas.elementwise;
+    const schema = elementwiseSchema;
     const operands = inputs.map((place) => broadcast(place, body.shape));
     this.record(schema, packParams(schema, { instructions, registers }, code), operands, outputs);
     this.reuse(operands, outputs);

@@ -3,7 +3,7 @@
 
 import type { DType } from "../dtype.js";
 import type { Attrs, Node, Value } from "../ir/graph.js";
-import { defineOp } from "../ops/definition.js";
+import type { OpDef } from "../ops/definition.js";
 import { instructionBytes, type Opcode, opcodes, type RegisterType, registerTypes } from "../ops/opcodes.js";
 import type { Shape } from "../shape.js";
 
@@ -41,12 +41,12 @@ export const registerTypeOf = (dtype: DType): RegisterType =>
   dtype === "f64" ? "f64" : dtype === "i32" || dtype === "u8" || dtype === "bool" ? "i32" : "f32";
 
 /** A region as an op: made by the fusion pass only. */
-export const regionDef = defineOp<{ body: RegionBody } & Attrs>({
+export const regionDef: OpDef<{ body: RegionBody } & Attrs> = {
   name: "region",
   effect: "pure",
   infer: (_inputs, { body }) => body.outputs.map(({ dtype }) => ({ shape: body.shape, dtype })),
   lower: { kind: "elementwise", opcode: "load" },
-});
+};
 
 /** Collects the nodes of a region into its body. */
 export class RegionBuilder {

@@ -1,8 +1,8 @@
-// The operations that users call.
+// The operations whose first argument is the tensor that they are about: functions, and methods of Tensor too.
 
 export { elu, type GeluOptions, gelu, leakyRelu } from "./activation.js";
 export { type AttentionOptions, attention } from "./attention.js";
-export { type ConvOptions, conv2d, conv2dInputGrad, conv2dWeightGrad } from "./conv.js";
+export { type ConvOptions, conv2d } from "./conv.js";
 export { at, dynamicSlice, dynamicUpdateSlice, type Starts } from "./dynamicSlice.js";
 export {
   add,
@@ -14,7 +14,6 @@ export {
   ge,
   gt,
   le,
-  lerp,
   log,
   lt,
   maximum,
@@ -33,15 +32,13 @@ export {
   sub,
   tanh,
 } from "./elementwise.js";
-export { gather, scatterAdd } from "./indexing.js";
+export { gather } from "./indexing.js";
 export { isFinite, isNaN, logicalAnd, logicalNot, logicalOr, logicalXor } from "./logic.js";
 export { crossEntropy } from "./loss.js";
 export { abs, ceil, clamp, erf, expm1, floor, log1p, pow, rem, round, sign, softplus } from "./math.js";
 export { type MatmulOptions, matmul } from "./matmul.js";
-export { broadcastTo, concat, pad, reshape, slice, stack, transpose } from "./movement.js";
+export { broadcastTo, pad, reshape, slice, transpose } from "./movement.js";
 export { groupNorm } from "./norm.js";
-export { type AdamUpdate, adamUpdate, emaUpdate, sumSquares } from "./optimizer.js";
 export { type Axes, max, mean, norm, type ReduceOptions, sum } from "./reduce.js";
 export { avgPool, type PoolOptions, resizeNearest } from "./resize.js";
-export { addNoise, type SamplerStep, samplerStep } from "./sampler.js";
 export { logSoftmax, softmax } from "./softmax.js";

@@ -1,0 +1,8 @@
+// The operations that are functions only: those of several tensors on an equal footing, and updates of state.
+
+export { conv2dInputGrad, conv2dWeightGrad } from "./conv.js";
+export { lerp } from "./elementwise.js";
+export { scatterAdd } from "./indexing.js";
+export { concat, stack } from "./movement.js";
+export { type AdamUpdate, adamUpdate, emaUpdate, sumSquares } from "./optimizer.js";
+export { addNoise, type SamplerStep, samplerStep } from "./sampler.js";
