@@ -16,7 +16,7 @@ afterAll(async () => {
 });
 
 const small = ["--batch", "8", "--sample-steps", "4"];
-const optionsFor = (out: string) => ({ steps: 6, seed: 3, out, batch: 8, sampleSteps: 4, resume: false });
+const optionsFor = (out: string) => ({ steps: 6, seed: 3, out, batch: 8, sampleSteps: 4, saveEvery: 4, resume: false });
 
 describe("the main job", () => {
   it("leaves the pictures, the curve, the weights and the summary", async () => {

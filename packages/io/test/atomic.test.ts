@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readdir, readFile, writeFile } from "node:fs/promises";
+import { readdir, readFile, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { writeAtomically, writeFileAtomic, writeJson } from "@figment/io";
 import { assertNoLeaks } from "@figment/tensor";
@@ -40,6 +40,11 @@ describe("writing a file", () => {
     expect(half).toHaveLength(1);
     await writeFileAtomic(path, "new");
     expect(await readFile(path, "utf8")).toBe("new");
+    expect(await readdir(folder), "what a writer left that may yet go on").toHaveLength(2);
+    const longAgo = new Date(Date.now() - 3_600_000);
+    await utimes(join(folder, half[0] as string), longAgo, longAgo);
+    await writeFileAtomic(path, "newer");
+    expect(await readdir(folder), "what a writer left that is gone").toEqual(["file.txt"]);
   });
 
   it("leaves the old file and no other when producing the new one fails", async () => {

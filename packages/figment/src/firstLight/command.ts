@@ -25,6 +25,12 @@ export function firstLightCommand(): Command {
     .option("--batch <n>", "images per training step", integerOption("batch", 1), defaults.batch)
     .option("--sample-steps <n>", "denoising steps per sample", integerOption("sample-steps", 1), defaults.sampleSteps)
     .option("--threads <n>", "worker threads (default: one per core)", integerOption("threads", 1))
+    .option(
+      "--save-every <n>",
+      "steps between checkpoints, for runs that are killed",
+      integerOption("save-every", 1),
+      defaults.saveEvery,
+    )
     .option("--resume", "go on from the checkpoint in the output folder", false)
     .addHelpText(
       "after",

@@ -7,6 +7,7 @@ export const defaults = {
   out: "out/first-light",
   batch: 16,
   sampleSteps: 50,
+  saveEvery: 200,
 } as const;
 
 /** The model: a U-Net on 2×2 patches, so that convolutions run at 14×14 and 7×7 for images of 28×28. */

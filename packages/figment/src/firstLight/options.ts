@@ -17,6 +17,8 @@ export interface FirstLightOptions {
   /** Denoising steps of the sampler. */
   readonly sampleSteps: number;
   readonly threads?: number;
+  /** Steps between checkpoints, from which a run that was killed can be resumed. */
+  readonly saveEvery: number;
   /** Go on from the checkpoint in `out`. */
   readonly resume: boolean;
 }

@@ -32,9 +32,10 @@ export async function firstLight(
       console.error(`Resumed at step ${session.step.count} of ${options.steps}.`);
     }
     announce(session, dataset, options);
-    await train(session, options, interrupt.signal);
+    const save = (): Promise<void> => saveCheckpoint(file(checkpointName), session.parts, session.extra(options));
+    await train(session, options, save, interrupt.signal);
     // Saved after the last step too: an interruption while sampling loses nothing.
-    await saveCheckpoint(file(checkpointName), session.parts, session.extra(options));
+    await save();
     if (interrupt.signal.aborted) {
       console.error(`\nStopped at step ${session.step.count}; saved ${file(checkpointName)}. Add --resume to go on.`);
       throw interrupt.signal.reason;

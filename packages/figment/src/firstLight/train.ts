@@ -8,14 +8,20 @@ import type { Session } from "./session.js";
 /** Steps that may be queued and not yet done: enough to keep the device busy, few enough to stop soon. */
 const inFlight = 2;
 
-/** Trains until the step asked for, or until the signal asks to stop between two steps. */
-export async function train(session: Session, { steps, batch }: FirstLightOptions, signal: AbortSignal): Promise<void> {
+/** Trains until the step asked for, or until the signal asks to stop between two steps; saves now and then. */
+export async function train(
+  session: Session,
+  { steps, batch, saveEvery }: FirstLightOptions,
+  save: () => Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
   const { step, loader } = session;
   if (step.count >= steps) return;
   const progress = showProgress("Training", step.count, steps);
   const first = step.count;
   const began = performance.now();
   const pending: Promise<void>[] = [];
+  let saving: Promise<void> | undefined;
   try {
     for await (const { image, label } of loader) {
       const { loss } = step({ image, label });
@@ -29,8 +35,14 @@ export async function train(session: Session, { steps, batch }: FirstLightOption
       pending.push(read.finally(() => loss.dispose()));
       if (pending.length >= inFlight) await pending.shift();
       if (signal.aborted) break;
+      if (at % saveEvery === 0 && at < steps) {
+        // The losses up to here belong to the checkpoint. Its state is that of this moment; writing it takes its time.
+        await Promise.all([...pending.splice(0), saving]);
+        saving = save();
+        saving.catch(() => {});
+      }
     }
-    await Promise.all(pending);
+    await Promise.all([...pending, saving]);
   } finally {
     session.trainingSeconds += (performance.now() - began) / 1000;
     session.stepsTimed += step.count - first;

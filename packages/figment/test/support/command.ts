@@ -12,8 +12,16 @@ export interface Ended {
   readonly stderr: string;
 }
 
-/** Runs `figment ARGS`; with `interruptAfter`, sends SIGINT that many milliseconds after its first sign of training. */
-export function figment(args: readonly string[], { interruptAfter }: { interruptAfter?: number } = {}): Promise<Ended> {
+/** How a command is stopped on its way. */
+export interface Stop {
+  /** Milliseconds after its first sign of training. */
+  readonly interruptAfter?: number;
+  /** Default "SIGINT". */
+  readonly signal?: NodeJS.Signals;
+}
+
+/** Runs `figment ARGS`, stopping it on its way if asked to. */
+export function figment(args: readonly string[], { interruptAfter, signal = "SIGINT" }: Stop = {}): Promise<Ended> {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [cli, ...args], { stdio: ["ignore", "pipe", "pipe"] });
     let stdout = "";
@@ -26,7 +34,7 @@ export function figment(args: readonly string[], { interruptAfter }: { interrupt
       stderr += chunk;
       if (interruptAfter !== undefined && !armed && /Learning|Resumed/.test(stderr)) {
         armed = true;
-        setTimeout(() => child.kill("SIGINT"), interruptAfter);
+        setTimeout(() => child.kill(signal), interruptAfter);
       }
     });
     child.on("error", reject);

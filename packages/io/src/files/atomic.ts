@@ -3,7 +3,7 @@
 // itself is forced to disk, so that the rename survives a power cut too.
 
 import { randomBytes } from "node:crypto";
-import { type FileHandle, mkdir, open, rename, rm } from "node:fs/promises";
+import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 
 /** Receives bytes in order; resolves once they are handed to the operating system. */
@@ -37,6 +37,32 @@ export async function writeAtomically(path: string, produce: (write: WriteBytes)
     throw error;
   }
   await syncFolder(folder);
+  await removeAbandoned(folder, basename(target));
+}
+
+/** A temporary file this old, in milliseconds, whose process is gone, will not be finished by anybody. */
+const abandonedAfter = 60_000;
+
+/** Removes what writers of this file left that were killed on their way. */
+async function removeAbandoned(folder: string, name: string): Promise<void> {
+  const prefix = `.${name}.`;
+  for (const entry of await readdir(folder)) {
+    if (!entry.startsWith(prefix) || !entry.endsWith(".tmp")) continue;
+    const writer = Number(entry.slice(prefix.length).split("-")[0]);
+    const path = join(folder, entry);
+    const written = await stat(path).catch(() => undefined);
+    if (!written || Date.now() - written.mtimeMs < abandonedAfter || isRunning(writer)) continue;
+    await rm(path, { force: true });
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    return Number.isInteger(pid) && process.kill(pid, 0);
+  } catch (error) {
+    // A process of somebody else cannot be signalled, but is there.
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
 }
 
 /**

@@ -1,0 +1,74 @@
+// Runs that are stopped at random moments, politely (SIGINT) or not (SIGKILL), and go on: each ends with the very bytes of
+// a run that was never stopped. FIGMENT_INTERRUPTIONS says how many times in all.
+
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import os from "node:os";
+import path from "node:path";
+import { digits } from "figment";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Session } from "#firstLight/session";
+import { figment } from "./support/command.js";
+
+const wanted = Number(process.env.FIGMENT_INTERRUPTIONS ?? 30);
+/** A run is left to end after this many interruptions, and the next one begins. */
+const perRun = 10;
+/** Longest time from the first step to the stop, in milliseconds: beyond it the run may be over. */
+const longest = 1200;
+const options = { steps: 60, seed: 0, batch: 8, sampleSteps: 4, saveEvery: 7, resume: true };
+const command = ["first-light", "--steps", "60", "--batch", "8", "--sample-steps", "4", "--save-every", "7"];
+const results = ["model.safetensors", "samples.png", "denoising.png", "loss.svg"];
+const checkpoint = "checkpoint.safetensors";
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(os.tmpdir(), "figment-interruptions-"));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const listing = (out: string): Promise<string[]> => readdir(out).catch((): string[] => []);
+
+/** Loads a checkpoint as the command would. */
+async function loads(out: string): Promise<void> {
+  const session = new Session({ ...options, out }, digits());
+  try {
+    await session.load(path.join(out, checkpoint), { ...options, out });
+  } finally {
+    session.dispose();
+  }
+}
+
+describe("a run that is stopped at random moments", () => {
+  it(`ends as if it had not been, after ${wanted} interruptions`, { timeout: 60_000 + wanted * 15_000 }, async () => {
+    const reference = path.join(folder, "reference");
+    expect((await figment([...command, "--out", reference])).code).toBe(0);
+    const counts = { SIGINT: 0, SIGKILL: 0, checkpoints: 0, runs: 0 };
+    for (let done = 0; done < wanted; counts.runs++) {
+      const out = path.join(folder, `run-${counts.runs}`);
+      for (let stops = 0; ; ) {
+        const resume = (await listing(out)).includes(checkpoint) ? ["--resume"] : [];
+        const signal = Math.random() < 0.5 ? "SIGINT" : "SIGKILL";
+        const last = stops >= perRun || done >= wanted;
+        const stop = last ? {} : { interruptAfter: Math.random() * longest, signal: signal as NodeJS.Signals };
+        const { code, stderr } = await figment([...command, "--out", out, ...resume], stop);
+        if (code === 0) break;
+        expect(code, stderr).toBe(signal === "SIGINT" ? 130 : null);
+        stops++;
+        done++;
+        counts[signal]++;
+        if (!(await listing(out)).includes(checkpoint)) continue;
+        await loads(out);
+        counts.checkpoints++;
+      }
+      for (const name of results) {
+        const [a, b] = await Promise.all([readFile(path.join(reference, name)), readFile(path.join(out, name))]);
+        expect(a.equals(b), `${name} of run ${counts.runs}`).toBe(true);
+      }
+      await rm(out, { recursive: true });
+    }
+    console.log(
+      `stopped ${counts.SIGINT} times by SIGINT, ${counts.SIGKILL} by SIGKILL, in ${counts.runs} runs; ` +
+        `${counts.checkpoints} checkpoints loaded`,
+    );
+    expect(counts.SIGINT + counts.SIGKILL).toBe(wanted);
+  });
+});
