@@ -76,6 +76,8 @@ export class Diffusion implements Process {
     if (!["epsilon", "x0", "v"].includes(predict)) {
       throw new UsageError(`Diffusion: predict must be "epsilon", "x0" or "v", got ${JSON.stringify(predict)}`);
     }
+    if (betas?.length === undefined)
+      throw new UsageError("Diffusion: expected { betas }, for example cosineBetas(1000)");
     this.betas = Float64Array.from(betas);
     this.alphasCumprod = alphasCumprod(this.betas);
     this.predict = predict;

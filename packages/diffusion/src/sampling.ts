@@ -2,16 +2,7 @@
 // they are computed, and an abort that never waits for the network.
 
 import { setImmediate as breathe } from "node:timers/promises";
-import {
-  type Rng,
-  type Shape,
-  scalar,
-  settled,
-  type Tensor,
-  tensor,
-  throwIfAborted,
-  UsageError,
-} from "@figment/tensor";
+import { Rng, type Shape, scalar, settled, type Tensor, tensor, throwIfAborted, UsageError } from "@figment/tensor";
 import type { Denoiser, DenoiseStep, StepStatics } from "./diffusion.js";
 import { ddim, type Process, type Sampler, type SamplerRow } from "./samplers.js";
 
@@ -69,7 +60,9 @@ export async function* runSampler(
   net: Denoiser,
   options: SampleStepsOptions,
 ): AsyncGenerator<Frame, void, void> {
-  const { shape, rng, sampler = ddim(), signal, start, label, predictions = false } = options;
+  const { shape, rng, sampler = ddim(), signal, start, label, predictions = false } = options ?? {};
+  if (!Array.isArray(shape) || !(rng instanceof Rng))
+    throw new UsageError("sample: expected options { shape: [N, H, W, C], rng }, and others that may be left out");
   if (start && start.shape.join() !== shape.join()) {
     throw new UsageError(`sample: start has shape [${start.shape.join(", ")}], expected [${shape.join(", ")}]`);
   }

@@ -25,6 +25,10 @@ try {
   } else if (error instanceof FigmentError) {
     console.error(`\n${error.name}: ${error.message}`);
     process.exitCode = 1;
+  } else if (error instanceof Error && "syscall" in error) {
+    // The system's own words say which file and why.
+    console.error(`\n${error.message}`);
+    process.exitCode = 1;
   } else {
     throw error;
   }

@@ -105,6 +105,8 @@ describe("figment first-light", () => {
       [["--size", "x"], /--size: expected an integer/],
       [["--data", path.join(folder, "nowhere")], /nowhere/],
       [["--resume", "--out", path.join(folder, "empty")], /checkpoint/],
+      [["--sample-steps", "1001"], /--sample-steps: expected at most 1000/],
+      [["--out", process.execPath], /expected a folder/],
     ];
     for (const [args, message] of bad) {
       const { code, stderr } = await figment(["first-light", "--out", path.join(folder, "bad"), ...args]);

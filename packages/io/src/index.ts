@@ -21,7 +21,7 @@ export { type ImageFolderOptions, imageFolder } from "./data/imageFolder.js";
 export { type MnistOptions, mnist } from "./data/mnist.js";
 export { openDataset } from "./data/openDataset.js";
 export { DataError } from "./errors.js";
-export { type WriteBytes, writeAtomically, writeFileAtomic, writeJson } from "./files/atomic.js";
+export { makeFolder, type WriteBytes, writeAtomically, writeFileAtomic, writeJson } from "./files/atomic.js";
 export {
   type LoadImageOptions,
   loadImage,

@@ -1,12 +1,15 @@
 // Losses: functions from predictions and targets to one number, the mean over all elements.
 
-import { crossEntropy, maximum, neg, ShapeError, scope, select, square, type Tensor } from "@figment/tensor";
+import { crossEntropy, DTypeError, maximum, neg, ShapeError, scope, select, square, Tensor } from "@figment/tensor";
 
 /** |x|, from what the engine has. */
 const magnitude = (x: Tensor): Tensor => maximum(x, neg(x));
 
 /** Predictions and targets are compared element by element: broadcasting here is nearly always a mistake. */
 function expectSameShape(loss: string, prediction: Tensor, target: Tensor): void {
+  for (const [name, x] of Object.entries({ prediction, target })) {
+    if (!(x instanceof Tensor)) throw new DTypeError(`${loss}: expected a tensor for the ${name}, got ${String(x)}`);
+  }
   const same = prediction.rank === target.rank && prediction.shape.every((d, i) => d === target.shape[i]);
   if (!same) {
     throw new ShapeError(

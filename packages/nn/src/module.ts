@@ -167,6 +167,8 @@ export abstract class Module implements CellTree, Stateful {
    * @throws CheckpointError listing every missing, unexpected and mis-shaped entry; then nothing has changed.
    */
   loadStateDict(tensors: Readonly<Record<string, Tensor>>): this {
+    if (tensors === null || typeof tensors !== "object")
+      throw new UsageError(`${this.constructor.name}.loadStateDict: expected tensors by name, got ${String(tensors)}`);
     restoreCells(this.constructor.name, this.stateDict(), tensors);
     return this;
   }

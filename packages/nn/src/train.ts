@@ -1,13 +1,13 @@
 // The compiled training step: loss, derivatives, clipping, update and moving average in one program.
 
 import {
+  CheckpointError,
   type CompileStats,
   compile,
   type SavedState,
   type Stateful,
   type StateToRestore,
   type Tensor,
-  UsageError,
 } from "@figment/tensor";
 import { EMA, type EmaOptions } from "./ema.js";
 import type { Module } from "./module.js";
@@ -117,13 +117,14 @@ function restoreParts(parts: Readonly<Record<string, Stateful>>, { tensors, json
     readonly count?: unknown;
     readonly parts?: Readonly<Record<string, SavedState["json"]>>;
   } | null;
-  if (typeof saved?.count !== "number" || !saved.parts)
-    throw new UsageError("training step: the saved state is not that of a training step");
+  const count = saved?.count;
+  if (!saved?.parts || typeof count !== "number" || !Number.isSafeInteger(count) || count < 0)
+    throw new CheckpointError("training step: the saved state is not that of a training step");
   for (const [name, part] of Object.entries(parts)) {
     const own = Object.entries(tensors)
       .filter(([path]) => path.startsWith(`${name}.`))
       .map(([path, tensor]) => [path.slice(name.length + 1), tensor]);
     part.restoreState({ tensors: Object.fromEntries(own), json: saved.parts[name] ?? null });
   }
-  return saved.count;
+  return count;
 }

@@ -57,13 +57,26 @@ export function promote(op: string, a: DType, b: DType): DType {
   return "u8";
 }
 
+/** The least and the greatest value of each integer type. */
+const integerRange: Readonly<Partial<Record<DType, readonly [number, number]>>> = {
+  i32: [-(2 ** 31), 2 ** 31 - 1],
+  u8: [0, 255],
+  bool: [0, 1],
+};
+
 /** Checks that a JavaScript number can stand for a value of this type. */
 export function checkNumber(op: string, value: number, dtype: DType): void {
-  if (!isFloat(dtype) && !Number.isInteger(value)) {
+  if (typeof value !== "number") throw new DTypeError(`${op}: expected a number, got ${typeof value}`);
+  const range = integerRange[dtype];
+  if (!range) return;
+  const [lo, hi] = range;
+  if (!Number.isInteger(value)) {
     throw new DTypeError(
       `${op}: the number ${value} cannot join a tensor of ${dtype}; use an integer or cast the tensor to a float type`,
     );
   }
+  if (value < lo || value > hi)
+    throw new DTypeError(`${op}: the number ${value} is outside the range of ${dtype}, ${lo} to ${hi}`);
 }
 
 /** Bytes in the device's format for the elements of `data`. */

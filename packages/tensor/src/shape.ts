@@ -29,7 +29,9 @@ export const sameShape = (a: Shape, b: Shape): boolean => a.length === b.length 
 
 /** Checks that `shape` is a list of at most 8 non-negative integers below 2³¹. */
 export function checkShape(op: string, shape: unknown): asserts shape is Shape {
-  const valid = Array.isArray(shape) && shape.every((d) => Number.isInteger(d) && d >= 0 && d < 2 ** 31);
+  const valid = Array.isArray(shape) && shape.every((d) => Number.isInteger(d) && d >= 0);
+  if (valid && shape.some((d) => d >= 2 ** 31))
+    throw new ShapeError(`${op}: every extent must be below 2³¹, got ${showShape(shape)}`);
   if (!valid) throw new ShapeError(`${op}: expected a shape of integers ≥ 0 such as [2, 3], got ${show(shape)}`);
   if (shape.length > maxRank)
     throw new ShapeError(

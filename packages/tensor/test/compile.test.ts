@@ -20,6 +20,7 @@ import {
   traceGuard,
   UsageError,
   valueAndGrad,
+  zeros,
 } from "@figment/tensor";
 import { afterAll, describe, expect, it, vi } from "vitest";
 
@@ -119,6 +120,39 @@ describe("compile", () => {
     double.dispose();
     a.dispose();
     b.dispose();
+  });
+
+  it("holds no memory for cells that are gone, and goes on with those that are not", async () => {
+    const shift = compile((cell: Cell, x: Tensor) => x.add(cell.value));
+    const x = zeros([1 << 16]);
+    const kept = new Cell({ shape: [1 << 16], initial: () => new Float32Array(1 << 16).fill(7) });
+    const call = async (): Promise<void> => {
+      const cell = new Cell({ shape: [1 << 16], initial: () => new Float32Array(1 << 16).fill(2) });
+      const y = shift(cell, x);
+      expect((await y.data())[5]).toBe(2);
+      y.dispose();
+      cell.dispose();
+      const z = shift(kept, x);
+      expect((await z.data())[5]).toBe(7);
+      z.dispose();
+    };
+    for (let i = 0; i < 4; i++) await call();
+    const { systemAllocations } = memory();
+    for (let i = 0; i < 100; i++) await call();
+    expect(memory().systemAllocations).toBe(systemAllocations);
+    shift.dispose();
+    x.dispose();
+    kept.dispose();
+  });
+
+  it("tells plain objects apart by their keys, whatever these are called", async () => {
+    const f = compile((x: Tensor, o: Record<string, unknown>) => (o.b === 2 ? x.mul(2) : "a" in o ? x.mul(3) : x));
+    const x = tensor([1]);
+    const calls = [{}, { a: {} }, { a: 1, b: 2 }, { "a=1;argument 1.b": 2 }];
+    const results = calls.map((o) => f(x, o));
+    expect(results.map((y) => y.dataSync()[0])).toEqual([1, 3, 2, 1]);
+    for (const y of [...results, x]) y.dispose();
+    f.dispose();
   });
 
   it("tells calls that share cells from calls that do not", () => {

@@ -7,6 +7,7 @@ import {
   DeviceError,
   DTypeError,
   fromImage,
+  full,
   memory,
   ones,
   openScope,
@@ -92,6 +93,21 @@ describe("looking at tensors", () => {
     expect(String(long)).toBe("Tensor f32 [100]\n[0, 1, 2, …, 97, 98, 99]");
   });
 
+  it("prints integers whole and bools as words", () => {
+    scope(() => {
+      expect(String(tensor([2147483647, 16777217], { dtype: "i32" }))).toContain("[2147483647, 16777217]");
+      expect(String(tensor([true, false]))).toContain("[true, false]");
+      expect(String(tensor([-0]))).toContain("[-0]");
+    });
+  });
+
+  it("says which index is out of range, and which extent is too large", () => {
+    scope(() => {
+      expect(() => zeros([3, 4]).at(3)).toThrow("index 3 is out of range for axis 0, which has extent 3");
+      expect(() => zeros([1e12])).toThrow("below 2³¹");
+    });
+  });
+
   it("indexes leading axes, from either end", async () => {
     using x = arange(24);
     const part = scope(() => reshape(x, [2, 3, 4]).at(1, -1));
@@ -131,6 +147,25 @@ describe("operands", () => {
     expect(() => add(a, b)).toThrow(
       "add: shapes [2, 3] and [4] do not broadcast: axis -1 has extents 3 and 4, expected equal or 1",
     );
+  });
+
+  it("never wrap: small integers meet numbers in i32, and numbers that no type holds are refused", () => {
+    scope(() => {
+      const byte = tensor([5], { dtype: "u8" });
+      const yes = tensor([true]);
+      const results = [byte.add(300), byte.add(-1), byte.gt(-1), byte.maximum(-1), byte.eq(261), yes.add(2), yes.eq(2)];
+      expect(results.map((x) => x.dataSync()[0])).toEqual([305, 4, 1, 5, 0, 3, 0]);
+      for (const make of [
+        () => tensor([5], { dtype: "i32" }).lt(2 ** 31),
+        () => tensor([300], { dtype: "u8" }),
+        () => tensor([2 ** 31], { dtype: "i32" }),
+        () => full([2], 256, "u8"),
+        () => full([2], 1, "f99" as never),
+        () => scalar("x" as never),
+        () => tensor([true, 2] as never),
+      ])
+        expect(make).toThrow(DTypeError);
+    });
   });
 
   it("must be tensors or numbers", () => {

@@ -1,11 +1,19 @@
 // The main job: train a DDPM (Ho et al. 2020) on digits or on a folder of images, then draw pictures of
 // what it has learned. Everything that is random follows from one seed.
 
-import { mkdir } from "node:fs/promises";
 import path from "node:path";
-import { type Dataset, digits, openDataset, saveCheckpoint, saveLossCurve, saveModel, writeJson } from "@figment/io";
-import { deviceInfo, setThreads } from "@figment/tensor";
-import { gridSide } from "./defaults.js";
+import {
+  type Dataset,
+  digits,
+  makeFolder,
+  openDataset,
+  saveCheckpoint,
+  saveLossCurve,
+  saveModel,
+  writeJson,
+} from "@figment/io";
+import { deviceInfo, setThreads, UsageError } from "@figment/tensor";
+import { gridSide, recipe } from "./defaults.js";
 import { type Interrupt, onInterrupt } from "./interrupt.js";
 import type { FirstLightOptions } from "./options.js";
 import { drawPictures } from "./pictures.js";
@@ -20,8 +28,10 @@ export async function firstLight(
   options: FirstLightOptions,
   interrupt: Interrupt = onInterrupt(),
 ): Promise<Record<string, unknown>> {
+  if (options.sampleSteps > recipe.timesteps)
+    throw new UsageError(`--sample-steps: expected at most ${recipe.timesteps}, got ${options.sampleSteps}`);
   if (options.threads !== undefined) setThreads(options.threads);
-  await mkdir(options.out, { recursive: true });
+  await makeFolder(options.out);
   const file = (name: string): string => path.join(options.out, name);
   const dataset = await openData(options);
   const began = performance.now();

@@ -21,7 +21,7 @@ export function buildModel({ shape, classes }: Pick<Dataset, "shape" | "classes"
     inChannels: channels,
     channels: [...architecture.channels],
     blocks,
-    attention: [side / levels],
+    attention: [Math.ceil(side / levels)],
     imageSize: height,
     ...(classes ? { classes: classes.length } : {}),
     patch: fits ? patch : 1,

@@ -5,6 +5,26 @@
 import { randomBytes } from "node:crypto";
 import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
+import { DataError } from "../errors.js";
+
+/**
+ * Makes a folder and those on the way to it.
+ *
+ * @throws DataError naming the folder that could not be made, and why.
+ * @example
+ * await makeFolder("out/pictures");
+ */
+export async function makeFolder(path: string): Promise<void> {
+  const folder = resolve(path);
+  // Not mkdir's own recursion, which never ends below folders where nothing can be made, such as /proc.
+  const known = await stat(folder).catch(() => undefined);
+  if (known?.isDirectory()) return;
+  if (known) throw new DataError(`${path}: there is a file of that name; expected a folder`, { path });
+  if (dirname(folder) !== folder) await makeFolder(dirname(folder));
+  await mkdir(folder).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== "EEXIST") throw new DataError(`${path}: cannot make this folder: ${error.message}`, { path });
+  });
+}
 
 /** Receives bytes in order; resolves once they are handed to the operating system. */
 export type WriteBytes = (bytes: Uint8Array) => Promise<void>;
@@ -21,7 +41,7 @@ export type WriteBytes = (bytes: Uint8Array) => Promise<void>;
 export async function writeAtomically(path: string, produce: (write: WriteBytes) => Promise<void>): Promise<void> {
   const target = resolve(path);
   const folder = dirname(target);
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   const temporary = join(folder, `.${basename(target)}.${process.pid}-${randomBytes(6).toString("hex")}.tmp`);
   const file = await open(temporary, "wx");
   try {

@@ -1,6 +1,6 @@
 // Layers applied one after another.
 
-import type { Tensor } from "@figment/tensor";
+import { type Tensor, UsageError } from "@figment/tensor";
 import { type Layer, Module } from "../module.js";
 
 /** A layer, or a function of a tensor that has no parameters, such as `silu`. */
@@ -18,6 +18,12 @@ export class Sequential extends Module {
 
   constructor(...stages: readonly Stage[]) {
     super();
+    for (const [i, stage] of stages.entries()) {
+      if (!(stage instanceof Module) && typeof stage !== "function")
+        throw new UsageError(
+          `Sequential: stage ${i} is ${Array.isArray(stage) ? "an array" : String(stage)}; expected modules and functions of a tensor, one argument each`,
+        );
+    }
     this.stages = stages;
   }
 

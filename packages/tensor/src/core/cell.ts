@@ -22,6 +22,11 @@ export interface CellOptions {
   readonly initial?: () => ArrayLike<number>;
 }
 
+/** The safety net for cells that nobody disposes. */
+const registry = new FinalizationRegistry<Storage>((memory) => {
+  memory.release();
+});
+
 /** An ordered bundle of cells with a structure that clones share, so that compiled programs fit all of them. */
 export interface CellTree {
   /** Equal for bundles whose cells correspond one to one in shape, type and use. */
@@ -109,7 +114,7 @@ export class Cell {
       return;
     }
     if (this.memory === null) {
-      this.memory = copyOf(tensor, tensor.storage("set").handle);
+      this.hold(copyOf(tensor, tensor.storage("set").handle));
       return;
     }
     this.beforeWrite();
@@ -128,16 +133,16 @@ export class Cell {
     tensor.dispose();
   }
 
-  /** @internal The native buffer, for binding; it stays the same until `dispose`. */
-  bufferHandle(): number {
-    return this.requireMemory().handle;
+  /** @internal The memory, for binding; it stays the same until `dispose`. */
+  storage(): Storage {
+    return this.requireMemory();
   }
 
   /** @internal Moves the contents away from under tensors that were read from this cell. */
   beforeWrite(): void {
     const { lent } = this;
     if (!lent) return;
-    const moved = copyOf(this, this.bufferHandle());
+    const moved = copyOf(this, this.requireMemory().handle);
     lent.handle = moved.handle;
     lent.borrowed = undefined;
     this.lent = null;
@@ -148,8 +153,15 @@ export class Cell {
   dispose(): void {
     if (this.memory === null) return;
     this.beforeWrite();
+    registry.unregister(this);
     this.memory.release();
     this.memory = null;
+  }
+
+  private hold(memory: Storage): Storage {
+    this.memory = memory;
+    registry.register(this, memory, this);
+    return memory;
   }
 
   private lend(): Storage {
@@ -165,8 +177,7 @@ export class Cell {
       if (!this.initial) {
         throw new UsageError(`${this.name} has no value yet: call init(rng) on its module, load weights, or set it`);
       }
-      const data = this.initial();
-      this.memory = upload(encode(data, this.dtype));
+      return this.hold(upload(encode(this.initial(), this.dtype)));
     }
     return this.memory;
   }

@@ -12,6 +12,8 @@ import { currentTrace } from "./trace.js";
 /** Typed arrays that tensors are made from. */
 export type TypedArrayInput = Float32Array | Float64Array | Int32Array | Uint8Array | Uint8ClampedArray;
 
+const dtypeNames = "f32, f64, bf16, f16, i32, u8 or bool";
+
 /** What a tensor can be made from. */
 export type TensorData = number | boolean | NestedArray | NestedBooleans | readonly number[] | TypedArrayInput;
 
@@ -36,7 +38,7 @@ export interface TensorOptions {
  */
 export function tensor(data: TensorData, { shape, dtype }: TensorOptions = {}): Tensor {
   if (dtype !== undefined && !isDType(dtype))
-    throw new DTypeError(`tensor: unknown dtype ${show(dtype)}; expected f32, f64, bf16, f16, i32, u8 or bool`);
+    throw new DTypeError(`tensor: unknown dtype ${show(dtype)}; expected ${dtypeNames}`);
   const flat = flatten(data);
   const type = dtype ?? flat.dtype;
   const extents = shape ?? flat.shape;
@@ -46,7 +48,7 @@ export function tensor(data: TensorData, { shape, dtype }: TensorOptions = {}): 
       `tensor: shape ${showShape(extents)} holds ${sizeOf(extents)} elements, got ${flat.data.length}`,
     );
   }
-  if (type === "i32" || type === "u8")
+  if ((type === "i32" && !(flat.data instanceof Int32Array)) || (type === "u8" && flat.dtype !== "u8"))
     for (let i = 0; i < flat.data.length; i++) checkNumber("tensor", flat.data[i] as number, type);
   return new Tensor([...extents], type, { storage: upload(encode(flat.data, type)) });
 }
@@ -59,6 +61,7 @@ export function tensor(data: TensorData, { shape, dtype }: TensorOptions = {}): 
  * scalar(0.5).mul(4); // 2
  */
 export function scalar(value: number, dtype: DType = "f32"): Tensor {
+  if (!isDType(dtype)) throw new DTypeError(`scalar: unknown dtype ${show(dtype)}; expected ${dtypeNames}`);
   checkNumber("scalar", value, dtype);
   return new Tensor([], dtype, { storage: upload(encode([value], dtype)) });
 }
@@ -81,6 +84,7 @@ export const fullDef = defineOp<{ shape: readonly number[]; value: number; dtype
  */
 export function full(shape: Shape, value: number, dtype: DType = "f32"): Tensor {
   checkShape("full", shape);
+  if (!isDType(dtype)) throw new DTypeError(`full: unknown dtype ${show(dtype)}; expected ${dtypeNames}`);
   if (typeof value !== "number") throw new DTypeError(`full: expected a number, got ${show(value)}`);
   checkNumber("full", value, dtype);
   return applyOne(fullDef, [], { shape: [...shape], value, dtype });
@@ -166,6 +170,7 @@ export async function toImage(
   image: Tensor,
   { range = [-1, 1] }: { range?: readonly [number, number] } = {},
 ): Promise<ImageBytes> {
+  if (!(image instanceof Tensor)) throw new DTypeError(`toImage: expected a tensor, got ${show(image)}`);
   if (image.rank !== 2 && image.rank !== 3)
     throw new ShapeError(`toImage: expected [H, W, C] or [H, W], got ${showShape(image.shape)}`);
   const [height = 0, width = 0, channels = 1] = image.shape;
@@ -190,12 +195,17 @@ function flatten(data: TensorData): Flat {
   const flat: number[] = [];
   collect(data, shape, 0, flat);
   const dtype = typeof firstLeaf(data) === "boolean" ? "bool" : "f32";
+  if (dtype === "bool" && !onlyBooleans(data))
+    throw new DTypeError("tensor: booleans and numbers are mixed; use one of them");
   return { data: flat, shape, dtype };
 }
 
 function firstLeaf(data: unknown): unknown {
   return Array.isArray(data) ? firstLeaf(data[0]) : data;
 }
+
+const onlyBooleans = (data: unknown): boolean =>
+  Array.isArray(data) ? data.every(onlyBooleans) : typeof data === "boolean";
 
 function nestedShape(data: unknown): number[] {
   if (!Array.isArray(data)) return [];

@@ -1,5 +1,6 @@
 // Showing tensors as text, and flat data as nested arrays.
 
+import { type DType, isFloat } from "../dtype.js";
 import { rowMajor, type Shape } from "../shape.js";
 import type { NestedArray } from "./tensor.js";
 
@@ -16,10 +17,10 @@ export function nest(data: ArrayLike<number>, shape: Shape, axis = 0, offset = 0
 }
 
 /** Flat row-major data as text in brackets, with long axes abbreviated. */
-export function formatNested(data: ArrayLike<number>, shape: Shape): string {
+export function formatNested(data: ArrayLike<number>, shape: Shape, dtype: DType): string {
   const strides = rowMajor(shape);
   const show = (axis: number, offset: number): string => {
-    if (axis === shape.length) return formatNumber(data[offset] as number);
+    if (axis === shape.length) return formatElement(data[offset] as number, dtype);
     const length = shape[axis] as number;
     const at = (i: number): string => show(axis + 1, offset + i * (strides[axis] as number));
     const indices = Array.from({ length }, (_, i) => i);
@@ -31,7 +32,13 @@ export function formatNested(data: ArrayLike<number>, shape: Shape): string {
   return show(0, 0);
 }
 
-function formatNumber(x: number): string {
+function formatElement(x: number, dtype: DType): string {
+  if (dtype === "bool") return x ? "true" : "false";
+  return isFloat(dtype) ? formatFloat(x) : String(x);
+}
+
+function formatFloat(x: number): string {
+  if (Object.is(x, -0)) return "-0";
   if (Number.isInteger(x) && Math.abs(x) < 1e7) return String(x);
   const size = Math.abs(x);
   return size >= 1e-3 && size < 1e6 ? String(Number(x.toPrecision(5))) : x.toExponential(3);

@@ -45,6 +45,10 @@ export class Grads implements Iterable<readonly [Cell, Tensor]> {
   }
 }
 
+function checkFunction(op: string, f: unknown): void {
+  if (typeof f !== "function") throw new UsageError(`${op}: expected a function, got ${show(f)}`);
+}
+
 type Scalar = (...args: never[]) => Tensor;
 type Rest<F extends Scalar> = Parameters<F>;
 
@@ -61,6 +65,7 @@ type Rest<F extends Scalar> = Parameters<F>;
 export function grad<F extends Scalar>(f: F): (...args: Rest<F>) => Tensor;
 export function grad<F extends Scalar>(f: F, options: { wrt: Wrt }): (...args: Rest<F>) => Grads;
 export function grad<F extends Scalar>(f: F, options?: { wrt: Wrt }): (...args: Rest<F>) => Tensor | Grads {
+  checkFunction("grad", f);
   if (options) {
     const both = valueAndGrad(f, options);
     return (...args) => {
@@ -94,7 +99,7 @@ export function valueAndGrad<F extends Scalar>(
   f: F,
   options?: { wrt: Wrt },
 ): (...args: Rest<F>) => { value: Tensor; grad?: Tensor; grads?: Grads } {
-  if (typeof f !== "function") throw new UsageError(`grad: expected a function, got ${show(f)}`);
+  checkFunction("valueAndGrad", f);
   return (...args) => {
     if (!options) {
       const x = (args as unknown[])[0];
@@ -201,6 +206,7 @@ export function stopGradient(x: Tensor): Tensor {
  * slope(tensor([3])).at(0); // 6
  */
 export function remat<A extends readonly Tensor[]>(f: (...args: A) => Tensor): (...args: A) => Tensor {
+  checkFunction("remat", f);
   return (...args) => {
     const reads = new Set<Tensor>();
     // Values that `f` captures, parameters above all, carry derivatives as well as its arguments.
@@ -253,6 +259,8 @@ export function customVjp<A extends readonly Tensor[]>(
   f: (...args: A) => Tensor,
   vjp: (args: A, output: Tensor, cotangent: Tensor) => readonly (Tensor | undefined)[],
 ): (...args: A) => Tensor {
+  checkFunction("customVjp", f);
+  checkFunction("customVjp", vjp);
   return (...args) => {
     const output = distinctFrom(
       untaped(() => f(...args)),

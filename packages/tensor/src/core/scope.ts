@@ -61,6 +61,7 @@ export function within<T>(frame: ScopeFrame, fn: () => T): T {
  * const total = scope(() => tensor([1, 2, 3]).mul(2).sum()); // the product is freed, the sum is ours
  */
 export function scope<T>(fn: () => T): T {
+  if (typeof fn !== "function") throw new UsageError("scope: expected a function");
   const frame = new ScopeFrame();
   let result: T;
   try {

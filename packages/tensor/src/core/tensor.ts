@@ -163,7 +163,7 @@ export class Tensor {
     const head = `Tensor ${this.dtype} ${showShape(this.shape)}`;
     if (this.body === null) return `${head} (disposed)`;
     if (this.traced) return `${head} (traced)`;
-    return `${head}\n${formatNested(this.dataSync(), this.shape)}`;
+    return `${head}\n${formatNested(this.dataSync(), this.shape, this.dtype)}`;
   }
 
   [Symbol.for("nodejs.util.inspect.custom")](): string {

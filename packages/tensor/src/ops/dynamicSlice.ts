@@ -7,7 +7,7 @@ import { composed } from "../core/scope.js";
 import { Tensor } from "../core/tensor.js";
 import { DTypeError, ShapeError } from "../errors.js";
 import type { Aval } from "../ir/graph.js";
-import { checkShape, resolveAxis, rowMajor, type Shape, show, showShape, sizeOf } from "../shape.js";
+import { checkShape, rowMajor, type Shape, show, showShape, sizeOf } from "../shape.js";
 import { checkInteger, checkTensor, expectCount, expectDType, expectShape } from "./checks.js";
 import { defineOp, nativeSchema, type OpDef, type Sample } from "./definition.js";
 import { cast } from "./elementwise.js";
@@ -224,6 +224,13 @@ export function dynamicUpdateSlice(x: Tensor, update: Tensor, starts: Starts): T
   return composed(() => applyOne(dynamicUpdateSliceDef, [x, update, startsOf(op, starts, x.rank)], {}));
 }
 
+/** A position on an axis, counted from the end when negative. */
+function resolveIndex(index: number, axis: number, extent: number): number {
+  if (!Number.isInteger(index) || index < -extent || index >= extent)
+    throw new ShapeError(`at: index ${show(index)} is out of range for axis ${axis}, which has extent ${extent}`);
+  return index < 0 ? index + extent : index;
+}
+
 /**
  * The part at a position of the leading axes: `at(x, i)` has one dimension less. A negative number counts from
  * the end; a tensor (i32, one element) is clamped to [0, x.dim(axis) − 1].
@@ -236,7 +243,7 @@ export function at(x: Tensor, ...index: (number | Tensor)[]): Tensor {
   if (index.length > x.rank) throw new ShapeError(`at: ${index.length} indices for shape ${showShape(x.shape)}`);
   const starts = x.shape.map((d, i) => {
     const place = i < index.length ? (index[i] as number | Tensor) : 0;
-    return place instanceof Tensor || i >= index.length ? place : resolveAxis("at", place, d);
+    return place instanceof Tensor || i >= index.length ? place : resolveIndex(place, i, d);
   });
   const sizes = x.shape.map((d, i) => (i < index.length ? 1 : d));
   const fixed = starts.every((start) => typeof start === "number");

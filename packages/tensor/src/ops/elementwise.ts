@@ -320,12 +320,17 @@ function ready(items: readonly TensorLike[]): items is readonly Tensor[] {
   );
 }
 
+/** Bools and bytes as i32; the rest as it is. */
+const widened = (items: readonly TensorLike[]): readonly TensorLike[] =>
+  items.map((item) =>
+    item instanceof Tensor && (item.dtype === "bool" || item.dtype === "u8") ? cast(item, "i32") : item,
+  );
+
 /** Arithmetic on bools and bytes is done, and stays, in i32, so that it cannot wrap. */
 export function arithmetic(def: OpDef<Attrs>, items: readonly TensorLike[]): Tensor {
   if (ready(items)) return applyOne(def, items, noAttrs);
   return composed(() => {
-    const list = operands(def.name, items).map((x) => (x.dtype === "bool" || x.dtype === "u8" ? cast(x, "i32") : x));
-    return applyOne(def, list, noAttrs);
+    return applyOne(def, operands(def.name, widened(items)), noAttrs);
   });
 }
 
@@ -336,10 +341,11 @@ export function float(def: OpDef<Attrs>, items: readonly TensorLike[]): Tensor {
     : composed(() => applyOne(def, operands(def.name, items), noAttrs));
 }
 
+/** Comparisons. A number may lie outside a small type's range, so that bools and bytes meet it in i32. */
 function compare(def: OpDef<Attrs>, items: readonly TensorLike[]): Tensor {
-  return ready(items)
-    ? applyOne(def, items, noAttrs)
-    : composed(() => applyOne(def, operands(def.name, items), noAttrs));
+  if (ready(items)) return applyOne(def, items, noAttrs);
+  const withNumber = items.some((item) => !(item instanceof Tensor));
+  return composed(() => applyOne(def, operands(def.name, withNumber ? widened(items) : items), noAttrs));
 }
 
 /**

@@ -11,7 +11,7 @@ import type { Graph } from "../ir/graph.js";
 import { printGraph } from "../ir/print.js";
 import { optimize } from "../passes/index.js";
 import { show } from "../shape.js";
-import { native } from "./device.js";
+import { native, type Storage } from "./device.js";
 import { markOrigin } from "./eager.js";
 import { explainProgram } from "./explain.js";
 import { loadGraph, type Program, releaseProgram, runProgram } from "./program.js";
@@ -59,13 +59,20 @@ interface Specialisation {
   readonly written: readonly number[];
   /** The result with each tensor replaced by its position among the program's outputs. */
   readonly result: unknown;
-  readonly bindings: Map<string, number>;
+  /** By the handles of the buffers bound. A binding goes when one of its buffers does. */
+  readonly bindings: Map<string, Binding>;
   readonly captures: readonly Tensor[];
+}
+
+/** A program bound to the memory of its states. */
+interface Binding {
+  readonly handle: number;
+  release(): void;
 }
 
 /** Where a state of the program comes from at each call. */
 type Source =
-  | { readonly kind: "fixed"; readonly handle: () => number; readonly cell?: Cell }
+  | { readonly kind: "fixed"; readonly storage: () => Storage; readonly cell?: Cell }
   | { readonly kind: "argument"; readonly tree: number; readonly cell: number };
 
 /** What the arguments of a call come to. */
@@ -183,7 +190,7 @@ function whatChanged(before: string, after: string): string {
 }
 
 function release({ program, bindings, captures }: Specialisation): void {
-  for (const binding of bindings.values()) native().releaseBinding(binding);
+  for (const binding of [...bindings.values()]) binding.release();
   releaseProgram(program);
   for (const tensor of captures) tensor.dispose();
 }
@@ -216,8 +223,11 @@ function capturesArgument({ sources }: Specialisation, trees: readonly CellTree[
   return captured.length > 0 && trees.some((tree) => tree.cells().some((cell) => captured.includes(cell)));
 }
 
+/** Whether a key can stand in a signature as it is. */
+const isPlainName = (key: string): boolean => /^[\p{L}\p{N}_$]+$/u.test(key);
+
 /** A lone cell is a tree of one. */
-const isCell = (x: unknown): x is Cell => x !== null && typeof x === "object" && "bufferHandle" in x;
+const isCell = (x: unknown): x is Cell => x !== null && typeof x === "object" && "setData" in x;
 
 function flattenArguments(name: string, args: readonly unknown[], fixedMode: boolean): Arguments {
   const tensors: Tensor[] = [];
@@ -242,9 +252,9 @@ function flattenArguments(name: string, args: readonly unknown[], fixedMode: boo
     if (Array.isArray(x))
       return `${path}.length=${x.length};${x.map((item, i) => visit(item, `${path}[${i}]`)).join(";")}`;
     if (isPlainObject(x)) {
-      return Object.keys(x)
-        .map((key) => visit(x[key], `${path}.${key}`))
-        .join(";");
+      const keys = Object.keys(x);
+      const parts = keys.map((key) => visit(x[key], `${path}.${isPlainName(key) ? key : JSON.stringify(key)}`));
+      return [`${path}.keys=${keys.length}`, ...parts].join(";");
     }
     throw new UsageError(
       `${name}: ${path} is ${show(x)}; expected tensors, cells, modules, numbers, booleans, strings, or plain objects and arrays of those`,
@@ -288,14 +298,14 @@ const distinct = (tensors: readonly Tensor[]): Tensor[] => [...new Set(tensors)]
 function resolveSource(source: StateSource, trees: readonly CellTree[]): Source {
   if ("capture" in source) {
     const { capture } = source;
-    return { kind: "fixed", handle: () => capture.storage("compile").handle };
+    return { kind: "fixed", storage: () => capture.storage("compile") };
   }
   for (const [tree, owner] of trees.entries()) {
     const cell = owner.cells().indexOf(source.cell);
     if (cell >= 0) return { kind: "argument", tree, cell };
   }
   const { cell } = source;
-  return { kind: "fixed", handle: () => cell.bufferHandle(), cell };
+  return { kind: "fixed", storage: () => cell.storage(), cell };
 }
 
 function runSpecialised(spec: Specialisation, { tensors, trees }: Arguments): unknown {
@@ -322,15 +332,25 @@ function bindingFor(
   cellAt: (source: Source) => Cell | undefined,
 ): number {
   if (sources.length === 0) return 0;
-  const handles = Float64Array.from(sources, (source) =>
-    source.kind === "fixed" ? source.handle() : (cellAt(source) as Cell).bufferHandle(),
+  const storages = sources.map((source) =>
+    source.kind === "fixed" ? source.storage() : (cellAt(source) as Cell).storage(),
   );
-  const key = handles.join();
+  let key = "";
+  for (const { handle } of storages) key += `${handle},`;
   const known = bindings.get(key);
-  if (known !== undefined) return known;
-  const binding = native().bind(program.handle, handles);
-  bindings.set(key, binding);
-  return binding;
+  if (known) return known.handle;
+  const handle = native().bind(
+    program.handle,
+    Float64Array.from(storages, (storage) => storage.handle),
+  );
+  const release = (): void => {
+    for (const forget of watched) forget();
+    bindings.delete(key);
+    native().releaseBinding(handle);
+  };
+  const watched = storages.map((storage) => storage.onRelease(release));
+  bindings.set(key, { handle, release });
+  return handle;
 }
 
 function fillResult(tree: unknown, tensors: readonly Tensor[]): unknown {

@@ -36,6 +36,8 @@ export class Storage {
   borrowed: (() => void) | undefined;
   /** Where the work that fills this memory was queued, for errors that surface later. */
   origin: Error | undefined;
+  /** Told when the memory goes: native bindings that would keep it. */
+  private watchers: Set<() => void> | undefined;
   private users = 1;
   private unowned = false;
 
@@ -51,6 +53,14 @@ export class Storage {
     unownedCount++;
   }
 
+  /** Asks to be told when the memory goes; gives a function that takes the request back. */
+  onRelease(watcher: () => void): () => void {
+    this.watchers ??= new Set();
+    const { watchers } = this;
+    watchers.add(watcher);
+    return () => watchers.delete(watcher);
+  }
+
   retain(): this {
     this.users++;
     return this;
@@ -59,6 +69,7 @@ export class Storage {
   release(): void {
     if (--this.users > 0) return;
     if (this.unowned) unownedCount--;
+    for (const watcher of this.watchers ?? []) watcher();
     if (this.borrowed) this.borrowed();
     else native().release(this.handle);
   }

@@ -27,12 +27,16 @@ export interface MemoryStats {
 export const memory = (): MemoryStats => native().memory();
 
 /**
- * Limits device memory; 0 removes the limit.
+ * Limits device memory; 0 and Infinity remove the limit.
  *
  * @example
  * setMemoryLimit(0); // none
  */
-export const setMemoryLimit = (bytes: number): void => guarded(() => native().setMemoryLimit(bytes));
+export function setMemoryLimit(bytes: number): void {
+  if (typeof bytes !== "number" || !(bytes >= 0))
+    throw new UsageError(`setMemoryLimit: expected a number of bytes ≥ 0, got ${String(bytes)}`);
+  guarded(() => native().setMemoryLimit(Number.isFinite(bytes) ? bytes : 0));
+}
 
 let baseline = 0;
 
