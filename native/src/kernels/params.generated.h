@@ -245,6 +245,13 @@ struct EmaUpdateParams {
 };
 static_assert(sizeof(EmaUpdateParams) == 8);
 
+struct FlipParams {
+  static constexpr uint64_t kHash = 0xb1fa940a6c497cf4ull;
+  int32_t axes;
+  uint8_t padding_[4];
+};
+static_assert(sizeof(FlipParams) == 8);
+
 struct GatherParams {
   static constexpr uint64_t kHash = 0x25e2a63b01a968ebull;
   int64_t outer;
@@ -291,6 +298,54 @@ struct MatmulParams {
 };
 static_assert(sizeof(MatmulParams) == 64);
 
+struct MaxPoolParams {
+  static constexpr uint64_t kHash = 0xbe12e7156f0c422aull;
+  int32_t n;
+  int32_t h;
+  int32_t w;
+  int32_t c;
+  int32_t ho;
+  int32_t wo;
+  int32_t kh;
+  int32_t kw;
+  int32_t stride[2];
+  int32_t padLo[2];
+  int32_t padHi[2];
+};
+static_assert(sizeof(MaxPoolParams) == 56);
+
+struct MaxPoolGradParams {
+  static constexpr uint64_t kHash = 0x571b77dc71a7bdd6ull;
+  int32_t n;
+  int32_t h;
+  int32_t w;
+  int32_t c;
+  int32_t ho;
+  int32_t wo;
+  int32_t kh;
+  int32_t kw;
+  int32_t stride[2];
+  int32_t padLo[2];
+  int32_t padHi[2];
+};
+static_assert(sizeof(MaxPoolGradParams) == 56);
+
+struct MaxPoolTakeParams {
+  static constexpr uint64_t kHash = 0x18136ed09b7b01f7ull;
+  int32_t n;
+  int32_t h;
+  int32_t w;
+  int32_t c;
+  int32_t ho;
+  int32_t wo;
+  int32_t kh;
+  int32_t kw;
+  int32_t stride[2];
+  int32_t padLo[2];
+  int32_t padHi[2];
+};
+static_assert(sizeof(MaxPoolTakeParams) == 56);
+
 struct RandomNormalParams {
   static constexpr uint64_t kHash = 0xde60a656ed8d4a90ull;
   int64_t count;
@@ -309,6 +364,32 @@ struct ReduceParams {
   int32_t axes;
 };
 static_assert(sizeof(ReduceParams) == 8);
+
+struct ResizeBilinearParams {
+  static constexpr uint64_t kHash = 0x66ec66e5fee7798aull;
+  int32_t n;
+  int32_t h;
+  int32_t w;
+  int32_t c;
+  int32_t ho;
+  int32_t wo;
+  int32_t alignCorners;
+  uint8_t padding_[4];
+};
+static_assert(sizeof(ResizeBilinearParams) == 32);
+
+struct ResizeBilinearGradParams {
+  static constexpr uint64_t kHash = 0xec71a43615abb66eull;
+  int32_t n;
+  int32_t h;
+  int32_t w;
+  int32_t c;
+  int32_t ho;
+  int32_t wo;
+  int32_t alignCorners;
+  uint8_t padding_[4];
+};
+static_assert(sizeof(ResizeBilinearGradParams) == 32);
 
 struct ResizeNearestParams {
   static constexpr uint64_t kHash = 0xc49848c1cfc6c876ull;
@@ -373,5 +454,24 @@ struct SumSquaresParams {
   uint8_t padding_[4];
 };
 static_assert(sizeof(SumSquaresParams) == 8);
+
+struct Upfirdn2dParams {
+  static constexpr uint64_t kHash = 0x4a6f05384c0cbe96ull;
+  int32_t n;
+  int32_t h;
+  int32_t w;
+  int32_t c;
+  int32_t ho;
+  int32_t wo;
+  int32_t kh;
+  int32_t kw;
+  int32_t up[2];
+  int32_t down[2];
+  int32_t padLo[2];
+  int32_t padHi[2];
+  int32_t flip;
+  uint8_t padding_[4];
+};
+static_assert(sizeof(Upfirdn2dParams) == 72);
 
 }  // namespace figment

@@ -41,6 +41,9 @@ const bilinear = new Set([
   "avgPool",
   "avgPoolGrad",
   "resizeNearestGrad",
+  "resizeBilinear",
+  "resizeBilinearGrad",
+  "upfirdn2d",
   "scatterAdd",
   "addNoise",
 ]);

@@ -27,10 +27,12 @@ bool elementsDisjoint(const Operand& operand) {
     dims[place] = operand.dims[i];
     strides[place] = operand.strides[i];
   }
-  int64_t extent = 1;
+  int64_t extent = 1;  // from the first place of the dimensions so far to one past their last
   for (int i = 0; i < count; i++) {
+    int64_t reach;
     if (strides[i] < extent) return false;
-    if (__builtin_mul_overflow(strides[i], dims[i], &extent)) return false;
+    if (__builtin_mul_overflow(strides[i], dims[i] - 1, &reach)) return false;
+    if (__builtin_add_overflow(extent, reach, &extent)) return false;
   }
   return true;
 }

@@ -56,10 +56,12 @@ export type Lowering<A> =
   /** One native kernel. */
   | { readonly kind: "kernel"; call(node: Node, attrs: A): KernelCall };
 
-/** How `assemble` lays its inputs out: input i starts at `starts[i]` of the output. */
+/** How `assemble` lays its inputs out: input i starts at `starts[i]` of the output, its neighbours `steps[i]` apart. */
 export interface AssemblePlan {
   readonly fill?: number;
   readonly starts: readonly (readonly number[])[];
+  /** Default 1 everywhere. */
+  readonly steps?: readonly (readonly number[])[];
 }
 
 /** A case for tests and benchmarks: input shapes (and dtypes) with attributes. */

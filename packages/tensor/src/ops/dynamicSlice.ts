@@ -11,7 +11,8 @@ import { checkShape, rowMajor, type Shape, show, showShape, sizeOf } from "../sh
 import { checkInteger, checkTensor, expectCount, expectDType, expectShape } from "./checks.js";
 import { defineOp, nativeSchema, type OpDef, type Sample } from "./definition.js";
 import { cast } from "./elementwise.js";
-import { concat, reshape, slice } from "./movement.js";
+import { concat, reshape } from "./movement.js";
+import { slice } from "./slicing.js";
 
 const dynamicSliceSchema = nativeSchema("dynamicSlice", { rank: "i32" });
 const dynamicUpdateSliceSchema = nativeSchema("dynamicUpdateSlice", { rank: "i32" });

@@ -2,6 +2,7 @@
 
 export { elu, type GeluOptions, gelu, leakyRelu } from "./activation.js";
 export { type AttentionOptions, attention } from "./attention.js";
+export { edgePad, reflectPad } from "./borderPad.js";
 export { type ConvOptions, conv2d } from "./conv.js";
 export { at, dynamicSlice, dynamicUpdateSlice, type Starts } from "./dynamicSlice.js";
 export {
@@ -32,13 +33,19 @@ export {
   sub,
   tanh,
 } from "./elementwise.js";
+export { flip } from "./flip.js";
 export { gather } from "./indexing.js";
 export { isFinite, isNaN, logicalAnd, logicalNot, logicalOr, logicalXor } from "./logic.js";
 export { crossEntropy } from "./loss.js";
 export { abs, ceil, clamp, erf, expm1, floor, log1p, pow, rem, round, sign, softplus } from "./math.js";
 export { type MatmulOptions, matmul } from "./matmul.js";
-export { broadcastTo, pad, reshape, slice, transpose } from "./movement.js";
+export { maxPool } from "./maxPool.js";
+export { broadcastTo, reshape, transpose } from "./movement.js";
 export { groupNorm } from "./norm.js";
+export { pixelShuffle, pixelUnshuffle } from "./pixelShuffle.js";
 export { type Axes, max, mean, norm, type ReduceOptions, sum } from "./reduce.js";
 export { avgPool, type PoolOptions, resizeNearest } from "./resize.js";
+export { type ResizeBilinearOptions, resizeBilinear } from "./resizeBilinear.js";
+export { pad, slice, split } from "./slicing.js";
 export { logSoftmax, softmax } from "./softmax.js";
+export { type Upfirdn2dOptions, upfirdn2d } from "./upfirdn2d.js";

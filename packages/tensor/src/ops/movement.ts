@@ -5,7 +5,6 @@ import { composed } from "../core/scope.js";
 import { recordOp } from "../core/tape.js";
 import { Tensor } from "../core/tensor.js";
 import { currentTrace } from "../core/trace.js";
-import { checkNumber } from "../dtype.js";
 import { DTypeError, ShapeError } from "../errors.js";
 import type { Attrs, Aval } from "../ir/graph.js";
 import {
@@ -21,6 +20,8 @@ import {
 } from "../shape.js";
 import { defineOp, type View } from "./definition.js";
 import { unbroadcast } from "./elementwise.js";
+import { slice } from "./slicing.js";
+import { gatherView, placeBoxes, wholeView } from "./views.js";
 
 const first = (inputs: readonly Aval[]): Aval => inputs[0] as Aval;
 
@@ -28,26 +29,6 @@ const first = (inputs: readonly Aval[]): Aval => inputs[0] as Aval;
 export function requireTensor(op: string, x: unknown): asserts x is Tensor {
   if (!(x instanceof Tensor)) throw new DTypeError(`${op}: expected a tensor, got ${show(x)}`);
 }
-
-/** Reads a strided view of flat data in row-major order: the reference of every view op. */
-function gatherView(data: Float64Array, { shape, offset, strides }: View): Float64Array {
-  const out = new Float64Array(sizeOf(shape));
-  const index = new Array<number>(shape.length).fill(0);
-  let at = offset;
-  for (let i = 0; i < out.length; i++) {
-    out[i] = data[at] as number;
-    for (let axis = shape.length - 1; axis >= 0; axis--) {
-      at += strides[axis] as number;
-      index[axis] = (index[axis] as number) + 1;
-      if ((index[axis] as number) < (shape[axis] as number)) break;
-      at -= (index[axis] as number) * (strides[axis] as number);
-      index[axis] = 0;
-    }
-  }
-  return out;
-}
-
-const wholeView = ({ shape }: Aval): View => ({ shape, offset: 0, strides: rowMajor(shape) });
 
 const isDense = ({ shape, strides }: View): boolean => {
   const dense = rowMajor(shape);
@@ -132,69 +113,6 @@ const broadcastToDef = defineOp<{ shape: Shape }>({
   ],
 });
 
-const sliceView = ({ offset, strides }: View, starts: readonly number[], sizes: readonly number[]): View => ({
-  shape: sizes,
-  offset: starts.reduce((sum, start, i) => sum + start * (strides[i] as number), offset),
-  strides,
-});
-
-const sliceDef = defineOp<{ starts: readonly number[]; sizes: readonly number[] }>({
-  name: "slice",
-  effect: "pure",
-  infer: (inputs, { starts, sizes }) => {
-    const { shape, dtype } = first(inputs);
-    const fits =
-      starts.length === shape.length &&
-      sizes.length === shape.length &&
-      shape.every((d, i) => (starts[i] as number) >= 0 && (starts[i] as number) + (sizes[i] as number) <= d);
-    if (!fits)
-      throw new ShapeError(
-        `slice: starts ${showShape(starts)} with sizes ${showShape(sizes)} leave the shape ${showShape(shape)}`,
-      );
-    return [{ shape: sizes, dtype }];
-  },
-  vjp: ({ inputs, cotangent, attrs: { starts, sizes } }) => {
-    const { shape } = inputs[0] as Tensor;
-    const hi = shape.map((d, i) => d - (starts[i] as number) - (sizes[i] as number));
-    return [pad(cotangent(), starts, hi)];
-  },
-  lower: { kind: "view", view: (input, _node, { starts, sizes }) => sliceView(input, starts, sizes) },
-  reference: ([x], [aval], { starts, sizes }) => [
-    gatherView(x as Float64Array, sliceView(wholeView(aval as Aval), starts, sizes)),
-  ],
-  samples: () => [
-    { inputs: [{ shape: [7] }], attrs: { starts: [2], sizes: [3] } },
-    { inputs: [{ shape: [4, 5, 3] }], attrs: { starts: [1, 0, 2], sizes: [2, 5, 1] } },
-  ],
-});
-
-const padDef = defineOp<{ lo: readonly number[]; hi: readonly number[]; value: number }>({
-  name: "pad",
-  effect: "pure",
-  infer: (inputs, { lo, hi }) => {
-    const { shape, dtype } = first(inputs);
-    const valid = [lo, hi].every(
-      (list) => list.length === shape.length && list.every((n) => Number.isInteger(n) && n >= 0),
-    );
-    if (!valid)
-      throw new ShapeError(
-        `pad: expected ${shape.length} amounts ≥ 0 before and after for shape ${showShape(shape)}, got ${show(lo)} and ${show(hi)}`,
-      );
-    return [{ shape: shape.map((d, i) => d + (lo[i] as number) + (hi[i] as number)), dtype }];
-  },
-  vjp: ({ inputs, cotangent, attrs: { lo } }) => [slice(cotangent(), lo, (inputs[0] as Tensor).shape)],
-  lower: { kind: "assemble", plan: (_node, { lo, value }) => ({ fill: value, starts: [lo] }) },
-  reference: ([x], [aval], { lo, hi, value }) => {
-    const { shape } = aval as Aval;
-    const padded = shape.map((d, i) => d + (lo[i] as number) + (hi[i] as number));
-    return [placeBoxes(padded, value, [{ data: x as Float64Array, shape, start: lo }])];
-  },
-  samples: () => [
-    { inputs: [{ shape: [3] }], attrs: { lo: [2], hi: [1], value: 0.5 } },
-    { inputs: [{ shape: [2, 3, 1] }], attrs: { lo: [0, 1, 2], hi: [1, 0, 0], value: 0 } },
-  ],
-});
-
 const concatDef = defineOp<{ axis: number }>({
   name: "concat",
   effect: "pure",
@@ -245,30 +163,6 @@ function concatStarts(parts: readonly Aval[], axis: number): number[][] {
     at += shape[axis] as number;
     return start;
   });
-}
-
-interface Box {
-  readonly data: Float64Array;
-  readonly shape: Shape;
-  readonly start: readonly number[];
-}
-
-function placeBoxes(shape: Shape, fill: number, boxes: readonly Box[]): Float64Array {
-  const out = new Float64Array(sizeOf(shape)).fill(fill);
-  const strides = rowMajor(shape);
-  for (const box of boxes) {
-    const own = rowMajor(box.shape);
-    box.data.forEach((x, i) => {
-      let at = 0;
-      own.forEach((step, axis) => {
-        at +=
-          ((Math.floor(i / step) % (box.shape[axis] as number)) + (box.start[axis] as number)) *
-          (strides[axis] as number);
-      });
-      out[at] = x;
-    });
-  }
-  return out;
 }
 
 const barrierDef = defineOp<Attrs>({
@@ -349,33 +243,6 @@ export function broadcastTo(x: Tensor, shape: Shape): Tensor {
   requireTensor("broadcastTo", x);
   checkShape("broadcastTo", shape);
   return sameShape(x.shape, shape) ? view(x, shape) : applyOne(broadcastToDef, [x], { shape: [...shape] });
-}
-
-/**
- * The box that starts at `starts` and has extents `sizes`.
- *
- * @example
- * slice(ones([4, 4]), [1, 0], [2, 4]); // [2, 4]
- */
-export function slice(x: Tensor, starts: readonly number[], sizes: readonly number[]): Tensor {
-  requireTensor("slice", x);
-  checkShape("slice", starts);
-  checkShape("slice", sizes);
-  return applyOne(sliceDef, [x], { starts: [...starts], sizes: [...sizes] });
-}
-
-/**
- * Adds `lo[i]` elements before and `hi[i]` after along each axis, all equal to `value`.
- *
- * @example
- * pad(ones([2, 2]), [1, 0], [1, 0]); // [4, 2]
- */
-export function pad(x: Tensor, lo: readonly number[], hi: readonly number[], value = 0): Tensor {
-  requireTensor("pad", x);
-  checkShape("pad", lo);
-  checkShape("pad", hi);
-  checkNumber("pad", value, x.dtype);
-  return applyOne(padDef, [x], { lo: [...lo], hi: [...hi], value });
 }
 
 /**

@@ -20,7 +20,8 @@ import {
 import { defineOp, nativeSchema, type OpDef } from "./definition.js";
 
 const resizeFields = { n: "i32", h: "i32", w: "i32", c: "i32", ho: "i32", wo: "i32" } as const;
-const poolFields = {
+/** The parameters of a pooling window. */
+export const poolFields = {
   n: "i32",
   h: "i32",
   w: "i32",

@@ -153,12 +153,12 @@ class Lowerer {
         results,
       );
     } else if (lower.kind === "assemble") {
-      const { fill, starts } = lower.plan(node, node.attrs);
+      const { fill, starts, steps } = lower.plan(node, node.attrs);
       const target = results[0] as Place;
       if (fill !== undefined) this.region(constantBody(output, fill), [], [target]);
       node.inputs.forEach((value, i) => {
         if (sizeOf(value.shape) > 0)
-          this.copy(this.place(value), box(target, starts[i] as readonly number[], value.shape));
+          this.copy(this.place(value), box(target, starts[i] as readonly number[], value.shape, steps?.[i]));
       });
     } else {
       const { schema, params, inputs, outputs } = lower.call(node, node.attrs);
@@ -331,10 +331,11 @@ const whole = (buffer: Buffer, { shape, dtype }: { shape: Shape; dtype: DType })
 
 const reshaped = (place: Place, dims: Shape): Place => ({ ...place, shape: dims, strides: rowMajor(dims) });
 
-/** The box of a place that starts at `start` along each axis. */
-function box(place: Place, start: readonly number[], shape: Shape): Place {
+/** The box of a place that starts at `start` along each axis, its elements `steps` (default 1) apart. */
+function box(place: Place, start: readonly number[], shape: Shape, steps?: readonly number[]): Place {
   const offset = start.reduce((sum, s, i) => sum + s * (place.strides[i] as number), place.offset);
-  return { ...place, shape, offset };
+  const strides = steps ? place.strides.map((stride, i) => stride * (steps[i] as number)) : place.strides;
+  return { ...place, shape, offset, strides };
 }
 
 /** A place seen with a larger shape that it broadcasts to. */

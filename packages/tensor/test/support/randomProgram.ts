@@ -14,8 +14,10 @@ import {
   div,
   dynamicSlice,
   dynamicUpdateSlice,
+  einsum,
   erf,
   exp,
+  flip,
   gather,
   grad,
   gt,
@@ -24,6 +26,7 @@ import {
   matmul,
   max,
   maximum,
+  maxPool,
   mean,
   minimum,
   mul,
@@ -32,6 +35,7 @@ import {
   type Rng,
   remat,
   reshape,
+  resizeBilinear,
   rsqrt,
   scalar,
   select,
@@ -41,6 +45,7 @@ import {
   slice,
   softmax,
   softplus,
+  split,
   sqrt,
   square,
   stopGradient,
@@ -50,6 +55,7 @@ import {
   tanh,
   tensor,
   transpose,
+  upfirdn2d,
 } from "@figment/tensor";
 import { Draws } from "./draws.js";
 
@@ -164,12 +170,16 @@ class Program {
   }
 
   private move(x: Tensor): Tensor {
-    const way = this.draws.integer(0, 6);
+    const way = this.draws.integer(0, 10);
     this.note(`move ${way}`, x);
     if (way === 0) return flat(x);
     if (way === 1) return transpose(x);
     if (way === 2) return concat([flat(x), flat(x)]);
     if (way === 3) return broadcastTo(x, [2, ...x.shape]);
+    if (way === 6) return flip(x);
+    if (way === 7) return concat(split(firstOf(x, 6), [1, 2, 3]).reverse());
+    if (way === 8) return slice(firstOf(x, 8), [1], [3], [this.draws.integer(1, 4)]);
+    if (way === 9) return pad(firstOf(x, 5), [0], [1], 0.5, [this.draws.integer(0, 3)]);
     if (way === 4 || x.rank === 0) return x.rank === 0 ? reshape(x, [1]) : pad(flat(x), [1], [2], 0.25);
     const sizes = x.shape.map((d) => this.draws.integer(1, d + 1));
     return slice(
@@ -189,7 +199,7 @@ class Program {
   }
 
   private heavy(x: Tensor): Tensor {
-    const way = this.draws.integer(0, 5);
+    const way = this.draws.integer(0, 9);
     this.note(`heavy ${way}`, x);
     const rows = reshape(firstOf(x, 12), [4, 3]);
     if (way === 0) return tanh(matmul(rows, transpose(sin(rows))));
@@ -197,6 +207,11 @@ class Program {
     if (way === 2) return tanh(logSoftmax(rows));
     const image = reshape(firstOf(x, 16), [1, 4, 4, 1]);
     if (way === 3) return avgPool(image, { kernel: 2 });
+    if (way === 4) return maxPool(image, { kernel: 3, stride: 2, padding: 1 });
+    if (way === 5) return resizeBilinear(image, [3, 6]);
+    if (way === 6)
+      return tanh(upfirdn2d(image, reshape(firstOf(cos(x), 6), [2, 3]), { up: 2, down: [1, 3], padding: 1 }));
+    if (way === 7) return tanh(einsum("ij,kj,k->i", rows, cos(rows), slice(flat(rows), [0], [4])));
     const weight = reshape(firstOf(cos(x), 18), [2, 3, 3, 1]);
     return tanh(conv2d(image, weight, { padding: 1, stride: this.draws.integer(1, 3) }));
   }

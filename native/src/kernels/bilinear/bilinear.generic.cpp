@@ -1,0 +1,2 @@
+// Bilinear resizing and its transpose for any machine.
+#include "bilinear.inl.h"

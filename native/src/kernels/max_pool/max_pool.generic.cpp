@@ -1,0 +1,2 @@
+// Max pooling, taking and its transpose for any machine.
+#include "max_pool.inl.h"

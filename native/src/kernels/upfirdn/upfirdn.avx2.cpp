@@ -1,0 +1,2 @@
+// upfirdn2d for AVX2.
+#include "upfirdn.inl.h"

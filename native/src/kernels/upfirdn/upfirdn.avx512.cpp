@@ -1,0 +1,2 @@
+// upfirdn2d for AVX-512.
+#include "upfirdn.inl.h"

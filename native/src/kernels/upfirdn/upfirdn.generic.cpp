@@ -1,0 +1,2 @@
+// upfirdn2d for any machine.
+#include "upfirdn.inl.h"
