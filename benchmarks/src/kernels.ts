@@ -1,10 +1,9 @@
 // The suite of kernels: each case on each number of threads, ours and the peer's in one interleaved race, held against
 // the ceilings measured at the start.
 
-import { setThreads } from "@figment/tensor";
+import { type Ceilings, copyCeiling, fmaCeiling, setThreads } from "@figment/tensor";
 import type { KernelCase } from "./case.js";
 import { kernelCases } from "./cases/index.js";
-import { type Ceilings, copyCeiling, fmaCeiling } from "./ceilings.js";
 import { type OrtModule, ortContestant } from "./ort.js";
 import { type Contestant, race } from "./race.js";
 import { formatPercent, formatRatio, formatSeconds, formatTable } from "./table.js";

@@ -8,8 +8,9 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
+import { type Ceilings, fmaCeiling } from "@figment/tensor";
 import { Command, Option } from "commander";
-import { type Ceilings, fmaCeiling, measureCeilings } from "./ceilings.js";
+import { highestCeilings } from "./ceilings.js";
 import { kernelTable, runKernels } from "./kernels.js";
 import { describeMachine, type Machine } from "./machine.js";
 import { modelTable, runModels } from "./models.js";
@@ -98,7 +99,7 @@ if (machine.load > busyShare * machine.cores) {
   );
 }
 
-const ceilings = measureCeilings(options.threads);
+const ceilings = await highestCeilings(options.threads);
 console.log(`${ceilingTable(ceilings)}\n`);
 
 const budget = options.quick ? quickBudget : fullBudget;

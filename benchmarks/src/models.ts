@@ -2,8 +2,7 @@
 // responsive JavaScript stays meanwhile.
 
 import { ddim } from "@figment/diffusion";
-import { setThreads, settled } from "@figment/tensor";
-import { type Ceilings, fmaCeiling } from "./ceilings.js";
+import { type Ceilings, fmaCeiling, setThreads, settled } from "@figment/tensor";
 import { createJob, type Job, jobConfig } from "./job.js";
 import { type Contestant, race } from "./race.js";
 import { type Latency, latencyTable, measureFirstCalls, measureResponsiveness } from "./responsiveness.js";

@@ -1,9 +1,8 @@
-// The benchmark's own machinery: timing, ceilings, tables, model files, and that the cases run on this library.
+// The benchmark's own machinery: timing, tables, model files, and that the cases run on this library.
 
 import { assertNoLeaks, deviceInfo, markNoLeaks, setThreads } from "@figment/tensor";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { kernelCases } from "#cases/index";
-import { type Ceilings, copyCeiling, fmaCeiling } from "#ceilings";
 import { onnxModel } from "#onnx";
 import { type Contestant, median, race } from "#race";
 import { formatSeconds, formatTable } from "#table";
@@ -31,23 +30,6 @@ describe("race", () => {
   it("takes the middle of an even number of values as the mean of two", () => {
     expect(median([4, 1, 3, 2])).toBe(2.5);
     expect(median([9, 1, 5])).toBe(5);
-  });
-});
-
-describe("ceilings", () => {
-  const ceilings: Ceilings = {
-    threads: 1,
-    fma: { generic: 40, avx2: 120 },
-    copy: [
-      { bytes: 2 ** 18, gbps: 100 },
-      { bytes: 2 ** 25, gbps: 20 },
-    ],
-  };
-
-  it("are the highest multiply-add rate and the copy rate at the nearest footprint", () => {
-    expect(fmaCeiling(ceilings)).toBe(120);
-    expect(copyCeiling(ceilings, 2 ** 19)).toBe(100);
-    expect(copyCeiling(ceilings, 2 ** 24)).toBe(20);
   });
 });
 

@@ -45,6 +45,8 @@ export interface MemoryInfo {
 }
 
 export interface ProgramInfo {
+  /** Names the program in profiles; unique in the process. */
+  readonly id: number;
   readonly arenaBytes: number;
   /** Predicted time of one run on one thread; small programs run inline. */
   readonly predictedMicros: number;
@@ -57,13 +59,23 @@ export interface ProgramInfo {
   }[];
 }
 
-export interface RecordTiming {
-  readonly tag: number;
-  readonly op: string;
-  readonly variant: string;
-  /** Since profile(true). */
-  readonly startMicros: number;
-  readonly micros: number;
+/** What a machine can do at best. */
+export interface Ceilings {
+  readonly threads: number;
+  /** f32 multiply-add rate by instruction set, GFLOP/s. */
+  readonly fma: Readonly<Record<string, number>>;
+  /** Copy bandwidth (read + written) by footprint of source and target together, GB/s. */
+  readonly copy: readonly { readonly bytes: number; readonly gbps: number }[];
+}
+
+/** What ran while profiling was on. */
+export interface ProfileChunk {
+  /** Number of the first event; events are numbered through the life of the process. */
+  readonly first: number;
+  /** Operations and variants, by the numbers used in `events`. */
+  readonly names: readonly string[];
+  /** Nine numbers for each event; profileEvents() says what they are. */
+  readonly events: Float64Array;
 }
 
 export interface NativeBinding {
@@ -125,7 +137,13 @@ export interface NativeBinding {
   settled(): Promise<void>;
   settleSync(): void;
 
-  // Per-record timings, process-wide.
+  // Profiles of the whole process.
+  /** Starts noting what runs, or stops when as many have stopped as started. */
   profile(on: boolean): void;
-  takeProfile(): RecordTiming[];
+  /** The events from number `since` on; the latest 262,144 are kept. */
+  readProfile(since: number): ProfileChunk;
+  /** Now, in microseconds of the clock that events are on. */
+  profileClock(): number;
+  /** Measures what this machine can do on that many threads; takes the queue for about a second. */
+  measureCeilings(threads: number): Promise<Ceilings>;
 }

@@ -1,13 +1,15 @@
 // @figment/native: loads the addon and describes its binding. Nothing here computes.
 
 export type {
+  Ceilings,
   CpuInfo,
   DeviceInfo,
   Isa,
   MemoryInfo,
   NativeBinding,
   NativeErrorCode,
+  ProfileChunk,
   ProgramInfo,
-  RecordTiming,
 } from "./binding.js";
 export { loadBinding, NativeLoadError } from "./load.js";
+export { type ProfileEvent, profileEvents } from "./profile.js";

@@ -75,6 +75,7 @@ typedef struct FigmentProgramInfo {
       predicted_micros; /* on one thread; decides whether a run is worth a trip through the queue */
   uint32_t record_count;
   const FigmentRecordInfo* records;
+  uint32_t id; /* names the program in timings */
 } FigmentProgramInfo;
 
 typedef struct FigmentRun {
@@ -91,11 +92,16 @@ enum {
   FIGMENT_RUN_SERIAL = 1u /* stay on the calling thread: the program is too small to share */
 };
 
+/* Something that took time while profiling was on. */
 typedef struct FigmentTiming {
+  uint32_t kind;    /* 0: a whole run, 1: a record, 2: a piece of a record on one worker */
+  uint32_t worker;  /* which one, for pieces */
+  uint32_t program; /* FigmentProgramInfo.id */
+  uint32_t record;  /* its index in the program, for records and pieces */
   uint32_t tag;
-  const char* op;
+  const char* op; /* null for runs; names live as long as the process */
   const char* variant;
-  double start_micros; /* since profiling was turned on */
+  double start_micros; /* on the host's steady clock */
   double micros;
 } FigmentTiming;
 
@@ -133,10 +139,12 @@ typedef struct FigmentBackend {
   FigmentStatus (*run)(FigmentDevice* device, FigmentProgram* program, const FigmentRun* run);
   FigmentStatus (*synchronise)(FigmentDevice* device);
 
-  /* Per-record timings. */
+  /* Timings. Turned on and off by count. Events are numbered; read_profile gives those from number
+   * `since` on that are still kept and answers the first one's number (the next one's if there is
+   * none). */
   void (*set_profiling)(FigmentDevice* device, int32_t on);
-  void (*take_profile)(FigmentDevice* device, void (*sink)(void* context, const FigmentTiming*),
-                       void* context);
+  uint64_t (*read_profile)(FigmentDevice* device, uint64_t since,
+                           void (*sink)(void* context, const FigmentTiming*), void* context);
 
   /* Reserved; null in version 1. */
   FigmentStatus (*record_event)(FigmentDevice* device, FigmentEvent** event);

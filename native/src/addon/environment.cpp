@@ -96,6 +96,7 @@ void Environment::closeHook(void* environment) { static_cast<Environment*>(envir
 void Environment::close() {
   client->close();
   for (Device* device : openDevices()) device->queue.discardJobsOf(*client);
+  for (; profiles > 0; profiles--) cpu().api.set_profiling(cpu().handle, 0);
 }
 
 napi_value makeError(napi_env env, const std::string& code, const std::string& message) {

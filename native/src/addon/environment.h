@@ -48,6 +48,7 @@ class Environment {
 
   uint64_t liveBytes = 0;
   uint64_t liveBuffers = 0;
+  uint32_t profiles = 0;  ///< profile(true) without its profile(false)
 
   /// A fresh buffer, counted as live and known to the garbage collector.
   double addBuffer(Device& device, uint64_t bytes);

@@ -1,42 +1,130 @@
-// Per-record timings: profile, takeProfile.
+// Profiles and what they are held against: profile, readProfile, profileClock, measureCeilings.
+#include <unordered_map>
+
+#include "../runtime/ceilings.h"
+#include "../runtime/thread_pool.h"
+#include "../runtime/timeline.h"
 #include "arguments.h"
 #include "calls.h"
 
 namespace figment {
 namespace {
 
-Napi::Value profile(Environment&, const Napi::CallbackInfo& info) {
+Napi::Value profile(Environment& environment, const Napi::CallbackInfo& info) {
   const bool on = booleanArgument(info, 0, "on");
-  cpu().setProfiling(on);
+  if (!on && environment.profiles == 0) return info.Env().Undefined();
+  on ? environment.profiles++ : environment.profiles--;
+  cpu().api.set_profiling(cpu().handle, on);
   return info.Env().Undefined();
 }
 
-Napi::Value takeProfile(Environment&, const Napi::CallbackInfo& info) {
+/// Names by number: each is handed to JavaScript once.
+class NameTable {
+ public:
+  explicit NameTable(Napi::Env env) : names_(Napi::Array::New(env)) {}
+
+  double number(const char* name) {
+    if (!name) return -1;
+    const auto [entry, fresh] = numbers_.try_emplace(name, uint32_t(numbers_.size()));
+    if (fresh) names_.Set(entry->second, name);
+    return entry->second;
+  }
+  Napi::Array names() const { return names_; }
+
+ private:
+  Napi::Array names_;
+  std::unordered_map<const char*, uint32_t> numbers_;
+};
+
+Napi::Value readProfile(Environment&, const Napi::CallbackInfo& info) {
+  const uint64_t since = wholeArgument(info, 0, "since");
   std::vector<FigmentTiming> timings;
-  cpu().api.take_profile(
-      cpu().handle,
+  const uint64_t first = cpu().api.read_profile(
+      cpu().handle, since,
       [](void* context, const FigmentTiming* timing) {
         static_cast<std::vector<FigmentTiming>*>(context)->push_back(*timing);
       },
       &timings);
-  Napi::Array array = Napi::Array::New(info.Env(), timings.size());
-  for (uint32_t i = 0; i < timings.size(); i++) {
-    Napi::Object object = Napi::Object::New(info.Env());
-    object.Set("tag", double(timings[i].tag));
-    object.Set("op", timings[i].op);
-    object.Set("variant", timings[i].variant);
-    object.Set("startMicros", timings[i].start_micros);
-    object.Set("micros", timings[i].micros);
-    array.Set(i, object);
+
+  Napi::Env env = info.Env();
+  NameTable names(env);
+  constexpr size_t kFields = 9;  // native/ts/profile.ts names them
+  auto events = Napi::Float64Array::New(env, timings.size() * kFields);
+  double* to = events.Data();
+  for (const FigmentTiming& timing : timings) {
+    for (const uint32_t field :
+         {timing.kind, timing.worker, timing.program, timing.record, timing.tag})
+      *to++ = field;
+    *to++ = names.number(timing.op);
+    *to++ = names.number(timing.variant);
+    *to++ = timing.start_micros;
+    *to++ = timing.micros;
   }
-  return array;
+  Napi::Object chunk = Napi::Object::New(env);
+  chunk.Set("first", double(first));
+  chunk.Set("names", names.names());
+  chunk.Set("events", events);
+  return chunk;
+}
+
+Napi::Value profileClock(Environment&, const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), Timeline::now());
+}
+
+/// In the queue, so that no kernel runs beside it.
+class CeilingsJob final : public AnsweringJob {
+ public:
+  CeilingsJob(Environment& environment, Napi::Env env, int threads)
+      : AnsweringJob(environment, env), threads_(threads) {}
+
+  void execute() noexcept override {
+    try {
+      ceilings_ = measureCeilings(threads_);
+    } catch (const std::exception& error) {
+      failure_ = new Failure(code::kDevice, std::string("ceilings: ") + error.what());
+    }
+  }
+
+  void deliver(Napi::Env env) noexcept override {
+    if (failure_) return reject(env, *failure_);
+    Napi::Object fma = Napi::Object::New(env);
+    for (const auto& [isa, gflops] : ceilings_.fma) fma.Set(isa, gflops);
+    Napi::Array copy = Napi::Array::New(env, ceilings_.copy.size());
+    for (uint32_t i = 0; i < ceilings_.copy.size(); i++) {
+      Napi::Object entry = Napi::Object::New(env);
+      entry.Set("bytes", double(ceilings_.copy[i].first));
+      entry.Set("gbps", ceilings_.copy[i].second);
+      copy.Set(i, entry);
+    }
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("threads", double(threads_));
+    object.Set("fma", fma);
+    object.Set("copy", copy);
+    resolve(env, object);
+  }
+
+ private:
+  int threads_;
+  Ceilings ceilings_ = {};
+  Ref<Failure> failure_;
+};
+
+Napi::Value measure(Environment& environment, const Napi::CallbackInfo& info) {
+  const uint64_t threads = wholeArgument(info, 0, "threads", ThreadPool::kMaxThreads);
+  if (threads == 0) throw Error(code::kArgument, "threads: expected at least 1");
+  auto* job = new CeilingsJob(environment, info.Env(), int(threads));
+  const Napi::Value promise = job->promise();
+  environment.submit(cpu(), job);
+  return promise;
 }
 
 }  // namespace
 
 void exportProfileCalls(Napi::Object exports, Environment& environment) {
   exportFunction<profile>(exports, environment, "profile");
-  exportFunction<takeProfile>(exports, environment, "takeProfile");
+  exportFunction<readProfile>(exports, environment, "readProfile");
+  exportFunction<profileClock>(exports, environment, "profileClock");
+  exportFunction<measure>(exports, environment, "measureCeilings");
 }
 
 }  // namespace figment

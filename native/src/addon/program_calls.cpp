@@ -33,6 +33,7 @@ Napi::Value programInfo(Environment& environment, const Napi::CallbackInfo& info
     records.Set(r, object);
   }
   Napi::Object object = Napi::Object::New(env);
+  object.Set("id", double(about.id));
   object.Set("arenaBytes", double(about.arena_bytes));
   object.Set("predictedMicros", about.predicted_micros);
   object.Set("records", records);

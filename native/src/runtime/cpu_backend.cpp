@@ -141,6 +141,7 @@ FigmentStatus programInfo(FigmentProgram* handle, FigmentProgramInfo* info) {
   info->state_written = program.stateWritten.data();
   info->arena_bytes = program.arenaBytes;
   info->predicted_micros = program.predictedMicros;
+  info->id = program.id;
   info->record_count = uint32_t(loaded.records.size());
   info->records = loaded.records.data();
   return FIGMENT_OK;
@@ -148,9 +149,14 @@ FigmentStatus programInfo(FigmentProgram* handle, FigmentProgramInfo* info) {
 
 FigmentStatus run(FigmentDevice* device, FigmentProgram* program, const FigmentRun* run) {
   return guarded([&]() -> FigmentStatus {
+    Timeline* timeline = unwrap(device).timeline().active();
+    const double start = timeline ? Timeline::now() : 0;
     const RunResult result =
         unwrap(device).run(*unwrap(program).program, {run->inputs, run->outputs, run->states},
                            {(run->flags & FIGMENT_RUN_SERIAL) != 0, run->poll, run->poll_context});
+    if (timeline)
+      timeline->add({EventKind::run, 0, unwrap(program).program->id, 0, 0, nullptr, nullptr, start,
+                     Timeline::now() - start});
     switch (result.outcome) {
       case RunOutcome::done:
         return FIGMENT_OK;
@@ -167,15 +173,22 @@ FigmentStatus run(FigmentDevice* device, FigmentProgram* program, const FigmentR
 
 FigmentStatus synchronise(FigmentDevice*) { return FIGMENT_OK; }
 
-void setProfiling(FigmentDevice* device, int32_t on) { unwrap(device).setProfiling(on != 0); }
+void setProfiling(FigmentDevice* device, int32_t on) {
+  Timeline& timeline = unwrap(device).timeline();
+  on ? timeline.on() : timeline.off();
+}
 
-void takeProfile(FigmentDevice* device, void (*sink)(void* context, const FigmentTiming*),
-                 void* context) {
-  for (const RecordTiming& timing : unwrap(device).takeProfile()) {
-    const FigmentTiming entry = {timing.tag, timing.op, timing.variant, timing.startMicros,
-                                 timing.micros};
-    sink(context, &entry);
+uint64_t readProfile(FigmentDevice* device, uint64_t since,
+                     void (*sink)(void* context, const FigmentTiming*), void* context) {
+  std::vector<TimelineEvent> events;
+  const uint64_t first = unwrap(device).timeline().read(since, events);
+  for (const TimelineEvent& event : events) {
+    const FigmentTiming timing = {uint32_t(event.kind), event.worker,      event.program,
+                                  event.record,         event.tag,         event.op,
+                                  event.variant,        event.startMicros, event.micros};
+    sink(context, &timing);
   }
+  return first;
 }
 
 FigmentBackend makeBackend() {
@@ -200,7 +213,7 @@ FigmentBackend makeBackend() {
   backend.run = run;
   backend.synchronise = synchronise;
   backend.set_profiling = setProfiling;
-  backend.take_profile = takeProfile;
+  backend.read_profile = readProfile;
   return backend;
 }
 

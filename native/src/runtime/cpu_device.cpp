@@ -30,9 +30,11 @@ class RunContext final : public Context {
       : pool_(pool), scratch_(scratch), threads_(threads) {}
 
   void parallel(int64_t count, int64_t grain, Body body, void* closure) override {
-    if (shared) return pool_.parallel(count, grain, body, closure);
-    for (int64_t begin = 0; begin < count; begin += grain)
-      body(closure, begin, std::min(begin + grain, count), 0);
+    if (timeline) {
+      TimedBody timed = {*this, body, closure};
+      return share(count, grain, timedPiece, &timed);
+    }
+    share(count, grain, body, closure);
   }
   int threads() const override { return threads_; }
   std::byte* scratch() const override { return scratch_; }
@@ -48,9 +50,32 @@ class RunContext final : public Context {
   const std::string& code() const { return code_; }
   const std::string& message() const { return message_; }
 
-  bool shared = false;  ///< whether the current record may use the pool
+  bool shared = false;           ///< whether the current record may use the pool
+  Timeline* timeline = nullptr;  ///< where pieces are noted; null when nobody profiles
+  TimelineEvent event = {};      ///< of the current record, while somebody profiles
 
  private:
+  struct TimedBody {
+    RunContext& context;
+    Body body;
+    void* closure;
+  };
+  static void timedPiece(void* closure, int64_t begin, int64_t end, int worker) {
+    const auto& timed = *static_cast<TimedBody*>(closure);
+    TimelineEvent piece = timed.context.event;
+    piece.kind = EventKind::piece;
+    piece.worker = uint32_t(worker);
+    piece.startMicros = Timeline::now();
+    timed.body(timed.closure, begin, end, worker);
+    piece.micros = Timeline::now() - piece.startMicros;
+    timed.context.timeline->add(piece);
+  }
+  void share(int64_t count, int64_t grain, Body body, void* closure) {
+    if (shared) return pool_.parallel(count, grain, body, closure);
+    for (int64_t begin = 0; begin < count; begin += grain)
+      body(closure, begin, std::min(begin + grain, count), 0);
+  }
+
   ThreadPool& pool_;
   std::byte* scratch_;
   int threads_;
@@ -142,7 +167,7 @@ RunResult CpuDevice::run(Program& program, const Bindings& bindings, const RunCo
   bindSlots(program, bindings);
 
   RunContext context(pool_, scratch_.data, threads);
-  const bool profiling = profiling_.load(std::memory_order_relaxed);
+  context.timeline = timeline_.active();
   for (uint32_t r = 0; r < program.records.size(); r++) {
     if (r <= program.commitStart) {
       if (context.failed()) return {RunOutcome::failed, context.code(), context.message()};
@@ -152,7 +177,16 @@ RunResult CpuDevice::run(Program& program, const Bindings& bindings, const RunCo
     for (uint32_t i = record.operandStart; i < record.operandStart + record.operandCount; i++)
       program.operands[i].data = bases_[program.places[i].slot] + program.places[i].byteOffset;
     context.shared = !control.serial && record.predictedMicros >= kSharedMicros;
-    const double start = profiling ? microsSinceProfiling() : 0;
+    if (context.timeline)
+      context.event = {EventKind::record,
+                       0,
+                       program.id,
+                       r,
+                       record.tag,
+                       record.op->spec.name,
+                       record.variant->name,
+                       Timeline::now(),
+                       0};
     try {
       record.variant->run(record.call, context);
     } catch (const Error& error) {
@@ -162,32 +196,15 @@ RunResult CpuDevice::run(Program& program, const Bindings& bindings, const RunCo
     } catch (const std::exception& error) {
       context.fail(code::kDevice, std::string(record.op->spec.name) + ": " + error.what());
     }
-    if (profiling) {
-      const double micros = microsSinceProfiling() - start;
-      std::lock_guard lock(profileMutex_);
-      profile_.push_back({record.tag, record.op->spec.name, record.variant->name, start, micros});
+    if (context.timeline) {
+      context.event.micros = Timeline::now() - context.event.startMicros;
+      context.timeline->add(context.event);
     }
   }
   if (!context.failed()) return {};
   const bool committed = program.commitStart < program.records.size();
   return {committed ? RunOutcome::failedInCommit : RunOutcome::failed, context.code(),
           context.message()};
-}
-
-void CpuDevice::setProfiling(bool on) {
-  std::lock_guard lock(profileMutex_);
-  if (on && !profiling_) profileStart_ = std::chrono::steady_clock::now();
-  profiling_ = on;
-}
-
-std::vector<RecordTiming> CpuDevice::takeProfile() {
-  std::lock_guard lock(profileMutex_);
-  return std::exchange(profile_, {});
-}
-
-double CpuDevice::microsSinceProfiling() const {
-  return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - profileStart_)
-      .count();
 }
 
 CpuDevice& cpuDevice() {

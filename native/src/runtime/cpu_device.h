@@ -4,14 +4,13 @@
 #pragma once
 
 #include <atomic>
-#include <chrono>
-#include <mutex>
 #include <string>
 #include <vector>
 
 #include "allocator.h"
 #include "program.h"
 #include "thread_pool.h"
+#include "timeline.h"
 
 namespace figment {
 
@@ -36,14 +35,6 @@ struct RunResult {
   std::string message;
 };
 
-struct RecordTiming {
-  uint32_t tag;
-  const char* op;
-  const char* variant;
-  double startMicros;
-  double micros;
-};
-
 class CpuDevice {
  public:
   CpuDevice(int threads, uint64_t memoryLimit);
@@ -63,8 +54,7 @@ class CpuDevice {
   /// Fills fresh blocks and the arena with NaN patterns, so that reading what nobody wrote shows.
   void setPoison(bool on) { poison_.store(on, std::memory_order_relaxed); }
 
-  void setProfiling(bool on);
-  std::vector<RecordTiming> takeProfile();
+  Timeline& timeline() { return timeline_; }
 
  private:
   /// A block that only grows, kept between runs.
@@ -75,7 +65,6 @@ class CpuDevice {
   bool reserve(Workspace& workspace, uint64_t bytes);
   void drop(Workspace& workspace);
   void bindSlots(const Program& program, const Bindings& bindings);
-  double microsSinceProfiling() const;
 
   CachingAllocator allocator_;
   ThreadPool pool_;
@@ -84,11 +73,7 @@ class CpuDevice {
   Workspace arena_;
   Workspace scratch_;
   std::vector<std::byte*> bases_;  // address of each slot of the running program
-
-  std::atomic<bool> profiling_{false};
-  std::mutex profileMutex_;
-  std::chrono::steady_clock::time_point profileStart_;
-  std::vector<RecordTiming> profile_;
+  Timeline timeline_;
 };
 
 /// The process's CPU device, sized by FIGMENT_THREADS or the machine. Never destroyed.

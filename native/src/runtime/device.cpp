@@ -53,11 +53,6 @@ void Device::setMemoryLimit(uint64_t bytes) {
   if (api.set_memory_limit(handle, bytes) != FIGMENT_OK) throwLastError();
 }
 
-void Device::setProfiling(bool on) {
-  std::lock_guard lock(queue.executionLock());
-  api.set_profiling(handle, on);
-}
-
 void Device::throwLastError() const {
   const FigmentError* error = api.last_error();
   throw Error(error->code, error->message);

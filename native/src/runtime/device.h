@@ -28,8 +28,6 @@ class Device {
   /// Waits for the queue, then gives cached memory back to the system.
   void trim();
   void setMemoryLimit(uint64_t bytes);
-  /// Between runs, so that no run is timed half.
-  void setProfiling(bool on);
 
   /// Throws the backend's last error.
   [[noreturn]] void throwLastError() const;

@@ -4,6 +4,7 @@
 #include "program.h"
 
 #include <algorithm>
+#include <atomic>
 #include <string>
 
 #include "error.h"
@@ -36,6 +37,11 @@ struct Range {
 };
 constexpr uint32_t kArenaSpace = 0xffffffff;
 
+uint32_t nextProgramId() {
+  static std::atomic<uint32_t> last{0};
+  return last.fetch_add(1, std::memory_order_relaxed) + 1;
+}
+
 class Verifier {
  public:
   Verifier(ProgramSections sections, std::string_view variant)
@@ -46,6 +52,7 @@ class Verifier {
     if (header.commitStart > header.recordCount)
       refuse("commit section starts after the last record");
     program_->slots.assign(sections_.slots.begin(), sections_.slots.end());
+    program_->id = nextProgramId();
     program_->commitStart = header.commitStart;
     program_->arenaBytes = header.arenaBytes;
     checkSlots();

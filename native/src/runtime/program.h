@@ -38,6 +38,7 @@ struct Program {
   std::vector<Place> places;      ///< one per operand
   std::vector<ProgramRecord> records;
   const std::byte* constants = nullptr;
+  uint32_t id = 0;  ///< numbers the programs of the process, from 1; for profiles
   uint32_t commitStart = 0;
   uint64_t arenaBytes = 0;
   double predictedMicros = 0;

@@ -4,6 +4,7 @@ import {
   CheckpointError,
   type CompileStats,
   compile,
+  type Profile,
   type SavedState,
   type Stateful,
   type StateToRestore,
@@ -33,8 +34,10 @@ export interface TrainStep<M extends Module, B extends StepBatch, E extends EMA<
   /** The moving average, if one was asked for. */
   readonly ema: E;
   readonly stats: CompileStats;
-  /** The program: op, shapes, kernel variant, FLOPs, bytes and module path of each record. */
+  /** The program: op, shapes, formats, kernel variant, FLOPs, bytes and module path of each record. */
   explain(): string;
+  /** Makes `runs` updates (and one to warm up) from a batch, and says where their time goes: see {@link Compiled}. */
+  profile(runs: number, batch: B): Promise<Profile>;
   /** Frees the program and the moving average; model and optimiser stay. */
   dispose(): void;
 }
@@ -88,6 +91,14 @@ export function compileStep<M extends Module, B extends StepBatch = any, const O
     },
     ema,
     explain: () => program.explain(),
+    profile: async (runs: number, batch: B) => {
+      const before = program.stats.calls;
+      try {
+        return await program.profile(runs, batch);
+      } finally {
+        count += program.stats.calls - before;
+      }
+    },
     dispose: () => {
       program.dispose();
       ema?.dispose();

@@ -18,6 +18,8 @@ import {
   Cell,
   CheckpointError,
   compile,
+  customVjp,
+  grad,
   rng,
   ShapeError,
   scope,
@@ -311,6 +313,65 @@ describe("paths", () => {
     });
     run.dispose();
     model.dispose();
+  });
+});
+
+/** Applies a function, as a module. */
+class Lambda extends Module {
+  readonly apply: (x: Tensor) => Tensor;
+  constructor(apply: (x: Tensor) => Tensor) {
+    super();
+    this.apply = apply;
+  }
+  forward(x: Tensor): Tensor {
+    return this.apply(x);
+  }
+}
+
+describe("errors inside modules", () => {
+  const nested = (inner: (x: Tensor) => Tensor): Sequential =>
+    new Sequential(new Linear(3, 4), new Sequential(new Lambda(inner), new Linear(4, 2))).init(rng(seed));
+  type Fn = (x: Tensor) => Tensor;
+
+  it.each([
+    ["run at once", (fn: Fn): Fn => fn],
+    ["traced", (fn: Fn): Fn => compile(fn)],
+  ])("name the innermost module when %s", (_, make) => {
+    const net = nested((x) => x.reshape([5]));
+    const run = make((x) => net.forward(x));
+    scope(() => {
+      expect(() => run(tensor([[1, 2, 3]]))).toThrow(/^stages\.1\.stages\.0: reshape: /);
+      expect(() => run(tensor([[1, 2]]))).toThrow(/^stages\.0: /);
+    });
+    net.dispose();
+  });
+
+  it("stay typed, and say it once", () => {
+    const net = nested((x) => x.reshape([5]));
+    const error = scope(() => {
+      try {
+        net.forward(tensor([[1, 2, 3]]));
+      } catch (thrown) {
+        return thrown as Error;
+      }
+    });
+    expect(error).toBeInstanceOf(ShapeError);
+    expect(error?.message.match(/stages\.0/g)).toHaveLength(1);
+    expect(error?.stack).toContain(error?.message);
+    net.dispose();
+  });
+
+  it("name the module whose derivative fails", () => {
+    const wrong = customVjp(
+      (x: Tensor) => x.mul(2),
+      (_, __, cotangent) => [cotangent.reshape([99])],
+    );
+    const net = nested(wrong);
+    scope(() => {
+      const loss = (x: Tensor): Tensor => net.forward(x).sum();
+      expect(() => grad(loss)(tensor([[1, 2, 3]]))).toThrow(/^stages\.1\.stages\.0: reshape: /);
+    });
+    net.dispose();
   });
 });
 

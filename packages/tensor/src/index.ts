@@ -37,6 +37,7 @@ export type { TensorLike } from "./ops/elementwise.js";
 export * from "./ops/functions.js";
 export * from "./ops/methods.js";
 export { throwIfAborted } from "./runtime/abort.js";
+export { type Ceilings, ceilings, copyCeiling, fmaCeiling, measureCeilings } from "./runtime/ceilings.js";
 export { type Compiled, type CompileOptions, type CompileStats, compile } from "./runtime/compile.js";
 export {
   assertNoLeaks,
@@ -48,4 +49,5 @@ export {
   setThreads,
   settled,
 } from "./runtime/memory.js";
+export type { Profile, ProfiledRecord } from "./runtime/profile.js";
 export { type Shape, showShape, sizeOf } from "./shape.js";

@@ -8,6 +8,7 @@ import type { Attrs } from "../ir/graph.js";
 import type { OpDef } from "../ops/definition.js";
 import { add } from "../ops/elementwise.js";
 import { zeros } from "./create.js";
+import { atPath, currentPath } from "./path.js";
 import type { Tensor } from "./tensor.js";
 
 /** A step that can be walked backwards: cotangents of outputs in, cotangents of inputs out. */
@@ -91,8 +92,15 @@ export class Tape {
   }
 }
 
-/** Notes an entry on every active tape. */
-export function recordEntry(entry: TapeEntry): void {
+/** Notes an entry on every active tape. Its backward operations belong to the module that runs now. */
+export function recordEntry({ inputs, outputs, backward }: TapeEntry): void {
+  if (active.length === 0) return;
+  const path = currentPath();
+  const entry: TapeEntry = {
+    inputs,
+    outputs,
+    backward: (cotangents, needs) => atPath(path, () => backward(cotangents, needs)),
+  };
   for (const tape of active) tape.record(entry);
 }
 

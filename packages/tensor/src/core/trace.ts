@@ -1,7 +1,7 @@
 // Tracing: while a function is compiled, operations append nodes to a graph. Arguments, cells and
 // captured tensors become the graph's inputs; writes to cells become its state writes.
 
-import { ShapeError, UsageError } from "../errors.js";
+import { UsageError } from "../errors.js";
 import { type Attrs, type Aval, type Graph, GraphBuilder, type Value } from "../ir/graph.js";
 import type { OpDef } from "../ops/definition.js";
 import { showShape } from "../shape.js";
@@ -107,8 +107,7 @@ export class Trace {
 
   apply(def: OpDef, inputs: readonly Tensor[], attrs: Attrs): readonly Tensor[] {
     const values = inputs.map((tensor) => this.lift(def.name, tensor));
-    const path = currentPath();
-    const node = this.builder.node(def, values, attrs, inferAt(def, values, attrs, path), path);
+    const node = this.builder.node(def, values, attrs, def.infer(values, attrs), currentPath());
     return node.outputs.map((value) => this.wrap(value));
   }
 
@@ -160,15 +159,5 @@ export class Trace {
 
   private wrap(value: Value): Tensor {
     return new Tensor(value.shape, value.dtype, { trace: this, value });
-  }
-}
-
-/** Runs an op's shape rule; its error is told where in the model it happened. */
-export function inferAt(def: OpDef, inputs: readonly Aval[], attrs: Attrs, path: string): readonly Aval[] {
-  try {
-    return def.infer(inputs, attrs);
-  } catch (error) {
-    if (path && error instanceof ShapeError) throw new ShapeError(`${path}: ${error.message}`, { cause: error });
-    throw error;
   }
 }

@@ -14,6 +14,7 @@ import { show } from "../shape.js";
 import { native, type Storage } from "./device.js";
 import { markOrigin } from "./eager.js";
 import { explainProgram } from "./explain.js";
+import { type Profile, profileProgram } from "./profile.js";
 import { loadGraph, type Program, releaseProgram, runProgram } from "./program.js";
 
 /** How a function is compiled. */
@@ -36,8 +37,16 @@ export interface CompileStats {
 /** A compiled function. */
 export interface Compiled<A extends readonly unknown[], R> {
   (...args: A): R;
-  /** The program of the latest call: op, shapes, kernel variant, FLOPs, bytes and module path of each record. */
+  /** The program of the latest call: op, shapes, formats, kernel variant, FLOPs, bytes and module path of each record. */
   explain(): string;
+  /**
+   * Calls the function `runs` times (after once to warm up) with these arguments, as any call does: state moves on.
+   * Times every record and holds it against what the machine can do (see {@link ceilings}, measured at the first
+   * profile). Results are disposed. `String(profile)` is the table of explain() with times.
+   *
+   * @throws UsageError when `runs` is no whole number from 1, or inside a trace.
+   */
+  profile(runs: number, ...args: A): Promise<Profile>;
   /** The optimised graph of the latest call, as text. */
   print(): string;
   readonly stats: CompileStats;
@@ -160,6 +169,17 @@ export function compile<A extends readonly unknown[], R>(
       value: () => {
         if (!latest) throw new UsageError(`${name}: call it once before asking for its program`);
         return explainProgram(name, latest.program);
+      },
+    },
+    profile: {
+      value: (runs: number, ...args: A): Promise<Profile> => {
+        if (!Number.isInteger(runs) || runs < 1)
+          throw new UsageError(`${name}: profile takes the number of runs, at least 1, got ${show(runs)}`);
+        if (currentTrace()) throw new UsageError(`${name}: profile cannot be asked for inside a traced function`);
+        return profileProgram(name, runs, () => {
+          for (const tensor of leavesOf(call(...args))) tensor.dispose();
+          return (latest as Specialisation).program;
+        });
       },
     },
     print: {

@@ -2,7 +2,6 @@
 
 import { currentPath } from "../core/path.js";
 import { Tensor } from "../core/tensor.js";
-import { inferAt } from "../core/trace.js";
 import { type Attrs, type Aval, GraphBuilder } from "../ir/graph.js";
 import type { OpDef } from "../ops/definition.js";
 import { identityDef } from "../ops/elementwise.js";
@@ -53,8 +52,7 @@ export function runNode(
 function build(def: OpDef, inputs: readonly Aval[], attrs: Attrs, variant?: string): Program {
   const builder = new GraphBuilder();
   const values = inputs.map((aval) => builder.arg(aval));
-  const path = currentPath();
-  const node = builder.node(def, values, attrs, inferAt(def, inputs, attrs, path), path);
+  const node = builder.node(def, values, attrs, def.infer(inputs, attrs), currentPath());
   return loadGraph(builder.finish(node.outputs), variant);
 }
 

@@ -1,4 +1,4 @@
-// explain(): a loaded program as a table — op, shapes, kernel variant, FLOPs, bytes, module path.
+// explain(): a loaded program as a table — op, shapes, formats, kernel variant, FLOPs, bytes, module path.
 
 import type { Node } from "../ir/graph.js";
 import { native } from "./device.js";
@@ -8,6 +8,8 @@ import type { Program } from "./program.js";
 export interface ExplainedRecord {
   readonly op: string;
   readonly shapes: string;
+  /** Formats of the kernel's operands: "f32", or where they differ "bf16 bf16 f32 → bf16". */
+  readonly formats: string;
   /** The kernel variant that runs, and that the registry prefers for this call on this machine. */
   readonly variant: string;
   readonly flops: number;
@@ -19,11 +21,12 @@ export interface ExplainedRecord {
 export function explainRecords(program: Program): ExplainedRecord[] {
   return native()
     .programInfo(program.handle)
-    .records.map(({ op, variant, flops, bytes, tag }) => {
+    .records.map(({ op, variant, flops, bytes, tag }, i) => {
       const node = program.tags[tag];
       return {
         op: node ? opText(op, node) : op,
         shapes: node ? shapesOf(node) : "",
+        formats: program.formats[i] ?? "",
         variant,
         flops,
         bytes,
@@ -36,23 +39,55 @@ export function explainRecords(program: Program): ExplainedRecord[] {
 export function explainProgram(name: string, program: Program): string {
   const records = explainRecords(program);
   const { arenaBytes } = native().programInfo(program.handle);
-  const rows = records.map((r) => [r.op, r.shapes, r.variant, scaled(r.flops, "FLOP"), scaled(r.bytes, "B"), r.path]);
-  const header = ["op", "shapes", "kernel", "FLOPs", "bytes", "module"];
-  const widths = header.map((title, i) => Math.max(title.length, ...rows.map((row) => (row[i] as string).length)));
-  const line = (row: readonly string[]): string =>
-    row
-      .map((cell, i) => (i === 3 || i === 4 ? cell.padStart(widths[i] as number) : cell.padEnd(widths[i] as number)))
-      .join("  ")
-      .trimEnd();
-  const total = records.reduce((sum, r) => ({ flops: sum.flops + r.flops, bytes: sum.bytes + r.bytes }), {
-    flops: 0,
-    bytes: 0,
-  });
   return [
-    `${name}: ${records.length} records, ${scaled(total.flops, "FLOP")}, ${scaled(total.bytes, "B")} moved, arena ${scaled(arenaBytes, "B")}`,
-    line(header),
-    ...rows.map(line),
+    `${name}: ${summary(records)}, arena ${scaled(arenaBytes, "B")}`,
+    ...table(explainColumns, records.map(explainRow)),
   ].join("\n");
+}
+
+/** A column of a table; numbers stand at its right. */
+export interface Column {
+  readonly title: string;
+  readonly right?: boolean;
+}
+
+export const explainColumns: readonly Column[] = [
+  { title: "op" },
+  { title: "shapes" },
+  { title: "formats" },
+  { title: "kernel" },
+  { title: "FLOPs", right: true },
+  { title: "bytes", right: true },
+  { title: "module" },
+];
+
+/** A record's cells, one for each of {@link explainColumns}. */
+export const explainRow = ({ op, shapes, formats, variant, flops, bytes, path }: ExplainedRecord): string[] => [
+  op,
+  shapes,
+  formats,
+  variant,
+  scaled(flops, "FLOP"),
+  scaled(bytes, "B"),
+  path,
+];
+
+/** Number of records, FLOPs and bytes of a program. */
+export function summary(records: readonly ExplainedRecord[]): string {
+  const total = (of: "flops" | "bytes"): number => records.reduce((sum, record) => sum + record[of], 0);
+  return `${records.length} records, ${scaled(total("flops"), "FLOP")}, ${scaled(total("bytes"), "B")} moved`;
+}
+
+/** Lines of a table with its columns aligned. */
+export function table(columns: readonly Column[], rows: readonly (readonly string[])[]): string[] {
+  const lines = [columns.map(({ title }) => title), ...rows];
+  const widths = columns.map((_, i) => Math.max(...lines.map((line) => (line[i] as string).length)));
+  return lines.map((line) =>
+    line
+      .map((cell, i) => (columns[i]?.right ? cell.padStart(widths[i] as number) : cell.padEnd(widths[i] as number)))
+      .join("  ")
+      .trimEnd(),
+  );
 }
 
 const shapesOf = (node: Node): string =>
@@ -63,7 +98,8 @@ const shapesOf = (node: Node): string =>
       " ",
     )}${node.inputs.length > 4 ? ` +${node.inputs.length - 4}` : ""} → ${node.outputs.length > 2 ? `${node.outputs.length} outputs` : node.outputs.map((value) => `[${value.shape.join(",")}]`).join(" ")}`;
 
-function opText(op: string, node: Node): string {
+/** What a record does: its op, or for elementwise code what it computes. */
+export function opText(op: string, node: Node): string {
   if (op !== "elementwise") return op;
   const { body } = node.attrs as { body?: { text: string } };
   const text = body ? body.text : node.def.name;
@@ -72,7 +108,8 @@ function opText(op: string, node: Node): string {
 
 const prefixes = ["", "k", "M", "G", "T"];
 
-function scaled(x: number, unit: string): string {
+/** A quantity with three digits and a prefix: "1.23 MB". */
+export function scaled(x: number, unit: string): string {
   const power = x < 1 ? 0 : Math.min(prefixes.length - 1, Math.floor(Math.log10(x) / 3));
   const value = x / 1000 ** power;
   return `${power === 0 ? value : value.toPrecision(3)} ${prefixes[power]}${unit}`;

@@ -1,8 +1,8 @@
 // A loaded program: the native handle with what TypeScript needs to call it.
 
-import { bytesOf } from "../dtype.js";
+import { bytesOf, formatOf } from "../dtype.js";
 import type { Aval, Graph, Node } from "../ir/graph.js";
-import { writeProgram } from "../program/blob.js";
+import { type OperandSpec, type RecordSpec, writeProgram } from "../program/blob.js";
 import { lowerGraph } from "../program/lower.js";
 import { sizeOf } from "../shape.js";
 import { guarded, native, Storage } from "./device.js";
@@ -16,6 +16,8 @@ export interface Program {
   readonly outputs: readonly Aval[];
   /** The node behind each record's tag. */
   readonly tags: readonly Node[];
+  /** Formats of each record's operands, as explain() shows them. */
+  readonly formats: readonly string[];
 }
 
 /** Lowers a graph and loads it. `variant` forces that kernel variant wherever it can run. */
@@ -29,8 +31,29 @@ export function loadGraph(graph: Graph, variant?: string): Program {
     argCount: graph.args.length,
     outputs: graph.outputs.map(({ shape, dtype }) => ({ shape, dtype })),
     tags,
+    formats: spec.records.map(formatsOf),
   };
 }
+
+/** "f32" where all operands are alike, else inputs → outputs with runs of the same format counted: "i32 f32×3 → f32". */
+function formatsOf({ inputs, outputs }: Pick<RecordSpec, "inputs" | "outputs">): string {
+  const name = ({ format }: OperandSpec): string => formatNames[format] ?? String(format);
+  const all = new Set([...inputs, ...outputs].map(name));
+  if (all.size === 1) return [...all].join();
+  return `${inRuns(inputs.map(name))} → ${inRuns(outputs.map(name))}`;
+}
+
+function inRuns(names: readonly string[]): string {
+  const runs: { name: string; count: number }[] = [];
+  for (const name of names) {
+    const last = runs.at(-1);
+    if (last?.name === name) last.count++;
+    else runs.push({ name, count: 1 });
+  }
+  return runs.map(({ name, count }) => (count > 1 ? `${name}×${count}` : name)).join(" ");
+}
+
+const formatNames = Object.fromEntries(Object.entries(formatOf).map(([name, number]) => [number, name]));
 
 /** Frees a program; queued runs of it finish first. */
 export function releaseProgram({ handle }: Program): void {

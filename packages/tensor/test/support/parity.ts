@@ -1,6 +1,6 @@
 // Runs an op's kernels and says how far they are from its specification.
 
-import { loadBinding } from "@figment/native";
+import { loadBinding, profileEvents } from "@figment/native";
 import { type DataArray, isFloat, scope, type Tensor } from "@figment/tensor";
 import { GraphBuilder } from "#ir/graph";
 import type { OpDef, Sample } from "#ops/definition";
@@ -43,11 +43,14 @@ export function variantsRun(def: OpDef, sample: Sample, point: Point, variant: s
   return scope(() => {
     const inputs = tensorsAt(sample, point, "f32");
     binding.settleSync();
+    const before = binding.readProfile(Number.MAX_SAFE_INTEGER).first;
     binding.profile(true);
     try {
       runNode(def, inputs, sample.attrs, { variant });
       binding.settleSync();
-      return binding.takeProfile().map((entry) => entry.variant);
+      return profileEvents(binding.readProfile(before)).flatMap(({ kind, variant }) =>
+        kind === "record" ? [variant] : [],
+      );
     } finally {
       binding.profile(false);
     }

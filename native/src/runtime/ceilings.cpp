@@ -1,24 +1,18 @@
-// What this machine can do at best: f32 multiply-add rate per instruction set and copy bandwidth
-// per footprint, on the numbers of threads given as arguments. Prints JSON. Built by the benchmark
-// at its start (src/ceilings.ts); instruction sets are chosen at run time, so the compiler's
-// baseline flags suffice.
-//
 // Multiply-add: independent accumulators in registers, enough of them to cover latency times ports;
 // 2 flops each. Copy: each thread copies its own block; bytes are counted as the useful traffic,
-// once read and once written.
+// once read and once written. Instruction sets are chosen at run time, so the compiler's baseline
+// flags suffice.
+#include "ceilings.h"
 
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
-#include <cstdint>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <mutex>
-#include <string>
+#include <new>
 #include <thread>
-#include <vector>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -26,6 +20,7 @@
 #include <arm_neon.h>
 #endif
 
+namespace figment {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -174,12 +169,12 @@ double copyGbps(int threads, size_t bytes, void (*copy)(float*, const float*, si
       static_cast<int>(std::max<size_t>(kRoundBytes / (2 * perThread * threads), 1));
   std::vector<float*> from(threads), to(threads);
   for (int t = 0; t < threads; ++t) {
-    from[t] = static_cast<float*>(std::aligned_alloc(kAlign, perThread));
-    to[t] = static_cast<float*>(std::aligned_alloc(kAlign, perThread));
+    from[t] = new (std::align_val_t{kAlign}) float[count];
+    to[t] = new (std::align_val_t{kAlign}) float[count];
     std::memset(from[t], 1, perThread);
     std::memset(to[t], 0, perThread);
   }
-  const int rounds = bytes > kRoundBytes ? 6 : 15;
+  const int rounds = bytes > kRoundBytes ? 4 : 8;
   const double seconds = shortest(threads, rounds, [&](int t) {
     for (int i = 0; i < repeats; ++i) {
       copy(to[t], from[t], count);
@@ -187,52 +182,35 @@ double copyGbps(int threads, size_t bytes, void (*copy)(float*, const float*, si
     }
   });
   for (int t = 0; t < threads; ++t) {
-    std::free(from[t]);
-    std::free(to[t]);
+    ::operator delete[](from[t], std::align_val_t{kAlign});
+    ::operator delete[](to[t], std::align_val_t{kAlign});
   }
   return 2.0 * perThread * threads * repeats / seconds / 1e9;
 }
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  std::vector<int> counts;
-  for (int i = 1; i < argc; ++i) counts.push_back(std::max(1, std::atoi(argv[i])));
-  if (counts.empty()) counts.push_back(1);
-
-  struct Isa {
-    const char* name;
-    double (*burst)();
-  };
-  std::vector<Isa> isas{{"generic", fmaGeneric}};
+Ceilings measureCeilings(int threads) {
+  std::vector<std::pair<const char*, double (*)()>> bursts{{"generic", fmaGeneric}};
   std::vector<void (*)(float*, const float*, size_t)> copies{copyCached};
 #if defined(__x86_64__)
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-    isas.push_back({"avx2", fmaAvx2});
+    bursts.push_back({"avx2", fmaAvx2});
     copies.push_back(copyStreaming);
   }
-  if (__builtin_cpu_supports("avx512f")) isas.push_back({"avx512", fmaAvx512});
+  if (__builtin_cpu_supports("avx512f")) bursts.push_back({"avx512", fmaAvx512});
 #endif
-  const size_t footprints[] = {size_t{256} << 10, size_t{4} << 20, size_t{32} << 20,
-                               size_t{256} << 20};
-
-  std::printf("[");
-  for (size_t c = 0; c < counts.size(); ++c) {
-    std::printf("%s{\"threads\":%d,\"fma\":{", c ? "," : "", counts[c]);
-    for (size_t i = 0; i < isas.size(); ++i) {
-      std::printf("%s\"%s\":%.1f", i ? "," : "", isas[i].name, fmaGflops(counts[c], isas[i].burst));
-    }
-    std::printf("},\"copy\":[");
-    bool first = true;
-    for (const size_t bytes : footprints) {
-      double best = 0;
-      for (auto copy : copies) best = std::max(best, copyGbps(counts[c], bytes, copy));
-      std::printf("%s{\"bytes\":%zu,\"gbps\":%.1f}", first ? "" : ",", bytes, best);
-      first = false;
-    }
-    std::printf("]}");
+  Ceilings ceilings = {threads, {}, {}};
+  for (const auto& [name, burst] : bursts)
+    ceilings.fma.push_back({name, fmaGflops(threads, burst)});
+  for (const size_t bytes :
+       {size_t{256} << 10, size_t{4} << 20, size_t{32} << 20, size_t{256} << 20}) {
+    double best = 0;
+    for (const auto copy : copies) best = std::max(best, copyGbps(threads, bytes, copy));
+    ceilings.copy.push_back({bytes, best});
   }
-  std::printf("]\n");
-  return 0;
+  return ceilings;
 }
+
+}  // namespace figment
