@@ -1,6 +1,7 @@
-// Group normalisation with SiLU, one fused kernel; the peer has GroupNormalization, Sigmoid and Mul.
+// Normalisations and biasAct, each one fused kernel. The peer has GroupNormalization with Sigmoid and Mul, and
+// LayerNormalization; it trains nothing, so it has no batch statistics.
 
-import { groupNorm } from "@figment/tensor";
+import { batchNorm, biasAct, groupNorm, layerNorm } from "@figment/tensor";
 import { bytesPerFloat, type KernelCase, ourContestant, randomTensor, randomValues } from "../case.js";
 
 const groups = 32;
@@ -43,4 +44,70 @@ function groupNormCase(n: number, channels: number, size: number): KernelCase {
   };
 }
 
-export const normCases: readonly KernelCase[] = [groupNormCase(1, 320, 64), groupNormCase(16, 128, 32)];
+function layerNormCase(rows: number, channels: number): KernelCase {
+  const count = rows * channels;
+  return {
+    name: `layerNorm ${rows}×${channels}`,
+    bytes: 2 * bytesPerFloat * count,
+    bound: "copy",
+    ours() {
+      const x = randomTensor([rows, channels], 1);
+      const gamma = randomTensor([channels], 2);
+      const beta = randomTensor([channels], 3);
+      return ourContestant([x, gamma, beta], () => layerNorm(x, gamma, beta, { eps: epsilon }));
+    },
+    peer: () => ({
+      graph: {
+        inputs: [{ name: "x", shape: [rows, channels] }],
+        constants: [
+          { name: "gamma", shape: [channels], data: randomValues(channels, 2) },
+          { name: "beta", shape: [channels], data: randomValues(channels, 3) },
+        ],
+        outputs: [{ name: "y", shape: [rows, channels] }],
+        nodes: [{ op: "LayerNormalization", inputs: ["x", "gamma", "beta"], outputs: ["y"], floats: { epsilon } }],
+      },
+      data: { x: randomValues(count, 1) },
+    }),
+  };
+}
+
+function batchNormCase(n: number, channels: number, size: number): KernelCase {
+  const shape = [n, size, size, channels];
+  return {
+    name: `batchNorm, training N${n} C${channels} ${size}²`,
+    // The statistics need all of x before the first result.
+    bytes: 3 * bytesPerFloat * n * size * size * channels,
+    bound: "copy",
+    ours() {
+      const x = randomTensor(shape, 1);
+      const gamma = randomTensor([channels], 2);
+      const beta = randomTensor([channels], 3);
+      return ourContestant([x, gamma, beta], () => {
+        const { y, mean, variance } = batchNorm(x, gamma, beta, { eps: epsilon });
+        return [y, mean, variance];
+      });
+    },
+  };
+}
+
+function biasActCase(n: number, channels: number, size: number): KernelCase {
+  return {
+    name: `biasAct, leaky ReLU N${n} C${channels} ${size}²`,
+    bytes: 2 * bytesPerFloat * n * size * size * channels,
+    bound: "copy",
+    ours() {
+      const x = randomTensor([n, size, size, channels], 1);
+      const bias = randomTensor([channels], 2);
+      const options = { activation: "leakyRelu", gain: Math.SQRT2, clamp: 256 } as const;
+      return ourContestant([x, bias], () => biasAct(x, bias, options));
+    },
+  };
+}
+
+export const normCases: readonly KernelCase[] = [
+  groupNormCase(1, 320, 64),
+  groupNormCase(16, 128, 32),
+  layerNormCase(4096, 320),
+  batchNormCase(16, 128, 32),
+  biasActCase(16, 128, 32),
+];

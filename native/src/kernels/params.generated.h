@@ -144,6 +144,46 @@ struct AvgPoolGradParams {
 };
 static_assert(sizeof(AvgPoolGradParams) == 56);
 
+struct BatchNormParams {
+  static constexpr uint64_t kHash = 0xa077627a4addca4aull;
+  int64_t rows;
+  int64_t c;
+  double eps;
+};
+static_assert(sizeof(BatchNormParams) == 24);
+
+struct BatchNormGradParams {
+  static constexpr uint64_t kHash = 0xd19ee77db417d1b6ull;
+  int64_t rows;
+  int64_t c;
+  double eps;
+};
+static_assert(sizeof(BatchNormGradParams) == 24);
+
+struct BiasActParams {
+  static constexpr uint64_t kHash = 0xaa60b478360746e0ull;
+  int64_t rows;
+  int64_t c;
+  int32_t activation;
+  int32_t clamped;
+  double slope;
+  double gain;
+  double limit;
+};
+static_assert(sizeof(BiasActParams) == 48);
+
+struct BiasActGradParams {
+  static constexpr uint64_t kHash = 0x768358bf4fff2f38ull;
+  int64_t rows;
+  int64_t c;
+  int32_t activation;
+  int32_t clamped;
+  double slope;
+  double gain;
+  double limit;
+};
+static_assert(sizeof(BiasActGradParams) == 48);
+
 struct Conv2dParams {
   static constexpr uint64_t kHash = 0x5c027f461b91e074ull;
   int32_t n;
@@ -283,6 +323,22 @@ struct GroupNormGradParams {
 };
 static_assert(sizeof(GroupNormGradParams) == 40);
 
+struct LayerNormParams {
+  static constexpr uint64_t kHash = 0x3cd48196d9e10ee3ull;
+  int64_t rows;
+  int64_t cols;
+  double eps;
+};
+static_assert(sizeof(LayerNormParams) == 24);
+
+struct LayerNormGradParams {
+  static constexpr uint64_t kHash = 0xb3881d2ab0b15c8bull;
+  int64_t rows;
+  int64_t cols;
+  double eps;
+};
+static_assert(sizeof(LayerNormGradParams) == 24);
+
 struct MatmulParams {
   static constexpr uint64_t kHash = 0x6f37efebb5ebcd70ull;
   int64_t batch;
@@ -413,6 +469,34 @@ struct ResizeNearestGradParams {
 };
 static_assert(sizeof(ResizeNearestGradParams) == 24);
 
+struct RmsNormParams {
+  static constexpr uint64_t kHash = 0x130f8af87299f504ull;
+  int64_t rows;
+  int64_t cols;
+  double eps;
+};
+static_assert(sizeof(RmsNormParams) == 24);
+
+struct RmsNormGradParams {
+  static constexpr uint64_t kHash = 0x66452059ab2ef180ull;
+  int64_t rows;
+  int64_t cols;
+  double eps;
+};
+static_assert(sizeof(RmsNormGradParams) == 24);
+
+struct RmspropParams {
+  static constexpr uint64_t kHash = 0xbb9f90d485cb7fabull;
+  int32_t count;
+  int32_t centered;
+  int32_t buffered;
+  double alpha;
+  double eps;
+  double momentum;
+  double weightDecay;
+};
+static_assert(sizeof(RmspropParams) == 48);
+
 struct SamplerStepParams {
   static constexpr uint64_t kHash = 0x7aefb1ab51e8380eull;
   int64_t size;
@@ -433,6 +517,16 @@ struct ScatterAddParams {
   int64_t count;
 };
 static_assert(sizeof(ScatterAddParams) == 32);
+
+struct SgdParams {
+  static constexpr uint64_t kHash = 0xff05b38d77f4c724ull;
+  int32_t count;
+  int32_t buffered;
+  int32_t nesterov;
+  double momentum;
+  double weightDecay;
+};
+static_assert(sizeof(SgdParams) == 32);
 
 struct SoftmaxParams {
   static constexpr uint64_t kHash = 0x2a205910f9178ddbull;

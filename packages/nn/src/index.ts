@@ -2,7 +2,7 @@
 //
 //   module.ts       what a module is; members.ts finds its parts, parameter.ts is a trainable cell
 //   layers/         one file per kind of layer
-//   optim/          Adam and AdamW, learning-rate schedules
+//   optim/          Adam, AdamW, SGD, RMSProp, learning-rate schedules
 //   initialisers.ts, losses.ts, ema.ts, train.ts, summary.ts
 
 export { EMA, type EmaOptions } from "./ema.js";
@@ -14,19 +14,53 @@ export {
   SelfAttention2d,
   type SelfAttention2dOptions,
 } from "./layers/attention.js";
+export { BatchNorm, type BatchNormOptions } from "./layers/batchNorm.js";
 export { Conv2d, type Conv2dOptions, type Pair } from "./layers/conv.js";
 export { Dropout } from "./layers/dropout.js";
 export { Embedding, type EmbeddingOptions } from "./layers/embedding.js";
+export { InstanceNorm, type InstanceNormOptions } from "./layers/instanceNorm.js";
+export { LayerNorm, type LayerNormOptions, RMSNorm, type RMSNormOptions } from "./layers/layerNorm.js";
 export { Linear, type LinearOptions } from "./layers/linear.js";
 export { GroupNorm, type GroupNormOptions } from "./layers/norm.js";
 export { Downsample, Upsample } from "./layers/resample.js";
 export { ResidualBlock, type ResidualBlockOptions } from "./layers/residual.js";
 export { Sequential, type Stage } from "./layers/sequential.js";
+export {
+  SpectralNorm,
+  type SpectralNormOptions,
+  spectralNorm,
+  type WeightedLayer,
+} from "./layers/spectralNorm.js";
 export { TimestepEmbedding, timestepEmbedding } from "./layers/timestep.js";
 export * from "./losses.js";
 export { type ForwardObserver, type Layer, Module, observeForward } from "./module.js";
-export { Adam, type AdamOptions, AdamW, type MinimizeOptions, type Trainable } from "./optim/adam.js";
-export { type Schedule, type WarmupCosineOptions, warmup, warmupCosine } from "./optim/schedule.js";
-export { Parameter, type ParameterOptions } from "./parameter.js";
+export { Adam, type AdamOptions, AdamW } from "./optim/adam.js";
+export {
+  type GroupUpdate,
+  type MinimizeOptions,
+  Optimizer,
+  type OptimizerOptions,
+  type ParameterGroup,
+  type Trainable,
+  vectorsWithoutDecay,
+} from "./optim/optimizer.js";
+export { RMSProp, type RMSPropOptions } from "./optim/rmsprop.js";
+export {
+  constantLr,
+  cosineLr,
+  exponentialLr,
+  type LrSpan,
+  type LrStage,
+  linearLr,
+  polynomialLr,
+  type Schedule,
+  sequentialLr,
+  stepLr,
+  type WarmupCosineOptions,
+  warmupCosineLr,
+  warmupLr,
+} from "./optim/schedule.js";
+export { SGD, type SGDOptions } from "./optim/sgd.js";
+export { BufferCell, InitialisedCell, Parameter, type ParameterOptions } from "./parameter.js";
 export { type Summary, type SummaryRow, summary } from "./summary.js";
 export { compileStep, type StepBatch, type StepOptions, type TrainStep } from "./train.js";

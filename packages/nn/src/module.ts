@@ -18,7 +18,7 @@ import {
   withPath,
 } from "@figment/tensor";
 import { copyMembers, describeStructure, joinPath, visitMembers } from "./members.js";
-import { Parameter } from "./parameter.js";
+import { BufferCell, InitialisedCell, Parameter } from "./parameter.js";
 
 /** What a module keeps about itself, apart from the fields that its author declares. */
 export interface Internals {
@@ -135,7 +135,7 @@ export abstract class Module implements CellTree, Stateful {
   }
 
   /**
-   * Draws every parameter from `random.fork(path)` and seeds every random stream likewise, so that a
+   * Draws every parameter and buffer from `random.fork(path)` and seeds every random stream likewise, so that a
    * parameter's value depends on the seed and its path alone.
    */
   init(random: Rng): this {
@@ -148,7 +148,7 @@ export abstract class Module implements CellTree, Stateful {
         seen.add(cell);
         const path = joinPath(prefix, name);
         if (value instanceof Rng) borrowFork(random, path, (stream) => value.reseed(stream));
-        else if (value instanceof Parameter) {
+        else if (value instanceof InitialisedCell) {
           borrowFork(random, path, (stream) => scope(() => value.set(value.initialiser(stream, value.shape))));
         }
       });
@@ -272,8 +272,8 @@ function borrowFork(random: Rng, path: string, use: (stream: Rng) => void): void
 function cloneCell(cell: Cell): Cell {
   const { shape, dtype, name } = cell;
   const copy =
-    cell instanceof Parameter
-      ? new Parameter({ shape, dtype, name, init: cell.initialiser })
+    cell instanceof InitialisedCell
+      ? new (cell instanceof Parameter ? Parameter : BufferCell)({ shape, dtype, name, init: cell.initialiser })
       : new Cell({ shape, dtype, name });
   if (cell.allocated) scope(() => copy.set(cell.value));
   return copy;

@@ -1,9 +1,10 @@
-// A parameter: a cell that an optimiser trains, together with how its first value is drawn.
+// The cells of modules: parameters, which optimisers train, and buffers, which layers keep by themselves; both know
+// how their first value is drawn.
 
 import { Cell, type DType, type Shape } from "@figment/tensor";
 import type { Initialiser } from "./initialisers.js";
 
-/** What a parameter holds and how it starts. */
+/** What a cell of a module holds and how it starts. */
 export interface ParameterOptions {
   readonly shape: Shape;
   /** Draws the first value when the module is initialised. */
@@ -14,8 +15,8 @@ export interface ParameterOptions {
   readonly name?: string;
 }
 
-/** A trainable cell. Holds nothing until its module's `init`, or until weights are loaded. */
-export class Parameter extends Cell {
+/** A cell that its module's `init` fills. Holds nothing until then, or until weights are loaded. */
+export class InitialisedCell extends Cell {
   /** Draws the first value. */
   readonly initialiser: Initialiser;
 
@@ -24,3 +25,9 @@ export class Parameter extends Cell {
     this.initialiser = init;
   }
 }
+
+/** A trainable cell. */
+export class Parameter extends InitialisedCell {}
+
+/** A cell that no optimiser trains: running statistics, the vectors of a power iteration. Saved with the weights. */
+export class BufferCell extends InitialisedCell {}

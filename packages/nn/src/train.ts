@@ -12,15 +12,13 @@ import {
 } from "@figment/tensor";
 import { EMA, type EmaOptions } from "./ema.js";
 import type { Module } from "./module.js";
-import type { Adam } from "./optim/adam.js";
+import type { MinimizeOptions, Optimizer } from "./optim/optimizer.js";
 
 /** A batch: a plain object of tensors. */
 export type StepBatch = Readonly<Record<string, Tensor>>;
 
 /** Options of {@link compileStep}. */
-export interface StepOptions {
-  /** Gradients are scaled down so that their global norm is at most this. Default: no clipping. */
-  readonly clipNorm?: number;
+export interface StepOptions extends MinimizeOptions {
   /** Keeps a moving average of the weights with this decay, or with these options. Default: none. */
   readonly ema?: number | EmaOptions;
 }
@@ -59,16 +57,16 @@ type WithEma<O extends StepOptions, M extends Module> = O extends { readonly ema
 // biome-ignore lint/suspicious/noExplicitAny: the batch's type is inferred from the loss where it states one
 export function compileStep<M extends Module, B extends StepBatch = any, const O extends StepOptions = StepOptions>(
   model: M,
-  optimizer: Adam,
+  optimizer: Optimizer,
   loss: (model: M, batch: B) => Tensor,
   options: O = {} as O,
 ): TrainStep<M, B, WithEma<O, M>> {
-  const { clipNorm, ema: average } = options;
+  const { ema: average, ...clipping } = options;
   const ema =
     average === undefined ? undefined : new EMA(model, typeof average === "number" ? { decay: average } : average);
   const program = compile(
     (batch: B) => {
-      const value = optimizer.minimize(() => loss(model, batch), { clipNorm });
+      const value = optimizer.minimize(() => loss(model, batch), clipping);
       ema?.update();
       return { loss: value };
     },

@@ -1,17 +1,22 @@
 // Layers, losses and resampling against golden vectors recorded from PyTorch: values and derivatives.
 
 import {
+  BatchNorm,
   binaryCrossEntropyWithLogits,
   Conv2d,
   crossEntropyLoss,
   Embedding,
   GroupNorm,
   huber,
+  InstanceNorm,
+  LayerNorm,
   Linear,
   l1,
   type Module,
   MultiHeadAttention,
   mse,
+  RMSNorm,
+  SpectralNorm,
 } from "@figment/nn";
 import {
   assertNoLeaks,
@@ -19,6 +24,7 @@ import {
   type Cell,
   grad,
   resizeNearest,
+  rng,
   scope,
   type Tensor,
   valueAndGrad,
@@ -83,6 +89,71 @@ describe("layers agree with PyTorch", () => {
   ] as const)("GroupNorm, %s", (name, silu) => {
     const layer = new GroupNorm(4, 12, { silu });
     expectLayer(`groupNorm/${name}`, layer, (x) => layer.forward(x));
+  });
+
+  it.each([
+    ["layerNorm", new LayerNorm(12)],
+    ["rmsNorm", new RMSNorm(12)],
+    ["instanceNorm", new InstanceNorm(6, { affine: true })],
+  ] as const)("%s", (name, layer) => {
+    expectLayer(name, layer, (x) => layer.forward(x));
+  });
+
+  it("BatchNorm: three training steps with their derivatives, the running statistics, then evaluation", () => {
+    const layer = new BatchNorm(6, { eps: 1e-4, momentum: 0.3 }).init(rng(0));
+    const expectCase = (name: string): void => {
+      const [x, dy] = [golden(`${name}/x`), golden(`${name}/dy`)];
+      const weighted = (input: Tensor): Tensor => layer.forward(input).mul(dy).sum();
+      // One call that moves the running statistics, whatever else is looked at.
+      const { grads } = valueAndGrad(() => weighted(x), { wrt: layer.parameters() })();
+      expectGolden(grads.get(layer.weight as Cell), `${name}/dweight`);
+      expectGolden(grads.get(layer.bias as Cell), `${name}/dbias`);
+      const still = layer.clone();
+      expectGolden(still.forward(x), `${name}/y`);
+      expectGolden(grad((input: Tensor) => still.forward(input).mul(dy).sum())(x), `${name}/dx`);
+      still.dispose();
+    };
+    scope(() => {
+      layer.weight?.set(golden("batchNorm/start/weight"));
+      layer.bias?.set(golden("batchNorm/start/bias"));
+      for (let step = 0; step < 3; step++) expectCase(`batchNorm/step${step}`);
+      expectGolden((layer.runningMean as Cell).value, "batchNorm/eval/runningMean");
+      expectGolden((layer.runningVar as Cell).value, "batchNorm/eval/runningVar");
+      layer.eval();
+      expectCase("batchNorm/eval");
+    });
+    layer.dispose();
+  });
+
+  it.each([
+    ["linear", () => new SpectralNorm(new Linear(7, 5))],
+    ["conv2d", () => new SpectralNorm(new Conv2d(3, 4, 3, { padding: 1 }))],
+  ] as const)("SpectralNorm of %s: the third training call with its derivatives, then evaluation", (name, make) => {
+    const module: SpectralNorm<Linear | Conv2d> = make();
+    const [start, train] = [`spectralNorm/${name}/start`, `spectralNorm/${name}/train`];
+    scope(() => {
+      module.loadStateDict({
+        "layer.weight": golden(`${start}/weight`),
+        "layer.bias": golden(`${start}/bias`),
+        u: golden(`${start}/u`),
+        v: golden(`${start}/v`),
+      });
+      const [x, dy] = [golden(`${train}/x`), golden(`${train}/dy`)];
+      // The vectors move with every call, so each look at the third call starts from a clone of the second.
+      for (let i = 0; i < 2; i++) module.forward(x);
+      const [second, third] = [module.clone(), module.clone()];
+      expectGolden(module.forward(x), `${train}/y`);
+      expectGolden(module.u.value, `${train}/u`);
+      expectGolden(module.v.value, `${train}/v`);
+      expectGolden(grad((input: Tensor) => second.forward(input).mul(dy).sum())(x), `${train}/dx`);
+      const { grads } = valueAndGrad(() => third.forward(x).mul(dy).sum(), { wrt: third.parameters() })();
+      expectGolden(grads.get(third.layer.weight), `${train}/dweight`);
+      expectGolden(grads.get(third.layer.bias as Cell), `${train}/dbias`);
+      module.layer.weight.set(golden(`spectralNorm/${name}/eval/weight`));
+      expectGolden(module.eval().forward(golden(`spectralNorm/${name}/eval/x`)), `spectralNorm/${name}/eval/y`);
+      for (const owner of [second, third]) owner.dispose();
+    });
+    module.dispose();
   });
 
   it("Embedding, with repeated indices", () => {

@@ -10,6 +10,7 @@
 import "./core/methods.js";
 
 export { Cell, type CellOptions, type CellTree, readCells } from "./core/cell.js";
+export { withCellValues } from "./core/cellOverlay.js";
 export {
   arange,
   fromImage,

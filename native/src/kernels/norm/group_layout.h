@@ -1,10 +1,11 @@
-// How groupNorm and its derivative cut one sample [spatial,c] into vector-friendly rows. Pixels are
-// folded r at a time into rows of r·c columns, so that few channels still fill registers; pixels
-// that do not fill a row are the tail. Rows form chunks that stay in the first-level cache, chunks
-// form segments, the units of parallel work. All of it follows from the shape, so sums have one
-// order.
+// How groupNorm, batchNorm and their derivatives cut one sample [spatial,c] into vector-friendly
+// rows. Pixels are folded r at a time into rows of r·c columns, so that few channels still fill
+// registers; pixels that do not fill a row are the tail. Rows form chunks that stay in the
+// first-level cache, chunks form segments, the units of parallel work. All of it follows from the
+// shape, so sums have one order.
 #pragma once
 
+#include "../params.generated.h"
 #include "isa_variant.h"
 
 namespace figment::FIGMENT_ISA {
@@ -45,6 +46,11 @@ struct GroupLayout {
     return segments > 1 && n % threads != 0 && n < int64_t(kRounds) * threads;
   }
 };
+
+/// Batch normalisation as group normalisation: one long sample, each channel a group.
+FIGMENT_INLINE GroupNormParams batchAsGroups(int64_t rows, int64_t c, double eps) {
+  return {.n = 1, .spatial = rows, .c = c, .groups = int32_t(c), .silu = 0, .eps = eps};
+}
 
 /// Spreads one value per channel over the columns of a row.
 FIGMENT_INLINE void repeatChannels(const GroupLayout& layout, float* columns) {

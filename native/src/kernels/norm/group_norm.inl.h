@@ -1,6 +1,8 @@
-// groupNorm, vectorised over channels. Column statistics of a chunk take two passes over
-// cache-resident rows; chunks, segments and columns are merged by Chan, Golub & LeVeque (1979), so
-// a large mean costs no precision. Then y = x·scale + shift, and u·sigmoid(u) when asked.
+// groupNorm and batchNorm, vectorised over channels: batch normalisation is group normalisation of
+// one long sample in which each channel is a group. Column statistics of a chunk take two passes
+// over cache-resident rows; chunks, segments and columns are merged by Chan, Golub & LeVeque
+// (1979), so a large mean costs no precision. Then y = x·scale + shift, and u·sigmoid(u) when
+// asked.
 #pragma once
 
 #include "../params.generated.h"
@@ -77,17 +79,19 @@ void segmentMoments(const GroupLayout& layout, const float* x, int64_t begin, in
 }
 
 struct GroupNormCall {
-  explicit GroupNormCall(const OpCall& call)
-      : p(call.as<GroupNormParams>()),
+  /// `variances` asks for them in place of rstd.
+  GroupNormCall(const OpCall& call, const GroupNormParams& params, bool variances)
+      : p(params),
         layout(p.spatial, p.c, p.groups),
         x(call.in[0].as<const float>()),
         gamma(call.in[1].as<const float>()),
         beta(call.in[2].as<const float>()),
         y(call.out[0].as<float>()),
         mean(call.out[1].as<float>()),
-        rstd(call.out[2].as<float>()) {}
+        spread(call.out[2].as<float>()),
+        givesVariance(variances) {}
 
-  /// From a sample's column moments: its groups' mean and rstd, and the row of scales and shifts.
+  /// From a sample's column moments: its groups' statistics, and the row of scales and shifts.
   void finish(int64_t sample, const float* columnMean, const float* columnSquares, float* scale,
               float* shift) const {
     const float* tail = x + sample * layout.sampleElements() + layout.rows * layout.columns;
@@ -117,9 +121,10 @@ struct GroupNormCall {
           within += d * d;
         }
       }
-      const double inverse = 1 / __builtin_sqrt((count > 0 ? within / count : 0) + p.eps);
+      const double variance = count > 0 ? within / count : 0;
+      const double inverse = 1 / __builtin_sqrt(variance + p.eps);
       mean[sample * p.groups + g] = float(center);
-      rstd[sample * p.groups + g] = float(inverse);
+      spread[sample * p.groups + g] = float(givesVariance ? variance : inverse);
       for (int64_t i = first; i < last; i++) {
         const double s = double(gamma[i]) * inverse;
         scale[i] = float(s);
@@ -157,10 +162,11 @@ struct GroupNormCall {
            : applyRows<false>(sample, begin, end, withTail, scale, shift);
   }
 
-  const GroupNormParams& p;
+  const GroupNormParams p;
   GroupLayout layout;
   const float *x, *gamma, *beta;
-  float *y, *mean, *rstd;
+  float *y, *mean, *spread;  ///< spread: rstd or variance
+  bool givesVariance;
 };
 
 /// Rows of columns that one task needs: sample mean and squares, segment mean and squares, chunk
@@ -230,23 +236,41 @@ void normaliseSegments(const GroupNormCall& g, Context& context) {
   });
 }
 
-size_t groupNormScratch(const OpCall& call, int threads) {
-  const auto& p = call.as<GroupNormParams>();
+size_t normScratch(const GroupNormParams& p, int threads) {
   const GroupLayout layout(p.spatial, p.c, p.groups);
   int64_t rows = threads * kMomentRows;
   if (layout.splitSamples(p.n, threads)) rows += p.n * (layout.segments + 1) * 2;
   return size_t(rows * layout.columnFloats()) * sizeof(float);
 }
 
-void runGroupNorm(const OpCall& call, Context& context) {
-  const GroupNormCall g(call);
+void runNorm(const GroupNormCall& g, Context& context) {
   g.layout.splitSamples(g.p.n, context.threads()) ? normaliseSegments(g, context)
                                                   : normaliseSamples(g, context);
+}
+
+size_t groupNormScratch(const OpCall& call, int threads) {
+  return normScratch(call.as<GroupNormParams>(), threads);
+}
+void runGroupNorm(const OpCall& call, Context& context) {
+  runNorm({call, call.as<GroupNormParams>(), false}, context);
 }
 
 constexpr Variant groupNormVariant{"groupNorm", kVariantName,     kVariantIsa,
                                    supportsF32, groupNormScratch, runGroupNorm};
 const RegisterVariant groupNormVariantRegistrar{groupNormVariant};
+
+size_t batchNormScratch(const OpCall& call, int threads) {
+  const auto& p = call.as<BatchNormParams>();
+  return normScratch(batchAsGroups(p.rows, p.c, p.eps), threads);
+}
+void runBatchNorm(const OpCall& call, Context& context) {
+  const auto& p = call.as<BatchNormParams>();
+  runNorm({call, batchAsGroups(p.rows, p.c, p.eps), true}, context);
+}
+
+constexpr Variant batchNormVariant{"batchNorm", kVariantName,     kVariantIsa,
+                                   supportsF32, batchNormScratch, runBatchNorm};
+const RegisterVariant batchNormVariantRegistrar{batchNormVariant};
 
 }  // namespace
 }  // namespace figment::FIGMENT_ISA

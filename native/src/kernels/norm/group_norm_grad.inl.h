@@ -1,6 +1,6 @@
-// groupNormGrad, vectorised over channels: one sweep sums du and du·(x − mean) per column (leaving
-// du in dx where silu made it costly), then dx = du·c₁ + (x − mean)·c₂ + c₃. Formulas:
-// reference.cpp. dgamma and dbeta add the samples' channel sums in a fixed order.
+// groupNormGrad and batchNormGrad, vectorised over channels: one sweep sums du and du·(x − mean)
+// per column (leaving du in dx where silu made it costly), then dx = du·c₁ + (x − mean)·c₂ + c₃.
+// Formulas: reference.cpp. dgamma and dbeta add the samples' channel sums in a fixed order.
 #pragma once
 
 #include "../params.generated.h"
@@ -25,18 +25,25 @@ struct GradCoefficients {
 };
 
 struct GroupNormGradCall {
-  explicit GroupNormGradCall(const OpCall& call)
-      : p(call.as<GroupNormGradParams>()),
+  /// batchNorm, which has no activation, brings no beta, and its variances in place of rstd.
+  GroupNormGradCall(const OpCall& call, const GroupNormParams& params, bool batch)
+      : p(params),
         layout(p.spatial, p.c, p.groups),
         x(call.in[0].as<const float>()),
         gamma(call.in[1].as<const float>()),
-        beta(call.in[2].as<const float>()),
-        mean(call.in[3].as<const float>()),
-        rstd(call.in[4].as<const float>()),
-        dy(call.in[5].as<const float>()),
+        beta(batch ? nullptr : call.in[2].as<const float>()),
+        mean(call.in[batch ? 2 : 3].as<const float>()),
+        spread(call.in[batch ? 3 : 4].as<const float>()),
+        dy(call.in[batch ? 4 : 5].as<const float>()),
         dx(call.out[0].as<float>()),
         dgamma(call.out[1].as<float>()),
-        dbeta(call.out[2].as<float>()) {}
+        dbeta(call.out[2].as<float>()),
+        givenVariance(batch) {}
+
+  double rstd(int64_t group) const {
+    const double value = double(spread[group]);
+    return givenVariance ? 1 / __builtin_sqrt(value + p.eps) : value;
+  }
 
   int64_t at(int64_t sample, int64_t row) const {
     return sample * layout.sampleElements() + row * layout.columns;
@@ -45,10 +52,10 @@ struct GroupNormGradCall {
   void prepare(int64_t sample, const GradCoefficients& k) const {
     for (int64_t i = 0; i < p.c; i++) {
       const int64_t g = sample * p.groups + i / layout.groupWidth;
-      const double s = double(gamma[i]) * double(rstd[g]);
+      const double s = double(gamma[i]) * rstd(g);
       k.mean[i] = mean[g];
       k.scale[i] = float(s);
-      k.shift[i] = float(double(beta[i]) - double(mean[g]) * s);
+      k.shift[i] = beta ? float(double(beta[i]) - double(mean[g]) * s) : 0;
     }
     repeatChannels(layout, k.mean);
     repeatChannels(layout, k.scale);
@@ -118,7 +125,7 @@ struct GroupNormGradCall {
     float *betaSums = channelSums, *gammaSums = channelSums + p.c;
     const double count = double(larger(layout.groupElements(), 1));
     for (int64_t g = 0; g < p.groups; g++) {
-      const double inverse = double(rstd[sample * p.groups + g]);
+      const double inverse = rstd(sample * p.groups + g);
       const int64_t first = g * layout.groupWidth, last = first + layout.groupWidth;
       double a = 0, b = 0;
       for (int64_t i = first; i < last; i++) {
@@ -157,10 +164,11 @@ struct GroupNormGradCall {
     if (segment + 1 == layout.segments) applyRow(at(sample, layout.rows), layout.tailColumns, k);
   }
 
-  const GroupNormGradParams& p;
+  const GroupNormParams p;
   GroupLayout layout;
-  const float *x, *gamma, *beta, *mean, *rstd, *dy;
+  const float *x, *gamma, *beta, *mean, *spread, *dy;
   float *dx, *dgamma, *dbeta;
+  bool givenVariance;
 };
 
 /// Adds a segment's column sums to those before it.
@@ -256,8 +264,7 @@ void sumSamples(const GroupNormGradCall& g, Context& context, const float* chann
   });
 }
 
-size_t groupNormGradScratch(const OpCall& call, int threads) {
-  const auto& p = call.as<GroupNormGradParams>();
+size_t normGradScratch(const GroupNormParams& p, int threads) {
   const GroupLayout layout(p.spatial, p.c, p.groups);
   const int64_t rows = layout.splitSamples(p.n, threads)
                            ? p.n * (GradCoefficients::kRows + 2 * layout.segments)
@@ -266,8 +273,7 @@ size_t groupNormGradScratch(const OpCall& call, int threads) {
   return size_t(channelSums + rows * layout.columnFloats()) * sizeof(float);
 }
 
-void runGroupNormGrad(const OpCall& call, Context& context) {
-  const GroupNormGradCall g(call);
+void runNormGrad(const GroupNormGradCall& g, Context& context) {
   float* channelSums = reinterpret_cast<float*>(context.scratch());
   float* rest = channelSums + alignedFloats(g.p.n * 2 * g.p.c);
   if (g.layout.splitSamples(g.p.n, context.threads()))
@@ -277,9 +283,33 @@ void runGroupNormGrad(const OpCall& call, Context& context) {
   sumSamples(g, context, channelSums);
 }
 
+GroupNormParams primalParams(const OpCall& call) {
+  const auto& p = call.as<GroupNormGradParams>();
+  return {p.n, p.spatial, p.c, p.groups, p.silu, p.eps};
+}
+size_t groupNormGradScratch(const OpCall& call, int threads) {
+  return normGradScratch(primalParams(call), threads);
+}
+void runGroupNormGrad(const OpCall& call, Context& context) {
+  runNormGrad({call, primalParams(call), false}, context);
+}
+
 constexpr Variant groupNormGradVariant{"groupNormGrad", kVariantName,         kVariantIsa,
                                        supportsF32,     groupNormGradScratch, runGroupNormGrad};
 const RegisterVariant groupNormGradVariantRegistrar{groupNormGradVariant};
+
+size_t batchNormGradScratch(const OpCall& call, int threads) {
+  const auto& p = call.as<BatchNormGradParams>();
+  return normGradScratch(batchAsGroups(p.rows, p.c, p.eps), threads);
+}
+void runBatchNormGrad(const OpCall& call, Context& context) {
+  const auto& p = call.as<BatchNormGradParams>();
+  runNormGrad({call, batchAsGroups(p.rows, p.c, p.eps), true}, context);
+}
+
+constexpr Variant batchNormGradVariant{"batchNormGrad", kVariantName,         kVariantIsa,
+                                       supportsF32,     batchNormGradScratch, runBatchNormGrad};
+const RegisterVariant batchNormGradVariantRegistrar{batchNormGradVariant};
 
 }  // namespace
 }  // namespace figment::FIGMENT_ISA

@@ -1,3 +1,5 @@
-// Group normalisation and its derivative for AVX-512.
+// Group, batch, layer and RMS normalisation and their derivatives for AVX-512.
 #include "group_norm.inl.h"
 #include "group_norm_grad.inl.h"
+#include "row_norm.inl.h"
+#include "row_norm_grad.inl.h"

@@ -4,46 +4,23 @@
 //     (√v/√(1−β₂ᵗ) + eps)  (Kingma & Ba, 2015; Loshchilov & Hutter, 2019)
 //   emaUpdate: target ← decay·target + (1−decay)·source
 //   sumSquares: Σ of all squares, for the global gradient norm
-#include "../norm/dense_check.h"
 #include "../params.generated.h"
+#include "groups.h"
 
 namespace figment {
 namespace {
 
-/// Far above any model, so that operand counts computed from it cannot overflow.
-constexpr int32_t kMaxTensors = 1 << 20;
-
-/// Elements of an operand whose extents have not been checked; −1 when out of range, which no
-/// operand equals.
-int64_t flatSize(const Operand& operand) {
-  int64_t product = 1;
-  for (int i = 0; i < operand.rank && i < kMaxRank; i++)
-    if (operand.dims[i] < 0 || __builtin_mul_overflow(product, operand.dims[i], &product))
-      return -1;
-  return product;
-}
-
-bool countInRange(int32_t count) { return count >= 0 && count <= kMaxTensors; }
+constexpr int32_t kAdamScalars = 3;  // lr, step, gradScale
+constexpr int32_t kAdamStates = 2;
 
 std::string checkAdam(const OpCall& call) {
-  const int32_t count = call.as<AdamParams>().count;
-  const int32_t decoupled = call.as<AdamParams>().decoupled;
-  DenseCheck check("adam", call, 3 + 4 * int64_t(count), 3 * int64_t(count));
-  check.require(countInRange(count), "count is out of range")
-      .require(decoupled == 0 || decoupled == 1, "decoupled is 0 or 1");
-  const Format format = check.floating(0);
-  check.input(0, "lr", format, {}).input(1, "step", format, {}).input(2, "gradScale", format, {});
-  for (int32_t i = 0; i < count && check.ok(); i++) {
-    const int64_t size = flatSize(call.in[3 + i]);
-    const int64_t n = count;
-    check.input(3 + i, "p", format, {size})
-        .input(3 + n + i, "g", format, {size})
-        .input(3 + 2 * n + i, "m", format, {size})
-        .input(3 + 3 * n + i, "v", format, {size})
-        .output(i, "p'", format, {size})
-        .output(n + i, "m'", format, {size})
-        .output(2 * n + i, "v'", format, {size});
-  }
+  const auto& p = call.as<AdamParams>();
+  const int64_t count = p.count;
+  DenseCheck check("adam", call, kAdamScalars + (2 + kAdamStates) * count,
+                   (1 + kAdamStates) * count);
+  check.require(countInRange(p.count), "count is out of range")
+      .require(p.decoupled == 0 || p.decoupled == 1, "decoupled is 0 or 1");
+  checkGroups(check, call, kAdamScalars, count, kAdamStates, check.floating(0));
   return check.done();
 }
 
@@ -74,19 +51,11 @@ std::string checkSumSquares(const OpCall& call) {
 }
 
 bool adamInPlace(const OpCall& call, int out, int in) {
-  const int count = call.as<AdamParams>().count;
-  if (count < 1) return false;
-  const int tensor = out % count, kind = out / count;  // p, m, v
-  return in == 3 + (kind == 0 ? 0 : kind + 1) * count + tensor;
+  return updatesInPlace(kAdamScalars, call.as<AdamParams>().count, out, in);
 }
 bool emaInPlace(const OpCall&, int out, int in) { return in == 1 + out; }
 bool never(const OpCall&, int, int) { return false; }
 
-double outputElements(const OpCall& call) {
-  double elements = 0;
-  for (int i = 0; i < call.outCount; i++) elements += double(call.out[i].elements());
-  return elements;
-}
 Cost costAdam(const OpCall& call) { return {5.0 * outputElements(call), operandBytes(call)}; }
 Cost costEma(const OpCall& call) { return {3.0 * outputElements(call), operandBytes(call)}; }
 Cost costSumSquares(const OpCall& call) {

@@ -3,7 +3,7 @@
 
 import { cosineBetas, Diffusion, UNet } from "@figment/diffusion";
 import { type Dataset, type Loader, type LossPoint, loadCheckpoint } from "@figment/io";
-import { AdamW, compileStep, type EMA, type TrainStep, warmupCosine } from "@figment/nn";
+import { AdamW, compileStep, type EMA, type TrainStep, warmupCosineLr } from "@figment/nn";
 import { CheckpointError, type Json, type Rng, rng, type Stateful, type Tensor } from "@figment/tensor";
 import { architecture, recipe } from "./defaults.js";
 import type { FirstLightOptions } from "./options.js";
@@ -58,11 +58,12 @@ export class Session {
     weights.dispose();
     this.random = this.root.fork("training");
     this.diffusion = new Diffusion({ betas: cosineBetas(recipe.timesteps), predict: "v" });
-    const schedule = warmupCosine({
+    const lr = warmupCosineLr({
+      peak: recipe.learningRate,
       warmup: Math.min(recipe.warmupSteps, Math.floor(steps / 10) + 1),
       total: Math.max(steps, 3),
     });
-    this.optimizer = new AdamW(this.model, { lr: recipe.learningRate, schedule });
+    this.optimizer = new AdamW(this.model, { lr });
     this.step = compileStep(
       this.model,
       this.optimizer,

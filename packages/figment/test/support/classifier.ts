@@ -17,7 +17,7 @@ import {
   rng,
   softmax,
   type Tensor,
-  warmupCosine,
+  warmupCosineLr,
 } from "figment";
 
 /** Two strided convolutions and two dense layers. */
@@ -48,9 +48,8 @@ export async function trainJudge({ steps = 3000, batchSize = 64 } = {}): Promise
   const seed = rng(77);
   const model = new DigitClassifier().init(seed);
   const optimizer = new AdamW(model, {
-    lr: 3e-3,
+    lr: warmupCosineLr({ peak: 3e-3, warmup: 30, total: steps }),
     weightDecay: 0,
-    schedule: warmupCosine({ warmup: 30, total: steps }),
   });
   const step = compileStep(
     model,

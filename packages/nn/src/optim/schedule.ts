@@ -1,49 +1,198 @@
-// Learning-rate schedules: functions of the step as a tensor, so that they run inside the compiled step.
+// Learning rates as functions of the step, a tensor, so that they run inside the compiled step. Formulas are those of
+// the schedulers of the same names in PyTorch, in closed form.
 
-import { scope, type Tensor, UsageError } from "@figment/tensor";
+import { exp, full, minimum, scope, select, type Tensor, UsageError } from "@figment/tensor";
 
-/** Factor of the learning rate at a step: a 0-d f32 tensor counted from 1, to a 0-d tensor. */
+/** The learning rate at a step: from the number of updates made before, a 0-d f32 tensor 0, 1, 2, …, to a 0-d tensor. */
 export type Schedule = (step: Tensor) => Tensor;
 
-/** Linear rise from 0 to 1 over the first `steps` updates, then 1. */
-export function warmup(steps: number): Schedule {
-  if (!(steps >= 1)) throw new UsageError(`warmup: expected at least one step, got ${steps}`);
-  return (step) => scope(() => step.div(steps).minimum(1));
+/** From where to where a learning rate moves, and in how many updates; it stays there. */
+export interface LrSpan {
+  readonly from: number;
+  /** Default 0. */
+  readonly to?: number;
+  readonly steps: number;
 }
 
-/** Lengths of {@link warmupCosine}, in updates. */
+function checkPositive(name: string, values: Readonly<Record<string, number>>): void {
+  for (const [key, value] of Object.entries(values)) {
+    if (!(value > 0 && Number.isFinite(value)))
+      throw new UsageError(`${name}: ${key} must be a positive number, got ${value}`);
+  }
+}
+
+function checkRates(name: string, values: Readonly<Record<string, number>>): void {
+  for (const [key, value] of Object.entries(values)) {
+    if (!(value >= 0 && Number.isFinite(value))) throw new UsageError(`${name}: ${key} must be ≥ 0, got ${value}`);
+  }
+}
+
+/** The part of `steps` that has passed, at most 1. */
+const passed = (step: Tensor, steps: number): Tensor => minimum(step.div(steps), 1);
+
+/**
+ * The same learning rate always; for use as a stage of {@link sequentialLr}.
+ *
+ * @throws UsageError when it is negative.
+ * @example
+ * constantLr(0.1)(scalar(7)); // 0.1
+ */
+export function constantLr(lr: number): Schedule {
+  checkRates("constantLr", { lr });
+  return () => full([], lr);
+}
+
+/**
+ * A linear rise over the first `steps` updates, then constant: `to` · min(1, (t + 1) / steps) (Goyal et al. 2017,
+ * section 2.2). The first update moves already.
+ *
+ * @throws UsageError unless `to` ≥ 0 and there is at least one step.
+ * @example
+ * warmupLr({ to: 1, steps: 10 })(scalar(4)); // 0.5
+ */
+export function warmupLr({ to, steps }: { readonly to: number; readonly steps: number }): Schedule {
+  checkRates("warmupLr", { to });
+  checkPositive("warmupLr", { steps });
+  return (step) => scope(() => passed(step.add(1), steps).mul(to));
+}
+
+/**
+ * A straight line: from + (to − from) · t / steps.
+ *
+ * @throws UsageError unless rates are ≥ 0 and steps > 0.
+ * @example
+ * linearLr({ from: 1, to: 0, steps: 10 })(scalar(4)); // 0.6
+ */
+export const linearLr = ({ from, to = 0, steps }: LrSpan): Schedule => {
+  checkRates("linearLr", { from, to });
+  checkPositive("linearLr", { steps });
+  return (step) =>
+    scope(() =>
+      passed(step, steps)
+        .mul(to - from)
+        .add(from),
+    );
+};
+
+/**
+ * A power of the remaining part: to + (from − to) · (1 − t / steps)^power.
+ *
+ * @throws UsageError unless rates are ≥ 0, steps > 0 and power > 0.
+ * @example
+ * polynomialLr({ from: 1, steps: 10, power: 2 })(scalar(5)); // 0.25
+ */
+export function polynomialLr({ from, to = 0, steps, power }: LrSpan & { readonly power: number }): Schedule {
+  checkRates("polynomialLr", { from, to });
+  checkPositive("polynomialLr", { steps, power });
+  return (step) =>
+    scope(() =>
+      passed(step, steps)
+        .neg()
+        .add(1)
+        .pow(power)
+        .mul(from - to)
+        .add(to),
+    );
+}
+
+/**
+ * Half a cosine: to + (from − to) · (1 + cos(π · t / steps)) / 2 (Loshchilov & Hutter 2017, eq. 5, without restarts).
+ *
+ * @throws UsageError unless rates are ≥ 0 and steps > 0.
+ * @example
+ * cosineLr({ from: 1, to: 0.2, steps: 100 })(scalar(50)); // 0.6
+ */
+export function cosineLr({ from, to = 0, steps }: LrSpan): Schedule {
+  checkRates("cosineLr", { from, to });
+  checkPositive("cosineLr", { steps });
+  return (step) =>
+    scope(() =>
+      passed(step, steps)
+        .mul(Math.PI)
+        .cos()
+        .add(1)
+        .mul((from - to) / 2)
+        .add(to),
+    );
+}
+
+/**
+ * The same factor at each update: from · decayᵗ.
+ *
+ * @throws UsageError unless from ≥ 0 and decay > 0.
+ * @example
+ * exponentialLr({ from: 1, decay: 0.5 })(scalar(3)); // 0.125
+ */
+export function exponentialLr({ from, decay }: { readonly from: number; readonly decay: number }): Schedule {
+  checkRates("exponentialLr", { from });
+  checkPositive("exponentialLr", { decay });
+  return (step) => scope(() => exp(step.mul(Math.log(decay))).mul(from));
+}
+
+/**
+ * A factor at every so many updates: from · factor^⌊t / every⌋.
+ *
+ * @throws UsageError unless from ≥ 0, factor > 0 and every > 0.
+ * @example
+ * stepLr({ from: 1, factor: 0.5, every: 10 })(scalar(25)); // 0.25
+ */
+export function stepLr({
+  from,
+  factor,
+  every,
+}: {
+  readonly from: number;
+  readonly factor: number;
+  readonly every: number;
+}): Schedule {
+  checkRates("stepLr", { from });
+  checkPositive("stepLr", { factor, every });
+  return (step) => scope(() => exp(step.div(every).floor().mul(Math.log(factor))).mul(from));
+}
+
+/** A schedule that rules for some updates. */
+export interface LrStage {
+  readonly lr: Schedule;
+  readonly steps: number;
+}
+
+/**
+ * One schedule after another, each counting its updates from 0; the last rules for ever.
+ *
+ * @throws UsageError when a stage has no steps.
+ * @example
+ * const decay = cosineLr({ from: 0.1, steps: 100 });
+ * sequentialLr([{ lr: warmupLr({ to: 0.1, steps: 10 }), steps: 10 }], decay)(scalar(10)); // 0.1
+ */
+export function sequentialLr(stages: readonly LrStage[], last: Schedule): Schedule {
+  for (const { steps } of stages) checkPositive("sequentialLr", { steps });
+  const [first, ...rest] = stages;
+  if (!first) return last;
+  const next = sequentialLr(rest, last);
+  return (step) => scope(() => select(step.lt(first.steps), first.lr(step), next(step.sub(first.steps))));
+}
+
+/** Lengths and heights of {@link warmupCosineLr}. */
 export interface WarmupCosineOptions {
+  /** The highest rate. */
+  readonly peak: number;
   /** Updates of the linear rise. Default 0. */
   readonly warmup?: number;
-  /** Updates until the factor has fallen to `floor`; it stays there. */
+  /** Updates until the rate has fallen to `floor`. */
   readonly total: number;
   /** Default 0. */
   readonly floor?: number;
 }
 
 /**
- * Linear rise over `warmup` updates, then floor + (1 − floor)·(1 + cos(π·p))/2, where p is the fraction of the
- * remaining updates that has passed (Loshchilov & Hutter 2017, eq. 5, without restarts).
+ * {@link warmupLr} to `peak`, then {@link cosineLr} to `floor` in the remaining updates.
  *
  * @throws UsageError unless total exceeds warmup.
  * @example
- * new AdamW(model, { lr: 1e-3, schedule: warmupCosine({ warmup: 100, total: 3000 }) });
+ * new AdamW(model, { lr: warmupCosineLr({ peak: 1e-3, warmup: 100, total: 3000 }) });
  */
-export function warmupCosine({ warmup: rise = 0, total, floor = 0 }: WarmupCosineOptions): Schedule {
-  if (!(total > rise)) throw new UsageError(`warmupCosine: total must exceed warmup, got ${total} and ${rise}`);
-  return (step) =>
-    scope(() => {
-      const passed = step
-        .sub(rise)
-        .div(total - rise)
-        .maximum(0)
-        .minimum(1);
-      const cosine = passed
-        .mul(Math.PI)
-        .cos()
-        .add(1)
-        .mul((1 - floor) / 2)
-        .add(floor);
-      return rise > 0 ? cosine.mul(step.div(rise).minimum(1)) : cosine;
-    });
+export function warmupCosineLr({ peak, warmup = 0, total, floor = 0 }: WarmupCosineOptions): Schedule {
+  if (!(total > warmup)) throw new UsageError(`warmupCosineLr: total must exceed warmup, got ${total} and ${warmup}`);
+  const fall = cosineLr({ from: peak, to: floor, steps: total - warmup });
+  return warmup > 0 ? sequentialLr([{ lr: warmupLr({ to: peak, steps: warmup }), steps: warmup }], fall) : fall;
 }

@@ -74,6 +74,85 @@ for name, silu in [("plain", False), ("silu", True)]:
         x=nhwc(x), weight=w, bias=b, y=nhwc(y), dy=nhwc(dy), dx=nhwc(x.grad), dweight=w.grad, dbias=b.grad,
     )
 
+# LayerNorm, RMSNorm, InstanceNorm: forward and backward
+x, w, b = leaf(3, 5, 12), leaf(12), leaf(12)
+y = F.layer_norm(x, [12], w, b, 1e-5)
+dy = torch.randn_like(y)
+(y * dy).sum().backward()
+record("layerNorm", x=x, weight=w, bias=b, y=y, dy=dy, dx=x.grad, dweight=w.grad, dbias=b.grad)
+x, w = leaf(3, 5, 12), leaf(12)
+y = F.rms_norm(x, [12], w, 1e-5)
+dy = torch.randn_like(y)
+(y * dy).sum().backward()
+record("rmsNorm", x=x, weight=w, y=y, dy=dy, dx=x.grad, dweight=w.grad)
+x, w, b = leaf(2, 6, 5, 3), leaf(6), leaf(6)
+y = F.instance_norm(x, weight=w, bias=b, eps=1e-5)
+dy = torch.randn_like(y)
+(y * dy).sum().backward()
+record("instanceNorm", x=nhwc(x), weight=w, bias=b, y=nhwc(y), dy=nhwc(dy), dx=nhwc(x.grad), dweight=w.grad, dbias=b.grad)
+
+# BatchNorm: three training steps, each forward and backward, with the running statistics after them; then evaluation
+module = torch.nn.BatchNorm2d(6, eps=1e-4, momentum=0.3)
+torch.nn.init.normal_(module.weight)
+torch.nn.init.normal_(module.bias)
+record("batchNorm/start", weight=module.weight, bias=module.bias)
+for step in range(3):
+    x = (2 * torch.randn(3, 6, 4, 5) + step).requires_grad_()
+    y = module(x)
+    dy = torch.randn_like(y)
+    module.zero_grad()
+    (y * dy).sum().backward()
+    record(
+        f"batchNorm/step{step}",
+        x=nhwc(x), y=nhwc(y), dy=nhwc(dy), dx=nhwc(x.grad), dweight=module.weight.grad, dbias=module.bias.grad,
+    )
+module.eval()
+module.zero_grad()
+x = leaf(2, 6, 3, 3)
+y = module(x)
+dy = torch.randn_like(y)
+(y * dy).sum().backward()
+record(
+    "batchNorm/eval",
+    x=nhwc(x), y=nhwc(y), dy=nhwc(dy), dx=nhwc(x.grad), dweight=module.weight.grad, dbias=module.bias.grad,
+    runningMean=module.running_mean, runningVar=module.running_var,
+)
+
+# Spectral normalisation of Linear and Conv2d: three training calls, the last differentiated; then evaluation. The
+# right vector of a convolution is that of the weight's columns as we order them.
+for name, inner, shape in [
+    ("linear", torch.nn.Linear(7, 5), (4, 7)),
+    ("conv2d", torch.nn.Conv2d(3, 4, 3, padding=1), (2, 3, 5, 6)),
+]:
+    image = len(shape) == 4
+    module = torch.nn.utils.parametrizations.spectral_norm(inner)
+    power = module.parametrizations.weight[0]
+    original = module.parametrizations.weight.original
+
+    def right() -> torch.Tensor:
+        return nhwc(power._v.reshape(1, *original.shape[1:])).reshape(-1) if image else power._v
+
+    def last(value: torch.Tensor) -> torch.Tensor:
+        return nhwc(value) if image else value
+
+    record(f"spectralNorm/{name}/start", weight=last(original), bias=module.bias, u=power._u, v=right())
+    for step in range(3):
+        x = leaf(*shape)
+        module.zero_grad()
+        y = module(x)
+    dy = torch.randn_like(y)
+    (y * dy).sum().backward()
+    record(
+        f"spectralNorm/{name}/train",
+        x=last(x), y=last(y), dy=last(dy), dx=last(x.grad), dweight=last(original.grad), dbias=module.bias.grad,
+        u=power._u, v=right(),
+    )
+    module.eval()
+    with torch.no_grad():
+        original += 0.1 * torch.randn_like(original)
+        x = torch.randn(*shape)
+        record(f"spectralNorm/{name}/eval", weight=last(original), x=last(x), y=last(module(x)))
+
 # Embedding, with repeated indices
 w, indices = leaf(11, 6), torch.tensor([[3, 0, 3], [10, 7, 3]])
 y = F.embedding(indices, w)
@@ -137,15 +216,29 @@ for name, size in [("double", (8, 10)), ("odd", (7, 13))]:
     (y * dy).sum().backward()
     record(f"resizeNearest/{name}", x=nhwc(x), y=nhwc(y), dy=nhwc(dy), dx=nhwc(x.grad))
 
-# Ten steps of each optimiser on given gradients; AdamW's are clipped to a global norm of 1.
+# Ten steps of each optimiser on given gradients; AdamW's are clipped to a global norm of 1. Some follow a schedule.
 STEPS = 10
-for name, kind, options, clip in [
-    ("adam", torch.optim.Adam, {"lr": 0.03, "betas": (0.8, 0.95), "eps": 1e-7, "weight_decay": 0.1}, None),
-    ("adamw", torch.optim.AdamW, {"lr": 0.02, "weight_decay": 0.05}, 1.0),
+schedulers = torch.optim.lr_scheduler
+for name, kind, options, clip, schedule in [
+    ("adam", torch.optim.Adam, {"lr": 0.03, "betas": (0.8, 0.95), "eps": 1e-7, "weight_decay": 0.1}, None, None),
+    ("adamw", torch.optim.AdamW, {"lr": 0.02, "weight_decay": 0.05}, 1.0, None),
+    ("sgd", torch.optim.SGD, {"lr": 0.1, "weight_decay": 0.02}, None, None),
+    ("sgdMomentum", torch.optim.SGD, {"lr": 0.05, "momentum": 0.9, "weight_decay": 0.02}, 1.0, None),
+    (
+        "sgdNesterov", torch.optim.SGD, {"lr": 0.05, "momentum": 0.8, "nesterov": True}, None,
+        lambda optimizer: schedulers.CosineAnnealingLR(optimizer, 9, 0.01),
+    ),
+    ("rmsprop", torch.optim.RMSprop, {"lr": 0.01}, None, None),
+    (
+        "rmspropCentered", torch.optim.RMSprop,
+        {"lr": 0.01, "alpha": 0.9, "eps": 1e-6, "momentum": 0.7, "centered": True, "weight_decay": 0.1}, None,
+        lambda optimizer: schedulers.StepLR(optimizer, 3, 0.5),
+    ),
 ]:
     parameters = {"first": leaf(4, 3), "second": leaf(5)}
     record(f"{name}/start", **parameters)
     optimizer = kind(parameters.values(), **options)
+    scheduler = schedule(optimizer) if schedule else None
     for step in range(STEPS):
         for key, parameter in parameters.items():
             parameter.grad = torch.randn_like(parameter)
@@ -153,7 +246,36 @@ for name, kind, options, clip in [
         if clip is not None:
             torch.nn.utils.clip_grad_norm_(parameters.values(), clip)
         optimizer.step()
+        if scheduler is not None:
+            scheduler.step()
         record(f"{name}/step{step}", **parameters)
+
+# Ten learning rates of each schedule
+for name, schedule in [
+    ("constant", lambda optimizer: schedulers.ConstantLR(optimizer, 1.0)),
+    ("warmup", lambda optimizer: schedulers.LinearLR(optimizer, 1 / 4, 1.0, 3)),
+    ("linear", lambda optimizer: schedulers.LinearLR(optimizer, 1.0, 0.1, 7)),
+    ("polynomial", lambda optimizer: schedulers.PolynomialLR(optimizer, 8, 1.5)),
+    ("cosine", lambda optimizer: schedulers.CosineAnnealingLR(optimizer, 9, 0.02)),
+    ("exponential", lambda optimizer: schedulers.ExponentialLR(optimizer, 0.8)),
+    ("step", lambda optimizer: schedulers.StepLR(optimizer, 3, 0.3)),
+    (
+        "warmupCosine",
+        lambda optimizer: schedulers.SequentialLR(
+            optimizer,
+            [schedulers.LinearLR(optimizer, 1 / 3, 1.0, 2), schedulers.CosineAnnealingLR(optimizer, 7, 0.02)],
+            [3],
+        ),
+    ),
+]:
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.2)
+    scheduler = schedule(optimizer)
+    rates = []
+    for step in range(STEPS):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    record(f"schedule/{name}", lr=torch.tensor(rates))
 
 # The file, byte by byte: length of the header, header, data.
 header: dict[str, object] = {

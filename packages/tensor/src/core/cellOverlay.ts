@@ -1,7 +1,10 @@
 // Standing between code and its cells: what a rematerialised function read is remembered, and given again
 // when the function runs a second time, whose writes go nowhere.
 
+import { ShapeError } from "../errors.js";
+import { sameShape, showShape } from "../shape.js";
 import type { Cell } from "./cell.js";
+import { follow } from "./tape.js";
 import type { Tensor } from "./tensor.js";
 
 /** Answers the reads and writes of cells while it is in place. `direct` is what the cell itself would do. */
@@ -70,4 +73,30 @@ export class CellReplay implements CellOverlay {
   write(cell: Cell, value: Tensor): void {
     this.values.set(cell, value.alias());
   }
+}
+
+/**
+ * Runs `fn` with cells reading as the given tensors, through which derivatives flow: for layers that compute the weight
+ * of another layer. Writes go to the cells themselves.
+ *
+ * @throws ShapeError when a tensor is not of its cell's shape and type.
+ * @example
+ * const weight = new Cell({ shape: [2], initial: () => [1, 2] });
+ * withCellValues(new Map([[weight, weight.value.mul(10)]]), () => weight.value.at(1)); // 20
+ */
+export function withCellValues<T>(values: ReadonlyMap<Cell, Tensor>, fn: () => T): T {
+  for (const [{ name, shape, dtype }, value] of values) {
+    if (!sameShape(shape, value.shape) || dtype !== value.dtype)
+      throw new ShapeError(
+        `withCellValues: ${name} holds ${dtype} ${showShape(shape)}, got ${value.dtype} ${showShape(value.shape)}`,
+      );
+  }
+  const overlay: CellOverlay = {
+    read: (cell, direct) => {
+      const value = values.get(cell);
+      return value ? follow(value) : direct();
+    },
+    write: (_cell, _value, direct) => direct(),
+  };
+  return withCells(overlay, fn);
 }

@@ -120,6 +120,7 @@ const operands = (b: number, sq: number, sk: number, h: number, d: number): Samp
 export const attentionDef: OpDef<AttentionAttrs> = defineOp({
   name: "attention",
   effect: "pure",
+  residuals: [1],
   infer: (inputs, attrs) => {
     expectCount("attention", inputs, 3);
     const [q, k, v] = inputs as readonly [Aval, Aval, Aval];

@@ -107,6 +107,8 @@ export interface OpDef<A = any> {
   readonly nondifferentiable?: boolean;
   /** Inputs of float type that carry no derivative all the same (residuals). */
   readonly hints?: readonly number[];
+  /** Outputs that are residuals for the gradient and carry no derivative. */
+  readonly residuals?: readonly number[];
   /** Whether its failure can depend on data (indices), so that the call's stack is worth keeping. */
   readonly canFail?: boolean;
 }

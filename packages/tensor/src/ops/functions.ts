@@ -6,4 +6,7 @@ export { lerp } from "./elementwise.js";
 export { scatterAdd } from "./indexing.js";
 export { concat, stack } from "./movement.js";
 export { type AdamUpdate, adamUpdate, emaUpdate, sumSquares } from "./optimizer.js";
+export { type RmspropUpdate, rmspropUpdate } from "./rmsprop.js";
 export { addNoise, type SamplerStep, samplerStep } from "./sampler.js";
+export { type SgdUpdate, sgdUpdate } from "./sgd.js";
+export type { ParameterUpdate } from "./update.js";

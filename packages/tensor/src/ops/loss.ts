@@ -65,6 +65,7 @@ const primalSamples = (shape: Shape): SampleInput[] => [
 export const crossEntropyDef: OpDef<Attrs> = defineOp<Attrs>({
   name: "crossEntropy",
   effect: "pure",
+  residuals: [1],
   canFail: true,
   infer: (inputs) => {
     expectCount("crossEntropy", inputs, 2);

@@ -2,6 +2,8 @@
 
 export { elu, type GeluOptions, gelu, leakyRelu } from "./activation.js";
 export { type AttentionOptions, attention } from "./attention.js";
+export { type BatchNormResult, batchNorm, batchNormWith } from "./batchNorm.js";
+export { type BiasActivation, type BiasActOptions, biasAct } from "./biasAct.js";
 export { edgePad, reflectPad } from "./borderPad.js";
 export { type ConvOptions, conv2d } from "./conv.js";
 export { at, dynamicSlice, dynamicUpdateSlice, type Starts } from "./dynamicSlice.js";
@@ -46,6 +48,7 @@ export { pixelShuffle, pixelUnshuffle } from "./pixelShuffle.js";
 export { type Axes, max, mean, norm, type ReduceOptions, sum } from "./reduce.js";
 export { avgPool, type PoolOptions, resizeNearest } from "./resize.js";
 export { type ResizeBilinearOptions, resizeBilinear } from "./resizeBilinear.js";
+export { layerNorm, type RowNormOptions, rmsNorm } from "./rowNorm.js";
 export { pad, slice, split } from "./slicing.js";
 export { logSoftmax, softmax } from "./softmax.js";
 export { type Upfirdn2dOptions, upfirdn2d } from "./upfirdn2d.js";

@@ -114,6 +114,7 @@ const primalSamples = (shape: Shape): SampleInput[] => {
 export const groupNormDef: OpDef<GroupNormAttrs> = defineOp({
   name: "groupNorm",
   effect: "pure",
+  residuals: [1, 2],
   infer: (inputs, attrs) => {
     expectCount("groupNorm", inputs, 3);
     const [x, gamma, beta] = inputs as readonly [Aval, Aval, Aval];

@@ -46,16 +46,9 @@ export const variablesOf = (def: OpDef, sample: Sample): number[] =>
     isFloat(dtypeOf(input, "f64")) && !input.derive && !def.hints?.includes(i) ? [i] : [],
   );
 
-/** Outputs that are residuals for the gradient and carry no derivative. */
-const residualOutputs: Readonly<Record<string, readonly number[]>> = {
-  groupNorm: [1, 2],
-  attention: [1],
-  crossEntropy: [1],
-};
-
 /** The outputs that carry derivatives. */
 export const resultsOf = (def: OpDef, count: number): number[] =>
-  Array.from({ length: count }, (_, i) => i).filter((i) => !residualOutputs[def.name]?.includes(i));
+  Array.from({ length: count }, (_, i) => i).filter((i) => !def.residuals?.includes(i));
 
 /** How many numbers a sample holds. */
 export const sizeOfSample = (sample: Sample): number => sample.inputs.reduce((n, { shape }) => n + sizeOf(shape), 0);

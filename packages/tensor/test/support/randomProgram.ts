@@ -5,6 +5,8 @@ import {
   abs,
   add,
   avgPool,
+  batchNorm,
+  biasAct,
   broadcastTo,
   type Cell,
   clamp,
@@ -21,6 +23,7 @@ import {
   gather,
   grad,
   gt,
+  layerNorm,
   log1p,
   logSoftmax,
   matmul,
@@ -36,6 +39,7 @@ import {
   remat,
   reshape,
   resizeBilinear,
+  rmsNorm,
   rsqrt,
   scalar,
   select,
@@ -199,12 +203,21 @@ class Program {
   }
 
   private heavy(x: Tensor): Tensor {
-    const way = this.draws.integer(0, 9);
+    const way = this.draws.integer(0, 13);
     this.note(`heavy ${way}`, x);
     const rows = reshape(firstOf(x, 12), [4, 3]);
     if (way === 0) return tanh(matmul(rows, transpose(sin(rows))));
     if (way === 1) return softmax(rows);
     if (way === 2) return tanh(logSoftmax(rows));
+    const [scale, shift] = [firstOf(cos(x), 3), firstOf(sin(x), 3)];
+    // An eps this large keeps rows that are nearly constant from making derivatives huge.
+    if (way === 8) return layerNorm(rows, scale, shift, { eps: 0.5 });
+    if (way === 9) return rmsNorm(rows, scale, { eps: 0.5 });
+    if (way === 10) return batchNorm(rows, scale, shift, { eps: 0.5 }).y;
+    if (way === 11) {
+      const activation = this.draws.pick(["linear", "leakyRelu", "silu", "gelu", "tanh", "sigmoid"] as const);
+      return biasAct(rows, shift, { activation, gain: 1.25 });
+    }
     const image = reshape(firstOf(x, 16), [1, 4, 4, 1]);
     if (way === 3) return avgPool(image, { kernel: 2 });
     if (way === 4) return maxPool(image, { kernel: 3, stride: 2, padding: 1 });

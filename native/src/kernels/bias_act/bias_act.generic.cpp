@@ -1,0 +1,2 @@
+// biasAct and its derivative for any machine.
+#include "bias_act.inl.h"

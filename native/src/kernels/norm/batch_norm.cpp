@@ -1,0 +1,142 @@
+// batchNorm over x[rows,c] (Ioffe & Szegedy, 2015): each channel is normalised with the mean and
+// the biased variance of its rows, which are results too, then scaled and shifted:
+//   y = (x − mean)/√(variance + eps)·γ + β
+// batchNormGrad is its derivative through mean and variance.
+//
+// The plain batch normalisation and its derivative, the oracle of the variants: channel by channel,
+// sums in f64. With x̂ = (x − mean)·r, r = 1/√(variance + eps), over the M rows of a channel:
+//   dβ = Σ dy,  dγ = Σ dy·x̂,  dx = γ·r·(dy − dβ/M − x̂·dγ/M)
+#include <cmath>
+
+#include "../params.generated.h"
+#include "dense_check.h"
+
+namespace figment {
+namespace {
+
+template <class Params>
+void checkParams(DenseCheck& check, const Params& p) {
+  check.require(p.rows >= 0 && p.c >= 0 && p.c <= INT32_MAX, "rows or c is out of range");
+}
+
+std::string checkForward(const OpCall& call) {
+  const auto& p = call.as<BatchNormParams>();
+  DenseCheck check("batchNorm", call, 3, 3);
+  const Format format = check.floating(0);
+  checkParams(check, p);
+  return check.input(0, "x", format, {p.rows, p.c})
+      .input(1, "gamma", format, {p.c})
+      .input(2, "beta", format, {p.c})
+      .output(0, "y", format, {p.rows, p.c})
+      .output(1, "mean", format, {p.c})
+      .output(2, "variance", format, {p.c})
+      .done();
+}
+
+std::string checkBackward(const OpCall& call) {
+  const auto& p = call.as<BatchNormGradParams>();
+  DenseCheck check("batchNormGrad", call, 5, 3);
+  const Format format = check.floating(0);
+  checkParams(check, p);
+  return check.input(0, "x", format, {p.rows, p.c})
+      .input(1, "gamma", format, {p.c})
+      .input(2, "mean", format, {p.c})
+      .input(3, "variance", format, {p.c})
+      .input(4, "dy", format, {p.rows, p.c})
+      .output(0, "dx", format, {p.rows, p.c})
+      .output(1, "dgamma", format, {p.c})
+      .output(2, "dbeta", format, {p.c})
+      .done();
+}
+
+bool forwardInPlace(const OpCall&, int out, int in) { return out == 0 && in == 0; }
+bool backwardInPlace(const OpCall&, int out, int in) { return out == 0 && (in == 0 || in == 4); }
+
+Cost costForward(const OpCall& call) {
+  return {6 * double(call.in[0].elements()), operandBytes(call)};
+}
+Cost costBackward(const OpCall& call) {
+  return {10 * double(call.in[0].elements()), operandBytes(call)};
+}
+
+const RegisterOp forwardOp{{"batchNorm", BatchNormParams::kHash, sizeof(BatchNormParams), false,
+                            checkForward, forwardInPlace, costForward}};
+const RegisterOp backwardOp{{"batchNormGrad", BatchNormGradParams::kHash,
+                             sizeof(BatchNormGradParams), false, checkBackward, backwardInPlace,
+                             costBackward}};
+
+template <class T>
+void runForward(const OpCall& call, Context& context) {
+  const auto& p = call.as<BatchNormParams>();
+  const T *x = call.in[0].as<const T>(), *gamma = call.in[1].as<const T>(),
+          *beta = call.in[2].as<const T>();
+  T *y = call.out[0].as<T>(), *mean = call.out[1].as<T>(), *variance = call.out[2].as<T>();
+  const double count = double(p.rows > 0 ? p.rows : 1);
+  context.parallelFor(p.c, 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t ch = begin; ch < end; ch++) {
+      double sum = 0, squares = 0;
+      for (int64_t row = 0; row < p.rows; row++) sum += double(x[row * p.c + ch]);
+      const double center = sum / count;
+      for (int64_t row = 0; row < p.rows; row++) {
+        const double d = double(x[row * p.c + ch]) - center;
+        squares += d * d;
+      }
+      const double spread = squares / count;
+      const double scale = double(gamma[ch]) / std::sqrt(spread + p.eps);
+      mean[ch] = T(center);
+      variance[ch] = T(spread);
+      for (int64_t row = 0; row < p.rows; row++) {
+        const int64_t i = row * p.c + ch;
+        y[i] = T((double(x[i]) - center) * scale + double(beta[ch]));
+      }
+    }
+  });
+}
+
+template <class T>
+void runBackward(const OpCall& call, Context& context) {
+  const auto& p = call.as<BatchNormGradParams>();
+  const T *x = call.in[0].as<const T>(), *gamma = call.in[1].as<const T>(),
+          *mean = call.in[2].as<const T>(), *variance = call.in[3].as<const T>(),
+          *dy = call.in[4].as<const T>();
+  T *dx = call.out[0].as<T>(), *dgamma = call.out[1].as<T>(), *dbeta = call.out[2].as<T>();
+  context.parallelFor(p.c, 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t ch = begin; ch < end; ch++) {
+      const double center = double(mean[ch]);
+      const double inverse = 1 / std::sqrt(double(variance[ch]) + p.eps);
+      double plain = 0, scaled = 0;
+      for (int64_t row = 0; row < p.rows; row++) {
+        const int64_t i = row * p.c + ch;
+        plain += double(dy[i]);
+        scaled += double(dy[i]) * (double(x[i]) - center) * inverse;
+      }
+      dgamma[ch] = T(scaled);
+      dbeta[ch] = T(plain);
+      const double count = double(p.rows);
+      for (int64_t row = 0; row < p.rows; row++) {
+        const int64_t i = row * p.c + ch;
+        const double along = (double(x[i]) - center) * inverse * scaled / count;
+        dx[i] = T(double(gamma[ch]) * inverse * (double(dy[i]) - plain / count - along));
+      }
+    }
+  });
+}
+
+int always(const OpCall&) { return kReferencePreference; }
+
+void batchNorm(const OpCall& call, Context& context) {
+  call.in[0].format == Format::f64 ? runForward<double>(call, context)
+                                   : runForward<float>(call, context);
+}
+void batchNormGrad(const OpCall& call, Context& context) {
+  call.in[0].format == Format::f64 ? runBackward<double>(call, context)
+                                   : runBackward<float>(call, context);
+}
+
+const RegisterVariant forwardReference{
+    {"batchNorm", "reference", Isa::generic, always, nullptr, batchNorm}};
+const RegisterVariant backwardReference{
+    {"batchNormGrad", "reference", Isa::generic, always, nullptr, batchNormGrad}};
+
+}  // namespace
+}  // namespace figment

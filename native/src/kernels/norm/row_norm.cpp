@@ -1,0 +1,233 @@
+// layerNorm (Ba, Kiros & Hinton, 2016) and rmsNorm (Zhang & Sennrich, 2019) over the rows of
+// x[rows,cols], with one scale per column, and their derivatives:
+//   layerNorm  y = (x − mean)·rstd·γ + β, rstd = 1/√(variance + eps), variance biased
+//   rmsNorm    y = x·rrms·γ, rrms = 1/√(mean of x² + eps)
+//
+// The plain layerNorm, rmsNorm and their derivatives, the oracle of the variants: row by row in
+// f64. With x̂ the normalised row of C elements, r its factor (rstd or rrms) and g = γ·dy:
+//   dγ = Σ dy·x̂ and dβ = Σ dy over the rows,  dx = r·(g − Σg/C − x̂·Σ(g·x̂)/C)
+// rmsNorm takes no mean away and has no β; its dx lacks the term Σg/C.
+#include <cmath>
+
+#include "../params.generated.h"
+#include "dense_check.h"
+
+namespace figment {
+namespace {
+
+std::string checkLayerNorm(const OpCall& call) {
+  const auto& p = call.as<LayerNormParams>();
+  DenseCheck check("layerNorm", call, 3, 3);
+  const Format format = check.floating(0);
+  return check.input(0, "x", format, {p.rows, p.cols})
+      .input(1, "gamma", format, {p.cols})
+      .input(2, "beta", format, {p.cols})
+      .output(0, "y", format, {p.rows, p.cols})
+      .output(1, "mean", format, {p.rows})
+      .output(2, "rstd", format, {p.rows})
+      .done();
+}
+
+std::string checkLayerNormGrad(const OpCall& call) {
+  const auto& p = call.as<LayerNormGradParams>();
+  DenseCheck check("layerNormGrad", call, 5, 3);
+  const Format format = check.floating(0);
+  return check.input(0, "x", format, {p.rows, p.cols})
+      .input(1, "gamma", format, {p.cols})
+      .input(2, "mean", format, {p.rows})
+      .input(3, "rstd", format, {p.rows})
+      .input(4, "dy", format, {p.rows, p.cols})
+      .output(0, "dx", format, {p.rows, p.cols})
+      .output(1, "dgamma", format, {p.cols})
+      .output(2, "dbeta", format, {p.cols})
+      .done();
+}
+
+std::string checkRmsNorm(const OpCall& call) {
+  const auto& p = call.as<RmsNormParams>();
+  DenseCheck check("rmsNorm", call, 2, 2);
+  const Format format = check.floating(0);
+  return check.input(0, "x", format, {p.rows, p.cols})
+      .input(1, "gamma", format, {p.cols})
+      .output(0, "y", format, {p.rows, p.cols})
+      .output(1, "rrms", format, {p.rows})
+      .done();
+}
+
+std::string checkRmsNormGrad(const OpCall& call) {
+  const auto& p = call.as<RmsNormGradParams>();
+  DenseCheck check("rmsNormGrad", call, 4, 2);
+  const Format format = check.floating(0);
+  return check.input(0, "x", format, {p.rows, p.cols})
+      .input(1, "gamma", format, {p.cols})
+      .input(2, "rrms", format, {p.rows})
+      .input(3, "dy", format, {p.rows, p.cols})
+      .output(0, "dx", format, {p.rows, p.cols})
+      .output(1, "dgamma", format, {p.cols})
+      .done();
+}
+
+/// A row is read before its place is written, whichever of x and dy that place was.
+bool firstInFirst(const OpCall&, int out, int in) { return out == 0 && in == 0; }
+bool layerGradInPlace(const OpCall&, int out, int in) { return out == 0 && (in == 0 || in == 4); }
+bool rmsGradInPlace(const OpCall&, int out, int in) { return out == 0 && (in == 0 || in == 3); }
+
+template <int kFlops>
+Cost costPerElement(const OpCall& call) {
+  return {kFlops * double(call.in[0].elements()), operandBytes(call)};
+}
+
+const RegisterOp layerNormOp{{"layerNorm", LayerNormParams::kHash, sizeof(LayerNormParams), false,
+                              checkLayerNorm, firstInFirst, costPerElement<7>}};
+const RegisterOp layerNormGradOp{{"layerNormGrad", LayerNormGradParams::kHash,
+                                  sizeof(LayerNormGradParams), false, checkLayerNormGrad,
+                                  layerGradInPlace, costPerElement<14>}};
+const RegisterOp rmsNormOp{{"rmsNorm", RmsNormParams::kHash, sizeof(RmsNormParams), false,
+                            checkRmsNorm, firstInFirst, costPerElement<4>}};
+const RegisterOp rmsNormGradOp{{"rmsNormGrad", RmsNormGradParams::kHash, sizeof(RmsNormGradParams),
+                                false, checkRmsNormGrad, rmsGradInPlace, costPerElement<10>}};
+
+template <class T>
+void runLayerNorm(const OpCall& call, Context& context) {
+  const auto& p = call.as<LayerNormParams>();
+  const T *x = call.in[0].as<const T>(), *gamma = call.in[1].as<const T>(),
+          *beta = call.in[2].as<const T>();
+  T *y = call.out[0].as<T>(), *mean = call.out[1].as<T>(), *rstd = call.out[2].as<T>();
+  const double count = double(p.cols > 0 ? p.cols : 1);
+  context.parallelFor(p.rows, 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin; row < end; row++) {
+      const T* from = x + row * p.cols;
+      double sum = 0, squares = 0;
+      for (int64_t i = 0; i < p.cols; i++) sum += double(from[i]);
+      const double center = sum / count;
+      for (int64_t i = 0; i < p.cols; i++) {
+        const double d = double(from[i]) - center;
+        squares += d * d;
+      }
+      const double scale = 1 / std::sqrt(squares / count + p.eps);
+      mean[row] = T(center);
+      rstd[row] = T(scale);
+      for (int64_t i = 0; i < p.cols; i++)
+        y[row * p.cols + i] =
+            T((double(from[i]) - center) * scale * double(gamma[i]) + double(beta[i]));
+    }
+  });
+}
+
+template <class T>
+void runRmsNorm(const OpCall& call, Context& context) {
+  const auto& p = call.as<RmsNormParams>();
+  const T *x = call.in[0].as<const T>(), *gamma = call.in[1].as<const T>();
+  T *y = call.out[0].as<T>(), *rrms = call.out[1].as<T>();
+  const double count = double(p.cols > 0 ? p.cols : 1);
+  context.parallelFor(p.rows, 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin; row < end; row++) {
+      const T* from = x + row * p.cols;
+      double squares = 0;
+      for (int64_t i = 0; i < p.cols; i++) squares += double(from[i]) * double(from[i]);
+      const double scale = 1 / std::sqrt(squares / count + p.eps);
+      rrms[row] = T(scale);
+      for (int64_t i = 0; i < p.cols; i++)
+        y[row * p.cols + i] = T(double(from[i]) * scale * double(gamma[i]));
+    }
+  });
+}
+
+/// What the two derivatives share; mean is null for rmsNorm, and dbeta with it.
+template <class T>
+struct RowGrad {
+  int64_t rows, cols;
+  const T *x, *gamma, *mean, *scale, *dy;
+  T *dx, *dgamma, *dbeta;
+
+  double normalised(int64_t row, int64_t i) const {
+    const double center = mean ? double(mean[row]) : 0;
+    return (double(x[row * cols + i]) - center) * double(scale[row]);
+  }
+
+  void run(Context& context) const {
+    // The sums over rows first: dx may overwrite x or dy.
+    context.parallelFor(cols, 1, [&](int64_t begin, int64_t end, int) {
+      for (int64_t i = begin; i < end; i++) {
+        double scaled = 0, plain = 0;
+        for (int64_t row = 0; row < rows; row++) {
+          const double d = double(dy[row * cols + i]);
+          plain += d;
+          scaled += d * normalised(row, i);
+        }
+        dgamma[i] = T(scaled);
+        if (dbeta) dbeta[i] = T(plain);
+      }
+    });
+    context.parallelFor(rows, 1, [&](int64_t begin, int64_t end, int) {
+      for (int64_t row = begin; row < end; row++) {
+        double sum = 0, dot = 0;
+        for (int64_t i = 0; i < cols; i++) {
+          const double g = double(gamma[i]) * double(dy[row * cols + i]);
+          sum += g;
+          dot += g * normalised(row, i);
+        }
+        const double common = mean ? sum / double(cols) : 0, along = dot / double(cols);
+        for (int64_t i = 0; i < cols; i++) {
+          const double g = double(gamma[i]) * double(dy[row * cols + i]);
+          dx[row * cols + i] = T(double(scale[row]) * (g - common - normalised(row, i) * along));
+        }
+      }
+    });
+  }
+};
+
+template <class T>
+void runLayerNormGrad(const OpCall& call, Context& context) {
+  const auto& p = call.as<LayerNormGradParams>();
+  RowGrad<T>{p.rows,
+             p.cols,
+             call.in[0].as<const T>(),
+             call.in[1].as<const T>(),
+             call.in[2].as<const T>(),
+             call.in[3].as<const T>(),
+             call.in[4].as<const T>(),
+             call.out[0].as<T>(),
+             call.out[1].as<T>(),
+             call.out[2].as<T>()}
+      .run(context);
+}
+
+template <class T>
+void runRmsNormGrad(const OpCall& call, Context& context) {
+  const auto& p = call.as<RmsNormGradParams>();
+  RowGrad<T>{p.rows,
+             p.cols,
+             call.in[0].as<const T>(),
+             call.in[1].as<const T>(),
+             nullptr,
+             call.in[2].as<const T>(),
+             call.in[3].as<const T>(),
+             call.out[0].as<T>(),
+             call.out[1].as<T>(),
+             nullptr}
+      .run(context);
+}
+
+int always(const OpCall&) { return kReferencePreference; }
+
+using Run = void (*)(const OpCall&, Context&);
+/// Runs the instance of the operands' format.
+template <Run kDouble, Run kFloat>
+void byFormat(const OpCall& call, Context& context) {
+  (call.in[0].format == Format::f64 ? kDouble : kFloat)(call, context);
+}
+
+const RegisterVariant layerNormReference{{"layerNorm", "reference", Isa::generic, always, nullptr,
+                                          byFormat<runLayerNorm<double>, runLayerNorm<float>>}};
+const RegisterVariant layerNormGradReference{
+    {"layerNormGrad", "reference", Isa::generic, always, nullptr,
+     byFormat<runLayerNormGrad<double>, runLayerNormGrad<float>>}};
+const RegisterVariant rmsNormReference{{"rmsNorm", "reference", Isa::generic, always, nullptr,
+                                        byFormat<runRmsNorm<double>, runRmsNorm<float>>}};
+const RegisterVariant rmsNormGradReference{
+    {"rmsNormGrad", "reference", Isa::generic, always, nullptr,
+     byFormat<runRmsNormGrad<double>, runRmsNormGrad<float>>}};
+
+}  // namespace
+}  // namespace figment

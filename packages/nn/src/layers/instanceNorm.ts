@@ -1,0 +1,45 @@
+// Instance normalisation (Ulyanov, Vedaldi & Lempitsky 2016): group normalisation whose groups are single channels.
+
+import { groupNorm, ones, type Tensor, zeros } from "@figment/tensor";
+import { oneInit, zeroInit } from "../initialisers.js";
+import { Module } from "../module.js";
+import { Parameter } from "../parameter.js";
+
+/** Options of {@link InstanceNorm}. */
+export interface InstanceNormOptions {
+  /** Added to the variance. Default 1e-5. */
+  readonly eps?: number;
+  /** Whether to scale and shift by trained vectors. Default false. */
+  readonly affine?: boolean;
+}
+
+/**
+ * Normalises each channel of each sample over its positions to mean 0 and variance 1 (biased), (x − μ)/√(σ² + ε), then
+ * scales and shifts per channel if affine. [N,...,C] → [N,...,C]; weight γ [C], bias β [C].
+ *
+ * @example
+ * const layer = new InstanceNorm(1);
+ * layer.forward(tensor([[[1], [3]]])).max(); // 0.999995
+ */
+export class InstanceNorm extends Module {
+  readonly weight: Parameter | null;
+  readonly bias: Parameter | null;
+  readonly eps: number;
+
+  constructor(
+    readonly channels: number,
+    { eps = 1e-5, affine = false }: InstanceNormOptions = {},
+  ) {
+    super();
+    this.eps = eps;
+    this.weight = affine ? new Parameter({ shape: [channels], init: oneInit, name: "InstanceNorm.weight" }) : null;
+    this.bias = affine ? new Parameter({ shape: [channels], init: zeroInit, name: "InstanceNorm.bias" }) : null;
+  }
+
+  /** @throws ShapeError when x is not [N, ..., channels]. */
+  forward(x: Tensor): Tensor {
+    const { channels, weight, bias, eps } = this;
+    const gamma = weight?.value ?? ones([channels]);
+    return groupNorm(x, gamma, bias?.value ?? zeros([channels]), { groups: channels, eps });
+  }
+}

@@ -1,0 +1,117 @@
+// Spectral normalisation (Miyato et al. 2018): a layer whose weight is divided by its largest singular value, which a
+// power iteration follows with one step per training call.
+
+import {
+  matmul,
+  reshape,
+  stopGradient,
+  sum,
+  type Tensor,
+  transpose,
+  UsageError,
+  withCellValues,
+} from "@figment/tensor";
+import type { Initialiser } from "../initialisers.js";
+import { type Layer, Module } from "../module.js";
+import { BufferCell, type Parameter } from "../parameter.js";
+
+/** A layer with a weight, such as Linear or Conv2d. */
+export interface WeightedLayer extends Layer {
+  readonly weight: Parameter;
+}
+
+/** Options of {@link SpectralNorm}. */
+export interface SpectralNormOptions {
+  /** Steps of the power iteration in each training call. Default 1. */
+  readonly powerIterations?: number;
+  /** Smallest norm that the vectors are divided by. Default 1e-12. */
+  readonly eps?: number;
+  /** The axis of the weight that is the rows of the matrix: that of the outputs. Default 0. */
+  readonly axis?: number;
+}
+
+const unit = (x: Tensor, eps: number): Tensor => x.div(sum(x.square()).sqrt().maximum(eps));
+
+/** A random direction. */
+const unitInit: Initialiser = (random, shape) => {
+  const drawn = random.normal(shape);
+  return drawn.div(sum(drawn.square()).sqrt());
+};
+
+/**
+ * A layer whose weight W, seen as a matrix of one row per output, is divided by its largest singular value:
+ * σ ≈ uᵀWv (Miyato et al. 2018, algorithm 1). Each training call first improves the vectors, u ← Wv/‖Wv‖ and
+ * v ← Wᵀu/‖Wᵀu‖; evaluation uses them as they are. Derivatives take u and v for constants.
+ *
+ * @example
+ * const layer = new SpectralNorm(new Linear(3, 2)).init(rng(0));
+ * layer.forward(tensor([[1, 2, 3]])); // [1, 2]
+ */
+export class SpectralNorm<L extends WeightedLayer> extends Module {
+  /** Left singular vector, [rows]. */
+  readonly u: BufferCell;
+  /** Right singular vector, [columns]. */
+  readonly v: BufferCell;
+  readonly powerIterations: number;
+  readonly eps: number;
+  readonly axis: number;
+
+  /** @throws UsageError when the weight has fewer than two axes or lacks the axis, or there are no iterations. */
+  constructor(
+    readonly layer: L,
+    { powerIterations = 1, eps = 1e-12, axis = 0 }: SpectralNormOptions = {},
+  ) {
+    super();
+    const { shape } = layer.weight;
+    const rows = shape[axis];
+    if (rows === undefined || shape.length < 2)
+      throw new UsageError(`SpectralNorm: axis ${axis} of a weight [${shape.join(", ")}] does not make it a matrix`);
+    if (!Number.isInteger(powerIterations) || powerIterations < 1)
+      throw new UsageError(`SpectralNorm: expected at least one power iteration, got ${powerIterations}`);
+    this.powerIterations = powerIterations;
+    this.eps = eps;
+    this.axis = axis;
+    const columns = shape.reduce((n, d) => n * d, 1) / rows;
+    this.u = new BufferCell({ shape: [rows], init: unitInit, name: "SpectralNorm.u" });
+    this.v = new BufferCell({ shape: [columns], init: unitInit, name: "SpectralNorm.v" });
+  }
+
+  forward(x: Tensor): Tensor {
+    const { layer } = this;
+    const weight = layer.weight.value;
+    const scaled = weight.div(this.sigma(weight));
+    return withCellValues(new Map([[layer.weight, scaled]]), () => layer.forward(x));
+  }
+
+  /** The estimate of the weight's largest singular value; in training, after the iterations of one call. */
+  private sigma(weight: Tensor): Tensor {
+    const { u, v, eps } = this;
+    const order = [this.axis, ...weight.shape.map((_, axis) => axis).filter((axis) => axis !== this.axis)];
+    const matrix = reshape(this.axis === 0 ? weight : transpose(weight, order), [
+      u.shape[0] as number,
+      v.shape[0] as number,
+    ]);
+    const fixed = stopGradient(matrix);
+    const times = (a: Tensor, b: Tensor): Tensor => reshape(matmul(a, reshape(b, [b.size, 1])), [a.shape[0] as number]);
+    // A moving average of unit vectors is shorter than they are.
+    let [left, right] = [unit(stopGradient(u.value), eps), unit(stopGradient(v.value), eps)];
+    if (this.training) {
+      for (let i = 0; i < this.powerIterations; i++) {
+        left = unit(times(fixed, right), eps);
+        right = unit(times(transpose(fixed), left), eps);
+      }
+      u.set(left);
+      v.set(right);
+    }
+    return sum(left.mul(times(matrix, right)));
+  }
+}
+
+/**
+ * {@link SpectralNorm} as a function.
+ *
+ * @example
+ * const net = new Sequential(spectralNorm(new Linear(2, 8)), silu, spectralNorm(new Linear(8, 1))).init(rng(0));
+ */
+export const spectralNorm = <L extends WeightedLayer>(layer: L, options: SpectralNormOptions = {}): SpectralNorm<L> =>
+  new SpectralNorm(layer, options);

@@ -1,0 +1,277 @@
+// What optimisers have in common: which parameters they train, their states as cells named by the parameters' paths,
+// the learning rate and its schedule, clipping, groups of parameters with options of their own, saving and restoring.
+
+import {
+  Cell,
+  clamp,
+  div,
+  type Grads,
+  type Json,
+  restoreCells,
+  type SavedState,
+  type Stateful,
+  type StateToRestore,
+  scalar,
+  scope,
+  sumSquares,
+  type Tensor,
+  UsageError,
+  valueAndGrad,
+} from "@figment/tensor";
+import { joinPath } from "../members.js";
+import { Module } from "../module.js";
+import type { Parameter } from "../parameter.js";
+import type { Schedule } from "./schedule.js";
+
+/** What an optimiser trains: a module, several, or several by name (which then prefixes their paths). */
+export type Trainable = Module | readonly Module[] | Readonly<Record<string, Module>>;
+
+/** Parameters with options of their own. */
+export interface ParameterGroup {
+  /** Whether a parameter belongs to the group. */
+  select(path: string, parameter: Parameter): boolean;
+  /** In place of the optimiser's. */
+  readonly weightDecay?: number;
+  /** Factor of the learning rate. Default 1. */
+  readonly lrScale?: number;
+}
+
+/** Parameters of fewer than two dimensions, biases and the scales of norms, without weight decay. */
+export const vectorsWithoutDecay: ParameterGroup = {
+  select: (_path, { shape }) => shape.length < 2,
+  weightDecay: 0,
+};
+
+/** Options that all optimisers take. */
+export interface OptimizerOptions {
+  /** Learning rate: a number, or a function of the step that is evaluated inside the program. */
+  readonly lr?: number | Schedule;
+  readonly weightDecay?: number;
+  /** Parameters with options of their own; one that several groups select belongs to the first. */
+  readonly groups?: readonly ParameterGroup[];
+}
+
+/** How one update is made. */
+export interface MinimizeOptions {
+  /** Each gradient element is kept within ± this, before the norm is taken. Default: no clipping. */
+  readonly clipValue?: number;
+  /** Gradients are scaled down so that their global norm is at most this. Default: no clipping. */
+  readonly clipNorm?: number;
+}
+
+/** A parameter with its states. */
+interface Slot {
+  readonly path: string;
+  readonly parameter: Parameter;
+  readonly states: Readonly<Record<string, Cell>>;
+}
+
+/** What one fused update is given: the parameters of one group. */
+export interface GroupUpdate {
+  readonly cells: readonly Cell[];
+  readonly grads: readonly Tensor[];
+  readonly lr: Tensor;
+  readonly gradScale: Tensor | number;
+  readonly weightDecay: number;
+  /** The number of this update, counted from 1. */
+  readonly step: Tensor;
+  /** The states of that name, one for each parameter. */
+  states(name: string): readonly Cell[];
+}
+
+interface SlotGroup {
+  readonly slots: readonly Slot[];
+  readonly weightDecay: number;
+  readonly lrScale: number;
+}
+
+/** Added to the gradients' norm before dividing by it, as PyTorch's clip_grad_norm_ does. */
+const normFloor = 1e-6;
+
+/** An optimiser. Subclasses name the states of a parameter and apply the fused update of a group. */
+export abstract class Optimizer implements Stateful {
+  /**
+   * The learning rate, a 0-d cell. A number is read from it inside compiled steps, so that changing it needs no new
+   * program; a schedule writes into it what it gave for the last update.
+   */
+  readonly lr: Cell;
+  /** Updates made so far, a 0-d f32 cell. */
+  readonly step: Cell;
+  private readonly schedule: Schedule | undefined;
+  private readonly slots: readonly Slot[];
+  private readonly groups: readonly SlotGroup[];
+
+  /** @throws UsageError when there is nothing to train, two parameters share a path, or a constant is out of range. */
+  protected constructor(
+    target: Trainable,
+    { lr, weightDecay, groups = [] }: OptimizerOptions & { readonly lr: number | Schedule },
+    stateNames: readonly string[],
+  ) {
+    const name = this.constructor.name;
+    checkConstants(name, { weightDecay: weightDecay ?? 0 });
+    this.schedule = typeof lr === "function" ? lr : undefined;
+    if (typeof lr === "number") checkConstants(name, { "the learning rate": lr });
+    const initial = typeof lr === "number" ? () => [lr] : () => [scope(() => lr(scalar(0)).itemSync())];
+    this.lr = new Cell({ shape: [], name: `${name}.lr`, initial });
+    this.step = new Cell({ shape: [], name: `${name}.step`, initial: () => [0] });
+    this.slots = slotsOf(name, target, stateNames);
+    this.groups = groupsOf(name, this.slots, groups, weightDecay ?? 0);
+  }
+
+  /** Applies the fused update to the parameters of one group. */
+  protected abstract apply(update: GroupUpdate): void;
+
+  /** The parameters trained, each once. */
+  get parameters(): readonly Parameter[] {
+    return this.slots.map(({ parameter }) => parameter);
+  }
+
+  /**
+   * Sets the learning rate from now on.
+   *
+   * @throws UsageError when a schedule rules it.
+   */
+  setLearningRate(lr: number): void {
+    if (this.schedule) throw new UsageError(`${this.constructor.name}: a schedule rules the learning rate`);
+    this.lr.setData([lr]);
+  }
+
+  /**
+   * Differentiates `loss` with respect to the parameters and updates them.
+   *
+   * @param loss gives one number: a tensor of one element.
+   * @returns the loss before the update.
+   */
+  minimize(loss: () => Tensor, options: MinimizeOptions = {}): Tensor {
+    const { value, grads } = valueAndGrad(loss, { wrt: this.parameters })();
+    this.update(grads, options);
+    grads.dispose();
+    return value;
+  }
+
+  /** Updates the parameters by gradients computed elsewhere; takes no ownership of them. */
+  update(grads: Grads, { clipValue, clipNorm }: MinimizeOptions = {}): void {
+    scope(() => {
+      const clipped = new Map(
+        this.slots.map((slot) => {
+          const gradient = grads.get(slot.parameter);
+          return [slot, clipValue === undefined ? gradient : clamp(gradient, -clipValue, clipValue)];
+        }),
+      );
+      const gradScale =
+        clipNorm === undefined
+          ? 1
+          : div(
+              clipNorm,
+              sumSquares([...clipped.values()])
+                .sqrt()
+                .add(normFloor),
+            ).minimum(1);
+      const made = this.step.value;
+      const step = made.add(1);
+      const lr = this.schedule ? this.schedule(made) : this.lr.value;
+      if (this.schedule) this.lr.set(lr);
+      for (const { slots, weightDecay, lrScale } of this.groups) {
+        this.apply({
+          cells: slots.map(({ parameter }) => parameter),
+          grads: slots.map((slot) => clipped.get(slot) as Tensor),
+          lr: lrScale === 1 ? lr : lr.mul(lrScale),
+          gradScale,
+          weightDecay,
+          step,
+          states: (name) => slots.map(({ states }) => states[name] as Cell),
+        });
+      }
+      this.step.set(step);
+    });
+  }
+
+  captureState(): SavedState {
+    return { cells: this.state(), json: this.constructor.name };
+  }
+
+  /**
+   * @throws UsageError for the state of another kind of optimiser.
+   * @throws CheckpointError when states are missing, unexpected or mis-shaped; then nothing has changed.
+   */
+  restoreState({ tensors, json }: { readonly tensors: StateToRestore["tensors"]; readonly json: Json }): void {
+    const name = this.constructor.name;
+    if (json !== name) throw new UsageError(`${name}: the saved state is that of ${JSON.stringify(json)}`);
+    restoreCells(name, this.state(), tensors);
+  }
+
+  /** Frees the states; the parameters belong to their modules. */
+  dispose(): void {
+    for (const cell of Object.values(this.state())) cell.dispose();
+  }
+
+  private state(): Record<string, Cell> {
+    const named = this.slots.flatMap(({ path, states }) =>
+      Object.entries(states).map(([name, cell]): [string, Cell] => [`${path}.${name}`, cell]),
+    );
+    return { lr: this.lr, step: this.step, ...Object.fromEntries(named) };
+  }
+}
+
+/** Checks that constants are finite and not negative. */
+export function checkConstants(name: string, constants: Readonly<Record<string, number>>): void {
+  for (const [key, value] of Object.entries(constants)) {
+    if (!(value >= 0 && Number.isFinite(value))) throw new UsageError(`${name}: ${key} must be ≥ 0, got ${value}`);
+  }
+}
+
+/** Checks that constants are in [0, 1). */
+export function checkFractions(name: string, constants: Readonly<Record<string, number>>): void {
+  for (const [key, value] of Object.entries(constants)) {
+    if (!(value >= 0 && value < 1)) throw new UsageError(`${name}: ${key} must be in [0, 1), got ${value}`);
+  }
+}
+
+function slotsOf(name: string, target: Trainable, stateNames: readonly string[]): Slot[] {
+  const named: [string, Module][] =
+    target instanceof Module
+      ? [["", target]]
+      : Array.isArray(target)
+        ? target.map((module: Module, i: number): [string, Module] => [target.length > 1 ? String(i) : "", module])
+        : Object.entries(target as Record<string, Module>);
+  const seen = new Set<Parameter>();
+  const slots: Slot[] = [];
+  for (const [prefix, module] of named) {
+    for (const [path, parameter] of module.namedParameters()) {
+      if (seen.has(parameter)) continue;
+      seen.add(parameter);
+      slots.push(slotOf(joinPath(prefix, path), parameter, stateNames));
+    }
+  }
+  if (slots.length === 0) throw new UsageError(`${name}: there are no parameters to train`);
+  return slots;
+}
+
+function slotOf(path: string, parameter: Parameter, stateNames: readonly string[]): Slot {
+  const { shape, dtype } = parameter;
+  const size = shape.reduce((n, d) => n * d, 1);
+  const states = stateNames.map((name) => {
+    const initial = (): Float32Array => new Float32Array(size);
+    return [name, new Cell({ shape, dtype, name: `${path}.${name}`, initial })] as const;
+  });
+  return { path, parameter, states: Object.fromEntries(states) };
+}
+
+/** Deals the slots out to the groups; those that none selects form one of their own. */
+function groupsOf(
+  name: string,
+  slots: readonly Slot[],
+  groups: readonly ParameterGroup[],
+  weightDecay: number,
+): SlotGroup[] {
+  const members = new Map<ParameterGroup | undefined, Slot[]>();
+  for (const slot of slots) {
+    const group = groups.find((candidate) => candidate.select(slot.path, slot.parameter));
+    members.set(group, [...(members.get(group) ?? []), slot]);
+  }
+  return [...members].map(([group, own]) => {
+    const options = { weightDecay: group?.weightDecay ?? weightDecay, lrScale: group?.lrScale ?? 1 };
+    checkConstants(name, options);
+    return { slots: own, ...options };
+  });
+}

@@ -1,0 +1,213 @@
+// Batch normalisation (Ioffe & Szegedy 2015, algorithms 1 and 2) over channels-last values: in training with
+// the statistics of the batch, which are results too, in evaluation with given ones.
+
+import { apply } from "../core/apply.js";
+import { composed, scope } from "../core/scope.js";
+import type { Tensor } from "../core/tensor.js";
+import { isTracing } from "../core/trace.js";
+import { ShapeError } from "../errors.js";
+import type { Aval, Node } from "../ir/graph.js";
+import { type Shape, showShape, sizeOf } from "../shape.js";
+import { checkFinite, checkOptions, checkTensor, expectCompute, expectCount, expectShape } from "./checks.js";
+import { defineOp, type KernelCall, nativeSchema, type OpDef, type Sample, type SampleInput } from "./definition.js";
+import { add, mul, rsqrt, square, sub } from "./elementwise.js";
+import { gradientThrough } from "./fused.js";
+import { mean } from "./reduce.js";
+
+const batchFields = { rows: "i64", c: "i64", eps: "f64" } as const;
+const batchNormSchema = nativeSchema("batchNorm", batchFields);
+const batchNormGradSchema = nativeSchema("batchNormGrad", batchFields);
+
+/** What is added to the variance. */
+export type BatchNormAttrs = { readonly eps: number };
+
+/** Options of {@link batchNorm} and {@link batchNormWith}. */
+export interface BatchNormOptions {
+  /** Added to the variance. Default 1e-5. */
+  readonly eps?: number;
+}
+
+/** What {@link batchNorm} gives. */
+export interface BatchNormResult {
+  /** The normalised values, of x's shape. */
+  readonly y: Tensor;
+  /** Mean of each channel, [C]; no derivative flows through it. */
+  readonly mean: Tensor;
+  /** Biased variance of each channel, [C]; no derivative flows through it. */
+  readonly variance: Tensor;
+}
+
+const defaultEps = 1e-5;
+
+const channelsOf = (x: Shape): number => x.at(-1) as number;
+
+/** Checks x and the vectors over its channels. */
+function inferChannels(op: string, x: Aval, vectors: Readonly<Record<string, Aval>>): Aval {
+  const dtype = expectCompute(op, { x, ...vectors });
+  if (x.shape.length < 2) throw new ShapeError(`${op}: x must be [N, ..., C], got shape ${showShape(x.shape)}`);
+  for (const [name, aval] of Object.entries(vectors)) expectShape(op, name, aval, [channelsOf(x.shape)]);
+  return { shape: x.shape, dtype };
+}
+
+/** Both kernels have values of x's shape first and last or alone; all between are vectors of channels. */
+const batchCall =
+  (schema: KernelCall["schema"]) =>
+  (node: Node, { eps }: BatchNormAttrs): KernelCall => {
+    const { shape } = node.inputs[0] as Aval;
+    const [rows, c] = [sizeOf(shape.slice(0, -1)), channelsOf(shape)];
+    const fold = (avals: readonly Aval[]) =>
+      avals.map((aval, index) => ({ index, dims: aval.shape.length > 1 ? [rows, c] : [c] }));
+    return { schema, params: { rows, c, eps }, inputs: fold(node.inputs), outputs: fold(node.outputs) };
+  };
+
+/** All axes but the last. */
+const batchAxes = (x: Tensor): number[] => x.shape.slice(0, -1).map((_, axis) => axis);
+
+function decomposeBatch([x, gamma, beta]: readonly Tensor[], { eps }: BatchNormAttrs): Tensor[] {
+  const axes = batchAxes(x as Tensor);
+  const centre = mean(x as Tensor, axes);
+  const centred = sub(x as Tensor, centre);
+  const variance = mean(square(centred), axes);
+  const normal = mul(centred, rsqrt(add(variance, eps)));
+  return [add(mul(normal, gamma as Tensor), beta as Tensor), centre, variance];
+}
+
+const cases: readonly (readonly [Shape, BatchNormAttrs])[] = [
+  [[3, 1], { eps: 1e-5 }],
+  [[5, 4], { eps: 1e-5 }],
+  [[2, 3, 5, 3], { eps: 1e-3 }],
+  [[2, 7, 17], { eps: 1e-5 }],
+  [[4, 14, 14, 32], { eps: 1e-5 }],
+  [[2, 61, 67, 3], { eps: 1e-5 }],
+  [[1, 13, 11, 130], { eps: 1e-5 }],
+];
+
+export const batchNormDef: OpDef<BatchNormAttrs> = defineOp({
+  name: "batchNorm",
+  effect: "pure",
+  residuals: [1, 2],
+  infer: (inputs) => {
+    expectCount("batchNorm", inputs, 3);
+    const [x, gamma, beta] = inputs as readonly [Aval, Aval, Aval];
+    const y = inferChannels("batchNorm", x, { gamma, beta });
+    const statistic = { shape: gamma.shape, dtype: y.dtype };
+    return [y, statistic, statistic];
+  },
+  vjp: ({ inputs, outputs, attrs, cotangent }) => {
+    const [x, gamma] = inputs as readonly [Tensor, Tensor];
+    const [, centre, variance] = outputs as readonly [Tensor, Tensor, Tensor];
+    return apply(batchNormGradDef, [x, gamma, centre, variance, cotangent()], attrs);
+  },
+  decompose: decomposeBatch,
+  lower: { kind: "kernel", call: batchCall(batchNormSchema) },
+  inPlace: () => [[0, 0]],
+  samples: () =>
+    cases.map(([shape, attrs]) => {
+      const c = channelsOf(shape);
+      return { inputs: [{ shape }, { shape: [c] }, { shape: [c] }], attrs };
+    }),
+});
+
+export const batchNormGradDef: OpDef<BatchNormAttrs> = defineOp({
+  name: "batchNormGrad",
+  effect: "pure",
+  hints: [2, 3],
+  infer: (inputs) => {
+    const op = "batchNormGrad";
+    expectCount(op, inputs, 5);
+    const [x, gamma, centre, variance, dy] = inputs as readonly [Aval, Aval, Aval, Aval, Aval];
+    const { dtype } = inferChannels(op, x, { gamma, mean: centre, variance });
+    expectCompute(op, { x, dy });
+    expectShape(op, "dy", dy, x.shape);
+    return [x, gamma, gamma].map(({ shape }) => ({ shape, dtype }));
+  },
+  decompose: ([x, gamma, , , dy], attrs) => {
+    // Beta only shifts: its derivative is dy's sum whatever it is, so gamma stands in for it.
+    const all = [x, gamma, gamma] as Tensor[];
+    return gradientThrough((list) => decomposeBatch(list, attrs).slice(0, 1), all, [dy]);
+  },
+  lower: { kind: "kernel", call: batchCall(batchNormGradSchema) },
+  inPlace: () => [
+    [0, 4],
+    [0, 0],
+  ],
+  samples: (): Sample<BatchNormAttrs>[] =>
+    cases.map(([shape, attrs]) => {
+      const c = channelsOf(shape);
+      // Statistics do not depend on beta.
+      const residual = (output: number): SampleInput => ({
+        shape: [c],
+        derive: ([x, gamma]) =>
+          apply(batchNormDef, [x as Tensor, gamma as Tensor, gamma as Tensor], attrs)[output] as Tensor,
+      });
+      return { inputs: [{ shape }, { shape: [c] }, residual(1), residual(2), { shape }], attrs };
+    }),
+});
+
+function epsOf(op: string, options: BatchNormOptions): number {
+  checkOptions(op, options, ["eps"]);
+  const { eps = defaultEps } = options;
+  checkFinite(op, "eps", eps);
+  return eps;
+}
+
+/**
+ * Batch normalisation as in training: (x − mean) / √(variance + eps) · gamma + beta, with the mean and the biased
+ * variance of each channel over all other axes (Ioffe & Szegedy 2015, algorithm 1). Derivatives of y flow through
+ * the statistics that it was normalised with. Running variances are kept unbiased: variance · m / (m − 1) for m
+ * values a channel.
+ *
+ * @param x [N, ..., C], f32 or f64.
+ * @param gamma [C].
+ * @param beta [C].
+ * @throws ShapeError when x has fewer than two dimensions or gamma and beta are not [C]; DTypeError for other types.
+ * @example
+ * const { y, mean: centre } = batchNorm(tensor([[1], [3]]), ones([1]), zeros([1]), { eps: 0 });
+ * y.at(0); // -1
+ * centre.at(0); // 2
+ */
+export function batchNorm(x: Tensor, gamma: Tensor, beta: Tensor, options: BatchNormOptions = {}): BatchNormResult {
+  const op = "batchNorm";
+  checkTensor(op, "x", x);
+  checkTensor(op, "gamma", gamma);
+  checkTensor(op, "beta", beta);
+  const eps = epsOf(op, options);
+  const body = (): BatchNormResult => {
+    const [y, centre, variance] = apply(batchNormDef, [x, gamma, beta], { eps }) as readonly [Tensor, Tensor, Tensor];
+    return { y, mean: centre.alias(), variance: variance.alias() };
+  };
+  return isTracing() ? body() : scope(body);
+}
+
+/**
+ * Batch normalisation as in evaluation, with statistics given (Ioffe & Szegedy 2015, algorithm 2, step 11): an affine
+ * map per channel, (x − mean) / √(variance + eps) · gamma + beta.
+ *
+ * @param x [N, ..., C], f32 or f64.
+ * @param gamma [C].
+ * @param beta [C].
+ * @param centre mean of each channel, [C].
+ * @param variance variance of each channel, [C].
+ * @returns x's shape.
+ * @throws ShapeError when x has fewer than two dimensions or a vector is not [C]; DTypeError for other types.
+ * @example
+ * batchNormWith(tensor([[5]]), ones([1]), zeros([1]), tensor([1]), tensor([4]), { eps: 0 }); // 2
+ */
+export function batchNormWith(
+  x: Tensor,
+  gamma: Tensor,
+  beta: Tensor,
+  centre: Tensor,
+  variance: Tensor,
+  options: BatchNormOptions = {},
+): Tensor {
+  const op = "batchNormWith";
+  const vectors = { gamma, beta, mean: centre, variance };
+  for (const [name, tensor] of Object.entries({ x, ...vectors })) checkTensor(op, name, tensor);
+  const eps = epsOf(op, options);
+  inferChannels(op, x, vectors);
+  return composed(() => {
+    const scale = mul(gamma, rsqrt(add(variance, eps)));
+    return add(mul(x, scale), sub(beta, mul(centre, scale)));
+  });
+}
