@@ -1,5 +1,7 @@
 import {
   add,
+  type BiasActOptions,
+  biasAct,
   Cell,
   compile,
   conv2d,
@@ -7,6 +9,8 @@ import {
   groupNorm,
   matmul,
   mul,
+  relu,
+  scope,
   silu,
   sum,
   type Tensor,
@@ -99,6 +103,90 @@ describe("fusion patterns", () => {
       }),
     );
     expect(graph.nodes.map((node) => node.def.name)).toEqual(["matmul", "add"]);
+  });
+
+  const fused = (shapes: readonly (readonly number[])[], fn: (...xs: Tensor[]) => unknown): string =>
+    printGraph(eliminateDeadCode(fusePatterns(simplify(graphOf(shapes, fn)))));
+  const product = [[2, 3], [3, 4], [4]] as const;
+
+  it("gives a product its bias and the ReLU after it", () => {
+    expect(fused(product, (x, w, b) => relu(add(matmul(x as Tensor, w as Tensor), b as Tensor)))).toBe(
+      [
+        "graph(%a0: f32[2,3], %a1: f32[3,4], %a2: f32[4]) {",
+        "  %0: f32[2,4] = matmul(%a0, %a1, %a2) {transposeA=false transposeB=false activation=relu}",
+        "  return %0",
+        "}",
+      ].join("\n"),
+    );
+  });
+
+  it("gives a convolution its bias and the SiLU after it", () => {
+    const text = fused([[1, 4, 4, 2], [3, 3, 3, 2], [3]], (x, w, b) =>
+      silu(add(conv2d(x as Tensor, w as Tensor), b as Tensor)),
+    );
+    expect(text).toMatch(/^ {2}%0: f32\[1,2,2,3\] = conv2d\(%a0, %a1, %a2\) \{.*activation=silu\}$/m);
+    expect(text.split("\n")).toHaveLength(4);
+  });
+
+  it("turns a product and the bias and activation after it into one kernel, if it knows the activation", () => {
+    const after = (options: BiasActOptions): string =>
+      fused(product, (x, w, b) => biasAct(matmul(x as Tensor, w as Tensor), b as Tensor, options));
+    expect(after({ activation: "silu" })).toMatch(
+      /%0: f32\[2,4\] = matmul\(%a0, %a1, %a2\) .*activation=silu\}\n {2}return %0/,
+    );
+    expect(after({})).toMatch(/matmul\(%a0, %a1, %a2\) .*activation=none\}\n {2}return %0/);
+    for (const options of [{ activation: "tanh" }, { gain: 2 }, { clamp: 1 }] as const)
+      expect(after(options)).toMatch(/matmul\(%a0, %a1\).*\n.*biasAct\(%0, %a2\)/);
+  });
+
+  it("applies no activation twice, and adds no bias after one", () => {
+    const text = fused(product, (x, w, b) => {
+      const y = relu(matmul(x as Tensor, w as Tensor));
+      return relu(add(y, b as Tensor));
+    });
+    expect(text).toBe(
+      [
+        "graph(%a0: f32[2,3], %a1: f32[3,4], %a2: f32[4]) {",
+        "  %0: f32[] = full() {shape=[] value=0 dtype=f32}",
+        "  %1: f32[2,4] = matmul(%a0, %a1) {transposeA=false transposeB=false activation=relu}",
+        "  %2: f32[2,4] = add(%1, %a2)",
+        "  %3: f32[2,4] = maximum(%2, %0)",
+        "  return %3",
+        "}",
+      ].join("\n"),
+    );
+  });
+
+  it("leaves an activation alone whose argument something else reads", () => {
+    const text = fused(product, (x, w) => {
+      const y = matmul(x as Tensor, w as Tensor);
+      return [silu(y), relu(y)];
+    });
+    expect(text).toMatch(/matmul\(%a0, %a1\) .*activation=none\}/);
+  });
+
+  it("computes the same with epilogues as without", () => {
+    const w = tensor([
+      [1, -2],
+      [3, 0.5],
+    ]);
+    const b = tensor([0.25, -1]);
+    const f = (x: Tensor) => {
+      const y = matmul(x, w);
+      return [relu(add(y, b)), silu(matmul(x, w).add(b)), biasAct(matmul(x, w.mul(2)), b, { activation: "relu" })];
+    };
+    const compiled = compile(f);
+    using x = tensor([[1, -0.5]]);
+    const [eager, together] = [scope(() => f(x)), compiled(x)];
+    eager.forEach((want, i) => {
+      const got = together[i] as Tensor;
+      got.dataSync().forEach((value, k) => {
+        expect(value).toBeCloseTo(want.dataSync()[k] as number, 5);
+      });
+      want.dispose();
+      got.dispose();
+    });
+    for (const owner of [compiled, w, b]) owner.dispose();
   });
 
   it("turns group norm and SiLU into one kernel", () => {

@@ -13,6 +13,9 @@ export type Activation = "none" | "silu" | "relu";
 /** The number of each activation in kernel parameters. */
 export const activationCode: Readonly<Record<Activation, number>> = { none: 0, silu: 1, relu: 2 };
 
+/** Whether kernels know an activation of this name. */
+export const isActivation = (name: string): name is Activation => Object.hasOwn(activationCode, name);
+
 /** Applies an activation by name. */
 export const activate = (x: Tensor, activation: Activation): Tensor =>
   activation === "silu" ? silu(x) : activation === "relu" ? relu(x) : x;

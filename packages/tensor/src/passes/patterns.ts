@@ -1,6 +1,8 @@
 // Fusion patterns: short sequences that one kernel does better. All of them, in one table.
 
 import { type Graph, type GraphBuilder, type Node, rewriteGraph, type Value } from "../ir/graph.js";
+import { type Activation, isActivation } from "../ops/activation.js";
+import type { BiasActAttrs } from "../ops/biasAct.js";
 
 /** A pattern: looks at the last node of a sequence and, when it matches, gives the value that replaces it. */
 interface Pattern {
@@ -8,28 +10,83 @@ interface Pattern {
   match(node: Node, inputs: readonly Value[], uses: (value: Value) => number, builder: GraphBuilder): Value | undefined;
 }
 
+/** The matmul or convolution that makes a value, if nothing else reads it and no activation has been applied. */
+function plainProduct(value: Value | undefined, uses: number, reads: (value: Value) => number): Node | undefined {
+  const maker = value?.node;
+  if (!maker || !(maker.def.name === "conv2d" || maker.def.name === "matmul")) return undefined;
+  return reads(value) === uses && maker.attrs.activation === "none" ? maker : undefined;
+}
+
+/** Whether a product can take a vector over its last axis as its bias. */
+const takesBias = (maker: Node, product: Value, bias: Value): boolean =>
+  maker.inputs.length === 2 &&
+  bias.shape.length === 1 &&
+  bias.shape[0] === product.shape.at(-1) &&
+  bias.dtype === product.dtype;
+
 /** x·w (or conv) followed by adding a vector over the last axis: the kernel adds it on the way out. */
 const biasEpilogue: Pattern = {
   name: "bias epilogue",
   match(node, inputs, uses, builder) {
     if (node.def.name !== "add") return undefined;
-    for (const [product, bias] of [inputs, [...inputs].reverse()]) {
-      const maker = product?.node;
-      if (!maker || !bias || uses(product) !== 1 || !(maker.def.name === "conv2d" || maker.def.name === "matmul"))
-        continue;
-      if (
-        maker.inputs.length !== 2 ||
-        bias.shape.length !== 1 ||
-        bias.shape[0] !== product.shape.at(-1) ||
-        bias.dtype !== product.dtype
-      )
-        continue;
+    for (const [product, bias] of [inputs, [...inputs].reverse()] as Value[][]) {
+      const maker = plainProduct(product, 1, uses);
       const output = node.outputs[0] as Value;
+      if (!maker || !product || !bias || !takesBias(maker, product, bias)) continue;
       if (output.shape.length !== product.shape.length) continue;
       const fused = builder.node(maker.def, [...maker.inputs, bias], maker.attrs, [output], maker.path || node.path);
       return fused.outputs[0];
     }
     return undefined;
+  },
+};
+
+const isZero = (value: Value | undefined): boolean =>
+  value?.node?.def.lower.kind === "constant" && value.node.attrs.value === 0;
+
+/** The same product with an activation on the way out. */
+const activated = (maker: Node, activation: Activation, builder: GraphBuilder): Value =>
+  builder.node(maker.def, maker.inputs, { ...maker.attrs, activation }, maker.outputs, maker.path).outputs[0] as Value;
+
+/** max(x·w (or conv), 0): the kernel applies it on the way out. */
+const reluEpilogue: Pattern = {
+  name: "ReLU epilogue",
+  match(node, inputs, uses, builder) {
+    if (node.def.name !== "maximum") return undefined;
+    for (const [product, zero] of [inputs, [...inputs].reverse()] as Value[][]) {
+      const maker = plainProduct(product, 1, uses);
+      if (maker && isZero(zero)) return activated(maker, "relu", builder);
+    }
+    return undefined;
+  },
+};
+
+/** y·sigmoid(y) of a product or convolution y: the kernel applies it on the way out. */
+const siluEpilogue: Pattern = {
+  name: "SiLU epilogue",
+  match(node, inputs, uses, builder) {
+    if (node.def.name !== "mul") return undefined;
+    for (const [product, gate] of [inputs, [...inputs].reverse()] as Value[][]) {
+      const maker = plainProduct(product, 2, uses);
+      if (maker && gate?.node?.def.name === "sigmoid" && gate.node.inputs[0] === product)
+        return activated(maker, "silu", builder);
+    }
+    return undefined;
+  },
+};
+
+/** biasAct of a product or convolution whose kernel can do as much: bias and activation on the way out. */
+const biasActEpilogue: Pattern = {
+  name: "biasAct epilogue",
+  match(node, [product, bias], uses, builder) {
+    if (node.def.name !== "biasAct") return undefined;
+    const { activation, gain, limit } = node.attrs as BiasActAttrs;
+    const epilogue = activation === "linear" ? "none" : activation;
+    const maker = plainProduct(product, 1, uses);
+    if (!maker || !product || !bias || !takesBias(maker, product, bias)) return undefined;
+    if (gain !== 1 || limit >= 0 || !isActivation(epilogue)) return undefined;
+    const attrs = { ...maker.attrs, activation: epilogue };
+    return builder.node(maker.def, [...maker.inputs, bias], attrs, node.outputs, maker.path || node.path).outputs[0];
   },
 };
 
@@ -50,7 +107,7 @@ const normSilu: Pattern = {
 };
 
 /** The table. */
-export const patterns: readonly Pattern[] = [biasEpilogue, normSilu];
+export const patterns: readonly Pattern[] = [biasEpilogue, reluEpilogue, siluEpilogue, biasActEpilogue, normSilu];
 
 /** Applies the patterns of the table. What they leave unused, dead code elimination removes. */
 export function fusePatterns(graph: Graph): Graph {
