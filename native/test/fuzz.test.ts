@@ -4,7 +4,7 @@
 
 import { describe, expect, it } from "vitest";
 import { fuzzProgram } from "./fuzzer.ts";
-import { addProgram, gatherProgram, slowProgram, stepProgram } from "./programs.ts";
+import { addProgram, gatherProgram, repeatProgram, slowProgram, stepProgram } from "./programs.ts";
 import { buffer, isNativeError, native, pick, type Random, random, release, whole } from "./support.ts";
 
 const argumentSeed = 4711;
@@ -125,6 +125,7 @@ describe("mutated programs", () => {
     ["a chain through the arena", slowProgram(64, 3)],
     ["a gather", gatherProgram(16, 8)],
     ["a step with state", stepProgram(16)],
+    ["a loop within a loop", repeatProgram(16, 3)],
   ];
   it.each(sources)(
     `of %s load and run, or are refused, ${mutationRounds} times (seed ${mutationSeed})`,

@@ -2,7 +2,16 @@
 
 import { describe, expect, it } from "vitest";
 import { type Blob, type BlobSlot, format, slotKind, writeBlob } from "./blob.ts";
-import { addBlob, addRecord, elementwiseParams, opEntry, slowBlob, stepBlob } from "./programs.ts";
+import {
+  addBlob,
+  addRecord,
+  elementwiseParams,
+  opEntry,
+  repeatBlob,
+  repeatParams,
+  slowBlob,
+  stepBlob,
+} from "./programs.ts";
 import { buffer, expectError, floatsOf, native, run } from "./support.ts";
 
 const count = 6;
@@ -191,7 +200,7 @@ describe("a record", () => {
   const out = (operand: object): Change => record({ out: [operand as never] });
   const inputs = (...operands: object[]): Change => record({ in: operands as never });
   it.each([
-    ["of a reserved kind", add, record({ kind: 1 }), /record kind 1 is reserved/],
+    ["of a reserved kind", add, record({ kind: 2 }), /record kind 2 is reserved/],
     ["of an operation out of range", add, record({ op: 1 }), /operation out of range/],
     ["with too few parameter bytes", add, record({ params: new Uint8Array(4) }), /4 bytes of parameters/],
     ["that its operation refuses", add, record({ params: elementwiseParams([["load", 9, 0]], 3) }), /elementwise\): /],
@@ -253,5 +262,61 @@ describe("a record", () => {
     const f64 = addBlob(count / 2);
     for (const record of f64.records) for (const operand of [...record.in, ...record.out]) operand.format = format.f64;
     refused(writeBlob(f64), /elementwise\): /);
+  });
+});
+
+describe("a repeat", () => {
+  type Mutable = { -readonly [K in keyof Blob["records"][number]]: Blob["records"][number][K] };
+  const loops = repeatBlob(count, 3);
+  const record =
+    (index: number, change: Partial<Mutable>): Change =>
+    (blob) =>
+      void Object.assign(blob.records[index]!, change);
+  const params = (...args: Parameters<typeof repeatParams>): Partial<Mutable> => ({ params: repeatParams(...args) });
+  /** The loop's first record is a loop of all that follow, and so on. */
+  const nested = (depth: number): Blob => {
+    const repeat = (i: number) => ({ ...loops.records[0]!, out: [], params: repeatParams(1, depth - i) });
+    const records = [...Array.from({ length: depth }, (_, i) => repeat(i)), addRecord(0, 0, 1, 2, count)];
+    return { ...addBlob(count), records };
+  };
+
+  it.each([
+    ["that never runs", record(0, params(0, 4, 3)), /number of iterations/],
+    ["with more iterations than can be counted", record(0, params(2 ** 31, 4, 3)), /number of iterations/],
+    ["with a negative count", record(0, params(-1, 4, 3)), /number of iterations/],
+    ["of more records than there are", record(0, params(3, 6, 3)), /reach beyond the block/],
+    ["that reaches beyond the loop around it", record(2, params(2, 2)), /reach beyond the block/],
+    ["with a commit section beyond its records", record(0, params(3, 4, 5)), /commit section starts after/],
+    ["in a commit section", record(0, params(3, 4, 1)), /lies in a commit section/],
+    ["with too few parameter bytes", record(0, { params: new Uint8Array(8) }), /8 bytes of parameters/],
+    ["of an operation", record(0, { op: 1 }), /record that has none/],
+    ["with inputs", record(0, { in: [{ slot: 4, dims: [1] }] }), /at most a counter/],
+    ["with a counter of another type", record(0, { out: [{ slot: 6, dims: [] }] }), /i32 scalar/],
+    ["that counts in an input", record(0, { out: [{ slot: 1, format: format.i32, dims: [] }] }), /writes an input/],
+    ["that counts in a state", record(0, { out: [{ slot: 2, format: format.i32, dims: [] }] }), /before the commit/],
+    ["that counts outside its slot", record(0, { out: [{ slot: 6, format: format.i32, dims: [], byteOffset: 4 }] }), /reaches/],
+  ] as [string, Change, RegExp][])("%s is refused", (_, change, reason) => refused(changed(loops, change), reason));
+
+  it("lets its records write states in its commit section alone", () =>
+    refused(changed(loops, record(0, params(3, 4, 4))), /writes state before the commit/));
+
+  it("nests eight deep and no deeper", () => {
+    native.releaseProgram(native.loadProgram(writeBlob(nested(8))));
+    refused(writeBlob(nested(9)), /nested more than 8 deep/);
+  });
+
+  it("multiplies the predicted time by its iterations", () => {
+    const [once, often] = [1, 1000].map((times) => native.loadProgram(writeBlob(repeatBlob(count, times))));
+    const micros = (program: number): number => native.programInfo(program).predictedMicros;
+    expect(micros(often!) / micros(once!)).toBeGreaterThan(500);
+    expect(native.programInfo(once!).records.map(({ op }) => op)).toEqual([
+      "repeat",
+      "gather",
+      "repeat",
+      "elementwise",
+      "elementwise",
+      "gather",
+    ]);
+    for (const program of [once, often]) native.releaseProgram(program!);
   });
 });

@@ -162,7 +162,66 @@ export function stepBlob(count: number): Blob {
   };
 }
 
+/** Parameters of a repeat record: it runs the `records` records after it, which commit from `commitStart` on. */
+export function repeatParams(count: number | bigint, records: number, commitStart = records): Uint8Array {
+  const bytes = new Uint8Array(16);
+  const view = new DataView(bytes.buffer);
+  view.setBigInt64(0, BigInt(count), true);
+  view.setUint32(8, records, true);
+  view.setUint32(12, commitStart, true);
+  return bytes;
+}
+
+/**
+ * A loop within a loop. Inputs x f32 [count], index i32 [count]; state s f32 [count], written; output x[index].
+ * `times` times: t = x[index]; twice: u = t + t; then, committed: s += u.
+ */
+export function repeatBlob(count: number, times: number | bigint): Blob {
+  const bytes = 4 * count;
+  const room = Math.ceil(bytes / 256) * 256;
+  const [x, index, state, output, t, u, i, j] = [0, 1, 2, 3, 4, 5, 6, 7];
+  const gather = (out: number): BlobRecord => ({
+    op: 0,
+    params: i64Params(1, count, 1, count),
+    in: [
+      { slot: x, dims: [1, count, 1] },
+      { slot: index, format: format.i32, dims: [count] },
+    ],
+    out: [{ slot: out, dims: [1, count, 1] }],
+  });
+  const repeat = (counter: number, params: Uint8Array): BlobRecord => ({
+    kind: 1,
+    op: 0,
+    params,
+    in: [],
+    out: [{ slot: counter, format: format.i32, dims: [] }],
+  });
+  return {
+    slots: [
+      { kind: slotKind.input, ordinal: 0, bytes },
+      { kind: slotKind.input, ordinal: 1, bytes },
+      { kind: slotKind.state, ordinal: 0, bytes, flags: 1 },
+      { kind: slotKind.output, ordinal: 0, bytes },
+      { kind: slotKind.arena, bytes, offset: 0 },
+      { kind: slotKind.arena, bytes, offset: room },
+      { kind: slotKind.arena, bytes: 4, offset: 2 * room },
+      { kind: slotKind.arena, bytes: 4, offset: 2 * room + 256 },
+    ],
+    ops: [opEntry("gather"), opEntry("elementwise")],
+    records: [
+      repeat(i, repeatParams(times, 4, 3)),
+      gather(t),
+      repeat(j, repeatParams(2, 1)),
+      addRecord(1, t, t, u, count),
+      addRecord(1, state, u, state, count),
+      gather(output),
+    ],
+    arenaBytes: 2 * room + 512,
+  };
+}
+
 export const addProgram = (count: number): Uint8Array => writeBlob(addBlob(count));
 export const slowProgram = (count: number, times: number): Uint8Array => writeBlob(slowBlob(count, times));
 export const gatherProgram = (axis: number, count: number): Uint8Array => writeBlob(gatherBlob(axis, count));
+export const repeatProgram = (count: number, times: number | bigint): Uint8Array => writeBlob(repeatBlob(count, times));
 export const stepProgram = (count: number): Uint8Array => writeBlob(stepBlob(count));

@@ -2,7 +2,7 @@
 
 import { profileEvents } from "@figment/native";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { addProgram, gatherProgram, slowProgram, stepProgram } from "./programs.ts";
+import { addProgram, gatherProgram, repeatProgram, slowProgram, stepProgram } from "./programs.ts";
 import { buffer, cpu, expectError, expectRejection, floatsOf, native, random, randomFloats, run } from "./support.ts";
 
 const next = random(31);
@@ -260,6 +260,47 @@ describe("state", () => {
     expectError(() => native.bind(program, Float64Array.of(small)), "ERR_FIGMENT_ARGUMENT", /8 bytes.*needs 16/);
     const twin = load(stepProgram(count));
     expectError(() => run(twin, inputs, 1, binding), "ERR_FIGMENT_ARGUMENT", /another program/);
+    native.releaseBinding(binding);
+  });
+});
+
+describe("a loop", () => {
+  const count = 4;
+  const endless = 2 ** 31 - 1;
+  const setUp = (times: number, index: readonly number[] = [0, 1, 2, 3], x: readonly number[] = [1, 2, 3, 4]) => {
+    const program = load(repeatProgram(count, times));
+    const state = own(buffer(new Float32Array(count)));
+    const inputs = [own(buffer(Float32Array.from(x))), own(buffer(Int32Array.from(index)))];
+    return { program, state, inputs, binding: native.bind(program, Float64Array.of(state)) };
+  };
+
+  it("updates state at each iteration", async () => {
+    const { program, state, binding, inputs } = setUp(5);
+    const [output] = runOwned(program, inputs, 1, binding);
+    expect(await floatsOf(state)).toEqual(new Float32Array([10, 20, 30, 40]));
+    expect(await floatsOf(output!)).toEqual(new Float32Array([1, 2, 3, 4]));
+    native.releaseBinding(binding);
+  });
+
+  it("leaves state untouched, and healthy, when its first iteration fails", async () => {
+    const { program, state, binding, inputs } = setUp(5, [0, 1, 9, 3]);
+    const [output] = runOwned(program, inputs, 1, binding);
+    await expectRejection(native.read(output!, 0, 16), "ERR_FIGMENT_INDEX");
+    expect(await floatsOf(state)).toEqual(new Float32Array(count));
+    native.releaseBinding(binding);
+  });
+
+  it("of any length stops when cancelled, after a whole iteration", async () => {
+    const { program, state, binding, inputs } = setUp(endless, [0, 1, 2, 3], [1, 1, 1, 1]);
+    const token = native.createCancel();
+    const [output] = runOwned(program, inputs, 1, binding, token);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    native.cancel(token);
+    await expectRejection(native.read(output!, 0, 16), "ERR_FIGMENT_ABORTED");
+    const sums = await floatsOf(state);
+    expect(new Set(sums).size).toBe(1);
+    expect(sums[0]! % 2).toBe(0);
+    native.releaseCancel(token);
     native.releaseBinding(binding);
   });
 });

@@ -22,9 +22,9 @@ extern "C" {
 typedef int32_t FigmentStatus;
 enum {
   FIGMENT_OK = 0,
-  FIGMENT_FAILED = 1,        /* nothing was done to donated state; last_error says why */
+  FIGMENT_FAILED = 1,        /* no commit section was left half done; last_error says why */
   FIGMENT_OUT_OF_MEMORY = 2, /* as FIGMENT_FAILED; freeing memory and trying again may help */
-  FIGMENT_ABORTED = 3,       /* run: the poll function answered non-zero; state is untouched */
+  FIGMENT_ABORTED = 3,       /* run: the poll function answered non-zero; as FIGMENT_FAILED */
   FIGMENT_FAILED_COMMIT = 4  /* run: a kernel failed after the commit section had begun */
 };
 
@@ -84,7 +84,8 @@ typedef struct FigmentRun {
   void* const* inputs;
   void* const* outputs;
   void* const* states;
-  int (*poll)(void* context); /* non-zero asks to stop; asked before each record until the commit */
+  int (*poll)(void* context); /* non-zero asks to stop; asked before each record and iteration
+                                 outside commit sections */
   void* poll_context;
 } FigmentRun;
 

@@ -120,7 +120,7 @@ FigmentStatus load(FigmentDevice*, const void* blob, uint64_t bytes, const char*
     auto loaded = std::make_unique<CpuProgram>();
     loaded->program = loadProgram(blob, size_t(bytes), variant ? variant : "");
     for (const ProgramRecord& record : loaded->program->records)
-      loaded->records.push_back({record.op->spec.name, record.variant->name, record.cost.flops,
+      loaded->records.push_back({record.opName(), record.variantName(), record.cost.flops,
                                  record.cost.bytes, record.tag});
     *program = reinterpret_cast<FigmentProgram*>(loaded.release());
     return FIGMENT_OK;

@@ -23,6 +23,8 @@ void poison(void* memory, uint64_t bytes) {
               bytes % sizeof(kPoison));
 }
 
+}  // namespace
+
 /// What kernels see of a run.
 class RunContext final : public Context {
  public:
@@ -84,6 +86,8 @@ class RunContext final : public Context {
   std::string code_;
   std::string message_;
 };
+
+namespace {
 
 int threadsFromEnvironment() {
   const char* text = std::getenv("FIGMENT_THREADS");
@@ -168,43 +172,61 @@ RunResult CpuDevice::run(Program& program, const Bindings& bindings, const RunCo
 
   RunContext context(pool_, scratch_.data, threads);
   context.timeline = timeline_.active();
-  for (uint32_t r = 0; r < program.records.size(); r++) {
-    if (r <= program.commitStart) {
+  return runBlock(program, {0, uint32_t(program.records.size()), program.commitStart}, control,
+                  context);
+}
+
+RunResult CpuDevice::runBlock(Program& program, Block block, const RunControl& control,
+                              RunContext& context) {
+  for (uint32_t r = block.begin; r < block.end; r++) {
+    if (r <= block.commitStart) {
       if (context.failed()) return {RunOutcome::failed, context.code(), context.message()};
       if (control.poll && control.poll(control.pollContext)) return {RunOutcome::aborted, {}, {}};
     }
     ProgramRecord& record = program.records[r];
     for (uint32_t i = record.operandStart; i < record.operandStart + record.operandCount; i++)
       program.operands[i].data = bases_[program.places[i].slot] + program.places[i].byteOffset;
-    context.shared = !control.serial && record.predictedMicros >= kSharedMicros;
-    if (context.timeline)
-      context.event = {EventKind::record,
-                       0,
-                       program.id,
-                       r,
-                       record.tag,
-                       record.op->spec.name,
-                       record.variant->name,
-                       Timeline::now(),
-                       0};
-    try {
-      record.variant->run(record.call, context);
-    } catch (const Error& error) {
-      context.fail(error.code().c_str(), error.message());
-    } catch (const std::bad_alloc&) {
-      context.fail(code::kOutOfMemory, std::string(record.op->spec.name) + ": out of memory");
-    } catch (const std::exception& error) {
-      context.fail(code::kDevice, std::string(record.op->spec.name) + ": " + error.what());
+    if (record.op) {
+      runKernel(program, r, control, context);
+      continue;
     }
-    if (context.timeline) {
-      context.event.micros = Timeline::now() - context.event.startMicros;
-      context.timeline->add(context.event);
+    const uint32_t first = r + 1;
+    const Block body = {first, first + record.repeat.records, first + record.repeat.commitStart};
+    for (int64_t i = 0; i < record.repeat.count; i++) {
+      if (control.poll && control.poll(control.pollContext)) return {RunOutcome::aborted, {}, {}};
+      if (record.operandCount > 0)
+        *program.operands[record.operandStart].as<int32_t>() = int32_t(i);
+      RunResult result = runBlock(program, body, control, context);
+      if (result.outcome != RunOutcome::done) return result;
     }
+    r += record.repeat.records;
   }
   if (!context.failed()) return {};
-  const bool committed = program.commitStart < program.records.size();
+  const bool committed = block.commitStart < block.end;
   return {committed ? RunOutcome::failedInCommit : RunOutcome::failed, context.code(),
           context.message()};
+}
+
+void CpuDevice::runKernel(const Program& program, uint32_t index, const RunControl& control,
+                          RunContext& context) {
+  const ProgramRecord& record = program.records[index];
+  context.shared = !control.serial && record.predictedMicros >= kSharedMicros;
+  if (context.timeline)
+    context.event = {
+        EventKind::record, 0, program.id, index, record.tag, record.opName(), record.variantName(),
+        Timeline::now(),   0};
+  try {
+    record.variant->run(record.call, context);
+  } catch (const Error& error) {
+    context.fail(error.code().c_str(), error.message());
+  } catch (const std::bad_alloc&) {
+    context.fail(code::kOutOfMemory, std::string(record.opName()) + ": out of memory");
+  } catch (const std::exception& error) {
+    context.fail(code::kDevice, std::string(record.opName()) + ": " + error.what());
+  }
+  if (!context.timeline) return;
+  context.event.micros = Timeline::now() - context.event.startMicros;
+  context.timeline->add(context.event);
 }
 
 CpuDevice& cpuDevice() {

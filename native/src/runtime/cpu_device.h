@@ -35,6 +35,8 @@ struct RunResult {
   std::string message;
 };
 
+class RunContext;
+
 class CpuDevice {
  public:
   CpuDevice(int threads, uint64_t memoryLimit);
@@ -42,8 +44,8 @@ class CpuDevice {
   CachingAllocator& allocator() { return allocator_; }
   void* allocate(uint64_t bytes);
 
-  /// Exclusive. Asks `poll` and looks for failures before each record, until the commit section
-  /// begins; from then on every record runs.
+  /// Exclusive. Asks `poll` and looks for failures before each record and each iteration, but not
+  /// within a commit section, all of whose records run. Iterations that are complete stay.
   RunResult run(Program& program, const Bindings& bindings, const RunControl& control);
   /// Exclusive. Gives arena, scratch and cached blocks back to the system.
   void trim();
@@ -62,6 +64,15 @@ class CpuDevice {
     std::byte* data = nullptr;
     uint64_t bytes = 0;
   };
+  /// Records [begin, end), which commit from commitStart on.
+  struct Block {
+    uint32_t begin;
+    uint32_t end;
+    uint32_t commitStart;
+  };
+  RunResult runBlock(Program& program, Block block, const RunControl& control, RunContext& context);
+  void runKernel(const Program& program, uint32_t index, const RunControl& control,
+                 RunContext& context);
   bool reserve(Workspace& workspace, uint64_t bytes);
   void drop(Workspace& workspace);
   void bindSlots(const Program& program, const Bindings& bindings);

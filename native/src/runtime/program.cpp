@@ -1,6 +1,7 @@
 // The verifier. Order of checks: slots, ops, then record by record — parameters, operands and their
 // extents, access rules, the op's own guard, overlaps — and last the choice of a kernel. A program
-// that passes cannot make any kernel touch memory outside the buffers that run() binds.
+// that passes cannot make any kernel touch memory outside the buffers that run() binds. Repeats nest
+// like brackets, and none begins in a commit section.
 #include "program.h"
 
 #include <algorithm>
@@ -60,6 +61,7 @@ class Verifier {
     program_->operands.resize(header.operandCount);
     program_->places.resize(header.operandCount);
     program_->records.reserve(header.recordCount);
+    blocks_.push_back({header.recordCount, header.commitStart, 1});
     for (uint32_t r = 0; r < header.recordCount; r++) addRecord(r);
     for (size_t s = 0; s < outputWritten_.size(); s++) {
       if (!outputWritten_[s] && program_->outputBytes[s] > 0)
@@ -74,6 +76,11 @@ class Verifier {
   void checkSlots();
   void findOps();
   void addRecord(uint32_t index);
+  void addKernel(uint32_t index);
+  void addRepeat(uint32_t index);
+  std::vector<Range> addOperands(const std::string& where, uint32_t index);
+  const std::byte* paramsOf(const std::string& where, uint32_t index) const;
+  bool inCommit(uint32_t record) const { return record >= blocks_.back().commitStart; }
   Range addOperand(const std::string& where, uint32_t index, bool written, uint32_t record);
   void checkWrite(const std::string& where, const format::Slot& slot, uint32_t record);
   void checkOverlaps(const std::string& where, const RegisteredOp& op, const OpCall& call,
@@ -84,6 +91,13 @@ class Verifier {
   std::unique_ptr<Program> program_ = std::make_unique<Program>();
   std::vector<const RegisteredOp*> ops_;
   std::vector<bool> outputWritten_;
+  /// The blocks that the current record lies in, the whole program first.
+  struct Block {
+    uint32_t end;
+    uint32_t commitStart;
+    double times;  ///< how often its records run
+  };
+  std::vector<Block> blocks_;
 };
 
 void Verifier::checkSlots() {
@@ -150,35 +164,93 @@ void Verifier::findOps() {
 }
 
 void Verifier::addRecord(uint32_t index) {
-  const format::Record& record = sections_.records[index];
-  std::string where = "record " + std::to_string(index) + ": ";
-  if (record.kind != format::RecordKind::kernel)
-    refuse(where + "record kind " + std::to_string(uint32_t(record.kind)) + " is reserved");
-  if (record.op >= ops_.size()) refuse(where + "operation out of range");
-  const RegisteredOp& op = *ops_[record.op];
-  where = "record " + std::to_string(index) + " (" + op.spec.name + "): ";
+  while (blocks_.size() > 1 && index >= blocks_.back().end) blocks_.pop_back();
+  const format::RecordKind kind = sections_.records[index].kind;
+  if (kind == format::RecordKind::kernel) return addKernel(index);
+  if (kind == format::RecordKind::repeat) return addRepeat(index);
+  refuse("record " + std::to_string(index) + ": record kind " + std::to_string(uint32_t(kind)) +
+         " is reserved");
+}
 
+const std::byte* Verifier::paramsOf(const std::string& where, uint32_t index) const {
+  const format::Record& record = sections_.records[index];
   if (record.paramsOffset % format::kSectionAlignment != 0)
     refuse(where + "parameters are not 8-byte aligned");
   if (record.paramsOffset > sections_.params.size() ||
       record.paramsBytes > sections_.params.size() - record.paramsOffset)
     refuse(where + "parameters lie outside their section");
-  if (op.spec.hasTail ? record.paramsBytes < op.spec.paramBytes
-                      : record.paramsBytes != op.spec.paramBytes)
-    refuse(where + std::to_string(record.paramsBytes) + " bytes of parameters, expected " +
-           std::to_string(op.spec.paramBytes));
+  return sections_.params.data() + record.paramsOffset;
+}
+
+std::vector<Range> Verifier::addOperands(const std::string& where, uint32_t index) {
+  const format::Record& record = sections_.records[index];
   const uint64_t count = uint64_t(record.inCount) + record.outCount;
   if (record.operandStart + count > program_->operands.size())
     refuse(where + "operands out of range");
-
   std::vector<Range> ranges;
   ranges.reserve(size_t(count));
   for (uint32_t i = 0; i < count; i++)
     ranges.push_back(addOperand(where + "operand " + std::to_string(i) + ": ",
                                 record.operandStart + i, i >= record.inCount, index));
+  return ranges;
+}
+
+void Verifier::addRepeat(uint32_t index) {
+  const format::Record& record = sections_.records[index];
+  const std::string where = "record " + std::to_string(index) + " (repeat): ";
+  if (record.op != 0) refuse(where + "operation of a record that has none");
+  const std::byte* params = paramsOf(where, index);
+  if (record.paramsBytes != sizeof(format::Repeat))
+    refuse(where + std::to_string(record.paramsBytes) + " bytes of parameters, expected " +
+           std::to_string(sizeof(format::Repeat)));
+  const auto& repeat = *reinterpret_cast<const format::Repeat*>(params);
+  const Block outer = blocks_.back();
+  if (blocks_.size() > format::kDeepestRepeat)
+    refuse(where + "nested more than " + std::to_string(format::kDeepestRepeat) + " deep");
+  if (repeat.count < 1 || repeat.count > format::kMostIterations)
+    refuse(where + "number of iterations out of range");
+  if (repeat.commitStart > repeat.records)
+    refuse(where + "commit section starts after the last of its records");
+  if (inCommit(index)) refuse(where + "lies in a commit section");
+  if (repeat.records > outer.commitStart - index - 1)
+    refuse(where + "its records reach beyond the block that it lies in");
+  if (record.inCount != 0 || record.outCount > 1) refuse(where + "has at most a counter");
+  addOperands(where, index);
+  if (record.outCount == 1) {
+    const Operand& counter = program_->operands[record.operandStart];
+    if (counter.format != Format::i32 || counter.rank != 0)
+      refuse(where + "the counter is an i32 scalar");
+  }
+  const double times = outer.times * double(repeat.count);
+  program_->predictedMicros += times * kRecordMicros;
+  program_->records.push_back({{},
+                               nullptr,
+                               nullptr,
+                               record.operandStart,
+                               record.outCount,
+                               {},
+                               kRecordMicros,
+                               record.tag,
+                               repeat});
+  blocks_.push_back({index + 1 + repeat.records, index + 1 + repeat.commitStart, times});
+}
+
+void Verifier::addKernel(uint32_t index) {
+  const format::Record& record = sections_.records[index];
+  std::string where = "record " + std::to_string(index) + ": ";
+  if (record.op >= ops_.size()) refuse(where + "operation out of range");
+  const RegisteredOp& op = *ops_[record.op];
+  where = "record " + std::to_string(index) + " (" + op.spec.name + "): ";
+
+  const std::byte* params = paramsOf(where, index);
+  if (op.spec.hasTail ? record.paramsBytes < op.spec.paramBytes
+                      : record.paramsBytes != op.spec.paramBytes)
+    refuse(where + std::to_string(record.paramsBytes) + " bytes of parameters, expected " +
+           std::to_string(op.spec.paramBytes));
+  const std::vector<Range> ranges = addOperands(where, index);
 
   OpCall call;
-  call.params = sections_.params.data() + record.paramsOffset;
+  call.params = params;
   call.paramBytes = record.paramsBytes;
   call.in = program_->operands.data() + record.operandStart;
   call.inCount = int(record.inCount);
@@ -191,9 +263,16 @@ void Verifier::addRecord(uint32_t index) {
   if (!variant) refuse(where + "no kernel of this build supports these operands");
   const Cost cost = op.spec.cost(call);
   const double micros = predictMicros(cost);
-  program_->predictedMicros += micros;
-  program_->records.push_back(
-      {call, &op, variant, record.operandStart, uint32_t(count), cost, micros, record.tag});
+  program_->predictedMicros += micros * blocks_.back().times;
+  program_->records.push_back({call,
+                               &op,
+                               variant,
+                               record.operandStart,
+                               uint32_t(ranges.size()),
+                               cost,
+                               micros,
+                               record.tag,
+                               {}});
 }
 
 Range Verifier::addOperand(const std::string& where, uint32_t index, bool written,
@@ -268,7 +347,7 @@ void Verifier::checkWrite(const std::string& where, const format::Slot& slot, ui
     case format::SlotKind::state:
       if (!(slot.flags & format::kSlotWritten))
         refuse(where + "writes a state that is not declared as written");
-      if (record < sections_.header.commitStart)
+      if (!inCommit(record))
         refuse(where + "writes state before the commit section");
       break;
     case format::SlotKind::output:
@@ -307,7 +386,7 @@ uint64_t Program::scratchBytes(int threads) {
   if (threads == scratchThreads_) return scratchBytes_;
   uint64_t bytes = 0;
   for (const ProgramRecord& record : records) {
-    if (record.variant->scratch)
+    if (record.variant && record.variant->scratch)
       bytes = std::max<uint64_t>(bytes, record.variant->scratch(record.call, threads));
   }
   scratchThreads_ = threads;

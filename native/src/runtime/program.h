@@ -13,16 +13,21 @@
 
 namespace figment {
 
-/// One kernel call. Its operands lie in Program::operands, inputs first.
+/// One kernel call, or a repeat of the records after it. Its operands lie in Program::operands,
+/// inputs first.
 struct ProgramRecord {
   OpCall call;
-  const RegisteredOp* op;
-  const Variant* variant;
+  const RegisteredOp* op;  ///< null for a repeat
+  const Variant* variant;  ///< null for a repeat
   uint32_t operandStart;
   uint32_t operandCount;
   Cost cost;
   double predictedMicros;
   uint32_t tag;
+  format::Repeat repeat;
+
+  const char* opName() const { return op ? op->spec.name : "repeat"; }
+  const char* variantName() const { return variant ? variant->name : "loop"; }
 };
 
 /// Where an operand lies: a slot's address plus an offset.

@@ -59,6 +59,7 @@ struct Op {
 };
 static_assert(sizeof(Op) == 16);
 
+/// A conditional is reserved.
 enum class RecordKind : uint32_t { kernel = 0, repeat = 1, conditional = 2 };
 
 struct Record {
@@ -72,6 +73,19 @@ struct Record {
   uint32_t tag;
 };
 static_assert(sizeof(Record) == 32);
+
+/// The parameters of a repeat record, which runs the `records` records after it `count` times. From
+/// the `commitStart`-th of them on they form the commit section of each iteration. `op` is 0; the
+/// only operand, if there is one, is an output i32 scalar that holds the number of the iteration.
+/// A block that runs once and is all commit section writes states in mid-program.
+struct Repeat {
+  int64_t count;
+  uint32_t records;
+  uint32_t commitStart;
+};
+static_assert(sizeof(Repeat) == 16);
+constexpr int64_t kMostIterations = 0x7fffffff;  ///< the counter is i32
+constexpr size_t kDeepestRepeat = 8;
 
 struct Operand {
   uint32_t slot;
