@@ -294,7 +294,11 @@ describe("a repeat", () => {
     ["with a counter of another type", record(0, { out: [{ slot: 6, dims: [] }] }), /i32 scalar/],
     ["that counts in an input", record(0, { out: [{ slot: 1, format: format.i32, dims: [] }] }), /writes an input/],
     ["that counts in a state", record(0, { out: [{ slot: 2, format: format.i32, dims: [] }] }), /before the commit/],
-    ["that counts outside its slot", record(0, { out: [{ slot: 6, format: format.i32, dims: [], byteOffset: 4 }] }), /reaches/],
+    [
+      "that counts outside its slot",
+      record(0, { out: [{ slot: 6, format: format.i32, dims: [], byteOffset: 4 }] }),
+      /reaches/,
+    ],
   ] as [string, Change, RegExp][])("%s is refused", (_, change, reason) => refused(changed(loops, change), reason));
 
   it("lets its records write states in its commit section alone", () =>

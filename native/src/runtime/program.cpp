@@ -1,7 +1,7 @@
 // The verifier. Order of checks: slots, ops, then record by record — parameters, operands and their
 // extents, access rules, the op's own guard, overlaps — and last the choice of a kernel. A program
-// that passes cannot make any kernel touch memory outside the buffers that run() binds. Repeats nest
-// like brackets, and none begins in a commit section.
+// that passes cannot make any kernel touch memory outside the buffers that run() binds. Repeats
+// nest like brackets, and none begins in a commit section.
 #include "program.h"
 
 #include <algorithm>
@@ -347,8 +347,7 @@ void Verifier::checkWrite(const std::string& where, const format::Slot& slot, ui
     case format::SlotKind::state:
       if (!(slot.flags & format::kSlotWritten))
         refuse(where + "writes a state that is not declared as written");
-      if (!inCommit(record))
-        refuse(where + "writes state before the commit section");
+      if (!inCommit(record)) refuse(where + "writes state before the commit section");
       break;
     case format::SlotKind::output:
       outputWritten_[slot.ordinal] = true;

@@ -26,6 +26,7 @@ export {
 } from "./core/create.js";
 export { customVjp, Grads, grad, remat, stopGradient, valueAndGrad, type Wrt } from "./core/grad.js";
 export { currentPath, withPath } from "./core/path.js";
+export { repeat } from "./core/repeat.js";
 export { Rng, rng } from "./core/rng.js";
 export { type OpenScope, openScope, scope } from "./core/scope.js";
 export { type Json, restoreCells, type SavedState, type Stateful, type StateToRestore } from "./core/stateful.js";

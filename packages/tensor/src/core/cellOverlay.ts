@@ -26,6 +26,9 @@ export function withCells<T>(overlay: CellOverlay, fn: () => T): T {
   }
 }
 
+/** Whether an overlay is in place. */
+export const isOverlaid = (): boolean => current !== null;
+
 /** Reads a cell through the overlays in place. */
 export const readThrough = (cell: Cell, direct: () => Tensor): Tensor =>
   current ? current.read(cell, direct) : direct();

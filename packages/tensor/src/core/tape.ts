@@ -46,6 +46,10 @@ export class Tape {
     for (const output of entry.outputs) if (isFloat(output.dtype)) this.tracked.add(output);
   }
 
+  hear(tensor: Tensor): void {
+    this.heard?.(tensor);
+  }
+
   /** Runs `fn`, telling `heard` of every tensor that an op takes; notes nothing. */
   observe<T>(heard: (tensor: Tensor) => void, fn: () => T): T {
     this.heard = heard;
@@ -122,6 +126,24 @@ export function recordOp(def: OpDef, inputs: readonly Tensor[], attrs: Attrs, ou
     outputs,
     backward: (cotangents, needs) => opBackward(def, inputs, attrs, outputs, cotangents, needs),
   });
+}
+
+/** Tells those who listen to what operations read that `tensor` was read. */
+export function announce(tensor: Tensor): void {
+  for (const tape of active) tape.hear(tensor);
+}
+
+/** Runs `fn` unseen by the active tapes; `crossed` is told when it reads a tensor that one of them tracks. */
+export function apart<T>(crossed: (tensor: Tensor) => void, fn: () => T): T {
+  const paused = active.splice(0);
+  const hear = (tensor: Tensor): void => {
+    if (paused.some((tape) => tape.tracks(tensor))) crossed(tensor);
+  };
+  try {
+    return paused.length > 0 ? new Tape().observe(hear, fn) : fn();
+  } finally {
+    active.push(...paused);
+  }
 }
 
 /** Runs `fn` with no tape noting. */

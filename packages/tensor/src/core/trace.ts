@@ -2,12 +2,22 @@
 // captured tensors become the graph's inputs; writes to cells become its state writes.
 
 import { UsageError } from "../errors.js";
-import { type Attrs, type Aval, type Graph, GraphBuilder, type Value } from "../ir/graph.js";
+import {
+  type Attrs,
+  type Aval,
+  type Graph,
+  GraphBuilder,
+  type LoopAttrs,
+  rebuildGraph,
+  type StateWrite,
+  type Value,
+} from "../ir/graph.js";
 import type { OpDef } from "../ops/definition.js";
 import { showShape } from "../shape.js";
 import type { Cell } from "./cell.js";
 import { currentPath } from "./path.js";
 import { disown, ScopeFrame, within } from "./scope.js";
+import { announce } from "./tape.js";
 import { Tensor } from "./tensor.js";
 
 /** What a state of the graph is bound to when the program runs. */
@@ -61,18 +71,23 @@ export function traceGuard<T>(read: () => T): T {
   return value;
 }
 
-/** One function being turned into a graph. */
+/** One function being turned into a graph; or, within another trace, the body of a loop. */
 export class Trace {
-  readonly guards: Guard[] = [];
+  readonly guards: Guard[];
   readonly sources: StateSource[] = [];
   readonly mode: "train" | "eval" | undefined;
+  private readonly outer: Trace | null;
   private readonly builder = new GraphBuilder();
   private readonly cells = new Map<Cell, CellState>();
   private readonly captures = new Map<Tensor, Value>();
+  /** Values of the trace around this one, with the arguments that stand for them here. */
+  private readonly captured = new Map<Value, Value>();
   private finished = false;
 
-  constructor(mode?: "train" | "eval") {
+  constructor(mode?: "train" | "eval", outer: Trace | null = null) {
     this.mode = mode;
+    this.outer = outer;
+    this.guards = outer?.guards ?? [];
   }
 
   /** A new argument of the graph. */
@@ -94,10 +109,10 @@ export class Trace {
         );
       }
       const outputs = leaves(result).map((tensor) => this.lift("compile", tensor));
-      const writes = [...this.cells.values()]
-        .filter((state) => state.written)
-        .map((state) => ({ state: state.ordinal, value: this.lift("set", state.current) }));
-      return { graph: this.builder.finish(outputs, writes), result };
+      return { graph: this.builder.finish(outputs, this.writes()), result };
+    } catch (error) {
+      for (const source of this.sources) if ("capture" in source) source.capture.dispose();
+      throw error;
     } finally {
       current = null;
       this.finished = true;
@@ -105,10 +120,80 @@ export class Trace {
     }
   }
 
+  private writes(): StateWrite[] {
+    return [...this.cells.values()]
+      .filter((state) => state.written)
+      .map((state) => ({ state: state.ordinal, value: this.lift("set", state.current) }));
+  }
+
   apply(def: OpDef, inputs: readonly Tensor[], attrs: Attrs): readonly Tensor[] {
     const values = inputs.map((tensor) => this.lift(def.name, tensor));
     const node = this.builder.node(def, values, attrs, def.infer(values, attrs), currentPath());
     return node.outputs.map((value) => this.wrap(value));
+  }
+
+  /**
+   * Traces the body of a loop once and appends the loop. Cells written so far are written before it begins.
+   *
+   * @returns for each of them that the body leaves alone: its value before, and the same value as it is read afterwards.
+   */
+  repeat(def: OpDef, count: number, body: (i: Tensor) => void): [before: Tensor, after: Tensor][] {
+    const inner = new Trace(this.mode, this);
+    const carried = new Set<Cell>();
+    const { graph, captured } = inner.traceBody(body, carried);
+    const states = [...carried].map((cell) => this.stateOf(cell));
+    const initial = states.map((state) => this.lift("repeat", state.current));
+    const attrs: LoopAttrs = { count, body: graph, homes: states.map(({ ordinal }) => ordinal) };
+    const node = this.builder.node(def, [...captured, ...initial], attrs, graph.states, currentPath());
+    const changed = new Set(graph.writes.map(({ state }) => state));
+    return states.flatMap((state, i) => {
+      const before = state.current;
+      state.current = this.wrap(node.outputs[i] as Value);
+      state.written = true;
+      return changed.has(i) ? [] : [[before, state.current]];
+    });
+  }
+
+  /**
+   * Runs a loop's body with this trace receiving operations. Gives its graph, whose states are the cells carried from
+   * one iteration to the next (noted in `carried`); the other cells that it reads become arguments.
+   */
+  private traceBody(body: (i: Tensor) => void, carried: Set<Cell>): { graph: Graph; captured: Value[] } {
+    const outer = this.outer as Trace;
+    const counter = this.argument({ shape: [], dtype: "i32" });
+    current = this;
+    try {
+      body(counter);
+      return this.bodyGraph(outer, carried);
+    } finally {
+      current = outer;
+      this.finished = true;
+    }
+  }
+
+  private bodyGraph(outer: Trace, carried: Set<Cell>): { graph: Graph; captured: Value[] } {
+    for (const { cells } of [this, outer]) for (const [cell, { written }] of cells) if (written) carried.add(cell);
+    const traced = this.builder.finish([], this.writes());
+    const builder = new GraphBuilder();
+    const map = new Map(traced.args.map((arg) => [arg, builder.arg(arg)]));
+    const captured = [...this.captured].filter(([, inside]) => inside.node === null).map(([value]) => value);
+    for (const [cell, { ordinal }] of this.cells) {
+      if (carried.has(cell)) continue;
+      const state = traced.states[ordinal] as Value;
+      map.set(state, builder.arg(state));
+      captured.push(outer.lift("repeat", outer.readCell(cell)));
+    }
+    const ordinals = new Map<number, number>();
+    for (const cell of carried) {
+      const state = builder.state(cell);
+      const known = this.cells.get(cell);
+      if (!known) continue;
+      ordinals.set(known.ordinal, state.index);
+      map.set(traced.states[known.ordinal] as Value, state);
+    }
+    const graph = rebuildGraph(traced, builder, map);
+    const moved = graph.writes.map(({ state, value }) => ({ state: ordinals.get(state) as number, value }));
+    return { graph: { ...graph, writes: moved }, captured };
   }
 
   readCell(cell: Cell): Tensor {
@@ -131,7 +216,8 @@ export class Trace {
     const known = this.cells.get(cell);
     if (known) return known;
     const value = this.builder.state(cell);
-    this.sources.push({ cell });
+    if (this.outer) announce(this.outer.readCell(cell));
+    else this.sources.push({ cell });
     const state: CellState = { ordinal: value.index, current: this.wrap(value), written: false };
     this.cells.set(cell, state);
     return state;
@@ -139,14 +225,16 @@ export class Trace {
 
   private lift(op: string, tensor: Tensor): Value {
     const traced = tensor.tracedValue(op);
-    if (traced) {
-      if (traced.trace !== this || this.finished) {
-        throw new UsageError(
-          `${op}: a tensor (${tensor.dtype} ${showShape(tensor.shape)}) of another traced function is used here; pass it as an argument or return it as a result`,
-        );
-      }
-      return traced.value;
+    if (traced?.trace === this && !this.finished) return traced.value;
+    if (traced && !this.isWithin(traced.trace)) {
+      const what = `${op}: a tensor (${tensor.dtype} ${showShape(tensor.shape)})`;
+      throw new UsageError(
+        traced.trace.outer
+          ? `${what} computed in the body of a repeat is used outside of it; write it to a cell there and read the cell here`
+          : `${what} of another traced function is used here; pass it as an argument or return it as a result`,
+      );
     }
+    if (this.outer) return this.argumentFor(this.outer.lift(op, tensor));
     const known = this.captures.get(tensor);
     if (known) return known;
     const value = this.builder.state(tensor);
@@ -155,6 +243,24 @@ export class Trace {
     this.sources.push({ capture: kept });
     this.captures.set(tensor, value);
     return value;
+  }
+
+  /** Whether `trace` is in progress around this one. */
+  private isWithin(trace: Trace): boolean {
+    return !trace.finished && (this.outer === trace || (this.outer?.isWithin(trace) ?? false));
+  }
+
+  /** What stands for a value of the trace around this one: an argument, or the same constant made here. */
+  private argumentFor(value: Value): Value {
+    const known = this.captured.get(value);
+    if (known) return known;
+    const { node } = value;
+    const inside =
+      node?.def.lower.kind === "constant"
+        ? (this.builder.node(node.def, [], node.attrs, node.outputs, node.path).outputs[0] as Value)
+        : this.builder.arg(value);
+    this.captured.set(value, inside);
+    return inside;
   }
 
   private wrap(value: Value): Tensor {

@@ -49,6 +49,29 @@ export interface Graph {
   readonly writes: readonly StateWrite[];
 }
 
+/** What a node holds that runs a body several times; cells are carried from one iteration to the next. */
+export type LoopAttrs = {
+  readonly count: number;
+  /**
+   * Arguments: the number of the iteration (i32), then the values that the body captures. States: what is carried.
+   * The node's inputs are the captured values and the states' values before the first iteration, its outputs their
+   * values after the last.
+   */
+  readonly body: Graph;
+  /** For each state of the body, the state of the graph around it whose memory it is. */
+  readonly homes: readonly number[];
+};
+
+/** A loop's attributes and its inputs by role; undefined for other nodes. */
+export function loopOf(
+  node: Node,
+): (LoopAttrs & { readonly captured: readonly Value[]; readonly initial: readonly Value[] }) | undefined {
+  if (node.def.lower.kind !== "loop") return undefined;
+  const { count, body, homes } = node.attrs as LoopAttrs;
+  const split = body.args.length - 1;
+  return { count, body, homes, captured: node.inputs.slice(0, split), initial: node.inputs.slice(split) };
+}
+
 /** Builds a graph node by node. */
 export class GraphBuilder {
   readonly args: Value[] = [];
@@ -97,6 +120,16 @@ export function rewriteGraph(graph: Graph, rewrite: Rewrite): Graph {
   const map = new Map<Value, Value>();
   for (const arg of graph.args) map.set(arg, builder.arg(arg));
   for (const state of graph.states) map.set(state, builder.state(state));
+  return rebuildGraph(graph, builder, map, rewrite);
+}
+
+/** Like {@link rewriteGraph}, for arguments and states that `map` has already given their places in `builder`. */
+export function rebuildGraph(
+  graph: Graph,
+  builder: GraphBuilder,
+  map: Map<Value, Value>,
+  rewrite: Rewrite = () => undefined,
+): Graph {
   const mapped = (value: Value): Value => {
     const found = map.get(value);
     if (!found) throw new Error(`internal: value %${value.id} is used before it is made`);

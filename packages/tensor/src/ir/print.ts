@@ -1,6 +1,6 @@
 // Graphs as text: one line per node, stable under renumbering, so that it can stand in tests.
 
-import type { Graph, Node, Value } from "./graph.js";
+import { type Graph, loopOf, type Node, type Value } from "./graph.js";
 
 /** Shows attributes compactly; long arrays by their length. */
 function showAttr(value: unknown): string {
@@ -25,14 +25,16 @@ export function printGraph(graph: Graph): string {
   let next = 0;
   const name = (value: Value): string => names.get(value) ?? "%?";
   const line = (node: Node): string => {
+    const loop = loopOf(node);
     for (const output of node.outputs) names.set(output, `%${next++}`);
     const results = node.outputs.map((v) => `${name(v)}: ${showAval(v)}`).join(", ");
     const attrs = Object.entries(node.attrs)
-      .filter(([, value]) => value !== undefined)
+      .filter(([key, value]) => value !== undefined && !(loop && key === "body"))
       .map(([key, value]) => `${key}=${showAttr(value)}`)
       .join(" ");
     const path = node.path ? `  // ${node.path}` : "";
-    return `  ${results} = ${node.def.name}(${node.inputs.map(name).join(", ")})${attrs ? ` {${attrs}}` : ""}${path}`;
+    const text = `  ${results} = ${node.def.name}(${node.inputs.map(name).join(", ")})${attrs ? ` {${attrs}}` : ""}${path}`;
+    return loop ? [text, ...printGraph(loop.body).split("\n")].join("\n    ") : text;
   };
   const inputs = [...graph.args, ...graph.states].map((v) => `${name(v)}: ${showAval(v)}`).join(", ");
   const body = graph.nodes.map(line);

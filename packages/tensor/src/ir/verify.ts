@@ -2,7 +2,7 @@
 // node's outputs are what its op's shape rule gives for its inputs.
 
 import { sameShape, showShape } from "../shape.js";
-import type { Graph, Value } from "./graph.js";
+import { type Graph, loopOf, type Node, type Value } from "./graph.js";
 
 /**
  * Checks a graph.
@@ -21,6 +21,7 @@ export function verifyGraph(graph: Graph, after: string): void {
     const expected = node.def.infer(node.inputs, node.attrs);
     if (expected.length !== node.outputs.length)
       bad(`${node.def.name} has ${node.outputs.length} outputs, expected ${expected.length}`);
+    verifyLoop(node, graph, after);
     node.outputs.forEach((output, i) => {
       const aval = expected[i];
       if (!aval || !sameShape(aval.shape, output.shape) || aval.dtype !== output.dtype) {
@@ -42,4 +43,22 @@ export function verifyGraph(graph: Graph, after: string): void {
     if (written.has(state)) bad(`state ${state} is written twice`);
     written.add(state);
   }
+}
+
+/** Checks a loop: its body, and that inputs and states fit one another. */
+function verifyLoop(node: Node, graph: Graph, after: string): void {
+  const loop = loopOf(node);
+  if (!loop) return;
+  const { body, homes, captured, initial } = loop;
+  const fits = (a: Value | undefined, b: Value | undefined): boolean =>
+    a !== undefined && b !== undefined && sameShape(a.shape, b.shape) && a.dtype === b.dtype;
+  const wrong =
+    captured.some((value, i) => !fits(value, body.args[i + 1])) ||
+    body.states.length !== initial.length ||
+    body.states.length !== homes.length ||
+    new Set(homes).size !== homes.length ||
+    body.states.some((state, i) => !fits(state, initial[i]) || !fits(state, graph.states[homes[i] as number])) ||
+    body.outputs.length > 0;
+  if (wrong) throw new Error(`internal: after pass "${after}": the inputs and states of a loop do not fit its body`);
+  verifyGraph(body, after);
 }

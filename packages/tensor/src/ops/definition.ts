@@ -53,6 +53,8 @@ export type Lowering<A> =
   | { readonly kind: "constant" }
   /** Inputs copied into boxes of the output; `fill` first, where boxes leave room. */
   | { readonly kind: "assemble"; plan(node: Node, attrs: A): AssemblePlan }
+  /** A body that runs several times, see `LoopAttrs`. */
+  | { readonly kind: "loop" }
   /** One native kernel. */
   | { readonly kind: "kernel"; call(node: Node, attrs: A): KernelCall };
 
@@ -86,7 +88,7 @@ export interface SampleInput {
 export interface OpDef<A = any> {
   readonly name: string;
   /** Only pure ops are merged, moved or dropped by passes. */
-  readonly effect: "pure" | "random" | "barrier";
+  readonly effect: "pure" | "random" | "barrier" | "state";
   /**
    * The shape rule: avals of the outputs.
    *

@@ -3,12 +3,14 @@
 import type { Graph } from "../ir/graph.js";
 import { verifyGraph } from "../ir/verify.js";
 import { eliminateDeadCode } from "./dce.js";
+import { optimizeLoops } from "./loops.js";
 import { fusePatterns } from "./patterns.js";
 import { formRegions } from "./regions.js";
 import { simplify } from "./simplify.js";
 
 /** The passes, by name, in the order in which they run. */
 export const passes: readonly (readonly [string, (graph: Graph) => Graph])[] = [
+  ["loops", (graph) => optimizeLoops(graph, optimize)],
   ["dce", eliminateDeadCode],
   ["simplify", simplify],
   ["patterns", fusePatterns],

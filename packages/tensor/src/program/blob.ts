@@ -26,15 +26,22 @@ export interface OperandSpec {
   readonly strides: readonly number[];
 }
 
-/** One kernel call. */
-export interface RecordSpec {
-  readonly schema: Schema;
-  readonly params: Uint8Array;
+/** Records that run together, some number of times. */
+export interface BlockSpec {
+  readonly count: number;
+  /** How many records of the program, following the one that begins it, belong to it. */
+  readonly records: number;
+  /** The first of them that may overwrite states. */
+  readonly commitStart: number;
+}
+
+/** One kernel call, or the beginning of a block; a block's output, if it has one, counts its iterations. */
+export type RecordSpec = {
   readonly inputs: readonly OperandSpec[];
   readonly outputs: readonly OperandSpec[];
   /** Free for the maker: ties the record to what it came from. */
   readonly tag: number;
-}
+} & ({ readonly schema: Schema; readonly params: Uint8Array } | { readonly block: BlockSpec });
 
 /** A whole program. */
 export interface ProgramSpec {
@@ -45,9 +52,35 @@ export interface ProgramSpec {
   readonly arenaBytes: number;
 }
 
+/** Where a record stands among the blocks of a program. */
+export interface Nesting {
+  /** How many blocks it lies in. */
+  readonly depth: number;
+  /** How often it runs. */
+  readonly times: number;
+  /** The block that it begins. */
+  readonly begins: BlockSpec | null;
+}
+
+/** The nesting of each record. */
+export function nestingOf(records: readonly RecordSpec[]): Nesting[] {
+  const open: { readonly end: number; readonly times: number }[] = [];
+  return records.map((record, i) => {
+    while ((open.at(-1)?.end ?? records.length) <= i) open.pop();
+    const nesting = {
+      depth: open.length,
+      times: open.at(-1)?.times ?? 1,
+      begins: "block" in record ? record.block : null,
+    };
+    if ("block" in record) open.push({ end: i + 1 + record.block.records, times: nesting.times * record.block.count });
+    return nesting;
+  });
+}
+
 const magic = 0x50474946;
 const version = 1;
 const sizes = { header: 72, slot: 32, op: 16, record: 32, operand: 144 } as const;
+const recordKinds = { kernel: 0, repeat: 1 } as const;
 const maxRank = 8;
 const align8 = (x: number): number => (x + 7) & ~7;
 
@@ -55,14 +88,15 @@ const align8 = (x: number): number => (x + 7) & ~7;
 export function writeProgram(spec: ProgramSpec): Uint8Array {
   const opIndex = new Map<string, number>();
   const schemas: Schema[] = [];
-  for (const { schema } of spec.records) {
-    if (opIndex.has(schema.op)) continue;
-    opIndex.set(schema.op, schemas.length);
-    schemas.push(schema);
+  for (const record of spec.records) {
+    if ("block" in record || opIndex.has(record.schema.op)) continue;
+    opIndex.set(record.schema.op, schemas.length);
+    schemas.push(record.schema);
   }
+  const params = spec.records.map((record) => ("block" in record ? blockParams(record.block) : record.params));
   const names = schemas.map(({ op }) => new TextEncoder().encode(op));
   const operandCount = spec.records.reduce((n, r) => n + r.inputs.length + r.outputs.length, 0);
-  const paramsBytes = spec.records.reduce((n, r) => n + align8(r.params.length), 0);
+  const paramsBytes = params.reduce((n, bytes) => n + align8(bytes.length), 0);
   const stringsBytes = align8(names.reduce((n, name) => n + name.length, 0));
   const start = {
     slots: sizes.header,
@@ -131,21 +165,31 @@ export function writeProgram(spec: ProgramSpec): Uint8Array {
   let operandIndex = 0;
   spec.records.forEach((record, i) => {
     const at = start.records + i * sizes.record;
-    u32(at + 4, opIndex.get(record.schema.op) as number);
+    const own = params[i] as Uint8Array;
+    u32(at, "block" in record ? recordKinds.repeat : recordKinds.kernel);
+    u32(at + 4, "block" in record ? 0 : (opIndex.get(record.schema.op) as number));
     u32(at + 8, paramsOffset);
-    u32(at + 12, record.params.length);
+    u32(at + 12, own.length);
     u32(at + 16, operandIndex);
     u32(at + 20, record.inputs.length);
     u32(at + 24, record.outputs.length);
     u32(at + 28, record.tag);
-    bytes.set(record.params, start.params + paramsOffset);
-    paramsOffset += align8(record.params.length);
+    bytes.set(own, start.params + paramsOffset);
+    paramsOffset += align8(own.length);
     for (const operand of [...record.inputs, ...record.outputs]) {
       writeOperand(view, start.operands + operandIndex * sizes.operand, operand);
       operandIndex++;
     }
   });
   return bytes;
+}
+
+function blockParams({ count, records, commitStart }: BlockSpec): Uint8Array {
+  const view = new DataView(new ArrayBuffer(16));
+  view.setBigInt64(0, BigInt(count), true);
+  view.setUint32(8, records, true);
+  view.setUint32(12, commitStart, true);
+  return new Uint8Array(view.buffer);
 }
 
 function writeOperand(view: DataView, at: number, { slot, format, byteOffset, dims, strides }: OperandSpec): void {

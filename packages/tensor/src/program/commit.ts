@@ -1,34 +1,95 @@
 // Commit last: which nodes may overwrite states in place, after everything else has run. Optimiser and
-// moving-average updates do; every other write to a state is a copy at the very end.
+// moving-average updates do; every other write to a state is a copy at the very end. What was written before a loop
+// that carries states is committed when the loop begins, so there is a section for each loop and one at the end.
 
-import type { Graph, Node, Value } from "../ir/graph.js";
+import { type Graph, loopOf, type Node, type StateWrite, type Value } from "../ir/graph.js";
+
+/** A commit section: the writes that it makes, and the nodes that make some of them in place. */
+export interface CommitSection {
+  readonly writes: readonly StateWrite[];
+  readonly updates: readonly Node[];
+}
+
+/** The commit sections of a graph: one before each of its loops, and the last, under null. */
+export function commitSections(graph: Graph): ReadonlyMap<Node | null, CommitSection> {
+  const uses = new Uses(graph);
+  const sections = new Map<Node | null, CommitSection>();
+  /** The value that lies in each state's memory. */
+  const resident = [...graph.states];
+  for (const node of graph.nodes) {
+    const loop = loopOf(node);
+    if (!loop) continue;
+    const { homes, initial } = loop;
+    const writes = initial.map((value, k) => ({ state: homes[k] as number, value }));
+    sections.set(node, { writes, updates: updatesInPlace(graph, writes, resident, uses) });
+    homes.forEach((state, k) => {
+      resident[state] = node.outputs[k] as Value;
+    });
+  }
+  return sections.set(null, {
+    writes: graph.writes,
+    updates: updatesInPlace(graph, graph.writes, resident, uses),
+  });
+}
+
+/** Who uses the memory of each value. */
+class Uses {
+  readonly order: ReadonlyMap<Node, number>;
+  /** Nodes that read a value; a loop reads what it captures, not what it carries. */
+  readonly readers = new Map<Value, Node[]>();
+  /** How often a value is written to a state. */
+  readonly writes = new Map<Value, number>();
+  readonly results: ReadonlySet<Value>;
+
+  constructor(graph: Graph) {
+    this.order = new Map(graph.nodes.map((node, i) => [node, i]));
+    this.results = new Set(graph.outputs.map(rootOf));
+    for (const { value } of graph.writes) this.noteWrite(value);
+    for (const node of graph.nodes) {
+      const loop = loopOf(node);
+      // A view reads nothing: whoever reads the view reads what lies beneath.
+      if (node.def.lower.kind === "view") continue;
+      for (const value of loop ? loop.captured : node.inputs) {
+        const root = rootOf(value);
+        const list = this.readers.get(root);
+        if (list) list.push(node);
+        else this.readers.set(root, [node]);
+      }
+      for (const value of loop?.initial ?? []) this.noteWrite(value);
+    }
+  }
+
+  private noteWrite(value: Value): void {
+    const root = rootOf(value);
+    // A written view is read, too.
+    this.writes.set(root, (this.writes.get(root) ?? 0) + (root === value ? 1 : 2));
+  }
+}
 
 /**
  * The nodes whose outputs take the place of the states that they read: all outputs paired with an input
- * that is a state, written back to that very state; used by nobody but other such nodes; and no later
+ * that lies in a state, written back to that very state; used by nobody but other such nodes; and no later
  * reader of the old contents.
  */
-export function commitNodes(graph: Graph): ReadonlySet<Node> {
-  const writes = new Map<Value, number>();
-  for (const { state, value } of graph.writes) if (!writes.has(value)) writes.set(value, state);
-  const order = new Map(graph.nodes.map((node, i) => [node, i]));
-  const readers = new Map<Value, Node[]>();
-  for (const node of graph.nodes) {
-    // A view reads nothing: whoever reads the view reads what lies beneath.
-    if (node.def.lower.kind === "view") continue;
-    for (const input of node.inputs) {
-      const list = readers.get(rootOf(input));
-      if (list) list.push(node);
-      else readers.set(rootOf(input), [node]);
-    }
-  }
-  const viewed = graph.writes.filter(({ value }) => rootOf(value) !== value);
-  const results = new Set([...graph.outputs, ...viewed.map(({ value }) => value)].map(rootOf));
-  const chosen = new Set(graph.nodes.filter((node) => donatesAll(node, graph, writes)));
-
+function updatesInPlace(
+  graph: Graph,
+  writes: readonly StateWrite[],
+  resident: readonly Value[],
+  { order, readers, writes: writeCounts, results }: Uses,
+): Node[] {
+  const stateOf = new Map(writes.map(({ state, value }) => [value, state]));
+  const donatesAll = (node: Node): boolean => {
+    const pairs = node.def.inPlace?.(node);
+    if (!pairs || pairs.length !== node.outputs.length) return false;
+    return pairs.every(([o, i]) => {
+      const state = stateOf.get(node.outputs[o] as Value);
+      return state !== undefined && resident[state] === node.inputs[i];
+    });
+  };
+  const chosen = new Set(graph.nodes.filter(donatesAll));
   const safe = (node: Node): boolean => {
     for (const output of node.outputs) {
-      if (results.has(output)) return false;
+      if (results.has(output) || writeCounts.get(output) !== 1) return false;
       if ((readers.get(output) ?? []).some((reader) => !chosen.has(reader))) return false;
     }
     return (node.def.inPlace?.(node) ?? []).every(([, i]) => {
@@ -47,7 +108,7 @@ export function commitNodes(graph: Graph): ReadonlySet<Node> {
       changed = true;
     }
   }
-  return chosen;
+  return [...chosen];
 }
 
 /** The value whose memory a value lies in. */
@@ -55,13 +116,4 @@ function rootOf(value: Value): Value {
   let root = value;
   while (root.node?.def.lower.kind === "view") root = root.node.inputs[0] as Value;
   return root;
-}
-
-function donatesAll(node: Node, graph: Graph, writes: ReadonlyMap<Value, number>): boolean {
-  const pairs = node.def.inPlace?.(node);
-  if (!pairs || pairs.length !== node.outputs.length) return false;
-  return pairs.every(([o, i]) => {
-    const state = writes.get(node.outputs[o] as Value);
-    return state !== undefined && graph.states[state] === node.inputs[i];
-  });
 }

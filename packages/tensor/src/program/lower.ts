@@ -1,43 +1,34 @@
 // Lowering: a graph becomes records of native kernels over slots. Views cost nothing, elementwise nodes
 // become register code, the rest kernel calls; then memory is planned and writes to states come last.
 
-import { bytesOf, type DType, formatOf } from "../dtype.js";
-import type { Graph, Node, StateWrite, Value } from "../ir/graph.js";
+import { bytesOf, formatOf } from "../dtype.js";
+import { type Graph, loopOf, type Node, type Value } from "../ir/graph.js";
 import { packParams, type Schema } from "../ir/schema.js";
-import type { View } from "../ops/definition.js";
 import { elementwiseSchema } from "../ops/opcodes.js";
-import { rowMajor, type Shape, sizeOf } from "../shape.js";
-import type { OperandSpec, ProgramSpec, SlotSpec } from "./blob.js";
-import { commitNodes } from "./commit.js";
-import { planMemory } from "./plan.js";
+import { sizeOf } from "../shape.js";
+import { arenaSize, extendOverLoops, type LoopSpan, placeBuffers } from "./arena.js";
+import type { BlockSpec, OperandSpec, ProgramSpec, SlotSpec } from "./blob.js";
+import { type CommitSection, commitSections } from "./commit.js";
+import { type Buffer, box, broadcast, fills, isContiguous, type Place, reshaped, whole } from "./place.js";
 import { encodeRegion, type RegionBody, registerTypeOf, singleRegion } from "./region.js";
 
-/** Memory that records read and write; becomes a slot. */
-interface Buffer {
-  readonly kind: SlotSpec["kind"];
-  readonly ordinal: number;
-  readonly bytes: number;
-  /** First and last record that touch it; for arena buffers. */
-  first: number;
-  last: number;
-  /** A buffer whose memory this one takes over when that one dies. */
-  host: Buffer | null;
-  written: boolean;
-}
-
-/** Where a value lies. */
-interface Place extends View {
-  readonly buffer: Buffer;
-  readonly dtype: DType;
-}
-
 interface Draft {
-  readonly schema: Schema;
-  readonly params: Uint8Array;
+  /** A kernel call, or the start of a block. */
+  readonly does: { readonly schema: Schema; readonly params: Uint8Array } | { block: BlockSpec };
   readonly inputs: readonly Place[];
   readonly outputs: readonly Place[];
   readonly tag: number;
 }
+
+/** The work of a commit section. */
+interface Commit {
+  readonly updates: readonly Node[];
+  readonly copies: readonly { readonly from: Place; readonly to: Place }[];
+  /** The state that each written value goes to. */
+  readonly targetOf: ReadonlyMap<Value, Buffer>;
+}
+
+type Loop = NonNullable<ReturnType<typeof loopOf>>;
 
 /** A lowered graph. */
 export interface Lowered {
@@ -57,11 +48,11 @@ class Lowerer {
   private readonly dense = new Map<Value, Place>();
   private readonly buffers: Buffer[] = [];
   private readonly records: Draft[] = [];
+  private readonly loops: LoopSpan[] = [];
   private readonly tags: Node[] = [];
   private readonly outputs: Buffer[];
-  /** The first output slot of each result, and the state that each written value goes to. */
+  /** The first output slot of each result. */
   private readonly outputOf = new Map<Value, Buffer>();
-  private readonly stateOf = new Map<Value, Buffer>();
   private readonly states: Buffer[];
   private tag = 0;
 
@@ -80,29 +71,121 @@ class Lowerer {
       if (!this.outputOf.has(value)) this.outputOf.set(value, buffer);
       return buffer;
     });
-    for (const { state, value } of graph.writes) {
-      if (!this.stateOf.has(value)) this.stateOf.set(value, this.states[state] as Buffer);
-    }
   }
 
   run(): Lowered {
-    const { graph } = this;
-    const commit = commitNodes(graph);
-    for (const node of graph.nodes) if (!commit.has(node)) this.node(node, this.resultBuffers(node));
+    const commitStart = this.block(this.graph, this.states);
+    return { spec: this.finish(commitStart), tags: this.tags };
+  }
+
+  /** The records of a graph whose states lie in these buffers. Gives the first of its last commit section. */
+  private block(graph: Graph, states: readonly Buffer[]): number {
+    const sections = commitSections(graph);
+    const updates = new Set([...sections.values()].flatMap((section) => section.updates));
+    const waiting = new Set(graph.nodes);
+    for (const node of graph.nodes) {
+      if (updates.has(node)) continue;
+      waiting.delete(node);
+      if (node.def.lower.kind === "loop") this.loop(node, graph, states, sections.get(node) as CommitSection, waiting);
+      else this.node(node, this.resultBuffers(node));
+    }
     graph.outputs.forEach((value, i) => {
       const target = this.outputs[i] as Buffer;
       if (this.place(value).buffer !== target) this.copy(this.place(value), whole(target, value));
     });
-    const copies = graph.writes.filter(({ value }) => !(value.node && commit.has(value.node)));
-    const sources = copies.map((write) => this.detached(write));
-    const commitStart = this.records.length;
-    for (const node of graph.nodes) if (commit.has(node)) this.node(node, this.donatedBuffers(node));
-    copies.forEach(({ state, value }, i) => {
-      const target = this.states[state] as Buffer;
-      target.written = true;
-      this.copy(sources[i] as Place, whole(target, value));
+    return this.commit(this.prepare(sections.get(null) as CommitSection, states));
+  }
+
+  /** What a commit section does: updates in place, and copies from where no write to a state reaches. */
+  private prepare({ writes, updates }: CommitSection, states: readonly Buffer[]): Commit {
+    const targetOf = new Map(writes.map(({ state, value }) => [value, states[state] as Buffer]));
+    const copies = writes.flatMap(({ state, value }): Commit["copies"] => {
+      const target = states[state] as Buffer;
+      if (value.node && updates.includes(value.node)) return [];
+      return fills(this.place(value), target) ? [] : [{ from: this.detached(value), to: whole(target, value) }];
     });
-    return { spec: this.finish(commitStart), tags: this.tags };
+    return { updates, copies, targetOf };
+  }
+
+  /** The records of a commit section. Gives the first. */
+  private commit({ updates, copies, targetOf }: Commit): number {
+    const start = this.records.length;
+    for (const node of updates) {
+      this.node(
+        node,
+        node.outputs.map((value) => targetOf.get(value)),
+      );
+    }
+    for (const { from, to } of copies) this.copy(from, to);
+    return start;
+  }
+
+  /**
+   * A loop: what was written before it is committed, in a block that runs once; then its body, whose states are those
+   * of the graph around it. `waiting`: the nodes that run later.
+   */
+  private loop(node: Node, graph: Graph, states: readonly Buffer[], section: CommitSection, waiting: Set<Node>): void {
+    const { count, body, homes, captured, initial } = loopOf(node) as Loop;
+    const own = homes.map((home) => states[home] as Buffer);
+    const tag = this.tags.push(node) - 1;
+    this.tag = tag;
+    for (const update of section.updates) waiting.delete(update);
+    const changed = new Set(body.writes.map(({ state }) => own[state] as Buffer));
+    initial.forEach((value, k) => {
+      const stays = !(value.node && section.updates.includes(value.node)) && fills(this.place(value), own[k] as Buffer);
+      if (!stays) changed.add(own[k] as Buffer);
+    });
+    const later = [...waiting].flatMap(({ inputs }) => inputs);
+    this.keep(graph, states, changed, [...captured, ...later, ...graph.outputs, ...graph.writes.map((w) => w.value)]);
+
+    const inside = captured.map((value) => this.place(value));
+    const early = this.prepare(section, states);
+    if (early.updates.length + early.copies.length > 0) this.repeat(1, [], () => this.commit(early));
+    const [counter, ...args] = body.args as [Value, ...Value[]];
+    const counted = whole(this.buffer("arena", 0, counter), counter);
+    this.places.set(counter, counted);
+    args.forEach((value, k) => {
+      this.places.set(value, inside[k] as Place);
+    });
+    body.states.forEach((value, k) => {
+      this.places.set(value, whole(own[k] as Buffer, value));
+    });
+    this.tag = tag;
+    this.repeat(count, [counted], () => this.block(body, own));
+    node.outputs.forEach((value, k) => {
+      this.places.set(value, whole(own[k] as Buffer, value));
+    });
+  }
+
+  /** Moves those of the values that lie in states about to change out of their way. */
+  private keep(
+    { states: values }: Graph,
+    states: readonly Buffer[],
+    changed: ReadonlySet<Buffer>,
+    needed: readonly Value[],
+  ): void {
+    const copies = new Map<Buffer, Buffer>();
+    for (const value of new Set(needed)) {
+      const place = this.places.get(value);
+      if (!place || !changed.has(place.buffer)) continue;
+      const state = values[states.indexOf(place.buffer)] as Value;
+      let copy = copies.get(place.buffer);
+      if (!copy) {
+        copy = this.buffer("arena", 0, state);
+        copies.set(place.buffer, copy);
+        this.copy(whole(place.buffer, state), whole(copy, state));
+      }
+      this.places.set(value, { ...place, buffer: copy });
+    }
+  }
+
+  /** A block that runs `count` times; `body` makes its records and gives the first of its commit section. */
+  private repeat(count: number, outputs: readonly Place[], body: () => number): void {
+    const index = this.push({ block: { count, records: 0, commitStart: 0 } }, [], outputs);
+    const commitStart = body() - index - 1;
+    const records = this.records.length - index - 1;
+    this.records[index] = { ...(this.records[index] as Draft), does: { block: { count, records, commitStart } } };
+    if (count > 1) this.loops.push({ first: index, last: index + records });
   }
 
   /** Output slots for values that are results and can be written there at once. */
@@ -110,16 +193,8 @@ class Lowerer {
     return node.outputs.map((value) => this.outputOf.get(value));
   }
 
-  private donatedBuffers(node: Node): (Buffer | undefined)[] {
-    return node.outputs.map((value) => {
-      const buffer = this.stateOf.get(value);
-      if (buffer) buffer.written = true;
-      return buffer;
-    });
-  }
-
-  /** Where the source of a write to a state lies, safe from other writes to states. */
-  private detached({ value }: StateWrite): Place {
+  /** Where a value that is written to a state lies, safe from other writes to states. */
+  private detached(value: Value): Place {
     const place = this.place(value);
     if (place.buffer.kind !== "state") return place;
     const target = whole(this.buffer("arena", 0, value), value);
@@ -160,7 +235,7 @@ class Lowerer {
         if (sizeOf(value.shape) > 0)
           this.copy(this.place(value), box(target, starts[i] as readonly number[], value.shape, steps?.[i]));
       });
-    } else {
+    } else if (lower.kind === "kernel") {
       const { schema, params, inputs, outputs } = lower.call(node, node.attrs);
       const operands = inputs.map(({ index, dims }) => reshaped(this.contiguous(node.inputs[index] as Value), dims));
       this.record(
@@ -236,11 +311,17 @@ class Lowerer {
   }
 
   private record(schema: Schema, params: Uint8Array, inputs: readonly Place[], outputs: readonly Place[]): void {
-    const index = this.records.push({ schema, params, inputs, outputs, tag: this.tag }) - 1;
+    this.push({ schema, params }, inputs, outputs);
+  }
+
+  private push(does: Draft["does"], inputs: readonly Place[], outputs: readonly Place[]): number {
+    const index = this.records.push({ does, inputs, outputs, tag: this.tag }) - 1;
     for (const { buffer } of [...inputs, ...outputs]) {
       buffer.first = Math.min(buffer.first, index);
       buffer.last = Math.max(buffer.last, index);
     }
+    for (const { buffer } of outputs) buffer.written = true;
+    return index;
   }
 
   private buffer(kind: Buffer["kind"], ordinal: number, { shape, dtype }: Value): Buffer {
@@ -259,6 +340,7 @@ class Lowerer {
   }
 
   private finish(commitStart: number): ProgramSpec {
+    extendOverLoops(this.buffers, this.loops);
     const slotOf = new Map<Buffer, number>();
     const slots: SlotSpec[] = [];
     for (const [buffer, offset] of placeBuffers(this.buffers)) {
@@ -269,7 +351,7 @@ class Lowerer {
           ordinal: buffer.ordinal,
           bytes: buffer.bytes,
           offset,
-          written: buffer.written,
+          written: buffer.kind === "state" && buffer.written,
         }) - 1,
       );
     }
@@ -280,82 +362,14 @@ class Lowerer {
       dims: shape,
       strides,
     });
-    const records = this.records.map(({ schema, params, inputs, outputs, tag }) => ({
-      schema,
-      params,
+    const records = this.records.map(({ does, inputs, outputs, tag }) => ({
+      ...does,
       inputs: inputs.map(operand),
       outputs: outputs.map(operand),
       tag,
     }));
     return { slots, records, commitStart, arenaBytes: arenaSize(slots) };
   }
-}
-
-const arenaSize = (slots: readonly SlotSpec[]): number =>
-  slots.reduce((n, slot) => (slot.kind === "arena" ? Math.max(n, slot.offset + slot.bytes) : n), 0);
-
-/** Every buffer that is used, with its place in the arena. */
-function placeBuffers(buffers: readonly Buffer[]): [Buffer, number][] {
-  const used = buffers.filter((buffer) => buffer.kind !== "arena" || buffer.last >= 0);
-  const groups = new Map<Buffer, { first: number; last: number; bytes: number }>();
-  const rootOf = new Map<Buffer, Buffer>();
-  const arena = used.filter((buffer) => buffer.kind === "arena").sort((a, b) => a.first - b.first);
-  for (const buffer of arena) {
-    const host = buffer.host && (rootOf.get(buffer.host) ?? null);
-    const group = host && groups.get(host);
-    // The takeover holds only if nobody reads the old contents after the record that overwrites them.
-    if (host && group && buffer.host?.last === buffer.first && group.last === buffer.first) {
-      rootOf.set(buffer, host);
-      group.last = Math.max(group.last, buffer.last);
-    } else {
-      rootOf.set(buffer, buffer);
-      groups.set(buffer, { first: buffer.first, last: buffer.last, bytes: buffer.bytes });
-    }
-  }
-  const roots = [...groups.keys()];
-  const plan = planMemory(roots.map((root) => groups.get(root) as { first: number; last: number; bytes: number }));
-  const offsetOf = new Map(roots.map((root, i) => [root, plan.offsets[i] as number]));
-  return used.map((buffer) => [
-    buffer,
-    buffer.kind === "arena" ? (offsetOf.get(rootOf.get(buffer) as Buffer) as number) : 0,
-  ]);
-}
-
-const whole = (buffer: Buffer, { shape, dtype }: { shape: Shape; dtype: DType }): Place => ({
-  buffer,
-  dtype,
-  shape,
-  offset: 0,
-  strides: rowMajor(shape),
-});
-
-const reshaped = (place: Place, dims: Shape): Place => ({ ...place, shape: dims, strides: rowMajor(dims) });
-
-/** The box of a place that starts at `start` along each axis, its elements `steps` (default 1) apart. */
-function box(place: Place, start: readonly number[], shape: Shape, steps?: readonly number[]): Place {
-  const offset = start.reduce((sum, s, i) => sum + s * (place.strides[i] as number), place.offset);
-  const strides = steps ? place.strides.map((stride, i) => stride * (steps[i] as number)) : place.strides;
-  return { ...place, shape, offset, strides };
-}
-
-/** A place seen with a larger shape that it broadcasts to. */
-function broadcast(place: Place, shape: Shape): Place {
-  const lead = shape.length - place.shape.length;
-  const strides = shape.map((_, i) =>
-    i < lead || place.shape[i - lead] === 1 ? 0 : (place.strides[i - lead] as number),
-  );
-  return { ...place, shape, strides };
-}
-
-/** Whether the elements of a view lie in row-major order without gaps. */
-export function isContiguous({ shape, strides }: View): boolean {
-  let expected = 1;
-  for (let i = shape.length - 1; i >= 0; i--) {
-    const extent = shape[i] as number;
-    if (extent !== 1 && strides[i] !== expected) return false;
-    expected *= extent;
-  }
-  return true;
 }
 
 /** The body of a region that fills its output with one number. */

@@ -1,6 +1,7 @@
 // explain(): a loaded program as a table — op, shapes, formats, kernel variant, FLOPs, bytes, module path.
 
 import type { Node } from "../ir/graph.js";
+import type { BlockSpec, Nesting } from "../program/blob.js";
 import { native } from "./device.js";
 import type { Program } from "./program.js";
 
@@ -12,6 +13,9 @@ export interface ExplainedRecord {
   readonly formats: string;
   /** The kernel variant that runs, and that the registry prefers for this call on this machine. */
   readonly variant: string;
+  /** How often it runs: more than once in a loop, whose records are indented. */
+  readonly times: number;
+  /** FLOPs and bytes of all these times. */
   readonly flops: number;
   readonly bytes: number;
   readonly path: string;
@@ -23,13 +27,16 @@ export function explainRecords(program: Program): ExplainedRecord[] {
     .programInfo(program.handle)
     .records.map(({ op, variant, flops, bytes, tag }, i) => {
       const node = program.tags[tag];
+      const { depth, times, begins } = program.nesting[i] as Nesting;
+      const name = begins ? blockText(begins) : node ? opText(op, node) : op;
       return {
-        op: node ? opText(op, node) : op,
-        shapes: node ? shapesOf(node) : "",
-        formats: program.formats[i] ?? "",
-        variant,
-        flops,
-        bytes,
+        op: "  ".repeat(depth) + name,
+        shapes: node && !begins ? shapesOf(node) : "",
+        formats: begins ? "" : (program.formats[i] ?? ""),
+        variant: begins ? "" : variant,
+        times,
+        flops: flops * times,
+        bytes: bytes * times,
         path: node?.path ?? "",
       };
     });
@@ -97,6 +104,8 @@ const shapesOf = (node: Node): string =>
     .join(
       " ",
     )}${node.inputs.length > 4 ? ` +${node.inputs.length - 4}` : ""} → ${node.outputs.length > 2 ? `${node.outputs.length} outputs` : node.outputs.map((value) => `[${value.shape.join(",")}]`).join(" ")}`;
+
+const blockText = ({ count }: BlockSpec): string => (count > 1 ? `repeat ×${count}` : "commit");
 
 /** What a record does: its op, or for elementwise code what it computes. */
 export function opText(op: string, node: Node): string {

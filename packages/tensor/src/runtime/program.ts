@@ -2,7 +2,7 @@
 
 import { bytesOf, formatOf } from "../dtype.js";
 import type { Aval, Graph, Node } from "../ir/graph.js";
-import { type OperandSpec, type RecordSpec, writeProgram } from "../program/blob.js";
+import { type Nesting, nestingOf, type OperandSpec, type RecordSpec, writeProgram } from "../program/blob.js";
 import { lowerGraph } from "../program/lower.js";
 import { sizeOf } from "../shape.js";
 import { guarded, native, Storage } from "./device.js";
@@ -18,6 +18,8 @@ export interface Program {
   readonly tags: readonly Node[];
   /** Formats of each record's operands, as explain() shows them. */
   readonly formats: readonly string[];
+  /** Which loops each record lies in. */
+  readonly nesting: readonly Nesting[];
 }
 
 /** Lowers a graph and loads it. `variant` forces that kernel variant wherever it can run. */
@@ -32,6 +34,7 @@ export function loadGraph(graph: Graph, variant?: string): Program {
     outputs: graph.outputs.map(({ shape, dtype }) => ({ shape, dtype })),
     tags,
     formats: spec.records.map(formatsOf),
+    nesting: nestingOf(spec.records),
   };
 }
 

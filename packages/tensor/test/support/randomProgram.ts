@@ -1,5 +1,5 @@
 // Random programs: a seed determines a sequence of operations on a pool of tensors, over cells and a random stream, with
-// rematerialised parts and derivatives inside. Values stay bounded, so that results can be compared.
+// rematerialised parts, loops and derivatives inside. Values stay bounded, so that results can be compared.
 
 import {
   abs,
@@ -37,6 +37,7 @@ import {
   pad,
   type Rng,
   remat,
+  repeat,
   reshape,
   resizeBilinear,
   rmsNorm,
@@ -109,10 +110,13 @@ const firstOf = (x: Tensor, n: number): Tensor =>
 class Program {
   private readonly draws: Draws;
   private readonly world: World;
+  /** Loops cannot stand in what is rematerialised. */
+  private readonly loops: boolean;
 
-  constructor(draws: Draws, world: World) {
+  constructor(draws: Draws, world: World, loops = true) {
     this.draws = draws;
     this.world = world;
+    this.loops = loops;
   }
 
   /** Runs `steps` operations on a pool that starts with `inputs`; gives the pool. */
@@ -132,7 +136,7 @@ class Program {
   private step(pool: readonly Tensor[], depth: number): Tensor {
     const { draws } = this;
     const x = draws.pick(pool);
-    const kind = draws.integer(0, depth > 0 ? 15 : 12);
+    const kind = draws.integer(0, depth > 0 ? 17 : 12);
     if (kind < 3) {
       const name = draws.pick(Object.keys(unary));
       this.note(name, x);
@@ -145,11 +149,14 @@ class Program {
     if (kind === 9) return this.index(x);
     if (kind === 10) return this.cell(x);
     if (kind === 11) return this.sample(x);
+    if (kind > 14 && this.loops) return this.loop(x, draws.pick(pool), depth);
     // A function may run again (rematerialisation does so), hence draws of its own that start anew each time.
     const seed = draws.integer(0, 2 ** 31);
     const part = (y: Tensor): Tensor => {
       const own = new Draws(seed);
-      return new Program(own, this.world).run([y], own.integer(1, 5), depth - 1).at(-1) as Tensor;
+      return new Program(own, this.world, this.loops && kind !== 12)
+        .run([y], own.integer(1, 5), depth - 1)
+        .at(-1) as Tensor;
     };
     if (kind === 12) {
       this.note("remat", x);
@@ -246,6 +253,23 @@ class Program {
     this.note(`${write ? "write" : "read"} ${cell.name}`, x);
     if (write) cell.set(tanh(add(firstOf(x, 3), mul(cell.value, 0.5))));
     return mul(firstOf(x, 3), cell.value);
+  }
+
+  private loop(x: Tensor, y: Tensor, depth: number): Tensor {
+    const { draws, world } = this;
+    const seed = draws.integer(0, 2 ** 31);
+    const times = draws.integer(1, 4);
+    const cell = draws.pick(world.cells);
+    const before = cell.value;
+    this.note(`repeat ${times} times, then ${cell.name}`, x, y);
+    const [a, b] = [stopGradient(x), stopGradient(y)];
+    repeat(times, (i) => {
+      const own = new Draws(seed);
+      const pool = [a, b, add(cell.value, i)];
+      const result = new Program(own, world).run(pool, own.integer(1, 5), depth - 1).at(-1) as Tensor;
+      cell.set(tanh(firstOf(result, 3)));
+    });
+    return add(mul(cell.value, 0.5), before);
   }
 
   private sample(x: Tensor): Tensor {
