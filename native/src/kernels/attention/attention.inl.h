@@ -6,6 +6,7 @@
 
 #include "../params.generated.h"
 #include "../simd/math.h"
+#include "lengths.h"
 #include "panel.inl.h"
 
 namespace figment::FIGMENT_ISA {
@@ -104,6 +105,7 @@ struct AttentionCall {
         v(call.in[2].as<const float>()),
         out(call.out[0].as<float>()),
         lse(call.out[1].as<float>()),
+        lengths(call, 3, p.sk),
         stride(int64_t(p.h) * p.d),
         tiles(ceilDivide(p.sq, kTileQueries)) {}
 
@@ -119,8 +121,9 @@ struct AttentionCall {
       tile.total[i] = 0;
     }
     // Query i sees the keys j <= i + seen.
-    const int64_t seen = int64_t(p.sk) - p.sq;
-    const int64_t keys = p.causal ? larger(0, smaller(p.sk, firstQuery + queries + seen)) : p.sk;
+    const int64_t length = lengths.of(batch), seen = length - p.sq;
+    const int64_t keys =
+        p.causal ? larger(0, smaller(length, firstQuery + queries + seen)) : length;
     for (int64_t key = 0; key < keys; key += kBlockKeys) {
       const int64_t count = smaller(kBlockKeys, keys - key);
       float earlier[kTileQueries];
@@ -166,6 +169,7 @@ struct AttentionCall {
   const AttentionParams& p;
   const float *q, *k, *v;
   float *out, *lse;
+  KeyLengths lengths;
   int64_t stride;  ///< between positions
   int64_t tiles;   ///< of queries
 };

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "../params.generated.h"
+#include "lengths.h"
 #include "panel.inl.h"
 
 namespace figment::FIGMENT_ISA {
@@ -102,6 +103,7 @@ struct AttentionGradCall {
         dq(call.out[0].as<float>()),
         dk(call.out[1].as<float>()),
         dv(call.out[2].as<float>()),
+        lengths(call, 6, p.sk),
         stride(int64_t(p.h) * p.d),
         width(ceilDivide(p.d, kLanes) * kLanes),
         heads(int64_t(p.b) * p.h),
@@ -173,8 +175,9 @@ struct AttentionGradCall {
     const int64_t queryAt = (batch * p.sq + firstQuery) * stride + column;
     const int64_t keyAt = batch * p.sk * stride + column;
     prepare(head, firstQuery, queries, queryAt, tile);
-    const int64_t seen = int64_t(p.sk) - p.sq;
-    const int64_t keys = p.causal ? larger(0, smaller(p.sk, firstQuery + queries + seen)) : p.sk;
+    const int64_t length = lengths.of(batch), seen = length - p.sq;
+    const int64_t keys =
+        p.causal ? larger(0, smaller(length, firstQuery + queries + seen)) : length;
     for (int64_t key = 0; key < keys; key += kBlockKeys) {
       const int64_t count = smaller(kBlockKeys, keys - key);
       const float *keyRows = k + keyAt + key * stride, *valueRows = v + keyAt + key * stride;
@@ -227,6 +230,7 @@ struct AttentionGradCall {
   const AttentionGradParams& p;
   const float *q, *k, *v, *out, *lse, *dout;
   float *dq, *dk, *dv;
+  KeyLengths lengths;
   int64_t stride;  ///< between positions
   int64_t width;   ///< d in whole vectors
   int64_t heads, tiles, runs;

@@ -1,7 +1,8 @@
 // attention: out = softmax(scale·q·kᵀ)·v per batch and head, operands [b,s,h,d], and the
-// log-sum-exp of each row of scaled scores, lse[b,h,sq]. With causal = 1, query i sees the keys
-// j ≤ i + sk − sq. A query whose scores are all −Inf, or that sees no key, gives zeros and an lse
-// of −Inf. attentionGrad recomputes the probabilities from lse (Dao et al., 2022).
+// log-sum-exp of each row of scaled scores, lse[b,h,sq]. A last input i32[b], if there is one, says
+// how many keys of each batch entry count, clamped to [0, sk]; else all do. With causal = 1, query
+// i sees the keys j ≤ i + keys − sq. A query whose scores are all −Inf, or that sees no key, gives
+// zeros and an lse of −Inf. attentionGrad recomputes the probabilities from lse (Dao et al., 2022).
 #include "../norm/dense_check.h"
 #include "../params.generated.h"
 
@@ -13,24 +14,33 @@ DenseCheck& checkFlags(DenseCheck& check, const Params& p) {
   return check.require(p.causal == 0 || p.causal == 1, "causal is 0 or 1");
 }
 
+/// Lengths are an optional last input.
+int inputsOf(const OpCall& call, int least) { return call.inCount > least ? least + 1 : least; }
+
+template <class Params>
+std::string checkLengths(DenseCheck& check, const OpCall& call, const Params& p, int least) {
+  if (call.inCount > least) check.input(least, "keyLength", Format::i32, {p.b});
+  return check.done();
+}
+
 std::string checkForward(const OpCall& call) {
   const auto& p = call.as<AttentionParams>();
-  DenseCheck check("attention", call, 3, 2);
+  DenseCheck check("attention", call, inputsOf(call, 3), 2);
   const Format format = check.floating(0);
-  return checkFlags(check, p)
+  checkFlags(check, p)
       .input(0, "q", format, {p.b, p.sq, p.h, p.d})
       .input(1, "k", format, {p.b, p.sk, p.h, p.d})
       .input(2, "v", format, {p.b, p.sk, p.h, p.d})
       .output(0, "out", format, {p.b, p.sq, p.h, p.d})
-      .output(1, "lse", format, {p.b, p.h, p.sq})
-      .done();
+      .output(1, "lse", format, {p.b, p.h, p.sq});
+  return checkLengths(check, call, p, 3);
 }
 
 std::string checkBackward(const OpCall& call) {
   const auto& p = call.as<AttentionGradParams>();
-  DenseCheck check("attentionGrad", call, 6, 3);
+  DenseCheck check("attentionGrad", call, inputsOf(call, 6), 3);
   const Format format = check.floating(0);
-  return checkFlags(check, p)
+  checkFlags(check, p)
       .input(0, "q", format, {p.b, p.sq, p.h, p.d})
       .input(1, "k", format, {p.b, p.sk, p.h, p.d})
       .input(2, "v", format, {p.b, p.sk, p.h, p.d})
@@ -39,8 +49,8 @@ std::string checkBackward(const OpCall& call) {
       .input(5, "dout", format, {p.b, p.sq, p.h, p.d})
       .output(0, "dq", format, {p.b, p.sq, p.h, p.d})
       .output(1, "dk", format, {p.b, p.sk, p.h, p.d})
-      .output(2, "dv", format, {p.b, p.sk, p.h, p.d})
-      .done();
+      .output(2, "dv", format, {p.b, p.sk, p.h, p.d});
+  return checkLengths(check, call, p, 6);
 }
 
 bool never(const OpCall&, int, int) { return false; }

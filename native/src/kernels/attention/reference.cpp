@@ -7,6 +7,7 @@
 
 #include "../kernel.h"
 #include "../params.generated.h"
+#include "lengths.h"
 
 namespace figment {
 namespace {
@@ -16,8 +17,12 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 /// Addresses of [b,s,h,d] operands and the scores between them.
 template <class T, class Params>
 struct Heads {
-  explicit Heads(const OpCall& call)
-      : p(call.as<Params>()), q(call.in[0].as<const T>()), k(call.in[1].as<const T>()) {}
+  /// Lengths, if there are any, are input `lengthsAt`.
+  Heads(const OpCall& call, int lengthsAt)
+      : p(call.as<Params>()),
+        q(call.in[0].as<const T>()),
+        k(call.in[1].as<const T>()),
+        lengths(call, lengthsAt, p.sk) {}
 
   int64_t row(int64_t task, int64_t length, int64_t position) const {
     const int64_t batch = task / p.h, head = task % p.h;
@@ -27,13 +32,15 @@ struct Heads {
   int64_t keyRow(int64_t task, int64_t j) const { return row(task, p.sk, j); }
 
   /// Keys that query i sees.
-  int64_t visible(int64_t i) const {
-    if (!p.causal) return p.sk;
-    return std::clamp<int64_t>(i + 1 + int64_t(p.sk) - p.sq, 0, p.sk);
+  int64_t visible(int64_t task, int64_t i) const {
+    const int64_t length = lengths.of(task / p.h);
+    return p.causal ? std::clamp<int64_t>(i + 1 + length - p.sq, 0, length) : length;
   }
-  /// The first query that sees key j.
-  int64_t firstQuery(int64_t j) const {
-    return p.causal ? std::max<int64_t>(0, j + p.sq - int64_t(p.sk)) : 0;
+  /// The first query that sees key j; sq when none does.
+  int64_t firstQuery(int64_t task, int64_t j) const {
+    const int64_t length = lengths.of(task / p.h);
+    if (j >= length) return p.sq;
+    return p.causal ? std::max<int64_t>(0, j + p.sq - length) : 0;
   }
   double dot(const T* a, int64_t aRow, const T* b, int64_t bRow) const {
     double sum = 0;
@@ -46,11 +53,12 @@ struct Heads {
 
   const Params& p;
   const T *q, *k;
+  KeyLengths lengths;
 };
 
 template <class T>
 void runForward(const OpCall& call, Context& context) {
-  const Heads<T, AttentionParams> heads(call);
+  const Heads<T, AttentionParams> heads(call, 3);
   const auto& p = heads.p;
   const T* v = call.in[2].as<const T>();
   T* out = call.out[0].as<T>();
@@ -59,7 +67,7 @@ void runForward(const OpCall& call, Context& context) {
   context.parallelFor(queries, 1, [&](int64_t begin, int64_t end, int) {
     for (int64_t query = begin; query < end; query++) {
       const int64_t task = query / p.sq, i = query % p.sq;
-      const int64_t visible = heads.visible(i);
+      const int64_t visible = heads.visible(task, i);
       double highest = -kInfinity;
       for (int64_t j = 0; j < visible; j++) {
         const double s = heads.score(task, i, j);
@@ -91,7 +99,7 @@ void runForward(const OpCall& call, Context& context) {
 template <class T>
 struct Backward {
   explicit Backward(const OpCall& call)
-      : heads(call),
+      : heads(call, 6),
         p(heads.p),
         v(call.in[2].as<const T>()),
         out(call.in[3].as<const T>()),
@@ -133,7 +141,7 @@ void runBackward(const OpCall& call, Context& context) {
       for (int64_t e0 = 0; e0 < p.d; e0 += kStrip) {
         const int64_t width = std::min<int64_t>(kStrip, p.d - e0);
         double strip[kStrip] = {};
-        for (int64_t j = 0; j < heads.visible(i); j++) {
+        for (int64_t j = 0; j < heads.visible(task, i); j++) {
           const double ds = b.scoreGrad(task, i, j, b.probability(task, i, j), rowDot);
           const T* key = heads.k + heads.keyRow(task, j) + e0;
           for (int64_t e = 0; e < width; e++) strip[e] += ds * double(key[e]);
@@ -148,7 +156,7 @@ void runBackward(const OpCall& call, Context& context) {
       for (int64_t e0 = 0; e0 < p.d; e0 += kStrip) {
         const int64_t width = std::min<int64_t>(kStrip, p.d - e0);
         double keyStrip[kStrip] = {}, valueStrip[kStrip] = {};
-        for (int64_t i = heads.firstQuery(j); i < p.sq; i++) {
+        for (int64_t i = heads.firstQuery(task, j); i < p.sq; i++) {
           const double weight = b.probability(task, i, j);
           const double ds = b.scoreGrad(task, i, j, weight, b.outputDot(task, i));
           const T* query = heads.q + heads.queryRow(task, i) + e0;

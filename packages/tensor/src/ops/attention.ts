@@ -2,7 +2,7 @@
 // et al. (2022), which recomputes probabilities from the row log-sum-exp. out and lse are hints there.
 
 import { apply } from "../core/apply.js";
-import { arange } from "../core/create.js";
+import { arange, tensor } from "../core/create.js";
 import { composed } from "../core/scope.js";
 import type { Tensor } from "../core/tensor.js";
 import { ShapeError } from "../errors.js";
@@ -15,14 +15,16 @@ import {
   checkTensor,
   expectCompute,
   expectCount,
+  expectDType,
   expectRank,
   expectShape,
 } from "./checks.js";
 import { defineOp, type KernelCall, nativeSchema, type OpDef, type Sample, type SampleInput } from "./definition.js";
 import { add, exp, ge, log, mul, select, sub } from "./elementwise.js";
 import { gradientThrough } from "./fused.js";
+import { clamp } from "./math.js";
 import { matmul } from "./matmul.js";
-import { reshape, transpose } from "./movement.js";
+import { broadcastTo, reshape, transpose } from "./movement.js";
 import { max, sum } from "./reduce.js";
 import { softmax } from "./softmax.js";
 
@@ -37,15 +39,27 @@ export type AttentionAttrs = { readonly scale: number; readonly causal: boolean 
 export interface AttentionOptions {
   /** Factor of the scores. Default 1/√D. */
   readonly scale?: number;
-  /** Query i sees the keys j ≤ i + Sk − Sq. Default false. */
+  /** Query i sees the keys j ≤ i + L − Sq, where L is the number of keys that count. Default false. */
   readonly causal?: boolean;
+  /**
+   * How many keys count, the first ones of each batch entry: an i32 tensor [] or [B], clamped to [0, Sk]. Default Sk.
+   * With `causal` the queries are taken to stand at the last Sq of these places. A query that sees no key gives zeros.
+   */
+  readonly keyLength?: Tensor;
 }
 
 const layout = "[B, S, H, D]";
 /** A score so low that its weight is exactly zero. */
 const hidden = -1e30;
 
-function inferAttention(op: string, q: Aval, k: Aval, v: Aval, { causal }: AttentionAttrs): Aval[] {
+interface AttentionAvals {
+  readonly q: Aval;
+  readonly k: Aval;
+  readonly v: Aval;
+  readonly lengths: Aval | undefined;
+}
+
+function inferAttention(op: string, { q, k, v, lengths }: AttentionAvals, { causal }: AttentionAttrs): Aval[] {
   const dtype = expectCompute(op, { q, k, v });
   expectRank(op, "q", q, 4, layout);
   expectRank(op, "k", k, 4, layout);
@@ -54,6 +68,10 @@ function inferAttention(op: string, q: Aval, k: Aval, v: Aval, { causal }: Atten
   expectShape(op, "k", k, [b, sk, h, d]);
   expectShape(op, "v", v, [b, sk, h, d]);
   if (sk === 0 || d === 0) throw new ShapeError(`${op}: k ${showShape(k.shape)} holds no keys to attend to`);
+  if (lengths) {
+    expectDType(op, "keyLength", lengths, "i32");
+    expectShape(op, "keyLength", lengths, [b]);
+  }
   if (causal && sq > sk) {
     throw new ShapeError(
       `${op}: causal attention of ${sq} queries over ${sk} keys leaves the first queries nothing to see`,
@@ -80,25 +98,33 @@ function attentionCall(schema: KernelCall["schema"], node: Node, { scale, causal
 /** [B, S, H, D] ↔ [B, H, S, D]. */
 const swapHeads = (x: Tensor): Tensor => transpose(x, [0, 2, 1, 3]);
 
-/** Masked scores [B, H, Sq, Sk]. */
-function scores(q: Tensor, k: Tensor, { scale, causal }: AttentionAttrs): Tensor {
-  const all = mul(matmul(swapHeads(q), swapHeads(k), { transposeB: true }), scale);
-  if (!causal) return all;
-  const [sq, sk] = [q.dim(1), k.dim(1)];
-  const position = add(reshape(arange(sq, "i32"), [sq, 1]), sk - sq);
-  return select(ge(position, arange(sk, "i32")), all, hidden);
+/** Whether a query sees a key, [Sq, Sk] or [B, 1, Sq, Sk]; undefined where all see all. */
+function visibility(sq: number, sk: number, causal: boolean, lengths: Tensor | undefined): Tensor | undefined {
+  if (!causal && !lengths) return undefined;
+  const behind = causal ? sub(reshape(arange(sq, "i32"), [sq, 1]), sq) : -1;
+  const last = lengths
+    ? add(reshape(clamp(lengths, 0, sk), [lengths.size, 1, 1, 1]), behind)
+    : add(behind as Tensor, sk);
+  return ge(last, arange(sk, "i32"));
 }
 
-function decomposeAttention([q, k, v]: readonly Tensor[], attrs: AttentionAttrs): Tensor[] {
-  const s = scores(q as Tensor, k as Tensor, attrs);
-  const out = swapHeads(matmul(softmax(s), swapHeads(v as Tensor)));
+function decomposeAttention(
+  [q, k, v, lengths]: readonly (Tensor | undefined)[],
+  { scale, causal }: AttentionAttrs,
+): Tensor[] {
+  const all = mul(matmul(swapHeads(q as Tensor), swapHeads(k as Tensor), { transposeB: true }), scale);
+  const visible = visibility((q as Tensor).dim(1), (k as Tensor).dim(1), causal, lengths);
+  const s = visible ? select(visible, all, hidden) : all;
+  const weights = softmax(s);
+  // Where nothing is seen, all hidden scores are equal, which softmax cannot tell from seeing everything.
+  const out = swapHeads(matmul(visible && lengths ? select(visible, weights, 0) : weights, swapHeads(v as Tensor)));
   const highest = max(s, -1, { keepDims: true }).alias();
   const lse = add(log(sum(exp(sub(s, highest)), -1)), reshape(highest, s.shape.slice(0, -1)));
   return [out, lse];
 }
 
-/** b, sq, sk, h, d. */
-const cases: readonly (readonly [number, number, number, number, number, boolean])[] = [
+/** b, sq, sk, h, d, causal, and from where to where lengths are drawn if there are any. */
+const cases: readonly (readonly [number, number, number, number, number, boolean, (readonly [number, number])?])[] = [
   [1, 1, 1, 1, 1, false],
   [2, 3, 5, 2, 4, false],
   [1, 4, 4, 2, 3, true],
@@ -109,7 +135,21 @@ const cases: readonly (readonly [number, number, number, number, number, boolean
   [1, 65, 65, 3, 17, true],
   [1, 33, 257, 1, 64, true],
   [1, 21, 1031, 2, 128, false],
+  [3, 2, 5, 2, 3, false, [-1, 8]],
+  [3, 3, 6, 1, 4, true, [0, 8]],
+  [2, 1, 9, 2, 5, true, [1, 10]],
+  [3, 30, 130, 2, 17, true, [10, 131]],
+  [4, 1, 300, 2, 32, false, [1, 301]],
+  [2, 26, 67, 1, 8, false, [0, 68]],
 ];
+
+/** Lengths across a range, ends included. */
+const fixedLengths = (b: number, [lo, hi]: readonly [number, number]): number[] =>
+  Array.from({ length: b }, (_, i) => lo + Math.round(((hi - 1 - lo) * i) / Math.max(1, b - 1)));
+
+/** Lengths of the keys as a sample's input. */
+const lengthsSample = (b: number, range: readonly [number, number] | undefined): SampleInput[] =>
+  range ? [{ shape: [b], dtype: "i32", range }] : [];
 
 const operands = (b: number, sq: number, sk: number, h: number, d: number): SampleInput[] => [
   { shape: [b, sq, h, d] },
@@ -122,16 +162,17 @@ export const attentionDef: OpDef<AttentionAttrs> = defineOp({
   effect: "pure",
   residuals: [1],
   infer: (inputs, attrs) => {
-    expectCount("attention", inputs, 3);
-    const [q, k, v] = inputs as readonly [Aval, Aval, Aval];
-    return inferAttention("attention", q, k, v, attrs);
+    expectCount("attention", inputs, 3, 4);
+    const [q, k, v, lengths] = inputs as readonly [Aval, Aval, Aval, Aval?];
+    return inferAttention("attention", { q, k, v, lengths }, attrs);
   },
-  vjp: ({ inputs, outputs, attrs, cotangent }) => apply(attentionGradDef, [...inputs, ...outputs, cotangent()], attrs),
+  vjp: ({ inputs: [q, k, v, ...lengths], outputs, attrs, cotangent }) =>
+    apply(attentionGradDef, [q, k, v, ...outputs, cotangent(), ...lengths] as Tensor[], attrs),
   decompose: decomposeAttention,
   lower: { kind: "kernel", call: (node, attrs) => attentionCall(attentionSchema, node, attrs) },
   samples: () =>
-    cases.map(([b, sq, sk, h, d, causal]) => ({
-      inputs: operands(b, sq, sk, h, d),
+    cases.map(([b, sq, sk, h, d, causal, lengths]) => ({
+      inputs: [...operands(b, sq, sk, h, d), ...lengthsSample(b, lengths)],
       attrs: { scale: 1 / Math.sqrt(d), causal },
     })),
 });
@@ -142,35 +183,44 @@ export const attentionGradDef: OpDef<AttentionAttrs> = defineOp({
   hints: [3, 4],
   infer: (inputs, attrs) => {
     const op = "attentionGrad";
-    expectCount(op, inputs, 6);
-    const [q, k, v, out, lse, dout] = inputs as readonly [Aval, Aval, Aval, Aval, Aval, Aval];
-    const [result, rows] = inferAttention(op, q, k, v, attrs) as [Aval, Aval];
+    expectCount(op, inputs, 6, 7);
+    const [q, k, v, out, lse, dout, lengths] = inputs as readonly [Aval, Aval, Aval, Aval, Aval, Aval, Aval?];
+    const [result, rows] = inferAttention(op, { q, k, v, lengths }, attrs) as [Aval, Aval];
     expectCompute(op, { q, out, lse, dout });
     expectShape(op, "out", out, result.shape);
     expectShape(op, "lse", lse, rows.shape);
     expectShape(op, "dout", dout, result.shape);
     return [q, k, v].map(({ shape, dtype }) => ({ shape, dtype }));
   },
-  decompose: ([q, k, v, , , dout], attrs) =>
-    gradientThrough((primals) => decomposeAttention(primals, attrs), [q, k, v] as Tensor[], [dout]),
+  decompose: ([q, k, v, , , dout, lengths], attrs) =>
+    gradientThrough((primals) => decomposeAttention([...primals, lengths], attrs), [q, k, v] as Tensor[], [dout]),
   lower: { kind: "kernel", call: (node, attrs) => attentionCall(attentionGradSchema, node, attrs) },
   samples: (): Sample<AttentionAttrs>[] =>
-    cases.map(([b, sq, sk, h, d, causal]) => {
+    cases.map(([b, sq, sk, h, d, causal, range]) => {
       const attrs = { scale: 1 / Math.sqrt(d), causal };
+      const out = [b, sq, h, d];
+      // Inputs are made in order, so the lengths are drawn last here but decide about the residuals: fixed ones serve.
+      const lengths = range ? [fixedLengths(b, range)] : [];
       const residual = (shape: readonly number[], output: number): SampleInput => ({
         shape,
-        derive: (inputs) => apply(attentionDef, inputs.slice(0, 3), attrs)[output] as Tensor,
+        derive: (inputs) => {
+          const given = lengths.map((data) => tensor(data, { dtype: "i32" }));
+          return apply(attentionDef, [...inputs.slice(0, 3), ...given], attrs)[output] as Tensor;
+        },
       });
-      const out = [b, sq, h, d];
+      const given = lengths.map(
+        (data): SampleInput => ({ shape: [b], dtype: "i32", derive: () => tensor(data, { dtype: "i32" }) }),
+      );
       return {
-        inputs: [...operands(b, sq, sk, h, d), residual(out, 0), residual([b, h, sq], 1), { shape: out }],
+        inputs: [...operands(b, sq, sk, h, d), residual(out, 0), residual([b, h, sq], 1), { shape: out }, ...given],
         attrs,
       };
     }),
 });
 
 /**
- * Scaled dot-product attention, softmax(scale · q·kᵀ)·v for each batch entry and head.
+ * Scaled dot-product attention, softmax(scale · q·kᵀ)·v for each batch entry and head. A query may see fewer than all
+ * keys: see `causal` and `keyLength`.
  *
  * @param q [B, Sq, H, D], f32 or f64.
  * @param k [B, Sk, H, D].
@@ -179,17 +229,21 @@ export const attentionGradDef: OpDef<AttentionAttrs> = defineOp({
  * @throws ShapeError when the operands do not fit, or when causal attention has more queries than keys.
  * @example
  * const q = rng(0).normal([2, 4, 16, 8]);
- * attention(q, q, q, { causal: true }); // [2, 4, 16, 8]
+ * attention(q, q, q, { causal: true, keyLength: tensor([4, 2], { dtype: "i32" }) }); // [2, 4, 16, 8]
  */
 export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions = {}): Tensor {
   const op = "attention";
   checkTensor(op, "q", q);
   checkTensor(op, "k", k);
   checkTensor(op, "v", v);
-  checkOptions(op, options, ["scale", "causal"]);
+  checkOptions(op, options, ["scale", "causal", "keyLength"]);
   expectRank(op, "q", q, 4, layout);
-  const { scale = 1 / Math.sqrt(Math.max(q.dim(3), 1)), causal = false } = options;
+  const { scale = 1 / Math.sqrt(Math.max(q.dim(3), 1)), causal = false, keyLength } = options;
   checkFinite(op, "scale", scale);
   checkBoolean(op, "causal", causal);
-  return composed(() => apply(attentionDef, [q, k, v], { scale, causal })[0] as Tensor);
+  if (keyLength !== undefined) checkTensor(op, "keyLength", keyLength);
+  return composed(() => {
+    const lengths = keyLength ? [keyLength.rank === 0 ? broadcastTo(keyLength, [q.dim(0)]) : keyLength] : [];
+    return apply(attentionDef, [q, k, v, ...lengths], { scale, causal })[0] as Tensor;
+  });
 }
