@@ -4,6 +4,7 @@
 import {
   Cell,
   emaUpdate,
+  guardCells,
   isFloat,
   minimum,
   restoreCells,
@@ -63,6 +64,8 @@ export class EMA<M extends Module> implements Stateful {
 
   /** Moves the average toward the module's present weights. Cells that are not of float type are copied. */
   update(): void {
+    guardCells(this.sources);
+    guardCells(Object.values(this.state()));
     scope(() => {
       const n = this.updates.value;
       const decay = this.warmup ? minimum(n.add(1).div(n.add(10)), this.decay) : this.decay;

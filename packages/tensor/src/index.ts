@@ -31,7 +31,7 @@ export { Rng, rng } from "./core/rng.js";
 export { type OpenScope, openScope, scope } from "./core/scope.js";
 export { type Json, restoreCells, type SavedState, type Stateful, type StateToRestore } from "./core/stateful.js";
 export { type NestedArray, Tensor } from "./core/tensor.js";
-export { isTracing, traceGuard, traceMode } from "./core/trace.js";
+export { guardCells, isTracing, traceGuard, traceMode } from "./core/trace.js";
 export { isPlainObject, leavesOf, mapTree } from "./core/tree.js";
 export { bytesOf, type DataArray, type DType, isDType, isFloat } from "./dtype.js";
 export * from "./errors.js";

@@ -6,6 +6,7 @@ import {
   clamp,
   div,
   type Grads,
+  guardCells,
   type Json,
   restoreCells,
   type SavedState,
@@ -151,6 +152,8 @@ export abstract class Optimizer implements Stateful {
 
   /** Updates the parameters by gradients computed elsewhere; takes no ownership of them. */
   update(grads: Grads, { clipValue, clipNorm }: MinimizeOptions = {}): void {
+    // The state belongs to these very parameters.
+    guardCells(this.parameters);
     scope(() => {
       const clipped = new Map(
         this.slots.map((slot) => {

@@ -71,9 +71,30 @@ export function traceGuard<T>(read: () => T): T {
   return value;
 }
 
+/**
+ * Says that the code reaches these cells by itself and not through an argument of a compiled function, as an optimiser does
+ * with the parameters that it was made for. A program traced with them as part of an argument then serves no other cells in
+ * their place: a call with a clone of the argument is traced anew.
+ *
+ * @example
+ * const mine = new Cell({ shape: [], initial: () => [1] });
+ * const bump = compile((cell: Cell) => {
+ *   guardCells([mine]);
+ *   cell.set(cell.value.add(mine.value));
+ * });
+ * bump(mine);
+ * bump(new Cell({ shape: [], initial: () => [5] }));
+ * if (bump.stats.traces !== 2) throw new Error("another cell does not do what mine does");
+ */
+export function guardCells(cells: Iterable<Cell>): void {
+  for (const cell of cells) current?.guardedCells.add(cell);
+}
+
 /** One function being turned into a graph; or, within another trace, the body of a loop. */
 export class Trace {
   readonly guards: Guard[];
+  /** Cells that the traced code reaches by itself. */
+  readonly guardedCells: Set<Cell>;
   readonly sources: StateSource[] = [];
   readonly mode: "train" | "eval" | undefined;
   private readonly outer: Trace | null;
@@ -88,6 +109,7 @@ export class Trace {
     this.mode = mode;
     this.outer = outer;
     this.guards = outer?.guards ?? [];
+    this.guardedCells = outer?.guardedCells ?? new Set();
   }
 
   /** A new argument of the graph. */

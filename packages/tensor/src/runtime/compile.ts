@@ -65,6 +65,8 @@ interface Specialisation {
   readonly graph: Graph;
   readonly guards: readonly Guard[];
   readonly sources: readonly Source[];
+  /** Cells that must lie where they lay among the arguments. */
+  readonly guardedCells: readonly PlacedCell[];
   readonly written: readonly number[];
   /** The result with each tensor replaced by its position among the program's outputs. */
   readonly result: unknown;
@@ -83,6 +85,13 @@ interface Binding {
 type Source =
   | { readonly kind: "fixed"; readonly storage: () => Storage; readonly cell?: Cell }
   | { readonly kind: "argument"; readonly tree: number; readonly cell: number };
+
+/** A cell and where it lies among the arguments. */
+interface PlacedCell {
+  readonly cell: Cell;
+  readonly tree: number;
+  readonly index: number;
+}
 
 /** What the arguments of a call come to. */
 interface Arguments {
@@ -126,7 +135,10 @@ export function compile<A extends readonly unknown[], R>(
     cache
       .get(key)
       ?.find(
-        (spec) => spec.guards.every(({ read, value }) => Object.is(read(), value)) && !capturesArgument(spec, trees),
+        (spec) =>
+          spec.guards.every(({ read, value }) => Object.is(read(), value)) &&
+          spec.guardedCells.every(({ cell, tree, index }) => trees[tree]?.cells()[index] === cell) &&
+          !capturesArgument(spec, trees),
       );
 
   const add = (args: Arguments, raw: A): Specialisation => {
@@ -306,11 +318,20 @@ function specialise<A extends readonly unknown[], R>(
     graph,
     guards: trace.guards,
     sources: trace.sources.map((source) => resolveSource(source, trees)),
+    guardedCells: placesOf(trace.guardedCells, trees),
     written: graph.writes.map(({ state }) => state),
     result: mapTree(result, (tensor) => new OutputSlot(outputs.indexOf(tensor)) as unknown as Tensor),
     bindings: new Map(),
     captures: trace.sources.flatMap((source) => ("capture" in source ? [source.capture] : [])),
   };
+}
+
+/** Those of the cells that are part of an argument, with their places. */
+function placesOf(cells: ReadonlySet<Cell>, trees: readonly CellTree[]): PlacedCell[] {
+  if (cells.size === 0) return [];
+  return trees.flatMap((owner, tree) =>
+    owner.cells().flatMap((cell, index) => (cells.has(cell) ? [{ cell, tree, index }] : [])),
+  );
 }
 
 const distinct = (tensors: readonly Tensor[]): Tensor[] => [...new Set(tensors)];
