@@ -1,6 +1,6 @@
 // Attention over [B,S,H,D]; the peer has it as MatMul, Softmax, MatMul over [B,H,S,D], its natural layout.
 
-import { attention, compile, grad, mul, sum, type Tensor } from "@figment/tensor";
+import { attention, compile, grad, mul, scalar, sum, type Tensor } from "@figment/tensor";
 import { bytesPerFloat, type KernelCase, ourContestant, product, randomTensor, randomValues } from "../case.js";
 
 interface AttentionShape {
@@ -87,4 +87,27 @@ function forwardBackward(shape: AttentionShape): KernelCase {
   };
 }
 
-export const attentionCases: readonly KernelCase[] = [forward(h), forward(i), forward(j), forwardBackward(j)];
+/** One query of each head over the keys of a cache that is full; keys and values are read once. */
+function decode({ label, batch, heads, sequence, depth }: AttentionShape): KernelCase {
+  const dims = [batch, sequence, heads, depth];
+  return {
+    name: `attention decode ${label}: B${batch} H${heads} K${sequence} D${depth}`,
+    bytes: 2 * bytesPerFloat * product(dims),
+    bound: "copy",
+    ours() {
+      const q = randomTensor([batch, 1, heads, depth], 1);
+      const [k, v] = [randomTensor(dims, 2), randomTensor(dims, 3)];
+      const keyLength = scalar(sequence, "i32");
+      return ourContestant([q, k, v, keyLength], () => attention(q, k, v, { causal: true, keyLength }));
+    },
+  };
+}
+
+export const attentionCases: readonly KernelCase[] = [
+  forward(h),
+  forward(i),
+  forward(j),
+  forwardBackward(j),
+  decode(h),
+  decode(i),
+];

@@ -141,6 +141,8 @@ const cases: readonly (readonly [number, number, number, number, number, boolean
   [3, 30, 130, 2, 17, true, [10, 131]],
   [4, 1, 300, 2, 32, false, [1, 301]],
   [2, 26, 67, 1, 8, false, [0, 68]],
+  [2, 1, 5, 3, 3, false],
+  [1, 1, 517, 2, 17, true],
 ];
 
 /** Lengths across a range, ends included. */
