@@ -343,6 +343,14 @@ describe("repeat refuses", () => {
     both(() => void remat(looped)(tensor([1])), /inside remat/);
   });
 
+  it("to nest more than eight deep in a compiled function", () => {
+    const a = cellOf([0]);
+    const nested = (depth: number): void => (depth === 0 ? a.set(a.value.add(1)) : repeat(2, () => nested(depth - 1)));
+    keep(compile(() => nested(8)))();
+    expect(contents(a)).toEqual([256]);
+    expect(keep(compile(() => nested(9)))).toThrow(/at most 8 deep/);
+  });
+
   it("asynchronous bodies, and counts that are none", () => {
     both(() => repeat(1, async () => {}), /returned a Promise/);
     for (const n of [-1, 1.5, 2 ** 31, Number.NaN, "3" as never]) both(() => repeat(n, () => {}), /integer from 0/);

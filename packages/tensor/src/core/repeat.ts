@@ -37,7 +37,7 @@ const repeatDef: OpDef<LoopAttrs> = {
  * @param n how often: an integer from 0 to 2³¹ − 1.
  * @param body synchronous; `i` is the number of the iteration, a 0-d i32 tensor. Its result is ignored.
  * @throws UsageError when n is not such a number; when the body returns a Promise or takes a tensor or cell that is being
- *   differentiated around the loop; inside `remat`.
+ *   differentiated around the loop; inside `remat`; and, in a compiled function, when loops nest more than eight deep.
  * @example
  * const total = new Cell({ shape: [], initial: () => [0] });
  * const rows = tensor([[1, 2], [3, 4], [5, 6]]);

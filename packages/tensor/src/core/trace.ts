@@ -35,6 +35,9 @@ interface CellState {
   written: boolean;
 }
 
+/** The deepest nesting of loops that the native loader takes. */
+const deepestRepeat = 8;
+
 let current: Trace | null = null;
 
 /** The trace in progress, if any. */
@@ -160,6 +163,8 @@ export class Trace {
    * @returns for each of them that the body leaves alone: its value before, and the same value as it is read afterwards.
    */
   repeat(def: OpDef, count: number, body: (i: Tensor) => void): [before: Tensor, after: Tensor][] {
+    if (this.depth >= deepestRepeat)
+      throw new UsageError(`repeat: loops nest at most ${deepestRepeat} deep in a compiled function`);
     const inner = new Trace(this.mode, this);
     const carried = new Set<Cell>();
     const { graph, captured } = inner.traceBody(body, carried);
@@ -265,6 +270,11 @@ export class Trace {
     this.sources.push({ capture: kept });
     this.captures.set(tensor, value);
     return value;
+  }
+
+  /** How many loops this is the body of. */
+  private get depth(): number {
+    return this.outer ? this.outer.depth + 1 : 0;
   }
 
   /** Whether `trace` is in progress around this one. */
