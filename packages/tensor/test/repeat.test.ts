@@ -161,6 +161,17 @@ describe("a compiled loop", () => {
       return a.value;
     }));
 
+  it("nests where the loop around it reads other cells first, and carries them or not", () =>
+    expectEqual(({ a, b, random }, x) => {
+      repeat(2, (i) => {
+        const seen = b.value.add(x.at(i));
+        repeat(2, () => a.set(a.value.add(seen).sin()));
+        random.uniform([3]);
+        repeat(2, () => a.set(a.value.mul(random.uniform([3]))));
+      });
+      return a.value.add(b.value);
+    }));
+
   it("comes after another, and moves averages in place before, within and after", () =>
     expectEqual(({ a, b }, x) => {
       const kept = b.value;

@@ -8,6 +8,7 @@ import {
   type Graph,
   GraphBuilder,
   type LoopAttrs,
+  loopOf,
   rebuildGraph,
   type StateWrite,
   type Value,
@@ -218,9 +219,15 @@ export class Trace {
       ordinals.set(known.ordinal, state.index);
       map.set(traced.states[known.ordinal] as Value, state);
     }
-    const graph = rebuildGraph(traced, builder, map);
-    const moved = graph.writes.map(({ state, value }) => ({ state: ordinals.get(state) as number, value }));
-    return { graph: { ...graph, writes: moved }, captured };
+    const moved = (state: number): number => ordinals.get(state) as number;
+    const graph = rebuildGraph(traced, builder, map, (node, inputs) => {
+      const loop = loopOf(node);
+      if (!loop) return undefined;
+      const attrs = { ...node.attrs, homes: loop.homes.map(moved) };
+      return builder.node(node.def, inputs, attrs, node.outputs, node.path).outputs;
+    });
+    const writes = graph.writes.map(({ state, value }) => ({ state: moved(state), value }));
+    return { graph: { ...graph, writes }, captured };
   }
 
   readCell(cell: Cell): Tensor {
