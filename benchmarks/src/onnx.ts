@@ -21,6 +21,7 @@ export interface OnnxNode {
   readonly outputs: readonly string[];
   readonly ints?: Readonly<Record<string, number | readonly number[]>>;
   readonly floats?: Readonly<Record<string, number>>;
+  readonly strings?: Readonly<Record<string, string>>;
 }
 
 export interface OnnxGraph {
@@ -97,8 +98,8 @@ function constant({ name, shape, type = "f32", data }: OnnxConstant): Message {
   return message.int(2, elementTypes[type]).text(8, name).bytes(9, raw);
 }
 
-// AttributeProto.type: FLOAT 1, INT 2, INTS 7.
-function nodeMessage({ op, inputs, outputs, ints = {}, floats = {} }: OnnxNode): Message {
+// AttributeProto.type: FLOAT 1, INT 2, STRING 3, INTS 7.
+function nodeMessage({ op, inputs, outputs, ints = {}, floats = {}, strings = {} }: OnnxNode): Message {
   const node = new Message();
   for (const name of inputs) node.text(1, name);
   for (const name of outputs) node.text(2, name);
@@ -114,6 +115,9 @@ function nodeMessage({ op, inputs, outputs, ints = {}, floats = {} }: OnnxNode):
   }
   for (const [name, value] of Object.entries(floats)) {
     node.message(5, new Message().text(1, name).float(2, value).int(20, 1));
+  }
+  for (const [name, value] of Object.entries(strings)) {
+    node.message(5, new Message().text(1, name).text(4, value).int(20, 3));
   }
   return node;
 }

@@ -4,6 +4,7 @@ import type { KernelCase } from "../case.js";
 import { attentionCases } from "./attention.js";
 import { convCases } from "./conv.js";
 import { diffusionCases } from "./diffusion.js";
+import { imageCases } from "./image.js";
 import { matmulCases } from "./matmul.js";
 import { normCases } from "./norm.js";
 import { smallCases } from "./small.js";
@@ -13,6 +14,7 @@ export const kernelCases: readonly KernelCase[] = [
   ...convCases,
   ...attentionCases,
   ...normCases,
+  ...imageCases,
   ...diffusionCases,
   ...smallCases,
 ];

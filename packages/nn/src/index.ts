@@ -16,13 +16,23 @@ export {
 } from "./layers/attention.js";
 export { BatchNorm, type BatchNormOptions } from "./layers/batchNorm.js";
 export { Conv2d, type Conv2dOptions, type Pair } from "./layers/conv.js";
+export { ConvTranspose2d, type ConvTranspose2dOptions } from "./layers/convTranspose.js";
 export { Dropout } from "./layers/dropout.js";
 export { Embedding, type EmbeddingOptions } from "./layers/embedding.js";
 export { InstanceNorm, type InstanceNormOptions } from "./layers/instanceNorm.js";
 export { LayerNorm, type LayerNormOptions, RMSNorm, type RMSNormOptions } from "./layers/layerNorm.js";
 export { Linear, type LinearOptions } from "./layers/linear.js";
+export { type ModulatedConv2dOptions, modulatedConv2d } from "./layers/modulated.js";
 export { GroupNorm, type GroupNormOptions } from "./layers/norm.js";
-export { Downsample, Upsample } from "./layers/resample.js";
+export { AvgPool2d, MaxPool2d, type Pool2dOptions } from "./layers/pool.js";
+export {
+  BilinearUpsample,
+  Downsample,
+  PixelShuffle,
+  PixelUnshuffle,
+  ReflectionPad2d,
+  Upsample,
+} from "./layers/resample.js";
 export { ResidualBlock, type ResidualBlockOptions } from "./layers/residual.js";
 export { Sequential, type Stage } from "./layers/sequential.js";
 export {

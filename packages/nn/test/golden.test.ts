@@ -2,8 +2,11 @@
 
 import {
   BatchNorm,
+  AvgPool2d,
+  BilinearUpsample,
   binaryCrossEntropyWithLogits,
   Conv2d,
+  ConvTranspose2d,
   crossEntropyLoss,
   Embedding,
   GroupNorm,
@@ -12,21 +15,28 @@ import {
   LayerNorm,
   Linear,
   l1,
+  MaxPool2d,
   type Module,
   MultiHeadAttention,
   mse,
   RMSNorm,
   SpectralNorm,
+  PixelShuffle,
+  PixelUnshuffle,
+  ReflectionPad2d,
 } from "@figment/nn";
 import {
   assertNoLeaks,
   avgPool,
   type Cell,
+  edgePad,
   grad,
+  resizeBilinear,
   resizeNearest,
   rng,
   scope,
   type Tensor,
+  upfirdn2d,
   valueAndGrad,
 } from "@figment/tensor";
 import { afterAll, describe, expect, it } from "vitest";
@@ -81,6 +91,17 @@ describe("layers agree with PyTorch", () => {
     }));
     const layer = new Conv2d(inChannels, outChannels, kernel, { stride, padding, dilation, groups });
     expectLayer(`conv2d/${name}`, layer, (x) => layer.forward(x));
+  });
+
+  it.each(casesOf("convTranspose2d"))("ConvTranspose2d, %s", (name) => {
+    const [kernel = 0, stride, padding, outputPadding, dilation, groups] = numbers(`convTranspose2d/${name}/geometry`);
+    const { inChannels, outChannels } = scope(() => ({
+      inChannels: golden(`convTranspose2d/${name}/x`).dim(3),
+      outChannels: golden(`convTranspose2d/${name}/y`).dim(3),
+    }));
+    const options = { stride, padding, outputPadding, dilation, groups };
+    const layer = new ConvTranspose2d(inChannels, outChannels, kernel, options);
+    expectLayer(`convTranspose2d/${name}`, layer, (x) => layer.forward(x));
   });
 
   it.each([
@@ -188,6 +209,52 @@ describe("resampling agrees with PyTorch", () => {
     ["odd", [7, 13]],
   ] as const)("nearest-neighbour resize, %s", (name, size) => {
     expectFunction(`resizeNearest/${name}`, (x) => resizeNearest(x, size));
+  });
+
+  it.each([
+    ["maxPool/half", new MaxPool2d(2)],
+    ["maxPool/overlapping", new MaxPool2d(3, { stride: 2, padding: 1 })],
+    ["resizeBilinear/double", new BilinearUpsample()],
+    ["pixelShuffle", new PixelShuffle(2)],
+    ["pixelUnshuffle", new PixelUnshuffle(3)],
+    [
+      "reflectPad",
+      new ReflectionPad2d([
+        [2, 0],
+        [3, 1],
+      ]),
+    ],
+  ] as const)("%s, as a layer", (name, layer) => expectFunction(name, (x) => layer.forward(x)));
+
+  it("bilinear resize, shrinking and with aligned corners", () => {
+    expectFunction("resizeBilinear/odd", (x) => resizeBilinear(x, [3, 8]));
+    expectFunction("resizeBilinear/aligned", (x) => resizeBilinear(x, [7, 3], { alignCorners: true }));
+  });
+
+  it("padding with the border pixels", () => expectFunction("edgePad", (x) => edgePad(x, [0, 2, 3, 0], [0, 0, 1, 0])));
+
+  it.each(casesOf("avgPool"))("AvgPool2d, %s", (name) => {
+    const [kernel = 0, stride = 1, padding = 0] = numbers(`avgPool/${name}/geometry`);
+    const layer = new AvgPool2d(kernel, { stride, padding });
+    expectFunction(`avgPool/${name}`, (x) => layer.forward(x));
+  });
+
+  it.each(casesOf("upfirdn2d"))("upfirdn2d, %s, with the derivative of the filter", (name) => {
+    const [up = 1, down = 1, left = 0, right = 0, top = 0, bottom = 0] = numbers(`upfirdn2d/${name}/geometry`);
+    const padding: readonly [readonly [number, number], readonly [number, number]] = [
+      [top, bottom],
+      [left, right],
+    ];
+    const filtered = (x: Tensor, filter: Tensor): Tensor => upfirdn2d(x, filter, { up, down, padding });
+    scope(() => {
+      const [x, filter, dy] = ["x", "filter", "dy"].map((part) => golden(`upfirdn2d/${name}/${part}`)) as [
+        Tensor,
+        Tensor,
+        Tensor,
+      ];
+      expectFunction(`upfirdn2d/${name}`, (image) => filtered(image, filter));
+      expectGolden(grad((taps: Tensor) => filtered(x, taps).mul(dy).sum())(filter), `upfirdn2d/${name}/dfilter`);
+    });
   });
 });
 

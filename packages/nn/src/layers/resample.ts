@@ -1,8 +1,8 @@
-// Halving and doubling the resolution of images.
+// Changing the resolution of images, and the room around them.
 
-import { resizeNearest, type Tensor } from "@figment/tensor";
+import { pixelShuffle, pixelUnshuffle, reflectPad, resizeBilinear, resizeNearest, type Tensor } from "@figment/tensor";
 import { Module } from "../module.js";
-import { Conv2d } from "./conv.js";
+import { Conv2d, type Pair } from "./conv.js";
 
 /**
  * Halves height and width by a 3×3 convolution of stride 2: [N,H,W,C] → [N,⌈H/2⌉,⌈W/2⌉,out].
@@ -41,5 +41,85 @@ export class Upsample extends Module {
   forward(x: Tensor, size?: readonly [height: number, width: number]): Tensor {
     const [, h, w] = x.dims(4);
     return this.conv.forward(resizeNearest(x, size ?? [2 * h, 2 * w]));
+  }
+}
+
+/**
+ * Multiplies height and width by `factor`, each pixel blended from its neighbours: [N,H,W,C] → [N,fH,fW,C], as
+ * PyTorch's `Upsample` with mode "bilinear".
+ *
+ * @example
+ * new BilinearUpsample(2).forward(rng(0).normal([1, 4, 5, 3])); // [1, 8, 10, 3]
+ */
+export class BilinearUpsample extends Module {
+  /** @param alignCorners whether the centres of the corner pixels fall on each other. Default false. */
+  constructor(
+    readonly factor = 2,
+    readonly alignCorners = false,
+  ) {
+    super();
+  }
+
+  forward(x: Tensor): Tensor {
+    const [, h, w] = x.dims(4);
+    return resizeBilinear(x, [h * this.factor, w * this.factor], { alignCorners: this.alignCorners });
+  }
+}
+
+/**
+ * Each pixel's channels become a block of pixels: [N,H,W,C·r²] → [N,H·r,W·r,C] (Shi et al. 2016), channels in
+ * PyTorch's order.
+ *
+ * @example
+ * new PixelShuffle(2).forward(rng(0).normal([1, 4, 4, 12])); // [1, 8, 8, 3]
+ */
+export class PixelShuffle extends Module {
+  constructor(readonly factor: number) {
+    super();
+  }
+
+  /** @throws ShapeError when r² does not divide the channels. */
+  forward(x: Tensor): Tensor {
+    return pixelShuffle(x, this.factor);
+  }
+}
+
+/**
+ * The inverse of {@link PixelShuffle}: [N,H·r,W·r,C] → [N,H,W,C·r²].
+ *
+ * @example
+ * new PixelUnshuffle(2).forward(rng(0).normal([1, 8, 8, 3])); // [1, 4, 4, 12]
+ */
+export class PixelUnshuffle extends Module {
+  constructor(readonly factor: number) {
+    super();
+  }
+
+  /** @throws ShapeError when r does not divide height and width. */
+  forward(x: Tensor): Tensor {
+    return pixelUnshuffle(x, this.factor);
+  }
+}
+
+/**
+ * Extends images by their reflection at the border pixels, which are not repeated: [N,H,W,C] →
+ * [N, H + top + bottom, W + left + right, C].
+ *
+ * @example
+ * new ReflectionPad2d(3).forward(rng(0).normal([1, 8, 8, 3])); // [1, 14, 14, 3]
+ */
+export class ReflectionPad2d extends Module {
+  /** @param padding pixels on each side: a number, [height, width], or [[top, bottom], [left, right]]. */
+  constructor(readonly padding: Pair | readonly [readonly [number, number], readonly [number, number]]) {
+    super();
+  }
+
+  /** @throws ShapeError when the image is not larger than the padding. */
+  forward(x: Tensor): Tensor {
+    x.dims(4);
+    const [rows, columns] = typeof this.padding === "number" ? [this.padding, this.padding] : this.padding;
+    const [top, bottom] = typeof rows === "number" ? [rows, rows] : rows;
+    const [left, right] = typeof columns === "number" ? [columns, columns] : columns;
+    return reflectPad(x, [0, top, left, 0], [0, bottom, right, 0]);
   }
 }

@@ -277,6 +277,96 @@ for name, schedule in [
         scheduler.step()
     record(f"schedule/{name}", lr=torch.tensor(rates))
 
+# Transposed convolution: name, input [N,H,W,C], out, kernel, stride, padding, output padding, dilation, groups
+for name, (n, h, width, c), out, kernel, stride, padding, extra, dilation, groups in [
+    ("double", (2, 4, 3, 5), 4, 4, 2, 1, 0, 1, 1),
+    ("odd", (1, 3, 4, 3), 2, 3, 2, 1, 1, 1, 1),
+    ("dilated", (1, 4, 4, 2), 3, 3, 1, 1, 0, 2, 1),
+    ("grouped", (2, 3, 3, 4), 6, 2, 3, 0, 2, 1, 2),
+]:
+    x, w, b = leaf(n, c, h, width), leaf(c, out // groups, kernel, kernel), leaf(out)
+    y = F.conv_transpose2d(x, w, b, stride, padding, extra, groups, dilation)
+    dy = torch.randn_like(y)
+    (y * dy).sum().backward()
+    record(
+        f"convTranspose2d/{name}",
+        x=nhwc(x), weight=nhwc(w), bias=b, y=nhwc(y), dy=nhwc(dy),
+        dx=nhwc(x.grad), dweight=nhwc(w.grad), dbias=b.grad,
+        geometry=torch.tensor([kernel, stride, padding, extra, dilation, groups]),
+    )
+
+# Functions of one image: name, shape [N,C,H,W], function
+for name, shape, function in [
+    ("maxPool/half", (2, 3, 6, 4), lambda x: F.max_pool2d(x, 2)),
+    ("maxPool/overlapping", (1, 2, 7, 6), lambda x: F.max_pool2d(x, 3, 2, 1)),
+    ("resizeBilinear/double", (2, 3, 4, 5), lambda x: F.interpolate(x, scale_factor=2, mode="bilinear")),
+    ("resizeBilinear/odd", (1, 2, 7, 5), lambda x: F.interpolate(x, size=(3, 8), mode="bilinear")),
+    ("resizeBilinear/aligned", (1, 2, 4, 5), lambda x: F.interpolate(x, size=(7, 3), mode="bilinear", align_corners=True)),
+    ("pixelShuffle", (2, 12, 2, 3), lambda x: F.pixel_shuffle(x, 2)),
+    ("pixelUnshuffle", (1, 2, 6, 3), lambda x: F.pixel_unshuffle(x, 3)),
+    ("reflectPad", (1, 2, 4, 5), lambda x: F.pad(x, (3, 1, 2, 0), mode="reflect")),
+    ("edgePad", (1, 2, 2, 3), lambda x: F.pad(x, (3, 1, 2, 0), mode="replicate")),
+]:
+    x = leaf(*shape)
+    y = function(x)
+    dy = torch.randn_like(y)
+    (y * dy).sum().backward()
+    record(name, x=nhwc(x), y=nhwc(y), dy=nhwc(dy), dx=nhwc(x.grad))
+
+
+def upfirdn(x: torch.Tensor, taps: torch.Tensor, up: int, down: int, pad: tuple[int, int, int, int]) -> torch.Tensor:
+    """Zeros after each element, padding (left, right, top, bottom), convolution of each channel, every down-th kept."""
+    n, c, h, width = x.shape
+    zeros = x.new_zeros(n, c, h, up, width, up)
+    zeros[:, :, :, 0, :, 0] = x
+    spread = F.pad(zeros.reshape(n, c, h * up, width * up), pad)
+    kernel = taps.flip(0, 1)[None, None].expand(c, 1, *taps.shape)
+    return F.conv2d(spread, kernel, groups=c)[:, :, ::down, ::down]
+
+
+# upfirdn2d: name, shape [N,C,H,W], filter, up, down, padding (left, right, top, bottom)
+for name, shape, size, up, down, pad in [
+    ("up", (2, 3, 4, 3), (4, 4), 2, 1, (2, 1, 2, 1)),
+    ("down", (1, 2, 6, 8), (4, 3), 1, 2, (1, 1, 1, 0)),
+    ("cropped", (1, 2, 5, 4), (2, 3), 3, 2, (-1, 2, 3, -2)),
+]:
+    x, taps = leaf(*shape), leaf(*size)
+    y = upfirdn(x, taps, up, down, pad)
+    dy = torch.randn_like(y)
+    (y * dy).sum().backward()
+    record(
+        f"upfirdn2d/{name}",
+        x=nhwc(x), filter=taps, y=nhwc(y), dy=nhwc(dy), dx=nhwc(x.grad), dfilter=taps.grad,
+        geometry=torch.tensor([up, down, *pad]),
+    )
+
+# StyleGAN2's modulated convolution, with a group for each sample, its first derivatives, and those of the length of
+# its slope with respect to the styles (path-length regularisation).
+for name, up, demodulate in [("plain", False, True), ("up", True, True), ("modulated", False, False)]:
+    n, c, out, h, width = 2, 3, 4, 5, 4
+    x, w, styles = leaf(n, c, h, width), leaf(out, c, 3, 3), leaf(n, c)
+    own = w[None] * styles[:, None, :, None, None]
+    if demodulate:
+        own = own * (own.square().sum([2, 3, 4], keepdim=True) + 1e-8).rsqrt()
+    beside = x.reshape(1, n * c, h, width)
+    taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
+    if up:
+        wide = F.conv_transpose2d(beside, own.transpose(1, 2).reshape(n * c, out, 3, 3), stride=2, groups=n)
+        y = upfirdn(wide, 4 * torch.outer(taps, taps), 1, 1, (1, 1, 1, 1)).reshape(n, out, 2 * h, 2 * width)
+    else:
+        y = F.conv2d(beside, own.reshape(n * out, c, 3, 3), padding=1, groups=n).reshape(n, out, h, width)
+    dy = torch.randn_like(y)
+    dx, dw, dstyles = torch.autograd.grad((y * dy).sum(), [x, w, styles], create_graph=True)
+    length = dstyles.square().sum(1).sqrt().sum()
+    lx, lw, ls = torch.autograd.grad(length, [x, w, styles], allow_unused=True)
+    record(
+        f"modulatedConv2d/{name}",
+        x=nhwc(x), weight=nhwc(w), styles=styles, filter=taps, y=nhwc(y), dy=nhwc(dy),
+        dx=nhwc(dx), dweight=nhwc(dw), dstyles=dstyles,
+        length=length, lengthdx=nhwc(lx), lengthdweight=nhwc(lw),
+        lengthdstyles=torch.zeros_like(styles) if ls is None else ls,
+    )
+
 # The file, byte by byte: length of the header, header, data.
 header: dict[str, object] = {
     "__metadata__": {
