@@ -2,7 +2,7 @@
 // its channels, K runs over taps and source channels. The rows of A are never gathered: each is a
 // pointer into a window of the source, and each tap a constant offset from it. The input gradient
 // falls into stride² phases (sub-pixel decomposition), each a stride-1 convolution of dy with the
-// taps that reach it. Where every channel is a group of its own, the channels are the lanes.
+// taps that reach it. Where groups are of few channels, the channels of the result are the lanes.
 // Include only from files compiled for one instruction set.
 #pragma once
 
@@ -65,10 +65,11 @@ inline void planUnits(Implicit& g) {
     g.columns = g.columns.joined(Span::of(g.x[i], 0, g.x[i].size));
   }
   const Axis &y = g.y[0], &x = g.x[0];
-  const bool conflict = x.sourceStep * g.source.channels % kConflictFloats == 0;
+  const int64_t pixel = g.source.pixelFloats();
+  const bool conflict = x.sourceStep * pixel % kConflictFloats == 0;
   g.direct = !conflict && g.kind != Columns::lanes && g.columns.inside(g.source.width) &&
              g.rows(0, g.gridHeight).inside(g.source.height);
-  g.pixelStep = g.source.channels + (conflict ? kLanes : 0);
+  g.pixelStep = pixel + (conflict ? kLanes : 0);
   g.windowWidth = g.direct ? g.source.width : g.columns.size();
 
   const int64_t share = g.images * g.gridHeight * g.gridWidth / kWantedUnits;
@@ -95,12 +96,14 @@ inline void planUnits(Implicit& g) {
   g.panelSplits = g.units >= kWantedUnits ? 1 : smaller(g.panels, ceilDiv(kWantedUnits, g.units));
 }
 
-/// With one channel to a group, a single group whose columns are the channels takes their place.
+/// With few channels to a group, a single group whose columns are all channels takes their place.
 inline void chooseColumns(Implicit& g) {
   g.kind = Columns::panels;
-  if (g.groups > 1 && g.groupIn == 1 && g.groupOut == 1) {
+  if (fewToAGroup(g.groups, g.groupIn, g.groupOut)) {
     g.kind = Columns::lanes;
-    g.groupOut = g.groups;
+    g.source.laneIn = g.groupIn;
+    g.source.laneOut = g.groupOut;
+    g.groupOut *= g.groups;
     g.groups = 1;
   } else if (g.groupOut <= kDotColumns && g.groupIn * 2 >= kLanes && kLanes > 4) {
     g.kind = Columns::dots;
@@ -172,7 +175,8 @@ inline size_t carve(const Implicit& g, int threads, std::byte* base, ImplicitScr
   for (int64_t phase = 0; phase < g.phases(); phase++) {
     const int64_t k = g.depth(phase);
     const int64_t taps = g.groupIn == 0 ? 0 : k / g.groupIn;
-    s.depths[phase].segments = carver.take<Segment>(Depth::maxSegments(taps, k));
+    const int64_t runs = g.kind == Columns::lanes ? k : taps;
+    s.depths[phase].segments = carver.take<Segment>(Depth::maxSegments(runs, k));
     s.depths[phase].cuts = carver.take<DepthCut>(Depth::maxCuts(k));
     s.packed[phase] = carver.take<float>(g.groups * g.panels * kTileColumns * k);
   }
@@ -187,23 +191,37 @@ inline size_t carve(const Implicit& g, int threads, std::byte* base, ImplicitScr
   return carver.used();
 }
 
-/// The layouts of lane and dot tiles.
-inline void packSparse(const Implicit& g, const Axis& y, const Axis& x, int64_t group,
-                       int64_t column, int64_t valid, int64_t width, float* to) {
+/// The layout of dot tiles.
+inline void packDots(const Implicit& g, const Axis& y, const Axis& x, int64_t group, int64_t column,
+                     int64_t valid, float* to) {
   const int64_t taps = g.kernelHeight * g.kernelWidth;
-  const bool lanes = g.kind == Columns::lanes;
-  const int64_t toColumn = lanes ? 1 : y.taps * x.taps * g.groupIn, toRow = lanes ? width : 1;
-  const int64_t fromColumn = g.transposed && !lanes ? 1 : taps * g.groupIn;
-  const int64_t fromRow = g.transposed && !lanes ? taps * g.groupOut : 1;
-  const int64_t fromTap = g.transposed && !lanes ? g.groupOut : g.groupIn;
+  const int64_t toColumn = y.taps * x.taps * g.groupIn;
+  const int64_t fromColumn = g.transposed ? 1 : taps * g.groupIn;
+  const int64_t fromRow = g.transposed ? taps * g.groupOut : 1;
+  const int64_t fromTap = g.transposed ? g.groupOut : g.groupIn;
   const float* from = g.weights + group * g.groupIn * g.groupOut * taps + column * fromColumn;
-  if (lanes) zeroFloats(to, y.taps * x.taps * width);
   for (int64_t ty = 0; ty < y.taps; ty++)
     for (int64_t tx = 0; tx < x.taps; tx++)
-      for (int64_t k = 0; k < g.groupIn; k++, to += toRow)
+      for (int64_t k = 0; k < g.groupIn; k++, to++)
         for (int64_t j = 0; j < valid; j++)
           to[j * toColumn] = from[j * fromColumn + k * fromRow +
                                   (y.tap(ty) * g.kernelWidth + x.tap(tx)) * fromTap];
+}
+
+/// The layout of lane tiles: for each tap and source channel of a group a row of all results.
+inline void packLanes(const Implicit& g, const Axis& y, const Axis& x, int64_t column,
+                      int64_t valid, int64_t width, float* to) {
+  const int64_t taps = g.kernelHeight * g.kernelWidth;
+  const int64_t in = g.source.laneIn, out = g.source.laneOut;
+  zeroFloats(to, y.taps * x.taps * in * width);
+  for (int64_t ty = 0; ty < y.taps; ty++)
+    for (int64_t tx = 0; tx < x.taps; tx++)
+      for (int64_t k = 0; k < in; k++, to += width)
+        for (int64_t j = 0; j < valid; j++) {
+          const int64_t tap = y.tap(ty) * g.kernelWidth + x.tap(tx), at = column + j;
+          to[j] = g.weights[g.transposed ? ((at / out * in + k) * taps + tap) * out + at % out
+                                         : (at * taps + tap) * in + k];
+        }
 }
 
 inline void packPanel(const Implicit& g, int64_t phase, int64_t group, int64_t panel, float* to) {
@@ -212,10 +230,8 @@ inline void packPanel(const Implicit& g, int64_t phase, int64_t group, int64_t p
   const int64_t valid = smaller(kTileColumns, g.groupOut - column);
   const int64_t width = panelWidth(valid);
   const int64_t taps = g.kernelHeight * g.kernelWidth;
-  if (g.kind != Columns::panels) {
-    packSparse(g, y, x, group, column, valid, width, to);
-    return;
-  }
+  if (g.kind == Columns::lanes) return packLanes(g, y, x, column, valid, width, to);
+  if (g.kind == Columns::dots) return packDots(g, y, x, group, column, valid, to);
   if (!g.transposed) {
     const int64_t k = taps * g.groupIn;
     packColumns(g.weights + (group * g.groupOut + column) * k, k, k, valid, width, to);
@@ -235,9 +251,12 @@ inline void fillDepth(const Implicit& g, int64_t phase, Depth& depth) {
   const Axis &y = g.y[phase / g.phasesX], &x = g.x[phase % g.phasesX];
   depth.begin(g.depth(phase));
   for (int64_t ty = 0; ty < y.taps; ty++)
-    for (int64_t tx = 0; tx < x.taps; tx++)
-      depth.append((ty * y.offsetStep * g.windowWidth + tx * x.offsetStep) * g.pixelStep,
-                   g.groupIn);
+    for (int64_t tx = 0; tx < x.taps; tx++) {
+      const int64_t at = (ty * y.offsetStep * g.windowWidth + tx * x.offsetStep) * g.pixelStep;
+      if (g.kind != Columns::lanes) depth.append(at, g.groupIn);
+      for (int64_t k = 0; g.kind == Columns::lanes && k < g.groupIn; k++)
+        depth.append(at + k * g.groupOut, 1);
+    }
 }
 
 /// Points the rows of a unit at the window and at the result.

@@ -51,9 +51,12 @@ inline void describe(const Conv2dWeightGradParams& p, const float* x, const floa
   g.pixelStep = p.c;
 
   const int64_t padded = ceilDiv(g.groupIn, kLanes) * kLanes;
-  if (g.groups > 1 && g.groupIn == 1 && g.groupOut == 1) {
+  if (fewToAGroup(g.groups, g.groupIn, g.groupOut)) {
     g.kind = GradKind::lanes;
-    g.groupOut = g.groups;
+    g.source.laneIn = g.groupIn;
+    g.source.laneOut = g.groupOut;
+    g.pixelStep = g.source.pixelFloats();
+    g.groupOut *= g.groups;
     g.groups = 1;
   } else if (g.groupIn * 4 < padded * 3 && g.groupOut > kDotColumns) {
     g.kind = GradKind::rows;

@@ -2,7 +2,8 @@
 //   outer   rows are output channels, lanes are input channels: outer tiles of dy and x
 //   rows    rows are (tap, input channel), lanes are output channels: for few input channels, where
 //           vectors along them would be mostly empty; row tiles whose K steps from pixel to pixel
-//   lanes   one channel to a group: lanes are the channels
+//   lanes   few channels to a group: rows are (tap, input channel of a group), lanes are all output
+//           channels
 // Include only from files compiled for one instruction set.
 #pragma once
 
@@ -198,17 +199,19 @@ inline void addRows(const WeightGrad& g, const WeightGradScratch& s, const Chunk
   runBlock(block);
 }
 
-/// Up to kTapsAtOnce taps of one vector of channels (the last vector may be partial).
-constexpr int kTapsAtOnce = kLanes == 16 ? 12 : 8;
+/// Up to kRowsAtOnce rows of one vector of channels (the last vector may be partial).
+constexpr int kRowsAtOnce = kLanes == 16 ? 12 : 8;
 
 template <bool kWhole>
 inline void addLaneVector(const WeightGrad& g, const ChunkSum& sum, const ChunkWindow& window,
-                          int64_t channel, int64_t firstTap, int taps) {
+                          int64_t channel, int64_t firstRow, int rows) {
   const int count = int(smaller(kLanes, g.groupOut - channel));
-  const float* taken[kTapsAtOnce];
-  F32 total[kTapsAtOnce];
-  for (int t = 0; t < kTapsAtOnce; t++) {
-    taken[t] = window.data + window.tapOffset(g, firstTap + (t < taps ? t : 0)) + channel;
+  const float* taken[kRowsAtOnce];
+  F32 total[kRowsAtOnce];
+  for (int t = 0; t < kRowsAtOnce; t++) {
+    const int64_t row = firstRow + (t < rows ? t : 0);
+    taken[t] =
+        window.data + window.tapOffset(g, row / g.groupIn) + row % g.groupIn * g.groupOut + channel;
     total[t] = F32::zero();
   }
   const float* dy = outputsOf(g, sum.chunk) + channel;
@@ -220,25 +223,25 @@ inline void addLaneVector(const WeightGrad& g, const ChunkSum& sum, const ChunkW
       for (int64_t k = 0; k < sum.chunk.width(); k++, at += window.step, d += g.channelsOut) {
         const F32 dk = kWhole ? F32::load(d) : F32::loadPartial(d, count);
 #pragma GCC unroll 16
-        for (int t = 0; t < kTapsAtOnce; t++)
+        for (int t = 0; t < kRowsAtOnce; t++)
           total[t] = multiplyAdd(F32::load(taken[t] + at), dk, total[t]);
       }
     }
   }
-  for (int t = 0; t < taps; t++) {
-    float* c = sum.sums + (firstTap + t) * g.sumStep + channel;
+  for (int t = 0; t < rows; t++) {
+    float* c = sum.sums + (firstRow + t) * g.sumStep + channel;
     (sum.first ? total[t] : F32::load(c) + total[t]).store(c);
   }
 }
 
 inline void addLanes(const WeightGrad& g, const ChunkSum& sum, const ChunkWindow& window) {
   for (int64_t c = sum.firstOutput; c < sum.endOutput; c += kLanes) {
-    for (int64_t tap = 0; tap < g.taps; tap += kTapsAtOnce) {
-      const int taps = int(smaller(kTapsAtOnce, g.taps - tap));
+    for (int64_t row = 0; row < g.sumRows; row += kRowsAtOnce) {
+      const int rows = int(smaller(kRowsAtOnce, g.sumRows - row));
       if (c + kLanes <= g.groupOut)
-        addLaneVector<true>(g, sum, window, c, tap, taps);
+        addLaneVector<true>(g, sum, window, c, row, rows);
       else
-        addLaneVector<false>(g, sum, window, c, tap, taps);
+        addLaneVector<false>(g, sum, window, c, row, rows);
     }
   }
 }

@@ -95,10 +95,30 @@ struct Span {
   bool inside(int64_t size) const { return lo >= 0 && hi <= size; }
 };
 
+/// Groups of so few channels that the lanes of a vector are better filled with the results of many
+/// groups: `in` channels of the source meet `out` channels of the result in each.
+inline bool fewToAGroup(int64_t groups, int64_t in, int64_t out) {
+  constexpr int64_t kMostIn = 4;
+  return groups > 1 && in <= kMostIn && out * 2 <= kLanes;
+}
+
 /// A source image batch [·, height, width, channels].
 struct Source {
   const float* data;
   int64_t height, width, channels;
+  /// Where the channels of the result are lanes: how many of the source and of the result form a
+  /// group. A pixel of the window then holds, for each of the `laneIn`, what every result meets.
+  int64_t laneIn = 1, laneOut = 1;
+
+  int64_t pixelFloats() const { return channels * laneOut; }
+  bool plain() const { return laneIn == 1 && laneOut == 1; }
+  /// A pixel as it stands in the window.
+  void copyPixel(const float* from, float* to) const {
+    if (plain()) return copyFloats(to, from, channels);
+    for (int64_t k = 0; k < laneIn; k++)
+      for (int64_t at = k; at < channels; at += laneIn)
+        for (int64_t i = 0; i < laneOut; i++) *to++ = from[at];
+  }
 };
 
 /// Copies rows × columns of `images` images from `firstImage` on into `window`, zero outside the
@@ -119,11 +139,11 @@ inline void fillWindow(const Source& source, int64_t firstImage, int64_t images,
           source.data + ((image * source.height + y) * source.width + from) * channels;
       float* at = window + (from - columns.lo) * pixelStep;
       zeroFloats(window, (from - columns.lo) * pixelStep);
-      if (pixelStep == channels)
+      if (source.plain() && pixelStep == channels)
         copyFloats(at, row, (to - from) * channels);
       else
         for (int64_t x = from; x < to; x++)
-          copyFloats(at + (x - from) * pixelStep, row + (x - from) * channels, channels);
+          source.copyPixel(row + (x - from) * channels, at + (x - from) * pixelStep);
       zeroFloats(window + (to - columns.lo) * pixelStep, (columns.hi - to) * pixelStep);
     }
   }
@@ -142,7 +162,10 @@ inline bool reasonable(const P& p) {
   const double height = double(p.dilation[0]) * (p.kh - 1) + p.stride[0] + 1;
   const double width = double(p.w) + p.padLo[1] + p.padHi[1] + double(p.wo) +
                        double(p.dilation[1]) * (p.kw - 1) + p.stride[1];
-  return height * width * (double(larger(p.c, p.o)) + kLanes) * 4 <= kMaxWindowBytes;
+  const int64_t in = p.c / p.groups, out = p.o / p.groups;
+  const bool spread = fewToAGroup(p.groups, in, out) || fewToAGroup(p.groups, out, in);
+  const double pixel = double(larger(p.c, p.o)) * double(spread ? larger(in, out) : 1) + kLanes;
+  return height * width * pixel * 4 <= kMaxWindowBytes;
 }
 
 }  // namespace figment::FIGMENT_ISA::conv
