@@ -79,6 +79,14 @@ describe("simplification", () => {
     expect(graph.outputs[0]).toBe(graph.args[0]);
   });
 
+  it("removes slices of the whole, padding by nothing, and a reversal that is reversed", () => {
+    const moved = (x: Tensor): Tensor => x.slice([0, 0], [4, 3]).flip(1).pad([0, 0], [0, 0]).flip(1).flip([]);
+    const graph = eliminateDeadCode(simplify(graphOf([[4, 3]], (x) => moved(x as Tensor))));
+    expect(graph.nodes).toEqual([]);
+    const kept = eliminateDeadCode(simplify(graphOf([[4, 3]], (x) => (x as Tensor).flip(0).flip(1))));
+    expect(kept.nodes).toHaveLength(2);
+  });
+
   it("keeps times one where it broadcasts", () => {
     const graph = simplify(graphOf([[1]], (x) => mul(x as Tensor, zeros([3]).add(1))));
     expect(graph.outputs[0]?.shape).toEqual([3]);

@@ -149,6 +149,30 @@ struct ReaderTable {
   }
 };
 
+/// The pixel at column x of the result: the pixels of a row that read it, with their weights.
+void gatherPixel(const BilinearCall& g, const ReaderTable& readers, int64_t x, const float* row,
+                 float* out) {
+  constexpr int kBlock = 4;
+  const int64_t first = readers.begin(x), last = readers.end(x);
+  const auto block = [&](auto vectors, int64_t at, int lanes) {
+    constexpr int kVectors = decltype(vectors)::value;
+    F32 sum[kVectors];
+    for (int v = 0; v < kVectors; v++) sum[v] = F32::zero();
+    for (int64_t o = first; o < last; o++) {
+      const F32 weight = F32::broadcast(readers.weight(x, o));
+      const float* from = row + o * g.c + at;
+      for (int v = 0; v < kVectors; v++)
+        sum[v] = mulAdd(weight, loadLanes(from + v * kLanes, lanes), sum[v]);
+    }
+    for (int v = 0; v < kVectors; v++) storeLanes(out + at + v * kLanes, sum[v], lanes);
+  };
+  int64_t at = 0;
+  for (; at + kBlock * kLanes <= g.c; at += kBlock * kLanes)
+    block(std::integral_constant<int, kBlock>(), at, kLanes);
+  forLanes(g.c - at,
+           [&](int64_t i, int lanes) { block(std::integral_constant<int, 1>(), at + i, lanes); });
+}
+
 size_t bilinearGradScratch(const OpCall& call, int threads) {
   if (call.out[0].empty() || call.in[0].empty()) return 0;
   const BilinearCall g(call.as<ResizeBilinearGradParams>());
@@ -180,15 +204,8 @@ void runBilinearGrad(const OpCall& call, Context& context) {
       if (first == last) zeroRow(summed, inRow);
       for (int64_t o = first; o < last; o++)
         accumulateRow(summed, image + o * inRow, vertical.weight(y, o), inRow, o == first);
-      for (int64_t x = 0; x < g.w; x++) {
-        forLanes(g.c, [&](int64_t i, int lanes) {
-          F32 sum = F32::zero();
-          for (int64_t o = horizontal.begin(x); o < horizontal.end(x); o++)
-            sum = mulAdd(F32::broadcast(horizontal.weight(x, o)),
-                         loadLanes(summed + o * g.c + i, lanes), sum);
-          storeLanes(out + r * outRow + x * g.c + i, sum, lanes);
-        });
-      }
+      for (int64_t x = 0; x < g.w; x++)
+        gatherPixel(g, horizontal, x, summed, out + r * outRow + x * g.c);
     }
   });
 }

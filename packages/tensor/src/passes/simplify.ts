@@ -56,7 +56,11 @@ function neutralInput(node: Node, inputs: readonly Value[]): Value | undefined {
     case "cast":
     case "reshape":
     case "broadcastTo":
+    case "slice": // of equal shape: the whole
+    case "pad":
       return same(a) ? a : undefined;
+    case "flip":
+      return flippedBack(node, a);
     case "transpose":
       return (node.attrs.perm as readonly number[]).every((axis, i) => axis === i) ? a : undefined;
     case "neg":
@@ -64,6 +68,13 @@ function neutralInput(node: Node, inputs: readonly Value[]): Value | undefined {
     default:
       return undefined;
   }
+}
+
+/** What a reversal was made from, when it reverses another one or nothing. */
+function flippedBack(node: Node, a: Value | undefined): Value | undefined {
+  const axesOf = ({ attrs }: Node): string => (attrs.axes as readonly number[]).join();
+  if (axesOf(node) === "") return a;
+  return a?.node?.def.name === "flip" && axesOf(a.node) === axesOf(node) ? a.node.inputs[0] : undefined;
 }
 
 /** A reshape of a reshape reads the first one's input. */
