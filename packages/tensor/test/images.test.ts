@@ -108,6 +108,22 @@ describe("max pooling", () => {
   it("is NaN where an element is", () =>
     run(() => expect(list(maxPool(image([[1, Number.NaN, 5, 2]]), { kernel: [1, 2] }))).toEqual([Number.NaN, 5])));
 
+  it("costs no more for a window far larger than the image", () =>
+    run(() => {
+      const x = drawn([1, 2, 2, 1]);
+      const most = 2 ** 31 - 1;
+      const pooled = maxPool(x, {
+        kernel: most,
+        stride: 1,
+        padding: [
+          [most - 1, 0],
+          [most - 1, 0],
+        ],
+      });
+      expect(pooled.shape).toEqual([1, 2, 2, 1]);
+      expect(list(pooled)[3]).toBe(Math.max(...list(x)));
+    }));
+
   it("refuses windows that do not fit or may hold padding alone", () =>
     run(() => {
       expect(() => maxPool(zeros([1, 2, 2, 1]), { kernel: 3 })).toThrow(/3×3 window does not fit/);
@@ -167,11 +183,19 @@ describe("upfirdn2d", () => {
       expectClose(back, upfirdn2d(y, filter, { down: 2, padding: 1, flipFilter: true }));
     }));
 
+  it("makes padding of an image without pixels, whose derivative is empty", () =>
+    run(() => {
+      const f = (x: Tensor): Tensor => upfirdn2d(x, tensor([[1, 1]]), { padding: 1 });
+      expect(list(f(zeros([1, 0, 1, 1])))).toEqual([0, 0, 0, 0]);
+      expect(grad((x: Tensor) => sum(f(x)))(zeros([1, 0, 1, 1])).shape).toEqual([1, 0, 1, 1]);
+    }));
+
   it("refuses filters that do not fit, saying how large the image is by then", () =>
     run(() => {
       const call = (): Tensor => upfirdn2d(zeros([1, 2, 3, 1]), zeros([5, 2]), { up: 2 });
       expect(call).toThrow(/5×2 filter does not fit into the image \[1, 2, 3, 1\], which is 4×6/);
       expect(() => upfirdn2d(zeros([1, 2, 3, 1]), zeros([1, 1, 1]))).toThrow(/filter must be \[kH, kW\]/);
       expect(() => upfirdn2d(zeros([1, 2, 3, 1]), zeros([1, 1]), { up: 0 })).toThrow(/up must be an integer ≥ 1/);
+      expect(() => upfirdn2d(zeros([1, 2, 3, 1]), zeros([1, 1]), { up: 2 ** 28 })).toThrow(/at most 268435456/);
     }));
 });

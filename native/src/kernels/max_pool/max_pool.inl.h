@@ -143,9 +143,8 @@ void runMaxPoolGrad(const OpCall& call, Context& context) {
 template <class P>
 int supportsMaxPool(const OpCall& call) {
   const P& p = call.as<P>();
-  return call.out[0].format == Format::f32 && double(p.kh) * double(p.kw) < 2147483647.0
-             ? kVariantPreference
-             : -1;
+  const double places = double(smaller(p.kh, p.h)) * double(smaller(p.kw, p.w));
+  return call.out[0].format == Format::f32 && places < 2147483647.0 ? kVariantPreference : -1;
 }
 
 constexpr Variant maxPoolVariant{"maxPool",   kVariantName,

@@ -53,7 +53,8 @@ template <class P>
 Cost cost(const OpCall& call) {
   const P& p = call.as<P>();
   const double windows = double(p.n) * double(p.ho) * double(p.wo) * double(p.c);
-  return {.flops = windows * double(p.kh) * double(p.kw), .bytes = operandBytes(call)};
+  return {.flops = windows * double(p.kh < p.h ? p.kh : p.h) * double(p.kw < p.w ? p.kw : p.w),
+          .bytes = operandBytes(call)};
 }
 
 template <class P>

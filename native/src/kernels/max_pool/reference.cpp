@@ -1,19 +1,22 @@
 // Max pooling by its definition, one window of one channel at a time.
 #include "../kernel.h"
 #include "../params.generated.h"
+#include "../resize/geometry.h"
 
 namespace figment::max_pool {
 namespace {
 
+using resize::Range;
+using resize::windowInputs;
+
 /// The element of x, by its index, that is the largest under window (y, x) of image n in channel c.
 template <class P, class T>
 int64_t largest(const P& p, const T* data, int64_t n, int64_t y, int64_t x, int64_t c) {
+  const Range rows = windowInputs(y, p.h, p.kh, p.stride[0], p.padLo[0]);
+  const Range columns = windowInputs(x, p.w, p.kw, p.stride[1], p.padLo[1]);
   int64_t found = -1;
-  for (int64_t ky = 0; ky < p.kh; ky++)
-    for (int64_t kx = 0; kx < p.kw; kx++) {
-      const int64_t iy = y * p.stride[0] - p.padLo[0] + ky;
-      const int64_t ix = x * p.stride[1] - p.padLo[1] + kx;
-      if (iy < 0 || iy >= p.h || ix < 0 || ix >= p.w) continue;
+  for (int64_t iy = rows.begin; iy < rows.end; iy++)
+    for (int64_t ix = columns.begin; ix < columns.end; ix++) {
       const int64_t at = ((n * p.h + iy) * p.w + ix) * p.c + c;
       const bool isNan = data[at] != data[at];
       if (found < 0 || data[at] > data[found] || isNan) found = at;

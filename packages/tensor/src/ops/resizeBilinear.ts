@@ -4,7 +4,7 @@ import { applyOne } from "../core/apply.js";
 import type { Tensor } from "../core/tensor.js";
 import { ShapeError } from "../errors.js";
 import type { Aval, Node } from "../ir/graph.js";
-import { type Shape, showShape, sizeOf } from "../shape.js";
+import { checkShape, type Shape, showShape, sizeOf } from "../shape.js";
 import {
   checkBoolean,
   checkOptions,
@@ -39,7 +39,9 @@ function inferResized(op: string, inputs: readonly Aval[], { size }: BilinearAtt
   const dtype = expectCompute(op, { x });
   const [n, h, w, c] = x.shape as Image;
   if (h === 0 || w === 0) throw new ShapeError(`${op}: the image ${showShape(x.shape)} has no pixels`);
-  return [{ shape: [n, ...size, c], dtype }];
+  const shape = [n, ...size, c];
+  checkShape(op, shape);
+  return [{ shape, dtype }];
 }
 
 /** A call on an image and its resized form. */

@@ -4,6 +4,7 @@
 // the filter goes through the decomposition: zeros in between, padding, a depthwise convolution.
 
 import { applyOne } from "../core/apply.js";
+import { zeros } from "../core/create.js";
 import { composed } from "../core/scope.js";
 import type { Tensor } from "../core/tensor.js";
 import { ShapeError } from "../errors.js";
@@ -116,11 +117,22 @@ function decompose([x, filter]: readonly [Tensor, Tensor], attrs: Upfirdn2dAttrs
   return conv2d(cropped, weights, { stride: down, groups: channels });
 }
 
+function imageGradient(
+  [x, filter]: readonly Tensor[],
+  [y]: readonly Tensor[],
+  attrs: Upfirdn2dAttrs,
+  dy: Tensor,
+): Tensor {
+  const [image, taps] = [x as Tensor, filter as Tensor];
+  // No padding makes a convolution give an image without pixels.
+  if (image.size === 0) return zeros(image.shape, image.dtype);
+  return applyOne(upfirdn2dDef, [dy, taps], transposed(image.shape, (y as Tensor).shape, taps.shape, attrs));
+}
+
 function vjp({ inputs, outputs, attrs, cotangent, needs }: VjpArgs<Upfirdn2dAttrs>): (Tensor | undefined)[] {
   const [x, filter] = inputs as readonly [Tensor, Tensor];
-  const back = transposed(x.shape, (outputs[0] as Tensor).shape, filter.shape, attrs);
   return [
-    needs(0) ? applyOne(upfirdn2dDef, [cotangent(), filter], back) : undefined,
+    needs(0) ? imageGradient(inputs, outputs, attrs, cotangent()) : undefined,
     needs(1)
       ? gradientThrough(([taps]) => [decompose([x, taps as Tensor], attrs)], [filter], [cotangent()])[0]
       : undefined,
@@ -210,9 +222,25 @@ export const upfirdn2dDef: OpDef<Upfirdn2dAttrs> = defineOp({
   samples: () => cases.map(([shape, filter, attrs]) => ({ inputs: [{ shape }, { shape: filter }], attrs })),
 });
 
+/**
+ * Bound of factors, padding and sides, so that those of the transpose fit 32 bits as well: its padding is a sum of a few
+ * of them.
+ */
+const most = 2 ** 28;
+
+function checkBounds(op: string, x: Tensor, { up, down, padLo, padHi }: Upfirdn2dAttrs): void {
+  const sides = ([0, 1] as const).map((axis) => x.dim(1 + axis) * up[axis]);
+  const largest = Math.max(...sides, ...up, ...down, ...padLo, ...padHi);
+  if (largest > most) {
+    throw new ShapeError(
+      `${op}: factors, padding and the sides of the upsampled image are at most ${most}, got ${largest}`,
+    );
+  }
+}
+
 /** Padding that may be negative, as lists for the start and the end of each axis. */
 function signedPadding(op: string, x: unknown): { readonly padLo: Pair; readonly padHi: Pair } {
-  const least = -(2 ** 31) + 1;
+  const least = -most;
   if (Array.isArray(x) && x.length === 2 && x.every((item) => Array.isArray(item))) {
     const [[top, bottom], [left, right]] = x.map((side) => pairOf(op, "padding", side, least)) as [Pair, Pair];
     return { padLo: [top, left], padHi: [bottom, right] };
@@ -234,7 +262,8 @@ function signedPadding(op: string, x: unknown): { readonly padLo: Pair; readonly
  * @param x [N, H, W, C], f32 or f64.
  * @param filter [kH, kW]; or [k], a separable filter, applied along the height and then along the width.
  * @returns [N, Ho, Wo, C] with Ho = ⌊(H·up + padding − kH) / down⌋ + 1.
- * @throws ShapeError when the filter does not fit into the padded image.
+ * @throws ShapeError when the filter does not fit into the padded image, or a factor, a padding or a side of the
+ * upsampled image is beyond 2²⁸.
  * @example
  * const filter = tensor([1, 3, 3, 1]).div(4);
  * upfirdn2d(ones([1, 8, 8, 3]), filter, { up: 2, padding: [[2, 1], [2, 1]] }); // [1, 16, 16, 3]
@@ -252,6 +281,8 @@ export function upfirdn2d(x: Tensor, filter: Tensor, options: Upfirdn2dOptions =
     ...signedPadding(op, padding),
     flip: flipFilter,
   };
+  expectRank(op, "x", x, 4, "[N, H, W, C]");
+  checkBounds(op, x, attrs);
   if (filter.rank !== 1) return applyOne(upfirdn2dDef, [x, filter], attrs);
   return composed(() => {
     const along = (axis: 0 | 1): Upfirdn2dAttrs => {
