@@ -1,8 +1,8 @@
 // Layers, losses and resampling against golden vectors recorded from PyTorch: values and derivatives.
 
 import {
-  BatchNorm,
   AvgPool2d,
+  BatchNorm,
   BilinearUpsample,
   binaryCrossEntropyWithLogits,
   Conv2d,
@@ -19,11 +19,11 @@ import {
   type Module,
   MultiHeadAttention,
   mse,
-  RMSNorm,
-  SpectralNorm,
   PixelShuffle,
   PixelUnshuffle,
   ReflectionPad2d,
+  RMSNorm,
+  SpectralNorm,
 } from "@figment/nn";
 import {
   assertNoLeaks,
