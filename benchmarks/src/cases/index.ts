@@ -7,6 +7,7 @@ import { diffusionCases } from "./diffusion.js";
 import { imageCases } from "./image.js";
 import { matmulCases } from "./matmul.js";
 import { normCases } from "./norm.js";
+import { rowCases } from "./rows.js";
 import { smallCases } from "./small.js";
 
 export const kernelCases: readonly KernelCase[] = [
@@ -15,6 +16,7 @@ export const kernelCases: readonly KernelCase[] = [
   ...attentionCases,
   ...normCases,
   ...imageCases,
+  ...rowCases,
   ...diffusionCases,
   ...smallCases,
 ];

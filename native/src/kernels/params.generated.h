@@ -88,6 +88,16 @@ struct AddNoiseParams {
 };
 static_assert(sizeof(AddNoiseParams) == 24);
 
+struct ArgReduceParams {
+  static constexpr uint64_t kHash = 0xdf32068b655ef0ceull;
+  int64_t outer;
+  int64_t axis;
+  int64_t inner;
+  int32_t kind;
+  uint8_t padding_[4];
+};
+static_assert(sizeof(ArgReduceParams) == 32);
+
 struct AttentionParams {
   static constexpr uint64_t kHash = 0x15177a5b84e6cb7dull;
   int32_t b;
@@ -257,6 +267,16 @@ struct CrossEntropyGradParams {
 };
 static_assert(sizeof(CrossEntropyGradParams) == 16);
 
+struct CumsumParams {
+  static constexpr uint64_t kHash = 0xf896c31b5ca81cdbull;
+  int64_t outer;
+  int64_t axis;
+  int64_t inner;
+  int32_t exclusive;
+  int32_t reverse;
+};
+static_assert(sizeof(CumsumParams) == 32);
+
 struct DynamicSliceParams {
   static constexpr uint64_t kHash = 0xee59999c65820155ull;
   int32_t rank;
@@ -339,6 +359,20 @@ struct LayerNormGradParams {
 };
 static_assert(sizeof(LayerNormGradParams) == 24);
 
+struct LogSoftmaxParams {
+  static constexpr uint64_t kHash = 0x381848ee14b1e147ull;
+  int64_t rows;
+  int64_t cols;
+};
+static_assert(sizeof(LogSoftmaxParams) == 16);
+
+struct LogSoftmaxGradParams {
+  static constexpr uint64_t kHash = 0xda7b0b1de8b08603ull;
+  int64_t rows;
+  int64_t cols;
+};
+static_assert(sizeof(LogSoftmaxGradParams) == 16);
+
 struct MatmulParams {
   static constexpr uint64_t kHash = 0x6f37efebb5ebcd70ull;
   int64_t batch;
@@ -401,6 +435,22 @@ struct MaxPoolTakeParams {
   int32_t padHi[2];
 };
 static_assert(sizeof(MaxPoolTakeParams) == 56);
+
+struct RandomCategoricalParams {
+  static constexpr uint64_t kHash = 0x2516a595c502fabdull;
+  int64_t rows;
+  int64_t cols;
+  int64_t draws;
+};
+static_assert(sizeof(RandomCategoricalParams) == 24);
+
+struct RandomIntegerParams {
+  static constexpr uint64_t kHash = 0x31dc46541103f553ull;
+  int64_t count;
+  int64_t lo;
+  int64_t hi;
+};
+static_assert(sizeof(RandomIntegerParams) == 24);
 
 struct RandomNormalParams {
   static constexpr uint64_t kHash = 0xde60a656ed8d4a90ull;
@@ -518,6 +568,15 @@ struct ScatterAddParams {
 };
 static_assert(sizeof(ScatterAddParams) == 32);
 
+struct ScatterAddAlongParams {
+  static constexpr uint64_t kHash = 0x08aaab0a9cd61d94ull;
+  int64_t outer;
+  int64_t axis;
+  int64_t inner;
+  int64_t count;
+};
+static_assert(sizeof(ScatterAddAlongParams) == 32);
+
 struct SgdParams {
   static constexpr uint64_t kHash = 0xff05b38d77f4c724ull;
   int32_t count;
@@ -542,12 +601,31 @@ struct SoftmaxGradParams {
 };
 static_assert(sizeof(SoftmaxGradParams) == 16);
 
+struct SortParams {
+  static constexpr uint64_t kHash = 0x9d9fe05d52bf6345ull;
+  int64_t rows;
+  int64_t cols;
+  int64_t count;
+  int32_t descending;
+  uint8_t padding_[4];
+};
+static_assert(sizeof(SortParams) == 32);
+
 struct SumSquaresParams {
   static constexpr uint64_t kHash = 0x5a4bbf090d6d1b02ull;
   int32_t count;
   uint8_t padding_[4];
 };
 static_assert(sizeof(SumSquaresParams) == 8);
+
+struct TakeAlongParams {
+  static constexpr uint64_t kHash = 0x71e02405d1aa94c2ull;
+  int64_t outer;
+  int64_t axis;
+  int64_t inner;
+  int64_t count;
+};
+static_assert(sizeof(TakeAlongParams) == 32);
 
 struct Upfirdn2dParams {
   static constexpr uint64_t kHash = 0x4a6f05384c0cbe96ull;

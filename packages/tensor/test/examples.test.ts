@@ -2,7 +2,9 @@
 
 import * as figment from "@figment/tensor";
 import { afterAll, describe, expect, it } from "vitest";
+import { randomCategorical } from "#ops/categorical";
 import { randomNormal, randomUniform } from "#ops/random";
+import { randomInteger } from "#ops/randomInteger";
 import { examplesIn, functionsWithout, runExample } from "./support/examples.js";
 
 const examples = examplesIn(new URL("../src/", import.meta.url));
@@ -15,6 +17,6 @@ describe("examples", () => {
   it("are there for every public function", () => expect(functionsWithout(examples, figment)).toEqual([]));
 
   it.each(examples)("$name", async (example) => {
-    await runExample(example, { ...figment, randomNormal, randomUniform, state });
+    await runExample(example, { ...figment, randomCategorical, randomInteger, randomNormal, randomUniform, state });
   });
 });

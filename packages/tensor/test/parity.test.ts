@@ -47,7 +47,7 @@ const bilinear = new Set([
   "scatterAdd",
   "addNoise",
 ]);
-const drawn = new Set(["randomUniform", "randomNormal"]);
+const drawn = new Set(["randomUniform", "randomNormal", "randomInteger", "randomCategorical"]);
 
 /** A sample of an op that runs on a kernel. */
 interface Case {

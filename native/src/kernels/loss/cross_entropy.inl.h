@@ -2,19 +2,11 @@
 #pragma once
 
 #include "../params.generated.h"
-#include "../simd/math.h"
 #include "../softmax/row.inl.h"
 #include "label.h"
 
 namespace figment::FIGMENT_ISA {
 namespace {
-
-/// ln of one number, by the vector polynomial.
-FIGMENT_INLINE float logOne(float x) {
-  float lanes[kLanes];
-  log(F32::broadcast(x)).store(lanes);
-  return lanes[0];
-}
 
 void runCrossEntropy(const OpCall& call, Context& context) {
   const auto& p = call.as<CrossEntropyParams>();
@@ -23,14 +15,21 @@ void runCrossEntropy(const OpCall& call, Context& context) {
   float* loss = call.out[0].as<float>();
   float* lse = call.out[1].as<float>();
   if (!labelsInRange(labels, p.rows, p.cols, context)) return;
-  context.parallelFor(p.rows, rowGrain(p.cols), [&](int64_t begin, int64_t end, int) {
-    for (int64_t r = begin; r < end; r++) {
-      const float* row = logits + r * p.cols;
-      const float highest = rowMaximum(row, p.cols);
-      const float logSum = logOne(rowExponentials<false>(row, highest, nullptr, p.cols));
-      lse[r] = highest + logSum;
+  forRows(context, p.rows, p.cols, [&](int64_t r, int count) {
+    const float* row = logits + r * p.cols;
+    float highest[kRowsAbreast], logSum[kRowsAbreast];
+    if (p.cols <= kShortRow) {
+      rowMaxima(row, count, p.cols, highest);
+      rowsExponentials<false>(row, count, p.cols, highest, nullptr, logSum);
+      logFour(logSum);
+    } else {
+      highest[0] = rowMaximum(row, p.cols);
+      logSum[0] = logOne(rowExponentials<false>(row, highest[0], nullptr, p.cols));
+    }
+    for (int k = 0; k < count; k++) {
+      lse[r + k] = highest[k] + logSum[k];
       // In this order, since highest and the label's logit may be large and close.
-      loss[r] = (highest - row[labels[r]]) + logSum;
+      loss[r + k] = (highest[k] - row[k * p.cols + labels[r + k]]) + logSum[k];
     }
   });
 }

@@ -1,30 +1,12 @@
-// Philox one block at a time, as its paper writes it; the oracle of the vector code. The transform
-// to normals is the specified sequence of operations in random/philox.h, here on portable vectors.
+// Uniforms and normals one block at a time; the oracle of the vector code. The transform to
+// normals is the specified sequence of operations in random/philox.h, here on portable vectors.
 #include "../kernel.h"
 #include "../params.generated.h"
+#include "block.h"
 #include "philox.h"
 
 namespace figment {
 namespace {
-
-struct Block {
-  uint32_t word[4];
-};
-
-Block philoxBlock(const Stream& stream, uint64_t block) {
-  const uint64_t counter = stream.counter + block;
-  Block x = {{uint32_t(counter), uint32_t(counter >> 32), 0, 0}};
-  uint32_t key0 = stream.key0, key1 = stream.key1;
-  for (int round = 0; round < 10; round++) {
-    const uint64_t p0 = uint64_t(0xD2511F53u) * x.word[0];
-    const uint64_t p1 = uint64_t(0xCD9E8D57u) * x.word[2];
-    x = {{uint32_t(p1 >> 32) ^ x.word[1] ^ key0, uint32_t(p1),
-          uint32_t(p0 >> 32) ^ x.word[3] ^ key1, uint32_t(p0)}};
-    key0 += 0x9E3779B9u;
-    key1 += 0xBB67AE85u;
-  }
-  return x;
-}
 
 void uniformBlock(const Block& x, float* out) {
   for (int i = 0; i < 4; i++) out[i] = float(x.word[i] >> 8) * 0x1p-24f;

@@ -1,7 +1,7 @@
 // Vectorised f32 reductions; included by one file for each instruction set.
 #pragma once
 
-#include "../simd/vec.h"
+#include "../simd/fold.h"
 #include "split.h"
 
 namespace figment::FIGMENT_ISA {
@@ -117,20 +117,25 @@ void reduceFolded(const float* x, int64_t rows, int64_t columns, float* out) {
   }
 }
 
-/// Short contiguous rows, one to a lane.
+/// Short contiguous rows, four at a time; the last ones again where fewer are left, so that every
+/// row is summed in the same order.
 template <class Op>
 void reduceShortRows(const float* x, int64_t length, int64_t begin, int64_t end, float* out) {
-  const I32 starts = I32::iota() * I32::broadcast(int32_t(length));
-  int64_t r = begin;
-  for (; r + kLanes <= end; r += kLanes) {
-    const float* rows = x + r * length;
-    F32 result = gather(rows, starts);
-    for (int64_t i = 1; i < length; i++) result = Op::apply(result, gather(rows + i, starts));
-    result.store(out + r);
-  }
-  for (; r < end; r++) {
-    out[r] = x[r * length];
-    for (int64_t i = 1; i < length; i++) out[r] = Op::apply(out[r], x[r * length + i]);
+  constexpr int kRows = 4;
+  const int64_t whole = length - length % kLanes;
+  const int rest = int(length - whole);
+  for (int64_t r = begin; r < end; r += kRows) {
+    const float* row[kRows];
+    F32 result[kRows];
+    for (int k = 0; k < kRows; k++) {
+      row[k] = x + (r + k < end ? r + k : end - 1) * length;
+      result[k] = loadFilled(row[k] + whole, rest, Op::kIdentity);
+    }
+    for (int64_t i = 0; i < whole; i += kLanes)
+      for (int k = 0; k < kRows; k++) result[k] = Op::apply(result[k], F32::load(row[k] + i));
+    float folded[kRows];
+    foldFour<Op>(result, folded);
+    for (int k = 0; k < kRows && r + k < end; k++) out[r + k] = folded[k];
   }
 }
 
@@ -172,10 +177,10 @@ void runKind(const OpCall& call, Context& context) {
   const float* x = call.in[0].as<float>();
   float* y = call.out[0].as<float>();
   if (split.shortRows) {
-    context.parallelFor(split.shape.kept.count, reduce::kChunkElements,
-                        [&](int64_t begin, int64_t end, int) {
-                          reduceShortRows<Op>(x, split.shape.last, begin, end, y);
-                        });
+    const int64_t grain = 2 * reduce::kChunkElements / split.shape.last;
+    context.parallelFor(split.shape.kept.count, grain, [&](int64_t begin, int64_t end, int) {
+      reduceShortRows<Op>(x, split.shape.last, begin, end, y);
+    });
     return;
   }
   float* partials = split.chunks > 1 ? reinterpret_cast<float*>(context.scratch()) : y;

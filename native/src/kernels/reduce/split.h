@@ -11,8 +11,8 @@ namespace figment::reduce {
 constexpr int64_t kChunkElements = 16384;
 /// Most segments that follow each other in one accumulator, so that rounding errors stay small.
 constexpr int64_t kChunkSegments = 1024;
-/// Rows of at most this many elements are reduced one to a vector lane.
-constexpr int64_t kShortRow = 48;
+/// Rows of at most this many elements are reduced four at a time.
+constexpr int64_t kShortRow = 512;
 /// Rows of up to this many columns are taken sixteen at a time, as one long row.
 constexpr int64_t kFewColumns = 127;
 constexpr int64_t kFoldedRows = 16;

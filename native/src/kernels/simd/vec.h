@@ -51,6 +51,13 @@ FIGMENT_INLINE F32& operator*=(F32& a, F32 b) { return a = a * b; }
 FIGMENT_INLINE I32& operator+=(I32& a, I32 b) { return a = a + b; }
 FIGMENT_INLINE F64& operator+=(F64& a, F64 b) { return a = a + b; }
 
+FIGMENT_INLINE I32 interleaveLow(I32 a, I32 b) {
+  return asInt(interleaveLow(asFloat(a), asFloat(b)));
+}
+FIGMENT_INLINE I32 interleaveHigh(I32 a, I32 b) {
+  return asInt(interleaveHigh(asFloat(a), asFloat(b)));
+}
+
 /// The smaller; NaN when either is NaN.
 FIGMENT_INLINE F32 minimum(F32 a, F32 b) { return blend(isNan(a), a, min(a, b)); }
 /// The larger; NaN when either is NaN.

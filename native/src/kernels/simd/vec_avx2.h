@@ -175,6 +175,10 @@ FIGMENT_INLINE F64 operator*(F64 a, F64 b) { return {_mm256_mul_pd(a.v, b.v)}; }
 FIGMENT_INLINE F64 fma(F64 a, F64 b, F64 c) { return {_mm256_fmadd_pd(a.v, b.v, c.v)}; }
 FIGMENT_INLINE F64 widenLow(F32 a) { return {_mm256_cvtps_pd(_mm256_castps256_ps128(a.v))}; }
 FIGMENT_INLINE F64 widenHigh(F32 a) { return {_mm256_cvtps_pd(_mm256_extractf128_ps(a.v, 1))}; }
+/// Rounds both halves to f32: the opposite of widenLow and widenHigh.
+FIGMENT_INLINE F32 narrow(F64 low, F64 high) {
+  return {_mm256_set_m128(_mm256_cvtpd_ps(high.v), _mm256_cvtpd_ps(low.v))};
+}
 
 /// Sums neighbours at distance 4, 2, 1, in this order.
 FIGMENT_INLINE float reduceAdd(F32 a) {

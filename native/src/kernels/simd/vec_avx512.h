@@ -173,6 +173,11 @@ FIGMENT_INLINE F64 operator*(F64 a, F64 b) { return {_mm512_mul_pd(a.v, b.v)}; }
 FIGMENT_INLINE F64 fma(F64 a, F64 b, F64 c) { return {_mm512_fmadd_pd(a.v, b.v, c.v)}; }
 FIGMENT_INLINE F64 widenLow(F32 a) { return {_mm512_cvtps_pd(_mm512_castps512_ps256(a.v))}; }
 FIGMENT_INLINE F64 widenHigh(F32 a) { return {_mm512_cvtps_pd(_mm512_extractf32x8_ps(a.v, 1))}; }
+/// Rounds both halves to f32: the opposite of widenLow and widenHigh.
+FIGMENT_INLINE F32 narrow(F64 low, F64 high) {
+  return {_mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(low.v)),
+                             _mm512_cvtpd_ps(high.v), 1)};
+}
 
 /// Sums neighbours at distance 8, 4, 2, 1, in this order.
 FIGMENT_INLINE float reduceAdd(F32 a) {

@@ -211,6 +211,10 @@ FIGMENT_INLINE F64 fma(F64 a, F64 b, F64 c) {
 }
 FIGMENT_INLINE F64 widenLow(F32 a) { return {DoubleVector{a.v[0], a.v[1]}}; }
 FIGMENT_INLINE F64 widenHigh(F32 a) { return {DoubleVector{a.v[2], a.v[3]}}; }
+/// Rounds both halves to f32: the opposite of widenLow and widenHigh.
+FIGMENT_INLINE F32 narrow(F64 low, F64 high) {
+  return {FloatVector{float(low.v[0]), float(low.v[1]), float(high.v[0]), float(high.v[1])}};
+}
 
 /// Sums neighbours at distance 2, 1, in this order.
 FIGMENT_INLINE float reduceAdd(F32 a) { return (a.v[0] + a.v[2]) + (a.v[1] + a.v[3]); }

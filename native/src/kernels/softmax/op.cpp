@@ -1,23 +1,26 @@
 // softmax: y[r,:] = exp(x[r,:] − max) / Σ exp(x[r,:] − max), and its derivative
-// softmaxGrad: dx = y·(dy − Σ y·dy), row by row.
+// softmaxGrad: dx = y·(dy − Σ y·dy), row by row; and logSoftmax: y[r,:] = x[r,:] − log Σ
+// exp(x[r,:]), with logSoftmaxGrad: dx = dy − exp(y)·Σ dy.
 #include "../norm/dense_check.h"
 #include "../params.generated.h"
 
 namespace figment {
 namespace {
 
-std::string checkSoftmax(const OpCall& call) {
-  const auto& p = call.as<SoftmaxParams>();
-  DenseCheck check("softmax", call, 1, 1);
+template <class P>
+std::string checkForward(const char* op, const OpCall& call) {
+  const P& p = call.as<P>();
+  DenseCheck check(op, call, 1, 1);
   const Format format = check.floating(0);
   return check.input(0, "x", format, {p.rows, p.cols})
       .output(0, "y", format, {p.rows, p.cols})
       .done();
 }
 
-std::string checkSoftmaxGrad(const OpCall& call) {
-  const auto& p = call.as<SoftmaxGradParams>();
-  DenseCheck check("softmaxGrad", call, 2, 1);
+template <class P>
+std::string checkGrad(const char* op, const OpCall& call) {
+  const P& p = call.as<P>();
+  DenseCheck check(op, call, 2, 1);
   const Format format = check.floating(0);
   return check.input(0, "y", format, {p.rows, p.cols})
       .input(1, "dy", format, {p.rows, p.cols})
@@ -28,17 +31,36 @@ std::string checkSoftmaxGrad(const OpCall& call) {
 bool inPlace(const OpCall&, int, int) { return true; }
 
 // An exponential is counted as ten operations throughout.
-Cost costSoftmax(const OpCall& call) {
+Cost costForward(const OpCall& call) {
   return {14.0 * double(call.in[0].elements()), operandBytes(call)};
 }
 Cost costSoftmaxGrad(const OpCall& call) {
   return {4.0 * double(call.in[0].elements()), operandBytes(call)};
 }
+Cost costLogSoftmaxGrad(const OpCall& call) {
+  return {13.0 * double(call.in[0].elements()), operandBytes(call)};
+}
 
-const RegisterOp softmax{{"softmax", SoftmaxParams::kHash, sizeof(SoftmaxParams), false,
-                          checkSoftmax, inPlace, costSoftmax}};
-const RegisterOp softmaxGrad{{"softmaxGrad", SoftmaxGradParams::kHash, sizeof(SoftmaxGradParams),
-                              false, checkSoftmaxGrad, inPlace, costSoftmaxGrad}};
+template <class P>
+constexpr OpSpec specOf(const char* name, std::string (*check)(const OpCall&),
+                        Cost (*cost)(const OpCall&)) {
+  return {name, P::kHash, sizeof(P), false, check, inPlace, cost};
+}
+const RegisterOp softmax{specOf<SoftmaxParams>(
+    "softmax", [](const OpCall& call) { return checkForward<SoftmaxParams>("softmax", call); },
+    costForward)};
+const RegisterOp softmaxGrad{specOf<SoftmaxGradParams>(
+    "softmaxGrad",
+    [](const OpCall& call) { return checkGrad<SoftmaxGradParams>("softmaxGrad", call); },
+    costSoftmaxGrad)};
+const RegisterOp logSoftmax{specOf<LogSoftmaxParams>(
+    "logSoftmax",
+    [](const OpCall& call) { return checkForward<LogSoftmaxParams>("logSoftmax", call); },
+    costForward)};
+const RegisterOp logSoftmaxGrad{specOf<LogSoftmaxGradParams>(
+    "logSoftmaxGrad",
+    [](const OpCall& call) { return checkGrad<LogSoftmaxGradParams>("logSoftmaxGrad", call); },
+    costLogSoftmaxGrad)};
 
 }  // namespace
 }  // namespace figment

@@ -1,21 +1,17 @@
-// One row at a time: its maximum and the sum of its exponentials, shared by softmax and cross
-// entropy. Sums run in four interleaved vectors, so their order follows from the row's length.
+// One row at a time: its maximum and the sum of its exponentials, shared by softmax, its
+// logarithm and cross entropy. Sums run in four interleaved vectors, so their order follows from
+// the row's length.
 #pragma once
 
 #include "../norm/isa_variant.h"
+#include "../simd/fold.h"
+#include "../simd/math.h"
 #include "fast_exp.h"
 
 namespace figment::FIGMENT_ISA {
 
 constexpr int kRowVectors = 4;
 constexpr float kLowest = -__builtin_inff();
-
-/// The last count lanes replaced by `filler`, which keeps them out of a reduction.
-FIGMENT_INLINE F32 loadFilled(const float* p, int lanes, float filler) {
-  if (lanes == kLanes) return F32::load(p);
-  const Mask inside = lt(I32::iota(), I32::broadcast(lanes));
-  return blend(inside, F32::loadPartial(p, lanes), F32::broadcast(filler));
-}
 
 /// The largest element; a NaN may or may not surface, the sum below always shows it.
 inline float rowMaximum(const float* x, int64_t cols) {
@@ -52,6 +48,75 @@ inline float rowExponentials(const float* x, float highest, float* y, int64_t co
     sum[0] += blend(lt(I32::iota(), I32::broadcast(lanes)), e, F32::zero());
   }
   return reduceAdd((sum[0] + sum[1]) + (sum[2] + sum[3]));
+}
+
+/// Rows of at most this many elements are taken four at a time, which share the folds across lanes.
+constexpr int64_t kShortRow = 64;
+constexpr int kRowsAbreast = 4;
+
+struct Larger {
+  static FIGMENT_INLINE F32 apply(F32 a, F32 b) { return max(a, b); }
+  static FIGMENT_INLINE float apply(float a, float b) { return a > b ? a : b; }
+};
+struct Total {
+  static FIGMENT_INLINE F32 apply(F32 a, F32 b) { return a + b; }
+  static FIGMENT_INLINE float apply(float a, float b) { return a + b; }
+};
+
+/// Folds each of `count` rows of equal length: accumulate(so far, row, offset, lanes).
+template <class Op, class F>
+FIGMENT_INLINE void foldRows(int count, int64_t cols, float start, float (&out)[kRowsAbreast],
+                             F&& accumulate) {
+  F32 all[kRowsAbreast];
+  for (F32& a : all) a = F32::broadcast(start);
+  for (int k = 0; k < count; k++)
+    forLanes(cols, [&](int64_t i, int lanes) { all[k] = accumulate(all[k], k, i, lanes); });
+  foldFour<Op>(all, out);
+}
+
+/// The largest elements of `count` rows that follow each other.
+FIGMENT_INLINE void rowMaxima(const float* x, int count, int64_t cols,
+                              float (&highest)[kRowsAbreast]) {
+  foldRows<Larger>(count, cols, kLowest, highest, [&](F32 so, int k, int64_t i, int lanes) {
+    return max(loadFilled(x + k * cols + i, lanes, kLowest), so);
+  });
+}
+
+/// Σ exp(x − highest) of each row; the terms are written to y unless it is null.
+template <bool kWrite>
+FIGMENT_INLINE void rowsExponentials(const float* x, int count, int64_t cols,
+                                     const float (&highest)[kRowsAbreast], float* y,
+                                     float (&sums)[kRowsAbreast]) {
+  foldRows<Total>(count, cols, 0, sums, [&](F32 so, int k, int64_t i, int lanes) {
+    const F32 v = loadFilled(x + k * cols + i, lanes, kLowest);
+    const F32 e = expNonPositive(v - F32::broadcast(highest[k]));
+    if (kWrite) storeLanes(y + k * cols + i, e, lanes);
+    return so + blend(lt(I32::iota(), I32::broadcast(lanes)), e, F32::zero());
+  });
+}
+
+/// Calls rowsOf(first, count) for all rows: count is up to four when they are short, else 1. The
+/// grain is a multiple of four, so that rows are grouped alike on any number of workers.
+template <class F>
+void forRows(Context& context, int64_t rows, int64_t cols, F&& rowsOf) {
+  if (cols == 0) return;
+  const int64_t step = cols <= kShortRow ? kRowsAbreast : 1;
+  const int64_t grain = ceilDivide(larger(1, 16384 / cols), step) * step;  // about 16 Ki elements
+  context.parallelFor(rows, grain, [&](int64_t begin, int64_t end, int) {
+    for (int64_t r = begin; r < end; r += step) rowsOf(r, int(smaller(step, end - r)));
+  });
+}
+
+/// ln of four numbers.
+FIGMENT_INLINE void logFour(float (&x)[kRowsAbreast]) {
+  log(F32::loadPartial(x, kRowsAbreast)).storePartial(x, kRowsAbreast);
+}
+
+/// ln of one number, by the vector polynomial.
+FIGMENT_INLINE float logOne(float x) {
+  float lanes[kLanes];
+  log(F32::broadcast(x)).store(lanes);
+  return lanes[0];
 }
 
 /// Rows per task, about 16 Ki elements.

@@ -1,2 +1,2 @@
-// softmax and its derivative for AVX2.
+// softmax, its logarithm and their derivatives for AVX2.
 #include "softmax.inl.h"

@@ -1,2 +1,2 @@
-// softmax and its derivative for AVX-512.
+// softmax, its logarithm and their derivatives for AVX-512.
 #include "softmax.inl.h"

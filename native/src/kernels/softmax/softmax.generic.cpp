@@ -1,2 +1,2 @@
-// softmax and its derivative for any machine.
+// softmax, its logarithm and their derivatives for any machine.
 #include "softmax.inl.h"

@@ -1,4 +1,5 @@
-// softmax and its derivative, vectorised within rows: maximum; exponentials and their sum; scaling.
+// softmax, its logarithm and their derivatives, vectorised within rows: maximum; exponentials and
+// their sum; scaling or shifting.
 #pragma once
 
 #include "../params.generated.h"
@@ -7,59 +8,136 @@
 namespace figment::FIGMENT_ISA {
 namespace {
 
-void softmaxRow(const float* x, float* y, int64_t cols) {
-  const float sum = rowExponentials<true>(x, rowMaximum(x, cols), y, cols);
-  const F32 inverse = F32::broadcast(1.0f / sum);
-  forLanes(cols, [&](int64_t i, int lanes) {
-    storeLanes(y + i, loadLanes(y + i, lanes) * inverse, lanes);
-  });
-}
-
-void softmaxGradRow(const float* y, const float* dy, float* dx, int64_t cols) {
-  F32 dot[kRowVectors];
-  for (F32& d : dot) d = F32::zero();
-  int64_t i = 0;
-  for (; i + kRowVectors * kLanes <= cols; i += kRowVectors * kLanes)
-    for (int v = 0; v < kRowVectors; v++)
-      dot[v] = mulAdd(F32::load(y + i + v * kLanes), F32::load(dy + i + v * kLanes), dot[v]);
-  for (; i < cols; i += kLanes) {
-    const int lanes = int(smaller(kLanes, cols - i));
-    dot[0] = mulAdd(loadLanes(y + i, lanes), loadLanes(dy + i, lanes), dot[0]);
+struct Softmax {
+  static void row(const float* x, float* y, int64_t cols) {
+    const float sum = rowExponentials<true>(x, rowMaximum(x, cols), y, cols);
+    scale(y, 1.0f / sum, cols);
   }
-  const F32 total = F32::broadcast(reduceAdd((dot[0] + dot[1]) + (dot[2] + dot[3])));
-  forLanes(cols, [&](int64_t j, int lanes) {
-    storeLanes(dx + j, loadLanes(y + j, lanes) * (loadLanes(dy + j, lanes) - total), lanes);
-  });
-}
+  static void fewRows(const float* x, float* y, int count, int64_t cols) {
+    float highest[kRowsAbreast], sums[kRowsAbreast];
+    rowMaxima(x, count, cols, highest);
+    rowsExponentials<true>(x, count, cols, highest, y, sums);
+    for (int k = 0; k < count; k++) scale(y + k * cols, 1.0f / sums[k], cols);
+  }
 
-void runSoftmax(const OpCall& call, Context& context) {
-  const auto& p = call.as<SoftmaxParams>();
+ private:
+  static FIGMENT_INLINE void scale(float* y, float factor, int64_t cols) {
+    const F32 by = F32::broadcast(factor);
+    forLanes(cols,
+             [&](int64_t i, int lanes) { storeLanes(y + i, loadLanes(y + i, lanes) * by, lanes); });
+  }
+};
+
+struct LogSoftmax {
+  static void row(const float* x, float* y, int64_t cols) {
+    const float highest = rowMaximum(x, cols);
+    shift(x, y, highest, logOne(rowExponentials<false>(x, highest, nullptr, cols)), cols);
+  }
+  static void fewRows(const float* x, float* y, int count, int64_t cols) {
+    float highest[kRowsAbreast], sums[kRowsAbreast];
+    rowMaxima(x, count, cols, highest);
+    rowsExponentials<false>(x, count, cols, highest, nullptr, sums);
+    logFour(sums);
+    for (int k = 0; k < count; k++) shift(x + k * cols, y + k * cols, highest[k], sums[k], cols);
+  }
+
+ private:
+  /// In this order, since highest and an element may be large and close.
+  static FIGMENT_INLINE void shift(const float* x, float* y, float highest, float logSum,
+                                   int64_t cols) {
+    const F32 first = F32::broadcast(highest), second = F32::broadcast(logSum);
+    forLanes(cols, [&](int64_t i, int lanes) {
+      storeLanes(y + i, (loadLanes(x + i, lanes) - first) - second, lanes);
+    });
+  }
+};
+
+struct SoftmaxGrad {
+  static FIGMENT_INLINE F32 add(F32 sum, F32 y, F32 dy) { return mulAdd(y, dy, sum); }
+  static FIGMENT_INLINE F32 result(F32 y, F32 dy, F32 total) { return y * (dy - total); }
+};
+struct LogSoftmaxGrad {
+  static FIGMENT_INLINE F32 add(F32 sum, F32, F32 dy) { return sum + dy; }
+  static FIGMENT_INLINE F32 result(F32 y, F32 dy, F32 total) {
+    return dy - expNonPositive(y) * total;
+  }
+};
+
+/// A sum over each row, then its results from the sum.
+template <class Op>
+struct Grad {
+  static void row(const float* y, const float* dy, float* dx, int64_t cols) {
+    F32 sum[kRowVectors];
+    for (F32& s : sum) s = F32::zero();
+    int64_t i = 0;
+    for (; i + kRowVectors * kLanes <= cols; i += kRowVectors * kLanes)
+      for (int v = 0; v < kRowVectors; v++)
+        sum[v] = Op::add(sum[v], F32::load(y + i + v * kLanes), F32::load(dy + i + v * kLanes));
+    for (; i < cols; i += kLanes) {
+      const int lanes = int(smaller(kLanes, cols - i));
+      sum[0] = Op::add(sum[0], loadLanes(y + i, lanes), loadLanes(dy + i, lanes));
+    }
+    finish(y, dy, dx, reduceAdd((sum[0] + sum[1]) + (sum[2] + sum[3])), cols);
+  }
+  static void fewRows(const float* y, const float* dy, float* dx, int count, int64_t cols) {
+    float sums[kRowsAbreast];
+    foldRows<Total>(count, cols, 0, sums, [&](F32 so, int k, int64_t i, int lanes) {
+      return Op::add(so, loadLanes(y + k * cols + i, lanes), loadLanes(dy + k * cols + i, lanes));
+    });
+    for (int k = 0; k < count; k++)
+      finish(y + k * cols, dy + k * cols, dx + k * cols, sums[k], cols);
+  }
+
+ private:
+  static FIGMENT_INLINE void finish(const float* y, const float* dy, float* dx, float sum,
+                                    int64_t cols) {
+    const F32 total = F32::broadcast(sum);
+    forLanes(cols, [&](int64_t i, int lanes) {
+      storeLanes(dx + i, Op::result(loadLanes(y + i, lanes), loadLanes(dy + i, lanes), total),
+                 lanes);
+    });
+  }
+};
+
+template <class P, class Op>
+void runForward(const OpCall& call, Context& context) {
+  const P& p = call.as<P>();
   const float* x = call.in[0].as<const float>();
   float* y = call.out[0].as<float>();
-  if (p.cols == 0) return;
-  context.parallelFor(p.rows, rowGrain(p.cols), [&](int64_t begin, int64_t end, int) {
-    for (int64_t r = begin; r < end; r++) softmaxRow(x + r * p.cols, y + r * p.cols, p.cols);
+  forRows(context, p.rows, p.cols, [&](int64_t r, int count) {
+    const int64_t at = r * p.cols;
+    p.cols <= kShortRow ? Op::fewRows(x + at, y + at, count, p.cols)
+                        : Op::row(x + at, y + at, p.cols);
   });
 }
 
-void runSoftmaxGrad(const OpCall& call, Context& context) {
-  const auto& p = call.as<SoftmaxGradParams>();
+template <class P, class Op>
+void runGrad(const OpCall& call, Context& context) {
+  const P& p = call.as<P>();
   const float* y = call.in[0].as<const float>();
   const float* dy = call.in[1].as<const float>();
   float* dx = call.out[0].as<float>();
-  if (p.cols == 0) return;
-  context.parallelFor(p.rows, rowGrain(p.cols), [&](int64_t begin, int64_t end, int) {
-    for (int64_t r = begin; r < end; r++)
-      softmaxGradRow(y + r * p.cols, dy + r * p.cols, dx + r * p.cols, p.cols);
+  forRows(context, p.rows, p.cols, [&](int64_t r, int count) {
+    const int64_t at = r * p.cols;
+    p.cols <= kShortRow ? Grad<Op>::fewRows(y + at, dy + at, dx + at, count, p.cols)
+                        : Grad<Op>::row(y + at, dy + at, dx + at, p.cols);
   });
 }
 
-constexpr Variant softmaxVariant{"softmax",   kVariantName, kVariantIsa,
-                                 supportsF32, nullptr,      runSoftmax};
-const RegisterVariant softmaxVariantRegistrar{softmaxVariant};
-constexpr Variant softmaxGradVariant{"softmaxGrad", kVariantName, kVariantIsa,
-                                     supportsF32,   nullptr,      runSoftmaxGrad};
-const RegisterVariant softmaxGradVariantRegistrar{softmaxGradVariant};
+constexpr Variant variantOf(const char* op, void (*run)(const OpCall&, Context&)) {
+  return {op, kVariantName, kVariantIsa, supportsF32, nullptr, run};
+}
+constexpr Variant softmaxVariant = variantOf("softmax", runForward<SoftmaxParams, Softmax>);
+const RegisterVariant softmaxRegistrar{softmaxVariant};
+constexpr Variant softmaxGradVariant =
+    variantOf("softmaxGrad", runGrad<SoftmaxGradParams, SoftmaxGrad>);
+const RegisterVariant softmaxGradRegistrar{softmaxGradVariant};
+constexpr Variant logSoftmaxVariant =
+    variantOf("logSoftmax", runForward<LogSoftmaxParams, LogSoftmax>);
+const RegisterVariant logSoftmaxRegistrar{logSoftmaxVariant};
+constexpr Variant logSoftmaxGradVariant =
+    variantOf("logSoftmaxGrad", runGrad<LogSoftmaxGradParams, LogSoftmaxGrad>);
+const RegisterVariant logSoftmaxGradRegistrar{logSoftmaxGradVariant};
 
 }  // namespace
 }  // namespace figment::FIGMENT_ISA

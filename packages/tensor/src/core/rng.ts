@@ -2,14 +2,20 @@
 // (key, counter) into numbers, so a stream's draws depend on nothing else, on any device.
 
 import { UsageError } from "../errors.js";
+import { randomCategorical } from "../ops/categorical.js";
+import { lt, type TensorLike } from "../ops/elementwise.js";
+import { gather } from "../ops/indexing.js";
+import { broadcastTo } from "../ops/movement.js";
 import { randomNormal, randomUniform } from "../ops/random.js";
+import { randomInteger } from "../ops/randomInteger.js";
+import { argsort } from "../ops/sort.js";
 import { type Shape, show } from "../shape.js";
 import { Cell, type CellTree } from "./cell.js";
-import { scope } from "./scope.js";
+import { composed, scope } from "./scope.js";
 import type { SavedState, Stateful, StateToRestore } from "./stateful.js";
 import { restoreCells } from "./stateful.js";
 import { tapeDepth } from "./tape.js";
-import type { Tensor } from "./tensor.js";
+import { Tensor } from "./tensor.js";
 import { isTracing } from "./trace.js";
 
 const mask64 = 0xffffffffffffffffn;
@@ -77,6 +83,64 @@ export class Rng implements CellTree, Stateful {
   /** Independent draws from the uniform distribution on [0, 1), f32, multiples of 2⁻²⁴. */
   uniform(shape: Shape): Tensor {
     return this.draw((state) => randomUniform(state, shape));
+  }
+
+  /**
+   * Independent whole numbers in [lo, hi), i32. Each takes 64 random bits, so that none is more likely than another by
+   * more than a part in 2³² (D. Lemire, TOMACS 29, 2019).
+   *
+   * @throws ShapeError unless −2³¹ ≤ lo < hi ≤ 2³¹.
+   * @example
+   * rng(7).randint([4], 0, 10); // [4]
+   */
+  randint(shape: Shape, lo: number, hi: number): Tensor {
+    return this.draw((state) => randomInteger(state, shape, lo, hi));
+  }
+
+  /**
+   * True with probability p, independently: bool. Probabilities are taken in steps of 2⁻²⁴.
+   *
+   * @param p a number in [0, 1], or a float tensor that broadcasts to `shape`.
+   * @throws UsageError for a number outside [0, 1]; ShapeError when p does not broadcast to the shape.
+   * @example
+   * rng(7).bernoulli([4], 1).all().cast("i32"); // 1
+   */
+  bernoulli(shape: Shape, p: TensorLike): Tensor {
+    if (typeof p === "number" && !(p >= 0 && p <= 1))
+      throw new UsageError(`bernoulli: p must be within [0, 1], got ${show(p)}`);
+    return composed(() => lt(this.uniform(shape), p instanceof Tensor ? broadcastTo(p, shape) : p));
+  }
+
+  /**
+   * Categories drawn with probabilities softmax(logits), by inversion with 53 random bits a draw: the same on every
+   * machine. −∞ is never drawn.
+   *
+   * @param logits [..., C] of a float type; computed in f32.
+   * @param shape of the independent draws for each row. Default one.
+   * @returns i32 [...shape, ...], each in [0, C).
+   * @throws ShapeError when there are no categories; DTypeError for logits that are no floats. A row that holds NaN or
+   * +∞, or only −∞, makes reading the result fail with code ERR_FIGMENT_VALUE.
+   * @example
+   * rng(7).categorical(zeros([2, 10]), [5]); // [5, 2]
+   */
+  categorical(logits: Tensor, shape: Shape = []): Tensor {
+    return this.draw((state) => randomCategorical(logits, state, shape));
+  }
+
+  /**
+   * The integers 0 … n − 1 in random order, i32: the order of 64 random bits each.
+   *
+   * @throws ShapeError unless n is an integer from 0 to 2³¹ − 1.
+   * @example
+   * rng(7).permutation(5).sum(); // 10
+   */
+  permutation(n: number): Tensor {
+    const [least, past] = [-(2 ** 31), 2 ** 31];
+    return composed(() => {
+      // Two stable sorts by 32 bits are one by 64.
+      const first = argsort(this.randint([n], least, past));
+      return gather(first, argsort(this.randint([n], least, past)));
+    });
   }
 
   /** Runs an op that takes the stream's state and gives its result with the advanced state. */

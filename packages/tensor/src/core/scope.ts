@@ -116,6 +116,6 @@ export function openScope(): OpenScope {
  * Runs the body of an operation that is made of others: outside traces its intermediate tensors are freed
  * at once (or, while a tape notes, by the differentiation).
  */
-export function composed(body: () => Tensor): Tensor {
+export function composed<T>(body: () => T): T {
   return isTracing() ? body() : scope(body);
 }

@@ -9,4 +9,5 @@ export { type AdamUpdate, adamUpdate, emaUpdate, sumSquares } from "./optimizer.
 export { type RmspropUpdate, rmspropUpdate } from "./rmsprop.js";
 export { addNoise, type SamplerStep, samplerStep } from "./sampler.js";
 export { type SgdUpdate, sgdUpdate } from "./sgd.js";
+export { scatterAddAlong } from "./takeAlong.js";
 export type { ParameterUpdate } from "./update.js";

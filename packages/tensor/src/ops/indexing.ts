@@ -187,7 +187,8 @@ export const scatterAddDef: OpDef<ScatterAttrs> = defineOp({
     })),
 });
 
-function indexOperand(op: string, indices: unknown): Tensor {
+/** Indices as i32. */
+export function indexOperand(op: string, indices: unknown): Tensor {
   checkTensor(op, "indices", indices);
   if (indices.dtype === "u8") return cast(indices, "i32");
   if (indices.dtype === "i32") return indices;

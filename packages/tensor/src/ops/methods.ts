@@ -1,11 +1,13 @@
 // The operations whose first argument is the tensor that they are about: functions, and methods of Tensor too.
 
 export { elu, type GeluOptions, gelu, leakyRelu } from "./activation.js";
+export { argmax, argmin } from "./argReduce.js";
 export { type AttentionOptions, attention } from "./attention.js";
 export { type BatchNormResult, batchNorm, batchNormWith } from "./batchNorm.js";
 export { type BiasActivation, type BiasActOptions, biasAct } from "./biasAct.js";
 export { edgePad, reflectPad } from "./borderPad.js";
 export { type ConvOptions, conv2d } from "./conv.js";
+export { type CumsumOptions, cumsum } from "./cumsum.js";
 export { at, dynamicSlice, dynamicUpdateSlice, type Starts } from "./dynamicSlice.js";
 export {
   add,
@@ -45,10 +47,13 @@ export { maxPool } from "./maxPool.js";
 export { broadcastTo, reshape, transpose } from "./movement.js";
 export { groupNorm } from "./norm.js";
 export { pixelShuffle, pixelUnshuffle } from "./pixelShuffle.js";
-export { type Axes, max, mean, norm, type ReduceOptions, sum } from "./reduce.js";
+export { type Axes, max, mean, min, norm, type ReduceOptions, sum } from "./reduce.js";
 export { avgPool, type PoolOptions, resizeNearest } from "./resize.js";
 export { type ResizeBilinearOptions, resizeBilinear } from "./resizeBilinear.js";
 export { layerNorm, type RowNormOptions, rmsNorm } from "./rowNorm.js";
 export { pad, slice, split } from "./slicing.js";
 export { logSoftmax, softmax } from "./softmax.js";
+export { argsort, type Sorted, type SortOptions, sort, type TopkOptions, topk } from "./sort.js";
+export { all, any, logsumexp, prod, std, type VarianceOptions, variance } from "./statistics.js";
+export { takeAlong } from "./takeAlong.js";
 export { type Upfirdn2dOptions, upfirdn2d } from "./upfirdn2d.js";

@@ -75,3 +75,20 @@ export function normalStream(state: ArrayLike<number>, count: number): Float64Ar
     return Math.sqrt(-2 * Math.log(u1)) * (i % 2 === 0 ? Math.cos(angle) : Math.sin(angle));
   });
 }
+
+/** 64 random bits for each element, from two words. */
+function wideWords(state: ArrayLike<number>, count: number): BigUint64Array {
+  const source = words(state, 2 * count);
+  return BigUint64Array.from({ length: count }, (_, i) => {
+    const [high, low] = [source[2 * i] as number, source[2 * i + 1] as number];
+    return (BigInt(high) << 32n) | BigInt(low);
+  });
+}
+
+/** Whole numbers in [lo, hi): lo + ⌊w·(hi − lo) / 2⁶⁴⌋ of 64 random bits w. */
+export const integerStream = (state: ArrayLike<number>, count: number, lo: number, hi: number): Float64Array =>
+  Float64Array.from(wideWords(state, count), (word) => lo + Number((word * BigInt(hi - lo)) >> 64n));
+
+/** Uniform numbers in [0, 1) with 53 random bits. */
+export const fineUniformStream = (state: ArrayLike<number>, count: number): Float64Array =>
+  Float64Array.from(wideWords(state, count), (word) => Number(word >> 11n) * 2 ** -53);

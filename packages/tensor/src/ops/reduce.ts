@@ -1,4 +1,4 @@
-// Reductions over axes: sum and max as primitives; mean and the Euclidean norm in terms of them.
+// Reductions over axes: sum, max and min as primitives; mean and the Euclidean norm in terms of them.
 
 import { applyOne } from "../core/apply.js";
 import { composed } from "../core/scope.js";
@@ -28,6 +28,7 @@ export interface ReduceOptions {
 
 const kindSum = 0;
 const kindMax = 1;
+const kindMin = 2;
 
 const keptShape = (shape: Shape, axes: readonly number[]): Shape => shape.map((d, i) => (axes.includes(i) ? 1 : d));
 
@@ -104,31 +105,37 @@ export const sumDef: OpDef<ReduceAttrs> = defineOp({
   samples: reduceSamples,
 });
 
-export const maxDef: OpDef<ReduceAttrs> = defineOp({
-  name: "max",
-  effect: "pure",
-  infer: (inputs, attrs) => {
-    const avals = inferReduce("max", inputs, attrs);
-    const { shape } = inputs[0] as Aval;
-    if (attrs.axes.some((axis) => shape[axis] === 0) && sizeOf((avals[0] as Aval).shape) > 0) {
-      throw new ShapeError(`max: shape ${showShape(shape)} has no elements along the reduced axes, so no maximum`);
-    }
-    return avals;
-  },
-  // Elements that tie for the maximum share its cotangent equally.
-  vjp: ({ inputs, outputs, attrs: { axes }, cotangent }) => {
-    const x = inputs[0] as Tensor;
-    const kept = keptShape(x.shape, axes);
-    const isMax = cast(eq(x, reshape(outputs[0] as Tensor, kept)), x.dtype);
-    const ties = sum(isMax, axes, { keepDims: true });
-    return [mul(isMax, div(reshape(cotangent(), kept), ties))];
-  },
-  lower: { kind: "kernel", call: (node, attrs) => reduceCall(kindMax, node, attrs) },
-  reference: ([x], [aval], attrs) => [
-    reduceReference(x as Float64Array, aval as Aval, attrs, Number.NEGATIVE_INFINITY, Math.max),
-  ],
-  samples: reduceSamples,
-});
+/** The greatest or least element. */
+function extremeDef(name: "max" | "min", kind: number, start: number, combine: (a: number, b: number) => number) {
+  return defineOp<ReduceAttrs>({
+    name,
+    effect: "pure",
+    infer: (inputs, attrs) => {
+      const avals = inferReduce(name, inputs, attrs);
+      const { shape } = inputs[0] as Aval;
+      if (attrs.axes.some((axis) => shape[axis] === 0) && sizeOf((avals[0] as Aval).shape) > 0) {
+        throw new ShapeError(
+          `${name}: shape ${showShape(shape)} has no elements along the reduced axes, so no ${name}imum`,
+        );
+      }
+      return avals;
+    },
+    // Elements that tie share the cotangent equally.
+    vjp: ({ inputs, outputs, attrs: { axes }, cotangent }) => {
+      const x = inputs[0] as Tensor;
+      const kept = keptShape(x.shape, axes);
+      const chosen = cast(eq(x, reshape(outputs[0] as Tensor, kept)), x.dtype);
+      const ties = sum(chosen, axes, { keepDims: true });
+      return [mul(chosen, div(reshape(cotangent(), kept), ties))];
+    },
+    lower: { kind: "kernel", call: (node, attrs) => reduceCall(kind, node, attrs) },
+    reference: ([x], [aval], attrs) => [reduceReference(x as Float64Array, aval as Aval, attrs, start, combine)],
+    samples: reduceSamples,
+  });
+}
+
+export const maxDef = extremeDef("max", kindMax, Number.NEGATIVE_INFINITY, Math.max);
+export const minDef = extremeDef("min", kindMin, Number.POSITIVE_INFINITY, Math.min);
 
 function reduce(def: OpDef<ReduceAttrs>, x: Tensor, axes: Axes | undefined, options: ReduceOptions): Tensor {
   const op = def.name;
@@ -167,6 +174,16 @@ export const sum = (x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor
 export const max = (x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor => reduce(maxDef, x, axes, options);
 
 /**
+ * The minimum over axes; NaN where an element is NaN. Equal minima share the derivative equally.
+ *
+ * @param axes one axis, several, or all when omitted; negative ones count from the end.
+ * @throws ShapeError when an axis is out of range or named twice, or when there is nothing to take a minimum of.
+ * @example
+ * min(tensor([[1, 5], [3, 4]]), 1).at(1); // 3
+ */
+export const min = (x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor => reduce(minDef, x, axes, options);
+
+/**
  * The arithmetic mean over axes.
  *
  * @param axes one axis, several, or all when omitted; negative ones count from the end.
@@ -198,7 +215,8 @@ export function norm(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tenso
   });
 }
 
-function checkFloat(op: string, x: unknown): asserts x is Tensor {
+/** Checks that an argument is a tensor of a float type. */
+export function checkFloat(op: string, x: unknown): asserts x is Tensor {
   checkTensor(op, "x", x);
   if (!isFloat(x.dtype)) {
     throw new DTypeError(`${op}: expected a float tensor, got ${x.dtype} ${showShape(x.shape)}: cast it first`);

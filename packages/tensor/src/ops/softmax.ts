@@ -1,7 +1,6 @@
-// Softmax over the last axis, its gradient, and the logarithm of it.
+// Softmax over the last axis and its logarithm, with their gradients.
 
 import { applyOne, noAttrs } from "../core/apply.js";
-import { composed } from "../core/scope.js";
 import type { Tensor } from "../core/tensor.js";
 import { ShapeError } from "../errors.js";
 import type { Attrs, Aval, Node } from "../ir/graph.js";
@@ -14,6 +13,8 @@ import { max, sum } from "./reduce.js";
 const rowFields = { rows: "i64", cols: "i64" } as const;
 const softmaxSchema = nativeSchema("softmax", rowFields);
 const softmaxGradSchema = nativeSchema("softmaxGrad", rowFields);
+const logSoftmaxSchema = nativeSchema("logSoftmax", rowFields);
+const logSoftmaxGradSchema = nativeSchema("logSoftmaxGrad", rowFields);
 
 const lastAxis = { keepDims: true } as const;
 
@@ -30,6 +31,15 @@ function rowCall(schema: KernelCall["schema"], node: Node): KernelCall {
   const { rows, cols } = rowsOf((node.inputs[0] as Aval).shape);
   const fold = (avals: readonly Aval[]) => avals.map((_, index) => ({ index, dims: [rows, cols] }));
   return { schema, params: { rows, cols }, inputs: fold(node.inputs), outputs: fold(node.outputs) };
+}
+
+function inferGrad(op: string, inputs: readonly Aval[]): Aval[] {
+  expectCount(op, inputs, 2);
+  const [y, dy] = inputs as readonly [Aval, Aval];
+  const dtype = expectCompute(op, { y, dy });
+  expectRows(op, y);
+  expectShape(op, "dy", dy, y.shape);
+  return [{ shape: y.shape, dtype }];
 }
 
 /** x minus its row maxima, which no derivative needs to follow: softmax does not change under shifts. */
@@ -79,14 +89,7 @@ export const softmaxDef: OpDef<Attrs> = defineOp<Attrs>({
 export const softmaxGradDef: OpDef<Attrs> = defineOp<Attrs>({
   name: "softmaxGrad",
   effect: "pure",
-  infer: (inputs) => {
-    expectCount("softmaxGrad", inputs, 2);
-    const [y, dy] = inputs as readonly [Aval, Aval];
-    const dtype = expectCompute("softmaxGrad", { y, dy });
-    expectRows("softmaxGrad", y);
-    expectShape("softmaxGrad", "dy", dy, y.shape);
-    return [{ shape: y.shape, dtype }];
-  },
+  infer: (inputs) => inferGrad("softmaxGrad", inputs),
   decompose: ([y, dy]) => [mul(y as Tensor, sub(dy as Tensor, sum(mul(y as Tensor, dy as Tensor), -1, lastAxis)))],
   lower: { kind: "kernel", call: (node) => rowCall(softmaxGradSchema, node) },
   reference: ([y, dy], [aval]) => {
@@ -101,6 +104,61 @@ export const softmaxGradDef: OpDef<Attrs> = defineOp<Attrs>({
     return [out];
   },
   samples: () => shapes.map((shape) => ({ inputs: [{ shape, range: [0, 1] }, { shape }], attrs: noAttrs })),
+});
+
+export const logSoftmaxDef: OpDef<Attrs> = defineOp<Attrs>({
+  name: "logSoftmax",
+  effect: "pure",
+  infer: (inputs) => {
+    expectCount("logSoftmax", inputs, 1);
+    const x = inputs[0] as Aval;
+    expectRows("logSoftmax", x);
+    return [{ shape: x.shape, dtype: expectCompute("logSoftmax", { x }) }];
+  },
+  vjp: ({ outputs, cotangent }) => [applyOne(logSoftmaxGradDef, [outputs[0] as Tensor, cotangent()], noAttrs)],
+  decompose: ([x]) => {
+    const centred = shifted(x as Tensor);
+    return [sub(centred, log(sum(exp(centred), -1, lastAxis)))];
+  },
+  lower: { kind: "kernel", call: (node) => rowCall(logSoftmaxSchema, node) },
+  inPlace: () => [[0, 0]],
+  reference: ([x], [aval]) => {
+    const out = new Float64Array((x as Float64Array).length);
+    eachRow((aval as Aval).shape, (start, end) => {
+      const row = (x as Float64Array).subarray(start, end);
+      const highest = row.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
+      const logTotal = Math.log(row.reduce((total, value) => total + Math.exp(value - highest), 0));
+      out.set(
+        row.map((value) => value - highest - logTotal),
+        start,
+      );
+    });
+    return [out];
+  },
+  samples: () => shapes.map((shape) => ({ inputs: [{ shape }], attrs: noAttrs })),
+});
+
+/** dx = dy − exp(y)·Σ dy, from logSoftmax's result y. */
+export const logSoftmaxGradDef: OpDef<Attrs> = defineOp<Attrs>({
+  name: "logSoftmaxGrad",
+  effect: "pure",
+  infer: (inputs) => inferGrad("logSoftmaxGrad", inputs),
+  decompose: ([y, dy]) => [sub(dy as Tensor, mul(exp(y as Tensor), sum(dy as Tensor, -1, lastAxis)))],
+  lower: { kind: "kernel", call: (node) => rowCall(logSoftmaxGradSchema, node) },
+  inPlace: () => [
+    [0, 0],
+    [0, 1],
+  ],
+  reference: ([y, dy], [aval]) => {
+    const out = new Float64Array((y as Float64Array).length);
+    eachRow((aval as Aval).shape, (start, end) => {
+      const total = (dy as Float64Array).subarray(start, end).reduce((a, b) => a + b, 0);
+      for (let i = start; i < end; i++)
+        out[i] = ((dy as Float64Array)[i] as number) - Math.exp((y as Float64Array)[i] as number) * total;
+    });
+    return [out];
+  },
+  samples: () => shapes.map((shape) => ({ inputs: [{ shape, range: [-4, 0] }, { shape }], attrs: noAttrs })),
 });
 
 /**
@@ -121,17 +179,12 @@ export function softmax(x: Tensor): Tensor {
  * log(softmax(x)) over the last axis, computed without overflow or cancellation.
  *
  * @param x [..., C], f32 or f64.
- * @returns x's shape.
+ * @returns x's shape; a row of nothing but −∞ gives NaN.
  * @throws ShapeError for a tensor without dimensions; DTypeError for other types.
  * @example
- * logSoftmax(tensor([0, 0])); // [-log 2, -log 2]
+ * logSoftmax(tensor([0, 0])).at(1); // -0.693147
  */
 export function logSoftmax(x: Tensor): Tensor {
   checkTensor("logSoftmax", "x", x);
-  expectRows("logSoftmax", x);
-  expectCompute("logSoftmax", { x });
-  return composed(() => {
-    const centred = shifted(x);
-    return sub(centred, log(sum(exp(centred), -1, lastAxis)));
-  });
+  return applyOne(logSoftmaxDef, [x], noAttrs);
 }

@@ -13,6 +13,7 @@ import {
   concat,
   conv2d,
   cos,
+  cumsum,
   div,
   dynamicSlice,
   dynamicUpdateSlice,
@@ -26,15 +27,18 @@ import {
   layerNorm,
   log1p,
   logSoftmax,
+  logsumexp,
   matmul,
   max,
   maximum,
   maxPool,
   mean,
+  min,
   minimum,
   mul,
   neg,
   pad,
+  prod,
   type Rng,
   remat,
   repeat,
@@ -50,6 +54,7 @@ import {
   slice,
   softmax,
   softplus,
+  sort,
   split,
   sqrt,
   square,
@@ -57,10 +62,13 @@ import {
   sub,
   sum,
   type Tensor,
+  takeAlong,
   tanh,
   tensor,
+  topk,
   transpose,
   upfirdn2d,
+  variance,
 } from "@figment/tensor";
 import { Draws } from "./draws.js";
 
@@ -203,7 +211,7 @@ class Program {
   private reduce(x: Tensor): Tensor {
     if (x.rank === 0) return sin(x);
     const axis = this.draws.integer(0, x.rank);
-    const reduce = this.draws.pick([sum, mean, max]);
+    const reduce = this.draws.pick([sum, mean, max, min, prod, logsumexp, variance]);
     const keepDims = this.draws.next() < 0.5;
     this.note(`${reduce.name} over ${axis}${keepDims ? ", kept" : ""}`, x);
     return tanh(reduce(x, axis, { keepDims }));
@@ -238,8 +246,12 @@ class Program {
 
   private index(x: Tensor): Tensor {
     const line = firstOf(x, 6);
-    const way = this.draws.integer(0, 3);
+    const way = this.draws.integer(0, 7);
     this.note(`index ${way}`, x);
+    if (way === 3) return takeAlong(line, tensor([3, 0, 3, 5, 1, 3, 4], { dtype: "i32" }));
+    if (way === 4) return sort(line, { descending: this.draws.next() < 0.5 }).values;
+    if (way === 5) return topk(reshape(line, [2, 3]), 2).values;
+    if (way === 6) return tanh(cumsum(reshape(line, [3, 2]), this.draws.integer(0, 2), { exclusive: true }));
     const start = scalar(this.draws.integer(0, 5), "i32");
     if (way === 0) return gather(line, tensor([3, 0, 3, 5], { dtype: "i32" }));
     if (way === 1) return dynamicSlice(line, [start], [2]);

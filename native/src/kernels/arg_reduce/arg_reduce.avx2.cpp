@@ -1,0 +1,2 @@
+// Places of extremes for AVX2.
+#include "arg_reduce.inl.h"

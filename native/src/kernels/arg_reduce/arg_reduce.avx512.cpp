@@ -1,0 +1,2 @@
+// Places of extremes for AVX-512.
+#include "arg_reduce.inl.h"

@@ -1,0 +1,2 @@
+// Places of extremes for any machine.
+#include "arg_reduce.inl.h"

@@ -1,0 +1,2 @@
+// Draws of categories in AVX2.
+#include "categorical.inl.h"

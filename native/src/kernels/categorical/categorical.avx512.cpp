@@ -1,0 +1,2 @@
+// Draws of categories in AVX-512.
+#include "categorical.inl.h"

@@ -1,0 +1,2 @@
+// Draws of categories in portable code.
+#include "categorical.inl.h"

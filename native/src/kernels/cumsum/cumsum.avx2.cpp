@@ -1,0 +1,2 @@
+// Running sums for AVX2.
+#include "cumsum.inl.h"

@@ -1,0 +1,2 @@
+// Running sums for AVX-512.
+#include "cumsum.inl.h"

@@ -1,0 +1,2 @@
+// Running sums for any machine.
+#include "cumsum.inl.h"

@@ -1,0 +1,2 @@
+// Random whole numbers in AVX2.
+#include "integer.inl.h"

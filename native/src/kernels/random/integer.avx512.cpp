@@ -1,0 +1,2 @@
+// Random whole numbers in AVX-512.
+#include "integer.inl.h"

@@ -1,0 +1,2 @@
+// Random whole numbers in portable code.
+#include "integer.inl.h"

@@ -1,0 +1,2 @@
+// The first few of long rows for any machine.
+#include "select.inl.h"

@@ -1,0 +1,61 @@
+// takeAlong: (x [outer, axis, inner], indices i32[outer, count, inner]) -> [outer, count, inner],
+// y[o,c,i] = x[o, indices[o,c,i], i], elements of any format. scatterAddAlong: (updates [outer,
+// count, inner], indices of their shape) -> [outer, axis, inner], zero where nothing is added;
+// several updates of one place are added in the order of c.
+#include "../norm/dense_check.h"
+#include "../params.generated.h"
+
+namespace figment {
+namespace {
+
+constexpr const char* kAxisRule = "axis longer than an i32 can index";
+
+std::string checkTake(const OpCall& call) {
+  const auto& p = call.as<TakeAlongParams>();
+  DenseCheck check("takeAlong", call, 2, 1);
+  const Format format = check.ok() ? call.in[0].format : Format::f32;
+  return check.require(p.axis <= INT32_MAX, kAxisRule)
+      .input(0, "x", format, {p.outer, p.axis, p.inner})
+      .input(1, "indices", Format::i32, {p.outer, p.count, p.inner})
+      .output(0, "y", format, {p.outer, p.count, p.inner})
+      .done();
+}
+
+std::string checkScatter(const OpCall& call) {
+  const auto& p = call.as<ScatterAddAlongParams>();
+  DenseCheck check("scatterAddAlong", call, 2, 1);
+  const Format format = check.floating(0);
+  return check.require(p.axis <= INT32_MAX, kAxisRule)
+      .input(0, "updates", format, {p.outer, p.count, p.inner})
+      .input(1, "indices", Format::i32, {p.outer, p.count, p.inner})
+      .output(0, "y", format, {p.outer, p.axis, p.inner})
+      .done();
+}
+
+bool never(const OpCall&, int, int) { return false; }
+
+const RegisterOp take{OpSpec{.name = "takeAlong",
+                             .schemaHash = TakeAlongParams::kHash,
+                             .paramBytes = sizeof(TakeAlongParams),
+                             .hasTail = false,
+                             .check = checkTake,
+                             .mayAlias = never,
+                             .cost = [](const OpCall& call) {
+                               // Only the picked elements are read.
+                               const double width = 4 + 2 * double(formatBytes(call.in[0].format));
+                               return Cost{.flops = 0,
+                                           .bytes = width * double(call.out[0].elements())};
+                             }}};
+const RegisterOp scatter{OpSpec{.name = "scatterAddAlong",
+                                .schemaHash = ScatterAddAlongParams::kHash,
+                                .paramBytes = sizeof(ScatterAddAlongParams),
+                                .hasTail = false,
+                                .check = checkScatter,
+                                .mayAlias = never,
+                                .cost = [](const OpCall& call) {
+                                  return Cost{.flops = double(call.in[0].elements()),
+                                              .bytes = operandBytes(call)};
+                                }}};
+
+}  // namespace
+}  // namespace figment
