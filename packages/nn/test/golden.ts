@@ -37,6 +37,12 @@ export const casesOf = (prefix: string): string[] => [
   ),
 ];
 
+/** The names of the tensors of a case. */
+export const namesOf = (name: string): string[] =>
+  Object.keys(entries)
+    .filter((key) => key.startsWith(`${name}/`))
+    .map((key) => key.slice(name.length + 1));
+
 /** The recorded tensor; the caller's own. */
 export function golden(key: string): Tensor {
   const { array, shape } = read(key);

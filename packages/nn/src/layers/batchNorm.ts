@@ -67,10 +67,10 @@ export class BatchNorm extends Module {
     const beta = bias?.value ?? zeros([channels]);
     if (!runningMean || !runningVar) return batchNorm(x, gamma, beta, { eps }).y;
     if (!this.training) return batchNormWith(x, gamma, beta, runningMean.value, runningVar.value, { eps });
-    const { y, mean, variance } = batchNorm(x, gamma, beta, { eps });
     const count = x.size / channels;
     if (count < 2)
       throw new ShapeError(`BatchNorm: training needs more than one value a channel, got [${x.shape.join(", ")}]`);
+    const { y, mean, variance } = batchNorm(x, gamma, beta, { eps });
     emaUpdate(1 - momentum, [runningMean, runningVar], [mean, variance.mul(count / (count - 1))]);
     return y;
   }

@@ -153,6 +153,43 @@ for name, inner, shape in [
         x = torch.randn(*shape)
         record(f"spectralNorm/{name}/eval", weight=last(original), x=last(x), y=last(module(x)))
 
+# Gradient penalties, the squared norm of the derivative of sum(output * cotangent), and their derivatives: second
+# derivatives of norms and activations
+def record_penalty(case: str, function, x: torch.Tensor, **weights: torch.Tensor) -> None:
+    y = function(x, *weights.values())
+    dy = torch.randn_like(y)
+    (slope,) = torch.autograd.grad((y * dy).sum(), x, create_graph=True)
+    value = slope.square().sum()
+    # A bias has no part in it where it only shifts.
+    gradients = torch.autograd.grad(value, [x, *weights.values()], allow_unused=True)
+    dx, *rest = [torch.zeros_like(w) if g is None else g for g, w in zip(gradients, [x, *weights.values()])]
+    layout = nhwc if x.dim() == 4 else lambda value: value
+    record(
+        f"normPenalty/{case}",
+        x=layout(x), dy=layout(dy), value=value, dx=layout(dx),
+        **weights, **{f"d{name}": g for name, g in zip(weights, rest)},
+    )
+
+
+for case, function, shape, affine in [
+    ("layerNorm", lambda x, w, b: F.layer_norm(x, [7], w, b), (3, 2, 7), 2),
+    ("rmsNorm", lambda x, w: F.rms_norm(x, [7], w, 1e-5), (3, 2, 7), 1),
+    ("batchNorm", lambda x, w, b: F.batch_norm(x, None, None, w, b, True), (3, 4, 2, 3), 2),
+    ("instanceNorm", lambda x, w, b: F.instance_norm(x, weight=w, bias=b), (2, 4, 3, 3), 2),
+    ("groupNorm", lambda x, w, b: F.group_norm(x, 2, w, b), (2, 4, 3, 2), 2),
+    ("groupNormSilu", lambda x, w, b: F.silu(F.group_norm(x, 2, w, b)), (2, 4, 3, 2), 2),
+]:
+    channels = shape[1] if len(shape) == 4 else shape[-1]
+    record_penalty(case, function, leaf(*shape), **{name: leaf(channels) for name in ["weight", "bias"][:affine]})
+for case, function in [
+    ("leakyRelu", lambda u: F.leaky_relu(u, 0.2)),
+    ("silu", F.silu),
+    ("gelu", F.gelu),
+    ("tanh", torch.tanh),
+    ("sigmoid", torch.sigmoid),
+]:
+    record_penalty(f"biasAct {case}", lambda x, b: (1.25 * function(x + b)).clamp(-2, 2), leaf(5, 6), bias=leaf(6))
+
 # Embedding, with repeated indices
 w, indices = leaf(11, 6), torch.tensor([[3, 0, 3], [10, 7, 3]])
 y = F.embedding(indices, w)
