@@ -15,7 +15,8 @@ namespace {
 /// The normal distribution function.
 FIGMENT_INLINE F32 normalBelow(F32 u) {
   const F32 half = F32::broadcast(0.5f);
-  return mulAdd(erf(u * F32::broadcast(0.707106781f)), half, half);
+  const F32 scaled = u * F32::broadcast(0.707106781f);
+  return mulAdd(erfWith(scaled, [](F32 x) { return expNonPositive(x); }), half, half);
 }
 
 template <int kActivation>
@@ -50,7 +51,8 @@ FIGMENT_INLINE F32 activationSlope(F32 u, F32 value, F32 slope) {
     case kSiluAct:
       return siluSlope(u);
     case kGeluAct: {
-      const F32 density = exp(u * u * F32::broadcast(-0.5f)) * F32::broadcast(0.398942280f);
+      const F32 density =
+          expNonPositive(u * u * F32::broadcast(-0.5f)) * F32::broadcast(0.398942280f);
       return mulAdd(u, density, normalBelow(u));
     }
     case kTanhAct:

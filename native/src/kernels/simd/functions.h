@@ -50,7 +50,9 @@ FIGMENT_INLINE F32 log1p(F32 x) {
 FIGMENT_INLINE F32 softplus(F32 x) { return maximum(x, F32::zero()) + log1p(exp(-abs(x))); }
 
 /// The error function: x + x P(x^2) near zero, 1 - e^(t Q(t) - t) with t = |x| beyond.
-FIGMENT_INLINE F32 erf(F32 x) {
+/// `exponential` is only asked about numbers that are not positive.
+template <class Exponential>
+FIGMENT_INLINE F32 erfWith(F32 x, Exponential&& exponential) {
   const F32 t = abs(x);
   const F32 one = F32::broadcast(1.0f);
   const F32 p =
@@ -61,8 +63,11 @@ FIGMENT_INLINE F32 erf(F32 x) {
   const F32 q = polynomial(saturated, -1.1231853932258673e-5f, 3.22809093631804e-4f,
                            -3.6424794234335423e-3f, 2.376210317015648e-2f, -1.0623691976070404e-1f,
                            -6.351512670516968e-1f, -1.2864848971366882e-1f);
-  const F32 large = one - exp(fma(q, saturated, -saturated));
+  const F32 large = one - exponential(fma(q, saturated, -saturated));
   return copysign(blend(lt(t, F32::broadcast(0.9277f)), small, large), x);
+}
+FIGMENT_INLINE F32 erf(F32 x) {
+  return erfWith(x, [](F32 y) { return exp(y); });
 }
 
 /// An unevaluated sum; |low| is at most half a unit in the last place of high.
