@@ -149,8 +149,9 @@ describe("layers agree with PyTorch", () => {
   it.each([
     ["linear", () => new SpectralNorm(new Linear(7, 5))],
     ["conv2d", () => new SpectralNorm(new Conv2d(3, 4, 3, { padding: 1 }))],
+    ["convTranspose2d", () => new SpectralNorm(new ConvTranspose2d(3, 4, 3, { padding: 1 }))],
   ] as const)("SpectralNorm of %s: the third training call with its derivatives, then evaluation", (name, make) => {
-    const module: SpectralNorm<Linear | Conv2d> = make();
+    const module: SpectralNorm<Linear | Conv2d | ConvTranspose2d> = make();
     const [start, train] = [`spectralNorm/${name}/start`, `spectralNorm/${name}/train`];
     scope(() => {
       module.loadStateDict({

@@ -14,8 +14,9 @@ import {
 import type { Initialiser } from "../initialisers.js";
 import { type Layer, Module } from "../module.js";
 import { BufferCell, type Parameter } from "../parameter.js";
+import { ConvTranspose2d } from "./convTranspose.js";
 
-/** A layer with a weight, such as Linear or Conv2d. */
+/** A layer with a weight, such as Linear, Conv2d or ConvTranspose2d. */
 export interface WeightedLayer extends Layer {
   readonly weight: Parameter;
 }
@@ -26,7 +27,7 @@ export interface SpectralNormOptions {
   readonly powerIterations?: number;
   /** Smallest norm that the vectors are divided by. Default 1e-12. */
   readonly eps?: number;
-  /** The axis of the weight that is the rows of the matrix: that of the outputs. Default 0. */
+  /** The axis of the weight that is the rows of the matrix: that of the outputs. Default 0, of ConvTranspose2d 3. */
   readonly axis?: number;
 }
 
@@ -59,7 +60,7 @@ export class SpectralNorm<L extends WeightedLayer> extends Module {
   /** @throws UsageError when the weight has fewer than two axes or lacks the axis, or there are no iterations. */
   constructor(
     readonly layer: L,
-    { powerIterations = 1, eps = 1e-12, axis = 0 }: SpectralNormOptions = {},
+    { powerIterations = 1, eps = 1e-12, axis = layer instanceof ConvTranspose2d ? 3 : 0 }: SpectralNormOptions = {},
   ) {
     super();
     const { shape } = layer.weight;

@@ -118,11 +118,12 @@ record(
     runningMean=module.running_mean, runningVar=module.running_var,
 )
 
-# Spectral normalisation of Linear and Conv2d: three training calls, the last differentiated; then evaluation. The
-# right vector of a convolution is that of the weight's columns as we order them.
+# Spectral normalisation of Linear, Conv2d and ConvTranspose2d: three training calls, the last differentiated; then evaluation. The
+# right vector of Conv2d is that of the weight's columns as we order them.
 for name, inner, shape in [
     ("linear", torch.nn.Linear(7, 5), (4, 7)),
     ("conv2d", torch.nn.Conv2d(3, 4, 3, padding=1), (2, 3, 5, 6)),
+    ("convTranspose2d", torch.nn.ConvTranspose2d(3, 4, 3, padding=1), (2, 3, 5, 6)),
 ]:
     image = len(shape) == 4
     module = torch.nn.utils.parametrizations.spectral_norm(inner)
@@ -130,7 +131,8 @@ for name, inner, shape in [
     original = module.parametrizations.weight.original
 
     def right() -> torch.Tensor:
-        return nhwc(power._v.reshape(1, *original.shape[1:])).reshape(-1) if image else power._v
+        ordered = name == "conv2d"
+        return nhwc(power._v.reshape(1, *original.shape[1:])).reshape(-1) if ordered else power._v
 
     def last(value: torch.Tensor) -> torch.Tensor:
         return nhwc(value) if image else value
