@@ -1,17 +1,16 @@
 """Records golden vectors from PyTorch for the tests of @figment/nn.
 
-Run `python3 record.py`; it writes golden.safetensors beside itself. Images are written channels-last [N,H,W,C] and
+Run `python3 layers.py`; it writes layers.safetensors beside itself. Images are written channels-last [N,H,W,C] and
 convolution weights as [O,kH,kW,I/groups], as Figment has them. Every tensor is float32 or int32. Derivatives
 are those of sum(output * cotangent).
 """
 
-import hashlib
-import json
 import pathlib
-import struct
 
 import torch
 import torch.nn.functional as F
+
+from golden_file import write
 
 SEED = 20231
 here = pathlib.Path(__file__)
@@ -406,40 +405,4 @@ for name, up, demodulate in [("plain", False, True), ("up", True, True), ("modul
         lengthdstyles=torch.zeros_like(styles) if ls is None else ls,
     )
 
-# A gradient penalty (Gulrajani et al. 2017, eq. 3) through the layers of images: the penalty and its derivatives.
-x, w1, w2, w3 = leaf(2, 3, 6, 6), leaf(4, 3, 3, 3), leaf(4, 2, 4, 4), leaf(3, 2, 3, 3)
-h = F.leaky_relu(F.conv2d(x, w1, padding=1), 0.2)
-h = upfirdn(h, torch.outer(taps, taps), 1, 2, (1, 1, 1, 1))
-h = F.silu(F.conv_transpose2d(h, w2, stride=2, padding=1))
-h = F.conv2d(F.pad(h, (1, 1, 1, 1), mode="reflect"), w3)
-h = F.interpolate(F.max_pool2d(h, 3, 2, 1), size=(5, 4), mode="bilinear")
-score = torch.tanh(F.pixel_unshuffle(h[:, :, :4], 2)).sum()
-(slope,) = torch.autograd.grad(score, x, create_graph=True)
-penalty = (slope.flatten(1).norm(dim=1) - 1).square().mean()
-penalty.backward()
-record(
-    "penalty",
-    x=nhwc(x), w1=nhwc(w1), w2=nhwc(w2), w3=nhwc(w3), filter=taps, score=score, slope=nhwc(slope), penalty=penalty,
-    dx=nhwc(x.grad), dw1=nhwc(w1.grad), dw2=nhwc(w2.grad), dw3=nhwc(w3.grad),
-)
-
-# The file, byte by byte: length of the header, header, data.
-header: dict[str, object] = {
-    "__metadata__": {
-        "torch": torch.__version__,
-        "script_sha256": hashlib.sha256(here.read_bytes()).hexdigest(),
-        "seed": str(SEED),
-    }
-}
-data = b""
-for key, value in tensors.items():
-    raw = value.numpy().tobytes()
-    header[key] = {
-        "dtype": "I32" if value.dtype == torch.int32 else "F32",
-        "shape": list(value.shape),
-        "data_offsets": [len(data), len(data) + len(raw)],
-    }
-    data += raw
-text = json.dumps(header).encode()
-text += b" " * (-len(text) % 8)
-here.with_name("golden.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + data)
+write(here, tensors, SEED)
