@@ -8,6 +8,7 @@ import {
   type Compiled,
   compile,
   gather,
+  type Precision,
   type Rng,
   samplerStep,
   scope,
@@ -69,7 +70,8 @@ export class Diffusion implements Process {
   private readonly onX0: Cell;
   private readonly onXt: Cell;
   private readonly variance: Cell;
-  private readonly step: DenoiseStep;
+  /** The sampling step, compiled for each precision that has been asked for. */
+  private readonly denoisers = new Map<Precision, DenoiseStep>();
 
   /** @throws UsageError when a β is not in (0, 1), or `predict` is none of the three. */
   constructor({ betas, predict = "epsilon" }: DiffusionOptions) {
@@ -93,7 +95,6 @@ export class Diffusion implements Process {
     this.onX0 = table("onX0", (alphaBar, previous) => posterior(alphaBar, previous).onX0);
     this.onXt = table("onXt", (alphaBar, previous) => posterior(alphaBar, previous).onX);
     this.variance = table("variance", (alphaBar, previous) => posterior(alphaBar, previous).variance);
-    this.step = compile(denoise, { mode: "eval", name: "sampling step" });
   }
 
   /** Number of steps of the forward process. */
@@ -170,7 +171,7 @@ export class Diffusion implements Process {
   async sample(net: Denoiser, { onProgress, ...options }: SampleOptions): Promise<Tensor> {
     let last: Tensor | undefined;
     try {
-      for await (const { x, step, total } of runSampler(this, this.step, net, options)) {
+      for await (const { x, step, total } of runSampler(this, this.denoiser, net, options)) {
         last?.dispose();
         last = x.clone();
         onProgress?.({ step, total });
@@ -191,12 +192,25 @@ export class Diffusion implements Process {
    * for await (const { step, total, x } of diffusion.sampleSteps(model, options)) console.log(step, total, x.shape);
    */
   sampleSteps(net: Denoiser, options: SampleStepsOptions): AsyncGenerator<Frame, void, void> {
-    return runSampler(this, this.step, net, options);
+    return runSampler(this, this.denoiser, net, options);
   }
+
+  /** The program of the latest sampling step at a precision, or nothing when there was none; see {@link Compiled}. */
+  explainSampling(precision: Precision = "highest"): string | undefined {
+    return this.denoisers.get(precision)?.explain();
+  }
+
+  private readonly denoiser = (precision: Precision = "highest"): DenoiseStep => {
+    const known = this.denoisers.get(precision);
+    if (known) return known;
+    const made = compile(denoise, { mode: "eval", name: "sampling step", precision });
+    this.denoisers.set(precision, made);
+    return made;
+  };
 
   /** Frees the tables and the compiled sampling step. */
   dispose(): void {
-    this.step.dispose();
+    for (const step of this.denoisers.values()) step.dispose();
     for (const cell of [this.signal, this.noise, this.negativeNoise, this.onX0, this.onXt, this.variance])
       cell.dispose();
   }

@@ -2,7 +2,17 @@
 // they are computed, and an abort that never waits for the network.
 
 import { setImmediate as breathe } from "node:timers/promises";
-import { Rng, type Shape, scalar, settled, type Tensor, tensor, throwIfAborted, UsageError } from "@figment/tensor";
+import {
+  type Precision,
+  Rng,
+  type Shape,
+  scalar,
+  settled,
+  type Tensor,
+  tensor,
+  throwIfAborted,
+  UsageError,
+} from "@figment/tensor";
 import type { Denoiser, DenoiseStep, StepStatics } from "./diffusion.js";
 import { ddim, type Process, type Sampler, type SamplerRow } from "./samplers.js";
 
@@ -29,6 +39,8 @@ export interface SampleStepsOptions {
   readonly start?: Tensor;
   /** Classes to draw, i32 [N], for a network that has classes. */
   readonly label?: Tensor;
+  /** "bf16" rounds the factors of the network's products to bf16. Default "highest". */
+  readonly precision?: Precision;
 }
 
 /** Progress of sampling: `step` of `total` steps are done. */
@@ -56,7 +68,7 @@ export interface Frame extends SampleProgress {
 /** Runs a sampler step by step. A frame is yielded when its step has been computed. */
 export async function* runSampler(
   process: Process,
-  denoise: DenoiseStep,
+  denoiser: (precision?: Precision) => DenoiseStep,
   net: Denoiser,
   options: SampleStepsOptions,
 ): AsyncGenerator<Frame, void, void> {
@@ -66,6 +78,7 @@ export async function* runSampler(
   if (start && start.shape.join() !== shape.join()) {
     throw new UsageError(`sample: start has shape [${start.shape.join(", ")}], expected [${shape.join(", ")}]`);
   }
+  const denoise = denoiser(options.precision);
   throwIfAborted(signal);
   // Leaves the scope of a caller that does not wait: what is made from here on outlives it.
   await breathe();

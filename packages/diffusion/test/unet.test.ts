@@ -1,8 +1,18 @@
 // The U-Net: shapes, derivatives, and that it learns.
 
-import { cosineBetas, Diffusion, patchify, UNet, type UNetOptions, unpatchify } from "@figment/diffusion";
+import { cosineBetas, Diffusion, ddim, patchify, UNet, type UNetOptions, unpatchify } from "@figment/diffusion";
 import { AdamW, compileStep, summary } from "@figment/nn";
-import { assertNoLeaks, rng, ShapeError, scope, type Tensor, tensor, valueAndGrad, zeros } from "@figment/tensor";
+import {
+  assertNoLeaks,
+  compile,
+  rng,
+  ShapeError,
+  scope,
+  type Tensor,
+  tensor,
+  valueAndGrad,
+  zeros,
+} from "@figment/tensor";
 import { afterAll, describe, expect, it } from "vitest";
 import { times } from "./support.js";
 
@@ -160,5 +170,93 @@ describe("patches", () => {
       expect(() => patchify(x, 3)).toThrow(ShapeError);
       expect(() => unpatchify(x, 2)).toThrow(ShapeError);
     });
+  });
+});
+
+describe("a U-Net in bf16", () => {
+  /** Formats of the convolutions, products and attentions of a program. */
+  const products = (explained: string): string[] =>
+    explained
+      .split("\n")
+      .filter((line) => /^(conv2d|matmul|attention)/.test(line) && !line.includes("-tiles"))
+      .map((line) => (line.split(/ {2,}/)[2] as string).trim());
+  const build = () => new UNet({ inChannels: 1, channels: [8, 16], attention: [4], dropout: 0.1 }).init(random);
+
+  it("multiplies bf16 by bf16 in every convolution, product and attention of a training step", () => {
+    const net = awaken(build());
+    const diffusion = new Diffusion({ betas: cosineBetas(100) });
+    const optimizer = new AdamW(net, { lr: 1e-3 });
+    const step = compileStep(net, optimizer, (n, { x }: { x: Tensor }) => diffusion.loss(n, x, random), {
+      precision: "bf16",
+    });
+    scope(() => expect(step({ x: random.normal([2, 8, 8, 1]) }).loss.itemSync()).toBeGreaterThan(0));
+    const formats = products(step.explain());
+    expect(formats.length).toBeGreaterThan(20);
+    expect(formats.filter((text) => !/^bf16×[23] /.test(text))).toEqual([]);
+    expect(step.explain()).toMatch(/adamw? .* f32/i);
+    for (const owner of [step, optimizer, net, diffusion]) owner.dispose();
+  });
+
+  it("gives the loss and the gradient of f32 within rounding", () => {
+    const net = awaken(build());
+    const diffusion = new Diffusion({ betas: cosineBetas(100) });
+    scope(() => {
+      const x = random.normal([2, 8, 8, 1]);
+      const t = times(2, 40);
+      const noise = random.normal(x.shape);
+      const gradientAt = (precision: "highest" | "bf16"): number[] => {
+        const f = compile(
+          () => {
+            const { value, grads } = valueAndGrad(
+              () =>
+                net
+                  .forward(diffusion.qSample(x, t, noise), t)
+                  .sub(noise)
+                  .square()
+                  .mean(),
+              { wrt: net },
+            )();
+            return [value, ...net.parameters().map((parameter) => grads.get(parameter))];
+          },
+          { precision, mode: "eval" },
+        );
+        const list = f().flatMap((g) => [...(g as Tensor).dataSync()]);
+        f.dispose();
+        return list;
+      };
+      const [exact, rough] = [gradientAt("highest"), gradientAt("bf16")];
+      expect(Math.abs((rough[0] as number) / (exact[0] as number) - 1)).toBeLessThan(1e-2);
+      const off = Math.hypot(...rough.map((g, i) => g - (exact[i] as number))) / Math.hypot(...exact);
+      expect(off).toBeGreaterThan(1e-5);
+      expect(off).toBeLessThan(2e-2);
+    });
+    net.dispose();
+    diffusion.dispose();
+  });
+
+  it("samples in bf16 from a program of its own", async () => {
+    const net = awaken(build());
+    const diffusion = new Diffusion({ betas: cosineBetas(100) });
+    const draw = async (precision?: "bf16"): Promise<Float32Array> => {
+      const stream = rng(9);
+      using images = await diffusion.sample(net, {
+        shape: [2, 8, 8, 1],
+        sampler: ddim({ steps: 3 }),
+        rng: stream,
+        precision,
+      });
+      stream.dispose();
+      return (await images.data()) as Float32Array;
+    };
+    const [exact, rough] = [await draw(), await draw("bf16")];
+    const size = Math.hypot(...exact);
+    const off = Math.hypot(...rough.map((y, i) => y - (exact[i] as number))) / size;
+    expect(off).toBeGreaterThan(0);
+    expect(off).toBeLessThan(0.2);
+    const text = diffusion.explainSampling("bf16") as string;
+    expect(products(text).filter((formats) => !/^bf16×[23] /.test(formats))).toEqual([]);
+    expect(products(diffusion.explainSampling() as string).filter((formats) => /bf16/.test(formats))).toEqual([]);
+    net.dispose();
+    diffusion.dispose();
   });
 });

@@ -51,6 +51,16 @@ describe("the main job", () => {
     expect((await model("c", 4)).equals(first)).toBe(false);
   });
 
+  it("trains and samples in bf16 when asked to, and says so", async () => {
+    const out = path.join(folder, "bf16");
+    const summary = await firstLight({ ...optionsFor(out), precision: "bf16" });
+    expect(summary).toMatchObject({ precision: "bf16" });
+    const [rounded, exact] = await Promise.all(
+      [out, path.join(folder, "whole")].map((at) => readFile(path.join(at, "model.safetensors"))),
+    );
+    expect((rounded as Buffer).equals(exact as Buffer)).toBe(false);
+  });
+
   it("lets timers fire while it trains and samples", async () => {
     const gaps: number[] = [];
     let last = performance.now();
@@ -95,7 +105,7 @@ describe("figment first-light", () => {
   it("explains itself", async () => {
     const { code, stdout } = await figment(["first-light", "--help"]);
     expect(code).toBe(0);
-    for (const option of ["--data", "--steps", "--seed", "--out", "--size", "--resume"])
+    for (const option of ["--data", "--steps", "--seed", "--out", "--size", "--precision", "--resume"])
       expect(stdout).toContain(option);
   });
 
@@ -103,6 +113,7 @@ describe("figment first-light", () => {
     const bad: [string[], RegExp][] = [
       [["--steps", "0"], /--steps: expected an integer of at least 1, got "0"/],
       [["--size", "x"], /--size: expected an integer/],
+      [["--precision", "f8"], /--precision: expected f32 or bf16, got "f8"/],
       [["--data", path.join(folder, "nowhere")], /nowhere/],
       [["--resume", "--out", path.join(folder, "empty")], /checkpoint/],
       [["--sample-steps", "1001"], /--sample-steps: expected at most 1000/],
@@ -121,6 +132,9 @@ describe("figment first-light", () => {
     expect((await figment(["first-light", "--out", out, "--steps", "4", ...small])).code).toBe(0);
     const other = await figment(["first-light", "--out", out, "--steps", "4", ...small, "--seed", "9", "--resume"]);
     expect([other.code, other.stderr]).toEqual([1, expect.stringMatching(/made with the options/)]);
+    const rounded = ["--precision", "bf16", "--resume"];
+    const precise = await figment(["first-light", "--out", out, "--steps", "4", ...small, ...rounded]);
+    expect([precise.code, precise.stderr]).toEqual([1, expect.stringMatching(/"precision":"f32".*"precision":"bf16"/)]);
     const file = path.join(out, "checkpoint.safetensors");
     const bytes = await readFile(file);
     await writeFile(file, bytes.subarray(0, bytes.length / 2));

@@ -4,6 +4,7 @@ import {
   CheckpointError,
   type CompileStats,
   compile,
+  type Precision,
   type Profile,
   type SavedState,
   type Stateful,
@@ -21,6 +22,11 @@ export type StepBatch = Readonly<Record<string, Tensor>>;
 export interface StepOptions extends MinimizeOptions {
   /** Keeps a moving average of the weights with this decay, or with these options. Default: none. */
   readonly ema?: number | EmaOptions;
+  /**
+   * "bf16" rounds the factors of convolutions, matrix products and attention to bf16, forwards and backwards. Weights, sums,
+   * norms, losses and the optimiser's state stay f32. Default "highest".
+   */
+  readonly precision?: Precision;
 }
 
 /** A compiled training step. */
@@ -61,7 +67,7 @@ export function compileStep<M extends Module, B extends StepBatch = any, const O
   loss: (model: M, batch: B) => Tensor,
   options: O = {} as O,
 ): TrainStep<M, B, WithEma<O, M>> {
-  const { ema: average, ...clipping } = options;
+  const { ema: average, precision, ...clipping } = options;
   const ema =
     average === undefined ? undefined : new EMA(model, typeof average === "number" ? { decay: average } : average);
   const program = compile(
@@ -70,7 +76,7 @@ export function compileStep<M extends Module, B extends StepBatch = any, const O
       ema?.update();
       return { loss: value };
     },
-    { name: "training step" },
+    { name: "training step", precision },
   );
   const parts: Readonly<Record<string, Stateful>> = { model, optimizer, ...(ema ? { ema } : {}) };
   let count = 0;

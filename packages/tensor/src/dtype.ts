@@ -102,6 +102,18 @@ export function decode(buffer: ArrayBuffer, dtype: DType): DataArray {
   return Float32Array.from(bits, dtype === "bf16" ? fromBf16 : fromF16);
 }
 
+/** A float type of 16 bits, whose elements JavaScript sees as f32 numbers or as bits. */
+export type HalfType = "bf16" | "f16";
+
+/** Whether the type is bf16 or f16. */
+export const isHalf = (dtype: DType): dtype is HalfType => dtype === "bf16" || dtype === "f16";
+
+/** The type that kernels compute in for operands of this type. */
+export const computeType = (dtype: DType): DType => (isHalf(dtype) ? "f32" : dtype);
+
+/** The one NaN of the 16-bit types: rounding, in JavaScript and in native code, gives no other. */
+export const nanBits: Readonly<Record<HalfType, number>> = { bf16: 0x7fc0, f16: 0x7e00 };
+
 const bytes = (array: Float32Array | Float64Array | Int32Array | Uint16Array): Uint8Array =>
   new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
 
@@ -117,22 +129,25 @@ const fromBits = (bits: number): number => {
   return f32[0] as number;
 };
 
-/** Rounds to the nearest bf16, ties to even; NaN stays NaN. */
+/** Rounds to the nearest bf16, ties to even, by way of f32. Denormals are kept; every NaN becomes {@link nanBits}. */
 export function toBf16(value: number): number {
   const bits = bitsOf(value);
-  if (Number.isNaN(value)) return ((bits >>> 16) | 0x40) & 0xffff;
+  if (Number.isNaN(value)) return nanBits.bf16;
   return ((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16) & 0xffff;
 }
 
 /** The value of a bf16 bit pattern. */
 export const fromBf16 = (bits: number): number => fromBits(bits << 16);
 
-/** Rounds to the nearest f16, ties to even; overflow gives infinity. */
+/**
+ * Rounds to the nearest f16, ties to even, by way of f32; overflow gives infinity. Denormals are kept; every NaN becomes
+ * {@link nanBits}.
+ */
 export function toF16(value: number): number {
   const bits = bitsOf(value);
   const sign = (bits >>> 16) & 0x8000;
   const magnitude = bits & 0x7fffffff;
-  if (magnitude > 0x7f800000) return sign | 0x7e00;
+  if (magnitude > 0x7f800000) return nanBits.f16;
   if (magnitude >= 0x477ff000) return sign | 0x7c00;
   if (magnitude < 0x38800000) {
     // Subnormal in f16: adding 0.5 aligns the mantissa so that the hardware rounds for us.

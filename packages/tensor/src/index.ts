@@ -13,6 +13,7 @@ export { Cell, type CellOptions, type CellTree, readCells } from "./core/cell.js
 export { withCellValues } from "./core/cellOverlay.js";
 export {
   arange,
+  fromBits,
   fromImage,
   full,
   type ImageBytes,
@@ -26,6 +27,7 @@ export {
 } from "./core/create.js";
 export { customVjp, Grads, grad, remat, stopGradient, valueAndGrad, type Wrt } from "./core/grad.js";
 export { currentPath, withPath } from "./core/path.js";
+export type { Precision } from "./core/precision.js";
 export { repeat } from "./core/repeat.js";
 export { Rng, rng } from "./core/rng.js";
 export { type OpenScope, openScope, scope } from "./core/scope.js";
@@ -33,7 +35,7 @@ export { type Json, restoreCells, type SavedState, type Stateful, type StateToRe
 export { type NestedArray, Tensor } from "./core/tensor.js";
 export { guardCells, isTracing, traceGuard, traceMode } from "./core/trace.js";
 export { isPlainObject, leavesOf, mapTree } from "./core/tree.js";
-export { bytesOf, type DataArray, type DType, isDType, isFloat } from "./dtype.js";
+export { bytesOf, type DataArray, type DType, type HalfType, isDType, isFloat } from "./dtype.js";
 export * from "./errors.js";
 export type { TensorLike } from "./ops/elementwise.js";
 export * from "./ops/functions.js";

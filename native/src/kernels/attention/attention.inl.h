@@ -20,6 +20,7 @@ struct ForwardTile {
   float* highest;  ///< [lanes] running maximum
   float* total;    ///< [lanes] running sum of weights
   float* rescale;  ///< [lanes] what the last block made of earlier weights
+  float* widened;  ///< [kBlockKeys, d] a block of 16-bit keys or values
 
   ForwardTile(float* memory, int64_t d)
       : query(memory),
@@ -27,9 +28,10 @@ struct ForwardTile {
         score(output + d * kTileQueries),
         highest(score + kBlockKeys * kTileQueries),
         total(highest + kTileQueries),
-        rescale(total + kTileQueries) {}
+        rescale(total + kTileQueries),
+        widened(rescale + kTileQueries) {}
   static int64_t floats(int64_t d) {
-    return alignedFloats((2 * d + kBlockKeys + 3) * kTileQueries);
+    return alignedFloats((2 * d + kBlockKeys + 3) * kTileQueries + kBlockKeys * d);
   }
 };
 
@@ -100,10 +102,10 @@ void weighBlock(const ForwardTile& tile, const float* earlierHighest, int64_t ke
 struct AttentionCall {
   explicit AttentionCall(const OpCall& call)
       : p(call.as<AttentionParams>()),
-        q(call.in[0].as<const float>()),
-        k(call.in[1].as<const float>()),
-        v(call.in[2].as<const float>()),
-        out(call.out[0].as<float>()),
+        q(Elements::of(call.in[0])),
+        k(Elements::of(call.in[1])),
+        v(Elements::of(call.in[2])),
+        out(Results::of(call.out[0])),
         lse(call.out[1].as<float>()),
         lengths(call, 3, p.sk),
         stride(int64_t(p.h) * p.d),
@@ -130,10 +132,13 @@ struct AttentionCall {
       for (int64_t i = 0; i < L * kLanes; i++) earlier[i] = tile.highest[i];
       const KeepScores keep{tile.score, tile.highest, key - seen - firstQuery,
                             p.causal && key + count - 1 > firstQuery + seen};
-      multiplyPanel<L, Order::byRow>(count, k + keyAt + key * stride, stride, tile.query,
-                                     kTileQueries, p.d, keep);
+      const int64_t at = keyAt + key * stride;
+      const FloatRows keyRows = floatRows(k + at, stride, count, p.d, tile.widened);
+      multiplyPanel<L, Order::byRow>(count, keyRows.data, keyRows.stride, tile.query, kTileQueries,
+                                     p.d, keep);
       weighBlock<L>(tile, earlier, count);
-      multiplyPanel<L, Order::byDepth>(p.d, v + keyAt + key * stride, stride, tile.score,
+      const FloatRows valueRows = floatRows(v + at, stride, count, p.d, tile.widened);
+      multiplyPanel<L, Order::byDepth>(p.d, valueRows.data, valueRows.stride, tile.score,
                                        kTileQueries, count, AddOutput{tile.output, tile.rescale});
     }
     finish(head, firstQuery, queries, queryAt, tile);
@@ -167,8 +172,9 @@ struct AttentionCall {
   }
 
   const AttentionParams& p;
-  const float *q, *k, *v;
-  float *out, *lse;
+  Elements q, k, v;
+  Results out;
+  float* lse;
   KeyLengths lengths;
   int64_t stride;  ///< between positions
   int64_t tiles;   ///< of queries
@@ -189,8 +195,8 @@ void runAttention(const OpCall& call, Context& context) {
   });
 }
 
-constexpr Variant attentionVariant{"attention", kVariantName,     kVariantIsa,
-                                   supportsF32, attentionScratch, runAttention};
+constexpr Variant attentionVariant{"attention",       kVariantName,     kVariantIsa,
+                                   supportsFloats<3>, attentionScratch, runAttention};
 const RegisterVariant attentionVariantRegistrar{attentionVariant};
 
 }  // namespace

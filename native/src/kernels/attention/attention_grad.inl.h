@@ -74,6 +74,7 @@ struct BackwardTile {
   float *queryRows, *cotangentRows;  ///< [lanes, width]
   float *weight, *scoreGrad;         ///< [kBlockKeys, lanes]
   float *lse, *rowDot, *factor;      ///< [lanes]
+  float *keys, *values;              ///< [kBlockKeys, d] a block of 16-bit keys and values
 
   BackwardTile(float* memory, int64_t d, int64_t width)
       : query(memory),
@@ -85,24 +86,27 @@ struct BackwardTile {
         scoreGrad(weight + kBlockKeys * kTileQueries),
         lse(scoreGrad + kBlockKeys * kTileQueries),
         rowDot(lse + kTileQueries),
-        factor(rowDot + kTileQueries) {}
+        factor(rowDot + kTileQueries),
+        keys(factor + kTileQueries),
+        values(keys + kBlockKeys * d) {}
   static int64_t floats(int64_t d, int64_t width) {
-    return alignedFloats((3 * d + 2 * width + 2 * kBlockKeys + 3) * kTileQueries);
+    return alignedFloats((3 * d + 2 * width + 2 * kBlockKeys + 3) * kTileQueries +
+                         2 * kBlockKeys * d);
   }
 };
 
 struct AttentionGradCall {
   explicit AttentionGradCall(const OpCall& call)
       : p(call.as<AttentionGradParams>()),
-        q(call.in[0].as<const float>()),
-        k(call.in[1].as<const float>()),
-        v(call.in[2].as<const float>()),
-        out(call.in[3].as<const float>()),
+        q(Elements::of(call.in[0])),
+        k(Elements::of(call.in[1])),
+        v(Elements::of(call.in[2])),
+        out(Elements::of(call.in[3])),
+        dout(Elements::of(call.in[5])),
         lse(call.in[4].as<const float>()),
-        dout(call.in[5].as<const float>()),
-        dq(call.out[0].as<float>()),
-        dk(call.out[1].as<float>()),
-        dv(call.out[2].as<float>()),
+        dq(Results::of(call.out[0])),
+        dk(Results::of(call.out[1])),
+        dv(Results::of(call.out[2])),
         lengths(call, 6, p.sk),
         stride(int64_t(p.h) * p.d),
         width(ceilDivide(p.d, kLanes) * kLanes),
@@ -116,10 +120,10 @@ struct AttentionGradCall {
   int64_t keyFloats() const { return int64_t(p.sk) * width; }
 
   /// Copies rows [count, d] to rows of whole vectors, so that products may read whole vectors.
-  void padRows(const float* from, int64_t count, float* to) const {
+  void padRows(Elements from, int64_t count, float* to) const {
     for (int64_t i = 0; i < count; i++) {
       forLanes(p.d, [&](int64_t e, int lanes) {
-        loadLanes(from + i * stride + e, lanes).store(to + i * width + e);
+        gemm::loadElements(from + (i * stride + e), lanes).store(to + i * width + e);
       });
     }
   }
@@ -141,8 +145,9 @@ struct AttentionGradCall {
     for (int64_t i = 0; i < queries; i++) {
       F32 sum = F32::zero();
       forLanes(p.d, [&](int64_t e, int lanes) {
-        sum = mulAdd(loadLanes(out + queryAt + i * stride + e, lanes),
-                     loadLanes(dout + queryAt + i * stride + e, lanes), sum);
+        const int64_t at = queryAt + i * stride + e;
+        sum =
+            mulAdd(gemm::loadElements(out + at, lanes), gemm::loadElements(dout + at, lanes), sum);
       });
       tile.rowDot[i] = reduceAdd(sum);
     }
@@ -180,14 +185,18 @@ struct AttentionGradCall {
         p.causal ? larger(0, smaller(length, firstQuery + queries + seen)) : length;
     for (int64_t key = 0; key < keys; key += kBlockKeys) {
       const int64_t count = smaller(kBlockKeys, keys - key);
-      const float *keyRows = k + keyAt + key * stride, *valueRows = v + keyAt + key * stride;
+      const int64_t at = keyAt + key * stride;
+      const FloatRows keyRows = floatRows(k + at, stride, count, p.d, tile.keys);
+      const FloatRows valueRows = floatRows(v + at, stride, count, p.d, tile.values);
       const KeepWeights keep{tile.weight, tile.lse, key - seen - firstQuery,
                              p.causal && key + count - 1 > firstQuery + seen};
-      multiplyPanel<L, Order::byRow>(count, keyRows, stride, tile.query, kTileQueries, p.d, keep);
-      multiplyPanel<L, Order::byRow>(count, valueRows, stride, tile.cotangent, kTileQueries, p.d,
+      multiplyPanel<L, Order::byRow>(count, keyRows.data, keyRows.stride, tile.query, kTileQueries,
+                                     p.d, keep);
+      multiplyPanel<L, Order::byRow>(count, valueRows.data, valueRows.stride, tile.cotangent,
+                                     kTileQueries, p.d,
                                      KeepScoreGrads{tile.weight, tile.rowDot, tile.scoreGrad});
-      multiplyPanel<L, Order::byDepth>(p.d, keyRows, stride, tile.scoreGrad, kTileQueries, count,
-                                       AddRows{tile.queryGrad, kTileQueries});
+      multiplyPanel<L, Order::byDepth>(p.d, keyRows.data, keyRows.stride, tile.scoreGrad,
+                                       kTileQueries, count, AddRows{tile.queryGrad, kTileQueries});
       addKeyGrads(count, tile.weight, queries, tile.cotangentRows, valueGrad + key * width);
       addKeyGrads(count, tile.scoreGrad, queries, tile.queryRows, keyGrad + key * width);
     }
@@ -222,14 +231,15 @@ struct AttentionGradCall {
         keySum += F32::load(sum);
         valueSum += F32::load(sum + keyFloats());
       }
-      storeLanes(dk + to + e, keySum * scale, lanes);
-      storeLanes(dv + to + e, valueSum, lanes);
+      gemm::storeElements(dk + (to + e), keySum * scale, lanes);
+      gemm::storeElements(dv + (to + e), valueSum, lanes);
     });
   }
 
   const AttentionGradParams& p;
-  const float *q, *k, *v, *out, *lse, *dout;
-  float *dq, *dk, *dv;
+  Elements q, k, v, out, dout;
+  const float* lse;
+  Results dq, dk, dv;
   KeyLengths lengths;
   int64_t stride;  ///< between positions
   int64_t width;   ///< d in whole vectors
@@ -269,8 +279,8 @@ void runAttentionGrad(const OpCall& call, Context& context) {
   });
 }
 
-constexpr Variant attentionGradVariant{"attentionGrad", kVariantName,         kVariantIsa,
-                                       supportsF32,     attentionGradScratch, runAttentionGrad};
+constexpr Variant attentionGradVariant{"attentionGrad",   kVariantName,         kVariantIsa,
+                                       supportsFloats<6>, attentionGradScratch, runAttentionGrad};
 const RegisterVariant attentionGradVariantRegistrar{attentionGradVariant};
 
 }  // namespace

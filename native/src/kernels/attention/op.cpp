@@ -26,30 +26,28 @@ std::string checkLengths(DenseCheck& check, const OpCall& call, const Params& p,
 std::string checkForward(const OpCall& call) {
   const auto& p = call.as<AttentionParams>();
   DenseCheck check("attention", call, inputsOf(call, 3), 2);
-  const Format format = check.floating(0);
-  checkFlags(check, p)
-      .input(0, "q", format, {p.b, p.sq, p.h, p.d})
-      .input(1, "k", format, {p.b, p.sk, p.h, p.d})
-      .input(2, "v", format, {p.b, p.sk, p.h, p.d})
-      .output(0, "out", format, {p.b, p.sq, p.h, p.d})
-      .output(1, "lse", format, {p.b, p.h, p.sq});
+  checkFlags(check.floats(3), p)
+      .input(0, "q", check.inputFormat(0), {p.b, p.sq, p.h, p.d})
+      .input(1, "k", check.inputFormat(1), {p.b, p.sk, p.h, p.d})
+      .input(2, "v", check.inputFormat(2), {p.b, p.sk, p.h, p.d})
+      .output(0, "out", check.outputFormat(0), {p.b, p.sq, p.h, p.d})
+      .output(1, "lse", check.wideFormat(), {p.b, p.h, p.sq});
   return checkLengths(check, call, p, 3);
 }
 
 std::string checkBackward(const OpCall& call) {
   const auto& p = call.as<AttentionGradParams>();
   DenseCheck check("attentionGrad", call, inputsOf(call, 6), 3);
-  const Format format = check.floating(0);
-  checkFlags(check, p)
-      .input(0, "q", format, {p.b, p.sq, p.h, p.d})
-      .input(1, "k", format, {p.b, p.sk, p.h, p.d})
-      .input(2, "v", format, {p.b, p.sk, p.h, p.d})
-      .input(3, "out", format, {p.b, p.sq, p.h, p.d})
-      .input(4, "lse", format, {p.b, p.h, p.sq})
-      .input(5, "dout", format, {p.b, p.sq, p.h, p.d})
-      .output(0, "dq", format, {p.b, p.sq, p.h, p.d})
-      .output(1, "dk", format, {p.b, p.sk, p.h, p.d})
-      .output(2, "dv", format, {p.b, p.sk, p.h, p.d});
+  checkFlags(check.floats(6), p)
+      .input(0, "q", check.inputFormat(0), {p.b, p.sq, p.h, p.d})
+      .input(1, "k", check.inputFormat(1), {p.b, p.sk, p.h, p.d})
+      .input(2, "v", check.inputFormat(2), {p.b, p.sk, p.h, p.d})
+      .input(3, "out", check.inputFormat(3), {p.b, p.sq, p.h, p.d})
+      .input(4, "lse", check.wideFormat(), {p.b, p.h, p.sq})
+      .input(5, "dout", check.inputFormat(5), {p.b, p.sq, p.h, p.d})
+      .output(0, "dq", check.outputFormat(0), {p.b, p.sq, p.h, p.d})
+      .output(1, "dk", check.outputFormat(1), {p.b, p.sk, p.h, p.d})
+      .output(2, "dv", check.outputFormat(2), {p.b, p.sk, p.h, p.d});
   return checkLengths(check, call, p, 6);
 }
 

@@ -3,6 +3,7 @@
 // B's rows are vectors. Nothing of k or v is ever repacked.
 #pragma once
 
+#include "../gemm/elements.inl.h"
 #include "../norm/isa_variant.h"
 #include "../softmax/fast_exp.h"
 
@@ -60,22 +61,44 @@ void multiplyPanel(int64_t rows, const float* a, int64_t aStride, const float* b
 
 constexpr double kLn2 = 0.69314718055994531;
 
+using gemm::Elements;
+using gemm::Results;
+
+/// Operands may be 16-bit; results are sums in f32 in any case.
+template <int kInputs>
+int supportsFloats(const OpCall& call) {
+  return gemm::tileFormats(call, kInputs) ? kVariantPreference : -1;
+}
+
+/// Rows of floats: where they lie, or widened into scratch.
+struct FloatRows {
+  const float* data;
+  int64_t stride;
+};
+inline FloatRows floatRows(Elements rows, int64_t stride, int64_t count, int64_t d,
+                           float* scratch) {
+  if (!rows.half()) return {rows.floats(), stride};
+  for (int64_t i = 0; i < count; i++) gemm::widen(scratch + i * d, rows + i * stride, d);
+  return {scratch, d};
+}
+
 /// rows[i][e] (i < count, e < d) · factor into columns[e][i]; lanes past count become zero.
-inline void packColumns(const float* rows, int64_t stride, int64_t count, int64_t d, float factor,
+inline void packColumns(Elements rows, int64_t stride, int64_t count, int64_t d, float factor,
                         float* columns) {
   for (int64_t e = 0; e < d; e++) {
     float* column = columns + e * kTileQueries;
-    for (int64_t i = 0; i < count; i++) column[i] = rows[i * stride + e] * factor;
+    for (int64_t i = 0; i < count; i++)
+      column[i] = gemm::loadElement(rows, i * stride + e) * factor;
     for (int64_t i = count; i < kTileQueries; i++) column[i] = 0;
   }
 }
 
 /// The inverse of packColumns, each lane with its own factor.
 inline void unpackColumns(const float* columns, const float* factors, int64_t count, int64_t d,
-                          float* rows, int64_t stride) {
+                          Results rows, int64_t stride) {
   for (int64_t i = 0; i < count; i++)
     for (int64_t e = 0; e < d; e++)
-      rows[i * stride + e] = columns[e * kTileQueries + i] * factors[i];
+      gemm::storeElement(rows, i * stride + e, columns[e * kTileQueries + i] * factors[i]);
 }
 
 /// Score lanes whose query sees the key: lane >= key - offset.

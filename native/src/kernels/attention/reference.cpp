@@ -7,6 +7,7 @@
 
 #include "../kernel.h"
 #include "../params.generated.h"
+#include "../widened.h"
 #include "lengths.h"
 
 namespace figment {
@@ -178,12 +179,10 @@ void runBackward(const OpCall& call, Context& context) {
 int always(const OpCall&) { return kReferencePreference; }
 
 void attention(const OpCall& call, Context& context) {
-  call.in[0].format == Format::f64 ? runForward<double>(call, context)
-                                   : runForward<float>(call, context);
+  runWidened(call, context, runForward<float>, runForward<double>);
 }
 void attentionGrad(const OpCall& call, Context& context) {
-  call.in[0].format == Format::f64 ? runBackward<double>(call, context)
-                                   : runBackward<float>(call, context);
+  runWidened(call, context, runBackward<float>, runBackward<double>);
 }
 
 const RegisterVariant forward{{"attention", "reference", Isa::generic, always, nullptr, attention}};

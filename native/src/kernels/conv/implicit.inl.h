@@ -24,10 +24,10 @@ constexpr int64_t kConflictFloats = 1024;
 
 struct Implicit {
   Source source;
-  float* out;
+  Results out;
   int64_t outHeight, outWidth, outChannels;
   int64_t images, groups, groupIn, groupOut;
-  const float *weights, *bias;
+  Elements weights, bias;
   int64_t kernelHeight, kernelWidth;
   int activation;
   bool transposed;  ///< the input gradient: K walks the outermost dimension of the weights
@@ -67,8 +67,8 @@ inline void planUnits(Implicit& g) {
   const Axis &y = g.y[0], &x = g.x[0];
   const int64_t pixel = g.source.pixelFloats();
   const bool conflict = x.sourceStep * pixel % kConflictFloats == 0;
-  g.direct = !conflict && g.kind != Columns::lanes && g.columns.inside(g.source.width) &&
-             g.rows(0, g.gridHeight).inside(g.source.height);
+  g.direct = !conflict && !g.source.data.half() && g.kind != Columns::lanes &&
+             g.columns.inside(g.source.width) && g.rows(0, g.gridHeight).inside(g.source.height);
   g.pixelStep = pixel + (conflict ? kLanes : 0);
   g.windowWidth = g.direct ? g.source.width : g.columns.size();
 
@@ -116,17 +116,17 @@ inline void describeShared(const P& p, Implicit& g) {
   g.groups = p.groups;
   g.kernelHeight = p.kh;
   g.kernelWidth = p.kw;
-  g.bias = nullptr;
+  g.bias = {};
   g.activation = 0;
 }
 
 inline void describe(const OpCall& call, const Conv2dParams& p, Implicit& g) {
   describeShared(p, g);
-  g.source = {call.in[0].as<const float>(), p.h, p.w, p.c};
-  g.weights = call.in[1].as<const float>();
-  g.bias = p.bias ? call.in[2].as<const float>() : nullptr;
+  g.source = {Elements::of(call.in[0]), p.h, p.w, p.c};
+  g.weights = Elements::of(call.in[1]);
+  if (p.bias) g.bias = Elements::of(call.in[2]);
   g.activation = p.activation;
-  g.out = call.out[0].as<float>();
+  g.out = Results::of(call.out[0]);
   g.outHeight = p.ho;
   g.outWidth = p.wo;
   g.outChannels = p.o;
@@ -142,9 +142,9 @@ inline void describe(const OpCall& call, const Conv2dParams& p, Implicit& g) {
 
 inline void describe(const OpCall& call, const Conv2dInputGradParams& p, Implicit& g) {
   describeShared(p, g);
-  g.source = {call.in[0].as<const float>(), p.ho, p.wo, p.o};
-  g.weights = call.in[1].as<const float>();
-  g.out = call.out[0].as<float>();
+  g.source = {Elements::of(call.in[0]), p.ho, p.wo, p.o};
+  g.weights = Elements::of(call.in[1]);
+  g.out = Results::of(call.out[0]);
   g.outHeight = p.h;
   g.outWidth = p.w;
   g.outChannels = p.c;
@@ -167,7 +167,9 @@ struct ImplicitScratch {
   int64_t windowFloats;
   const float** rowsA;
   float** rowsC;
-  int64_t rowCapacity;
+  float* staged;  ///< per worker: sums of a unit whose results are 16-bit
+  std::byte** results;
+  int64_t rowCapacity, stagedStep, stagedFloats;
 };
 
 inline size_t carve(const Implicit& g, int threads, std::byte* base, ImplicitScratch& s) {
@@ -188,6 +190,10 @@ inline size_t carve(const Implicit& g, int threads, std::byte* base, ImplicitScr
   s.rowCapacity = RowTable::capacity(g.unitImages * g.band * g.gridWidth);
   s.rowsA = carver.take<const float*>(s.rowCapacity * threads);
   s.rowsC = carver.take<float*>(s.rowCapacity * threads);
+  s.stagedStep = ceilDiv(g.panels, g.panelSplits) * kTileColumns;
+  s.stagedFloats = g.out.half() ? s.rowCapacity * s.stagedStep : 0;
+  s.staged = carver.take<float>(s.stagedFloats * threads);
+  s.results = carver.take<std::byte*>(g.out.half() ? s.rowCapacity * threads : 0);
   return carver.used();
 }
 
@@ -199,13 +205,14 @@ inline void packDots(const Implicit& g, const Axis& y, const Axis& x, int64_t gr
   const int64_t fromColumn = g.transposed ? 1 : taps * g.groupIn;
   const int64_t fromRow = g.transposed ? taps * g.groupOut : 1;
   const int64_t fromTap = g.transposed ? g.groupOut : g.groupIn;
-  const float* from = g.weights + group * g.groupIn * g.groupOut * taps + column * fromColumn;
+  const Elements from = g.weights + (group * g.groupIn * g.groupOut * taps + column * fromColumn);
   for (int64_t ty = 0; ty < y.taps; ty++)
     for (int64_t tx = 0; tx < x.taps; tx++)
       for (int64_t k = 0; k < g.groupIn; k++, to++)
         for (int64_t j = 0; j < valid; j++)
-          to[j * toColumn] = from[j * fromColumn + k * fromRow +
-                                  (y.tap(ty) * g.kernelWidth + x.tap(tx)) * fromTap];
+          to[j * toColumn] =
+              loadElement(from, j * fromColumn + k * fromRow +
+                                    (y.tap(ty) * g.kernelWidth + x.tap(tx)) * fromTap);
 }
 
 /// The layout of lane tiles: for each tap and source channel of a group a row of all results.
@@ -219,8 +226,9 @@ inline void packLanes(const Implicit& g, const Axis& y, const Axis& x, int64_t c
       for (int64_t k = 0; k < in; k++, to += width)
         for (int64_t j = 0; j < valid; j++) {
           const int64_t tap = y.tap(ty) * g.kernelWidth + x.tap(tx), at = column + j;
-          to[j] = g.weights[g.transposed ? ((at / out * in + k) * taps + tap) * out + at % out
-                                         : (at * taps + tap) * in + k];
+          to[j] = loadElement(g.weights, g.transposed
+                                             ? ((at / out * in + k) * taps + tap) * out + at % out
+                                             : (at * taps + tap) * in + k);
         }
 }
 
@@ -240,7 +248,7 @@ inline void packPanel(const Implicit& g, int64_t phase, int64_t group, int64_t p
   for (int64_t ty = 0; ty < y.taps; ty++) {
     for (int64_t tx = 0; tx < x.taps; tx++) {
       const int64_t tap = y.tap(ty) * g.kernelWidth + x.tap(tx);
-      const float* from = g.weights + (group * g.groupIn * taps + tap) * g.groupOut + column;
+      const Elements from = g.weights + ((group * g.groupIn * taps + tap) * g.groupOut + column);
       packRows(from, taps * g.groupOut, g.groupIn, valid, width, to);
       to += g.groupIn * width;
     }
@@ -277,10 +285,13 @@ inline void fillRows(const Implicit& g, int64_t phase, int64_t firstImage, int64
       if (!empty)
         a += ((image * windowRows + sourceRow) * g.windowWidth + firstColumn) * g.pixelStep;
       const int64_t row = (firstImage + image) * g.outHeight + y.outOrigin + q * y.outStep;
-      float* c = g.out + (row * g.outWidth + x.outOrigin) * g.outChannels;
+      const Results c = g.out + (row * g.outWidth + x.outOrigin) * g.outChannels;
       for (int64_t i = 0; i < x.size; i++) {
         table.a[table.count] = a + i * stepA;
-        table.c[table.count] = c + i * stepC;
+        if (table.results)
+          table.results[table.count] = (c + i * stepC).data;
+        else
+          table.c[table.count] = c.floats() + i * stepC;
         table.count++;
       }
     }
@@ -299,7 +310,7 @@ inline void runUnit(const Implicit& g, const ImplicitScratch& s, int64_t unit, i
   if (firstPanel == endPanel) return;
 
   const Span rows = g.rows(begin, end);
-  const float* window = g.source.data;
+  const float* window = g.source.data.floats();
   if (g.direct) {
     window += firstImage * g.source.height * g.source.width * g.source.channels;
   } else {
@@ -310,6 +321,10 @@ inline void runUnit(const Implicit& g, const ImplicitScratch& s, int64_t unit, i
   RowBlock block{};
   block.rows.a = s.rowsA + worker * s.rowCapacity;
   block.rows.c = s.rowsC + worker * s.rowCapacity;
+  if (g.out.half()) {
+    block.rows.results = s.results + worker * s.rowCapacity;
+    block.rows.format = g.out.format;
+  }
   block.kind = g.kind;
   block.n = g.groupOut;
   block.firstPanel = firstPanel;
@@ -319,15 +334,19 @@ inline void runUnit(const Implicit& g, const ImplicitScratch& s, int64_t unit, i
     const int64_t phaseEnd = smaller(end, g.y[phase / g.phasesX].size);
     if (begin >= phaseEnd) continue;
     fillRows(g, phase, firstImage, images, begin, phaseEnd, window, rows, block.rows);
+    if (g.out.half()) stageRows(block, s.staged + worker * s.stagedFloats, s.stagedStep);
     block.depth = &s.depths[phase];
     for (int64_t group = 0; group < g.groups; group++) {
       block.b = s.packed[phase] + group * g.panels * kTileColumns * block.depth->k;
       block.init = s.init + group * g.panels * kTileColumns;
       runBlock(block);
-      for (int64_t i = 0; i < block.rows.count + kTileRows; i++) {
+      if (g.out.half()) narrowRows(block);
+      for (int64_t i = 0; i < block.rows.count + kTileRows; i++)
         block.rows.a[i] += block.depth->k > 0 ? g.groupIn : 0;
+      for (int64_t i = 0; g.out.half() && i < block.rows.count; i++)
+        block.rows.results[i] += 2 * g.groupOut;
+      for (int64_t i = 0; !g.out.half() && i < block.rows.count + kTileRows; i++)
         block.rows.c[i] += g.groupOut;
-      }
     }
   }
 }
@@ -337,8 +356,8 @@ inline void runImplicit(const Implicit& g, Context& context) {
   carve(g, context.threads(), context.scratch(), s);
   const int64_t initColumns = g.panels * kTileColumns;
   zeroFloats(s.init, g.groups * initColumns);
-  for (int64_t group = 0; g.bias && group < g.groups; group++)
-    copyFloats(s.init + group * initColumns, g.bias + group * g.groupOut, g.groupOut);
+  for (int64_t group = 0; g.bias.given() && group < g.groups; group++)
+    widen(s.init + group * initColumns, g.bias + group * g.groupOut, g.groupOut);
   for (int64_t phase = 0; phase < g.phases(); phase++) fillDepth(g, phase, s.depths[phase]);
   context.parallelFor(g.phases() * g.groups * g.panels, 1, [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; i++) {

@@ -4,6 +4,7 @@
 #include "kernels/gemm/activation.h"
 #include "kernels/kernel.h"
 #include "kernels/params.generated.h"
+#include "kernels/widened.h"
 
 namespace figment {
 namespace {
@@ -56,14 +57,12 @@ std::string check(const OpCall& call, const char* name, int bias, Role first, Ro
   const std::string prefix = std::string(name) + ": ";
   const auto& p = call.as<P>();
   if (call.inCount != 2 + bias || call.outCount != 1) return prefix + "wrong number of operands";
-  const Format format = call.out[0].format;
-  if (format != Format::f32 && format != Format::f64) return prefix + "format must be f32 or f64";
-  for (int i = 0; i < call.inCount; i++) {
-    if (call.in[i].format != format) return prefix + "operands must have the same format";
+  std::string problem = floatFormatProblem(call, call.inCount);
+  if (!problem.empty()) return prefix + problem;
+  for (int i = 0; i < call.inCount; i++)
     if (!call.in[i].contiguous()) return prefix + "operands must be contiguous";
-  }
   if (!call.out[0].contiguous()) return prefix + "operands must be contiguous";
-  const std::string problem = checkGeometry(p);
+  problem = checkGeometry(p);
   if (!problem.empty()) return prefix + problem;
   if (!hasRole(p, call.in[0], first) || !hasRole(p, call.in[1], second) ||
       !hasRole(p, call.out[0], out))

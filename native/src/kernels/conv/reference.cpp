@@ -7,6 +7,7 @@
 #include "kernels/gemm/activation.h"
 #include "kernels/kernel.h"
 #include "kernels/params.generated.h"
+#include "kernels/widened.h"
 
 namespace figment {
 namespace {
@@ -140,7 +141,7 @@ int supports(const OpCall&) { return kReferencePreference; }
 
 template <void (*kSingle)(const OpCall&, Context&), void (*kDouble)(const OpCall&, Context&)>
 void run(const OpCall& call, Context& context) {
-  (call.out[0].format == Format::f64 ? kDouble : kSingle)(call, context);
+  runWidened(call, context, kSingle, kDouble);
 }
 
 const RegisterVariant forward{{"conv2d", "reference", Isa::generic, supports, nullptr,

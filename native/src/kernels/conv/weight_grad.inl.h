@@ -34,7 +34,7 @@ inline void chooseChunks(WeightGrad& g, int64_t wanted) {
   g.chunks = ceilDiv(g.images, g.chunkImages) * g.rowBands * g.columnBands;
 }
 
-inline void describe(const Conv2dWeightGradParams& p, const float* x, const float* dy, float* dw,
+inline void describe(const Conv2dWeightGradParams& p, Elements x, Elements dy, Results dw,
                      WeightGrad& g) {
   g.source = {x, p.h, p.w, p.c};
   g.dy = dy;
@@ -76,7 +76,7 @@ inline void describe(const Conv2dWeightGradParams& p, const float* x, const floa
   }
   const bool large = g.sumRows * g.sumStep > kLargeWeightFloats;
   chooseChunks(g, large ? kLargeChunkPositions : kChunkPositions);
-  g.plainOutputs = g.columnBands == 1 || (g.rows == 1 && g.chunkImages == 1);
+  g.plainOutputs = !dy.half() && (g.columnBands == 1 || (g.rows == 1 && g.chunkImages == 1));
 
   const int64_t wanted = g.kind == GradKind::rows ? kTapSplits : kGradUnits;
   const int64_t sums = g.groups * g.sumRows * g.sumStep;
@@ -141,14 +141,14 @@ inline void reduceRow(const WeightGrad& g, const float* sums, int64_t output) {
   const int64_t splitFloats = g.groups * g.sumRows * g.sumStep;
   const float* row = sums + (group * g.sumRows + output % g.groupOut) * g.sumStep;
   for (int64_t tap = 0; tap < g.taps; tap++) {
-    float* to = g.dw + (output * g.taps + tap) * g.groupIn;
+    const Results to = g.dw + (output * g.taps + tap) * g.groupIn;
     for (int64_t c = 0; c < g.groupIn; c += kLanes) {
       const float* from = row + tap * padded + c;
       const int count = int(smaller(kLanes, g.groupIn - c));
       F32 total = F32::loadPartial(from, count);
       for (int64_t split = 1; split < g.splits; split++)
         total += F32::loadPartial(from + split * splitFloats, count);
-      total.storePartial(to + c, count);
+      storeElements(to + c, total, count);
     }
   }
 }
@@ -157,7 +157,7 @@ inline void reduceRow(const WeightGrad& g, const float* sums, int64_t output) {
 inline void reduceColumn(const WeightGrad& g, const float* sums, int64_t row) {
   const int64_t splitFloats = g.groups * g.sumRows * g.sumStep;
   const int64_t group = row / g.sumRows;
-  float* to = g.dw + group * g.groupOut * g.sumRows + row % g.sumRows;
+  const Results to = g.dw + (group * g.groupOut * g.sumRows + row % g.sumRows);
   for (int64_t o = 0; o < g.groupOut; o += kLanes) {
     const float* from = sums + row * g.sumStep + o;
     F32 total = F32::load(from);
@@ -166,7 +166,7 @@ inline void reduceColumn(const WeightGrad& g, const float* sums, int64_t row) {
     float lanes[kLanes];
     total.store(lanes);
     const int64_t count = smaller(kLanes, g.groupOut - o);
-    for (int64_t i = 0; i < count; i++) to[(o + i) * g.sumRows] = lanes[i];
+    for (int64_t i = 0; i < count; i++) storeElement(to, (o + i) * g.sumRows, lanes[i]);
   }
 }
 
@@ -192,8 +192,8 @@ inline void runWeightGrad(const WeightGrad& g, Context& context) {
 }
 
 inline void describe(const OpCall& call, WeightGrad& g) {
-  describe(call.as<Conv2dWeightGradParams>(), call.in[0].as<const float>(),
-           call.in[1].as<const float>(), call.out[0].as<float>(), g);
+  describe(call.as<Conv2dWeightGradParams>(), Elements::of(call.in[0]), Elements::of(call.in[1]),
+           Results::of(call.out[0]), g);
 }
 
 inline int weightGradSupports(const OpCall& call) {

@@ -16,8 +16,8 @@ enum class GradKind { outer, rows, lanes };
 
 struct WeightGrad {
   Source source;
-  const float* dy;
-  float* dw;
+  Elements dy;
+  Results dw;
   int64_t images, groups, groupIn, groupOut, channelsOut, kernelWidth, taps;
   Axis y, x;
   GradKind kind;
@@ -75,7 +75,7 @@ struct ChunkWindow {
 };
 
 /// dy of the first position of the chunk, where its positions lie side by side.
-inline const float* outputsOf(const WeightGrad& g, const Chunk& chunk) {
+inline Elements outputsOf(const WeightGrad& g, const Chunk& chunk) {
   return g.dy + ((chunk.firstImage * g.y.size + chunk.rowBegin) * g.x.size + chunk.columnBegin) *
                     g.channelsOut;
 }
@@ -85,8 +85,8 @@ inline void packOutputs(const WeightGrad& g, const Chunk& chunk, int64_t first, 
                         int64_t width, float* to) {
   for (int64_t image = 0; image < chunk.images; image++) {
     for (int64_t q = 0; q < chunk.height(); q++) {
-      const float* from =
-          outputsOf(g, chunk) + (image * g.y.size + q) * g.x.size * g.channelsOut + first;
+      const Elements from =
+          outputsOf(g, chunk) + ((image * g.y.size + q) * g.x.size * g.channelsOut + first);
       packRows(from, g.channelsOut, chunk.width(), valid, width, to);
       to += chunk.width() * width;
     }
@@ -139,7 +139,7 @@ inline void addOuter(const WeightGrad& g, const WeightGradScratch& s, const Chun
     for (int64_t o = sum.firstOutput; o < sum.endOutput; o += kOuterRows) {
       const int64_t tileRows = outerRows(smaller(kOuterRows, g.groupOut - o));
       const bool plain = o < plainEnd;
-      tile.a = plain ? outputsOf(g, sum.chunk) + firstChannel + o
+      tile.a = plain ? outputsOf(g, sum.chunk).floats() + firstChannel + o
                      : packed + (o - sum.firstOutput) * positions;
       tile.aStep = plain ? g.channelsOut : tileRows;
       tile.c = sum.sums + o * g.sumStep + vector * kLanes;
@@ -174,7 +174,7 @@ inline void addRows(const WeightGrad& g, const WeightGradScratch& s, const Chunk
   float* packed = s.packed + sum.worker * s.packedFloats;
   block.b = packed;
   if (g.plainOutputs) {
-    block.plainB = outputsOf(g, sum.chunk) + firstChannel + sum.firstOutput;
+    block.plainB = outputsOf(g, sum.chunk).floats() + firstChannel + sum.firstOutput;
     block.plainStep = g.channelsOut;
   }
   const int64_t firstPacked = g.plainOutputs ? block.n / kTileColumns : 0;
@@ -214,14 +214,14 @@ inline void addLaneVector(const WeightGrad& g, const ChunkSum& sum, const ChunkW
         window.data + window.tapOffset(g, row / g.groupIn) + row % g.groupIn * g.groupOut + channel;
     total[t] = F32::zero();
   }
-  const float* dy = outputsOf(g, sum.chunk) + channel;
+  const Elements dy = outputsOf(g, sum.chunk) + channel;
   int64_t segment = 0;
   for (int64_t image = 0; image < sum.chunk.images; image++) {
     for (int64_t q = 0; q < sum.chunk.height(); q++, segment++) {
-      const float* d = dy + (image * g.y.size + q) * g.x.size * g.channelsOut;
+      Elements d = dy + (image * g.y.size + q) * g.x.size * g.channelsOut;
       int64_t at = window.segments[segment].offset;
-      for (int64_t k = 0; k < sum.chunk.width(); k++, at += window.step, d += g.channelsOut) {
-        const F32 dk = kWhole ? F32::load(d) : F32::loadPartial(d, count);
+      for (int64_t k = 0; k < sum.chunk.width(); k++, at += window.step, d = d + g.channelsOut) {
+        const F32 dk = loadElements(d, kWhole ? kLanes : count);
 #pragma GCC unroll 16
         for (int t = 0; t < kRowsAtOnce; t++)
           total[t] = multiplyAdd(F32::load(taken[t] + at), dk, total[t]);

@@ -104,7 +104,7 @@ inline bool fewToAGroup(int64_t groups, int64_t in, int64_t out) {
 
 /// A source image batch [·, height, width, channels].
 struct Source {
-  const float* data;
+  Elements data;
   int64_t height, width, channels;
   /// Where the channels of the result are lanes: how many of the source and of the result form a
   /// group. A pixel of the window then holds, for each of the `laneIn`, what every result meets.
@@ -113,11 +113,11 @@ struct Source {
   int64_t pixelFloats() const { return channels * laneOut; }
   bool plain() const { return laneIn == 1 && laneOut == 1; }
   /// A pixel as it stands in the window.
-  void copyPixel(const float* from, float* to) const {
-    if (plain()) return copyFloats(to, from, channels);
+  void copyPixel(Elements from, float* to) const {
+    if (plain()) return widen(to, from, channels);
     for (int64_t k = 0; k < laneIn; k++)
       for (int64_t at = k; at < channels; at += laneIn)
-        for (int64_t i = 0; i < laneOut; i++) *to++ = from[at];
+        for (int64_t i = 0; i < laneOut; i++) *to++ = loadElement(from, at);
   }
 };
 
@@ -135,12 +135,12 @@ inline void fillWindow(const Source& source, int64_t firstImage, int64_t images,
         zeroFloats(window, rowFloats);
         continue;
       }
-      const float* row =
+      const Elements row =
           source.data + ((image * source.height + y) * source.width + from) * channels;
       float* at = window + (from - columns.lo) * pixelStep;
       zeroFloats(window, (from - columns.lo) * pixelStep);
       if (source.plain() && pixelStep == channels)
-        copyFloats(at, row, (to - from) * channels);
+        widen(at, row, (to - from) * channels);
       else
         for (int64_t x = from; x < to; x++)
           source.copyPixel(row + (x - from) * channels, at + (x - from) * pixelStep);
@@ -151,8 +151,8 @@ inline void fillWindow(const Source& source, int64_t firstImage, int64_t images,
 
 template <class P>
 inline bool plainShape(const OpCall& call, const P& p) {
-  return call.out[0].format == Format::f32 && p.n > 0 && p.h > 0 && p.w > 0 && p.c > 0 &&
-         p.ho > 0 && p.wo > 0 && p.o > 0;
+  return tileFormats(call, call.inCount) && p.n > 0 && p.h > 0 && p.w > 0 && p.c > 0 && p.ho > 0 &&
+         p.wo > 0 && p.o > 0;
 }
 
 /// True when the windows and packed weights stay within reason. Judged in floating point: nothing

@@ -62,6 +62,9 @@ struct RowTable {
   const float** a;
   float** c;
   int64_t count = 0;
+  /// Where rows go whose results are 16-bit: then c points into scratch. Null when c is the result.
+  std::byte** results = nullptr;
+  Format format = Format::f32;
 
   static int64_t capacity(int64_t rows) { return rows + kTileRows; }
   void pad() {
@@ -89,7 +92,8 @@ struct RowBlock {
   int64_t plainStep = 0;
   const float* init;  ///< what the sums start from, one value a column, whole panels; null: from C
   int64_t n;
-  int64_t cStep = 1;  ///< between columns of C (1 unless `dots`)
+  int64_t cStep = 1;    ///< between columns of C (1 unless `dots`)
+  int64_t cColumn = 0;  ///< the column that the row pointers of C point at
   int64_t firstPanel = 0;
   int64_t endPanel = 0;
   int activation = 0;
@@ -183,6 +187,7 @@ inline void runBlock(const RowBlock& block) {
       tile.segmentCount = part.segmentCount;
       tile.init = cut == 0 && block.init ? block.init + column : nullptr;
       tile.columns = int(valid);
+      tile.aColumn = column;
       if (block.kind == Columns::dots) {
         tile.b = block.b + part.firstRow;
         tile.bStep = depth.k;
@@ -194,13 +199,28 @@ inline void runBlock(const RowBlock& block) {
           tile.b = block.plainB + part.firstRow * block.plainStep + column;
           tile.bStep = block.plainStep;
         }
-        runPanelOf(block.kind, tile, block.rows, column);
+        runPanelOf(block.kind, tile, block.rows, column - block.cColumn);
       }
       if (block.activation != 0 && cut == cuts - 1)
         for (int64_t row = 0; row < block.rows.count; row++)
-          activateRow(block.rows.c[row] + column, valid, block.activation);
+          activateRow(block.rows.c[row] + (column - block.cColumn), valid, block.activation);
     }
   }
+}
+
+/// Points the rows of C into scratch, `columns` apart, where the results are 16-bit.
+inline void stageRows(RowBlock& block, float* sums, int64_t columns) {
+  block.cColumn = block.firstPanel * kTileColumns;
+  for (int64_t i = 0; i < block.rows.count; i++) block.rows.c[i] = sums + i * columns;
+  block.rows.pad();
+}
+
+/// Narrows what the block put into scratch to where its rows go.
+inline void narrowRows(const RowBlock& block) {
+  const int64_t first = block.firstPanel * kTileColumns;
+  const int64_t count = smaller(block.endPanel * kTileColumns, block.n) - first;
+  for (int64_t i = 0; i < block.rows.count; i++)
+    narrow(Results{block.rows.results[i], block.rows.format} + first, block.rows.c[i], count);
 }
 
 }  // namespace figment::FIGMENT_ISA::gemm

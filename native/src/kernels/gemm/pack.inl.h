@@ -2,6 +2,7 @@
 // division of scratch memory. Include only from files compiled for one instruction set.
 #pragma once
 
+#include "kernels/gemm/elements.inl.h"
 #include "kernels/gemm/tile.inl.h"
 
 namespace figment::FIGMENT_ISA::gemm {
@@ -30,12 +31,6 @@ class Carver {
   uintptr_t next_;
   uintptr_t base_;
 };
-
-FIGMENT_INLINE void copyFloats(float* to, const float* from, int64_t count) {
-  int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) F32::load(from + i).store(to + i);
-  if (i < count) F32::loadPartial(from + i, int(count - i)).storePartial(to + i, int(count - i));
-}
 
 FIGMENT_INLINE void zeroFloats(float* to, int64_t count) {
   __builtin_memset(to, 0, size_t(count) * sizeof(float));
@@ -79,6 +74,26 @@ inline void transpose(const float* from, int64_t fromStep, int64_t rows, int64_t
       to[column * toStep + row] = from[row * fromStep + column];
 }
 
+/// The same from elements of any format: 16-bit ones are widened block by block on the way.
+inline void transpose(Elements from, int64_t fromStep, int64_t rows, int64_t columns, float* to,
+                      int64_t toStep) {
+  if (!from.half()) {
+    transpose(from.floats(), fromStep, rows, columns, to, toStep);
+    return;
+  }
+  constexpr int64_t kRows = 8, kColumns = 64;
+  float block[kRows * kColumns];
+  for (int64_t row = 0; row < rows; row += kRows) {
+    const int64_t height = smaller(kRows, rows - row);
+    for (int64_t column = 0; column < columns; column += kColumns) {
+      const int64_t width = smaller(kColumns, columns - column);
+      for (int64_t i = 0; i < height; i++)
+        widen(block + i * kColumns, from + ((row + i) * fromStep + column), width);
+      transpose(block, kColumns, height, width, to + column * toStep + row, toStep);
+    }
+  }
+}
+
 /// Columns that a panel of B holds for `n` columns left: whole vectors, at most kTileColumns.
 FIGMENT_INLINE int64_t panelWidth(int64_t n) {
   return n > kTileColumns - kLanes ? int64_t(kTileColumns) : ceilDiv(n, kLanes) * kLanes;
@@ -86,16 +101,16 @@ FIGMENT_INLINE int64_t panelWidth(int64_t n) {
 
 /// Packs `count` rows of B, contiguous along n, into rows of `width` floats with zeros after the
 /// first `valid`.
-inline void packRows(const float* from, int64_t fromStep, int64_t count, int64_t valid,
-                     int64_t width, float* to) {
+inline void packRows(Elements from, int64_t fromStep, int64_t count, int64_t valid, int64_t width,
+                     float* to) {
   for (int64_t k = 0; k < count; k++) {
-    copyFloats(to + k * width, from + k * fromStep, valid);
+    widen(to + k * width, from + k * fromStep, valid);
     if (valid < width) zeroFloats(to + k * width + valid, width - valid);
   }
 }
 
 /// The same for a B that is contiguous along k: column j starts at from + j * fromStep.
-inline void packColumns(const float* from, int64_t fromStep, int64_t count, int64_t valid,
+inline void packColumns(Elements from, int64_t fromStep, int64_t count, int64_t valid,
                         int64_t width, float* to) {
   transpose(from, fromStep, valid, count, to, width);
   if (valid < width)

@@ -62,6 +62,7 @@ struct RowTile {
   float* const* c;    ///< kRows row pointers
   const float* init;  ///< a row that C starts from, or null to continue from C
   int columns;        ///< valid columns, 1 .. kVectors * kLanes
+  int64_t aColumn;    ///< lane tiles: where the columns start in a row of A
 };
 
 /// The sums that a row or lane tile starts from.
@@ -133,7 +134,7 @@ void laneTile(const RowTile& tile, int64_t column) {
   loadSums(tile, column, sum);
   const float* b = tile.b;
   for (int64_t s = 0; s < tile.segmentCount; s++) {
-    const int64_t offset = tile.segments[s].offset + column;
+    const int64_t offset = tile.segments[s].offset + tile.aColumn;
     F32 bk[kVectors];
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; v++) bk[v] = F32::load(b + v * kLanes);

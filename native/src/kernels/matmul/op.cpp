@@ -4,6 +4,7 @@
 #include "kernels/gemm/activation.h"
 #include "kernels/kernel.h"
 #include "kernels/params.generated.h"
+#include "kernels/widened.h"
 
 namespace figment {
 namespace {
@@ -33,14 +34,12 @@ std::string check(const OpCall& call) {
   if (p.transB != 0 && p.transB != 1) return "matmul: transB must be 0 or 1";
   if (p.activation < 0 || p.activation > kLastActivation) return "matmul: unknown activation";
   if (call.inCount != 2 + p.bias || call.outCount != 1) return "matmul: wrong number of operands";
-  const Format format = call.out[0].format;
-  if (format != Format::f32 && format != Format::f64) return "matmul: format must be f32 or f64";
-  for (int i = 0; i < call.inCount; i++)
-    if (call.in[i].format != format) return "matmul: operands must have the same format";
+  std::string problem = floatFormatProblem(call, call.inCount);
+  if (!problem.empty()) return "matmul: " + problem;
   if (p.batch < 0 || p.m < 0 || p.n < 0 || p.k < 0) return "matmul: negative dimension";
 
-  std::string problem = checkFactor("a", call.in[0], p.batch, p.transA ? p.k : p.m,
-                                    p.transA ? p.m : p.k, p.batchStrideA);
+  problem = checkFactor("a", call.in[0], p.batch, p.transA ? p.k : p.m, p.transA ? p.m : p.k,
+                        p.batchStrideA);
   if (problem.empty())
     problem = checkFactor("b", call.in[1], p.batch, p.transB ? p.n : p.k, p.transB ? p.k : p.n,
                           p.batchStrideB);

@@ -22,8 +22,8 @@ inline void describeOuter(const OpCall& call, WeightGrad& g) {
   shape.c = int32_t(p.n);
   shape.o = int32_t(p.m);
   shape.stride[0] = shape.stride[1] = shape.dilation[0] = shape.dilation[1] = 1;
-  conv::describe(shape, call.in[1].as<const float>(), call.in[0].as<const float>(),
-                 call.out[0].as<float>(), g);
+  conv::describe(shape, gemm::Elements::of(call.in[1]), gemm::Elements::of(call.in[0]),
+                 gemm::Results::of(call.out[0]), g);
 }
 
 inline int outerSupports(const OpCall& call) {
@@ -31,7 +31,7 @@ inline int outerSupports(const OpCall& call) {
   const bool fits = p.m > 0 && p.n >= kLanes && p.k >= kOuterDepth && p.m < kInt32Max &&
                     p.n < kInt32Max && p.k < kInt32Max;
   const bool plain = p.batch == 1 && p.transA && !p.transB && !p.bias && p.activation == 0;
-  return fits && plain && call.out[0].format == Format::f32 ? kPackedPreference + 1 : -1;
+  return fits && plain && gemm::tileFormats(call, call.inCount) ? kPackedPreference + 1 : -1;
 }
 
 inline size_t outerScratch(const OpCall& call, int threads) {

@@ -26,8 +26,8 @@ constexpr int64_t kPlainRows = 24;
 constexpr int64_t kRowConflictFloats = 1024;
 
 struct Matmul {
-  const float *a, *b, *bias;
-  float* c;
+  Elements a, b, bias;
+  Results c;
   int64_t batch, m, n, k, batchStrideA, batchStrideB;
   bool transA, transB;
   int activation;
@@ -78,10 +78,10 @@ inline void planUnits(Matmul& g) {
 
 inline void describe(const OpCall& call, Matmul& g) {
   const auto& p = call.as<MatmulParams>();
-  g.a = call.in[0].as<const float>();
-  g.b = call.in[1].as<const float>();
-  g.bias = p.bias ? call.in[2].as<const float>() : nullptr;
-  g.c = call.out[0].as<float>();
+  g.a = Elements::of(call.in[0]);
+  g.b = Elements::of(call.in[1]);
+  g.bias = p.bias ? Elements::of(call.in[2]) : Elements{};
+  g.c = Results::of(call.out[0]);
   g.batch = p.batch;
   g.m = p.m;
   g.n = p.n;
@@ -108,8 +108,8 @@ inline void describe(const OpCall& call, Matmul& g) {
   }
   g.batchesB = g.batchStrideB == 0 ? 1 : g.batch;
   g.panels = ceilDiv(g.n, kTileColumns);
-  g.plainB = !dots && !g.transB && g.m <= kPlainRows;
-  g.copyA = g.transA || (!dots && g.m > 1 && g.k % kRowConflictFloats == 0);
+  g.plainB = !dots && !g.transB && g.m <= kPlainRows && !g.b.half();
+  g.copyA = g.transA || g.a.half() || (!dots && g.m > 1 && g.k % kRowConflictFloats == 0);
   planUnits(g);
 }
 
@@ -121,7 +121,9 @@ struct MatmulScratch {
   float* rows;     ///< per worker: copied rows of A
   const float** rowsA;
   float** rowsC;
-  int64_t packedBatch, rowStep, rowFloats, rowCapacity;
+  float* staged;  ///< per worker: sums of a unit whose results are 16-bit
+  std::byte** results;
+  int64_t packedBatch, rowStep, rowFloats, rowCapacity, stagedStep, stagedFloats;
 };
 
 inline size_t carve(const Matmul& g, int threads, std::byte* base, MatmulScratch& s) {
@@ -146,6 +148,11 @@ inline size_t carve(const Matmul& g, int threads, std::byte* base, MatmulScratch
   s.rowCapacity = RowTable::capacity(g.unitRows);
   s.rowsA = carver.take<const float*>(s.rowCapacity * threads);
   s.rowsC = carver.take<float*>(s.rowCapacity * threads);
+  const bool staged = g.c.half() && g.splits == 1;
+  s.stagedStep = g.swapped ? g.unitRows : g.unitPanels * kTileColumns;
+  s.stagedFloats = staged ? s.stagedStep * (g.swapped ? g.n : g.unitRows) : 0;
+  s.staged = carver.take<float>(s.stagedFloats * threads);
+  s.results = carver.take<std::byte*>(staged ? s.rowCapacity * threads : 0);
   return carver.used();
 }
 
@@ -157,12 +164,12 @@ inline void packPiece(const Matmul& g, const MatmulScratch& s, int64_t batch, in
   const int64_t first = split * g.splitDepth;
   const int64_t depth = s.depths[split].k;
   float* to = s.packed + batch * s.packedBatch + first * g.panels * kTileColumns + column * depth;
-  const float* b = g.b + batch * g.batchStrideB;
+  const Elements b = g.b + batch * g.batchStrideB;
   if (g.kind == Columns::dots) {
     to += begin;
-    b += (first + begin) * (g.transB ? 1 : g.n);
-    if (!g.transB) transpose(b, g.n, count, valid, to, depth);
-    for (int64_t j = 0; g.transB && j < valid; j++) copyFloats(to + j * depth, b + j * g.k, count);
+    const Elements from = b + (first + begin) * (g.transB ? 1 : g.n);
+    if (!g.transB) transpose(from, g.n, count, valid, to, depth);
+    for (int64_t j = 0; g.transB && j < valid; j++) widen(to + j * depth, from + j * g.k, count);
     return;
   }
   to += begin * width;
@@ -191,57 +198,65 @@ inline void packB(const Matmul& g, const MatmulScratch& s, Context& context) {
 }
 
 /// A unit whose rows are the columns of C: bias and activation run along the rows of the unit.
-inline void runSwapped(const Matmul& g, RowBlock& block, int64_t row, int64_t rows) {
+inline void runSwapped(const Matmul& g, const MatmulScratch& s, RowBlock& block, int64_t batch,
+                       int64_t row, int worker) {
+  const int64_t rows = block.rows.count;
+  const Results out = g.c + (batch * g.m * g.n + row);
+  float* c = g.c.half() ? s.staged + worker * s.stagedFloats : out.floats();
   block.init = nullptr;
-  block.cStep = g.m;
+  block.cStep = g.c.half() ? s.stagedStep : g.m;
+  for (int64_t i = 0; i < rows; i++) block.rows.c[i] = c + i;
+  block.rows.pad();
   for (int64_t j = 0; j < g.n; j++) {
-    float* c = block.rows.c[0] + j * g.m;
-    if (g.bias)
-      copyFloats(c, g.bias + row, rows);
+    if (g.bias.given())
+      widen(c + j * block.cStep, g.bias + row, rows);
     else
-      zeroFloats(c, rows);
+      zeroFloats(c + j * block.cStep, rows);
   }
   runBlock(block);
-  for (int64_t j = 0; g.activation != 0 && j < g.n; j++)
-    activateRow(block.rows.c[0] + j * g.m, rows, g.activation);
+  for (int64_t j = 0; j < g.n; j++) {
+    if (g.activation != 0) activateRow(c + j * block.cStep, rows, g.activation);
+    if (g.c.half()) narrow(out + j * g.m, c + j * block.cStep, rows);
+  }
+}
+
+/// Points the rows of a unit at A, copied to scratch where it cannot be read in place.
+inline void pointRows(const Matmul& g, const MatmulScratch& s, RowBlock& block, Elements a,
+                      int64_t depth, int worker) {
+  const int64_t rows = block.rows.count;
+  int64_t step = g.k;
+  const float* from = a.floats();
+  if (g.copyA) {
+    float* copy = s.rows + worker * s.rowFloats;
+    if (g.transA)
+      transpose(a, g.m, depth, rows, copy, s.rowStep);
+    else
+      for (int64_t i = 0; i < rows; i++) widen(copy + i * s.rowStep, a + i * g.k, depth);
+    from = copy;
+    step = s.rowStep;
+  }
+  for (int64_t i = 0; i < rows; i++) block.rows.a[i] = from + i * step;
 }
 
 inline void runUnit(const Matmul& g, const MatmulScratch& s, int64_t unit, int worker) {
   const int64_t columnUnit = unit % g.columnUnits, rowUnit = unit / g.columnUnits % g.rowUnits;
   const int64_t split = unit / g.columnUnits / g.rowUnits % g.splits;
   const int64_t batch = unit / g.columnUnits / g.rowUnits / g.splits;
-  const int64_t row = rowUnit * g.unitRows, rows = smaller(g.unitRows, g.m - row);
+  const int64_t row = rowUnit * g.unitRows;
   const int64_t first = split * g.splitDepth, depth = s.depths[split].k;
 
-  const float* a =
-      g.a + batch * g.batchStrideA + (g.transA ? first * g.m + row : row * g.k + first);
-  int64_t stepA = g.k;
-  if (g.copyA) {
-    float* copy = s.rows + worker * s.rowFloats;
-    if (g.transA)
-      transpose(a, g.m, depth, rows, copy, s.rowStep);
-    else
-      for (int64_t i = 0; i < rows; i++) copyFloats(copy + i * s.rowStep, a + i * g.k, depth);
-    a = copy;
-    stepA = s.rowStep;
-  }
-  const int64_t stepC = g.swapped ? 1 : g.n;
-  float* c = (g.splits > 1 ? s.partial + split * g.batch * g.m * g.n : g.c) + batch * g.m * g.n +
-             row * stepC;
   RowBlock block{};
   block.rows.a = s.rowsA + worker * s.rowCapacity;
   block.rows.c = s.rowsC + worker * s.rowCapacity;
-  for (int64_t i = 0; i < rows; i++) {
-    block.rows.a[i] = a + i * stepA;
-    block.rows.c[i] = c + i * stepC;
-  }
-  block.rows.count = rows;
-  block.rows.pad();
+  block.rows.count = smaller(g.unitRows, g.m - row);
+  pointRows(g, s, block,
+            g.a + (batch * g.batchStrideA + (g.transA ? first * g.m + row : row * g.k + first)),
+            depth, worker);
   block.depth = &s.depths[split];
   const int64_t batchB = g.batchesB == 1 ? 0 : batch;
   block.b = s.packed + batchB * s.packedBatch + first * g.panels * kTileColumns;
   if (g.plainB) {
-    block.plainB = g.b + batchB * g.batchStrideB + first * g.n;
+    block.plainB = g.b.floats() + batchB * g.batchStrideB + first * g.n;
     block.plainStep = g.n;
   }
   block.kind = g.kind;
@@ -250,31 +265,46 @@ inline void runUnit(const Matmul& g, const MatmulScratch& s, int64_t unit, int w
   block.firstPanel = columnUnit * g.unitPanels;
   block.endPanel = smaller(block.firstPanel + g.unitPanels, g.panels);
   if (g.swapped) {
-    runSwapped(g, block, row, rows);
+    runSwapped(g, s, block, batch, row, worker);
     return;
   }
   block.activation = g.splits > 1 ? 0 : g.activation;
+  const int64_t at = (batch * g.m + row) * g.n;
+  if (g.splits > 1 || !g.c.half()) {
+    float* c = g.splits > 1 ? s.partial + split * g.batch * g.m * g.n : g.c.floats();
+    for (int64_t i = 0; i < block.rows.count; i++) block.rows.c[i] = c + at + i * g.n;
+    block.rows.pad();
+    runBlock(block);
+    return;
+  }
+  block.rows.results = s.results + worker * s.rowCapacity;
+  block.rows.format = g.c.format;
+  for (int64_t i = 0; i < block.rows.count; i++)
+    block.rows.results[i] = (g.c + (at + i * g.n)).data;
+  stageRows(block, s.staged + worker * s.stagedFloats, s.stagedStep);
   runBlock(block);
+  narrowRows(block);
 }
 
-/// One row of the result from the sums of the splits, added in order.
+/// One row of the result from the sums of the splits, added in order into those of the first.
 inline void addSplits(const Matmul& g, const MatmulScratch& s, int64_t row) {
   const int64_t step = g.batch * g.m * g.n;
-  float* to = g.c + row * g.n;
+  float* first = s.partial + row * g.n;
   for (int64_t j = 0; j < g.n; j += kLanes) {
     const int count = int(smaller(kLanes, g.n - j));
-    F32 sum = g.bias ? F32::loadPartial(g.bias + j, count) : F32::zero();
+    F32 sum = g.bias.given() ? loadElements(g.bias + j, count) : F32::zero();
     for (int64_t split = 0; split < g.splits; split++)
-      sum += F32::loadPartial(s.partial + split * step + row * g.n + j, count);
-    sum.storePartial(to + j, count);
+      sum += F32::loadPartial(first + split * step + j, count);
+    sum.storePartial(first + j, count);
   }
-  if (g.activation != 0) activateRow(to, g.n, g.activation);
+  if (g.activation != 0) activateRow(first, g.n, g.activation);
+  narrow(g.c + row * g.n, first, g.n);
 }
 
 inline int matmulSupports(const OpCall& call) {
   const auto& p = call.as<MatmulParams>();
   const bool plain =
-      call.out[0].format == Format::f32 && p.batch > 0 && p.m > 0 && p.n > 0 && p.k > 0;
+      tileFormats(call, call.inCount) && p.batch > 0 && p.m > 0 && p.n > 0 && p.k > 0;
   return plain ? kPackedPreference : -1;
 }
 
@@ -291,7 +321,7 @@ inline void matmulRun(const OpCall& call, Context& context) {
   MatmulScratch s;
   carve(g, context.threads(), context.scratch(), s);
   zeroFloats(s.init, g.panels * kTileColumns);
-  if (g.bias && g.splits == 1 && !g.swapped) copyFloats(s.init, g.bias, g.n);
+  if (g.bias.given() && g.splits == 1 && !g.swapped) widen(s.init, g.bias, g.n);
   packB(g, s, context);
   const int64_t units = g.batch * g.splits * g.rowUnits * g.columnUnits;
   context.parallelFor(units, 1, [&](int64_t begin, int64_t end, int worker) {

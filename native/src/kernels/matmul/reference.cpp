@@ -5,6 +5,7 @@
 #include "kernels/gemm/activation.h"
 #include "kernels/kernel.h"
 #include "kernels/params.generated.h"
+#include "kernels/widened.h"
 
 namespace figment {
 namespace {
@@ -35,10 +36,7 @@ void runTyped(const OpCall& call, Context& context) {
 int supports(const OpCall&) { return kReferencePreference; }
 
 void run(const OpCall& call, Context& context) {
-  if (call.out[0].format == Format::f64)
-    runTyped<double>(call, context);
-  else
-    runTyped<float>(call, context);
+  runWidened(call, context, runTyped<float>, runTyped<double>);
 }
 
 const RegisterVariant registration{{"matmul", "reference", Isa::generic, supports, nullptr, run}};

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "../kernel.h"
+#include "../widened.h"
 
 namespace figment {
 
@@ -45,6 +46,17 @@ class DenseCheck {
     require(format == Format::f32 || format == Format::f64, "computes in f32 or f64 only");
     return ok() ? format : Format::f32;
   }
+  /// The first inputs and the outputs: floats of at most 32 bits in any mix, or all f64; the chain
+  /// then names each operand's own format.
+  DenseCheck& floats(int inputs) {
+    const std::string problem = ok() ? floatFormatProblem(call_, inputs) : "";
+    if (!problem.empty()) refuse(problem);
+    return *this;
+  }
+  Format inputFormat(int64_t i) const { return ok() ? call_.in[i].format : Format::f32; }
+  Format outputFormat(int64_t i) const { return ok() ? call_.out[i].format : Format::f32; }
+  /// What residuals are kept in: f32, or f64 where everything is.
+  Format wideFormat() const { return inputFormat(0) == Format::f64 ? Format::f64 : Format::f32; }
   bool ok() const { return failure_.empty(); }
   const std::string& done() const { return failure_; }
 

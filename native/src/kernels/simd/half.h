@@ -1,5 +1,6 @@
 // One element at a time between 32-bit floats and the 16-bit formats, in integer arithmetic: what
-// portable code uses, and what the vector conversions must equal bit for bit.
+// portable code uses, and what the vector conversions must equal bit for bit. Denormals are kept;
+// every NaN narrows to one quiet NaN, because JavaScript does not keep the bits of others.
 #pragma once
 
 #include <cstdint>
@@ -7,25 +8,27 @@
 
 namespace figment {
 
-inline float fromBits(uint32_t bits) {
+__attribute__((always_inline)) inline float fromBits(uint32_t bits) {
   float x;
   std::memcpy(&x, &bits, sizeof x);
   return x;
 }
-inline uint32_t toBits(float x) {
+__attribute__((always_inline)) inline uint32_t toBits(float x) {
   uint32_t bits;
   std::memcpy(&bits, &x, sizeof bits);
   return bits;
 }
 
-/// binary32 to bfloat16, to nearest even; NaN stays a quiet NaN.
-inline uint16_t narrowBf16(uint32_t f) {
-  if ((f & 0x7fffffff) > 0x7f800000) return uint16_t((f >> 16) | 0x40);
+constexpr uint16_t kNanBf16 = 0x7fc0, kNanF16 = 0x7e00;
+
+/// binary32 to bfloat16, to nearest even.
+__attribute__((always_inline)) inline uint16_t narrowBf16(uint32_t f) {
+  if ((f & 0x7fffffff) > 0x7f800000) return kNanBf16;
   return uint16_t((f + 0x7fff + ((f >> 16) & 1)) >> 16);
 }
 
 /// binary16 to binary32 by integer arithmetic; NaN becomes quiet, as the hardware does it.
-inline uint32_t widenF16(uint16_t h) {
+__attribute__((always_inline)) inline uint32_t widenF16(uint16_t h) {
   const uint32_t sign = uint32_t(h & 0x8000) << 16;
   const uint32_t exponent = (h >> 10) & 31;
   uint32_t mantissa = h & 0x3ff;
@@ -38,10 +41,10 @@ inline uint32_t widenF16(uint16_t h) {
   return sign | (uint32_t(113 - shift) << 23) | (mantissa << 13);
 }
 /// binary32 to binary16, to nearest even.
-inline uint16_t narrowF16(uint32_t f) {
+__attribute__((always_inline)) inline uint16_t narrowF16(uint32_t f) {
   const uint32_t sign = (f >> 16) & 0x8000;
   const uint32_t magnitude = f & 0x7fffffff;
-  if (magnitude > 0x7f800000) return uint16_t(sign | 0x7e00 | ((magnitude >> 13) & 0x3ff));
+  if (magnitude > 0x7f800000) return kNanF16;
   if (magnitude >= 0x477ff000) return uint16_t(sign | 0x7c00);  // rounds past 65504
   if (magnitude >= 0x38800000) {                                // normal in binary16
     const uint32_t rebased = magnitude - 0x38000000;

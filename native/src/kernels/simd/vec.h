@@ -12,6 +12,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "half.h"
+
 #ifndef FIGMENT_ISA
 #define FIGMENT_ISA generic
 #endif
@@ -72,12 +74,13 @@ FIGMENT_INLINE I32 toIntSaturated(F32 a) {
   return blend(high, I32::broadcast(INT32_MAX), blend(low, I32::broadcast(INT32_MIN), inside));
 }
 
-/// Bits of bf16 in the low halves of the lanes, rounded to nearest even; NaN stays a quiet NaN.
+/// Bits of bf16 in the low halves of the lanes, rounded to nearest even; any NaN becomes the one of
+/// half.h.
 FIGMENT_INLINE I32 toBf16Bits(F32 a) {
   const I32 bits = asInt(a);
   const I32 odd = shr(bits, 16) & I32::broadcast(1);
   const I32 rounded = shr(bits + odd + I32::broadcast(0x7fff), 16);
-  return blend(isNan(a), shr(bits, 16) | I32::broadcast(0x40), rounded);
+  return blend(isNan(a), I32::broadcast(kNanBf16), rounded);
 }
 FIGMENT_INLINE F32 loadBf16(const uint16_t* p) { return asFloat(shl(I32::loadU16(p), 16)); }
 FIGMENT_INLINE void storeBf16(uint16_t* p, F32 a) { toBf16Bits(a).storeLow16(p); }

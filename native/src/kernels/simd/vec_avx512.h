@@ -142,8 +142,9 @@ FIGMENT_INLINE F32 loadF16(const uint16_t* p) {
   return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
 }
 FIGMENT_INLINE void storeF16(uint16_t* p, F32 a) {
+  const F32 kept = blend(isNan(a), asFloat(I32::broadcast(0x7fc00000)), a);
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
-                      _mm512_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+                      _mm512_cvtps_ph(kept.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 }
 /// base[index] for each lane.
 FIGMENT_INLINE F32 gather(const float* base, I32 index) {

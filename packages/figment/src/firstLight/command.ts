@@ -2,7 +2,7 @@
 
 import { Command } from "commander";
 import { defaults } from "./defaults.js";
-import { type FirstLightOptions, integerOption } from "./options.js";
+import { type FirstLightOptions, integerOption, precisionOption } from "./options.js";
 import { firstLight } from "./run.js";
 
 /** The `first-light` subcommand. */
@@ -31,6 +31,7 @@ export function firstLightCommand(): Command {
       integerOption("save-every", 1),
       defaults.saveEvery,
     )
+    .option("--precision <format>", "what products multiply: f32 or bf16; sums are f32", precisionOption, "f32")
     .option("--resume", "go on from the checkpoint in the output folder", false)
     .addHelpText(
       "after",

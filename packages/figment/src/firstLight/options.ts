@@ -1,6 +1,9 @@
 // Options of the main job, checked.
 
-import { UsageError } from "@figment/tensor";
+import { type Precision, UsageError } from "@figment/tensor";
+
+/** The formats of factors that the main job can be asked for. */
+export const precisions = ["f32", "bf16"] as const;
 
 /** What the main job is asked to do. */
 export interface FirstLightOptions {
@@ -19,6 +22,8 @@ export interface FirstLightOptions {
   readonly threads?: number;
   /** Steps between checkpoints, from which a run that was killed can be resumed. */
   readonly saveEvery: number;
+  /** What convolutions, matrix products and attention multiply. Default "f32". */
+  readonly precision?: (typeof precisions)[number];
   /** Go on from the checkpoint in `out`. */
   readonly resume: boolean;
 }
@@ -32,3 +37,14 @@ export function integerOption(name: string, lowest: number): (text: string) => n
     return value;
   };
 }
+
+/** Reads the option that names a precision. */
+export function precisionOption(text: string): (typeof precisions)[number] {
+  const found = precisions.find((precision) => precision === text);
+  if (!found) throw new UsageError(`--precision: expected ${precisions.join(" or ")}, got ${JSON.stringify(text)}`);
+  return found;
+}
+
+/** The precision of compiled programs that an option stands for. */
+export const compilePrecision = ({ precision }: Pick<FirstLightOptions, "precision">): Precision =>
+  precision === "bf16" ? "bf16" : "highest";

@@ -4,7 +4,7 @@ import { ddpm } from "@figment/diffusion";
 import { type Dataset, saveGrid, saveStrip } from "@figment/io";
 import { type Tensor, tensor } from "@figment/tensor";
 import { gridSide, strip } from "./defaults.js";
-import type { FirstLightOptions } from "./options.js";
+import { compilePrecision, type FirstLightOptions } from "./options.js";
 import { showProgress } from "./progress.js";
 import type { Session } from "./session.js";
 
@@ -15,7 +15,7 @@ const comfortable = 640;
 export async function drawPictures(
   session: Session,
   dataset: Dataset,
-  { sampleSteps }: FirstLightOptions,
+  { sampleSteps, precision }: FirstLightOptions,
   file: (name: string) => string,
   signal: AbortSignal,
 ): Promise<void> {
@@ -36,6 +36,7 @@ export async function drawPictures(
       rng: random,
       signal,
       label,
+      precision: compilePrecision({ precision }),
     });
     const every = Math.max(1, Math.floor(sampleSteps / (strip.frames - 1)));
     for await (const { step: at, total, x } of frames) {

@@ -69,12 +69,12 @@ async function openData({ data, size }: FirstLightOptions): Promise<Dataset> {
   return data === undefined ? digits({ size: size ?? 28 }) : openDataset(data, { size });
 }
 
-function announce(session: Session, dataset: Dataset, { steps, batch }: FirstLightOptions): void {
+function announce(session: Session, dataset: Dataset, { steps, batch, precision = "f32" }: FirstLightOptions): void {
   const [h, w, c] = dataset.shape;
   const { isa, threads } = deviceInfo();
   console.error(
     `Learning ${dataset.name}: ${dataset.length} images of ${h}×${w}×${c}. U-Net with ${(session.model.parameterCount / 1e6).toFixed(2)} M parameters, ` +
-      `${steps} steps of ${batch} images, seed ${session.seed}, ${threads} threads (${isa}).`,
+      `${steps} steps of ${batch} images, seed ${session.seed}, ${threads} threads (${isa}, ${precision}).`,
   );
 }
 
@@ -99,6 +99,6 @@ function summarise(
     finalLoss: session.finalLoss(),
     threads,
     isa,
-    precision: "f32",
+    precision: options.precision ?? "f32",
   };
 }

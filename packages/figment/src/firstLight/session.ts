@@ -6,7 +6,7 @@ import { type Dataset, type Loader, type LossPoint, loadCheckpoint } from "@figm
 import { AdamW, compileStep, type EMA, type TrainStep, warmupCosineLr } from "@figment/nn";
 import { CheckpointError, type Json, type Rng, rng, type Stateful, type Tensor } from "@figment/tensor";
 import { architecture, recipe } from "./defaults.js";
-import type { FirstLightOptions } from "./options.js";
+import { compilePrecision, type FirstLightOptions } from "./options.js";
 
 type Batch = { readonly image: Tensor; readonly label: Tensor };
 
@@ -72,6 +72,7 @@ export class Session {
       {
         clipNorm: recipe.clipNorm,
         ema: recipe.emaDecay,
+        precision: compilePrecision(options),
       },
     );
     const order = this.root.fork("data");
@@ -85,9 +86,9 @@ export class Session {
   }
 
   /** What a checkpoint records besides the state, so that a run is resumed only as itself. */
-  extra({ steps, seed, batch, data, size }: FirstLightOptions): Json {
+  extra({ steps, seed, batch, data, size, precision = "f32" }: FirstLightOptions): Json {
     return {
-      run: { steps, seed, batch, data: data ?? null, size: size ?? null },
+      run: { steps, seed, batch, data: data ?? null, size: size ?? null, precision },
       losses: this.losses.map(({ step, loss }) => [step, loss]),
     };
   }

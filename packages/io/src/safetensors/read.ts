@@ -1,7 +1,7 @@
 // Reading safetensors files lazily: opening reads the header only; tensors are read one by one, on demand.
 
 import { type FileHandle, open } from "node:fs/promises";
-import { CheckpointError, type DataArray, type DType, type Tensor, tensor } from "@figment/tensor";
+import { CheckpointError, type DataArray, fromBits, isFloat, type Tensor, tensor } from "@figment/tensor";
 import { listSome, messageOf } from "../errors.js";
 import { errorAt, type Header, lengthBytes, parseHeader, readHeaderLength, type TensorEntry } from "./header.js";
 import { decodeElements, type FileType, IntegerRangeError, tensorTypeOf } from "./types.js";
@@ -99,10 +99,12 @@ export class SafetensorsFile {
    */
   async read(name: string, { floats = "keep" }: ReadOptions = {}): Promise<Tensor> {
     const { type, shape } = this.entry(name);
+    const dtype = tensorTypeOf[type];
+    if ((dtype === "bf16" || dtype === "f16") && floats === "keep") {
+      return fromBits(new Uint16Array(await this.readBytes(name)), shape, dtype);
+    }
     const data = await this.readData(name);
-    const dtype = tensorTypeOf[type] as DType;
-    const isFloat = dtype === "f64" || dtype === "f16" || dtype === "bf16";
-    return tensor(data, { shape, dtype: isFloat && floats === "f32" ? "f32" : dtype });
+    return tensor(data, { shape, dtype: dtype !== undefined && isFloat(dtype) && floats === "f32" ? "f32" : dtype });
   }
 
   async close(): Promise<void> {

@@ -10,6 +10,8 @@ export interface TensorToWrite {
   readonly shape: readonly number[];
   readonly dtype: DType;
   data(): Promise<DataArray>;
+  /** The elements of a bf16 or f16 tensor; without it they are taken from `data`, all NaNs alike. */
+  bits?(): Promise<Uint16Array>;
 }
 
 /**
@@ -40,11 +42,17 @@ export async function writeTensors(
   await writeAtomically(path, async (write) => {
     await write(header);
     for (const { source, bytes } of layout) {
-      const data = encodeElements(await source.data(), source.dtype);
+      const data = await bytesOfSource(source);
       if (data.byteLength !== bytes) throw new Error(`a tensor of ${bytes} bytes gave ${data.byteLength}`);
       await write(data);
     }
   });
+}
+
+async function bytesOfSource(source: TensorToWrite): Promise<Uint8Array> {
+  const half = source.dtype === "bf16" || source.dtype === "f16";
+  if (half && source.bits) return new Uint8Array((await source.bits()).buffer);
+  return encodeElements(await source.data(), source.dtype);
 }
 
 interface Placed {

@@ -4,6 +4,7 @@
 import type { Attrs } from "../ir/graph.js";
 import type { OpDef } from "../ops/definition.js";
 import { runEager } from "../runtime/eager.js";
+import { withPrecisionAttr } from "./precision.js";
 import { recordOp } from "./tape.js";
 import type { Tensor } from "./tensor.js";
 import { currentTrace } from "./trace.js";
@@ -14,8 +15,9 @@ export const noAttrs: Attrs = Object.freeze({});
 /** Applies an op to tensors and gives its outputs. */
 export function apply<A extends Attrs>(def: OpDef<A>, inputs: readonly Tensor[], attrs: A): readonly Tensor[] {
   const trace = currentTrace();
-  const outputs = trace ? trace.apply(def, inputs, attrs) : runEager(def, inputs, attrs);
-  recordOp(def, inputs, attrs, outputs);
+  const own = withPrecisionAttr(def, attrs);
+  const outputs = trace ? trace.apply(def, inputs, own) : runEager(def, inputs, own);
+  recordOp(def, inputs, own, outputs);
   return outputs;
 }
 

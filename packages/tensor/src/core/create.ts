@@ -1,6 +1,6 @@
 // Making tensors: from numbers, nested arrays and typed arrays, filled, and from image bytes.
 
-import { checkNumber, type DType, encode, isDType } from "../dtype.js";
+import { checkNumber, type DType, encode, isDType, isHalf } from "../dtype.js";
 import { DTypeError, ShapeError } from "../errors.js";
 import { defineOp } from "../ops/definition.js";
 import { upload } from "../runtime/device.js";
@@ -64,6 +64,25 @@ export function scalar(value: number, dtype: DType = "f32"): Tensor {
   if (!isDType(dtype)) throw new DTypeError(`scalar: unknown dtype ${show(dtype)}; expected ${dtypeNames}`);
   checkNumber("scalar", value, dtype);
   return new Tensor([], dtype, { storage: upload(encode([value], dtype)) });
+}
+
+/**
+ * Makes a tensor of a 16-bit float type from the bits of its elements. The data is copied; NaNs keep their bits.
+ *
+ * @param bits one number for each element, row-major.
+ * @throws DTypeError for another dtype or other data; ShapeError when `shape` has another number of elements.
+ * @example
+ * fromBits(Uint16Array.of(0x3f80, 0xc020), [2], "bf16").at(1); // -2.5
+ */
+export function fromBits(bits: Uint16Array, shape: Shape, dtype: "bf16" | "f16"): Tensor {
+  if (!(bits instanceof Uint16Array)) throw new DTypeError(`fromBits: expected a Uint16Array, got ${show(bits)}`);
+  if (!isHalf(dtype)) throw new DTypeError(`fromBits: dtype must be bf16 or f16, got ${show(dtype)}`);
+  checkShape("fromBits", shape);
+  if (sizeOf(shape) !== bits.length) {
+    throw new ShapeError(`fromBits: shape ${showShape(shape)} holds ${sizeOf(shape)} elements, got ${bits.length}`);
+  }
+  const bytes = new Uint8Array(bits.buffer, bits.byteOffset, bits.byteLength);
+  return new Tensor([...shape], dtype, { storage: upload(bytes) });
 }
 
 /** Fills a tensor with one number. */

@@ -9,6 +9,7 @@ import type { OpDef } from "../ops/definition.js";
 import { add } from "../ops/elementwise.js";
 import { zeros } from "./create.js";
 import { atPath, currentPath } from "./path.js";
+import { precisionOf, withPrecision } from "./precision.js";
 import type { Tensor } from "./tensor.js";
 
 /** A step that can be walked backwards: cotangents of outputs in, cotangents of inputs out. */
@@ -124,7 +125,8 @@ export function recordOp(def: OpDef, inputs: readonly Tensor[], attrs: Attrs, ou
   recordEntry({
     inputs,
     outputs,
-    backward: (cotangents, needs) => opBackward(def, inputs, attrs, outputs, cotangents, needs),
+    backward: (cotangents, needs) =>
+      withPrecision(precisionOf(attrs), () => opBackward(def, inputs, attrs, outputs, cotangents, needs)),
   });
 }
 

@@ -1,8 +1,8 @@
 // The tensor: an immutable value, either held in device memory or standing for a value in a graph
 // that is being traced. Methods for every op are attached by methods.ts.
 
-import { bytesOf, type DataArray, type DType, decode } from "../dtype.js";
-import { DeviceError, ShapeError, UsageError } from "../errors.js";
+import { bytesOf, type DataArray, type DType, decode, isHalf } from "../dtype.js";
+import { DeviceError, DTypeError, ShapeError, UsageError } from "../errors.js";
 import type { Value } from "../ir/graph.js";
 import { download, downloadSync, type Storage } from "../runtime/device.js";
 import { type Shape, show, showShape, sizeOf } from "../shape.js";
@@ -102,7 +102,10 @@ export class Tensor {
     return [...this.shape] as NumberTuple<N>;
   }
 
-  /** The elements in row-major order, once the work queued before is done. The array is the caller's own. */
+  /**
+   * The elements in row-major order, once the work queued before is done. The array is the caller's own: a Float32Array
+   * for bf16 and f16, whose bits {@link bits} gives.
+   */
   async data(): Promise<DataArray> {
     const storage = this.storage("data");
     const buffer = await download(storage, 0, this.size * bytesOf[this.dtype]);
@@ -113,6 +116,25 @@ export class Tensor {
   dataSync(): DataArray {
     const buffer = downloadSync(this.storage("dataSync"), 0, this.size * bytesOf[this.dtype]);
     return decode(buffer, this.dtype);
+  }
+
+  /**
+   * The bits of the elements of a bf16 or f16 tensor, in row-major order.
+   *
+   * @throws DTypeError for another element type.
+   * @example
+   * const bits = await tensor([1, -2.5], { dtype: "bf16" }).bits();
+   * bits[0]; // 16256
+   */
+  async bits(): Promise<Uint16Array> {
+    this.requireHalf("bits");
+    return new Uint16Array(await download(this.storage("bits"), 0, this.size * bytesOf[this.dtype]));
+  }
+
+  /** Like {@link bits}, but blocks the thread until the data is there. */
+  bitsSync(): Uint16Array {
+    this.requireHalf("bitsSync");
+    return new Uint16Array(downloadSync(this.storage("bitsSync"), 0, this.size * bytesOf[this.dtype]));
   }
 
   /** The only element. */
@@ -194,6 +216,11 @@ export class Tensor {
       });
     }
     return this.body;
+  }
+
+  private requireHalf(op: string): void {
+    if (isHalf(this.dtype)) return;
+    throw new DTypeError(`${op}: the tensor is ${this.dtype}; only bf16 and f16 are read as bits: use data()`);
   }
 
   private requireOne(op: string): void {

@@ -5,6 +5,7 @@ import { apply } from "../core/apply.js";
 import { arange, tensor } from "../core/create.js";
 import { composed } from "../core/scope.js";
 import type { Tensor } from "../core/tensor.js";
+import { computeType } from "../dtype.js";
 import { ShapeError } from "../errors.js";
 import type { Aval, Node, Value } from "../ir/graph.js";
 import { showShape } from "../shape.js";
@@ -16,8 +17,10 @@ import {
   expectCompute,
   expectCount,
   expectDType,
+  expectProduct,
   expectRank,
   expectShape,
+  type ProductAttrs,
 } from "./checks.js";
 import { defineOp, type KernelCall, nativeSchema, type OpDef, type Sample, type SampleInput } from "./definition.js";
 import { add, exp, ge, log, mul, select, sub } from "./elementwise.js";
@@ -33,7 +36,7 @@ const attentionSchema = nativeSchema("attention", attentionFields);
 const attentionGradSchema = nativeSchema("attentionGrad", attentionFields);
 
 /** The factor of the scores, and whether a query sees only keys up to its own position. */
-export type AttentionAttrs = { readonly scale: number; readonly causal: boolean };
+export type AttentionAttrs = ProductAttrs & { readonly scale: number; readonly causal: boolean };
 
 /** Options of {@link attention}. */
 export interface AttentionOptions {
@@ -59,8 +62,9 @@ interface AttentionAvals {
   readonly lengths: Aval | undefined;
 }
 
-function inferAttention(op: string, { q, k, v, lengths }: AttentionAvals, { causal }: AttentionAttrs): Aval[] {
-  const dtype = expectCompute(op, { q, k, v });
+function inferAttention(op: string, { q, k, v, lengths }: AttentionAvals, attrs: AttentionAttrs): Aval[] {
+  const { causal } = attrs;
+  const dtype = expectProduct(op, { q, k, v }, attrs);
   expectRank(op, "q", q, 4, layout);
   expectRank(op, "k", k, 4, layout);
   const [b, sq, h, d] = q.shape as readonly [number, number, number, number];
@@ -79,7 +83,7 @@ function inferAttention(op: string, { q, k, v, lengths }: AttentionAvals, { caus
   }
   return [
     { shape: q.shape, dtype },
-    { shape: [b, h, sq], dtype },
+    { shape: [b, h, sq], dtype: computeType(dtype) },
   ];
 }
 
@@ -171,7 +175,8 @@ export const attentionDef: OpDef<AttentionAttrs> = defineOp({
   vjp: ({ inputs: [q, k, v, ...lengths], outputs, attrs, cotangent }) =>
     apply(attentionGradDef, [q, k, v, ...outputs, cotangent(), ...lengths] as Tensor[], attrs),
   decompose: decomposeAttention,
-  lower: { kind: "kernel", call: (node, attrs) => attentionCall(attentionSchema, node, attrs) },
+  lower: { kind: "kernel", halves: true, call: (node, attrs) => attentionCall(attentionSchema, node, attrs) },
+  factors: [0, 1, 2],
   samples: () =>
     cases.map(([b, sq, sk, h, d, causal, lengths]) => ({
       inputs: [...operands(b, sq, sk, h, d), ...lengthsSample(b, lengths)],
@@ -188,15 +193,18 @@ export const attentionGradDef: OpDef<AttentionAttrs> = defineOp({
     expectCount(op, inputs, 6, 7);
     const [q, k, v, out, lse, dout, lengths] = inputs as readonly [Aval, Aval, Aval, Aval, Aval, Aval, Aval?];
     const [result, rows] = inferAttention(op, { q, k, v, lengths }, attrs) as [Aval, Aval];
-    expectCompute(op, { q, out, lse, dout });
+    expectCompute(op, { q, dout });
+    expectDType(op, "out", out, result.dtype);
+    expectDType(op, "lse", lse, rows.dtype);
     expectShape(op, "out", out, result.shape);
     expectShape(op, "lse", lse, rows.shape);
     expectShape(op, "dout", dout, result.shape);
-    return [q, k, v].map(({ shape, dtype }) => ({ shape, dtype }));
+    return [q, k, v].map(({ shape }) => ({ shape, dtype: result.dtype }));
   },
   decompose: ([q, k, v, , , dout, lengths], attrs) =>
     gradientThrough((primals) => decomposeAttention([...primals, lengths], attrs), [q, k, v] as Tensor[], [dout]),
-  lower: { kind: "kernel", call: (node, attrs) => attentionCall(attentionGradSchema, node, attrs) },
+  lower: { kind: "kernel", halves: true, call: (node, attrs) => attentionCall(attentionGradSchema, node, attrs) },
+  factors: [0, 1, 2, 5],
   samples: (): Sample<AttentionAttrs>[] =>
     cases.map(([b, sq, sk, h, d, causal, range]) => {
       const attrs = { scale: 1 / Math.sqrt(d), causal };
@@ -224,7 +232,7 @@ export const attentionGradDef: OpDef<AttentionAttrs> = defineOp({
  * Scaled dot-product attention, softmax(scale · q·kᵀ)·v for each batch entry and head. A query may see fewer than all
  * keys: see `causal` and `keyLength`.
  *
- * @param q [B, Sq, H, D], f32 or f64.
+ * @param q [B, Sq, H, D], of a float type.
  * @param k [B, Sk, H, D].
  * @param v [B, Sk, H, D].
  * @returns [B, Sq, H, D].

@@ -1,8 +1,9 @@
 // Validation shared by the op definitions: arguments that come from JavaScript, and the avals that shape
 // rules are given. Every message says which op, what was given and what was expected.
 
+import type { Precision } from "../core/precision.js";
 import { Tensor } from "../core/tensor.js";
-import type { DType } from "../dtype.js";
+import { type DType, isFloat, isHalf } from "../dtype.js";
 import { DTypeError, ShapeError, UsageError } from "../errors.js";
 import type { Aval } from "../ir/graph.js";
 import { sameShape, show, showShape } from "../shape.js";
@@ -113,17 +114,50 @@ export function expectDType(op: string, name: string, aval: Aval, dtype: DType):
   throw new DTypeError(`${op}: ${name} must be ${dtype}, got ${describe(aval)}; cast it first`);
 }
 
-/** Checks that operands have one element type, f32 or f64: those that kernels compute in. */
+/**
+ * Checks that operands have one float type, which it gives. Kernels that do not take bf16 and f16 run between casts to
+ * and from f32, which passes/formats.ts inserts.
+ */
 export function expectCompute(op: string, operands: Readonly<Record<string, Aval>>): DType {
   const entries = Object.entries(operands);
   const dtype = entries[0]?.[1].dtype as DType;
   for (const [name, aval] of entries) {
-    if (aval.dtype !== "f32" && aval.dtype !== "f64") {
-      throw new DTypeError(`${op} computes in f32 or f64; ${name} is ${describe(aval)}: cast it first`);
+    if (!isFloat(aval.dtype)) {
+      throw new DTypeError(`${op} computes with floats; ${name} is ${describe(aval)}: cast it first`);
     }
     if (aval.dtype !== dtype) {
       throw new DTypeError(`${op}: ${entries[0]?.[0]} is ${dtype} and ${name} is ${aval.dtype}: cast one of them`);
     }
   }
   return dtype;
+}
+
+/** Attributes that passes give to products: how exactly they are computed, and the type of results of 16-bit factors. */
+export type ProductAttrs = { readonly precision?: Precision; readonly result?: DType };
+
+/** Checks that the factors of products have one float type; gives that of the results, which a bias must have. */
+export function expectProduct(
+  op: string,
+  factors: Readonly<Record<string, Aval>>,
+  { result }: ProductAttrs,
+  bias?: Aval,
+): DType {
+  const own = expectCompute(op, factors);
+  const dtype = result ?? own;
+  if (bias && bias.dtype !== dtype) {
+    throw new DTypeError(`${op}: the result is ${dtype} and bias is ${describe(bias)}: cast one of them`);
+  }
+  return dtype;
+}
+
+/** Checks that operands have one float type of at least 32 bits: what optimisers keep, which small updates must not leave. */
+export function expectWide(op: string, operands: Readonly<Record<string, Aval>>): DType {
+  for (const [name, aval] of Object.entries(operands)) {
+    if (isHalf(aval.dtype)) {
+      throw new DTypeError(
+        `${op} keeps its state in f32 or f64; ${name} is ${describe(aval)}: keep parameters in f32 and cast where they are used`,
+      );
+    }
+  }
+  return expectCompute(op, operands);
 }

@@ -13,11 +13,12 @@ import {
   checkInteger,
   checkOptions,
   checkTensor,
-  expectCompute,
   expectCount,
+  expectProduct,
   expectRank,
   expectShape,
   type Pair,
+  type ProductAttrs,
   paddingOf,
   pairOf,
 } from "./checks.js";
@@ -56,11 +57,11 @@ export type ConvGeometry = {
 };
 
 /** Attributes of conv2d. */
-export type Conv2dAttrs = ConvGeometry & { readonly activation: Activation };
+export type Conv2dAttrs = ConvGeometry & ProductAttrs & { readonly activation: Activation };
 /** Attributes of conv2dInputGrad: the image size, which strides leave open. */
-export type Conv2dInputGradAttrs = ConvGeometry & { readonly inputSize: Pair };
+export type Conv2dInputGradAttrs = ConvGeometry & ProductAttrs & { readonly inputSize: Pair };
 /** Attributes of conv2dWeightGrad: the kernel size, which the images leave open. */
-export type Conv2dWeightGradAttrs = ConvGeometry & { readonly kernelSize: Pair };
+export type Conv2dWeightGradAttrs = ConvGeometry & ProductAttrs & { readonly kernelSize: Pair };
 
 /** Options common to the convolutions. */
 export interface ConvOptions {
@@ -204,7 +205,7 @@ export const conv2dDef: OpDef<Conv2dAttrs> = defineOp({
   infer: (inputs, attrs) => {
     expectCount("conv2d", inputs, 2, 3);
     const [x, w, bias] = inputs as readonly [Aval, Aval, Aval | undefined];
-    const dtype = expectCompute("conv2d", bias ? { x, w, bias } : { x, w });
+    const dtype = expectProduct("conv2d", { x, w }, attrs, bias);
     expectRank("conv2d", "x", x, 4, imageLayout);
     expectRank("conv2d", "w", w, 4, weightLayout);
     const shape = resultShape("conv2d", x.shape, w.shape, attrs);
@@ -213,7 +214,8 @@ export const conv2dDef: OpDef<Conv2dAttrs> = defineOp({
   },
   vjp: conv2dVjp,
   decompose: decomposeConv,
-  lower: { kind: "kernel", call: conv2dCall },
+  lower: { kind: "kernel", halves: true, call: conv2dCall },
+  factors: [0, 1],
   samples: () => convSamples.conv2d(),
 });
 
@@ -224,7 +226,7 @@ export const conv2dInputGradDef: OpDef<Conv2dInputGradAttrs> = defineOp({
     const op = "conv2dInputGrad";
     expectCount(op, inputs, 2);
     const [y, w] = inputs as readonly [Aval, Aval];
-    const dtype = expectCompute(op, { y, w });
+    const dtype = expectProduct(op, { y, w }, attrs);
     expectRank(op, "y", y, 4, "[N, Ho, Wo, O]");
     expectRank(op, "w", w, 4, weightLayout);
     const x = [y.shape[0] as number, ...attrs.inputSize, (w.shape[3] as number) * attrs.groups];
@@ -242,8 +244,10 @@ export const conv2dInputGradDef: OpDef<Conv2dInputGradAttrs> = defineOp({
     const dx = cotangent();
     return [needs(0) ? convolve(dx, w, attrs) : undefined, needs(1) ? weightGrad(dx, y, attrs, spatial(w)) : undefined];
   },
+  factors: [0, 1],
   lower: {
     kind: "kernel",
+    halves: true,
     call: (node, attrs) => {
       const [y, w] = operandsOf(node);
       const { shape: x } = node.outputs[0] as Aval;
@@ -265,7 +269,7 @@ export const conv2dWeightGradDef: OpDef<Conv2dWeightGradAttrs> = defineOp({
     const op = "conv2dWeightGrad";
     expectCount(op, inputs, 2);
     const [x, y] = inputs as readonly [Aval, Aval];
-    const dtype = expectCompute(op, { x, y });
+    const dtype = expectProduct(op, { x, y }, attrs);
     expectRank(op, "x", x, 4, imageLayout);
     expectRank(op, "y", y, 4, "[N, Ho, Wo, O]");
     const channels = x.shape[3] as number;
@@ -289,8 +293,10 @@ export const conv2dWeightGradDef: OpDef<Conv2dWeightGradAttrs> = defineOp({
     const dw = cotangent();
     return [needs(0) ? inputGrad(y, dw, attrs, spatial(x)) : undefined, needs(1) ? convolve(x, dw, attrs) : undefined];
   },
+  factors: [0, 1],
   lower: {
     kind: "kernel",
+    halves: true,
     call: (node, attrs) => {
       const [x, y] = operandsOf(node);
       const { shape: w } = node.outputs[0] as Aval;
@@ -312,7 +318,7 @@ export const conv2dWeightGradDef: OpDef<Conv2dWeightGradAttrs> = defineOp({
  * @param w [O, kH, kW, C / groups].
  * @param options `bias` is [O]; the rest as in {@link ConvOptions}.
  * @returns [N, Ho, Wo, O].
- * @throws ShapeError when shapes and options do not fit; DTypeError for operands other than f32 or f64 of one type.
+ * @throws ShapeError when shapes and options do not fit; DTypeError for operands that are not of one float type.
  * @example
  * const [x, w, bias] = [ones([1, 8, 8, 3]), ones([4, 3, 3, 3]), zeros([4])];
  * conv2d(x, w, { bias, stride: 2, padding: 1 }); // [1, 4, 4, 4]

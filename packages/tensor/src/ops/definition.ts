@@ -55,8 +55,8 @@ export type Lowering<A> =
   | { readonly kind: "assemble"; plan(node: Node, attrs: A): AssemblePlan }
   /** A body that runs several times, see `LoopAttrs`. */
   | { readonly kind: "loop" }
-  /** One native kernel. */
-  | { readonly kind: "kernel"; call(node: Node, attrs: A): KernelCall };
+  /** One native kernel. With `halves` it takes bf16 and f16 as they are; otherwise such operands are cast to f32 and back. */
+  | { readonly kind: "kernel"; readonly halves?: boolean; call(node: Node, attrs: A): KernelCall };
 
 /** How `assemble` lays its inputs out: input i starts at `starts[i]` of the output, its neighbours `steps[i]` apart. */
 export interface AssemblePlan {
@@ -107,6 +107,8 @@ export interface OpDef<A = any> {
   samples?(): readonly Sample<A>[];
   /** Set for ops with no derivative (comparisons, random draws, updates). */
   readonly nondifferentiable?: boolean;
+  /** Inputs whose products are summed: those that precision "bf16" rounds. The shape rule then takes `attrs.result`. */
+  readonly factors?: readonly number[];
   /** Inputs of float type that carry no derivative all the same (residuals). */
   readonly hints?: readonly number[];
   /** Outputs that are residuals for the gradient and carry no derivative. */

@@ -97,6 +97,7 @@ export const dynamicSliceDef: OpDef<DynamicSliceAttrs> = defineOp({
   },
   lower: {
     kind: "kernel",
+    halves: true,
     call: (node) => ({
       schema: dynamicSliceSchema,
       params: { rank: (node.inputs[0] as Aval).shape.length },
@@ -142,6 +143,7 @@ export const dynamicUpdateSliceDef: OpDef<DynamicUpdateSliceAttrs> = defineOp({
   },
   lower: {
     kind: "kernel",
+    halves: true,
     call: (node) => ({
       schema: dynamicUpdateSliceSchema,
       params: { rank: (node.inputs[0] as Aval).shape.length },

@@ -276,7 +276,7 @@ const selectDef = defineOp<Attrs>({
   ],
 });
 
-const castDef = defineOp<{ dtype: DType }>({
+export const castDef = defineOp<{ dtype: DType }>({
   name: "cast",
   effect: "pure",
   infer: ([x], { dtype }) => [{ shape: (x as Aval).shape, dtype }],

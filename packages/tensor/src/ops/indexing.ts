@@ -115,6 +115,7 @@ export const gatherDef: OpDef<GatherAttrs> = defineOp({
   },
   lower: {
     kind: "kernel",
+    halves: true,
     call: (node, { axis }) => {
       const [x, indices] = node.inputs as readonly [Value, Value];
       const e = extentsOf(x.shape, axis, indices.shape);
@@ -214,7 +215,7 @@ export function gather(x: Tensor, indices: Tensor, axis = 0): Tensor {
 /**
  * Adds slices into a tensor of zeros: out[…, indices[j…], …] += updates[…, j…, …], in the order of j.
  *
- * @param updates f32 or f64, with the indices' axes at `axis`.
+ * @param updates of a float type, with the indices' axes at `axis`.
  * @param indices i32 of any shape, each in [0, size).
  * @param size extent of the result along `axis`.
  * @param axis of the result; negative counts from its end.

@@ -4,6 +4,7 @@ import { apply, applyOne, noAttrs } from "../core/apply.js";
 import { arange } from "../core/create.js";
 import { composed } from "../core/scope.js";
 import type { Tensor } from "../core/tensor.js";
+import { computeType } from "../dtype.js";
 import { DTypeError, ShapeError } from "../errors.js";
 import type { Attrs, Aval, Node } from "../ir/graph.js";
 import { type Shape, showShape, sizeOf } from "../shape.js";
@@ -71,7 +72,7 @@ export const crossEntropyDef: OpDef<Attrs> = defineOp<Attrs>({
     expectCount("crossEntropy", inputs, 2);
     const [logits, labels] = inputs as readonly [Aval, Aval];
     const row = inferRows("crossEntropy", logits, labels);
-    return [row, row];
+    return [row, { ...row, dtype: computeType(row.dtype) }];
   },
   vjp: ({ inputs, outputs, cotangent }) => [
     applyOne(crossEntropyGradDef, [...inputs, outputs[1] as Tensor, cotangent()], noAttrs),
@@ -100,7 +101,8 @@ export const crossEntropyGradDef: OpDef<Attrs> = defineOp<Attrs>({
     expectCount(op, inputs, 4);
     const [logits, labels, lse, dloss] = inputs as readonly [Aval, Aval, Aval, Aval];
     const row = inferRows(op, logits, labels);
-    expectCompute(op, { logits, lse, dloss });
+    expectCompute(op, { logits, dloss });
+    expectDType(op, "lse", lse, computeType(row.dtype));
     expectShape(op, "lse", lse, row.shape);
     expectShape(op, "dloss", dloss, row.shape);
     return [{ shape: logits.shape, dtype: row.dtype }];
@@ -140,7 +142,7 @@ export const crossEntropyGradDef: OpDef<Attrs> = defineOp<Attrs>({
 /**
  * Cross entropy of each row: −log softmax(logits)[label], computed without overflow.
  *
- * @param logits [..., classes], f32 or f64.
+ * @param logits [..., classes], of a float type.
  * @param labels [...], i32, each in [0, classes).
  * @returns the loss of each row, [...]; take its mean for a training loss.
  * @throws ShapeError when labels do not fit the logits; DTypeError when they are not integers. A label out of range

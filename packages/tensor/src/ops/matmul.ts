@@ -8,7 +8,15 @@ import { ShapeError } from "../errors.js";
 import type { Aval, Node } from "../ir/graph.js";
 import { broadcastShapes, type Shape, sameShape, showShape, sizeOf } from "../shape.js";
 import { type Activation, activate, activationCode } from "./activation.js";
-import { checkBoolean, checkOptions, checkTensor, expectCompute, expectCount, expectShape } from "./checks.js";
+import {
+  checkBoolean,
+  checkOptions,
+  checkTensor,
+  expectCount,
+  expectProduct,
+  expectShape,
+  type ProductAttrs,
+} from "./checks.js";
 import { defineOp, type KernelCall, nativeSchema, type OpDef, type Sample, type VjpArgs } from "./definition.js";
 import { add, unbroadcast } from "./elementwise.js";
 import { gradientThrough } from "./fused.js";
@@ -28,7 +36,7 @@ const matmulSchema = nativeSchema("matmul", {
 });
 
 /** Which operands are transposed in their last two axes, and what is applied to the product. */
-export type MatmulAttrs = {
+export type MatmulAttrs = ProductAttrs & {
   readonly transposeA: boolean;
   readonly transposeB: boolean;
   readonly activation: Activation;
@@ -178,7 +186,7 @@ export const matmulDef: OpDef<MatmulAttrs> = defineOp({
   infer: (inputs, attrs) => {
     expectCount("matmul", inputs, 2, 3);
     const [a, b, bias] = inputs as readonly [Aval, Aval, Aval | undefined];
-    const dtype = expectCompute("matmul", bias ? { a, b, bias } : { a, b });
+    const dtype = expectProduct("matmul", { a, b }, attrs, bias);
     const { batchA, batchB, batch, m, n } = extents(a.shape, b.shape, attrs);
     if (!repeatsWhole(batchA, batch) || !repeatsWhole(batchB, batch)) {
       throw new ShapeError(
@@ -190,7 +198,8 @@ export const matmulDef: OpDef<MatmulAttrs> = defineOp({
   },
   vjp: matmulVjp,
   decompose: decomposeMatmul,
-  lower: { kind: "kernel", call: matmulCall },
+  lower: { kind: "kernel", halves: true, call: matmulCall },
+  factors: [0, 1],
   samples: matmulSamples,
 });
 
@@ -200,8 +209,8 @@ export const matmulDef: OpDef<MatmulAttrs> = defineOp({
  * @param a [..., M, K], or [..., K, M] with `transposeA`.
  * @param b [..., K, N], or [..., N, K] with `transposeB`.
  * @returns [..., M, N].
- * @throws ShapeError when inner extents differ or batch dimensions do not broadcast; DTypeError for operands other
- * than f32 or f64 of one type.
+ * @throws ShapeError when inner extents differ or batch dimensions do not broadcast; DTypeError for operands
+ * that are not of one float type.
  * @example
  * matmul(tensor([[1, 2]]), tensor([[3], [4]])); // [[11]]
  */

@@ -5,6 +5,7 @@
 import { apply } from "../core/apply.js";
 import { composed } from "../core/scope.js";
 import type { Tensor } from "../core/tensor.js";
+import { computeType } from "../dtype.js";
 import { ShapeError } from "../errors.js";
 import type { Aval, Node } from "../ir/graph.js";
 import { type Shape, showShape, sizeOf } from "../shape.js";
@@ -16,6 +17,7 @@ import {
   checkTensor,
   expectCompute,
   expectCount,
+  expectDType,
   expectShape,
 } from "./checks.js";
 import { defineOp, type KernelCall, nativeSchema, type OpDef, type Sample, type SampleInput } from "./definition.js";
@@ -57,7 +59,7 @@ function inferNorm(op: string, x: Aval, gamma: Aval, beta: Aval, { groups }: Gro
     throw new ShapeError(`${op}: ${groups} groups do not divide the ${c} channels of x ${showShape(x.shape)}`);
   expectShape(op, "gamma", gamma, [c]);
   expectShape(op, "beta", beta, [c]);
-  const statistics = { shape: [n, groups], dtype };
+  const statistics = { shape: [n, groups], dtype: computeType(dtype) };
   return [{ shape: x.shape, dtype }, statistics, statistics];
 }
 
@@ -139,7 +141,9 @@ export const groupNormGradDef: OpDef<GroupNormAttrs> = defineOp({
     expectCount(op, inputs, 6);
     const [x, gamma, beta, centre, rstd, dy] = inputs as readonly [Aval, Aval, Aval, Aval, Aval, Aval];
     const [y, statistics] = inferNorm(op, x, gamma, beta, attrs) as [Aval, Aval];
-    expectCompute(op, { x, mean: centre, rstd, dy });
+    expectCompute(op, { x, dy });
+    expectDType(op, "mean", centre, statistics.dtype);
+    expectDType(op, "rstd", rstd, statistics.dtype);
     expectShape(op, "mean", centre, statistics.shape);
     expectShape(op, "rstd", rstd, statistics.shape);
     expectShape(op, "dy", dy, y.shape);
@@ -164,7 +168,7 @@ export const groupNormGradDef: OpDef<GroupNormAttrs> = defineOp({
  * Group normalisation: (x − mean) / √(variance + eps) · gamma + beta, with mean and biased variance over the
  * positions and channels of each group.
  *
- * @param x [N, ..., C], f32 or f64.
+ * @param x [N, ..., C], of a float type.
  * @param gamma [C].
  * @param beta [C].
  * @returns x's shape.

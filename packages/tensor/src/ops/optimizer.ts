@@ -17,6 +17,7 @@ import {
   checkTensors,
   expectCompute,
   expectShape,
+  expectWide,
 } from "./checks.js";
 import { defineOp, nativeSchema, type OpDef } from "./definition.js";
 import type { TensorLike } from "./elementwise.js";
@@ -117,7 +118,7 @@ export const emaUpdateDef: OpDef<Attrs> = defineOp<Attrs>({
     expectShape("emaUpdate", "decay", decay, []);
     targets.forEach((target, i) => {
       const source = sources[i] as Aval;
-      expectCompute("emaUpdate", { decay, target, source });
+      expectWide("emaUpdate", { decay, target, source });
       expectShape("emaUpdate", `source ${i}`, source, target.shape);
     });
     return targets.map(({ shape, dtype }) => ({ shape, dtype }));

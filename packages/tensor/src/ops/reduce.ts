@@ -3,7 +3,7 @@
 import { applyOne } from "../core/apply.js";
 import { composed } from "../core/scope.js";
 import type { Tensor } from "../core/tensor.js";
-import { isFloat } from "../dtype.js";
+import { computeType, isFloat } from "../dtype.js";
 import { DTypeError, ShapeError } from "../errors.js";
 import type { Aval, Node } from "../ir/graph.js";
 import { resolveAxes, rowMajor, type Shape, showShape, sizeOf } from "../shape.js";
@@ -36,8 +36,8 @@ function inferReduce(op: string, inputs: readonly Aval[], { axes, keepDims }: Re
   expectCount(op, inputs, 1);
   const { shape, dtype } = inputs[0] as Aval;
   resolveAxes(op, axes, shape.length);
-  if (dtype !== "f32" && dtype !== "f64" && dtype !== "i32") {
-    throw new DTypeError(`${op} computes in f32, f64 or i32, got ${dtype} ${showShape(shape)}: cast it first`);
+  if (!isFloat(dtype) && dtype !== "i32") {
+    throw new DTypeError(`${op} computes with floats or i32, got ${dtype} ${showShape(shape)}: cast it first`);
   }
   return [{ shape: keepDims ? keptShape(shape, axes) : shape.filter((_, i) => !axes.includes(i)), dtype }];
 }
@@ -145,9 +145,6 @@ function reduce(def: OpDef<ReduceAttrs>, x: Tensor, axes: Axes | undefined, opti
   checkBoolean(op, "keepDims", keepDims);
   const resolved = resolveAxes(op, axes, x.rank);
   if (resolved.length === 0) return reshape(x, x.shape);
-  if (x.dtype === "bf16" || x.dtype === "f16") {
-    return cast(applyOne(def, [cast(x, "f32")], { axes: resolved, keepDims }), x.dtype);
-  }
   const operand = x.dtype === "u8" || x.dtype === "bool" ? cast(x, "i32") : x;
   return applyOne(def, [operand], { axes: resolved, keepDims });
 }
@@ -194,7 +191,11 @@ export const min = (x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor
 export function mean(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor {
   checkFloat("mean", x);
   const count = resolveAxes("mean", axes, x.rank).reduce((n, axis) => n * (x.shape[axis] as number), 1);
-  return composed(() => div(sum(x, axes, options), count));
+  return composed(() => {
+    // Rounded once, and no sum of f16 overflows.
+    const total = sum(cast(x, computeType(x.dtype)), axes, options);
+    return cast(div(total, count), x.dtype);
+  });
 }
 
 /**
@@ -209,9 +210,9 @@ export function mean(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tenso
 export function norm(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor {
   checkFloat("norm", x);
   return composed(() => {
-    const squares = sum(square(x), axes, options);
+    const squares = sum(square(cast(x, computeType(x.dtype))), axes, options);
     const isZero = eq(squares, 0);
-    return select(isZero, 0, sqrt(select(isZero, 1, squares)));
+    return cast(select(isZero, 0, sqrt(select(isZero, 1, squares))), x.dtype);
   });
 }
 

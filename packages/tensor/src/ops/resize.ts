@@ -325,7 +325,7 @@ export const avgPoolGradDef: OpDef<PoolGradAttrs> = defineOp({
 /**
  * Resizes images by taking for each pixel (i, j) of the result the pixel (⌊i·H/Ho⌋, ⌊j·W/Wo⌋) of x.
  *
- * @param x [N, H, W, C], f32 or f64.
+ * @param x [N, H, W, C], of a float type.
  * @param size [Ho, Wo].
  * @returns [N, Ho, Wo, C].
  * @throws ShapeError when x is not an image batch or size not a pair of positive integers.
@@ -350,7 +350,7 @@ export interface PoolOptions {
 /**
  * The mean over windows. Padding counts as zeros, so a window always divides by its full size.
  *
- * @param x [N, H, W, C], f32 or f64.
+ * @param x [N, H, W, C], of a float type.
  * @returns [N, Ho, Wo, C] with Ho = ⌊(H + padding − kernel) / stride⌋ + 1.
  * @throws ShapeError when the window does not fit.
  * @example

@@ -231,7 +231,7 @@ export const samplerStepDef: OpDef<SamplerStepAttrs> = defineOp({
 /**
  * The forward process q(xₜ | x₀): a[t]·x0 + b[t]·noise, with coefficients picked per sample.
  *
- * @param x0 [N, ...], f32 or f64.
+ * @param x0 [N, ...], of a float type.
  * @param noise x0's shape.
  * @param t i32 [N], each in [0, steps).
  * @param a [steps], such as √ᾱ.

@@ -164,7 +164,7 @@ export const logSoftmaxGradDef: OpDef<Attrs> = defineOp<Attrs>({
 /**
  * exp(x) / Σ exp(x) over the last axis, computed without overflow.
  *
- * @param x [..., C], f32 or f64.
+ * @param x [..., C], of a float type.
  * @returns x's shape; each row is positive and sums to 1.
  * @throws ShapeError for a tensor without dimensions; DTypeError for other types.
  * @example
@@ -178,7 +178,7 @@ export function softmax(x: Tensor): Tensor {
 /**
  * log(softmax(x)) over the last axis, computed without overflow or cancellation.
  *
- * @param x [..., C], f32 or f64.
+ * @param x [..., C], of a float type.
  * @returns x's shape; a row of nothing but −∞ gives NaN.
  * @throws ShapeError for a tensor without dimensions; DTypeError for other types.
  * @example

@@ -10,7 +10,7 @@ import { Tensor } from "../core/tensor.js";
 import { DTypeError, ShapeError } from "../errors.js";
 import type { Attrs, Aval, Node } from "../ir/graph.js";
 import { type Shape, show } from "../shape.js";
-import { checkTensors, expectCompute, expectShape } from "./checks.js";
+import { checkTensors, expectShape, expectWide } from "./checks.js";
 import type { KernelOperand, OpDef, SampleInput } from "./definition.js";
 import type { TensorLike } from "./elementwise.js";
 
@@ -39,7 +39,7 @@ export function inferUpdate(
   for (const [name, aval] of Object.entries(scalars)) expectShape(op, name, aval, []);
   (groups[0] as readonly Aval[]).forEach(({ shape }, i) => {
     const operands = Object.fromEntries(roles.map((role, g) => [role, groups[g]?.[i] as Aval]));
-    expectCompute(op, { ...scalars, ...operands });
+    expectWide(op, { ...scalars, ...operands });
     for (const [role, aval] of Object.entries(operands)) expectShape(op, `${role} ${i}`, aval, shape);
   });
   return groups.flatMap((group, g) => (g === 1 ? [] : group.map(({ shape, dtype }) => ({ shape, dtype }))));

@@ -3,8 +3,10 @@
 import type { Graph } from "../ir/graph.js";
 import { verifyGraph } from "../ir/verify.js";
 import { eliminateDeadCode } from "./dce.js";
+import { widenFormats } from "./formats.js";
 import { optimizeLoops } from "./loops.js";
 import { fusePatterns } from "./patterns.js";
+import { mixPrecision } from "./precision.js";
 import { formRegions } from "./regions.js";
 import { simplify } from "./simplify.js";
 
@@ -14,6 +16,8 @@ export const passes: readonly (readonly [string, (graph: Graph) => Graph])[] = [
   ["dce", eliminateDeadCode],
   ["simplify", simplify],
   ["patterns", fusePatterns],
+  ["precision", mixPrecision],
+  ["formats", widenFormats],
   ["dce", eliminateDeadCode],
   ["regions", formRegions],
 ];

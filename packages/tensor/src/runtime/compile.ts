@@ -2,6 +2,7 @@
 // that program at every later call.
 
 import type { Cell, CellTree } from "../core/cell.js";
+import { checkPrecision, type Precision, withPrecision } from "../core/precision.js";
 import { tapeDepth } from "../core/tape.js";
 import { Tensor } from "../core/tensor.js";
 import { currentTrace, type Guard, type StateSource, Trace } from "../core/trace.js";
@@ -23,6 +24,11 @@ export interface CompileOptions {
   readonly mode?: "train" | "eval";
   /** Shown by explain() and in warnings; default: the function's name. */
   readonly name?: string;
+  /**
+   * "bf16" rounds the f32 factors of convolutions, matrix products and attention to bf16, in derivatives too, and sums in
+   * f32; everything else stays as it is. Default: that of the function that this is called in, else "highest".
+   */
+  readonly precision?: Precision;
 }
 
 /** What a compiled function has done so far. */
@@ -114,6 +120,7 @@ class OutputSlot {
  *
  * @param fn synchronous; takes tensors, cells, Rngs, modules, plain objects and arrays of those, and
  *   static values; returns a tree of tensors.
+ * @throws UsageError for something that is no function, or an unknown precision.
  * @example
  * const step = compile((x: Tensor) => x.mul(2).sum());
  */
@@ -123,6 +130,8 @@ export function compile<A extends readonly unknown[], R>(
 ): Compiled<A, R> {
   if (typeof fn !== "function") throw new UsageError(`compile: expected a function, got ${show(fn)}`);
   const name = options.name ?? (fn.name || "compiled");
+  const { precision } = options;
+  checkPrecision(name, precision);
   const cache = new Map<string, Specialisation[]>();
   let latest: Specialisation | undefined;
   let calls = 0;
@@ -166,7 +175,7 @@ export function compile<A extends readonly unknown[], R>(
   const call = (...raw: A): R => {
     if (disposed) throw new UsageError(`${name}: this compiled function has been disposed`);
     // Inside a trace the function becomes part of it; under a derivative its operations must be seen one by one.
-    if (currentTrace() || tapeDepth() > 0) return fn(...raw);
+    if (currentTrace() || tapeDepth() > 0) return withPrecision(precision, () => fn(...raw));
     calls++;
     const args = flattenArguments(name, raw, options.mode !== undefined);
     let found = find(args);
@@ -300,14 +309,14 @@ function specialise<A extends readonly unknown[], R>(
   fn: (...args: A) => R,
   raw: A,
   { tensors, trees }: Arguments,
-  { mode }: CompileOptions,
+  { mode, precision }: CompileOptions,
 ): Specialisation {
   const trace = new Trace(mode);
   const replacements = tensors.map((x) => trace.argument({ shape: x.shape, dtype: x.dtype }));
   let next = 0;
   const tracedArgs = mapTree(raw as unknown as unknown[], () => replacements[next++] as Tensor) as unknown as A;
   const { graph: traced, result } = trace.run(
-    () => fn(...tracedArgs),
+    () => withPrecision(precision, () => fn(...tracedArgs)),
     (value) => distinct(leavesOf(value)),
   );
   const outputs = distinct(leavesOf(result));

@@ -5,6 +5,8 @@ import { Tensor } from "../core/tensor.js";
 import { type Attrs, type Aval, GraphBuilder } from "../ir/graph.js";
 import type { OpDef } from "../ops/definition.js";
 import { identityDef } from "../ops/elementwise.js";
+import { widenFormats } from "../passes/formats.js";
+import { mixPrecision } from "../passes/precision.js";
 import { attrsKey } from "../passes/simplify.js";
 import { ProgramCache } from "./cache.js";
 import { native, Storage } from "./device.js";
@@ -53,7 +55,7 @@ function build(def: OpDef, inputs: readonly Aval[], attrs: Attrs, variant?: stri
   const builder = new GraphBuilder();
   const values = inputs.map((aval) => builder.arg(aval));
   const node = builder.node(def, values, attrs, def.infer(inputs, attrs), currentPath());
-  return loadGraph(builder.finish(node.outputs), variant);
+  return loadGraph(widenFormats(mixPrecision(builder.finish(node.outputs))), variant);
 }
 
 /** Remembers where work was queued whose failure depends on data. */

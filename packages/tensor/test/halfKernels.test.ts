@@ -1,0 +1,171 @@
+// Kernels that take 16-bit factors as they are: sums are as exact as those of f32 factors, in every mix of formats, on
+// every variant, and results are rounded once.
+
+import { loadBinding } from "@figment/native";
+import { assertNoLeaks, type DType, type HalfType, scope, Tensor } from "@figment/tensor";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { fromBf16, fromF16, toBf16, toF16 } from "#dtype";
+import { type Aval, GraphBuilder } from "#ir/graph";
+import { definedOps, type OpDef, type Sample } from "#ops/definition";
+import { loadGraph, releaseProgram, runProgram } from "#runtime/program";
+
+import { Draws } from "./support/draws.ts";
+import { epsilon, expectedAt, kernelOf, magnitudes } from "./support/parity.ts";
+import { drawPoint, type Point, tensorsAt, titleOf } from "./support/points.ts";
+
+const seed = 4343;
+/** Error of each sum in units of ε·(|A||B|): the bound that f32 factors are held to. */
+const bilinearUnits = 4;
+/** Error relative to the largest element where sums pass through a softmax. */
+const fusedTolerance = 2e-5;
+/** The most that rounding moves a number, relative to its size, and `least` among the denormals of f16. */
+const rounding = { bf16: 2 ** -8, f16: 2 ** -11, f32: 0 } as const;
+const least = 2 ** -24;
+const threadCounts = [1, 2, 5];
+
+/** A number near x that every format holds. */
+const representable = (x: number): number => fromF16(toF16(fromBf16(toBf16(x))));
+
+interface Mix {
+  /** Formats of the factors, in turn, and of the results. */
+  readonly factors: readonly DType[];
+  readonly result: "f32" | HalfType;
+}
+
+const mixes: readonly Mix[] = [
+  { factors: ["bf16", "bf16"], result: "bf16" },
+  { factors: ["bf16", "bf16"], result: "f32" },
+  { factors: ["f16", "f16"], result: "f16" },
+  { factors: ["f32", "bf16"], result: "f32" },
+  { factors: ["bf16", "f32"], result: "bf16" },
+  { factors: ["f32", "f16"], result: "bf16" },
+];
+
+const binding = loadBinding();
+const products = definedOps().filter((def) => def.factors);
+const variantsOf = (def: OpDef): string[] =>
+  binding.variants(kernelOf(def, (def.samples?.() ?? [])[0] as Sample) as string).map(({ name }) => name);
+const samplesOf = (def: OpDef) => (def.samples?.() ?? []).map((sample, i) => [titleOf(sample), sample, i] as const);
+
+console.info(`16-bit factors: seed ${seed}`);
+beforeAll(() => binding.setPoison(true));
+afterAll(() => {
+  binding.setPoison(false);
+  assertNoLeaks();
+});
+
+/** The format of input `i` in a mix; residuals and biases have that of the results, statistics are f32. */
+function inputType(def: OpDef, sample: Sample, i: number, { factors, result }: Mix): DType {
+  const at = def.factors?.indexOf(i) ?? -1;
+  if (at >= 0) return factors[at % factors.length] as DType;
+  return def.hints?.includes(i) && sample.inputs[i]?.shape.length === 3 ? "f32" : result;
+}
+
+/** Runs a variant on operands of any mix of formats, which no shape rule would let users mix. */
+function run(def: OpDef, sample: Sample, inputs: readonly Tensor[], mix: Mix, variant: string): Tensor[] {
+  const builder = new GraphBuilder();
+  const outputs: Aval[] = def
+    .infer(
+      inputs.map(({ shape }) => ({ shape, dtype: "f32" as const })),
+      sample.attrs,
+    )
+    .map(({ shape }, k) => ({ shape, dtype: def.name === "attention" && k === 1 ? "f32" : mix.result }));
+  const values = inputs.map((x) => builder.arg(x));
+  const node = builder.node(def, values, { ...sample.attrs, result: mix.result }, outputs, "");
+  const program = loadGraph(builder.finish(node.outputs), variant);
+  try {
+    const storages = inputs.map((x) => x.storage(def.name));
+    return runProgram(program, 0, storages).map(
+      (storage, k) => new Tensor((outputs[k] as Aval).shape, (outputs[k] as Aval).dtype, { storage }),
+    );
+  } finally {
+    releaseProgram(program);
+  }
+}
+
+/** A point whose numbers every format holds. */
+const pointOf = (sample: Sample, i: number): Point =>
+  drawPoint(sample, new Draws(seed + i)).map((x) => x?.map(representable) ?? null);
+
+/** The operands at a point, each in its format; residuals from f64. */
+function operandsAt(def: OpDef, sample: Sample, point: Point, mix: Mix): Tensor[] {
+  return tensorsAt(sample, point, "f64").map((x, k) => x.cast(inputType(def, sample, k, mix)));
+}
+
+/** What a sample should give, and the size of each sum's terms where the op is linear in each factor. */
+interface Specification {
+  readonly point: Point;
+  readonly expected: readonly ArrayLike<number>[];
+  readonly terms: readonly ArrayLike<number>[] | null;
+  readonly largest: number;
+}
+
+function specify(def: OpDef, sample: Sample, i: number): Specification {
+  const point = pointOf(sample, i);
+  const expected = expectedAt(def, sample, point);
+  const { activation = "none" } = sample.attrs as { activation?: string };
+  const linear = !def.name.startsWith("attention") && activation === "none";
+  let largest = 0;
+  for (const list of expected)
+    for (let e = 0; e < list.length; e++) largest = Math.max(largest, Math.abs(list[e] as number));
+  return { point, expected, terms: linear ? expectedAt(def, sample, magnitudes(point)) : null, largest };
+}
+
+function check(
+  def: OpDef,
+  sample: Sample,
+  { point, expected, terms, largest }: Specification,
+  mix: Mix,
+  variant: string,
+): void {
+  // The gradient of attention is told its result, which a 16-bit format rounds: all its sums feel that.
+  const residual = def.name === "attentionGrad" ? 4 * rounding[mix.result] : 0;
+  run(def, sample, operandsAt(def, sample, point, mix), mix, variant).forEach((y, k) => {
+    const [data, want] = [y.dataSync(), expected[k] as ArrayLike<number>];
+    let worst = 0;
+    for (let e = 0; e < want.length; e++) {
+      const sums = terms ? bilinearUnits * epsilon * (terms[k]?.[e] as number) : (fusedTolerance + residual) * largest;
+      const stored = y.dtype === "f32" ? 0 : rounding[mix.result] * (Math.abs(want[e] as number) + sums) + least;
+      const off = Math.abs((data[e] as number) - (want[e] as number));
+      worst = Math.max(worst, off === 0 ? 0 : Number.isNaN(off) ? Number.POSITIVE_INFINITY : off / (sums + stored));
+    }
+    expect(worst, `output ${k} of ${variant}: worst element, in units of its bound`).toBeLessThanOrEqual(1);
+  });
+}
+
+describe.each(products.map((def) => [def.name, def] as const))("%s", (_name, def) => {
+  it.each(samplesOf(def))(
+    "sums in f32 and rounds once, in every mix of formats and on every kernel, at %s",
+    (_title, sample, i) => {
+      const specification = scope(() => specify(def, sample, i));
+      for (const mix of mixes) {
+        for (const variant of variantsOf(def)) {
+          try {
+            scope(() => check(def, sample, specification, mix, variant));
+          } catch (error) {
+            throw new Error(`${mix.factors.join("×")}→${mix.result}`, { cause: error });
+          }
+        }
+      }
+    },
+  );
+
+  it("gives the same bits on any number of threads", () => {
+    const own = binding.threads();
+    const mix = mixes[0] as Mix;
+    try {
+      for (const [title, sample, i] of samplesOf(def)) {
+        const runs = threadCounts.map((threads) => {
+          binding.setThreads(threads);
+          return scope(() => {
+            const inputs = operandsAt(def, sample, pointOf(sample, i), mix);
+            return run(def, sample, inputs, mix, "").map((y) => [...y.dataSync()]);
+          });
+        });
+        for (const other of runs) expect(other, title).toEqual(runs[0]);
+      }
+    } finally {
+      binding.setThreads(own);
+    }
+  });
+});

@@ -1,0 +1,178 @@
+// Precision "bf16": which nodes it rounds, that derivatives inherit it, and that it belongs to nodes and not to the process.
+
+import {
+  assertNoLeaks,
+  attention,
+  Cell,
+  compile,
+  conv2d,
+  grad,
+  matmul,
+  type Precision,
+  rng,
+  scope,
+  sum,
+  type Tensor,
+  tensor,
+  UsageError,
+} from "@figment/tensor";
+import { afterAll, describe, expect, it } from "vitest";
+import { withPrecision } from "#core/precision";
+import { fromBf16, toBf16 } from "#dtype";
+
+const random = rng(77);
+afterAll(() => {
+  random.dispose();
+  assertNoLeaks();
+});
+
+const precision: Precision = "bf16";
+/** Formats of the records of an op, copies that bring its operands into order left out. */
+const formatsOf = (explained: string, op: string): string[] =>
+  explained
+    .split("\n")
+    .filter((line) => line.startsWith(`${op} `))
+    .map((line) => (line.split(/ {2,}/)[2] as string).trim())
+    .filter((formats) => formats !== "bf16");
+const numbers = (x: Tensor): number[] => [...x.dataSync()];
+
+describe("a function compiled with precision bf16", () => {
+  it("multiplies rounded factors and sums in f32: a product equals that of rounded matrices", () =>
+    scope(() => {
+      const [a, b] = [random.normal([17, 33]), random.normal([33, 9])];
+      const product = compile((x: Tensor, y: Tensor) => matmul(x, y), { precision });
+      const rounded = (x: Tensor) =>
+        tensor(
+          Float32Array.from(x.dataSync(), (v) => fromBf16(toBf16(v))),
+          { shape: x.shape },
+        );
+      expect(numbers(product(a, b))).toEqual(numbers(matmul(rounded(a), rounded(b))));
+      expect(numbers(product(a, b))).not.toEqual(numbers(matmul(a, b)));
+      product.dispose();
+    }));
+
+  it("runs bf16 kernels in both directions, with f32 biases and results", () =>
+    scope(() => {
+      const step = compile(
+        (x: Tensor, w: Tensor, bias: Tensor) =>
+          grad((v: Tensor) => sum(conv2d(conv2d(x, v, { padding: 1 }).add(bias).sigmoid(), v, { padding: 1 })))(w),
+        { precision },
+      );
+      step(random.normal([2, 6, 6, 5]), random.normal([5, 3, 3, 5]), random.normal([5]));
+      const text = step.explain();
+      expect(formatsOf(text, "conv2d")).toEqual(["bf16×2 f32 → f32"]);
+      expect(formatsOf(text, "conv2dInputGrad")).toEqual(["bf16×2 → f32"]);
+      expect(formatsOf(text, "conv2dWeightGrad")).toEqual(["bf16×2 → f32", "bf16×2 → f32"]);
+      step.dispose();
+    }));
+
+  it("rounds queries, keys, values and the cotangent of attention; log-sum-exps stay f32", () =>
+    scope(() => {
+      const step = compile((q: Tensor, k: Tensor) => grad((x: Tensor) => sum(attention(x, k, k)))(q), { precision });
+      step(random.normal([1, 8, 2, 4]), random.normal([1, 8, 2, 4]));
+      expect(formatsOf(step.explain(), "attention")).toEqual(["bf16×3 → f32×2"]);
+      expect(step.explain()).toMatch(/attentionGrad .* bf16×3 f32×2 bf16 → f32×3/);
+      step.dispose();
+    }));
+
+  it("rounds a value that several products read once, and stores it as bf16 from the region that makes it", () =>
+    scope(() => {
+      const twice = compile(
+        (x: Tensor, a: Tensor) => {
+          const y = x.exp().mul(0.5);
+          return [matmul(y, a), matmul(y, a, { transposeB: true })];
+        },
+        { precision },
+      );
+      twice(random.normal([4, 4]), random.normal([4, 4]));
+      expect(formatsOf(twice.explain(), "exp·mul·cast")).toEqual(["f32 → bf16"]);
+      expect(twice.print().match(/bf16\[4,4\] =/g)).toHaveLength(2);
+      twice.dispose();
+    }));
+
+  it("rounds what lies under a view, so that heads and pixels are reshaped without another copy", () =>
+    scope(() => {
+      const f = compile((x: Tensor, a: Tensor) => matmul(x.mul(2).reshape([6, 4]), a), { precision });
+      f(random.normal([2, 3, 4]), random.normal([4, 5]));
+      expect(formatsOf(f.explain(), "mul·cast")).toEqual(["f32 → bf16"]);
+      f.dispose();
+    }));
+
+  it("leaves f64 as it is", () =>
+    scope(() => {
+      const a = tensor([1 + 2 ** -40, 1], { shape: [1, 2], dtype: "f64" });
+      const f = compile((x: Tensor) => matmul(x, x, { transposeB: true }), { precision });
+      expect(numbers(f(a))).toEqual(numbers(matmul(a, a, { transposeB: true })));
+      f.dispose();
+    }));
+
+  it("updates f32 weights", () =>
+    scope(() => {
+      const weight = new Cell({ shape: [4, 4], name: "weight" });
+      weight.setData(Float32Array.from({ length: 16 }, (_, i) => i / 16));
+      const step = compile(
+        (x: Tensor) => {
+          const slope = grad((w: Tensor) => sum(matmul(x, w).sin()))(weight.value);
+          weight.set(weight.value.sub(slope.mul(2 ** -20)));
+        },
+        { precision },
+      );
+      const before = numbers(weight.value);
+      step(random.normal([3, 4]));
+      const moved = numbers(weight.value).filter((w, i) => w !== before[i]);
+      expect(moved.length).toBeGreaterThan(0);
+      expect(moved.some((w) => fromBf16(toBf16(w)) !== w)).toBe(true);
+      step.dispose();
+      weight.dispose();
+    }));
+});
+
+describe("precision belongs to nodes", () => {
+  it("so that a function compiled without it is not rounded after one that was", () =>
+    scope(() => {
+      const [a, b] = [random.normal([8, 8]), random.normal([8, 8])];
+      const exact = numbers(matmul(a, b));
+      const rough = compile((x: Tensor, y: Tensor) => matmul(x, y), { precision });
+      const plain = compile((x: Tensor, y: Tensor) => matmul(x, y));
+      expect(numbers(rough(a, b))).not.toEqual(exact);
+      expect(numbers(plain(a, b))).toEqual(exact);
+      expect(numbers(matmul(a, b))).toEqual(exact);
+      rough.dispose();
+      plain.dispose();
+    }));
+
+  it("and comes along when the function is called in another one", () =>
+    scope(() => {
+      const inner = compile((x: Tensor) => matmul(x, x), { precision });
+      const outer = compile((x: Tensor) => [inner(x), matmul(x, x)]);
+      outer(random.normal([4, 4]));
+      expect(formatsOf(outer.explain(), "matmul").sort()).toEqual(["bf16×2 → f32", "f32"]);
+      inner.dispose();
+      outer.dispose();
+    }));
+
+  it("and holds for derivatives that are taken later, outside", () =>
+    scope(() => {
+      const [a, b] = [random.normal([5, 6]), random.normal([6, 7])];
+      const rough = compile((x: Tensor) => matmul(x, b), { precision });
+      const within = compile((x: Tensor) => grad((y: Tensor) => sum(matmul(y, b).sin()))(x), { precision });
+      expect(numbers(grad((x: Tensor) => sum(rough(x).sin()))(a))).toEqual(numbers(within(a)));
+      rough.dispose();
+      within.dispose();
+    }));
+
+  it("and gives what the compiled function gives when the same code runs eagerly", () =>
+    scope(() => {
+      const [x, w] = [random.normal([2, 5, 5, 3]), random.normal([4, 3, 3, 3])];
+      const f = compile(() => conv2d(x, w), { precision });
+      expect(numbers(withPrecision(precision, () => conv2d(x, w)))).toEqual(numbers(f()));
+      f.dispose();
+    }));
+
+  it("and is refused when it is unknown", () => {
+    expect(() => compile((x: Tensor) => x, { precision: "f8" as Precision })).toThrow(UsageError);
+    expect(() => compile((x: Tensor) => x, { precision: "f8" as Precision })).toThrow(
+      /precision must be "highest" or "bf16", got "f8"/,
+    );
+  });
+});
