@@ -1,12 +1,13 @@
 // @figment/nn: modules, layers, initialisers, optimisers, losses, moving averages and the compiled training step.
 //
 //   module.ts       what a module is; members.ts finds its parts, parameter.ts is a trainable cell
-//   layers/         one file per kind of layer
+//   layers/         one file per kind of layer; kvCache.ts is what decoders remember
 //   optim/          Adam, AdamW, SGD, RMSProp, learning-rate schedules
 //   initialisers.ts, losses.ts, ema.ts, train.ts, summary.ts
 
 export { EMA, type EmaOptions } from "./ema.js";
 export * from "./initialisers.js";
+export { KVCache, type KVCacheOptions, type LayerCache } from "./kvCache.js";
 export {
   fittingGroups,
   MultiHeadAttention,
@@ -42,6 +43,13 @@ export {
   type WeightedLayer,
 } from "./layers/spectralNorm.js";
 export { TimestepEmbedding, timestepEmbedding } from "./layers/timestep.js";
+export {
+  Transformer,
+  TransformerBlock,
+  type TransformerBlockInputs,
+  type TransformerBlockOptions,
+  type TransformerOptions,
+} from "./layers/transformer.js";
 export * from "./losses.js";
 export { type ForwardObserver, type Layer, Module, observeForward } from "./module.js";
 export { Adam, type AdamOptions, AdamW } from "./optim/adam.js";

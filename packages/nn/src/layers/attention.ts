@@ -1,7 +1,8 @@
 // Multi-head attention (Vaswani et al. 2017), and its use over the pixels of an image (Ho et al. 2020).
 
-import { attention, ShapeError, type Tensor, UsageError } from "@figment/tensor";
+import { attention, cachedAttention, dynamicUpdateSlice, ShapeError, type Tensor, UsageError } from "@figment/tensor";
 import { type Initialiser, zeroInit } from "../initialisers.js";
+import type { LayerCache } from "../kvCache.js";
 import { Module } from "../module.js";
 import { Linear } from "./linear.js";
 import { GroupNorm } from "./norm.js";
@@ -20,7 +21,8 @@ export interface MultiHeadAttentionOptions {
 
 /**
  * softmax(q·kᵀ/√d)·v in each head, heads joined and projected (Vaswani et al. 2017, eq. 1 and §3.2.2):
- * x [B,S,dim], context [B,K,contextDim] → [B,S,dim]. Without context, x attends to itself.
+ * x [B,S,dim], context [B,K,contextDim] → [B,S,dim]. Without context, x attends to itself; with a cache, to the tokens in
+ * it too, and its own keys and values are added there.
  *
  * @example
  * const layer = new MultiHeadAttention(16, 4).init(rng(0));
@@ -50,8 +52,8 @@ export class MultiHeadAttention extends Module {
     this.output = new Linear(dim, dim, outputInit ? { weightInit: outputInit, biasInit: outputInit } : {});
   }
 
-  /** @throws ShapeError when x or context is not of rank 3. */
-  forward(x: Tensor, context: Tensor = x): Tensor {
+  /** @throws ShapeError when x or context is not of rank 3, or does not fit the cache. */
+  forward(x: Tensor, context: Tensor = x, cache?: LayerCache): Tensor {
     if (x.rank !== 3 || context.rank !== 3) {
       throw new ShapeError(
         `MultiHeadAttention: expected x [B,S,C] and context [B,K,C], got [${x.shape.join(", ")}] and [${context.shape.join(", ")}]`,
@@ -59,12 +61,12 @@ export class MultiHeadAttention extends Module {
     }
     const { heads, dim, causal } = this;
     const split = (y: Tensor): Tensor => y.reshape([y.dim(0), y.dim(1), heads, dim / heads]);
-    const joined = attention(
+    const [q, k, v] = [
       split(this.query.forward(x)),
       split(this.key.forward(context)),
       split(this.value.forward(context)),
-      { causal },
-    );
+    ] as const;
+    const joined = cache ? attendTo(cache, { q, k, v }, causal) : attention(q, k, v, { causal });
     return this.output.forward(joined.reshape(x.shape));
   }
 
@@ -73,6 +75,15 @@ export class MultiHeadAttention extends Module {
     const [x, context = x] = inputs as [Tensor, Tensor?];
     return 4 * x.size * context.dim(1);
   }
+}
+
+/** Attention to what a cache holds and to new tokens, which are added to it. */
+function attendTo(cache: LayerCache, { q, k, v }: Readonly<Record<"q" | "k" | "v", Tensor>>, causal: boolean): Tensor {
+  const length = cache.length.value;
+  const joined = cachedAttention(q, { k: cache.k.value, v: cache.v.value, length }, k, v, { causal });
+  for (const [cell, fresh] of [[cache.k, k] as const, [cache.v, v] as const])
+    cell.set(dynamicUpdateSlice(cell.value, fresh, [0, length, 0, 0]));
+  return joined;
 }
 
 /** Options of {@link SelfAttention2d}. */

@@ -52,7 +52,7 @@ export interface AttentionOptions {
 }
 
 const layout = "[B, S, H, D]";
-/** A score so low that its weight is exactly zero. */
+/** A score so low that its weight is zero. */
 const hidden = -1e30;
 
 interface AttentionAvals {
@@ -103,7 +103,7 @@ function attentionCall(schema: KernelCall["schema"], node: Node, { scale, causal
 const swapHeads = (x: Tensor): Tensor => transpose(x, [0, 2, 1, 3]);
 
 /** Whether a query sees a key, [Sq, Sk] or [B, 1, Sq, Sk]; undefined where all see all. */
-function visibility(sq: number, sk: number, causal: boolean, lengths: Tensor | undefined): Tensor | undefined {
+export function visibility(sq: number, sk: number, causal: boolean, lengths: Tensor | undefined): Tensor | undefined {
   if (!causal && !lengths) return undefined;
   const behind = causal ? sub(reshape(arange(sq, "i32"), [sq, 1]), sq) : -1;
   const last = lengths
@@ -112,13 +112,34 @@ function visibility(sq: number, sk: number, causal: boolean, lengths: Tensor | u
   return ge(last, arange(sk, "i32"));
 }
 
+/** Scores [B, H, Sq, Sk]; where a key is not seen, so low a one that its weight is exactly zero. */
+function scores(q: Tensor, k: Tensor, scale: number, visible: Tensor | undefined): Tensor {
+  const all = mul(matmul(swapHeads(q), swapHeads(k), { transposeB: true }), scale);
+  return visible ? select(visible, all, hidden) : all;
+}
+
+/** Attention written out in other ops. `visible` broadcasts to [B, H, Sq, Sk]; each query sees a key. */
+export const attendVisible = (q: Tensor, k: Tensor, v: Tensor, scale: number, visible: Tensor): Tensor =>
+  swapHeads(matmul(softmax(scores(q, k, scale, visible)), swapHeads(v)));
+
+/** Attention and the log-sum-exp of its scores [B, H, Sq], which carries no derivative. */
+export function attentionParts(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  attrs: AttentionAttrs,
+  keyLength?: Tensor,
+): readonly [out: Tensor, lse: Tensor] {
+  const lengths = keyLength ? [keyLength.rank === 0 ? broadcastTo(keyLength, [q.dim(0)]) : keyLength] : [];
+  return apply(attentionDef, [q, k, v, ...lengths], attrs) as readonly [Tensor, Tensor];
+}
+
 function decomposeAttention(
   [q, k, v, lengths]: readonly (Tensor | undefined)[],
   { scale, causal }: AttentionAttrs,
 ): Tensor[] {
-  const all = mul(matmul(swapHeads(q as Tensor), swapHeads(k as Tensor), { transposeB: true }), scale);
   const visible = visibility((q as Tensor).dim(1), (k as Tensor).dim(1), causal, lengths);
-  const s = visible ? select(visible, all, hidden) : all;
+  const s = scores(q as Tensor, k as Tensor, scale, visible);
   const weights = softmax(s);
   // Where nothing is seen, all hidden scores are equal, which softmax cannot tell from seeing everything.
   const out = swapHeads(matmul(visible && lengths ? select(visible, weights, 0) : weights, swapHeads(v as Tensor)));
@@ -252,8 +273,5 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOpt
   checkFinite(op, "scale", scale);
   checkBoolean(op, "causal", causal);
   if (keyLength !== undefined) checkTensor(op, "keyLength", keyLength);
-  return composed(() => {
-    const lengths = keyLength ? [keyLength.rank === 0 ? broadcastTo(keyLength, [q.dim(0)]) : keyLength] : [];
-    return apply(attentionDef, [q, k, v, ...lengths], { scale, causal })[0] as Tensor;
-  });
+  return composed(() => attentionParts(q, k, v, { scale, causal }, keyLength)[0]);
 }

@@ -1,5 +1,6 @@
 // The operations that are functions only: those of several tensors on an equal footing, and updates of state.
 
+export { type CachedAttentionOptions, cachedAttention, type PastKeys } from "./cachedAttention.js";
 export { conv2dInputGrad, conv2dWeightGrad } from "./conv.js";
 export { einsum } from "./einsum.js";
 export { lerp } from "./elementwise.js";

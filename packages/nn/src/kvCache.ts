@@ -1,0 +1,121 @@
+// The keys and values of past tokens: what a decoder keeps so that each new token costs one token's work.
+
+import {
+  Cell,
+  type CellTree,
+  restoreCells,
+  type SavedState,
+  type Shape,
+  type Stateful,
+  type StateToRestore,
+  scope,
+  sizeOf,
+  UsageError,
+} from "@figment/tensor";
+
+/** The part of a cache that belongs to one layer. */
+export interface LayerCache {
+  /** [B, M, heads, D]. */
+  readonly k: Cell;
+  /** [B, M, heads, D]. */
+  readonly v: Cell;
+  /** How many tokens the cache holds, an i32 cell []; new ones go behind them. */
+  readonly length: Cell;
+}
+
+/** What a {@link KVCache} has room for. */
+export interface KVCacheOptions {
+  readonly layers: number;
+  /** Sequences that are decoded side by side. Default 1. */
+  readonly batch?: number;
+  readonly heads: number;
+  /** Channels of a head. */
+  readonly headDim: number;
+  /** Most tokens of a sequence. */
+  readonly maxLength: number;
+}
+
+/**
+ * Room for the keys and values of `maxLength` tokens in every layer, and how many are filled. Its shapes never change, so
+ * one compiled program serves all positions: pass it to the function as an argument.
+ *
+ * @example
+ * const model = new Transformer({ vocabulary: 50, dim: 16, heads: 2, layers: 2, maxLength: 32 }).init(rng(0));
+ * const cache = model.cache({ batch: 1 });
+ * const next = compile((net: Transformer, past: KVCache, token: Tensor) => net.forward(token, past));
+ * next(model, cache, tensor([7], { dtype: "i32" })); // [1, 50]
+ */
+export class KVCache implements CellTree, Stateful {
+  readonly structure: string;
+  readonly maxLength: number;
+  /** How many tokens it holds, an i32 cell []. */
+  readonly length = new Cell({ shape: [], dtype: "i32", name: "KVCache.length", initial: () => [0] });
+  readonly layers: readonly LayerCache[];
+  private readonly options: KVCacheOptions;
+
+  /** @throws UsageError when a number is not a positive integer. */
+  constructor(options: KVCacheOptions) {
+    const { layers, batch = 1, heads, headDim, maxLength } = options;
+    for (const [name, value] of Object.entries({ layers, batch, heads, headDim, maxLength })) {
+      if (!Number.isSafeInteger(value) || value < 1)
+        throw new UsageError(`KVCache: ${name} must be a positive integer, got ${value}`);
+    }
+    const shape: Shape = [batch, maxLength, heads, headDim];
+    const empty = (name: string): Cell =>
+      new Cell({ shape, name: `KVCache.${name}`, initial: () => new Float32Array(sizeOf(shape)) });
+    this.options = options;
+    this.maxLength = maxLength;
+    this.structure = `KVCache ${layers}x[${shape.join()}]`;
+    this.layers = Array.from({ length: layers }, (_, i) => ({
+      k: empty(`${i}.k`),
+      v: empty(`${i}.v`),
+      length: this.length,
+    }));
+  }
+
+  cells(): readonly Cell[] {
+    return Object.values(this.state());
+  }
+
+  /** Forgets all tokens. */
+  clear(): void {
+    this.length.setData([0]);
+  }
+
+  /** A cache of its own that holds the same tokens: a place to go on from in two ways. */
+  clone(): KVCache {
+    const copy = new KVCache(this.options);
+    const [from, to] = [this.cells(), copy.cells()];
+    scope(() => {
+      from.forEach((cell, i) => {
+        to[i]?.set(cell.value);
+      });
+    });
+    return copy;
+  }
+
+  captureState(): SavedState {
+    return { cells: this.state(), json: null };
+  }
+
+  /** @throws CheckpointError when the saved state does not fit; then nothing has changed. */
+  restoreState({ tensors }: StateToRestore): void {
+    restoreCells("KVCache", this.state(), tensors);
+  }
+
+  dispose(): void {
+    for (const cell of this.cells()) cell.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  private state(): Record<string, Cell> {
+    const layers = this.layers.flatMap(({ k, v }, i): [string, Cell][] => [
+      [`${i}.k`, k],
+      [`${i}.v`, v],
+    ]);
+    return { length: this.length, ...Object.fromEntries(layers) };
+  }
+}
