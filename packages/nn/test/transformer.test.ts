@@ -3,10 +3,13 @@
 import { type KVCache, Transformer, TransformerBlock } from "@figment/nn";
 import {
   assertNoLeaks,
+  Cell,
   compile,
+  dynamicUpdateSlice,
   grad,
   type OpenScope,
   openScope,
+  repeat,
   rng,
   ShapeError,
   type Tensor,
@@ -101,6 +104,25 @@ describe("decoding with a cache", () => {
           expect(worst(logits, whole.slice([0, from, 0], [2, count, 50]))).toBeLessThan(1e-5);
         }
       }
+    }));
+
+  it("runs in a loop of one native call, the cache written in place at each iteration", () =>
+    run(() => {
+      const model = modelOf();
+      const whole = model.forward(ids(tokens, [2, 16]));
+      const cache = keep(model.cache({ batch: 2 }));
+      const logits = keep(new Cell({ shape: [16, 2, 50], initial: () => new Float32Array(16 * 2 * 50) }));
+      const decodeAll = keep(
+        compile((net: Transformer, past: KVCache, all: Tensor) =>
+          repeat(16, (i) => {
+            const next = net.forward(all.at(i), past);
+            logits.set(dynamicUpdateSlice(logits.value, next.reshape([1, 2, 50]), [i, 0, 0]));
+          }),
+        ),
+      );
+      decodeAll(model, cache, ids(tokens, [2, 16]).transpose());
+      expect(worst(logits.value.transpose([1, 0, 2]), whole)).toBeLessThan(1e-5);
+      expect(list(cache.length.value)).toEqual([16]);
     }));
 
   it("begins anew after clear(), and goes on in two ways after clone()", () =>

@@ -146,7 +146,7 @@ export function compile<A extends readonly unknown[], R>(
       ?.find(
         (spec) =>
           spec.guards.every(({ read, value }) => Object.is(read(), value)) &&
-          spec.guardedCells.every(({ cell, tree, index }) => trees[tree]?.cells()[index] === cell) &&
+          keepsGuarded(spec, trees) &&
           !capturesArgument(spec, trees),
       );
 
@@ -256,6 +256,14 @@ function sharedCells(trees: readonly CellTree[]): string {
   });
   return shared;
 }
+
+/** Whether the cells that the traced code reached by itself lie where they lay among the arguments. */
+const keepsGuarded = ({ guardedCells }: Specialisation, trees: readonly CellTree[]): boolean =>
+  guardedCells.length === 0 ||
+  trees.every((owner, t) => {
+    const cells = owner.cells();
+    return guardedCells.every(({ cell, tree, index }) => tree !== t || cells[index] === cell);
+  });
 
 /** Whether a cell that the program captured is now an argument too: then its traces would not agree. */
 function capturesArgument({ sources }: Specialisation, trees: readonly CellTree[]): boolean {
