@@ -144,7 +144,9 @@ struct DecodeCall {
 };
 
 int supportsDecode(const OpCall& call) {
-  return call.as<AttentionParams>().sq == 1 && supportsF32(call) >= 0 ? kVariantPreference + 1 : -1;
+  for (const Operand* operand : {&call.in[0], &call.in[1], &call.in[2], &call.out[0]})
+    if (operand->format != Format::f32) return -1;
+  return call.as<AttentionParams>().sq == 1 ? kVariantPreference + 1 : -1;
 }
 
 size_t decodeScratch(const OpCall& call, int threads) {
