@@ -17,7 +17,7 @@ import {
   expectRank,
   expectShape,
 } from "./checks.js";
-import { lerp, sigmoid, sub } from "./elementwise.js";
+import { cast, lerp, sigmoid, sub } from "./elementwise.js";
 import { gradientThrough } from "./fused.js";
 import { broadcastTo, concat, reshape, transpose } from "./movement.js";
 
@@ -85,7 +85,7 @@ export function cachedAttention(
       const [before, lseBefore] = attentionParts(q1, k0, v0, { scale, causal: false }, past.length);
       const [now, lseNow] = attentionParts(q1, k1, v1, { scale, causal });
       // e^a / (e^a + e^b); zero where there is nothing before, whose log-sum-exp is −∞.
-      const share = sigmoid(sub(lseBefore, lseNow));
+      const share = cast(sigmoid(sub(lseBefore, lseNow)), now.dtype);
       return lerp(now, before, reshape(transpose(share, [0, 2, 1]), [b, s, h, 1]));
     });
   const whole = ([q1, k0, v0, k1, v1]: readonly Tensor[]): Tensor => {
