@@ -82,17 +82,38 @@ FIGMENT_INLINE void rowMaxima(const float* x, int count, int64_t cols,
   });
 }
 
-/// Σ exp(x − highest) of each row; the terms are written to y unless it is null.
-template <bool kWrite>
+/// Σ exp(x − highest) of each row; keep(row, offset, x − highest, its exponential) is given every
+/// vector, with −∞ and 0 past the end of the row.
+template <class F>
 FIGMENT_INLINE void rowsExponentials(const float* x, int count, int64_t cols,
-                                     const float (&highest)[kRowsAbreast], float* y,
-                                     float (&sums)[kRowsAbreast]) {
+                                     const float (&highest)[kRowsAbreast],
+                                     float (&sums)[kRowsAbreast], F&& keep) {
   foldRows<Total>(count, cols, 0, sums, [&](F32 so, int k, int64_t i, int lanes) {
-    const F32 v = loadFilled(x + k * cols + i, lanes, kLowest);
-    const F32 e = expNonPositive(v - F32::broadcast(highest[k]));
-    if (kWrite) storeLanes(y + k * cols + i, e, lanes);
+    const F32 centred = loadFilled(x + k * cols + i, lanes, kLowest) - F32::broadcast(highest[k]);
+    const F32 e = expNonPositive(centred);
+    keep(k, i, centred, e);
     return so + blend(lt(I32::iota(), I32::broadcast(lanes)), e, F32::zero());
   });
+}
+
+/// Short rows between two passes.
+using RowTile = float[kRowsAbreast][kShortRow];
+
+/// y = resultOf(row, tile) for rows that follow each other. Vectors are stored whole where they end
+/// among these rows: what one writes past the end of its row, the next row writes again. Stores of
+/// part of a vector cost several of whole ones.
+template <class F>
+FIGMENT_INLINE void writeRows(const RowTile& tile, float* y, int count, int64_t cols,
+                              F&& resultOf) {
+  for (int k = 0; k < count; k++) {
+    for (int64_t i = 0; i < cols; i += kLanes) {
+      const F32 result = resultOf(k, F32::load(tile[k] + i));
+      if (k * cols + i + kLanes <= count * cols)
+        result.store(y + k * cols + i);
+      else
+        result.storePartial(y + k * cols + i, int(smaller(kLanes, cols - i)));
+    }
+  }
 }
 
 /// Calls rowsOf(first, count) for all rows: count is up to four when they are short, else 1. The

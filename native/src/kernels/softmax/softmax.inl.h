@@ -15,9 +15,12 @@ struct Softmax {
   }
   static void fewRows(const float* x, float* y, int count, int64_t cols) {
     float highest[kRowsAbreast], sums[kRowsAbreast];
+    RowTile tile;
     rowMaxima(x, count, cols, highest);
-    rowsExponentials<true>(x, count, cols, highest, y, sums);
-    for (int k = 0; k < count; k++) scale(y + k * cols, 1.0f / sums[k], cols);
+    rowsExponentials(x, count, cols, highest, sums,
+                     [&](int k, int64_t i, F32, F32 e) { e.store(tile[k] + i); });
+    for (float& s : sums) s = 1.0f / s;
+    writeRows(tile, y, count, cols, [&](int k, F32 e) { return e * F32::broadcast(sums[k]); });
   }
 
  private:
@@ -35,10 +38,13 @@ struct LogSoftmax {
   }
   static void fewRows(const float* x, float* y, int count, int64_t cols) {
     float highest[kRowsAbreast], sums[kRowsAbreast];
+    RowTile tile;
     rowMaxima(x, count, cols, highest);
-    rowsExponentials<false>(x, count, cols, highest, nullptr, sums);
+    rowsExponentials(x, count, cols, highest, sums,
+                     [&](int k, int64_t i, F32 centred, F32) { centred.store(tile[k] + i); });
     logFour(sums);
-    for (int k = 0; k < count; k++) shift(x + k * cols, y + k * cols, highest[k], sums[k], cols);
+    writeRows(tile, y, count, cols,
+              [&](int k, F32 centred) { return centred - F32::broadcast(sums[k]); });
   }
 
  private:
