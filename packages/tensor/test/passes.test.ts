@@ -87,6 +87,32 @@ describe("simplification", () => {
     expect(kept.nodes).toHaveLength(2);
   });
 
+  it("folds constants to the bits that the device gives", () => {
+    const graph = eliminateDeadCode(simplify(graphOf([[2]], (x) => (x as Tensor).mul(zeros([]).add(0.1).mul(3)))));
+    expect(printGraph(graph)).toBe(
+      [
+        "graph(%a0: f32[2]) {",
+        `  %0: f32[] = full() {shape=[] value=${Math.fround(Math.fround(0.1) * 3)} dtype=f32}`,
+        "  %1: f32[2] = mul(%a0, %0)",
+        "  return %1",
+        "}",
+      ].join("\n"),
+    );
+  });
+
+  it("joins chains of views, and drops those that end where they began", () => {
+    const graph = eliminateDeadCode(
+      simplify(
+        graphOf([[2, 3, 4]], (x) => [
+          x?.transpose([1, 2, 0]).transpose([2, 0, 1]),
+          x?.transpose().transpose([1, 0, 2]),
+        ]),
+      ),
+    );
+    expect(graph.outputs[0]).toBe(graph.args[0]);
+    expect(graph.nodes.map(({ def, attrs }) => [def.name, attrs.perm])).toEqual([["transpose", [1, 2, 0]]]);
+  });
+
   it("keeps times one where it broadcasts", () => {
     const graph = simplify(graphOf([[1]], (x) => mul(x as Tensor, zeros([3]).add(1))));
     expect(graph.outputs[0]?.shape).toEqual([3]);

@@ -1,26 +1,22 @@
-// Simplification: equal pure nodes are merged (hash-consing) and nodes that change nothing disappear.
+// Simplification: equal pure nodes are merged (hash-consing), nodes that change nothing disappear, constants are folded,
+// and chains of views become one.
 
 import { type Graph, type Node, rewriteGraph, type Value } from "../ir/graph.js";
 import { sameShape } from "../shape.js";
+import { constantOf, foldConstant } from "./fold.js";
 
 /** Merges equal pure nodes and applies the identities of `neutral`, until each node has been seen once. */
 export function simplify(graph: Graph): Graph {
   const known = new Map<string, readonly Value[]>();
   return rewriteGraph(graph, (node, inputs, builder) => {
-    const neutral = neutralInput(node, inputs);
-    if (neutral) return [neutral];
-    const chained = chainedView(node, inputs);
-    const operands = chained ?? inputs;
-    if (
-      chained &&
-      node.def.name === "reshape" &&
-      sameShape((operands[0] as Value).shape, (node.outputs[0] as Value).shape)
-    ) {
-      return operands;
-    }
+    const settled = neutralInput(node, inputs) ?? foldConstant(node, inputs, builder);
+    if (settled) return [settled];
+    const { operands, attrs } = chainedView(node, inputs);
+    const unchanged = neutralInput({ ...node, attrs }, operands);
+    if (unchanged) return [unchanged];
     if (node.def.effect !== "pure") return undefined;
-    const key = `${node.def.name}|${operands.map((v) => v.id).join(",")}|${attrsKey(node.attrs)}`;
-    const outputs = known.get(key) ?? builder.node(node.def, operands, node.attrs, node.outputs, node.path).outputs;
+    const key = `${node.def.name}|${operands.map((v) => v.id).join(",")}|${attrsKey(attrs)}`;
+    const outputs = known.get(key) ?? builder.node(node.def, operands, attrs, node.outputs, node.path).outputs;
     known.set(key, outputs);
     return outputs;
   });
@@ -32,9 +28,6 @@ export function attrsKey(attrs: Node["attrs"]): string {
     Object.is(value, -0) ? "-0" : typeof value === "number" && !Number.isFinite(value) ? String(value) : value,
   );
 }
-
-const constantOf = (value: Value | undefined): number | undefined =>
-  value?.node?.def.lower.kind === "constant" ? Number(value.node.attrs.value) : undefined;
 
 /** The input that a node passes through unchanged, if it does. */
 function neutralInput(node: Node, inputs: readonly Value[]): Value | undefined {
@@ -77,9 +70,16 @@ function flippedBack(node: Node, a: Value | undefined): Value | undefined {
   return a?.node?.def.name === "flip" && axesOf(a.node) === axesOf(node) ? a.node.inputs[0] : undefined;
 }
 
-/** A reshape of a reshape reads the first one's input. */
-function chainedView(node: Node, inputs: readonly Value[]): readonly Value[] | undefined {
-  const input = inputs[0];
-  if (node.def.name !== "reshape" || input?.node?.def.name !== "reshape") return undefined;
-  return input.node.inputs;
+/** A view of a view of the same kind reads what the first one reads. */
+function chainedView(node: Node, inputs: readonly Value[]): { operands: readonly Value[]; attrs: Node["attrs"] } {
+  const before = inputs[0]?.node;
+  const { name } = node.def;
+  if (!before || before.def.name !== name) return { operands: inputs, attrs: node.attrs };
+  if (name === "reshape" || name === "broadcastTo") return { operands: before.inputs, attrs: node.attrs };
+  if (name === "transpose") {
+    const first = before.attrs.perm as readonly number[];
+    const perm = (node.attrs.perm as readonly number[]).map((axis) => first[axis] as number);
+    return { operands: before.inputs, attrs: { ...node.attrs, perm } };
+  }
+  return { operands: inputs, attrs: node.attrs };
 }
