@@ -22,6 +22,7 @@ import {
   compile,
   grad,
   remat,
+  repeat,
   rng,
   ShapeError,
   scope,
@@ -184,6 +185,29 @@ describe("BatchNorm", () => {
     );
     expect(() => new BatchNorm(2, { momentum: 1.5 })).toThrow(UsageError);
     layer.dispose();
+  });
+});
+
+describe("running statistics and power iterations", () => {
+  it("move in a loop inside a compiled step as they do eagerly", () => {
+    const make = (): Sequential => new Sequential(new SpectralNorm(new Linear(3, 4)), new BatchNorm(4)).init(weights);
+    const [eager, looped] = [make(), make()];
+    const optimizers = [
+      new SGD(eager, { lr: 0.1, momentum: 0.9 }),
+      new SGD(looped, { lr: 0.1, momentum: 0.9 }),
+    ] as const;
+    const step = compile((xs: Tensor, ys: Tensor) =>
+      repeat(3, (i) => optimizers[1].minimize(() => mse(looped.forward(xs.at(i)), ys.at(i)))),
+    );
+    scope(() => {
+      const [xs, ys] = [normal([3, 8, 3]), normal([3, 8, 4])];
+      for (let i = 0; i < 3; i++) optimizers[0].minimize(() => mse(eager.forward(xs.at(i)), ys.at(i)));
+      step(xs, ys);
+    });
+    const state = eager.stateDict();
+    for (const [path, cell] of Object.entries(looped.stateDict()))
+      expect(distance(values(cell), values(state[path] as Cell)), path).toBeLessThan(1e-5);
+    for (const owner of [step, ...optimizers, eager, looped]) owner.dispose();
   });
 });
 

@@ -117,8 +117,8 @@ record(
     runningMean=module.running_mean, runningVar=module.running_var,
 )
 
-# Spectral normalisation of Linear, Conv2d and ConvTranspose2d: three training calls, the last differentiated; then evaluation. The
-# right vector of Conv2d is that of the weight's columns as we order them.
+# Spectral normalisation of Linear, Conv2d and ConvTranspose2d: three training calls, the last differentiated; then
+# evaluation. The right vector of Conv2d is that of the weight's columns as we order them.
 for name, inner, shape in [
     ("linear", torch.nn.Linear(7, 5), (4, 7)),
     ("conv2d", torch.nn.Conv2d(3, 4, 3, padding=1), (2, 3, 5, 6)),
