@@ -192,6 +192,21 @@ describe("decoding with a cache", () => {
       expect(arena).toBeLessThan(cacheBytes / 10);
     }));
 
+  it("rounds no cache where products are computed in bf16", () =>
+    run(() => {
+      const model = keep(new Transformer({ ...options, maxLength: 4096 }).init(rng(0)));
+      const step = keep(
+        compile((net: Transformer, past: KVCache, token: Tensor) => net.forward(token, past), { precision: "bf16" }),
+      );
+      const [cache, exact] = [keep(model.cache()), keep(model.cache())];
+      for (const token of [7, 30]) {
+        const logits = step(model, cache, ids([token]));
+        expect(worst(logits, model.forward(ids([token]), exact))).toBeLessThan(2e-2);
+      }
+      expect(step.print()).not.toMatch(/bf16\[1,4096,3,8\]/);
+      expect(step.print()).toMatch(/bf16\[/);
+    }));
+
   it("refuses caches of another model", () =>
     run(() => {
       const [model, other] = [modelOf(), keep(new Transformer({ ...options, layers: 3 }).init(rng(1)))];

@@ -4,6 +4,7 @@
 
 import { ones } from "../core/create.js";
 import { customVjp } from "../core/grad.js";
+import { withPrecision } from "../core/precision.js";
 import { composed } from "../core/scope.js";
 import type { Tensor } from "../core/tensor.js";
 import { attendVisible, attentionParts, visibility } from "./attention.js";
@@ -82,7 +83,10 @@ export function cachedAttention(
 
   const merged = (q1: Tensor, k0: Tensor, v0: Tensor, k1: Tensor, v1: Tensor): Tensor =>
     composed(() => {
-      const [before, lseBefore] = attentionParts(q1, k0, v0, { scale, causal: false }, past.length);
+      // At lower precision the whole cache would be rounded anew at each step, to save no time where reading it is all.
+      const [before, lseBefore] = withPrecision("highest", () =>
+        attentionParts(q1, k0, v0, { scale, causal: false }, past.length),
+      );
       const [now, lseNow] = attentionParts(q1, k1, v1, { scale, causal });
       // e^a / (e^a + e^b); zero where there is nothing before, whose log-sum-exp is −∞.
       const share = cast(sigmoid(sub(lseBefore, lseNow)), now.dtype);
