@@ -3,6 +3,7 @@
 import { applyOne } from "../core/apply.js";
 import { composed } from "../core/scope.js";
 import type { Tensor } from "../core/tensor.js";
+import { isFloat } from "../dtype.js";
 import { DTypeError, ShapeError } from "../errors.js";
 import type { Aval } from "../ir/graph.js";
 import { checkShape, resolveAxis, rowMajor, type Shape, showShape, sizeOf } from "../shape.js";
@@ -30,8 +31,8 @@ function inferArg(op: string, inputs: readonly Aval[], { axis }: ArgReduceAttrs)
   expectCount(op, inputs, 1);
   const { shape, dtype } = inputs[0] as Aval;
   resolveAxis(op, axis, shape.length);
-  if (dtype !== "f32" && dtype !== "f64" && dtype !== "i32") {
-    throw new DTypeError(`${op} compares f32, f64 or i32, got ${dtype} ${showShape(shape)}: cast it first`);
+  if (!isFloat(dtype) && dtype !== "i32") {
+    throw new DTypeError(`${op} compares floats or i32, got ${dtype} ${showShape(shape)}: cast it first`);
   }
   if (shape[axis] === 0) {
     throw new ShapeError(
@@ -109,9 +110,8 @@ function argReduce(def: OpDef<ArgReduceAttrs>, x: Tensor, axis: number | undefin
   const { keepDims = false } = options;
   checkBoolean(op, "keepDims", keepDims);
   return composed(() => {
-    const exact = x.dtype === "f32" || x.dtype === "f64" || x.dtype === "i32";
-    const narrow = x.dtype === "bf16" || x.dtype === "f16" ? "f32" : "i32";
-    const operand = exact ? x : cast(x, narrow);
+    const exact = isFloat(x.dtype) || x.dtype === "i32";
+    const operand = exact ? x : cast(x, "i32");
     if (axis === undefined) {
       checkShape(op, [x.size]);
       const place = applyOne(def, [reshape(operand, [x.size])], { axis: 0 });

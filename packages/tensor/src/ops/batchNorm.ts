@@ -5,10 +5,19 @@ import { apply } from "../core/apply.js";
 import { composed, scope } from "../core/scope.js";
 import type { Tensor } from "../core/tensor.js";
 import { isTracing } from "../core/trace.js";
+import { computeType } from "../dtype.js";
 import { ShapeError } from "../errors.js";
 import type { Aval, Node } from "../ir/graph.js";
 import { type Shape, showShape, sizeOf } from "../shape.js";
-import { checkFinite, checkOptions, checkTensor, expectCompute, expectCount, expectShape } from "./checks.js";
+import {
+  checkFinite,
+  checkOptions,
+  checkTensor,
+  expectCompute,
+  expectCount,
+  expectDType,
+  expectShape,
+} from "./checks.js";
 import { defineOp, type KernelCall, nativeSchema, type OpDef, type Sample, type SampleInput } from "./definition.js";
 import { add, mul, rsqrt, square, sub } from "./elementwise.js";
 import { gradientThrough } from "./fused.js";
@@ -90,7 +99,7 @@ export const batchNormDef: OpDef<BatchNormAttrs> = defineOp({
     expectCount("batchNorm", inputs, 3);
     const [x, gamma, beta] = inputs as readonly [Aval, Aval, Aval];
     const y = inferChannels("batchNorm", x, { gamma, beta });
-    const statistic = { shape: gamma.shape, dtype: y.dtype };
+    const statistic = { shape: gamma.shape, dtype: computeType(y.dtype) };
     return [y, statistic, statistic];
   },
   vjp: ({ inputs, outputs, attrs, cotangent }) => {
@@ -116,7 +125,11 @@ export const batchNormGradDef: OpDef<BatchNormAttrs> = defineOp({
     const op = "batchNormGrad";
     expectCount(op, inputs, 5);
     const [x, gamma, centre, variance, dy] = inputs as readonly [Aval, Aval, Aval, Aval, Aval];
-    const { dtype } = inferChannels(op, x, { gamma, mean: centre, variance });
+    const { dtype } = inferChannels(op, x, { gamma });
+    for (const [name, aval] of Object.entries({ mean: centre, variance })) {
+      expectDType(op, name, aval, computeType(dtype));
+      expectShape(op, name, aval, gamma.shape);
+    }
     expectCompute(op, { x, dy });
     expectShape(op, "dy", dy, x.shape);
     return [x, gamma, gamma].map(({ shape }) => ({ shape, dtype }));

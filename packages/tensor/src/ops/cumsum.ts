@@ -3,6 +3,7 @@
 import { applyOne } from "../core/apply.js";
 import { composed } from "../core/scope.js";
 import type { Tensor } from "../core/tensor.js";
+import { isFloat } from "../dtype.js";
 import { DTypeError } from "../errors.js";
 import type { Aval } from "../ir/graph.js";
 import { resolveAxis, type Shape, showShape, sizeOf } from "../shape.js";
@@ -48,8 +49,8 @@ export const cumsumDef: OpDef<CumsumAttrs> = defineOp<CumsumAttrs>({
     expectCount("cumsum", inputs, 1);
     const { shape, dtype } = inputs[0] as Aval;
     resolveAxis("cumsum", axis, shape.length);
-    if (dtype !== "f32" && dtype !== "f64" && dtype !== "i32")
-      throw new DTypeError(`cumsum computes in f32, f64 or i32, got ${dtype} ${showShape(shape)}: cast it first`);
+    if (!isFloat(dtype) && dtype !== "i32")
+      throw new DTypeError(`cumsum computes with floats or i32, got ${dtype} ${showShape(shape)}: cast it first`);
     return [{ shape, dtype }];
   },
   vjp: ({ attrs, cotangent }) => [applyOne(cumsumDef, [cotangent()], { ...attrs, reverse: !attrs.reverse })],
@@ -126,8 +127,6 @@ export function cumsum(x: Tensor, axis = -1, options: CumsumOptions = {}): Tenso
   checkBoolean("cumsum", "exclusive", exclusive);
   checkBoolean("cumsum", "reverse", reverse);
   const attrs = { axis: resolveAxis("cumsum", axis, x.rank), exclusive, reverse };
-  if (x.dtype === "bf16" || x.dtype === "f16")
-    return composed(() => cast(applyOne(cumsumDef, [cast(x, "f32")], attrs), x.dtype));
   const whole = x.dtype === "u8" || x.dtype === "bool";
   return composed(() => applyOne(cumsumDef, [whole ? cast(x, "i32") : x], attrs));
 }

@@ -5,10 +5,19 @@
 import { apply } from "../core/apply.js";
 import { composed } from "../core/scope.js";
 import type { Tensor } from "../core/tensor.js";
+import { computeType } from "../dtype.js";
 import { ShapeError } from "../errors.js";
 import type { Aval, Node } from "../ir/graph.js";
 import { type Shape, showShape, sizeOf } from "../shape.js";
-import { checkFinite, checkOptions, checkTensor, expectCompute, expectCount, expectShape } from "./checks.js";
+import {
+  checkFinite,
+  checkOptions,
+  checkTensor,
+  expectCompute,
+  expectCount,
+  expectDType,
+  expectShape,
+} from "./checks.js";
 import { defineOp, type KernelCall, nativeSchema, type OpDef, type Sample, type SampleInput } from "./definition.js";
 import { add, mul, rsqrt, square, sub } from "./elementwise.js";
 import { gradientThrough } from "./fused.js";
@@ -42,7 +51,7 @@ function inferRows(op: string, x: Aval, columns: Readonly<Record<string, Aval>>)
   for (const [name, aval] of Object.entries(columns)) expectShape(op, name, aval, [x.shape.at(-1) as number]);
   return [
     { shape: x.shape, dtype },
-    { shape: rowsOf(x.shape), dtype },
+    { shape: rowsOf(x.shape), dtype: computeType(dtype) },
   ];
 }
 
@@ -127,7 +136,9 @@ export const layerNormGradDef: OpDef<RowNormAttrs> = defineOp({
     expectCount(op, inputs, 5);
     const [x, gamma, centre, rstd, dy] = inputs as readonly [Aval, Aval, Aval, Aval, Aval];
     const [y, statistic] = inferRows(op, x, { gamma });
-    expectCompute(op, { x, mean: centre, rstd, dy });
+    expectCompute(op, { x, dy });
+    expectDType(op, "mean", centre, statistic.dtype);
+    expectDType(op, "rstd", rstd, statistic.dtype);
     expectShape(op, "mean", centre, statistic.shape);
     expectShape(op, "rstd", rstd, statistic.shape);
     expectShape(op, "dy", dy, y.shape);
@@ -188,7 +199,8 @@ export const rmsNormGradDef: OpDef<RowNormAttrs> = defineOp({
     expectCount(op, inputs, 4);
     const [x, gamma, rrms, dy] = inputs as readonly [Aval, Aval, Aval, Aval];
     const [y, statistic] = inferRows(op, x, { gamma });
-    expectCompute(op, { x, rrms, dy });
+    expectCompute(op, { x, dy });
+    expectDType(op, "rrms", rrms, statistic.dtype);
     expectShape(op, "rrms", rrms, statistic.shape);
     expectShape(op, "dy", dy, y.shape);
     return [x, gamma].map(copyOf);

@@ -3,6 +3,7 @@
 import { apply } from "../core/apply.js";
 import { composed } from "../core/scope.js";
 import type { Tensor } from "../core/tensor.js";
+import { isFloat } from "../dtype.js";
 import { DTypeError, ShapeError } from "../errors.js";
 import type { Aval, Node } from "../ir/graph.js";
 import { resolveAxis, type Shape, show, showShape, sizeOf } from "../shape.js";
@@ -56,8 +57,8 @@ function inferSort(inputs: readonly Aval[], { count }: SortAttrs): Aval[] {
   expectCount("sort", inputs, 1);
   const { shape, dtype } = inputs[0] as Aval;
   if (shape.length < 1) throw new ShapeError(`sort: expected [..., N], got shape ${showShape(shape)}`);
-  if (dtype !== "f32" && dtype !== "f64" && dtype !== "i32")
-    throw new DTypeError(`sort orders f32, f64 or i32, got ${dtype} ${showShape(shape)}: cast it first`);
+  if (!isFloat(dtype) && dtype !== "i32")
+    throw new DTypeError(`sort orders floats or i32, got ${dtype} ${showShape(shape)}: cast it first`);
   if (!Number.isInteger(count) || count < 0 || count > (shape.at(-1) as number))
     throw new ShapeError(`sort: rows of ${showShape(shape)} do not have ${show(count)} elements`);
   const sorted = [...shape.slice(0, -1), count];
@@ -125,8 +126,8 @@ export const sortDef: OpDef<SortAttrs> = defineOp<SortAttrs>({
 
 /** The first `count` along the last axis, whatever the dtype. */
 function ordered(x: Tensor, attrs: SortAttrs): Sorted {
-  const comparable = x.dtype === "f32" || x.dtype === "f64" || x.dtype === "i32";
-  const operand = comparable ? x : cast(x, x.dtype === "bf16" || x.dtype === "f16" ? "f32" : "i32");
+  const comparable = isFloat(x.dtype) || x.dtype === "i32";
+  const operand = comparable ? x : cast(x, "i32");
   const [values, indices] = apply(sortDef, [operand], attrs) as readonly [Tensor, Tensor];
   return { values: comparable ? values : cast(values, x.dtype), indices };
 }
