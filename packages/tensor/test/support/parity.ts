@@ -98,7 +98,7 @@ export function distance(
     if (!Number.isFinite(a) && Number.isFinite(b)) notFinite++;
     const error = Object.is(a, b) || a === b ? 0 : Math.abs(a - b);
     errors += error * error;
-    squares += b * b;
+    if (Number.isFinite(b)) squares += b * b;
     worst = Math.max(worst, error === 0 ? 0 : error / scale(i));
   }
   return { relative: errors === 0 ? 0 : Math.sqrt(errors / squares), worst, notFinite };
