@@ -13,21 +13,28 @@ namespace figment::FIGMENT_ISA {
 namespace {
 
 constexpr int64_t kChunkKeys = 128;
+/// Rows of values that are added together.
+constexpr int kRows = 4;
 
 struct DecodeCall {
   explicit DecodeCall(const OpCall& call)
       : p(call.as<AttentionParams>()),
-        q(call.in[0].as<const float>()),
-        k(call.in[1].as<const float>()),
-        v(call.in[2].as<const float>()),
-        out(call.out[0].as<float>()),
+        q(Elements::of(call.in[0])),
+        k(Elements::of(call.in[1])),
+        v(Elements::of(call.in[2])),
+        out(Results::of(call.out[0])),
         lse(call.out[1].as<float>()),
         lengths(call, 3, p.sk),
         stride(int64_t(p.h) * p.d),
         chunks(ceilDivide(p.sk, kChunkKeys)),
         partFloats(alignedFloats(int64_t(p.d) + 2)) {}
 
-  int64_t scoreFloats() const { return p.h * kChunkKeys; }
+  /// What a worker keeps: scores, the query of all heads and rows of keys or values as floats.
+  int64_t workFloats() const {
+    return alignedFloats(p.h * kChunkKeys) + (1 + kRows) * alignedFloats(stride);
+  }
+  float* queryIn(float* work) const { return work + alignedFloats(p.h * kChunkKeys); }
+  float* rowsIn(float* work) const { return queryIn(work) + alignedFloats(stride); }
   int64_t partsFloats() const { return p.b * chunks * p.h * partFloats; }
 
   /// What a chunk gives for a head: values [d] weighted by 2^(score − maximum), the maximum, and
@@ -84,28 +91,35 @@ struct DecodeCall {
   }
 
   void runChunk(int64_t batch, int64_t chunk, float* scores, float* parts) const {
+    float* rows = rowsIn(scores);
     const int64_t first = chunk * kChunkKeys;
     const int64_t keys = larger(0, smaller(kChunkKeys, lengths.of(batch) - first));
     const int64_t at = (batch * p.sk + first) * stride;
-    const float* query = q + batch * stride;
+    const float* query = floatRows(q + batch * stride, stride, 1, stride, queryIn(scores)).data;
     const float factor = float(p.scale * double(kLog2E));
-    for (int64_t j = 0; j < keys; j++)
+    for (int64_t j = 0; j < keys; j++) {
+      const float* key = floatRows(k + (at + j * stride), stride, 1, stride, rows).data;
       for (int64_t h = 0; h < p.h; h++)
-        scores[h * kChunkKeys + j] = factor * dot(query + h * p.d, k + at + j * stride + h * p.d);
+        scores[h * kChunkKeys + j] = factor * dot(query + h * p.d, key + h * p.d);
+    }
     for (int64_t h = 0; h < p.h; h++)
       weigh(scores + h * kChunkKeys, keys, part(parts, batch, chunk, h));
     int64_t j = 0;
-    for (; j + 4 <= keys; j += 4)
+    for (; j + kRows <= keys; j += kRows) {
+      const float* value = floatRows(v + (at + j * stride), stride, kRows, stride, rows).data;
       for (int64_t h = 0; h < p.h; h++)
-        addValues<4>(scores + h * kChunkKeys + j, v + at + j * stride + h * p.d,
-                     part(parts, batch, chunk, h));
-    for (; j < keys; j++)
+        addValues<kRows>(scores + h * kChunkKeys + j, value + h * p.d,
+                         part(parts, batch, chunk, h));
+    }
+    for (; j < keys; j++) {
+      const float* value = floatRows(v + (at + j * stride), stride, 1, stride, rows).data;
       for (int64_t h = 0; h < p.h; h++)
-        addValues<1>(scores + h * kChunkKeys + j, v + at + j * stride + h * p.d,
-                     part(parts, batch, chunk, h));
+        addValues<1>(scores + h * kChunkKeys + j, value + h * p.d, part(parts, batch, chunk, h));
+    }
   }
 
-  void merge(int64_t batch, int64_t head, float* parts) const {
+  /// `target`: room for [d] floats.
+  void merge(int64_t batch, int64_t head, float* parts, float* target) const {
     float highest = -__builtin_inff();
     for (int64_t c = 0; c < chunks; c++) {
       const float top = part(parts, batch, c, head)[p.d];
@@ -113,7 +127,6 @@ struct DecodeCall {
     }
     const float shift = highest == -__builtin_inff() ? 0 : highest;
     F32 total = F32::zero();
-    float* target = out + batch * stride + head * p.d;
     for (int64_t e = 0; e < p.d; e++) target[e] = 0;
     for (int64_t c = 0; c < chunks; c++) {
       const float* from = part(parts, batch, c, head);
@@ -128,15 +141,17 @@ struct DecodeCall {
     const F32 one = F32::broadcast(1.0f);
     const F32 share = blend(eq(total, F32::zero()), F32::zero(), one / total);
     forLanes(p.d, [&](int64_t e, int lanes) {
-      storeLanes(target + e, loadLanes(target + e, lanes) * share, lanes);
+      gemm::storeElements(out + (batch * stride + head * p.d + e),
+                          loadLanes(target + e, lanes) * share, lanes);
     });
     mulAdd(F32::broadcast(highest), F32::broadcast(float(kLn2)), log(total))
         .storePartial(lse + batch * p.h + head, 1);
   }
 
   const AttentionParams& p;
-  const float *q, *k, *v;
-  float *out, *lse;
+  Elements q, k, v;
+  Results out;
+  float* lse;
   KeyLengths lengths;
   int64_t stride;      ///< between positions
   int64_t chunks;      ///< of keys
@@ -144,30 +159,29 @@ struct DecodeCall {
 };
 
 int supportsDecode(const OpCall& call) {
-  for (const Operand* operand : {&call.in[0], &call.in[1], &call.in[2], &call.out[0]})
-    if (operand->format != Format::f32) return -1;
-  return call.as<AttentionParams>().sq == 1 ? kVariantPreference + 1 : -1;
+  return call.as<AttentionParams>().sq == 1 && gemm::tileFormats(call, 3) ? kVariantPreference + 1
+                                                                          : -1;
 }
 
 size_t decodeScratch(const OpCall& call, int threads) {
   const DecodeCall decode(call);
-  return size_t(threads * alignedFloats(decode.scoreFloats()) + decode.partsFloats()) *
-         sizeof(float);
+  return size_t(threads * decode.workFloats() + decode.partsFloats()) * sizeof(float);
 }
 
 void runDecode(const OpCall& call, Context& context) {
   const DecodeCall decode(call);
-  float* scores = reinterpret_cast<float*>(context.scratch());
-  const int64_t scoreFloats = alignedFloats(decode.scoreFloats());
-  float* parts = scores + context.threads() * scoreFloats;
+  float* work = reinterpret_cast<float*>(context.scratch());
+  const int64_t workFloats = decode.workFloats();
+  float* parts = work + context.threads() * workFloats;
   const int64_t chunks = decode.chunks, heads = decode.p.h;
   context.parallelFor(decode.p.b * chunks, 1, [&](int64_t begin, int64_t end, int worker) {
     for (int64_t task = begin; task < end; task++)
-      decode.runChunk(task / chunks, task % chunks, scores + worker * scoreFloats, parts);
+      decode.runChunk(task / chunks, task % chunks, work + worker * workFloats, parts);
   });
   constexpr int64_t kGrain = 16;
-  context.parallelFor(decode.p.b * heads, kGrain, [&](int64_t begin, int64_t end, int) {
-    for (int64_t i = begin; i < end; i++) decode.merge(i / heads, i % heads, parts);
+  context.parallelFor(decode.p.b * heads, kGrain, [&](int64_t begin, int64_t end, int worker) {
+    float* target = decode.queryIn(work + worker * workFloats);
+    for (int64_t i = begin; i < end; i++) decode.merge(i / heads, i % heads, parts, target);
   });
 }
 
