@@ -34,6 +34,8 @@ export interface MemoryInfo {
   /** Bytes of this environment's live buffers. */
   readonly live: number;
   readonly liveBuffers: number;
+  /** Bytes of blocks that the process has in use: buffers of all environments, arenas, scratch. */
+  readonly inUse: number;
   /** Bytes that the process keeps for reuse. */
   readonly cached: number;
   /** The most that the process had in use at once: buffers, arenas, scratch. */
@@ -128,7 +130,7 @@ export interface NativeBinding {
    */
   run(program: number, binding: number, inputs: Float64Array, outputs: Float64Array, cancel: number): void;
   createCancel(): number;
-  /** Runs that hold the token stop before their next record, unless they have begun to commit. */
+  /** Runs that hold the token stop within the record that is running, unless they have begun to commit. */
   cancel(token: number): void;
   releaseCancel(token: number): void;
 

@@ -84,8 +84,9 @@ typedef struct FigmentRun {
   void* const* inputs;
   void* const* outputs;
   void* const* states;
-  int (*poll)(void* context); /* non-zero asks to stop; asked before each record and iteration
-                                 outside commit sections */
+  /* Non-zero asks to stop, and stays so. Asked before each record and iteration and within kernels,
+   * by any thread, but not during commit sections. */
+  int (*poll)(void* context);
   void* poll_context;
 } FigmentRun;
 

@@ -94,6 +94,7 @@ Napi::Value memory(Environment& environment, const Napi::CallbackInfo& info) {
   Napi::Object object = Napi::Object::New(info.Env());
   object.Set("live", double(environment.liveBytes));
   object.Set("liveBuffers", double(environment.liveBuffers));
+  object.Set("inUse", double(now.in_use));
   object.Set("cached", double(now.cached));
   object.Set("peak", double(now.peak));
   object.Set("systemAllocations", double(now.system_allocations));

@@ -113,6 +113,7 @@ void CachingAllocator::trimLocked() {
 void CachingAllocator::setLimit(uint64_t bytes) {
   std::lock_guard lock(mutex_);
   counters_.limit = bytes;
+  if (bytes > 0 && counters_.inUse + counters_.cached > bytes) trimLocked();
 }
 
 MemoryCounters CachingAllocator::counters() const {

@@ -14,6 +14,8 @@ namespace {
 
 /// Below this predicted time a record runs on one thread: waking others would take longer.
 constexpr double kSharedMicros = 8;
+/// Timings kept until somebody takes them; later ones are dropped.
+constexpr size_t kMaxTimings = size_t(1) << 20;
 /// A quiet NaN whose payload reads "dead" in a debugger.
 constexpr uint32_t kPoison = 0x7fc0dead;
 
@@ -28,15 +30,14 @@ void poison(void* memory, uint64_t bytes) {
 /// What kernels see of a run.
 class RunContext final : public Context {
  public:
-  RunContext(ThreadPool& pool, std::byte* scratch, int threads)
-      : pool_(pool), scratch_(scratch), threads_(threads) {}
+  RunContext(ThreadPool& pool, std::byte* scratch, int threads, const RunControl& control)
+      : pool_(pool), scratch_(scratch), threads_(threads), control_(control) {}
 
+  /// Once the run is to stop, the pieces that nobody has begun are left out: what they would have
+  /// written is never read.
   void parallel(int64_t count, int64_t grain, Body body, void* closure) override {
-    if (timeline) {
-      TimedBody timed = {*this, body, closure};
-      return share(count, grain, timedPiece, &timed);
-    }
-    share(count, grain, body, closure);
+    Region region = {*this, body, closure};
+    share(count, grain, timeline ? timedPiece : piece, &region);
   }
   int threads() const override { return threads_; }
   std::byte* scratch() const override { return scratch_; }
@@ -52,25 +53,38 @@ class RunContext final : public Context {
   const std::string& code() const { return code_; }
   const std::string& message() const { return message_; }
 
+  /// Whether somebody has asked the run to stop; stays true. Never asked while state is written.
+  bool stopped() {
+    if (stopped_.load(std::memory_order_relaxed)) return true;
+    if (committing || !control_.poll || !control_.poll(control_.pollContext)) return false;
+    stopped_.store(true, std::memory_order_relaxed);
+    return true;
+  }
+
   bool shared = false;           ///< whether the current record may use the pool
+  bool committing = false;       ///< whether the current record belongs to a commit section
   Timeline* timeline = nullptr;  ///< where pieces are noted; null when nobody profiles
   TimelineEvent event = {};      ///< of the current record, while somebody profiles
 
  private:
-  struct TimedBody {
+  struct Region {
     RunContext& context;
     Body body;
     void* closure;
   };
+  static void piece(void* closure, int64_t begin, int64_t end, int worker) {
+    const auto& region = *static_cast<Region*>(closure);
+    if (!region.context.stopped()) region.body(region.closure, begin, end, worker);
+  }
   static void timedPiece(void* closure, int64_t begin, int64_t end, int worker) {
-    const auto& timed = *static_cast<TimedBody*>(closure);
-    TimelineEvent piece = timed.context.event;
-    piece.kind = EventKind::piece;
-    piece.worker = uint32_t(worker);
-    piece.startMicros = Timeline::now();
-    timed.body(timed.closure, begin, end, worker);
-    piece.micros = Timeline::now() - piece.startMicros;
-    timed.context.timeline->add(piece);
+    const auto& region = *static_cast<Region*>(closure);
+    TimelineEvent event = region.context.event;
+    event.kind = EventKind::piece;
+    event.worker = uint32_t(worker);
+    event.startMicros = Timeline::now();
+    piece(closure, begin, end, worker);
+    event.micros = Timeline::now() - event.startMicros;
+    region.context.timeline->add(event);
   }
   void share(int64_t count, int64_t grain, Body body, void* closure) {
     if (shared) return pool_.parallel(count, grain, body, closure);
@@ -81,6 +95,8 @@ class RunContext final : public Context {
   ThreadPool& pool_;
   std::byte* scratch_;
   int threads_;
+  const RunControl& control_;
+  std::atomic<bool> stopped_{false};
   std::atomic<bool> failed_{false};
   std::mutex mutex_;
   std::string code_;
@@ -120,6 +136,13 @@ bool CpuDevice::reserve(Workspace& workspace, uint64_t bytes) {
   if (!workspace.data) return false;
   workspace.bytes = bytes;
   return true;
+}
+
+bool CpuDevice::reserveWorkspaces(uint64_t arenaBytes, uint64_t scratchBytes) {
+  if (reserve(arena_, arenaBytes) && reserve(scratch_, scratchBytes)) return true;
+  // Neither is needed between runs, and each may be larger than this program wants.
+  trim();
+  return reserve(arena_, arenaBytes) && reserve(scratch_, scratchBytes);
 }
 
 void CpuDevice::drop(Workspace& workspace) {
@@ -163,14 +186,16 @@ void CpuDevice::bindSlots(const Program& program, const Bindings& bindings) {
 RunResult CpuDevice::run(Program& program, const Bindings& bindings, const RunControl& control) {
   if (const int wanted = threads(); wanted != pool_.threads()) pool_.resize(wanted);
   const int threads = control.serial ? 1 : pool_.threads();
-  if (!reserve(arena_, program.arenaBytes) || !reserve(scratch_, program.scratchBytes(threads)))
+  if (!reserveWorkspaces(program.arenaBytes, program.scratchBytes(threads)))
     return {RunOutcome::failed, code::kOutOfMemory,
-            "no memory for a program's arena of " + std::to_string(program.arenaBytes) + " bytes"};
+            "out of memory: a program needs " + std::to_string(program.arenaBytes) +
+                " bytes for its temporaries and " + std::to_string(program.scratchBytes(threads)) +
+                " for its kernels"};
   if (poison_.load(std::memory_order_relaxed) && program.arenaBytes > 0)
     poison(arena_.data, program.arenaBytes);
   bindSlots(program, bindings);
 
-  RunContext context(pool_, scratch_.data, threads);
+  RunContext context(pool_, scratch_.data, threads, control);
   context.timeline = timeline_.active();
   return runBlock(program, {0, uint32_t(program.records.size()), program.commitStart}, control,
                   context);
@@ -178,10 +203,14 @@ RunResult CpuDevice::run(Program& program, const Bindings& bindings, const RunCo
 
 RunResult CpuDevice::runBlock(Program& program, Block block, const RunControl& control,
                               RunContext& context) {
+  const bool committing = context.committing;
   for (uint32_t r = block.begin; r < block.end; r++) {
     if (r <= block.commitStart) {
+      context.committing = committing;
+      // First, because what a stopped kernel leaves may make another one fail.
+      if (context.stopped()) return {RunOutcome::aborted, {}, {}};
       if (context.failed()) return {RunOutcome::failed, context.code(), context.message()};
-      if (control.poll && control.poll(control.pollContext)) return {RunOutcome::aborted, {}, {}};
+      context.committing = committing || r == block.commitStart;
     }
     ProgramRecord& record = program.records[r];
     for (uint32_t i = record.operandStart; i < record.operandStart + record.operandCount; i++)
@@ -193,7 +222,7 @@ RunResult CpuDevice::runBlock(Program& program, Block block, const RunControl& c
     const uint32_t first = r + 1;
     const Block body = {first, first + record.repeat.records, first + record.repeat.commitStart};
     for (int64_t i = 0; i < record.repeat.count; i++) {
-      if (control.poll && control.poll(control.pollContext)) return {RunOutcome::aborted, {}, {}};
+      if (context.stopped()) return {RunOutcome::aborted, {}, {}};
       if (record.operandCount > 0)
         *program.operands[record.operandStart].as<int32_t>() = int32_t(i);
       RunResult result = runBlock(program, body, control, context);
@@ -201,6 +230,8 @@ RunResult CpuDevice::runBlock(Program& program, Block block, const RunControl& c
     }
     r += record.repeat.records;
   }
+  if (context.stopped()) return {RunOutcome::aborted, {}, {}};
+  context.committing = committing;
   if (!context.failed()) return {};
   const bool committed = block.commitStart < block.end;
   return {committed ? RunOutcome::failedInCommit : RunOutcome::failed, context.code(),

@@ -44,8 +44,9 @@ class CpuDevice {
   CachingAllocator& allocator() { return allocator_; }
   void* allocate(uint64_t bytes);
 
-  /// Exclusive. Asks `poll` and looks for failures before each record and each iteration, but not
-  /// within a commit section, all of whose records run. Iterations that are complete stay.
+  /// Exclusive. Looks for failures before each record, and asks `poll` before each record and
+  /// iteration and within kernels, on any worker, but not within a commit section, all of whose
+  /// records run. Iterations that are complete stay.
   RunResult run(Program& program, const Bindings& bindings, const RunControl& control);
   /// Exclusive. Gives arena, scratch and cached blocks back to the system.
   void trim();
@@ -74,6 +75,7 @@ class CpuDevice {
   void runKernel(const Program& program, uint32_t index, const RunControl& control,
                  RunContext& context);
   bool reserve(Workspace& workspace, uint64_t bytes);
+  bool reserveWorkspaces(uint64_t arenaBytes, uint64_t scratchBytes);
   void drop(Workspace& workspace);
   void bindSlots(const Program& program, const Bindings& bindings);
 

@@ -164,7 +164,7 @@ export class Diffusion implements Process {
    * Draws images. The network runs in evaluation mode, compiled once for all steps.
    *
    * @returns a tensor of the given shape, the caller's own.
-   * @throws the signal's reason when it is aborted; takes effect at once, whatever the network costs.
+   * @throws the signal's reason when it is aborted; the device is idle a few milliseconds later, whatever the network costs.
    * @example
    * const images = await diffusion.sample(model, { shape: [4, 28, 28, 1], sampler: ddim({ steps: 20 }), rng: rng(0) });
    */

@@ -1,5 +1,5 @@
 // The loop that runs a sampler: coefficients on the device, at most two steps queued, frames handed out as
-// they are computed, and an abort that never waits for the network.
+// they are computed, and an abort that stops the network in the middle of a kernel.
 
 import { setImmediate as breathe } from "node:timers/promises";
 import {
@@ -7,7 +7,6 @@ import {
   Rng,
   type Shape,
   scalar,
-  settled,
   type Tensor,
   tensor,
   throwIfAborted,
@@ -25,11 +24,15 @@ const inFlight = 2;
 export interface SampleStepsOptions {
   /** Of the result: [N,H,W,C]. */
   readonly shape: Shape;
-  /** Where the noise comes from; the same stream gives the same images. */
+  /**
+   * Where the noise comes from; the same stream gives the same images. When the work is stopped, the stream has
+   * advanced past the draws of the steps that were computed and no further: a fork for each set of images keeps the
+   * others independent of that.
+   */
   readonly rng: Rng;
   /** Default `ddim()`. */
   readonly sampler?: Sampler;
-  /** Stops the work. */
+  /** Stops the work: the step that is running too, within a few milliseconds. */
   readonly signal?: AbortSignal;
   /** Keeps the prediction of x₀ within these bounds; true is [-1, 1], false none. Default true. */
   readonly clip?: boolean | readonly [lo: number, hi: number];
@@ -86,7 +89,9 @@ export async function* runSampler(
   const total = rows.length;
   const [lo, hi] = clampBounds(options.clip ?? true);
   const statics: StepStatics = { noise: rows.some(({ onNoise }) => onNoise !== 0), lo, hi, predictions };
-  const abort = abortPromise(signal);
+  // Stops queued steps when the signal is aborted, and when the loop over the frames is left.
+  const stop = new AbortController();
+  const abort = abortPromise(signal, stop);
 
   // Steps queued and not yet yielded, oldest first; `latest` is what the next step starts from.
   const queue: { step: number; x: Tensor; x0?: Tensor; done: Promise<void> }[] = [];
@@ -97,10 +102,10 @@ export async function* runSampler(
     const row = rows[next] as SamplerRow;
     const timestep = scalar(row.timestep, "i32");
     const coef = tensor(coefficientsOf(row));
-    const { x, x0 } = denoise(net, latest, timestep, coef, rng, statics, label);
+    const { x, x0 } = denoise.run({ signal: stop.signal }, net, latest, timestep, coef, rng, statics, label);
     for (const used of [timestep, coef, latest]) used.dispose();
     latest = x.clone();
-    const done = settled();
+    const done = x.ready();
     // A failure is reported when the frame's turn comes; until then it is not unhandled.
     done.catch(() => {});
     queue.push({ step: ++next, x, x0, done });
@@ -124,6 +129,7 @@ export async function* runSampler(
     }
   } finally {
     abort.forget();
+    stop.abort();
     for (const held of [...queue, ...(lent ? [lent] : [])]) dispose(held);
     latest.dispose();
   }
@@ -149,12 +155,18 @@ function clampBounds(clip: NonNullable<SampleStepsOptions["clip"]>): readonly [n
   return clip;
 }
 
-/** A promise that rejects with the signal's reason when it is aborted, and a way to stop listening. */
-function abortPromise(signal: AbortSignal | undefined): { promise: Promise<never>; forget: () => void } {
+/** A promise that rejects with the signal's reason when it is aborted, which stops `work` too; and a way to stop listening. */
+function abortPromise(
+  signal: AbortSignal | undefined,
+  work: AbortController,
+): { promise: Promise<never>; forget: () => void } {
   let forget = (): void => {};
   const promise = new Promise<never>((_resolve, reject) => {
     if (!signal) return;
-    const listener = (): void => reject(signal.reason);
+    const listener = (): void => {
+      work.abort(signal.reason);
+      reject(signal.reason);
+    };
     signal.addEventListener("abort", listener, { once: true });
     forget = () => signal.removeEventListener("abort", listener);
   });

@@ -147,6 +147,7 @@ export abstract class Module implements CellTree, Stateful {
         if (!(cell instanceof Cell) || seen.has(cell)) return;
         seen.add(cell);
         const path = joinPath(prefix, name);
+        cell.rename(path);
         if (value instanceof Rng) borrowFork(random, path, (stream) => value.reseed(stream));
         else if (value instanceof InitialisedCell) {
           borrowFork(random, path, (stream) => scope(() => value.set(value.initialiser(stream, value.shape))));

@@ -11,7 +11,7 @@ export interface ParameterOptions {
   readonly init: Initialiser;
   /** Default "f32". */
   readonly dtype?: DType;
-  /** Shown in messages until a module gives it a path. */
+  /** Shown in messages until `init` gives it its path. */
   readonly name?: string;
 }
 

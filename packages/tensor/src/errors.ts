@@ -33,10 +33,25 @@ export class DeviceError extends FigmentError {
   }
 }
 
-/** Device memory is exhausted even after draining the queue and dropping caches. */
+/** Memory in use by one kind of buffer. */
+export interface LiveMemory {
+  /** Buffers of this kind. */
+  readonly count: number;
+  /** All of them together. */
+  readonly bytes: number;
+  /** Of the cell, a dotted path for a module's parameters; absent for tensors. */
+  readonly name?: string;
+  readonly dtype?: string;
+  readonly shape?: readonly number[];
+}
+
+/** Device memory is exhausted even after draining the queue and dropping caches. The device works on. */
 export class OutOfMemoryError extends FigmentError {
-  constructor(message: string, options?: ErrorOptions) {
+  /** What was live on this thread, largest first; the message shows the head of this list. */
+  readonly live: readonly LiveMemory[];
+  constructor(message: string, options?: ErrorOptions & { live?: readonly LiveMemory[] }) {
     super("ERR_FIGMENT_OUT_OF_MEMORY", message, options);
+    this.live = options?.live ?? [];
   }
 }
 

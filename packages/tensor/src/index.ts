@@ -42,7 +42,8 @@ export * from "./ops/functions.js";
 export * from "./ops/methods.js";
 export { throwIfAborted } from "./runtime/abort.js";
 export { type Ceilings, ceilings, copyCeiling, fmaCeiling, measureCeilings } from "./runtime/ceilings.js";
-export { type Compiled, type CompileOptions, type CompileStats, compile } from "./runtime/compile.js";
+export { type CallOptions, type Compiled, type CompileOptions, type CompileStats, compile } from "./runtime/compile.js";
+export { eagerCacheStats } from "./runtime/eager.js";
 export {
   assertNoLeaks,
   deviceInfo,

@@ -3,6 +3,7 @@
 
 import { type DataArray, type DType, encode } from "../dtype.js";
 import { ShapeError, UsageError } from "../errors.js";
+import { forgetBindings } from "../runtime/bindings.js";
 import { Storage, upload } from "../runtime/device.js";
 import { copyInto, copyOf } from "../runtime/eager.js";
 import { checkShape, type Shape, sameShape, showShape, sizeOf } from "../shape.js";
@@ -51,7 +52,7 @@ export interface CellTree {
 export class Cell {
   readonly shape: Shape;
   readonly dtype: DType;
-  readonly name: string;
+  private label: string;
   private readonly initial: (() => ArrayLike<number>) | undefined;
   private memory: Storage | null = null;
   private lent: Storage | null = null;
@@ -61,8 +62,19 @@ export class Cell {
     checkShape(name, shape);
     this.shape = Object.freeze([...shape]);
     this.dtype = dtype;
-    this.name = name;
+    this.label = name;
     this.initial = initial;
+  }
+
+  /** What messages call it: the name that it was made with, or its path in the module that initialised it. */
+  get name(): string {
+    return this.label;
+  }
+
+  /** @internal Takes the name that the owner knows it by. */
+  rename(name: string): void {
+    this.label = name;
+    if (this.memory) this.memory.contents = { shape: this.shape, dtype: this.dtype, name };
   }
 
   /** Whether the cell holds a value (a cell with initial contents always does). */
@@ -143,6 +155,7 @@ export class Cell {
     const { lent } = this;
     if (!lent) return;
     const moved = copyOf(this, this.requireMemory().handle);
+    moved.contents = { shape: this.shape, dtype: this.dtype };
     lent.handle = moved.handle;
     lent.borrowed = undefined;
     this.lent = null;
@@ -160,6 +173,7 @@ export class Cell {
 
   private hold(memory: Storage): Storage {
     this.memory = memory;
+    memory.contents = { shape: this.shape, dtype: this.dtype, name: this.label };
     registry.register(this, memory, this);
     return memory;
   }

@@ -4,7 +4,8 @@
 import { bytesOf, type DataArray, type DType, decode, isHalf } from "../dtype.js";
 import { DeviceError, DTypeError, ShapeError, UsageError } from "../errors.js";
 import type { Value } from "../ir/graph.js";
-import { download, downloadSync, type Storage } from "../runtime/device.js";
+import { computed, download, downloadSync, type Storage } from "../runtime/device.js";
+import { listedBytes } from "../runtime/live.js";
 import { type Shape, show, showShape, sizeOf } from "../shape.js";
 import { formatNested, nest } from "./format.js";
 import type { TensorMethods } from "./methods.js";
@@ -50,6 +51,7 @@ export class Tensor {
     this.dtype = dtype;
     this.body = body;
     if ("storage" in body) {
+      if (body.storage.bytes >= listedBytes) body.storage.contents ??= { shape, dtype };
       registry.register(this, body.storage, this);
       own(this);
     }
@@ -110,6 +112,11 @@ export class Tensor {
     const storage = this.storage("data");
     const buffer = await download(storage, 0, this.size * bytesOf[this.dtype]);
     return decode(buffer, this.dtype);
+  }
+
+  /** When the value has been computed; rejects with the error of the work that should have made it. */
+  ready(): Promise<void> {
+    return computed(this.storage("ready"));
   }
 
   /** Like {@link data}, but blocks the thread until the data is there. */

@@ -255,7 +255,7 @@ class Lowerer {
     const known = this.places.get(value);
     if (known) return known;
     if (value.node?.def.lower.kind !== "constant") throw new Error(`internal: value %${value.id} has no place`);
-    const place = whole(this.buffer("arena", 0, value), value);
+    const place = whole(this.outputOf.get(value) ?? this.buffer("arena", 0, value), value);
     this.places.set(value, place);
     this.region(constantBody(value, Number(value.node.attrs.value)), [], [place]);
     return place;

@@ -1,6 +1,7 @@
-// Stopping work on request: an AbortSignal becomes a native cancel token, polled between kernels.
+// Stopping work on request: an AbortSignal becomes a native cancel token, polled before and within kernels.
 
 import { AbortError } from "../errors.js";
+import { native } from "./device.js";
 
 /**
  * Throws the signal's reason when it has been aborted.
@@ -10,4 +11,20 @@ import { AbortError } from "../errors.js";
  */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw signal.reason ?? new AbortError();
+}
+
+/** One token for each signal, so that many calls with one signal cost one listener. */
+const tokens = new WeakMap<AbortSignal, number>();
+const forgotten = new FinalizationRegistry<number>((token) => native().releaseCancel(token));
+
+/** The native token that is cancelled when the signal is aborted; 0 for no signal. */
+export function cancelToken(signal: AbortSignal | undefined): number {
+  if (!signal) return 0;
+  const known = tokens.get(signal);
+  if (known !== undefined) return known;
+  const token = native().createCancel();
+  tokens.set(signal, token);
+  forgotten.register(signal, token);
+  signal.addEventListener("abort", () => native().cancel(token), { once: true });
+  return token;
 }

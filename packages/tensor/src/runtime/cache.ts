@@ -22,7 +22,7 @@ export class ProgramCache<P extends { readonly bytes: number }> {
     }
     this.hits++;
     // Re-inserting keeps the map in order of use; only needed once eviction is near.
-    if (this.entries.size * 2 > this.limits.count) {
+    if (this.entries.size * 2 > this.limits.count || this.bytes * 2 > this.limits.bytes) {
       this.entries.delete(key);
       this.entries.set(key, program);
     }

@@ -12,9 +12,12 @@ import type { Graph } from "../ir/graph.js";
 import { printGraph } from "../ir/print.js";
 import { optimize } from "../passes/index.js";
 import { show } from "../shape.js";
-import { native, type Storage } from "./device.js";
+import { cancelToken, throwIfAborted } from "./abort.js";
+import { Bindings } from "./bindings.js";
+import type { Storage } from "./device.js";
 import { markOrigin } from "./eager.js";
 import { explainProgram } from "./explain.js";
+import { GuardedCache } from "./guardedCache.js";
 import { type Profile, profileProgram } from "./profile.js";
 import { loadGraph, type Program, releaseProgram, runProgram } from "./program.js";
 
@@ -34,15 +37,32 @@ export interface CompileOptions {
 /** What a compiled function has done so far. */
 export interface CompileStats {
   readonly calls: number;
-  /** Times that the function was traced because no program fitted the arguments. */
+  /** Times that the function was traced because no program fitted the arguments: the cache's misses. */
   readonly traces: number;
   /** Programs held. */
   readonly programs: number;
+  /** Programs that have left, the least recently used first, because there were too many or they were too large. */
+  readonly evictions: number;
+}
+
+/** How one call of a compiled function is run. */
+export interface CallOptions {
+  /**
+   * Stops the work of this call, queued or running. Reading what it should have computed rejects with the signal's
+   * reason; cells that it should have written are as they were; it counts as no error for `settled()`.
+   */
+  readonly signal?: AbortSignal;
 }
 
 /** A compiled function. */
 export interface Compiled<A extends readonly unknown[], R> {
   (...args: A): R;
+  /**
+   * Calls the function with options of this call alone. Inside another compiled function they have no effect.
+   *
+   * @throws the signal's reason, when it has been aborted before.
+   */
+  run(options: CallOptions, ...args: A): R;
   /** The program of the latest call: op, shapes, formats, kernel variant, FLOPs, bytes and module path of each record. */
   explain(): string;
   /**
@@ -60,8 +80,8 @@ export interface Compiled<A extends readonly unknown[], R> {
   dispose(): void;
 }
 
-/** Most programs held by one compiled function; the least recently used leave first. */
-const maxPrograms = 64;
+/** Most programs held by one compiled function, and the most bytes of their text and of the tensors that they captured. */
+const cacheLimits = { count: 64, bytes: 256 << 20 };
 /** Traces in a row, without a call that fits, after which a warning says that every call compiles anew. */
 const warnAfter = 8;
 
@@ -76,15 +96,9 @@ interface Specialisation {
   readonly written: readonly number[];
   /** The result with each tensor replaced by its position among the program's outputs. */
   readonly result: unknown;
-  /** By the handles of the buffers bound. A binding goes when one of its buffers does. */
-  readonly bindings: Map<string, Binding>;
+  readonly bindings: Bindings;
   readonly captures: readonly Tensor[];
-}
-
-/** A program bound to the memory of its states. */
-interface Binding {
-  readonly handle: number;
-  release(): void;
+  readonly bytes: number;
 }
 
 /** Where a state of the program comes from at each call. */
@@ -132,7 +146,8 @@ export function compile<A extends readonly unknown[], R>(
   const name = options.name ?? (fn.name || "compiled");
   const { precision } = options;
   checkPrecision(name, precision);
-  const cache = new Map<string, Specialisation[]>();
+  const cache = new GuardedCache<Specialisation>(cacheLimits, release);
+  let previous: string | undefined;
   let latest: Specialisation | undefined;
   let calls = 0;
   let traces = 0;
@@ -141,22 +156,18 @@ export function compile<A extends readonly unknown[], R>(
   let disposed = false;
 
   const find = ({ key, trees }: Arguments): Specialisation | undefined =>
-    cache
-      .get(key)
-      ?.find(
-        (spec) =>
-          spec.guards.every(({ read, value }) => Object.is(read(), value)) &&
-          keepsGuarded(spec, trees) &&
-          !capturesArgument(spec, trees),
-      );
+    cache.find(
+      key,
+      (spec) =>
+        spec.guards.every(({ read, value }) => Object.is(read(), value)) &&
+        keepsGuarded(spec, trees) &&
+        !capturesArgument(spec, trees),
+    );
 
   const add = (args: Arguments, raw: A): Specialisation => {
     const made = specialise(fn, raw, args, options);
     traces++;
-    const previous = [...cache.keys()].at(-1);
-    const list = cache.get(args.key);
-    if (list) list.push(made);
-    else cache.set(args.key, [made]);
+    cache.add(args.key, made);
     if (++streak >= warnAfter && !warned && previous !== undefined) {
       warned = true;
       process.emitWarning(
@@ -164,32 +175,33 @@ export function compile<A extends readonly unknown[], R>(
         "FigmentRecompileWarning",
       );
     }
-    if (cache.size > maxPrograms) {
-      const [oldest, gone] = cache.entries().next().value as [string, Specialisation[]];
-      cache.delete(oldest);
-      gone.forEach(release);
-    }
+    previous = args.key;
     return made;
   };
 
-  const call = (...raw: A): R => {
+  const call = (...raw: A): R => run({}, ...raw);
+  const run = ({ signal }: CallOptions, ...raw: A): R => {
     if (disposed) throw new UsageError(`${name}: this compiled function has been disposed`);
     // Inside a trace the function becomes part of it; under a derivative its operations must be seen one by one.
     if (currentTrace() || tapeDepth() > 0) return withPrecision(precision, () => fn(...raw));
+    throwIfAborted(signal);
     calls++;
     const args = flattenArguments(name, raw, options.mode !== undefined);
     let found = find(args);
     if (found) streak = 0;
     found ??= add(args, raw);
     latest = found;
-    return runSpecialised(found, args) as R;
+    return runSpecialised(found, args, signal) as R;
   };
+  const stats = (): CompileStats => ({ calls, traces, programs: cache.size, evictions: cache.evictions });
 
   const members = {
+    run: { value: run },
     explain: {
       value: () => {
         if (!latest) throw new UsageError(`${name}: call it once before asking for its program`);
-        return explainProgram(name, latest.program);
+        const { programs, evictions } = stats();
+        return `${explainProgram(name, latest.program)}\n${calls} calls, ${traces} compilations; ${programs} of at most ${cacheLimits.count} programs held, ${evictions} dropped`;
       },
     },
     profile: {
@@ -209,11 +221,10 @@ export function compile<A extends readonly unknown[], R>(
         return printGraph(latest.graph);
       },
     },
-    stats: { get: (): CompileStats => ({ calls, traces, programs: [...cache.values()].flat().length }) },
+    stats: { get: stats },
     dispose: {
       value: () => {
         disposed = true;
-        for (const list of cache.values()) list.forEach(release);
         cache.clear();
         latest = undefined;
       },
@@ -231,7 +242,7 @@ function whatChanged(before: string, after: string): string {
 }
 
 function release({ program, bindings, captures }: Specialisation): void {
-  for (const binding of [...bindings.values()]) binding.release();
+  bindings.clear();
   releaseProgram(program);
   for (const tensor of captures) tensor.dispose();
 }
@@ -330,6 +341,7 @@ function specialise<A extends readonly unknown[], R>(
   const outputs = distinct(leavesOf(result));
   const graph = optimize(traced);
   const program = loadGraph(graph);
+  const captures = trace.sources.flatMap((source) => ("capture" in source ? [source.capture] : []));
   return {
     program,
     graph,
@@ -338,8 +350,9 @@ function specialise<A extends readonly unknown[], R>(
     guardedCells: placesOf(trace.guardedCells, trees),
     written: graph.writes.map(({ state }) => state),
     result: mapTree(result, (tensor) => new OutputSlot(outputs.indexOf(tensor)) as unknown as Tensor),
-    bindings: new Map(),
-    captures: trace.sources.flatMap((source) => ("capture" in source ? [source.capture] : [])),
+    bindings: new Bindings(program.handle),
+    captures,
+    bytes: captures.reduce((n, tensor) => n + tensor.storage("compile").bytes, program.bytes),
   };
 }
 
@@ -366,7 +379,7 @@ function resolveSource(source: StateSource, trees: readonly CellTree[]): Source 
   return { kind: "fixed", storage: () => cell.storage(), cell };
 }
 
-function runSpecialised(spec: Specialisation, { tensors, trees }: Arguments): unknown {
+function runSpecialised(spec: Specialisation, { tensors, trees }: Arguments, signal?: AbortSignal): unknown {
   const { program, sources, written } = spec;
   const storages = tensors.map((tensor) => tensor.storage("compiled function"));
   const treeCells = trees.map((tree) => tree.cells());
@@ -374,8 +387,9 @@ function runSpecialised(spec: Specialisation, { tensors, trees }: Arguments): un
     source.kind === "argument" ? treeCells[source.tree]?.[source.cell] : source.cell;
   // Tensors that share memory with a cell about to be overwritten keep what they saw.
   for (const state of written) cellAt(sources[state] as Source)?.beforeWrite();
-  const outputs = runProgram(program, bindingFor(spec, cellAt), storages);
+  const outputs = runProgram(program, bindingFor(spec, cellAt), storages, cancelToken(signal));
   markOrigin(outputs);
+  if (signal) for (const storage of outputs) storage.signal = signal;
   const results = outputs.map((storage, i) => {
     const { shape, dtype } = program.outputs[i] as { shape: readonly number[]; dtype: Tensor["dtype"] };
     if (shape.length === 0) storage.leaveToCollector();
@@ -384,31 +398,12 @@ function runSpecialised(spec: Specialisation, { tensors, trees }: Arguments): un
   return fillResult(spec.result, results);
 }
 
-/** The native binding for the states of this call; made once for each set of buffers. */
-function bindingFor(
-  { program, sources, bindings }: Specialisation,
-  cellAt: (source: Source) => Cell | undefined,
-): number {
+/** The native binding for the states of this call. */
+function bindingFor({ sources, bindings }: Specialisation, cellAt: (source: Source) => Cell | undefined): number {
   if (sources.length === 0) return 0;
-  const storages = sources.map((source) =>
-    source.kind === "fixed" ? source.storage() : (cellAt(source) as Cell).storage(),
+  return bindings.get(
+    sources.map((source) => (source.kind === "fixed" ? source.storage() : (cellAt(source) as Cell).storage())),
   );
-  let key = "";
-  for (const { handle } of storages) key += `${handle},`;
-  const known = bindings.get(key);
-  if (known) return known.handle;
-  const handle = native().bind(
-    program.handle,
-    Float64Array.from(storages, (storage) => storage.handle),
-  );
-  const release = (): void => {
-    for (const forget of watched) forget();
-    bindings.delete(key);
-    native().releaseBinding(handle);
-  };
-  const watched = storages.map((storage) => storage.onRelease(release));
-  bindings.set(key, { handle, release });
-  return handle;
 }
 
 function fillResult(tree: unknown, tensors: readonly Tensor[]): unknown {

@@ -2,7 +2,8 @@
 // reference-counted device memory. Knows no shapes.
 
 import { loadBinding, type NativeBinding } from "@figment/native";
-import { typedError } from "../errors.js";
+import { AbortError, OutOfMemoryError, typedError } from "../errors.js";
+import { type Contents, describeLive, forgetLive, noteLive, rankLive, showBytes } from "./live.js";
 
 let loaded: NativeBinding | undefined;
 
@@ -20,8 +21,29 @@ export function guarded<T>(call: () => T): T {
   try {
     return call();
   } catch (error) {
-    throw typedError(error);
+    throw explained(error);
   }
+}
+
+/** Awaits a native call, turning its errors into typed ones. */
+export async function guardedAsync<T>(call: () => Promise<T>): Promise<T> {
+  try {
+    return await call();
+  } catch (error) {
+    throw explained(error);
+  }
+}
+
+/** The typed form of a native error; one that says memory is exhausted lists what is live. */
+function explained(error: unknown): unknown {
+  const typed = typedError(error);
+  if (!(typed instanceof OutOfMemoryError)) return typed;
+  const totals = native().memory();
+  const live = rankLive(totals);
+  const rest = totals.inUse - totals.live;
+  const head = `${typed.message}. ${showBytes(totals.inUse)} of ${showBytes(totals.limit)} are in use; live on this thread, largest first:`;
+  const tail = rest > 0 ? `\n  ${showBytes(rest)}  temporaries of programs, other threads, and rounding` : "";
+  return new OutOfMemoryError(`${head}\n${describeLive(live)}${tail}`, { cause: error, live });
 }
 
 /**
@@ -36,6 +58,10 @@ export class Storage {
   borrowed: (() => void) | undefined;
   /** Where the work that fills this memory was queued, for errors that surface later. */
   origin: Error | undefined;
+  /** What stops the work that fills this memory. */
+  signal: AbortSignal | undefined;
+  /** What the memory holds, for the list of what is live. */
+  contents: Contents | undefined;
   /** Told when the memory goes: native bindings that would keep it. */
   private watchers: Set<() => void> | undefined;
   private users = 1;
@@ -45,6 +71,7 @@ export class Storage {
     this.handle = handle;
     this.bytes = bytes;
     this.borrowed = borrowed;
+    if (!borrowed) noteLive(handle, this);
   }
 
   /** Notes that nobody is expected to free this memory: the scalar results of compiled functions are left to the collector. */
@@ -71,7 +98,10 @@ export class Storage {
     if (this.unowned) unownedCount--;
     for (const watcher of this.watchers ?? []) watcher();
     if (this.borrowed) this.borrowed();
-    else native().release(this.handle);
+    else {
+      forgetLive(this.handle);
+      native().release(this.handle);
+    }
   }
 }
 
@@ -100,7 +130,7 @@ export async function download(storage: Storage, offset: number, length: number)
   try {
     return await native().read(storage.handle, offset, length);
   } catch (error) {
-    throw withOrigin(typedError(error), storage);
+    throw withOrigin(explained(error), storage);
   }
 }
 
@@ -109,12 +139,16 @@ export function downloadSync(storage: Storage, offset: number, length: number): 
   try {
     return native().readSync(storage.handle, offset, length);
   } catch (error) {
-    throw withOrigin(typedError(error), storage);
+    throw withOrigin(explained(error), storage);
   }
 }
 
-/** Gives an error of queued work the stack of the call that queued it. */
-function withOrigin(error: unknown, { origin }: Storage): unknown {
+/** When the work that fills the memory is done; rejects with its error. */
+export const computed = async (storage: Storage): Promise<void> => void (await download(storage, 0, 0));
+
+/** Gives an error of queued work the stack of the call that queued it; of stopped work, the reason for stopping. */
+function withOrigin(error: unknown, { origin, signal }: Storage): unknown {
+  if (error instanceof AbortError && signal?.aborted) return signal.reason;
   if (error instanceof Error && origin?.stack) {
     error.stack = `${error.name}: ${error.message}\n${origin.stack.split("\n").slice(1).join("\n")}`;
   }

@@ -17,7 +17,13 @@ const cacheLimits = { count: 4096, bytes: 64 << 20 };
 
 const cache = new ProgramCache<Program>(cacheLimits, releaseProgram);
 
-/** How often an eager op found its program, and how many are held. */
+/**
+ * How often an operation outside compiled functions found its program, how often one had to be made, and how many are
+ * held. The least recently used leave first.
+ *
+ * @example
+ * const { hits, misses, programs } = eagerCacheStats();
+ */
 export const eagerCacheStats = (): { hits: number; misses: number; programs: number } => cache.stats();
 
 const avalKey = ({ shape, dtype }: Aval): string => `${dtype}[${shape.join()}]`;

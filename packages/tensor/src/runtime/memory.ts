@@ -1,20 +1,22 @@
 // Memory and device, as users and tests ask about them.
 
 import { UsageError } from "../errors.js";
-import { guarded, native, unownedBuffers } from "./device.js";
+import { guarded, guardedAsync, native, unownedBuffers } from "./device.js";
 
 /** Device memory in use. */
 export interface MemoryStats {
   /** Bytes in live buffers. */
   readonly live: number;
   readonly liveBuffers: number;
+  /** Bytes of blocks in use by the whole process: buffers of all threads and temporaries of programs. */
+  readonly inUse: number;
   /** Bytes held for reuse. */
   readonly cached: number;
   /** The most bytes live at once. */
   readonly peak: number;
   /** Times that memory was asked of the system. */
   readonly systemAllocations: number;
-  /** The most bytes that may be live; 0 for no limit. */
+  /** The most bytes that the process may hold: see {@link setMemoryLimit}. */
   readonly limit: number;
 }
 
@@ -27,10 +29,14 @@ export interface MemoryStats {
 export const memory = (): MemoryStats => native().memory();
 
 /**
- * Limits device memory; 0 and Infinity remove the limit.
+ * Limits the device memory that the process may hold, in bytes; 0 and Infinity set the limit back to what the machine has.
+ * What would exceed it fails with an {@link OutOfMemoryError}, after the queue has been drained and caches dropped. Cells
+ * are as they were, and the device works on.
  *
+ * @throws UsageError unless `bytes` is a number ≥ 0.
  * @example
- * setMemoryLimit(0); // none
+ * setMemoryLimit(2 ** 30);
+ * setMemoryLimit(0);
  */
 export function setMemoryLimit(bytes: number): void {
   if (typeof bytes !== "number" || !(bytes >= 0))
@@ -63,7 +69,7 @@ export function markNoLeaks(): void {
  * assertNoLeaks();
  */
 export function assertNoLeaks(): void {
-  native().settleSync();
+  guarded(() => native().settleSync());
   const { liveBuffers, live } = native().memory();
   const leaked = liveBuffers - unownedBuffers() - baseline;
   if (leaked > 0) {
@@ -74,14 +80,15 @@ export function assertNoLeaks(): void {
 }
 
 /**
- * When everything queued so far is done; rejects with the first error that no read has reported.
+ * When everything queued so far is done; rejects with the first error that no read has reported. Work that was stopped
+ * by a signal counts as done.
  *
  * @example
  * const x = ones([2]).mul(2);
  * await settled();
  * x; // [2]
  */
-export const settled = (): Promise<void> => native().settled();
+export const settled = (): Promise<void> => guardedAsync(() => native().settled());
 
 /**
  * Sets the number of worker threads; results do not depend on it.
