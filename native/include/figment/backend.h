@@ -159,6 +159,12 @@ typedef struct FigmentBackend {
   FigmentStatus (*collective_start)(FigmentDevice* device, FigmentCommunicator* communicator,
                                     uint32_t kind, void* memory, uint64_t bytes);
   FigmentStatus (*collective_wait)(FigmentDevice* device, FigmentCommunicator* communicator);
+
+  /* Room for the temporaries of programs in the queue. `claim_program`, before a run is queued, has
+   * later allocations leave enough for it, or answers FIGMENT_OUT_OF_MEMORY; `withdraw_claims`,
+   * when nothing is queued, forgets all claims. Null where runs need no memory of their own. */
+  FigmentStatus (*claim_program)(FigmentDevice* device, FigmentProgram* program);
+  void (*withdraw_claims)(FigmentDevice* device);
 } FigmentBackend;
 
 /* Answers the backend, or null and the reason when it cannot run on this machine. */

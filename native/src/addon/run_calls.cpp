@@ -85,6 +85,7 @@ Napi::Value run(Environment& environment, const Napi::CallbackInfo& info) {
   FreshOutputs fresh(environment, outputs.data);
   for (uint32_t i = 0; i < about.output_count; i++)
     out[i] = fresh.add(program.device, about.output_bytes[i]);
+  program.device.claim(program);
 
   submitRun({&program, binding, in, out, cancel, environment.client.get()});
   fresh.keep();

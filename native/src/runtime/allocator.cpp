@@ -53,7 +53,33 @@ uint64_t CachingAllocator::blockBytes(uint64_t bytes) {
   return block;
 }
 
-void* CachingAllocator::allocate(uint64_t bytes) {
+uint64_t CachingAllocator::unusedClaim() const {
+  const uint64_t claimed = claimed_.load(std::memory_order_relaxed);
+  return claimed > workspace_ ? claimed - workspace_ : 0;
+}
+
+bool CachingAllocator::fits(uint64_t bytes) const {
+  return counters_.limit == 0 || counters_.inUse + counters_.cached + bytes <= counters_.limit;
+}
+
+bool CachingAllocator::claimWorkspace(uint64_t bytes) {
+  if (bytes <= claimed_.load(std::memory_order_relaxed)) return true;
+  if (bytes > kLargestRequest) return false;
+  std::lock_guard lock(mutex_);
+  const uint64_t more = bytes > workspace_ ? bytes - workspace_ : 0;
+  if (!fits(more)) trimLocked();
+  if (!fits(more)) return false;
+  claimed_.store(std::max(bytes, claimed_.load(std::memory_order_relaxed)),
+                 std::memory_order_relaxed);
+  return true;
+}
+
+void CachingAllocator::withdrawClaims() {
+  std::lock_guard lock(mutex_);
+  claimed_.store(0, std::memory_order_relaxed);
+}
+
+void* CachingAllocator::allocate(uint64_t bytes, bool workspace) {
   if (bytes > kLargestRequest) return nullptr;
   uint64_t block;
   const int index = classOf(bytes, &block);
@@ -61,18 +87,18 @@ void* CachingAllocator::allocate(uint64_t bytes) {
   const auto handOut = [&](void* memory) {
     counters_.inUse += block;
     counters_.peak = std::max(counters_.peak, counters_.inUse);
+    if (workspace) workspace_ += block;
     return memory;
   };
-  if (FreeBlock* found = free_[index]) {
+  // A block that is kept for reuse counts as held already.
+  const uint64_t claim = workspace ? 0 : unusedClaim();
+  if (FreeBlock* found = free_[index]; found && fits(claim)) {
     free_[index] = found->next;
     counters_.cached -= block;
     return handOut(found);
   }
-  const auto fits = [&] {
-    return counters_.limit == 0 || counters_.inUse + counters_.cached + block <= counters_.limit;
-  };
-  if (!fits()) trimLocked();
-  if (!fits()) return nullptr;
+  if (!fits(block + claim)) trimLocked();
+  if (!fits(block + claim)) return nullptr;
   void* memory = systemAllocate(block);
   if (!memory) {
     trimLocked();
@@ -83,7 +109,7 @@ void* CachingAllocator::allocate(uint64_t bytes) {
   return handOut(memory);
 }
 
-void CachingAllocator::release(void* block, uint64_t bytes) {
+void CachingAllocator::release(void* block, uint64_t bytes, bool workspace) {
   uint64_t size;
   const int index = classOf(bytes, &size);
   std::lock_guard lock(mutex_);
@@ -91,6 +117,7 @@ void CachingAllocator::release(void* block, uint64_t bytes) {
   link->next = free_[index];
   free_[index] = link;
   counters_.inUse -= size;
+  if (workspace) workspace_ -= size;
   counters_.cached += size;
 }
 

@@ -3,6 +3,7 @@
 // Thread-safe.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
@@ -23,10 +24,19 @@ class CachingAllocator {
   static constexpr size_t kAlignment = 64;
 
   /// A block of at least `bytes`, or null when the limit or the system refuses, even after the
-  /// cache has been given back. Contents undefined.
-  void* allocate(uint64_t bytes);
+  /// cache has been given back. Contents undefined. Leaves the room that is claimed.
+  void* allocate(uint64_t bytes) { return allocate(bytes, false); }
   /// `bytes` is what allocate was asked for.
-  void release(void* block, uint64_t bytes);
+  void release(void* block, uint64_t bytes) { release(block, bytes, false); }
+
+  /// Memory of the executor between records. It may use the room that was claimed for it.
+  void* allocateWorkspace(uint64_t bytes) { return allocate(bytes, true); }
+  void releaseWorkspace(void* block, uint64_t bytes) { release(block, bytes, true); }
+  /// Keeps room for this much workspace, in all, until claims are withdrawn: programs that wait in
+  /// the queue must find their temporaries. False when there is none, whatever the cache gives
+  /// back.
+  bool claimWorkspace(uint64_t bytes);
+  void withdrawClaims();
   /// Returns all cached blocks to the system.
   void trim();
 
@@ -44,11 +54,17 @@ class CachingAllocator {
   static constexpr int kClasses = 48 * kStepsPerOctave;
 
   static int classOf(uint64_t bytes, uint64_t* blockBytes);
+  void* allocate(uint64_t bytes, bool workspace);
+  void release(void* block, uint64_t bytes, bool workspace);
+  bool fits(uint64_t bytes) const;
+  uint64_t unusedClaim() const;
   void trimLocked();
 
   mutable std::mutex mutex_;
   FreeBlock* free_[kClasses] = {};
   MemoryCounters counters_;
+  uint64_t workspace_ = 0;            // bytes of blocks that are workspace
+  std::atomic<uint64_t> claimed_{0};  // written under the mutex
 };
 
 }  // namespace figment

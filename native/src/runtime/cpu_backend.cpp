@@ -171,6 +171,12 @@ FigmentStatus run(FigmentDevice* device, FigmentProgram* program, const FigmentR
   });
 }
 
+FigmentStatus claimProgram(FigmentDevice* device, FigmentProgram* program) {
+  return unwrap(device).claim(*unwrap(program).program) ? FIGMENT_OK : FIGMENT_OUT_OF_MEMORY;
+}
+
+void withdrawClaims(FigmentDevice* device) { unwrap(device).allocator().withdrawClaims(); }
+
 FigmentStatus synchronise(FigmentDevice*) { return FIGMENT_OK; }
 
 void setProfiling(FigmentDevice* device, int32_t on) {
@@ -214,6 +220,8 @@ FigmentBackend makeBackend() {
   backend.synchronise = synchronise;
   backend.set_profiling = setProfiling;
   backend.read_profile = readProfile;
+  backend.claim_program = claimProgram;
+  backend.withdraw_claims = withdrawClaims;
   return backend;
 }
 

@@ -129,10 +129,16 @@ void* CpuDevice::allocate(uint64_t bytes) {
   return block;
 }
 
+bool CpuDevice::claim(Program& program) {
+  return allocator_.claimWorkspace(
+      CachingAllocator::blockBytes(program.arenaBytes) +
+      CachingAllocator::blockBytes(program.scratchBytes(std::max(threads(), 1))));
+}
+
 bool CpuDevice::reserve(Workspace& workspace, uint64_t bytes) {
   if (bytes <= workspace.bytes) return true;
   drop(workspace);
-  workspace.data = static_cast<std::byte*>(allocator_.allocate(bytes));
+  workspace.data = static_cast<std::byte*>(allocator_.allocateWorkspace(bytes));
   if (!workspace.data) return false;
   workspace.bytes = bytes;
   return true;
@@ -146,7 +152,7 @@ bool CpuDevice::reserveWorkspaces(uint64_t arenaBytes, uint64_t scratchBytes) {
 }
 
 void CpuDevice::drop(Workspace& workspace) {
-  if (workspace.data) allocator_.release(workspace.data, workspace.bytes);
+  if (workspace.data) allocator_.releaseWorkspace(workspace.data, workspace.bytes);
   workspace = {};
 }
 

@@ -43,6 +43,9 @@ class CpuDevice {
 
   CachingAllocator& allocator() { return allocator_; }
   void* allocate(uint64_t bytes);
+  /// Keeps room for the temporaries of a program that is about to be queued; any thread. False when
+  /// there is none.
+  bool claim(Program& program);
 
   /// Exclusive. Looks for failures before each record, and asks `poll` before each record and
   /// iteration and within kernels, on any worker, but not within a commit section, all of whose

@@ -37,15 +37,27 @@ void* Device::allocate(uint64_t bytes) {
   }
   if (status == FIGMENT_OK) return memory;
   if (status != FIGMENT_OUT_OF_MEMORY) throwLastError();
-  const FigmentMemoryInfo now = this->memory();
-  throw Error(code::kOutOfMemory, "out of memory: " + std::to_string(bytes) + " bytes asked for, " +
-                                      std::to_string(now.in_use) + " in use, limit " +
-                                      std::to_string(now.limit));
+  throwOutOfMemory(std::to_string(bytes) + " bytes asked for");
+}
+
+void Device::claim(const LoadedProgram& program) {
+  if (!api.claim_program || api.claim_program(handle, program.handle) == FIGMENT_OK) return;
+  trim();
+  if (api.claim_program(handle, program.handle) == FIGMENT_OK) return;
+  throwOutOfMemory("a program needs " + std::to_string(program.info.arena_bytes) +
+                   " bytes for its temporaries, besides its results and what its kernels use");
+}
+
+void Device::throwOutOfMemory(const std::string& request) const {
+  const FigmentMemoryInfo now = memory();
+  throw Error(code::kOutOfMemory, "out of memory: " + request + ", " + std::to_string(now.in_use) +
+                                      " in use, limit " + std::to_string(now.limit));
 }
 
 void Device::trim() {
   queue.drain();
   std::lock_guard lock(queue.executionLock());
+  if (api.withdraw_claims) api.withdraw_claims(handle);
   api.trim(handle);
 }
 

@@ -12,6 +12,8 @@
 
 namespace figment {
 
+struct LoadedProgram;
+
 class Device {
  public:
   Device(const FigmentBackend& api, int index, int backendIndex);
@@ -25,10 +27,15 @@ class Device {
   FigmentMemoryInfo memory() const;
   /// On exhaustion: waits for the queue, drops caches, tries once more, then throws Error.
   void* allocate(uint64_t bytes);
+  /// Makes sure that a program that is about to be queued will find room for its temporaries; in
+  /// the same way.
+  void claim(const LoadedProgram& program);
   /// Waits for the queue, then gives cached memory back to the system.
   void trim();
   void setMemoryLimit(uint64_t bytes);
 
+  /// Throws Error(ERR_FIGMENT_OUT_OF_MEMORY), saying what was asked for.
+  [[noreturn]] void throwOutOfMemory(const std::string& request) const;
   /// Throws the backend's last error.
   [[noreturn]] void throwLastError() const;
 

@@ -382,14 +382,16 @@ double predictMicros(const Cost& cost) {
 }
 
 uint64_t Program::scratchBytes(int threads) {
-  if (threads == scratchThreads_) return scratchBytes_;
+  constexpr int kBytesBits = 48;
+  const uint64_t known = scratch_.load(std::memory_order_relaxed);
+  if (known >> kBytesBits == uint64_t(threads)) return known & ((uint64_t(1) << kBytesBits) - 1);
   uint64_t bytes = 0;
   for (const ProgramRecord& record : records) {
     if (record.variant && record.variant->scratch)
       bytes = std::max<uint64_t>(bytes, record.variant->scratch(record.call, threads));
   }
-  scratchThreads_ = threads;
-  return scratchBytes_ = bytes;
+  scratch_.store(uint64_t(threads) << kBytesBits | bytes, std::memory_order_relaxed);
+  return bytes;
 }
 
 std::unique_ptr<Program> loadProgram(const void* blob, size_t bytes, std::string_view variant) {

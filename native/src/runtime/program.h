@@ -2,6 +2,7 @@
 // resolved to (slot, offset). Made only by loadProgram, which trusts nothing in the bytes.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -54,11 +55,11 @@ struct Program {
   std::vector<uint8_t> stateWritten;
 
   /// Scratch that the largest record needs with this many threads; remembered for the last number.
+  /// Any thread may ask.
   uint64_t scratchBytes(int threads);
 
  private:
-  int scratchThreads_ = 0;
-  uint64_t scratchBytes_ = 0;
+  std::atomic<uint64_t> scratch_{0};  ///< the number of threads, above 48 bits of bytes
 };
 
 /// Time of one call on one thread, as the inline decision sees it.

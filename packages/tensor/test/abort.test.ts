@@ -8,6 +8,7 @@ import {
   matmul,
   ones,
   rng,
+  scope,
   settled,
   type Tensor,
   tensor,
@@ -76,7 +77,7 @@ describe("a call that is stopped", () => {
     expect(await after.data()).toEqual(await before.data());
     using contents = cell.value;
     expect([...(await contents.data())]).toEqual([1, 2]);
-    using sum = tensor([1, 2]).add(3);
+    using sum = scope(() => tensor([1, 2]).add(3));
     expect([...(await sum.data())]).toEqual([4, 5]);
     for (const thing of [step, cell, random]) thing.dispose();
   });

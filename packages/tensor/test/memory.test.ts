@@ -5,7 +5,6 @@ import {
   assertNoLeaks,
   Cell,
   compile,
-  eagerCacheStats,
   matmul,
   memory,
   OutOfMemoryError,
@@ -103,7 +102,7 @@ describe("with little memory", () => {
     expect(await a.sum().item()).toBe(side * side);
   });
 
-  it("a compiled step whose temporaries do not fit fails when it is read, and leaves its state alone", async () => {
+  it("a compiled step whose temporaries do not fit fails at its call, and leaves its state alone", async () => {
     const cell = keep(new Cell({ shape: [side, side], initial: () => new Float32Array(side * side).fill(2) }));
     const x = keep(ones([side, side]));
     const step = keep(
@@ -116,13 +115,13 @@ describe("with little memory", () => {
     const before = keep(cell.value);
     await before.data();
     await leaveRoom(2 * matrixBytes);
-    const error = await errorOf(() => step(x).item());
-    expect(error).toBeInstanceOf(OutOfMemoryError);
-    expect((error as Error).message).toMatch(/temporaries.*live on this thread/);
-    expect((error as OutOfMemoryError).live[0]).toMatchObject({ bytes: 2 * matrixBytes, count: 2 });
-    // Nobody read this one: it surfaces where the work is awaited.
-    void step(x);
-    expect(await errorOf(settled)).toBeInstanceOf(OutOfMemoryError);
+    for (let i = 0; i < 2; i++) {
+      const error = await errorOf(() => step(x));
+      expect(error).toBeInstanceOf(OutOfMemoryError);
+      expect((error as Error).message).toMatch(/temporaries.*live on this thread/);
+    }
+    // Nothing failed later on, nor was anything forgotten.
+    await settled();
     setMemoryLimit(0);
     expect((await before.data()).every((value) => value === 2)).toBe(true);
     const now = cell.value;
@@ -131,6 +130,16 @@ describe("with little memory", () => {
     before.dispose();
     expect(Number.isFinite(await step(x).item())).toBe(true);
     expect(await scope(() => cell.value.at(0, 0)).item()).toBe(2 + 10 * side);
+  });
+
+  it("results of many queued programs leave room for the temporaries of each", async () => {
+    const twice = keep(compile((x: Tensor) => matmul(matmul(x, x.mul(0.5)), x)));
+    const x = keep(ones([side, side]));
+    await keep(twice(x)).data();
+    // More results than fit, and always less room for temporaries than the results of the queue would leave.
+    await leaveRoom(6.5 * matrixBytes);
+    for (let i = 0; i < 40; i++) twice(x).dispose();
+    await settled();
   });
 
   it("the temporaries of one program make room for those of another", async () => {
@@ -149,46 +158,6 @@ describe("with little memory", () => {
 });
 
 describe("memory stays bounded", () => {
-  it("in a loop that forgets to dispose its tensors, but yields", async () => {
-    const bound = 256 * mebibyte;
-    // 100,000 times 16 KiB: six times the bound.
-    const x = ones([64, 64]);
-    let most = 0;
-    for (let i = 0; i < 100_000; i++) {
-      x.add(1);
-      if (i % 100 === 0) {
-        await new Promise((resolve) => setImmediate(resolve));
-        most = Math.max(most, memory().inUse);
-      }
-    }
-    expect(most).toBeLessThan(bound);
-    x.dispose();
-    // The collector has not met the last of them yet.
-    for (let i = 0; i < 200 && memory().liveBuffers > 0; i++) {
-      new ArrayBuffer(8 * mebibyte);
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-  });
-
-  it("in a compiled function that meets ten thousand signatures; the least recently used leave", () => {
-    const scaled = compile((x: Tensor, k: number) => x.mul(k), { name: "scaled" });
-    const warn = process.emitWarning;
-    process.emitWarning = () => {};
-    const x = tensor([1, 2]);
-    scaled(x, -1).dispose();
-    for (let k = 0; k < 10_000; k++) {
-      scaled(x, k).dispose();
-      // Used all the time, so it stays.
-      if (k % 16 === 0) scaled(x, -1).dispose();
-    }
-    process.emitWarning = warn;
-    const { traces, programs, evictions } = scaled.stats;
-    expect({ traces, programs, evictions }).toEqual({ traces: 10_001, programs: 64, evictions: 10_001 - 64 });
-    expect(scaled.explain()).toContain("10001 compilations; 64 of at most 64 programs held, 9937 dropped");
-    x.dispose();
-    scaled.dispose();
-  });
-
   it("in a compiled function that captures large tensors anew at each trace", () => {
     let captured = zeros([1]);
     const add = compile((x: Tensor, k: number) => sum(x.add(captured).mul(k)));
@@ -205,7 +174,7 @@ describe("memory stays bounded", () => {
     add.dispose();
   });
 
-  it("in a compiled function that is called with ever new cells", () => {
+  it("in a compiled function that is called with ever new cells", async () => {
     const bump = compile((cell: Cell) => cell.set(cell.value.add(1)));
     const before = memory().inUse;
     for (let i = 0; i < 64; i++) {
@@ -213,15 +182,9 @@ describe("memory stays bounded", () => {
       bump(cell);
       cell.dispose();
     }
+    await settled();
     expect(bump.stats.traces).toBe(1);
     expect(memory().inUse - before).toBeLessThan(8 * matrixBytes);
     bump.dispose();
-  });
-
-  it("in the cache of eager programs", () => {
-    for (let n = 1; n <= 5000; n++) scope(() => void zeros([n]).add(1));
-    const { programs, misses } = eagerCacheStats();
-    expect(misses).toBeGreaterThan(5000);
-    expect(programs).toBeLessThanOrEqual(4096);
   });
 });

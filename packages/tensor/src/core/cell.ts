@@ -3,7 +3,6 @@
 
 import { type DataArray, type DType, encode } from "../dtype.js";
 import { ShapeError, UsageError } from "../errors.js";
-import { forgetBindings } from "../runtime/bindings.js";
 import { Storage, upload } from "../runtime/device.js";
 import { copyInto, copyOf } from "../runtime/eager.js";
 import { checkShape, type Shape, sameShape, showShape, sizeOf } from "../shape.js";
