@@ -5,13 +5,24 @@
 namespace figment::FIGMENT_ISA::conv {
 namespace {
 
-const RegisterVariant forward{{"conv2d", "avx2-implicit", Isa::avx2, implicitSupports<Conv2dParams>,
-                               implicitScratch<Conv2dParams>, implicitRun<Conv2dParams>}};
-const RegisterVariant inputGrad{
-    {"conv2dInputGrad", "avx2-implicit", Isa::avx2, implicitSupports<Conv2dInputGradParams>,
-     implicitScratch<Conv2dInputGradParams>, implicitRun<Conv2dInputGradParams>}};
-const RegisterVariant weightGrad{{"conv2dWeightGrad", "avx2-outer", Isa::avx2, weightGradSupports,
-                                  weightGradScratch, weightGradRun}};
+// Constexpr, so that registering them runs no instruction that the machine may lack.
+constexpr Variant forward{"conv2d",
+                          "avx2-implicit",
+                          Isa::avx2,
+                          implicitSupports<Conv2dParams>,
+                          implicitScratch<Conv2dParams>,
+                          implicitRun<Conv2dParams>};
+const RegisterVariant forwardRegistrar{forward};
+constexpr Variant inputGrad{"conv2dInputGrad",
+                            "avx2-implicit",
+                            Isa::avx2,
+                            implicitSupports<Conv2dInputGradParams>,
+                            implicitScratch<Conv2dInputGradParams>,
+                            implicitRun<Conv2dInputGradParams>};
+const RegisterVariant inputGradRegistrar{inputGrad};
+constexpr Variant weightGrad{"conv2dWeightGrad", "avx2-outer",      Isa::avx2,
+                             weightGradSupports, weightGradScratch, weightGradRun};
+const RegisterVariant weightGradRegistrar{weightGrad};
 
 }  // namespace
 }  // namespace figment::FIGMENT_ISA::conv
