@@ -114,7 +114,7 @@ void trim(FigmentDevice* device) { unwrap(device).trim(); }
 
 void setPoison(FigmentDevice* device, int32_t on) { unwrap(device).setPoison(on != 0); }
 
-FigmentStatus load(FigmentDevice*, const void* blob, uint64_t bytes, const char* variant,
+FigmentStatus load(FigmentDevice* device, const void* blob, uint64_t bytes, const char* variant,
                    FigmentProgram** program) {
   return guarded([&] {
     auto loaded = std::make_unique<CpuProgram>();
@@ -122,6 +122,7 @@ FigmentStatus load(FigmentDevice*, const void* blob, uint64_t bytes, const char*
     for (const ProgramRecord& record : loaded->program->records)
       loaded->records.push_back({record.opName(), record.variantName(), record.cost.flops,
                                  record.cost.bytes, record.tag});
+    for (const int threads : {1, unwrap(device).threads()}) loaded->program->scratchBytes(threads);
     *program = reinterpret_cast<FigmentProgram*>(loaded.release());
     return FIGMENT_OK;
   });

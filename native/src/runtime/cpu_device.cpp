@@ -129,10 +129,9 @@ void* CpuDevice::allocate(uint64_t bytes) {
   return block;
 }
 
-bool CpuDevice::claim(Program& program) {
-  return allocator_.claimWorkspace(
-      CachingAllocator::blockBytes(program.arenaBytes) +
-      CachingAllocator::blockBytes(program.scratchBytes(std::max(threads(), 1))));
+bool CpuDevice::claim(const Program& program) {
+  return allocator_.claimWorkspace(CachingAllocator::blockBytes(program.arenaBytes) +
+                                   CachingAllocator::blockBytes(program.knownScratchBytes()));
 }
 
 bool CpuDevice::reserve(Workspace& workspace, uint64_t bytes) {

@@ -45,7 +45,7 @@ class CpuDevice {
   void* allocate(uint64_t bytes);
   /// Keeps room for the temporaries of a program that is about to be queued; any thread. False when
   /// there is none.
-  bool claim(Program& program);
+  bool claim(const Program& program);
 
   /// Exclusive. Looks for failures before each record, and asks `poll` before each record and
   /// iteration and within kernels, on any worker, but not within a commit section, all of whose

@@ -381,17 +381,31 @@ double predictMicros(const Cost& cost) {
   return std::max(cost.flops / kFlopsPerMicro, cost.bytes / kBytesPerMicro) + kRecordMicros;
 }
 
+namespace {
+
+constexpr int kScratchBits = 48;
+constexpr uint64_t scratchOf(uint64_t packed) {
+  return packed & ((uint64_t(1) << kScratchBits) - 1);
+}
+
+}  // namespace
+
 uint64_t Program::scratchBytes(int threads) {
-  constexpr int kBytesBits = 48;
-  const uint64_t known = scratch_.load(std::memory_order_relaxed);
-  if (known >> kBytesBits == uint64_t(threads)) return known & ((uint64_t(1) << kBytesBits) - 1);
+  std::atomic<uint64_t>& remembered = threads == 1 ? serialScratch_ : sharedScratch_;
+  const uint64_t known = remembered.load(std::memory_order_relaxed);
+  if (known >> kScratchBits == uint64_t(threads)) return scratchOf(known);
   uint64_t bytes = 0;
   for (const ProgramRecord& record : records) {
     if (record.variant && record.variant->scratch)
       bytes = std::max<uint64_t>(bytes, record.variant->scratch(record.call, threads));
   }
-  scratch_.store(uint64_t(threads) << kBytesBits | bytes, std::memory_order_relaxed);
+  remembered.store(uint64_t(threads) << kScratchBits | bytes, std::memory_order_relaxed);
   return bytes;
+}
+
+uint64_t Program::knownScratchBytes() const {
+  return std::max(scratchOf(serialScratch_.load(std::memory_order_relaxed)),
+                  scratchOf(sharedScratch_.load(std::memory_order_relaxed)));
 }
 
 std::unique_ptr<Program> loadProgram(const void* blob, size_t bytes, std::string_view variant) {

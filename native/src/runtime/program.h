@@ -54,12 +54,16 @@ struct Program {
   std::vector<uint64_t> stateBytes;
   std::vector<uint8_t> stateWritten;
 
-  /// Scratch that the largest record needs with this many threads; remembered for the last number.
-  /// Any thread may ask.
+  /// Scratch that the largest record needs with this many threads; remembered for one thread and
+  /// for the last larger number. Not while the program runs.
   uint64_t scratchBytes(int threads);
+  /// The larger of those remembered; any thread may ask.
+  uint64_t knownScratchBytes() const;
 
  private:
-  std::atomic<uint64_t> scratch_{0};  ///< the number of threads, above 48 bits of bytes
+  // The number of threads, above 48 bits of bytes.
+  std::atomic<uint64_t> serialScratch_{0};
+  std::atomic<uint64_t> sharedScratch_{0};
 };
 
 /// Time of one call on one thread, as the inline decision sees it.

@@ -1,11 +1,13 @@
 // A loaded program: the native handle with what TypeScript needs to call it.
 
 import { bytesOf, formatOf } from "../dtype.js";
+import { OutOfMemoryError } from "../errors.js";
 import type { Aval, Graph, Node } from "../ir/graph.js";
 import { type Nesting, nestingOf, type OperandSpec, type RecordSpec, writeProgram } from "../program/blob.js";
 import { lowerGraph } from "../program/lower.js";
 import { sizeOf } from "../shape.js";
 import { guarded, native, Storage } from "./device.js";
+import { showBytes } from "./live.js";
 
 /** A program that the native side has verified and taken. */
 export interface Program {
@@ -22,9 +24,15 @@ export interface Program {
   readonly nesting: readonly Nesting[];
 }
 
+/** More than any memory, and well within what the loader counts. */
+const mostBytes = 2 ** 45;
+
 /** Lowers a graph and loads it. `variant` forces that kernel variant wherever it can run. */
 export function loadGraph(graph: Graph, variant?: string): Program {
   const { spec, tags } = lowerGraph(graph);
+  const largest = spec.slots.reduce((most, { bytes }) => Math.max(most, bytes), spec.arenaBytes);
+  if (largest > mostBytes)
+    throw new OutOfMemoryError(`out of memory: ${showBytes(largest)} are more than any device holds`);
   const blob = writeProgram(spec);
   const handle = guarded(() => native().loadProgram(blob, variant));
   return {
