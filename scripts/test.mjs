@@ -1,5 +1,5 @@
-// npm test [-- FILTER…]: builds, then runs the tests; `--all` (npm run test:all) adds the slow ones, *.slow.test.ts.
-// Closes with one line: `N passed, N failed, N skipped`.
+// npm test [-- FILTER…]: builds, then runs the tests; `--all` (npm run test:all) adds the slow ones, *.slow.test.ts, and,
+// without a filter, a bounded part of the sanitizers' (scripts/sanitize.mjs). Closes with one line: `N passed, N failed, N skipped`.
 //
 // Tests on real data are in *.data.test.ts and run when FIGMENT_DATA names the data folder. FIGMENT_REQUIRE_DATA=1
 // turns a skipped one into a failure.
@@ -49,5 +49,7 @@ if (process.env.FIGMENT_REQUIRE_DATA === "1" && counts.skippedOnData.length > 0)
   counts.failed += counts.skippedOnData.length;
   counts.skipped -= counts.skippedOnData.length;
 }
+if (all && args.length === 1 && run(process.execPath, [join(root, "scripts", "sanitize.mjs"), "--count", "2000"]) !== 0)
+  counts.failed++;
 console.log(`${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`);
 process.exit(counts.failed > 0 ? 1 : code);

@@ -1,7 +1,7 @@
 // Builds the addon: checks for the tools first and says, once and clearly, how to get those that are
 // missing; then configures and builds with cmake-js, and puts the result where the loader looks for it.
 //
-// FIGMENT_BUILD_SANITIZE=address|undefined|thread builds an instrumented addon in its own folder.
+// FIGMENT_BUILD_SANITIZE=address|undefined|thread (or several, joined by commas) builds an instrumented addon in its own folder.
 
 import { spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
@@ -13,6 +13,7 @@ import { fileURLToPath } from "node:url";
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const minimumCmake = [3, 18];
 const sanitize = process.env.FIGMENT_BUILD_SANITIZE ?? "";
+const suffix = sanitize ? `-${sanitize.replaceAll(",", "-")}` : "";
 
 /** What a command prints, or null when it cannot run or fails. */
 function output(command, args) {
@@ -70,7 +71,7 @@ function fail(message) {
 function cmakeJs(command, ...args) {
   const require = createRequire(import.meta.url);
   const script = require.resolve("cmake-js/bin/cmake-js");
-  const folder = sanitize ? `build-${sanitize}` : "build";
+  const folder = `build${suffix}`;
   const common = ["--directory", root, "--out", join(root, folder), "--config", "Release"];
   const result = spawnSync(process.execPath, [script, command, ...common, ...args], { stdio: "inherit", cwd: root });
   if (result.status !== 0) fail(`@figment/native: cmake-js ${command} failed; its messages are above.`);
@@ -90,7 +91,7 @@ const built = cmakeJs("build", "--parallel", String(availableParallelism()));
 if (!existsSync(built)) fail(`@figment/native: the build left no ${built}`);
 
 // Renamed into place, because a running process may have the old file mapped.
-const target = join(root, "lib", sanitize ? `figment-${sanitize}.node` : "figment.node");
+const target = join(root, "lib", `figment${suffix}.node`);
 mkdirSync(dirname(target), { recursive: true });
 copyFileSync(built, `${target}.new`);
 renameSync(`${target}.new`, target);

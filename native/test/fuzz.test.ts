@@ -9,8 +9,11 @@ import { buffer, isNativeError, native, pick, type Random, random, release, whol
 
 const argumentSeed = 4711;
 const mutationSeed = 815;
-const argumentRounds = 3000;
-const mutationRounds = 6000;
+const entries = Object.values(native).filter((entry) => typeof entry === "function").length;
+/** FIGMENT_FUZZ_TOTAL asks for so many calls in all, and programs. */
+const total = Number(process.env.FIGMENT_FUZZ_TOTAL ?? 0);
+const argumentRounds = total ? Math.ceil(total / entries) : 3000;
+const mutationRounds = total ? Math.ceil(total / 20) : 6000;
 
 /** Values that a careless or hostile caller might pass. */
 function strangeValue(next: Random, handles: readonly number[]): unknown {

@@ -102,8 +102,14 @@ export async function* runSampler(
     const row = rows[next] as SamplerRow;
     const timestep = scalar(row.timestep, "i32");
     const coef = tensor(coefficientsOf(row));
-    const { x, x0 } = denoise.run({ signal: stop.signal }, net, latest, timestep, coef, rng, statics, label);
-    for (const used of [timestep, coef, latest]) used.dispose();
+    let made: { x: Tensor; x0?: Tensor };
+    try {
+      made = denoise.run({ signal: stop.signal }, net, latest, timestep, coef, rng, statics, label);
+    } finally {
+      for (const used of [timestep, coef]) used.dispose();
+    }
+    const { x, x0 } = made;
+    latest.dispose();
     latest = x.clone();
     const done = x.ready();
     // A failure is reported when the frame's turn comes; until then it is not unhandled.

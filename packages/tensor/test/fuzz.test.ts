@@ -13,7 +13,10 @@ import { kernelOf } from "./support/parity.ts";
 import { sizeOfSample, titleOf } from "./support/points.ts";
 
 const seed = 815;
-const rounds = Number(process.env.FIGMENT_FUZZ_COUNT ?? 2000);
+/** FIGMENT_FUZZ_COUNT programs of each op, or FIGMENT_FUZZ_TOTAL in all. */
+const rounds = process.env.FIGMENT_FUZZ_TOTAL
+  ? Math.ceil(Number(process.env.FIGMENT_FUZZ_TOTAL) / loadBinding().ops().length)
+  : Number(process.env.FIGMENT_FUZZ_COUNT ?? 2000);
 /** The fuzzer's buffers hold this many 4-byte numbers, so that the unmutated program runs too. */
 const mostNumbers = 1 << 14;
 
