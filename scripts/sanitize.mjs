@@ -72,7 +72,7 @@ const args = process.argv.slice(2);
 const at = args.indexOf("--count");
 const count = at < 0 ? 100_000 : Number(args[at + 1]);
 if (!(count >= 1)) fail(`--count: expected a number of at least 1, got ${args[at + 1]}`);
-const chosen = args.filter((arg, i) => at < 0 || (i !== at && i !== at + 1));
+const chosen = args.filter((_arg, i) => at < 0 || (i !== at && i !== at + 1));
 for (const name of chosen) if (!kinds[name]) fail(`expected address or thread, got ${name}`);
 await build();
 const results = (chosen.length > 0 ? chosen : Object.keys(kinds)).map((name) => check(name, count));
