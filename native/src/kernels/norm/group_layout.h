@@ -21,7 +21,7 @@ struct GroupLayout {
   int64_t segments;     ///< at least 1
 
   GroupLayout(int64_t spatial, int64_t channels, int64_t groupCount)
-      : c(channels), groups(groupCount), groupWidth(channels / groupCount), fold(1) {
+      : c(channels), groups(groupCount), groupWidth(channels / larger(groupCount, 1)), fold(1) {
     constexpr int64_t kFewColumns = 64, kColumnMultiple = 16;
     constexpr int64_t kChunkElements = 4096, kFewestRows = 8, kMostSegments = 32;
     if (c > 0)
