@@ -8,6 +8,7 @@
 //   runtime/  the device, eager execution, compile
 
 import "./core/methods.js";
+import { startFromEnvironment } from "./runtime/timeline.js";
 
 export { Cell, type CellOptions, type CellTree, readCells } from "./core/cell.js";
 export { withCellValues } from "./core/cellOverlay.js";
@@ -55,4 +56,7 @@ export {
   settled,
 } from "./runtime/memory.js";
 export type { Profile, ProfiledRecord } from "./runtime/profile.js";
+export { startTimeline, stopTimeline, type TimelineFile, writeTimeline } from "./runtime/timeline.js";
 export { type Shape, showShape, sizeOf } from "./shape.js";
+
+startFromEnvironment();

@@ -20,6 +20,7 @@ import { explainProgram } from "./explain.js";
 import { GuardedCache } from "./guardedCache.js";
 import { type Profile, profileProgram } from "./profile.js";
 import { loadGraph, type Program, releaseProgram, runProgram } from "./program.js";
+import { span } from "./timeline.js";
 
 /** How a function is compiled. */
 export interface CompileOptions {
@@ -165,7 +166,7 @@ export function compile<A extends readonly unknown[], R>(
     );
 
   const add = (args: Arguments, raw: A): Specialisation => {
-    const made = specialise(fn, raw, args, options);
+    const made = span(`compile ${name}`, () => specialise(name, fn, raw, args, options));
     traces++;
     cache.add(args.key, made);
     if (++streak >= warnAfter && !warned && previous !== undefined) {
@@ -325,6 +326,7 @@ function flattenArguments(name: string, args: readonly unknown[], fixedMode: boo
 }
 
 function specialise<A extends readonly unknown[], R>(
+  name: string,
   fn: (...args: A) => R,
   raw: A,
   { tensors, trees }: Arguments,
@@ -334,13 +336,15 @@ function specialise<A extends readonly unknown[], R>(
   const replacements = tensors.map((x) => trace.argument({ shape: x.shape, dtype: x.dtype }));
   let next = 0;
   const tracedArgs = mapTree(raw as unknown as unknown[], () => replacements[next++] as Tensor) as unknown as A;
-  const { graph: traced, result } = trace.run(
-    () => withPrecision(precision, () => fn(...tracedArgs)),
-    (value) => distinct(leavesOf(value)),
+  const { graph: traced, result } = span("trace", () =>
+    trace.run(
+      () => withPrecision(precision, () => fn(...tracedArgs)),
+      (value) => distinct(leavesOf(value)),
+    ),
   );
   const outputs = distinct(leavesOf(result));
-  const graph = optimize(traced);
-  const program = loadGraph(graph);
+  const graph = span("optimise", () => optimize(traced));
+  const program = span("lower and load", () => loadGraph(graph, name));
   const captures = trace.sources.flatMap((source) => ("capture" in source ? [source.capture] : []));
   return {
     program,

@@ -11,6 +11,7 @@ import { attrsKey } from "../passes/simplify.js";
 import { ProgramCache } from "./cache.js";
 import { native, Storage } from "./device.js";
 import { loadGraph, type Program, releaseProgram, runProgram } from "./program.js";
+import { span } from "./timeline.js";
 
 /** Most one-op programs kept, and the most bytes of their text. */
 const cacheLimits = { count: 4096, bytes: 64 << 20 };
@@ -61,7 +62,9 @@ function build(def: OpDef, inputs: readonly Aval[], attrs: Attrs, variant?: stri
   const builder = new GraphBuilder();
   const values = inputs.map((aval) => builder.arg(aval));
   const node = builder.node(def, values, attrs, def.infer(inputs, attrs), currentPath());
-  return loadGraph(widenFormats(mixPrecision(builder.finish(node.outputs))), variant);
+  const load = (): Program =>
+    loadGraph(widenFormats(mixPrecision(builder.finish(node.outputs))), `eager ${def.name}`, variant);
+  return span(`compile eager ${def.name}`, load);
 }
 
 /** Remembers where work was queued whose failure depends on data. */
@@ -95,5 +98,5 @@ function buildWriter(aval: Aval): Program {
   const builder = new GraphBuilder();
   const value = builder.arg(aval);
   const state = builder.state(aval);
-  return loadGraph(builder.finish([], [{ state: state.index, value }]));
+  return loadGraph(builder.finish([], [{ state: state.index, value }]), "write to a cell");
 }

@@ -11,6 +11,8 @@ import { showBytes } from "./live.js";
 
 /** A program that the native side has verified and taken. */
 export interface Program {
+  /** What it was made from, for profiles. */
+  readonly name: string;
   readonly handle: number;
   /** Size of its text, for the cache's budget. */
   readonly bytes: number;
@@ -27,15 +29,26 @@ export interface Program {
 /** More than any memory, and well within what the loader counts. */
 const mostBytes = 2 ** 45;
 
+/** The programs that this thread holds, and who wants to know of new ones. */
+const held = new Set<Program>();
+let onLoad: ((program: Program) => void) | undefined;
+
+/** Tells `listen` of every program, those held now first, until it is called again. */
+export function onLoadProgram(listen: ((program: Program) => void) | undefined): void {
+  onLoad = listen;
+  if (listen) held.forEach(listen);
+}
+
 /** Lowers a graph and loads it. `variant` forces that kernel variant wherever it can run. */
-export function loadGraph(graph: Graph, variant?: string): Program {
+export function loadGraph(graph: Graph, name: string, variant?: string): Program {
   const { spec, tags } = lowerGraph(graph);
   const largest = spec.slots.reduce((most, { bytes }) => Math.max(most, bytes), spec.arenaBytes);
   if (largest > mostBytes)
     throw new OutOfMemoryError(`out of memory: ${showBytes(largest)} are more than any device holds`);
   const blob = writeProgram(spec);
   const handle = guarded(() => native().loadProgram(blob, variant));
-  return {
+  const program: Program = {
+    name,
     handle,
     bytes: blob.length,
     argCount: graph.args.length,
@@ -44,6 +57,9 @@ export function loadGraph(graph: Graph, variant?: string): Program {
     formats: spec.records.map(formatsOf),
     nesting: nestingOf(spec.records),
   };
+  held.add(program);
+  onLoad?.(program);
+  return program;
 }
 
 /** "f32" where all operands are alike, else inputs → outputs with runs of the same format counted: "i32 f32×3 → f32". */
@@ -67,8 +83,9 @@ function inRuns(names: readonly string[]): string {
 const formatNames = Object.fromEntries(Object.entries(formatOf).map(([name, number]) => [number, name]));
 
 /** Frees a program; queued runs of it finish first. */
-export function releaseProgram({ handle }: Program): void {
-  native().releaseProgram(handle);
+export function releaseProgram(program: Program): void {
+  held.delete(program);
+  native().releaseProgram(program.handle);
 }
 
 /** Handles of one call; reused, since a call is synchronous up to its queueing. */
