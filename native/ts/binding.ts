@@ -95,6 +95,8 @@ export interface NativeBinding {
   ops(): string[];
   /** The kernels of one operation that this machine can execute, in order of selection among equals. */
   variants(op: string): { readonly name: string; readonly isa: Isa }[];
+  /** The kernels of one operation that this build has, those for other machines included. */
+  builtVariants(op: string): { readonly name: string; readonly isa: Isa }[];
   memory(): MemoryInfo;
   /** Bytes that the process may hold on the CPU; 0: what the machine (or its control group) has. */
   setMemoryLimit(bytes: number): void;

@@ -74,19 +74,28 @@ Napi::Value ops(Environment&, const Napi::CallbackInfo& info) {
   return strings(info.Env(), names);
 }
 
-Napi::Value variants(Environment&, const Napi::CallbackInfo& info) {
+/// The kernels of an operation up to the given instruction set.
+Napi::Value variantsUpTo(Isa widest, const Napi::CallbackInfo& info) {
   const std::string name = stringArgument(info, 0, "op");
   const RegisteredOp* op = findOp(name);
   if (!op) throw Error(code::kArgument, "op: unknown operation \"" + name + "\"");
   Napi::Array array = Napi::Array::New(info.Env());
   for (const Variant& variant : op->variants) {
-    if (variant.isa > cpuFeatures().best) continue;
+    if (variant.isa > widest) continue;
     Napi::Object object = Napi::Object::New(info.Env());
     object.Set("name", variant.name);
     object.Set("isa", isaName(variant.isa));
     array.Set(array.Length(), object);
   }
   return array;
+}
+
+Napi::Value variants(Environment&, const Napi::CallbackInfo& info) {
+  return variantsUpTo(cpuFeatures().best, info);
+}
+
+Napi::Value builtVariants(Environment&, const Napi::CallbackInfo& info) {
+  return variantsUpTo(Isa::avx512, info);
 }
 
 Napi::Value memory(Environment& environment, const Napi::CallbackInfo& info) {
@@ -128,6 +137,7 @@ void exportDeviceCalls(Napi::Object exports, Environment& environment) {
   exportFunction<listDevices>(exports, environment, "devices");
   exportFunction<ops>(exports, environment, "ops");
   exportFunction<variants>(exports, environment, "variants");
+  exportFunction<builtVariants>(exports, environment, "builtVariants");
   exportFunction<memory>(exports, environment, "memory");
   exportFunction<setMemoryLimit>(exports, environment, "setMemoryLimit");
   exportFunction<trim>(exports, environment, "trim");

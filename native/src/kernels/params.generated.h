@@ -1,4 +1,4 @@
-// Generated from packages/tensor/src/ops by its script generate-params; do not edit.
+// Generated from packages/tensor/src/ops by its script generate; do not edit.
 // clang-format off
 #pragma once
 

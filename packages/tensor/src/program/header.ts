@@ -11,7 +11,7 @@ const enumerator = (name: string): string => `k${name[0]?.toUpperCase()}${name.s
 /** The text of native/src/kernels/params.generated.h. */
 export function generatedHeader(): string {
   return [
-    "// Generated from packages/tensor/src/ops by its script generate-params; do not edit.",
+    "// Generated from packages/tensor/src/ops by its script generate; do not edit.",
     "// clang-format off",
     "#pragma once",
     "",

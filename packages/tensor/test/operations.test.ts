@@ -1,0 +1,28 @@
+import { readFileSync } from "node:fs";
+import { loadBinding } from "@figment/native";
+import { describe, expect, it } from "vitest";
+import { definedOps } from "#ops/definition";
+import { operationTable } from "#program/operations";
+
+// Kernels for x86-64 are built there only.
+describe.skipIf(process.arch !== "x64")("docs/operations.md", () => {
+  const committed = readFileSync(new URL("../../../docs/operations.md", import.meta.url), "utf8");
+
+  it("is what the definitions and the kernels give; `npm run build && npm run generate -w @figment/tensor` writes it", () => {
+    expect(committed).toBe(operationTable());
+  });
+
+  it("has a row for every operation", () => {
+    const rows = committed.split("\n").filter((line) => line.startsWith("| `"));
+    expect(rows).toHaveLength(definedOps().length);
+  });
+
+  it("names every kernel of every instruction set that serves an operation", () => {
+    const native = loadBinding();
+    const missing = native
+      .ops()
+      .flatMap((op) => native.builtVariants(op).map(({ name }) => name))
+      .filter((name) => !committed.includes(name));
+    expect(missing).toEqual([]);
+  });
+});
