@@ -10,6 +10,7 @@ export type NativeErrorCode =
   | "ERR_FIGMENT_OUT_OF_MEMORY"
   | "ERR_FIGMENT_INDEX"
   | "ERR_FIGMENT_ABORTED"
+  | "ERR_FIGMENT_LIBRARY"
   | "ERR_FIGMENT_DEVICE";
 
 /** Instruction sets that have their own kernels. */
@@ -97,6 +98,8 @@ export interface NativeBinding {
   variants(op: string): { readonly name: string; readonly isa: Isa }[];
   /** The kernels of one operation that this build has, those for other machines included. */
   builtVariants(op: string): { readonly name: string; readonly isa: Isa }[];
+  /** Opens a kernel library (native/include/figment/kernels.h) by absolute path and registers what it holds, once. */
+  loadKernels(path: string): { readonly name: string; readonly ops: readonly string[] };
   memory(): MemoryInfo;
   /** Bytes that the process may hold on the CPU; 0: what the machine (or its control group) has. */
   setMemoryLimit(bytes: number): void;

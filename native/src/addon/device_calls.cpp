@@ -2,6 +2,7 @@
 #include "../kernels/registry.h"
 #include "../runtime/cpu_device.h"
 #include "../runtime/cpu_features.h"
+#include "../runtime/kernel_library.h"
 #include "../runtime/machine.h"
 #include "arguments.h"
 #include "calls.h"
@@ -70,7 +71,7 @@ Napi::Value listDevices(Environment&, const Napi::CallbackInfo& info) {
 
 Napi::Value ops(Environment&, const Napi::CallbackInfo& info) {
   std::vector<std::string> names;
-  for (const RegisteredOp& op : registeredOps()) names.push_back(op.spec.name);
+  for (const RegisteredOp* op : registeredOps()) names.push_back(op->spec.name);
   return strings(info.Env(), names);
 }
 
@@ -80,7 +81,7 @@ Napi::Value variantsUpTo(Isa widest, const Napi::CallbackInfo& info) {
   const RegisteredOp* op = findOp(name);
   if (!op) throw Error(code::kArgument, "op: unknown operation \"" + name + "\"");
   Napi::Array array = Napi::Array::New(info.Env());
-  for (const Variant& variant : op->variants) {
+  for (const RegisteredVariant& variant : op->variants) {
     if (variant.isa > widest) continue;
     Napi::Object object = Napi::Object::New(info.Env());
     object.Set("name", variant.name);
@@ -96,6 +97,14 @@ Napi::Value variants(Environment&, const Napi::CallbackInfo& info) {
 
 Napi::Value builtVariants(Environment&, const Napi::CallbackInfo& info) {
   return variantsUpTo(Isa::avx512, info);
+}
+
+Napi::Value loadKernels(Environment&, const Napi::CallbackInfo& info) {
+  const LoadedLibrary library = loadKernelLibrary(stringArgument(info, 0, "path"));
+  Napi::Object object = Napi::Object::New(info.Env());
+  object.Set("name", library.name);
+  object.Set("ops", strings(info.Env(), library.ops));
+  return object;
 }
 
 Napi::Value memory(Environment& environment, const Napi::CallbackInfo& info) {
@@ -138,6 +147,7 @@ void exportDeviceCalls(Napi::Object exports, Environment& environment) {
   exportFunction<ops>(exports, environment, "ops");
   exportFunction<variants>(exports, environment, "variants");
   exportFunction<builtVariants>(exports, environment, "builtVariants");
+  exportFunction<loadKernels>(exports, environment, "loadKernels");
   exportFunction<memory>(exports, environment, "memory");
   exportFunction<setMemoryLimit>(exports, environment, "setMemoryLimit");
   exportFunction<trim>(exports, environment, "trim");

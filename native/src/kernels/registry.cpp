@@ -4,6 +4,9 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
+#include <map>
+#include <memory>
+#include <mutex>
 #include <utility>
 
 #include "../runtime/cpu_features.h"
@@ -23,37 +26,74 @@ Registrations& registrations() {
   return *all;
 }
 
-std::vector<RegisteredOp> assemble() {
-  std::vector<RegisteredOp> ops;
-  for (const OpSpec& spec : registrations().specs) ops.push_back({spec, {}});
-  std::sort(ops.begin(), ops.end(), [](const RegisteredOp& a, const RegisteredOp& b) {
-    return std::string_view(a.spec.name) < std::string_view(b.spec.name);
-  });
-  for (size_t i = 1; i < ops.size(); i++) {
-    if (std::string_view(ops[i - 1].spec.name) == ops[i].spec.name)
-      throw Error(code::kDevice, std::string("operation registered twice: ") + ops[i].spec.name);
+using OpList = std::vector<const RegisteredOp*>;
+
+bool byName(const RegisteredOp* op, std::string_view name) { return op->spec.name < name; }
+
+const RegisteredOp* findIn(const OpList& ops, std::string_view name) {
+  const auto found = std::lower_bound(ops.begin(), ops.end(), name, byName);
+  return found != ops.end() && (*found)->spec.name == name ? *found : nullptr;
+}
+
+/// What is there with more added; operations that get more variants are copied, none is changed.
+OpList extended(const OpList& known, LibraryKernels kernels) {
+  std::map<std::string, std::unique_ptr<RegisteredOp>> fresh;
+  for (RegisteredSpec& spec : kernels.specs) {
+    const std::string name = spec.name;
+    if (findIn(known, name) || fresh.count(name))
+      throw Error(code::kLibrary, "operation registered twice: " + name);
+    fresh[name] = std::make_unique<RegisteredOp>(RegisteredOp{std::move(spec), {}});
   }
-  for (const Variant& variant : registrations().variants) {
-    const auto op = std::find_if(ops.begin(), ops.end(), [&](const RegisteredOp& candidate) {
-      return std::string_view(candidate.spec.name) == variant.op;
-    });
-    if (op == ops.end())
-      throw Error(code::kDevice, std::string("variant ") + variant.name +
-                                     " registered for the unknown operation " + variant.op);
-    for (const Variant& other : op->variants) {
-      if (std::string_view(other.name) == variant.name)
-        throw Error(code::kDevice,
-                    std::string("variant registered twice: ") + variant.op + " " + variant.name);
+  for (auto& [op, variant] : kernels.variants) {
+    std::unique_ptr<RegisteredOp>& target = fresh[op];
+    if (!target) {
+      const RegisteredOp* before = findIn(known, op);
+      if (!before)
+        throw Error(code::kLibrary, std::string("variant ") + variant.name +
+                                        " registered for the unknown operation " + op);
+      target = std::make_unique<RegisteredOp>(*before);
     }
-    op->variants.push_back(variant);
+    for (const RegisteredVariant& other : target->variants) {
+      if (std::string_view(other.name) == variant.name)
+        throw Error(code::kLibrary, "variant registered twice: " + op + " " + variant.name);
+    }
+    target->variants.push_back(std::move(variant));
   }
-  for (RegisteredOp& op : ops) {
-    std::sort(op.variants.begin(), op.variants.end(), [](const Variant& a, const Variant& b) {
-      if (a.isa != b.isa) return a.isa > b.isa;
-      return std::string_view(a.name) < std::string_view(b.name);
-    });
+  OpList ops;
+  for (const RegisteredOp* op : known) {
+    if (!fresh.count(op->spec.name)) ops.push_back(op);
   }
+  for (auto& [name, op] : fresh) {
+    if (op->variants.empty()) throw Error(code::kLibrary, "operation " + name + " has no kernel");
+    std::sort(op->variants.begin(), op->variants.end(),
+              [](const RegisteredVariant& a, const RegisteredVariant& b) {
+                if (a.isa != b.isa) return a.isa > b.isa;
+                return std::string_view(a.name) < std::string_view(b.name);
+              });
+    ops.push_back(op.release());
+  }
+  std::sort(ops.begin(), ops.end(), [](const RegisteredOp* a, const RegisteredOp* b) {
+    return std::string_view(a->spec.name) < std::string_view(b->spec.name);
+  });
   return ops;
+}
+
+OpList builtIn() {
+  LibraryKernels kernels;
+  for (const OpSpec& spec : registrations().specs)
+    kernels.specs.push_back({spec.name, spec.schemaHash, spec.paramBytes, spec.hasTail, spec.check,
+                             spec.mayAlias, spec.cost});
+  for (const Variant& variant : registrations().variants)
+    kernels.variants.emplace_back(
+        variant.op, RegisteredVariant{variant.name, variant.isa, variant.supports, variant.scratch,
+                                      variant.run});
+  return extended({}, std::move(kernels));
+}
+
+/// The list in use. Older ones are kept, because somebody may be reading them.
+std::atomic<const OpList*>& published() {
+  static auto* const list = new std::atomic<const OpList*>(new OpList(builtIn()));
+  return *list;
 }
 
 std::atomic<Isa>& limit() {
@@ -67,8 +107,9 @@ std::vector<std::pair<std::string, std::string>>& preferredVariants() {
   return *pairs;
 }
 
-const Variant* supported(const RegisteredOp& op, const OpCall& call, std::string_view name) {
-  for (const Variant& variant : op.variants) {
+const RegisteredVariant* supported(const RegisteredOp& op, const OpCall& call,
+                                   std::string_view name) {
+  for (const RegisteredVariant& variant : op.variants) {
     if (name == variant.name)
       return variant.isa <= cpuFeatures().best && variant.supports(call) >= 0 ? &variant : nullptr;
   }
@@ -81,9 +122,10 @@ std::pair<std::string, std::string> parsePreferredVariant(const std::string& ent
   const std::string variantName =
       equals == std::string::npos ? std::string() : entry.substr(equals + 1);
   const RegisteredOp* op = findOp(opName);
-  const bool known =
-      op && std::any_of(op->variants.begin(), op->variants.end(),
-                        [&](const Variant& variant) { return variantName == variant.name; });
+  const bool known = op && std::any_of(op->variants.begin(), op->variants.end(),
+                                       [&](const RegisteredVariant& variant) {
+                                         return variantName == variant.name;
+                                       });
   if (!known)
     throw Error(code::kArgument,
                 "FIGMENT_VARIANT: \"" + entry + "\" names no operation=variant of this build");
@@ -98,17 +140,15 @@ RegisterVariant::RegisterVariant(const Variant& variant) {
   registrations().variants.push_back(variant);
 }
 
-const std::vector<RegisteredOp>& registeredOps() {
-  static const auto* const ops = new std::vector<RegisteredOp>(assemble());
-  return *ops;
-}
+const OpList& registeredOps() { return *published().load(std::memory_order_acquire); }
 
-const RegisteredOp* findOp(std::string_view name) {
-  const std::vector<RegisteredOp>& ops = registeredOps();
-  const auto found = std::lower_bound(
-      ops.begin(), ops.end(), name,
-      [](const RegisteredOp& op, std::string_view key) { return op.spec.name < key; });
-  return found != ops.end() && found->spec.name == name ? &*found : nullptr;
+const RegisteredOp* findOp(std::string_view name) { return findIn(registeredOps(), name); }
+
+void registerKernels(LibraryKernels kernels) {
+  static std::mutex mutex;
+  std::lock_guard lock(mutex);
+  published().store(new OpList(extended(registeredOps(), std::move(kernels))),
+                    std::memory_order_release);
 }
 
 Isa isaLimit() { return limit().load(std::memory_order_relaxed); }
@@ -139,17 +179,18 @@ void configureRegistryFromEnvironment() {
   preferredVariants() = std::move(pairs);
 }
 
-const Variant* selectVariant(const RegisteredOp& op, const OpCall& call, std::string_view forced) {
+const RegisteredVariant* selectVariant(const RegisteredOp& op, const OpCall& call,
+                                       std::string_view forced) {
   if (!forced.empty()) {
-    if (const Variant* variant = supported(op, call, forced)) return variant;
+    if (const RegisteredVariant* variant = supported(op, call, forced)) return variant;
   }
   for (const auto& [opName, variantName] : preferredVariants()) {
     if (opName != op.spec.name) continue;
-    if (const Variant* variant = supported(op, call, variantName)) return variant;
+    if (const RegisteredVariant* variant = supported(op, call, variantName)) return variant;
   }
-  const Variant* best = nullptr;
+  const RegisteredVariant* best = nullptr;
   int bestPreference = -1;
-  for (const Variant& variant : op.variants) {
+  for (const RegisteredVariant& variant : op.variants) {
     if (variant.isa > isaLimit()) continue;
     const int preference = variant.supports(call);
     if (preference > bestPreference) {

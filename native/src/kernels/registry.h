@@ -1,7 +1,9 @@
 // The registry of operations and their variants. Registrars at file scope fill it before main; it
-// orders itself at the first look-up and never changes afterwards.
+// orders itself at the first look-up. Kernel libraries add to it later: what has been handed out
+// stays as it is, for as long as the process lives.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,16 +12,46 @@
 
 namespace figment {
 
-struct RegisteredOp {
-  OpSpec spec;
-  std::vector<Variant> variants;  ///< widest ISA first, then by name: the order of selection
+/// An OpSpec, of this addon or of a library.
+struct RegisteredSpec {
+  const char* name;
+  uint64_t schemaHash;
+  size_t paramBytes;
+  bool hasTail;
+  std::function<std::string(const OpCall&)> check;
+  std::function<bool(const OpCall&, int out, int in)> mayAlias;  ///< may be empty
+  std::function<Cost(const OpCall&)> cost;
 };
 
-/// All operations, by name. Throws Error when registrations contradict each other.
-const std::vector<RegisteredOp>& registeredOps();
+/// A Variant, of this addon or of a library.
+struct RegisteredVariant {
+  const char* name;
+  Isa isa;
+  std::function<int(const OpCall&)> supports;
+  std::function<size_t(const OpCall&, int threads)> scratch;  ///< may be empty
+  std::function<void(const OpCall&, Context&)> run;
+};
+
+struct RegisteredOp {
+  RegisteredSpec spec;
+  std::vector<RegisteredVariant> variants;  ///< widest ISA first, then by name: order of selection
+};
+
+/// What a kernel library brings.
+struct LibraryKernels {
+  std::vector<RegisteredSpec> specs;
+  std::vector<std::pair<std::string, RegisteredVariant>> variants;  ///< with their operations
+};
+
+/// All operations now, by name. Throws Error when registrations contradict each other.
+const std::vector<const RegisteredOp*>& registeredOps();
 
 /// Null when unknown.
 const RegisteredOp* findOp(std::string_view name);
+
+/// Adds all of it or, when it contradicts what is there, throws Error and adds nothing. Programs
+/// loaded before keep the kernels that they have.
+void registerKernels(LibraryKernels kernels);
 
 /// The widest ISA whose variants programs loaded from now on may use.
 Isa isaLimit();
@@ -33,6 +65,7 @@ void configureRegistryFromEnvironment();
 /// The variant for one checked call, or null when none can run it: `forced` (may be empty) where it
 /// supports the call, else the one named by FIGMENT_VARIANT, else the highest preference within the
 /// ISA limit. A pure function of the call and of those settings.
-const Variant* selectVariant(const RegisteredOp& op, const OpCall& call, std::string_view forced);
+const RegisteredVariant* selectVariant(const RegisteredOp& op, const OpCall& call,
+                                       std::string_view forced);
 
 }  // namespace figment

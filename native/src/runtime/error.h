@@ -14,6 +14,7 @@ inline constexpr const char* kHandle = "ERR_FIGMENT_HANDLE";
 inline constexpr const char* kProgram = "ERR_FIGMENT_PROGRAM";
 inline constexpr const char* kOutOfMemory = "ERR_FIGMENT_OUT_OF_MEMORY";
 inline constexpr const char* kAborted = "ERR_FIGMENT_ABORTED";
+inline constexpr const char* kLibrary = "ERR_FIGMENT_LIBRARY";
 inline constexpr const char* kDevice = "ERR_FIGMENT_DEVICE";
 }  // namespace code
 

@@ -259,7 +259,7 @@ void Verifier::addKernel(uint32_t index) {
   if (const std::string problem = op.spec.check(call); !problem.empty()) refuse(where + problem);
   checkOverlaps(where, op, call, ranges);
 
-  const Variant* variant = selectVariant(op, call, variant_);
+  const RegisteredVariant* variant = selectVariant(op, call, variant_);
   if (!variant) refuse(where + "no kernel of this build supports these operands");
   const Cost cost = op.spec.cost(call);
   const double micros = predictMicros(cost);

@@ -18,8 +18,8 @@ namespace figment {
 /// inputs first.
 struct ProgramRecord {
   OpCall call;
-  const RegisteredOp* op;  ///< null for a repeat
-  const Variant* variant;  ///< null for a repeat
+  const RegisteredOp* op;            ///< null for a repeat
+  const RegisteredVariant* variant;  ///< null for a repeat
   uint32_t operandStart;
   uint32_t operandCount;
   Cost cost;

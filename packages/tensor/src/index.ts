@@ -10,6 +10,7 @@
 import "./core/methods.js";
 import { startFromEnvironment } from "./runtime/timeline.js";
 
+export { apply, applyOne } from "./core/apply.js";
 export { Cell, type CellOptions, type CellTree, readCells } from "./core/cell.js";
 export { withCellValues } from "./core/cellOverlay.js";
 export {
@@ -38,6 +39,21 @@ export { guardCells, isTracing, traceGuard, traceMode } from "./core/trace.js";
 export { isPlainObject, leavesOf, mapTree } from "./core/tree.js";
 export { bytesOf, type DataArray, type DType, type HalfType, isDType, isFloat } from "./dtype.js";
 export * from "./errors.js";
+export type { Attrs, Aval, Node } from "./ir/graph.js";
+export type { Field, Fields, FieldType, Schema } from "./ir/schema.js";
+export {
+  type AssemblePlan,
+  defineOp,
+  type KernelCall,
+  type KernelOperand,
+  type Lowering,
+  nativeSchema,
+  type OpDef,
+  type Sample,
+  type SampleInput,
+  type View,
+  type VjpArgs,
+} from "./ops/definition.js";
 export type { TensorLike } from "./ops/elementwise.js";
 export * from "./ops/functions.js";
 export * from "./ops/methods.js";
@@ -45,6 +61,7 @@ export { throwIfAborted } from "./runtime/abort.js";
 export { type Ceilings, ceilings, copyCeiling, fmaCeiling, measureCeilings } from "./runtime/ceilings.js";
 export { type CallOptions, type Compiled, type CompileOptions, type CompileStats, compile } from "./runtime/compile.js";
 export { eagerCacheStats } from "./runtime/eager.js";
+export { type KernelLibrary, loadKernels } from "./runtime/library.js";
 export {
   assertNoLeaks,
   deviceInfo,

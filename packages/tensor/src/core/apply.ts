@@ -12,7 +12,21 @@ import { currentTrace } from "./trace.js";
 /** Attributes of ops that have none. */
 export const noAttrs: Attrs = Object.freeze({});
 
-/** Applies an op to tensors and gives its outputs. */
+/**
+ * Applies an op to tensors and gives its outputs; the way in which functions of operations are made from
+ * {@link defineOp}'s definitions.
+ *
+ * @throws ShapeError or DTypeError of the op's shape rule.
+ * @example
+ * const rootDef = defineOp({
+ *   name: "root",
+ *   effect: "pure",
+ *   infer: ([x]) => [x as Aval],
+ *   vjp: ({ outputs, cotangent }) => [cotangent().div((outputs[0] as Tensor).mul(2))],
+ *   lower: { kind: "elementwise", opcode: "sqrt" },
+ * });
+ * const [y] = apply(rootDef, [tensor([4, 9])], {});
+ */
 export function apply<A extends Attrs>(def: OpDef<A>, inputs: readonly Tensor[], attrs: A): readonly Tensor[] {
   const trace = currentTrace();
   const own = withPrecisionAttr(def, attrs);
@@ -21,7 +35,19 @@ export function apply<A extends Attrs>(def: OpDef<A>, inputs: readonly Tensor[],
   return outputs;
 }
 
-/** Applies an op that has one output. */
+/**
+ * Applies an op that has one output: see {@link apply}.
+ *
+ * @example
+ * const logarithmDef = defineOp({
+ *   name: "logarithm",
+ *   effect: "pure",
+ *   infer: ([x]) => [x as Aval],
+ *   vjp: ({ inputs, cotangent }) => [cotangent().div(inputs[0] as Tensor)],
+ *   lower: { kind: "elementwise", opcode: "log" },
+ * });
+ * applyOne(logarithmDef, [tensor([2, 4])], {}); // [2]
+ */
 export function applyOne<A extends Attrs>(def: OpDef<A>, inputs: readonly Tensor[], attrs: A): Tensor {
   return apply(def, inputs, attrs)[0] as Tensor;
 }

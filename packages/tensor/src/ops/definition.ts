@@ -127,9 +127,20 @@ function register<T>(kind: string, table: Map<string, T>, name: string, entry: T
 
 /**
  * Declares an op. Defining it is what makes it known: derivative checks, parity tests, fuzzing and the table of
- * operations in the documentation are generated from everything that has been defined.
+ * operations in the documentation are generated from everything that has been defined. Packages of others define ops
+ * in the same way; `examples/smooth` in the repository is one with a kernel of its own.
  *
  * @throws UsageError when an op of that name exists.
+ * @example
+ * const squaredDef = defineOp({
+ *   name: "squared",
+ *   effect: "pure",
+ *   infer: ([x]) => [x as Aval],
+ *   vjp: ({ inputs, cotangent }) => [cotangent().mul(2).mul(inputs[0] as Tensor)],
+ *   lower: { kind: "elementwise", opcode: "square" },
+ * });
+ * const squared = (x: Tensor): Tensor => applyOne(squaredDef, [x], {});
+ * grad((x: Tensor) => squared(x).sum())(tensor([3])).at(0); // 6
  */
 export function defineOp<A extends Attrs>(def: OpDef<A>): OpDef<A> {
   register("an operation", ops, def.name, def);
@@ -137,9 +148,12 @@ export function defineOp<A extends Attrs>(def: OpDef<A>): OpDef<A> {
 }
 
 /**
- * Declares the parameter struct of a native op; the C++ struct is generated from it.
+ * Declares the parameter struct of a native op: fields in memory order, each at its natural alignment. The C++ struct of
+ * an op of this repository is generated from it; kernels from outside declare the same one and its hash.
  *
  * @throws UsageError when the native op has one already.
+ * @example
+ * const { hash } = nativeSchema("smoothRows", { rows: "i64", cols: "i64", decay: "f64" });
  */
 export function nativeSchema<const F extends Fields>(op: string, fields: F, tail = false): Schema<F> {
   const made = schema(op, fields, tail);

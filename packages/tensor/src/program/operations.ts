@@ -79,7 +79,9 @@ function derivativesOf({ nondifferentiable, vjp, decompose }: OpDef): string {
 function kernelsOf(def: OpDef): string[] {
   const { kind } = def.lower;
   if (kind === "view" || kind === "constant") return [];
-  const ops = new Set(graphsOf(def, "f32").flatMap((graph) => lowerGraph(graph).spec.records.map(({ schema }) => schema.op)));
+  const ops = new Set(
+    graphsOf(def, "f32").flatMap((graph) => lowerGraph(graph).spec.records.map(({ schema }) => schema.op)),
+  );
   return kind === "kernel" ? [...ops].filter((op) => op !== "elementwise") : [...ops];
 }
 
@@ -127,6 +129,8 @@ function servedBy(graph: Graph): "variant" | "reference" | "nothing" {
 
 /** Of ops whose samples leave no choice: the formats that they name. */
 function fixedFormats(def: OpDef): string {
-  const avals = graphsOf(def, "f32").flatMap(({ args, outputs }): readonly Aval[] => (args.length > 0 ? args : outputs));
+  const avals = graphsOf(def, "f32").flatMap(({ args, outputs }): readonly Aval[] =>
+    args.length > 0 ? args : outputs,
+  );
   return formats.filter((format) => avals.some(({ dtype }) => dtype === format)).join(" ");
 }
