@@ -2,6 +2,7 @@
 //
 //   case.ts, cases/   the kernels' work; kernels.ts runs it     race.ts      interleaved timing
 //   models.ts         train step, event loop, abort             ceilings.ts  what the machine can do
+//   overheads.ts      eager dispatch, compiled calls, import
 //   ort.ts, onnx.ts   the peer and its model files              machine.ts   what results belong to
 
 import { mkdirSync, writeFileSync } from "node:fs";
@@ -15,10 +16,11 @@ import { kernelTable, runKernels } from "./kernels.js";
 import { describeMachine, type Machine } from "./machine.js";
 import { modelTable, runModels } from "./models.js";
 import { loadOrt, type OrtModule, ortVersion } from "./ort.js";
+import { overheadTable, runOverheads } from "./overheads.js";
 import { formatTable } from "./table.js";
 
 interface Options {
-  readonly suite: "all" | "kernels" | "models";
+  readonly suite: "all" | "kernels" | "models" | "overheads";
   readonly peers: "all" | "none";
   readonly threads: readonly number[];
   readonly filter: string;
@@ -44,7 +46,9 @@ function parseOptions(): Options {
   const defaultThreads = [...new Set([1, availableParallelism()])];
   const command = new Command("npm run bench --")
     .description("Measures kernels and models against this machine's ceilings and against peers")
-    .addOption(new Option("--suite <name>", "what to run").choices(["all", "kernels", "models"]).default("all"))
+    .addOption(
+      new Option("--suite <name>", "what to run").choices(["all", "kernels", "models", "overheads"]).default("all"),
+    )
     .addOption(new Option("--peers <which>", "what to compare with").choices(["all", "none"]).default("all"))
     .option("--threads <counts>", "numbers of threads", parseThreads, defaultThreads)
     .option("--filter <text>", "only kernels whose name contains this", "")
@@ -70,7 +74,7 @@ function ceilingTable(ceilings: readonly Ceilings[]): string {
 
 /** The peer if wanted and there; otherwise says why not. */
 function peer(options: Options): OrtModule | undefined {
-  if (options.peers === "none" || options.suite === "models") return undefined;
+  if (options.peers === "none" || options.suite === "models" || options.suite === "overheads") return undefined;
   const ort = loadOrt();
   if (typeof ort !== "string") return ort;
   console.log(`No comparison with onnxruntime: ${ort}`);
@@ -105,17 +109,23 @@ console.log(`${ceilingTable(ceilings)}\n`);
 const budget = options.quick ? quickBudget : fullBudget;
 const ort = peer(options);
 const result: Record<string, unknown> = { machine, ceilings, peers: ort ? { onnxruntime: ortVersion() } : {} };
-if (options.suite !== "models") {
+if (options.suite === "all" || options.suite === "kernels") {
   const kernels = await runKernels({ filter: options.filter, ceilings, ort, budget }, progress);
   progress("");
   console.log(`${kernelTable(kernels)}\n`);
   result.kernels = kernels;
 }
-if (options.suite !== "kernels") {
+if (options.suite === "all" || options.suite === "models") {
   const models = await runModels({ ceilings, peers: options.peers === "all", quick: options.quick }, progress);
   progress("");
   console.log(`${modelTable(models)}\n`);
   result.models = models;
+}
+if (options.suite === "all" || options.suite === "overheads") {
+  const overheads = await runOverheads({ peers: options.peers === "all", quick: options.quick }, progress);
+  progress("");
+  console.log(`${overheadTable(overheads)}\n`);
+  result.overheads = overheads;
 }
 
 const complete = options.suite === "all" && options.peers === "all" && options.filter === "" && !options.quick;

@@ -53,7 +53,7 @@ async function torchPeers(threads: number, parameters: number): Promise<TorchPee
   const peers: TorchPeer[] = [];
   for (const channelsLast of [false, true]) {
     const name = channelsLast ? "torch channels-last" : "torch";
-    const peer = await torchPeer(name, { ...jobConfig, threads, channelsLast });
+    const peer = await torchPeer(name, "torch_train_step.py", { ...jobConfig, threads, channelsLast });
     if (!peer) continue;
     peers.push(peer);
     if (peer.parameters !== parameters) {

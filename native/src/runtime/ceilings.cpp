@@ -31,6 +31,16 @@ inline void keep(T& value) {
   asm volatile("" : "+m"(value) : : "memory");
 }
 
+// Keeps a value in its register without the compiler knowing what it is, so that no round of a
+// burst can be left out.
+#if defined(__x86_64__)
+#define FIGMENT_OPAQUE(value) asm volatile("" : "+v"(value))
+#elif defined(__aarch64__)
+#define FIGMENT_OPAQUE(value) asm volatile("" : "+w"(value))
+#else
+#define FIGMENT_OPAQUE(value) asm volatile("" : "+m"(value))
+#endif
+
 // One burst: kSteps rounds over all accumulators. Returns the flops done.
 constexpr int kSteps = 20000;
 
@@ -44,9 +54,11 @@ __attribute__((target("avx512f"))) double fmaAvx512() {
   const __m512 a = _mm512_set1_ps(0.999f), b = _mm512_set1_ps(0.001f);
   for (int step = 0; step < kSteps; ++step) {
 #pragma GCC unroll 16
-    for (auto& s : sum) s = _mm512_fmadd_ps(s, a, b);
+    for (auto& s : sum) {
+      s = _mm512_fmadd_ps(s, a, b);
+      FIGMENT_OPAQUE(s);
+    }
   }
-  for (auto& s : sum) keep(s);
   return 2.0 * 16 * kAccumulators * kSteps;
 }
 
@@ -56,9 +68,11 @@ __attribute__((target("avx2,fma"))) double fmaAvx2() {
   const __m256 a = _mm256_set1_ps(0.999f), b = _mm256_set1_ps(0.001f);
   for (int step = 0; step < kSteps; ++step) {
 #pragma GCC unroll 16
-    for (auto& s : sum) s = _mm256_fmadd_ps(s, a, b);
+    for (auto& s : sum) {
+      s = _mm256_fmadd_ps(s, a, b);
+      FIGMENT_OPAQUE(s);
+    }
   }
-  for (auto& s : sum) keep(s);
   return 2.0 * 8 * kAccumulators * kSteps;
 }
 
@@ -69,9 +83,11 @@ double fmaGeneric() {
   const __m128 a = _mm_set1_ps(0.999f), b = _mm_set1_ps(0.001f);
   for (int step = 0; step < kSteps; ++step) {
 #pragma GCC unroll 16
-    for (auto& s : sum) s = _mm_add_ps(_mm_mul_ps(s, a), b);
+    for (auto& s : sum) {
+      s = _mm_add_ps(_mm_mul_ps(s, a), b);
+      FIGMENT_OPAQUE(s);
+    }
   }
-  for (auto& s : sum) keep(s);
   return 2.0 * 4 * kAccumulators * kSteps;
 }
 
@@ -89,18 +105,22 @@ double fmaGeneric() {
   const float32x4_t a = vdupq_n_f32(0.999f), b = vdupq_n_f32(0.001f);
   for (int step = 0; step < kSteps; ++step) {
 #pragma GCC unroll 16
-    for (auto& s : sum) s = vfmaq_f32(b, s, a);
+    for (auto& s : sum) {
+      s = vfmaq_f32(b, s, a);
+      FIGMENT_OPAQUE(s);
+    }
   }
-  for (auto& s : sum) keep(s);
   return 2.0 * 4 * kAccumulators * kSteps;
 }
 #else
 double fmaGeneric() {
   float sum[8] = {1, 1, 1, 1, 1, 1, 1, 1};
   for (int step = 0; step < kSteps; ++step) {
-    for (auto& s : sum) s = s * 0.999f + 0.001f;
+    for (auto& s : sum) {
+      s = s * 0.999f + 0.001f;
+      FIGMENT_OPAQUE(s);
+    }
   }
-  for (auto& s : sum) keep(s);
   return 2.0 * 8 * kSteps;
 }
 #endif

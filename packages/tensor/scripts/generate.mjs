@@ -1,22 +1,29 @@
-// Writes what is generated from the definitions of operations: the C++ parameter structs and the table in the docs.
-// Run with: npm run generate -w @figment/tensor, and after a change of the kernels npm run build before it.
+// Writes what is generated from the definitions of operations: the C++ parameter structs, then, from an addon built with
+// them, the table in the docs. Run with: npm run generate -w @figment/tensor
 
+import { spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { generatedHeader } from "../dist/program/header.js";
 
+const root = fileURLToPath(new URL("../../../", import.meta.url));
+
 function write(path, text) {
-  const target = fileURLToPath(new URL(`../../../${path}`, import.meta.url));
-  writeFileSync(target, text);
-  console.log(`wrote ${target}`);
+  writeFileSync(`${root}${path}`, text);
+  console.log(`wrote ${path}`);
 }
 
 write("native/src/kernels/params.generated.h", generatedHeader());
-// Loads the addon, which a new operation's kernels may not have been built into yet.
-try {
-  const { operationTable } = await import("../dist/program/operations.js");
-  write("docs/operations.md", operationTable());
-} catch (error) {
-  console.error(`docs/operations.md was not written: ${error.message}\nBuild the addon and generate again.`);
-  process.exitCode = 1;
+
+const shell = process.platform === "win32";
+const { status, stdout, stderr } = spawnSync("npm", ["run", "build", "-w", "@figment/native"], {
+  cwd: root,
+  encoding: "utf8",
+  shell,
+});
+if (status !== 0) {
+  console.error(`${stdout}${stderr}\nThe addon could not be built, so docs/operations.md was not written.`);
+  process.exit(1);
 }
+const { operationTable } = await import("../dist/program/operations.js");
+write("docs/operations.md", operationTable());

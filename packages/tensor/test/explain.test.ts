@@ -121,7 +121,10 @@ describe("ceilings", () => {
 
   it("are measured once for a number of threads", async () => {
     expect(await ceilings()).toBe(await ceilings());
+    const { threads } = await ceilings();
     expect(fmaCeiling(await ceilings())).toBeGreaterThan(0);
+    // No core does more: 5 GHz × 2 × 16 lanes × 2.
+    expect(fmaCeiling(await ceilings()) / threads).toBeLessThan(320);
     expect((await ceilings()).copy.map(({ gbps }) => gbps > 0)).not.toContain(false);
   });
 });

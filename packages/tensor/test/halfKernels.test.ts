@@ -74,7 +74,7 @@ function run(def: OpDef, sample: Sample, inputs: readonly Tensor[], mix: Mix, va
     .map(({ shape }, k) => ({ shape, dtype: def.name === "attention" && k === 1 ? "f32" : mix.result }));
   const values = inputs.map((x) => builder.arg(x));
   const node = builder.node(def, values, { ...sample.attrs, result: mix.result }, outputs, "");
-  const program = loadGraph(builder.finish(node.outputs), variant);
+  const program = loadGraph(builder.finish(node.outputs), def.name, variant);
   try {
     const storages = inputs.map((x) => x.storage(def.name));
     return runProgram(program, 0, storages).map(

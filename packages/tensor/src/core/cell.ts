@@ -22,6 +22,12 @@ export interface CellOptions {
   readonly initial?: () => ArrayLike<number>;
 }
 
+/** How many cells share their memory with tensors now. */
+let lentCells = 0;
+
+/** Whether some cell shares its memory with a tensor: if none does, none needs a look before it is written. */
+export const anyCellIsLent = (): boolean => lentCells > 0;
+
 /** The safety net for cells that nobody disposes. */
 const registry = new FinalizationRegistry<Storage>((memory) => {
   memory.release();
@@ -155,9 +161,8 @@ export class Cell {
     if (!lent) return;
     const moved = copyOf(this, this.requireMemory().handle);
     moved.contents = { shape: this.shape, dtype: this.dtype };
-    lent.handle = moved.handle;
-    lent.borrowed = undefined;
-    this.lent = null;
+    lent.moveTo(moved.handle);
+    this.takeBack();
     this.tapedRead = undefined;
   }
 
@@ -180,9 +185,15 @@ export class Cell {
   private lend(): Storage {
     const { handle, bytes } = this.requireMemory();
     const lent = new Storage(handle, bytes, () => {
-      if (this.lent === lent) this.lent = null;
+      if (this.lent === lent) this.takeBack();
     });
+    lentCells++;
     return lent;
+  }
+
+  private takeBack(): void {
+    this.lent = null;
+    lentCells--;
   }
 
   private requireMemory(): Storage {

@@ -6,6 +6,8 @@ import type { Isa } from "@figment/native";
 import { type DType, formatOf } from "../dtype.js";
 import { type Aval, type Graph, GraphBuilder } from "../ir/graph.js";
 import { definedOps, type OpDef, type Sample } from "../ops/definition.js";
+import { widenFormats } from "../passes/formats.js";
+import { mixPrecision } from "../passes/precision.js";
 import { native } from "../runtime/device.js";
 import { writeProgram } from "./blob.js";
 import { lowerGraph } from "./lower.js";
@@ -38,7 +40,7 @@ function tableText(): string {
     "- **derivatives**: of every order, by the operation's rule, or through its decomposition into others. Those by a rule",
     "  that has its own kernel are differentiated further through the decomposition.",
     "- **formats**: what its inputs (or, without inputs, its results) may be, as far as its samples show; in parentheses",
-    "  those that only the reference kernel takes.",
+    "  those that only the reference kernel takes, in brackets those that are converted around the kernel.",
     "- **kernels**: the reference is the oracle; the others by the widest instruction set that they need. Elementwise",
     "  operations are register code of the `elementwise` kernels; views are another look at the same memory.",
     "",
@@ -79,9 +81,8 @@ function derivativesOf({ nondifferentiable, vjp, decompose }: OpDef): string {
 function kernelsOf(def: OpDef): string[] {
   const { kind } = def.lower;
   if (kind === "view" || kind === "constant") return [];
-  const ops = new Set(
-    graphsOf(def, "f32").flatMap((graph) => lowerGraph(graph).spec.records.map(({ schema }) => schema.op)),
-  );
+  const records = graphsOf(def, "f32").flatMap((graph) => lowerGraph(graph).spec.records);
+  const ops = new Set(records.flatMap((record) => ("schema" in record ? [record.schema.op] : [])));
   return kind === "kernel" ? [...ops].filter((op) => op !== "elementwise") : [...ops];
 }
 
@@ -103,18 +104,26 @@ function graphsOf(def: OpDef, format: DType): Graph[] {
 function formatsOf(def: OpDef): string {
   const varies = def.samples?.().some(({ inputs }) => inputs.some(({ dtype }) => dtype === undefined)) ?? false;
   if (!varies) return fixedFormats(def);
-  const fast: string[] = [];
-  const slow: string[] = [];
+  const found: Record<Service, string[]> = { variant: [], reference: [], nothing: [], converted: [] };
   for (const format of formats) {
-    const kinds = graphsOf(def, format).map(servedBy);
-    if (kinds.includes("variant")) fast.push(format);
-    else if (kinds.includes("reference")) slow.push(format);
+    const graphs = graphsOf(def, format);
+    const kinds = graphs.map(servedBy);
+    const kind = kinds.includes("variant") ? "variant" : kinds.includes("reference") ? "reference" : "converted";
+    if (kind !== "converted" || graphs.some((graph) => servedBy(widenFormats(mixPrecision(graph))) !== "nothing"))
+      found[kind].push(format);
   }
-  return `${fast.join(" ")}${slow.length > 0 ? ` (${slow.join(" ")})` : ""}`.trim();
+  const { variant, reference, converted } = found;
+  return [
+    ...variant,
+    ...(converted.length > 0 ? [`[${converted.join(" ")}]`] : []),
+    ...(reference.length > 0 ? [`(${reference.join(" ")})`] : []),
+  ].join(" ");
 }
 
+type Service = "variant" | "reference" | "converted" | "nothing";
+
 /** What runs a graph where no instruction set but the plain one is: a variant, only the reference, or nothing. */
-function servedBy(graph: Graph): "variant" | "reference" | "nothing" {
+function servedBy(graph: Graph): Exclude<Service, "converted"> {
   const binding = native();
   let program: number;
   try {

@@ -13,6 +13,8 @@ interface Binding {
 
 /** The bindings of one program, by the buffers that they bind. */
 export class Bindings {
+  /** The binding asked for last; 0 when it has gone. */
+  latest = 0;
   private readonly program: number;
   private readonly bound = new Map<string, Binding>();
 
@@ -30,6 +32,7 @@ export class Bindings {
         this.bound.delete(key);
         this.bound.set(key, known);
       }
+      this.latest = known.handle;
       return known.handle;
     }
     const handle = native().bind(
@@ -39,10 +42,12 @@ export class Bindings {
     const release = (): void => {
       for (const forget of watched) forget();
       this.bound.delete(key);
+      if (this.latest === handle) this.latest = 0;
       native().releaseBinding(handle);
     };
     const watched = storages.map((storage) => storage.onRelease(release));
     this.bound.set(key, { handle, release });
+    this.latest = handle;
     if (this.bound.size > maxBindings) (this.bound.values().next().value as Binding).release();
     return handle;
   }

@@ -1,7 +1,7 @@
 // compile(fn): traces a function once per signature, turns the graph into one native program, and runs
 // that program at every later call.
 
-import type { Cell, CellTree } from "../core/cell.js";
+import { anyCellIsLent, type Cell, type CellTree } from "../core/cell.js";
 import { checkPrecision, type Precision, withPrecision } from "../core/precision.js";
 import { tapeDepth } from "../core/tape.js";
 import { Tensor } from "../core/tensor.js";
@@ -20,6 +20,7 @@ import { explainProgram } from "./explain.js";
 import { GuardedCache } from "./guardedCache.js";
 import { type Profile, profileProgram } from "./profile.js";
 import { loadGraph, type Program, releaseProgram, runProgram } from "./program.js";
+import { type Arguments, fits, flattenArguments, type Pattern, patternOf, whatChanged } from "./signature.js";
 import { span } from "./timeline.js";
 
 /** How a function is compiled. */
@@ -98,6 +99,8 @@ interface Specialisation {
   /** The result with each tensor replaced by its position among the program's outputs. */
   readonly result: unknown;
   readonly bindings: Bindings;
+  /** Whether its states are the same at every call. */
+  readonly fixed: boolean;
   readonly captures: readonly Tensor[];
   readonly bytes: number;
 }
@@ -112,13 +115,6 @@ interface PlacedCell {
   readonly cell: Cell;
   readonly tree: number;
   readonly index: number;
-}
-
-/** What the arguments of a call come to. */
-interface Arguments {
-  readonly key: string;
-  readonly tensors: Tensor[];
-  readonly trees: CellTree[];
 }
 
 class OutputSlot {
@@ -150,6 +146,7 @@ export function compile<A extends readonly unknown[], R>(
   const cache = new GuardedCache<Specialisation>(cacheLimits, release);
   let previous: string | undefined;
   let latest: Specialisation | undefined;
+  let likeLatest: Pattern | null = null;
   let calls = 0;
   let traces = 0;
   let streak = 0;
@@ -157,13 +154,7 @@ export function compile<A extends readonly unknown[], R>(
   let disposed = false;
 
   const find = ({ key, trees }: Arguments): Specialisation | undefined =>
-    cache.find(
-      key,
-      (spec) =>
-        spec.guards.every(({ read, value }) => Object.is(read(), value)) &&
-        keepsGuarded(spec, trees) &&
-        !capturesArgument(spec, trees),
-    );
+    cache.find(key, (spec) => guardsHold(spec) && keepsGuarded(spec, trees) && !capturesArgument(spec, trees));
 
   const add = (args: Arguments, raw: A): Specialisation => {
     const made = span(`compile ${name}`, () => specialise(name, fn, raw, args, options));
@@ -187,12 +178,19 @@ export function compile<A extends readonly unknown[], R>(
     if (currentTrace() || tapeDepth() > 0) return withPrecision(precision, () => fn(...raw));
     throwIfAborted(signal);
     calls++;
+    // Most calls are like the one before.
+    const tensors: Tensor[] = [];
+    if (latest && likeLatest && fits(likeLatest, raw, tensors) && guardsHold(latest)) {
+      streak = 0;
+      return runSpecialised(latest, tensors, [], signal) as R;
+    }
     const args = flattenArguments(name, raw, options.mode !== undefined);
     let found = find(args);
     if (found) streak = 0;
     found ??= add(args, raw);
     latest = found;
-    return runSpecialised(found, args, signal) as R;
+    likeLatest = patternOf(raw);
+    return runSpecialised(found, args.tensors, args.trees, signal) as R;
   };
   const stats = (): CompileStats => ({ calls, traces, programs: cache.size, evictions: cache.evictions });
 
@@ -234,39 +232,12 @@ export function compile<A extends readonly unknown[], R>(
   return Object.defineProperties(call, members) as Compiled<A, R>;
 }
 
-/** Names the first part in which two signatures differ. */
-function whatChanged(before: string, after: string): string {
-  const a = before.split(";");
-  const b = after.split(";");
-  const i = b.findIndex((part, k) => part !== a[k]);
-  return i < 0 ? "a guarded mode changed" : `an argument changed from ${a[i] ?? "nothing"} to ${b[i]}`;
-}
+const guardsHold = ({ guards }: Specialisation): boolean => guards.every(({ read, value }) => Object.is(read(), value));
 
 function release({ program, bindings, captures }: Specialisation): void {
   bindings.clear();
   releaseProgram(program);
   for (const tensor of captures) tensor.dispose();
-}
-
-const isCellTree = (x: unknown): x is CellTree =>
-  x !== null &&
-  typeof x === "object" &&
-  typeof (x as CellTree).cells === "function" &&
-  typeof (x as CellTree).structure === "string";
-
-/** Which cells the arguments share: part of the signature. */
-function sharedCells(trees: readonly CellTree[]): string {
-  if (trees.length < 2) return "";
-  const first = new Map<Cell, string>();
-  let shared = "";
-  trees.forEach((tree, t) => {
-    tree.cells().forEach((cell, c) => {
-      const known = first.get(cell);
-      if (known === undefined) first.set(cell, `${t}.${c}`);
-      else shared += `;${t}.${c}=${known}`;
-    });
-  });
-  return shared;
 }
 
 /** Whether the cells that the traced code reached by itself lie where they lay among the arguments. */
@@ -282,47 +253,6 @@ function capturesArgument({ sources }: Specialisation, trees: readonly CellTree[
   if (trees.length === 0) return false;
   const captured = sources.flatMap((source) => (source.kind === "fixed" && source.cell ? [source.cell] : []));
   return captured.length > 0 && trees.some((tree) => tree.cells().some((cell) => captured.includes(cell)));
-}
-
-/** Whether a key can stand in a signature as it is. */
-const isPlainName = (key: string): boolean => /^[\p{L}\p{N}_$]+$/u.test(key);
-
-/** A lone cell is a tree of one. */
-const isCell = (x: unknown): x is Cell => x !== null && typeof x === "object" && "setData" in x;
-
-function flattenArguments(name: string, args: readonly unknown[], fixedMode: boolean): Arguments {
-  const tensors: Tensor[] = [];
-  const trees: CellTree[] = [];
-  const visit = (x: unknown, path: string): string => {
-    if (x instanceof Tensor) {
-      if (x.traced) throw new UsageError(`${name}: ${path} is a traced tensor, used outside its trace`);
-      tensors.push(x);
-      return `${path}=${x.dtype}[${x.shape.join()}]`;
-    }
-    if (isCell(x)) {
-      trees.push({ structure: `cell:${x.dtype}[${x.shape.join()}]`, cells: () => [x] });
-      return `${path}=${trees.at(-1)?.structure}`;
-    }
-    if (isCellTree(x)) {
-      trees.push(x);
-      return `${path}=${x.structure}${fixedMode ? "" : `/${x.modes ?? ""}`}`;
-    }
-    if (x === null || x === undefined || typeof x === "number" || typeof x === "boolean" || typeof x === "string") {
-      return `${path}=${typeof x === "string" ? JSON.stringify(x) : Object.is(x, -0) ? "-0" : String(x)}`;
-    }
-    if (Array.isArray(x))
-      return `${path}.length=${x.length};${x.map((item, i) => visit(item, `${path}[${i}]`)).join(";")}`;
-    if (isPlainObject(x)) {
-      const keys = Object.keys(x);
-      const parts = keys.map((key) => visit(x[key], `${path}.${isPlainName(key) ? key : JSON.stringify(key)}`));
-      return [`${path}.keys=${keys.length}`, ...parts].join(";");
-    }
-    throw new UsageError(
-      `${name}: ${path} is ${show(x)}; expected tensors, cells, modules, numbers, booleans, strings, or plain objects and arrays of those`,
-    );
-  };
-  const key = args.map((arg, i) => visit(arg, `argument ${i}`)).join(";");
-  return { key: key + sharedCells(trees), tensors, trees };
 }
 
 function specialise<A extends readonly unknown[], R>(
@@ -345,16 +275,18 @@ function specialise<A extends readonly unknown[], R>(
   const outputs = distinct(leavesOf(result));
   const graph = span("optimise", () => optimize(traced));
   const program = span("lower and load", () => loadGraph(graph, name));
+  const sources = trace.sources.map((source) => resolveSource(source, trees));
   const captures = trace.sources.flatMap((source) => ("capture" in source ? [source.capture] : []));
   return {
     program,
     graph,
     guards: trace.guards,
-    sources: trace.sources.map((source) => resolveSource(source, trees)),
+    sources,
     guardedCells: placesOf(trace.guardedCells, trees),
     written: graph.writes.map(({ state }) => state),
     result: mapTree(result, (tensor) => new OutputSlot(outputs.indexOf(tensor)) as unknown as Tensor),
     bindings: new Bindings(program.handle),
+    fixed: sources.every(({ kind }) => kind === "fixed"),
     captures,
     bytes: captures.reduce((n, tensor) => n + tensor.storage("compile").bytes, program.bytes),
   };
@@ -383,14 +315,19 @@ function resolveSource(source: StateSource, trees: readonly CellTree[]): Source 
   return { kind: "fixed", storage: () => cell.storage(), cell };
 }
 
-function runSpecialised(spec: Specialisation, { tensors, trees }: Arguments, signal?: AbortSignal): unknown {
+function runSpecialised(
+  spec: Specialisation,
+  tensors: readonly Tensor[],
+  trees: readonly CellTree[],
+  signal?: AbortSignal,
+): unknown {
   const { program, sources, written } = spec;
   const storages = tensors.map((tensor) => tensor.storage("compiled function"));
   const treeCells = trees.map((tree) => tree.cells());
   const cellAt = (source: Source): Cell | undefined =>
     source.kind === "argument" ? treeCells[source.tree]?.[source.cell] : source.cell;
   // Tensors that share memory with a cell about to be overwritten keep what they saw.
-  for (const state of written) cellAt(sources[state] as Source)?.beforeWrite();
+  if (anyCellIsLent()) for (const state of written) cellAt(sources[state] as Source)?.beforeWrite();
   const outputs = runProgram(program, bindingFor(spec, cellAt), storages, cancelToken(signal));
   markOrigin(outputs);
   if (signal) for (const storage of outputs) storage.signal = signal;
@@ -403,8 +340,10 @@ function runSpecialised(spec: Specialisation, { tensors, trees }: Arguments, sig
 }
 
 /** The native binding for the states of this call. */
-function bindingFor({ sources, bindings }: Specialisation, cellAt: (source: Source) => Cell | undefined): number {
+function bindingFor(spec: Specialisation, cellAt: (source: Source) => Cell | undefined): number {
+  const { sources, bindings, fixed } = spec;
   if (sources.length === 0) return 0;
+  if (fixed && bindings.latest !== 0) return bindings.latest;
   return bindings.get(
     sources.map((source) => (source.kind === "fixed" ? source.storage() : (cellAt(source) as Cell).storage())),
   );

@@ -88,6 +88,13 @@ export class Storage {
     return () => watchers.delete(watcher);
   }
 
+  /** Points the users of this memory to a copy elsewhere; bindings to the old place go. */
+  moveTo(handle: number): void {
+    this.tellWatchers();
+    this.handle = handle;
+    this.borrowed = undefined;
+  }
+
   retain(): this {
     this.users++;
     return this;
@@ -96,12 +103,16 @@ export class Storage {
   release(): void {
     if (--this.users > 0) return;
     if (this.unowned) unownedCount--;
-    for (const watcher of this.watchers ?? []) watcher();
+    this.tellWatchers();
     if (this.borrowed) this.borrowed();
     else {
       forgetLive(this.handle);
       native().release(this.handle);
     }
+  }
+
+  private tellWatchers(): void {
+    for (const watcher of this.watchers ?? []) watcher();
   }
 }
 

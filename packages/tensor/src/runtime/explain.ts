@@ -110,8 +110,8 @@ const blockText = ({ count }: BlockSpec): string => (count > 1 ? `repeat ×${cou
 /** What a record does: its op, or for elementwise code what it computes. */
 export function opText(op: string, node: Node): string {
   if (op !== "elementwise") return op;
-  const { body } = node.attrs as { body?: { text: string } };
-  const text = body ? body.text : node.def.name;
+  const { body } = node.attrs as { body?: { text?: string } };
+  const text = body?.text ?? node.def.name;
   return text.length > 48 ? `${text.slice(0, 45)}…` : text;
 }
 

@@ -1,0 +1,142 @@
+// What the arguments of a compiled function come to: the signature that programs are kept by, the tensors and the cells.
+
+import type { Cell, CellTree } from "../core/cell.js";
+import { Tensor } from "../core/tensor.js";
+import { isPlainObject } from "../core/tree.js";
+import type { DType } from "../dtype.js";
+import { UsageError } from "../errors.js";
+import { type Shape, sameShape, show } from "../shape.js";
+
+/** The arguments of a call. */
+export interface Arguments {
+  readonly key: string;
+  readonly tensors: Tensor[];
+  readonly trees: CellTree[];
+}
+
+const isCellTree = (x: unknown): x is CellTree =>
+  x !== null &&
+  typeof x === "object" &&
+  typeof (x as CellTree).cells === "function" &&
+  typeof (x as CellTree).structure === "string";
+
+/** A lone cell is a tree of one. */
+const isCell = (x: unknown): x is Cell => x !== null && typeof x === "object" && "setData" in x;
+
+/** Which cells the arguments share: part of the signature. */
+function sharedCells(trees: readonly CellTree[]): string {
+  if (trees.length < 2) return "";
+  const first = new Map<Cell, string>();
+  let shared = "";
+  trees.forEach((tree, t) => {
+    tree.cells().forEach((cell, c) => {
+      const known = first.get(cell);
+      if (known === undefined) first.set(cell, `${t}.${c}`);
+      else shared += `;${t}.${c}=${known}`;
+    });
+  });
+  return shared;
+}
+
+/** Whether a key can stand in a signature as it is. */
+const isPlainName = (key: string): boolean => /^[\p{L}\p{N}_$]+$/u.test(key);
+
+type Static = null | undefined | number | boolean | string;
+
+const isStatic = (x: unknown): x is Static =>
+  x === null || x === undefined || typeof x === "number" || typeof x === "boolean" || typeof x === "string";
+
+/**
+ * Takes the arguments of a call apart.
+ *
+ * @throws UsageError for what a compiled function does not take, saying where it stands.
+ */
+export function flattenArguments(name: string, args: readonly unknown[], fixedMode: boolean): Arguments {
+  const tensors: Tensor[] = [];
+  const trees: CellTree[] = [];
+  const visit = (x: unknown, path: string): string => {
+    if (x instanceof Tensor) {
+      if (x.traced) throw new UsageError(`${name}: ${path} is a traced tensor, used outside its trace`);
+      tensors.push(x);
+      return `${path}=${x.dtype}[${x.shape.join()}]`;
+    }
+    if (isCell(x)) {
+      trees.push({ structure: `cell:${x.dtype}[${x.shape.join()}]`, cells: () => [x] });
+      return `${path}=${trees.at(-1)?.structure}`;
+    }
+    if (isCellTree(x)) {
+      trees.push(x);
+      return `${path}=${x.structure}${fixedMode ? "" : `/${x.modes ?? ""}`}`;
+    }
+    if (isStatic(x))
+      return `${path}=${typeof x === "string" ? JSON.stringify(x) : Object.is(x, -0) ? "-0" : String(x)}`;
+    if (Array.isArray(x))
+      return `${path}.length=${x.length};${x.map((item, i) => visit(item, `${path}[${i}]`)).join(";")}`;
+    if (isPlainObject(x)) {
+      const keys = Object.keys(x);
+      const parts = keys.map((key) => visit(x[key], `${path}.${isPlainName(key) ? key : JSON.stringify(key)}`));
+      return [`${path}.keys=${keys.length}`, ...parts].join(";");
+    }
+    throw new UsageError(
+      `${name}: ${path} is ${show(x)}; expected tensors, cells, modules, numbers, booleans, strings, or plain objects and arrays of those`,
+    );
+  };
+  const key = args.map((arg, i) => visit(arg, `argument ${i}`)).join(";");
+  return { key: key + sharedCells(trees), tensors, trees };
+}
+
+/** Names the first part in which two signatures differ. */
+export function whatChanged(before: string, after: string): string {
+  const a = before.split(";");
+  const b = after.split(";");
+  const i = b.findIndex((part, k) => part !== a[k]);
+  return i < 0 ? "a guarded mode changed" : `an argument changed from ${a[i] ?? "nothing"} to ${b[i]}`;
+}
+
+/** What arguments must be like to have a known signature: sooner compared than its text is made. */
+export type Pattern =
+  | { readonly kind: "tensor"; readonly shape: Shape; readonly dtype: DType }
+  | { readonly kind: "static"; readonly value: Static }
+  | { readonly kind: "array"; readonly items: readonly Pattern[] }
+  | { readonly kind: "object"; readonly keys: readonly string[]; readonly items: readonly Pattern[] };
+
+/** The pattern of arguments that have been taken apart; null where cells are among them, whose structure is text. */
+export function patternOf(x: unknown): Pattern | null {
+  if (x instanceof Tensor) return { kind: "tensor", shape: x.shape, dtype: x.dtype };
+  if (isStatic(x)) return { kind: "static", value: x };
+  if (isCell(x) || isCellTree(x)) return null;
+  const keys = Array.isArray(x) ? null : Object.keys(x as object);
+  const values: unknown[] = Array.isArray(x) ? x : Object.values(x as object);
+  const items: Pattern[] = [];
+  for (const value of values) {
+    const item = patternOf(value);
+    if (item === null) return null;
+    items.push(item);
+  }
+  return keys ? { kind: "object", keys, items } : { kind: "array", items };
+}
+
+/** Whether `x` fits a pattern; its tensors are appended to `tensors`. */
+export function fits(pattern: Pattern, x: unknown, tensors: Tensor[]): boolean {
+  if (pattern.kind === "tensor") {
+    if (!(x instanceof Tensor) || x.traced || x.dtype !== pattern.dtype || !sameShape(x.shape, pattern.shape))
+      return false;
+    tensors.push(x);
+    return true;
+  }
+  if (pattern.kind === "static") return Object.is(x, pattern.value);
+  const { items } = pattern;
+  if (pattern.kind === "array") {
+    if (!Array.isArray(x) || x.length !== items.length) return false;
+    for (let i = 0; i < items.length; i++) if (!fits(items[i] as Pattern, x[i], tensors)) return false;
+    return true;
+  }
+  if (!isPlainObject(x) || isCell(x) || isCellTree(x)) return false;
+  const { keys } = pattern;
+  let i = 0;
+  for (const key in x) {
+    if (key !== keys[i] || !fits(items[i] as Pattern, x[key], tensors)) return false;
+    i++;
+  }
+  return i === keys.length;
+}
