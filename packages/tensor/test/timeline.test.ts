@@ -91,7 +91,11 @@ describe("the timeline of a training step", () => {
   });
 
   it("has every record of explain(), named alike, with kernel and module", () => {
-    const rows = step.explain().split("\n").slice(2).filter((line) => !/^\d+ calls, /.test(line));
+    const rows = step
+      .explain()
+      .split("\n")
+      .slice(2)
+      .filter((line) => !/^\d+ calls, /.test(line));
     const records = of("record").filter(({ args }) => args.program === "little step");
     expect(records).toHaveLength(steps * rows.length);
     rows.forEach((row, i) => {
