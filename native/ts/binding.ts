@@ -14,7 +14,7 @@ export type NativeErrorCode =
   | "ERR_FIGMENT_DEVICE";
 
 /** Instruction sets that have their own kernels. */
-export type Isa = "generic" | "avx2" | "avx512";
+export type Isa = "generic" | "avx2" | "avx512" | "amx";
 
 export interface CpuInfo {
   readonly name: string;

@@ -43,7 +43,7 @@ Napi::Value setIsa(Environment&, const Napi::CallbackInfo& info) {
   Isa isa = cpuFeatures().best;
   if (!name.empty() && !parseIsa(name, isa))
     throw Error(code::kArgument,
-                "isa: expected generic, avx2, avx512 or null, not \"" + name + "\"");
+                "isa: expected generic, avx2, avx512, amx or null, not \"" + name + "\"");
   setIsaLimit(isa);
   return info.Env().Undefined();
 }

@@ -177,8 +177,9 @@ struct OpSpec {
   Cost (*cost)(const OpCall& call);
 };
 
-/// Instruction sets with their own translation units, in order of preference.
-enum class Isa : uint8_t { generic = 0, avx2 = 1, avx512 = 2 };
+/// Instruction sets with their own translation units, in order of preference; each includes those
+/// before it. amx is AVX-512 with bf16 matrix tiles.
+enum class Isa : uint8_t { generic = 0, avx2 = 1, avx512 = 2, amx = 3 };
 
 /// One implementation of an operation.
 struct Variant {

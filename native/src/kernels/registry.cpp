@@ -165,7 +165,7 @@ void configureRegistryFromEnvironment() {
     Isa isa;
     if (!parseIsa(text, isa))
       throw Error(code::kArgument,
-                  std::string("FIGMENT_ISA is \"") + text + "\"; expected generic, avx2 or avx512");
+                  std::string("FIGMENT_ISA is \"") + text + "\"; expected generic, avx2, avx512 or amx");
     setIsaLimit(isa);
   }
   const char* text = std::getenv("FIGMENT_VARIANT");

@@ -6,6 +6,10 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #elif defined(__aarch64__) && defined(__linux__)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
@@ -46,6 +50,16 @@ std::string brand() {
   return first == std::string::npos ? "x86-64" : name.substr(first, last - first + 1);
 }
 
+/// Asks the operating system for the tile registers, which a process does not have by default.
+bool grantTiles() {
+#if defined(__linux__)
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XTILEDATA
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+
 CpuFeatures detect() {
   CpuFeatures cpu;
   cpu.name = brand();
@@ -78,12 +92,13 @@ CpuFeatures detect() {
   add("avx512-vnni", zmm && bit(seven.c, 11));
   add("avx512-bf16", zmm && bit(sevenOne.a, 5));
   add("avx512-fp16", zmm && bit(seven.d, 23));
-  add("amx-tile", tiles && bit(seven.d, 24));
-  add("amx-bf16", tiles && bit(seven.d, 22));
+  const bool tile = add("amx-tile", tiles && bit(seven.d, 24));
+  const bool tileBf16 = add("amx-bf16", tiles && bit(seven.d, 22));
   add("amx-int8", tiles && bit(seven.d, 25));
 
   if (avx2 && fma && f16c) cpu.best = Isa::avx2;
   if (cpu.best == Isa::avx2 && f && dq && cd && bw && vl) cpu.best = Isa::avx512;
+  if (cpu.best == Isa::avx512 && tile && tileBf16 && grantTiles()) cpu.best = Isa::amx;
   return cpu;
 }
 
@@ -132,6 +147,8 @@ const CpuFeatures& cpuFeatures() {
 
 const char* isaName(Isa isa) {
   switch (isa) {
+    case Isa::amx:
+      return "amx";
     case Isa::avx512:
       return "avx512";
     case Isa::avx2:
@@ -142,7 +159,7 @@ const char* isaName(Isa isa) {
 }
 
 bool parseIsa(const std::string& name, Isa& isa) {
-  for (const Isa candidate : {Isa::generic, Isa::avx2, Isa::avx512}) {
+  for (const Isa candidate : {Isa::generic, Isa::avx2, Isa::avx512, Isa::amx}) {
     if (name == isaName(candidate)) {
       isa = candidate;
       return true;

@@ -153,6 +153,23 @@ describe.each(products.map((def) => [def.name, def] as const))("%s", (_name, def
     },
   );
 
+  it.each(variantsOf(def))("runs the kernel %s for at least one sample", (variant) => {
+    const ran = samplesOf(def).flatMap(([, sample, i]) =>
+      scope(() => {
+        const mix = mixes[0] as Mix;
+        const inputs = operandsAt(def, sample, pointOf(sample, i), mix);
+        binding.settleSync();
+        binding.profile(true);
+        run(def, sample, inputs, mix, variant);
+        binding.settleSync();
+        const entries = binding.takeProfile().map((entry) => entry.variant);
+        binding.profile(false);
+        return entries;
+      }),
+    );
+    expect(ran).toContain(variant);
+  });
+
   it("gives the same bits on any number of threads", () => {
     const own = binding.threads();
     const mix = mixes[0] as Mix;

@@ -161,6 +161,16 @@ describe("precision belongs to nodes", () => {
       within.dispose();
     }));
 
+  it("and is handed to derivatives: those of exact products inside a rounded function are exact", () =>
+    scope(() => {
+      const exact = compile((x: Tensor) => matmul(x, x), { precision: "highest" });
+      const outer = compile((x: Tensor) => grad((y: Tensor) => sum(exact(y).sin()))(x), { precision });
+      outer(random.normal([4, 4]));
+      expect(formatsOf(outer.explain(), "matmul")).toEqual(["f32", "f32", "f32"]);
+      exact.dispose();
+      outer.dispose();
+    }));
+
   it("and gives what the compiled function gives when the same code runs eagerly", () =>
     scope(() => {
       const [x, w] = [random.normal([2, 5, 5, 3]), random.normal([4, 3, 3, 3])];

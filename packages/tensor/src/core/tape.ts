@@ -126,7 +126,10 @@ export function recordOp(def: OpDef, inputs: readonly Tensor[], attrs: Attrs, ou
     inputs,
     outputs,
     backward: (cotangents, needs) =>
-      withPrecision(precisionOf(attrs), () => opBackward(def, inputs, attrs, outputs, cotangents, needs)),
+      // Derivatives of a product are products of its own precision; other rules use that of where they run.
+      withPrecision(def.factors && precisionOf(attrs), () =>
+        opBackward(def, inputs, attrs, outputs, cotangents, needs),
+      ),
   });
 }
 
