@@ -124,7 +124,9 @@ class Context {
   /// Calls body on disjoint ranges that cover [0, count), each at most `grain` long except that a
   /// range never starts off a multiple of `grain`. Ranges are handed to workers in any order, so no
   /// result may depend on which worker gets which; `worker` (0 .. threads()-1) selects private
-  /// scratch.
+  /// scratch. When the run is to stop, ranges that nobody has begun are left out, and so are all
+  /// those of later calls: what a kernel does between two calls must not take what a range should
+  /// have written for an address.
   virtual void parallel(int64_t count, int64_t grain, Body body, void* closure) = 0;
   virtual int threads() const = 0;
   /// The memory asked for by Variant::scratch, 64-byte aligned; contents undefined.

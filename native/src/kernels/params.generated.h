@@ -194,6 +194,13 @@ struct BiasActGradParams {
 };
 static_assert(sizeof(BiasActGradParams) == 48);
 
+struct CheckFiniteParams {
+  static constexpr uint64_t kHash = 0xe7ca614de6f58ef5ull;
+  int32_t count;
+  uint8_t padding_[4];
+};
+static_assert(sizeof(CheckFiniteParams) == 8);
+
 struct Conv2dParams {
   static constexpr uint64_t kHash = 0x5c027f461b91e074ull;
   int32_t n;

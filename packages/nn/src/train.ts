@@ -3,7 +3,11 @@
 import {
   CheckpointError,
   type CompileStats,
+  checkFinite,
   compile,
+  currentPath,
+  isFloat,
+  leavesOf,
   type Precision,
   type Profile,
   type SavedState,
@@ -12,14 +16,15 @@ import {
   type Tensor,
 } from "@figment/tensor";
 import { EMA, type EmaOptions } from "./ema.js";
-import type { Module } from "./module.js";
+import { joinPath } from "./members.js";
+import { type ForwardObserver, internals, type Module, observeForward } from "./module.js";
 import type { MinimizeOptions, Optimizer } from "./optim/optimizer.js";
 
 /** A batch: a plain object of tensors. */
 export type StepBatch = Readonly<Record<string, Tensor>>;
 
 /** Options of {@link compileStep}. */
-export interface StepOptions extends MinimizeOptions {
+export interface StepOptions extends Omit<MinimizeOptions, "checkFinite"> {
   /** Keeps a moving average of the weights with this decay, or with these options. Default: none. */
   readonly ema?: number | EmaOptions;
   /**
@@ -27,6 +32,14 @@ export interface StepOptions extends MinimizeOptions {
    * norms, losses and the optimiser's state stay f32. Default "highest".
    */
   readonly precision?: Precision;
+  /**
+   * Looks for NaN and infinite numbers inside the step, before anything is written: the parameters, the batch, what each
+   * module gives, the loss and the gradients. The first one found makes the step fail with a NonFiniteError that names it,
+   * thrown where the loss is read; weights, moments and streams are as they were. "gradients" looks at the loss and the
+   * gradients only, at the cost of reading them once; true also keeps what modules give from being fused away. Default
+   * false.
+   */
+  readonly checkFinite?: boolean | "gradients";
 }
 
 /** A compiled training step. */
@@ -67,12 +80,13 @@ export function compileStep<M extends Module, B extends StepBatch = any, const O
   loss: (model: M, batch: B) => Tensor,
   options: O = {} as O,
 ): TrainStep<M, B, WithEma<O, M>> {
-  const { ema: average, precision, ...clipping } = options;
+  const { ema: average, precision, checkFinite: checked = false, ...clipping } = options;
   const ema =
     average === undefined ? undefined : new EMA(model, typeof average === "number" ? { decay: average } : average);
   const program = compile(
     (batch: B) => {
-      const value = optimizer.minimize(() => loss(model, batch), clipping);
+      const evaluate = checked === true ? watched(model, batch, loss) : () => loss(model, batch);
+      const value = optimizer.minimize(evaluate, { ...clipping, checkFinite: checked !== false });
       ema?.update();
       return { loss: value };
     },
@@ -113,6 +127,31 @@ export function compileStep<M extends Module, B extends StepBatch = any, const O
     },
   };
   return Object.defineProperties(step, Object.getOwnPropertyDescriptors(rest)) as TrainStep<M, B, WithEma<O, M>>;
+}
+
+/** The loss, with checks of the parameters, the batch, and the result of every module on the way. */
+function watched<M extends Module, B extends StepBatch>(
+  model: M,
+  batch: B,
+  loss: (model: M, batch: B) => Tensor,
+): () => Tensor {
+  return () => {
+    const parameters = [...model.namedParameters()].map(([path, { value }]) => [`the parameter ${path}`, value]);
+    const inputs = Object.entries(batch)
+      .filter(([, x]) => isFloat(x.dtype))
+      .map(([name, x]) => [`the batch's ${name}`, x]);
+    checkFinite(Object.fromEntries([...parameters, ...inputs]));
+    const check: ForwardObserver = (module, _inputs, output) => {
+      const path = joinPath(currentPath(), module[internals].segment) || module.constructor.name;
+      const results = leavesOf(output).filter((x) => isFloat(x.dtype));
+      checkFinite(
+        Object.fromEntries(
+          results.map((x, i) => [`${results.length > 1 ? `result ${i}` : "the result"} of ${path}`, x]),
+        ),
+      );
+    };
+    return observeForward(check, () => loss(model, batch));
+  };
 }
 
 /** Joins the states of named parts, each under its name. */

@@ -55,6 +55,13 @@ export class OutOfMemoryError extends FigmentError {
   }
 }
 
+/** A value that should be finite is not; the message names it and the first such element. */
+export class NonFiniteError extends FigmentError {
+  constructor(message: string, options?: ErrorOptions) {
+    super("ERR_FIGMENT_NONFINITE", message, options);
+  }
+}
+
 /** A file of weights or saved state that is damaged, hostile, or does not fit the model. */
 export class CheckpointError extends FigmentError {
   constructor(message: string, options?: ErrorOptions) {
@@ -79,6 +86,7 @@ export class UsageError extends FigmentError {
 const byCode: Record<string, new (message: string, options?: ErrorOptions) => FigmentError> = {
   ERR_FIGMENT_OUT_OF_MEMORY: OutOfMemoryError,
   ERR_FIGMENT_ABORTED: AbortError,
+  ERR_FIGMENT_NONFINITE: NonFiniteError,
 };
 
 /**

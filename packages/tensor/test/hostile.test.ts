@@ -133,12 +133,9 @@ const kindOf = (x: number): string => (Number.isFinite(x) ? "finite" : String(x)
 
 describe("NaN, infinities, denormals and signed zeros", () => {
   it.each(withSamples)("go through $name on every kernel as through its specification", ({ def, samples }) => {
-    // SiLU that is fused into a product is 0 at −∞, where x·sigmoid(x) is NaN.
+    if (def.effect === "check") return;
     const floats = samples.filter(
-      ({ inputs, attrs }) =>
-        (attrs as { activation?: string }).activation !== "silu" &&
-        !inputs.some(({ derive }) => derive) &&
-        inputs.some(({ dtype }) => !dtype),
+      ({ inputs }) => !inputs.some(({ derive }) => derive) && inputs.some(({ dtype }) => !dtype),
     );
     for (const [i, sample] of floats.entries()) {
       if (sizeOfSample(sample) > 100_000) continue;

@@ -74,11 +74,8 @@ FIGMENT_INLINE F32 sigmoid(F32 x) {
   return blend(lt(x, F32::zero()), e, one) / (one + e);
 }
 
-/// x * sigmoid(x); 0 (not NaN) at minus infinity.
-FIGMENT_INLINE F32 silu(F32 x) {
-  const Mask minusInfinity = eq(x, asFloat(I32::broadcast(int32_t(0xff800000))));
-  return blend(minusInfinity, F32::zero(), x * sigmoid(x));
-}
+/// x * sigmoid(x); NaN at minus infinity, as the product of the two is.
+FIGMENT_INLINE F32 silu(F32 x) { return x * sigmoid(x); }
 
 FIGMENT_INLINE F32 tanh(F32 x) {
   const F32 one = F32::broadcast(1.0f);

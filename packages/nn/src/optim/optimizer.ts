@@ -3,6 +3,7 @@
 
 import {
   Cell,
+  checkFinite,
   clamp,
   div,
   type Grads,
@@ -58,6 +59,8 @@ export interface MinimizeOptions {
   readonly clipValue?: number;
   /** Gradients are scaled down so that their global norm is at most this. Default: no clipping. */
   readonly clipNorm?: number;
+  /** Fails with a NonFiniteError, and changes nothing, when the loss or a gradient is not finite. Default false. */
+  readonly checkFinite?: boolean;
 }
 
 /** A parameter with its states. */
@@ -145,6 +148,10 @@ export abstract class Optimizer implements Stateful {
    */
   minimize(loss: () => Tensor, options: MinimizeOptions = {}): Tensor {
     const { value, grads } = valueAndGrad(loss, { wrt: this.parameters })();
+    if (options.checkFinite) {
+      const gradients = this.slots.map(({ path, parameter }) => [`the gradient of ${path}`, grads.get(parameter)]);
+      checkFinite({ "the loss": value, ...Object.fromEntries(gradients) });
+    }
     this.update(grads, options);
     grads.dispose();
     return value;

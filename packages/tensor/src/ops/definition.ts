@@ -39,6 +39,8 @@ export interface KernelOperand {
 export interface KernelCall {
   readonly schema: Schema;
   readonly params: Readonly<Record<string, number | readonly number[]>>;
+  /** Bytes after the parameters, for a schema with a tail. */
+  readonly tail?: Uint8Array;
   readonly inputs: readonly KernelOperand[];
   readonly outputs: readonly KernelOperand[];
 }
@@ -87,8 +89,8 @@ export interface SampleInput {
 // biome-ignore lint/suspicious/noExplicitAny: definitions of all attribute types live in one table
 export interface OpDef<A = any> {
   readonly name: string;
-  /** Only pure ops are merged, moved or dropped by passes. */
-  readonly effect: "pure" | "random" | "barrier" | "state";
+  /** Only pure ops are merged, moved or dropped by passes; a check is kept although nobody reads what it gives. */
+  readonly effect: "pure" | "random" | "barrier" | "state" | "check";
   /**
    * The shape rule: avals of the outputs.
    *

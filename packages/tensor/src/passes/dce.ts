@@ -3,11 +3,10 @@
 import type { Graph, Node, Value } from "../ir/graph.js";
 import { rewriteGraph } from "../ir/graph.js";
 
-/** Drops pure nodes that contribute to no output and no write. */
+/** Drops nodes that contribute to no output, no write and no check. */
 export function eliminateDeadCode(graph: Graph): Graph {
   const live = new Set<Node>();
-  const visit = (value: Value): void => {
-    const pending = [value];
+  const visit = (...pending: Value[]): void => {
     for (let next = pending.pop(); next; next = pending.pop()) {
       if (!next.node || live.has(next.node)) continue;
       live.add(next.node);
@@ -15,6 +14,11 @@ export function eliminateDeadCode(graph: Graph): Graph {
     }
   };
   for (const output of graph.outputs) visit(output);
+  for (const node of graph.nodes) {
+    if (node.def.effect !== "check") continue;
+    live.add(node);
+    visit(...node.inputs);
+  }
   for (const { value } of graph.writes) visit(value);
   return rewriteGraph({ ...graph, nodes: graph.nodes.filter((node) => live.has(node)) }, () => undefined);
 }

@@ -236,11 +236,11 @@ class Lowerer {
           this.copy(this.place(value), box(target, starts[i] as readonly number[], value.shape, steps?.[i]));
       });
     } else if (lower.kind === "kernel") {
-      const { schema, params, inputs, outputs } = lower.call(node, node.attrs);
+      const { schema, params, tail, inputs, outputs } = lower.call(node, node.attrs);
       const operands = inputs.map(({ index, dims }) => reshaped(this.contiguous(node.inputs[index] as Value), dims));
       this.record(
         schema,
-        packParams(schema, params as Parameters<typeof packParams>[1]),
+        packParams(schema, params as Parameters<typeof packParams>[1], tail),
         operands,
         outputs.map(({ index, dims }) => reshaped(results[index] as Place, dims)),
       );

@@ -1,0 +1,2 @@
+// checkFinite for AVX2.
+#include "check.inl.h"

@@ -1,0 +1,2 @@
+// checkFinite for AVX-512.
+#include "check.inl.h"

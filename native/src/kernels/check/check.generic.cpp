@@ -1,0 +1,2 @@
+// checkFinite for any machine.
+#include "check.inl.h"
