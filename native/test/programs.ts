@@ -1,15 +1,16 @@
 // Programs that the native tests run: small ones with known answers, long ones to interrupt, and ones that
-// fail. Schema hashes and opcodes are read from the generated header, so they cannot go stale.
+// fail. Schema hashes and opcodes are read from the generated headers, so they cannot go stale.
 
 import { readFileSync } from "node:fs";
 import { type Blob, type BlobOperand, type BlobRecord, format, slotKind, writeBlob } from "./blob.ts";
 
-const header = readFileSync(new URL("../src/kernels/params.generated.h", import.meta.url), "utf8");
+const headerOf = (op: string): string =>
+  readFileSync(new URL(`../src/kernels/params/${op}.generated.h`, import.meta.url), "utf8");
+const registerCode = headerOf("elementwise");
 
 /** The schema hash of an operation. */
 export function schemaHash(op: string): bigint {
-  const struct = `struct ${op[0]?.toUpperCase()}${op.slice(1)}Params {`;
-  const found = header.slice(header.indexOf(struct)).match(/kHash = (0x[0-9a-f]+)ull/);
+  const found = headerOf(op).match(/kHash = (0x[0-9a-f]+)ull/);
   if (!found?.[1]) throw new Error(`no schema for ${op}`);
   return BigInt(found[1]);
 }
@@ -17,7 +18,7 @@ export function schemaHash(op: string): bigint {
 export const opEntry = (name: string): { name: string; hash: bigint } => ({ name, hash: schemaHash(name) });
 
 function opcode(name: string): number {
-  const found = header.match(new RegExp(`\\bk${name[0]?.toUpperCase()}${name.slice(1)} = (\\d+),`));
+  const found = registerCode.match(new RegExp(`\\bk${name[0]?.toUpperCase()}${name.slice(1)} = (\\d+),`));
   if (!found?.[1]) throw new Error(`no opcode ${name}`);
   return Number(found[1]);
 }

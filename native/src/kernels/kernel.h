@@ -11,6 +11,8 @@
 #include <string>
 #include <type_traits>
 
+#include "params/elementwise.generated.h"
+
 // Inlined without exception: a copy compiled for one instruction set must never serve another.
 #if defined(__GNUC__)
 #define FIGMENT_ALWAYS_INLINE [[gnu::always_inline]] inline
@@ -164,7 +166,7 @@ FIGMENT_ALWAYS_INLINE double operandBytes(const OpCall& call) {
 /// What an operation is, apart from any implementation.
 struct OpSpec {
   const char* name;
-  uint64_t schemaHash;  ///< from params.generated.h
+  uint64_t schemaHash;  ///< from params/*.generated.h
   size_t paramBytes;    ///< exact size of the parameter struct; the fixed head when `hasTail`
   bool hasTail;         ///< a byte tail follows the struct
   /// The loader's guard: answers "" when, with these parameters and operand shapes, no variant can

@@ -2,9 +2,9 @@
 // them, the table in the docs. Run with: npm run generate -w @figment/tensor
 
 import { spawnSync } from "node:child_process";
-import { writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { generatedHeader } from "../dist/program/header.js";
+import { generatedHeaders } from "../dist/program/header.js";
 
 const root = fileURLToPath(new URL("../../../", import.meta.url));
 
@@ -13,7 +13,10 @@ function write(path, text) {
   console.log(`wrote ${path}`);
 }
 
-write("native/src/kernels/params.generated.h", generatedHeader());
+const params = "native/src/kernels/params";
+rmSync(`${root}${params}`, { recursive: true, force: true });
+mkdirSync(`${root}${params}`);
+for (const [name, text] of generatedHeaders()) write(`${params}/${name}`, text);
 
 const shell = process.platform === "win32";
 const { status, stdout, stderr } = spawnSync("npm", ["run", "build", "-w", "@figment/native"], {

@@ -9,6 +9,7 @@ import {
   memory,
   mul,
   type Rng,
+  remat,
   rng,
   scalar,
   scope,
@@ -18,6 +19,7 @@ import {
   type Tensor,
   tensor,
   traceGuard,
+  traceMode,
   UsageError,
   valueAndGrad,
   zeros,
@@ -229,6 +231,21 @@ describe("compile", () => {
     expect(() => odd(new Map())).toThrow(/argument 0 is a Map/);
     late.dispose();
     odd.dispose();
+  });
+
+  it("keeps the mode that a compiled function fixes where it is inlined, and on the way back", () => {
+    scope(() => {
+      const fixed = compile((x: Tensor) => (traceMode() === "eval" ? x.mul(3) : x), { mode: "eval" });
+      const outer = compile((x: Tensor) => fixed(x));
+      const again = compile((x: Tensor) => remat((y: Tensor) => (traceMode() === "eval" ? y.mul(5) : y))(x), {
+        mode: "eval",
+      });
+      const x = tensor([1]);
+      expect(outer(x).dataSync()[0]).toBe(3);
+      expect(grad((y: Tensor) => fixed(y).sum())(x).dataSync()[0]).toBe(3);
+      expect(grad((y: Tensor) => again(y).sum())(x).dataSync()[0]).toBe(5);
+      for (const f of [fixed, outer, again]) f.dispose();
+    });
   });
 
   it("inlines compiled functions called inside a trace", () => {

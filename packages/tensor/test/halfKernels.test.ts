@@ -10,7 +10,7 @@ import { definedOps, type OpDef, type Sample } from "#ops/definition";
 import { loadGraph, releaseProgram, runProgram } from "#runtime/program";
 
 import { Draws } from "./support/draws.ts";
-import { epsilon, expectedAt, kernelOf, magnitudes } from "./support/parity.ts";
+import { epsilon, expectedAt, kernelOf, magnitudes, variantsDuring } from "./support/parity.ts";
 import { drawPoint, type Point, tensorsAt, titleOf } from "./support/points.ts";
 
 const seed = 4343;
@@ -158,13 +158,7 @@ describe.each(products.map((def) => [def.name, def] as const))("%s", (_name, def
       scope(() => {
         const mix = mixes[0] as Mix;
         const inputs = operandsAt(def, sample, pointOf(sample, i), mix);
-        binding.settleSync();
-        binding.profile(true);
-        run(def, sample, inputs, mix, variant);
-        binding.settleSync();
-        const entries = binding.takeProfile().map((entry) => entry.variant);
-        binding.profile(false);
-        return entries;
+        return variantsDuring(() => run(def, sample, inputs, mix, variant));
       }),
     );
     expect(ran).toContain(variant);

@@ -9,6 +9,7 @@ import {
   grad,
   matmul,
   type Precision,
+  remat,
   rng,
   scope,
   sum,
@@ -169,6 +170,17 @@ describe("precision belongs to nodes", () => {
       expect(formatsOf(outer.explain(), "matmul")).toEqual(["f32", "f32", "f32"]);
       exact.dispose();
       outer.dispose();
+    }));
+
+  it("and reaches derivatives of rematerialised parts taken outside", () =>
+    scope(() => {
+      const [x, w] = [random.normal([3, 8]), random.normal([8, 4])];
+      const inner = compile((y: Tensor) => matmul(y, w).sin(), { precision });
+      const again = compile((y: Tensor) => remat((z: Tensor) => matmul(z, w).sin())(y), { precision });
+      const [a, b] = [inner, again].map((f) => grad((y: Tensor) => sum(f(y)))(x).dataSync());
+      expect(b).toEqual(a);
+      inner.dispose();
+      again.dispose();
     }));
 
   it("and gives what the compiled function gives when the same code runs eagerly", () =>

@@ -239,6 +239,17 @@ describe("cells", () => {
 });
 
 describe("random streams", () => {
+  it("fork as the stream whose state they took over", () => {
+    scope(() => {
+      const [saved, other] = [rng(0), rng(1)];
+      const state = saved.cell.value;
+      other.restoreState({ tensors: { state }, json: null });
+      expect(other.fork("a").key).toEqual(saved.fork("a").key);
+      saved.dispose();
+      other.dispose();
+    });
+  });
+
   it("repeat for the same seed, differ between forks, and do not depend on when they are forked", async () => {
     const draws = async (r: ReturnType<typeof rng>): Promise<number[]> => {
       using x = r.normal([8]);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "../norm/isa_variant.h"
+#include "../params/argReduce.generated.h"
 #include "../simd/fold.h"
 #include "arg_reduce.h"
 

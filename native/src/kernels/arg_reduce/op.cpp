@@ -1,6 +1,7 @@
 // argReduce: (x [outer, axis, inner]) -> i32[outer, inner], the place of the greatest or least
 // element along the axis: the first of several, and the first NaN where there is one.
 #include "../norm/dense_check.h"
+#include "../params/argReduce.generated.h"
 #include "arg_reduce.h"
 
 namespace figment {

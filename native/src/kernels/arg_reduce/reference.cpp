@@ -1,4 +1,5 @@
 // One output after the other, along the axis.
+#include "../params/argReduce.generated.h"
 #include "arg_reduce.h"
 
 namespace figment {

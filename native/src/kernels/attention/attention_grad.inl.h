@@ -7,7 +7,7 @@
 // order.
 #pragma once
 
-#include "../params.generated.h"
+#include "../params/attentionGrad.generated.h"
 #include "lengths.h"
 #include "panel.inl.h"
 

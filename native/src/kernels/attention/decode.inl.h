@@ -4,7 +4,7 @@
 // 2023). Scores are kept in units of log 2.
 #pragma once
 
-#include "../params.generated.h"
+#include "../params/attention.generated.h"
 #include "../simd/math.h"
 #include "lengths.h"
 #include "panel.inl.h"

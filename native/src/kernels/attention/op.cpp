@@ -4,7 +4,8 @@
 // i sees the keys j ≤ i + keys − sq. A query whose scores are all −Inf, or that sees no key, gives
 // zeros and an lse of −Inf. attentionGrad recomputes the probabilities from lse (Dao et al., 2022).
 #include "../norm/dense_check.h"
-#include "../params.generated.h"
+#include "../params/attention.generated.h"
+#include "../params/attentionGrad.generated.h"
 
 namespace figment {
 namespace {

@@ -6,7 +6,8 @@
 #include <limits>
 
 #include "../kernel.h"
-#include "../params.generated.h"
+#include "../params/attention.generated.h"
+#include "../params/attentionGrad.generated.h"
 #include "../widened.h"
 #include "lengths.h"
 

@@ -6,7 +6,8 @@
 #include <cmath>
 
 #include "../norm/dense_check.h"
-#include "../params.generated.h"
+#include "../params/biasAct.generated.h"
+#include "../params/biasActGrad.generated.h"
 #include "activation.h"
 
 namespace figment {

@@ -4,7 +4,8 @@
 #pragma once
 
 #include "../norm/group_layout.h"
-#include "../params.generated.h"
+#include "../params/biasAct.generated.h"
+#include "../params/biasActGrad.generated.h"
 #include "../simd/functions.h"
 #include "../softmax/fast_exp.h"
 #include "activation.h"

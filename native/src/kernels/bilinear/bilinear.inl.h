@@ -5,7 +5,8 @@
 #pragma once
 
 #include "../norm/isa_variant.h"
-#include "../params.generated.h"
+#include "../params/resizeBilinear.generated.h"
+#include "../params/resizeBilinearGrad.generated.h"
 #include "tap.h"
 
 namespace figment::FIGMENT_ISA {

@@ -3,7 +3,8 @@
 #include <string>
 
 #include "../kernel.h"
-#include "../params.generated.h"
+#include "../params/resizeBilinear.generated.h"
+#include "../params/resizeBilinearGrad.generated.h"
 
 namespace figment::bilinear {
 namespace {

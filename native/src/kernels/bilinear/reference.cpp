@@ -1,6 +1,7 @@
 // Bilinear resizing by its definition: forward one output at a time, the transpose by scattering.
 #include "../kernel.h"
-#include "../params.generated.h"
+#include "../params/resizeBilinear.generated.h"
+#include "../params/resizeBilinearGrad.generated.h"
 #include "tap.h"
 
 namespace figment::bilinear {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "../norm/isa_variant.h"
+#include "../params/randomCategorical.generated.h"
 #include "../simd/math.h"
 #include "../softmax/row.inl.h"
 #include "draw.h"

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "../kernel.h"
-#include "../params.generated.h"
+#include "../params/randomCategorical.generated.h"
 #include "../random/block.h"
 
 namespace figment::categorical {

@@ -3,7 +3,7 @@
 // greatest logit stops the program with ERR_FIGMENT_VALUE. categorical.inl.h says how a place is
 // found.
 #include "../norm/dense_check.h"
-#include "../params.generated.h"
+#include "../params/randomCategorical.generated.h"
 
 namespace figment {
 namespace {

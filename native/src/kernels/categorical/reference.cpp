@@ -1,5 +1,6 @@
 // Draws one after the other, with the specified exponential of one element at a time; the oracle of
 // the vector code, which must give the same bits.
+#include "../params/randomCategorical.generated.h"
 #include "../simd/math.h"
 #include "draw.h"
 

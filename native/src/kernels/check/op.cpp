@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include "../norm/dense_check.h"
-#include "../params.generated.h"
+#include "../params/checkFinite.generated.h"
 #include "report.h"
 
 namespace figment {

@@ -9,7 +9,8 @@
 #include "kernels/conv/window.inl.h"
 #include "kernels/gemm/block.inl.h"
 #include "kernels/kernel.h"
-#include "kernels/params.generated.h"
+#include "kernels/params/conv2d.generated.h"
+#include "kernels/params/conv2dInputGrad.generated.h"
 
 namespace figment::FIGMENT_ISA::conv {
 

@@ -3,7 +3,9 @@
 // stride⌋ + 1, and likewise Wo. This file holds the rules; see reference.cpp for the meaning.
 #include "kernels/gemm/activation.h"
 #include "kernels/kernel.h"
-#include "kernels/params.generated.h"
+#include "kernels/params/conv2d.generated.h"
+#include "kernels/params/conv2dInputGrad.generated.h"
+#include "kernels/params/conv2dWeightGrad.generated.h"
 #include "kernels/widened.h"
 
 namespace figment {

@@ -1,4 +1,6 @@
 // The packed convolutions for avx2.
+#include "../params/conv2d.generated.h"
+#include "../params/conv2dInputGrad.generated.h"
 #include "kernels/conv/implicit.inl.h"
 #include "kernels/conv/weight_grad.inl.h"
 

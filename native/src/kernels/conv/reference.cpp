@@ -6,7 +6,9 @@
 // The only variants that run f64.
 #include "kernels/gemm/activation.h"
 #include "kernels/kernel.h"
-#include "kernels/params.generated.h"
+#include "kernels/params/conv2d.generated.h"
+#include "kernels/params/conv2dInputGrad.generated.h"
+#include "kernels/params/conv2dWeightGrad.generated.h"
 #include "kernels/widened.h"
 
 namespace figment {

@@ -6,6 +6,7 @@
 // one instruction set.
 #pragma once
 
+#include "../params/conv2dWeightGrad.generated.h"
 #include "kernels/conv/weight_grad_chunk.inl.h"
 
 namespace figment::FIGMENT_ISA::conv {

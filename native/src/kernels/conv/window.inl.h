@@ -6,7 +6,6 @@
 
 #include "kernels/gemm/pack.inl.h"
 #include "kernels/kernel.h"
-#include "kernels/params.generated.h"
 
 namespace figment::FIGMENT_ISA::conv {
 

@@ -5,7 +5,7 @@
 #pragma once
 
 #include "../norm/isa_variant.h"
-#include "../params.generated.h"
+#include "../params/cumsum.generated.h"
 
 namespace figment::FIGMENT_ISA {
 namespace {

@@ -1,7 +1,7 @@
 // cumsum: (x [outer, axis, inner]) -> running sums along the axis, from its end when `reverse`,
 // without the element itself when `exclusive`. f32 and f64 run in f64; i32 wraps.
 #include "../norm/dense_check.h"
-#include "../params.generated.h"
+#include "../params/cumsum.generated.h"
 
 namespace figment {
 namespace {

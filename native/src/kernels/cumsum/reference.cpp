@@ -2,7 +2,7 @@
 #include <type_traits>
 
 #include "../kernel.h"
-#include "../params.generated.h"
+#include "../params/cumsum.generated.h"
 
 namespace figment {
 namespace {

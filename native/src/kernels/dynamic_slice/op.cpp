@@ -5,7 +5,8 @@
 #include <string>
 
 #include "../kernel.h"
-#include "../params.generated.h"
+#include "../params/dynamicSlice.generated.h"
+#include "../params/dynamicUpdateSlice.generated.h"
 
 namespace figment {
 namespace {

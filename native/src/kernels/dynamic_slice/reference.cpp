@@ -2,7 +2,6 @@
 #include <cstring>
 
 #include "../kernel.h"
-#include "../params.generated.h"
 
 namespace figment {
 namespace {

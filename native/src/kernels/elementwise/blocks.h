@@ -2,6 +2,7 @@
 // elements of one tile. An instruction set is one table of them; everything else is shared.
 #pragma once
 
+#include "../params/elementwise.generated.h"
 #include "program.h"
 
 namespace figment::elementwise {

@@ -2,6 +2,7 @@
 // each instruction set, which registers the resulting variant.
 #pragma once
 
+#include "../params/elementwise.generated.h"
 #include "../simd/functions.h"
 #include "blocks.h"
 

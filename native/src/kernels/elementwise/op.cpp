@@ -3,6 +3,7 @@
 // This file is the verifier: after it, interpreters need no checks of their own.
 #include <string>
 
+#include "../params/elementwise.generated.h"
 #include "program.h"
 
 namespace figment::elementwise {

@@ -1,6 +1,8 @@
 // From register code to steps over buffers: single assignment, lifetimes, in-place results.
 #include "plan.h"
 
+#include "../params/elementwise.generated.h"
+
 namespace figment::elementwise {
 namespace {
 

@@ -6,7 +6,7 @@
 #include <cstdint>
 
 #include "../kernel.h"
-#include "../params.generated.h"
+#include "../params/elementwise.generated.h"
 
 namespace figment::elementwise {
 

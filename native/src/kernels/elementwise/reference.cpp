@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "../params/elementwise.generated.h"
 #include "../simd/half.h"
 #include "program.h"
 

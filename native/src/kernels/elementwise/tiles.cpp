@@ -2,6 +2,7 @@
 // independent, so workers share them without affecting any result.
 #include <cstring>
 
+#include "../params/elementwise.generated.h"
 #include "plan.h"
 #include "transpose.h"
 

@@ -2,7 +2,7 @@
 #include <cstring>
 
 #include "../kernel.h"
-#include "../params.generated.h"
+#include "../params/flip.generated.h"
 
 namespace figment {
 namespace {

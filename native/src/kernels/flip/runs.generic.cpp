@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include "../kernel.h"
-#include "../params.generated.h"
+#include "../params/flip.generated.h"
 
 namespace figment::flip {
 namespace {

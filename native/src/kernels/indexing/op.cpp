@@ -3,6 +3,8 @@
 // nothing is added; several updates of one place are added in the order of the indices.
 #include <string>
 
+#include "../params/gather.generated.h"
+#include "../params/scatterAdd.generated.h"
 #include "rows.h"
 
 namespace figment::indexing {

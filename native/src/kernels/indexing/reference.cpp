@@ -1,4 +1,6 @@
 // gather and scatterAdd element by element.
+#include "../params/gather.generated.h"
+#include "../params/scatterAdd.generated.h"
 #include "rows.h"
 
 namespace figment::indexing {

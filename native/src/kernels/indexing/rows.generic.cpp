@@ -3,6 +3,9 @@
 
 #include <cstring>
 
+#include "../params/gather.generated.h"
+#include "../params/scatterAdd.generated.h"
+
 namespace figment::indexing {
 namespace {
 

@@ -4,7 +4,6 @@
 #include <string>
 
 #include "../kernel.h"
-#include "../params.generated.h"
 
 namespace figment::indexing {
 

@@ -1,7 +1,8 @@
 // Cross entropy and its derivative, vectorised within rows of logits.
 #pragma once
 
-#include "../params.generated.h"
+#include "../params/crossEntropy.generated.h"
+#include "../params/crossEntropyGrad.generated.h"
 #include "../softmax/row.inl.h"
 #include "label.h"
 

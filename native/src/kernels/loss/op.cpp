@@ -2,7 +2,8 @@
 // crossEntropyGrad: dlogits = (exp(logits − lse) − onehot(label))·dloss. A label outside
 // [0, cols) stops the program with ERR_FIGMENT_INDEX.
 #include "../norm/dense_check.h"
-#include "../params.generated.h"
+#include "../params/crossEntropy.generated.h"
+#include "../params/crossEntropyGrad.generated.h"
 
 namespace figment {
 namespace {

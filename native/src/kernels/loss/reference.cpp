@@ -3,7 +3,8 @@
 #include <limits>
 
 #include "../kernel.h"
-#include "../params.generated.h"
+#include "../params/crossEntropy.generated.h"
+#include "../params/crossEntropyGrad.generated.h"
 #include "label.h"
 
 namespace figment {

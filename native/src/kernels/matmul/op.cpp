@@ -3,7 +3,7 @@
 // meaning and packed.inl.h for the fast kernels.
 #include "kernels/gemm/activation.h"
 #include "kernels/kernel.h"
-#include "kernels/params.generated.h"
+#include "kernels/params/matmul.generated.h"
 #include "kernels/widened.h"
 
 namespace figment {

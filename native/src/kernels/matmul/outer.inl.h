@@ -3,6 +3,8 @@
 // compiled for one instruction set.
 #pragma once
 
+#include "../params/conv2dWeightGrad.generated.h"
+#include "../params/matmul.generated.h"
 #include "kernels/conv/weight_grad.inl.h"
 
 namespace figment::FIGMENT_ISA::matmul {

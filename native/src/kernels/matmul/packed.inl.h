@@ -7,7 +7,7 @@
 
 #include "kernels/gemm/block.inl.h"
 #include "kernels/kernel.h"
-#include "kernels/params.generated.h"
+#include "kernels/params/matmul.generated.h"
 
 namespace figment::FIGMENT_ISA::matmul {
 

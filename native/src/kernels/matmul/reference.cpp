@@ -4,7 +4,7 @@
 
 #include "kernels/gemm/activation.h"
 #include "kernels/kernel.h"
-#include "kernels/params.generated.h"
+#include "kernels/params/matmul.generated.h"
 #include "kernels/widened.h"
 
 namespace figment {

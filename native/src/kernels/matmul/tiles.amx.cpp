@@ -1,5 +1,6 @@
 // The matrix tiles of tiles.inl.h on AMX, in assembly because compilers' intrinsics want literal
 // register numbers. Run only where cpu_features finds it and the operating system grants its state.
+#include "../params/matmul.generated.h"
 #include "kernels/matmul/tiles.inl.h"
 
 namespace figment::FIGMENT_ISA::tiles {

@@ -9,7 +9,7 @@
 
 #include "kernels/gemm/activation.h"
 #include "kernels/kernel.h"
-#include "kernels/params.generated.h"
+#include "kernels/params/matmul.generated.h"
 #include "kernels/simd/half.h"
 
 namespace figment::FIGMENT_ISA::tiles {

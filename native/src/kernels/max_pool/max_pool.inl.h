@@ -5,7 +5,9 @@
 #pragma once
 
 #include "../norm/isa_variant.h"
-#include "../params.generated.h"
+#include "../params/maxPool.generated.h"
+#include "../params/maxPoolGrad.generated.h"
+#include "../params/maxPoolTake.generated.h"
 #include "../resize/geometry.h"
 
 namespace figment::FIGMENT_ISA {

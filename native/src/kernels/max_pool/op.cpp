@@ -5,7 +5,9 @@
 #include <string>
 
 #include "../kernel.h"
-#include "../params.generated.h"
+#include "../params/maxPool.generated.h"
+#include "../params/maxPoolGrad.generated.h"
+#include "../params/maxPoolTake.generated.h"
 
 namespace figment::max_pool {
 namespace {

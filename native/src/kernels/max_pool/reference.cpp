@@ -1,6 +1,8 @@
 // Max pooling by its definition, one window of one channel at a time.
 #include "../kernel.h"
-#include "../params.generated.h"
+#include "../params/maxPool.generated.h"
+#include "../params/maxPoolGrad.generated.h"
+#include "../params/maxPoolTake.generated.h"
 #include "../resize/geometry.h"
 
 namespace figment::max_pool {

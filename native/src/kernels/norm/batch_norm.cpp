@@ -8,7 +8,8 @@
 //   dβ = Σ dy,  dγ = Σ dy·x̂,  dx = γ·r·(dy − dβ/M − x̂·dγ/M)
 #include <cmath>
 
-#include "../params.generated.h"
+#include "../params/batchNorm.generated.h"
+#include "../params/batchNormGrad.generated.h"
 #include "dense_check.h"
 
 namespace figment {

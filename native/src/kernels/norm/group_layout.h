@@ -5,7 +5,7 @@
 // shape, so sums have one order.
 #pragma once
 
-#include "../params.generated.h"
+#include "../params/groupNorm.generated.h"
 #include "isa_variant.h"
 
 namespace figment::FIGMENT_ISA {

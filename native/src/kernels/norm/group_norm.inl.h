@@ -5,7 +5,8 @@
 // asked.
 #pragma once
 
-#include "../params.generated.h"
+#include "../params/batchNorm.generated.h"
+#include "../params/groupNorm.generated.h"
 #include "../softmax/fast_exp.h"
 #include "group_layout.h"
 

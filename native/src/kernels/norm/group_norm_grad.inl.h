@@ -3,7 +3,9 @@
 // Formulas: reference.cpp. dgamma and dbeta add the samples' channel sums in a fixed order.
 #pragma once
 
-#include "../params.generated.h"
+#include "../params/batchNormGrad.generated.h"
+#include "../params/groupNorm.generated.h"
+#include "../params/groupNormGrad.generated.h"
 #include "../softmax/fast_exp.h"
 #include "group_layout.h"
 

@@ -2,7 +2,8 @@
 // c/groups channels is normalised with the mean and the biased variance of its spatial·c/groups
 // elements, then scaled and shifted per channel; silu = 1 adds u·sigmoid(u). groupNormGrad
 // recomputes the pre-activation from mean and rstd.
-#include "../params.generated.h"
+#include "../params/groupNorm.generated.h"
+#include "../params/groupNormGrad.generated.h"
 #include "dense_check.h"
 
 namespace figment {

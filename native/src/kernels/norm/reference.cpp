@@ -5,7 +5,8 @@
 #include <cmath>
 
 #include "../kernel.h"
-#include "../params.generated.h"
+#include "../params/groupNorm.generated.h"
+#include "../params/groupNormGrad.generated.h"
 
 namespace figment {
 namespace {

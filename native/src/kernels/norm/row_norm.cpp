@@ -9,7 +9,10 @@
 // rmsNorm takes no mean away and has no β; its dx lacks the term Σg/C.
 #include <cmath>
 
-#include "../params.generated.h"
+#include "../params/layerNorm.generated.h"
+#include "../params/layerNormGrad.generated.h"
+#include "../params/rmsNorm.generated.h"
+#include "../params/rmsNormGrad.generated.h"
 #include "dense_check.h"
 
 namespace figment {

@@ -3,7 +3,8 @@
 // with nothing taken away and no shift. Formulas: row_norm_op.cpp, row_norm_reference.cpp.
 #pragma once
 
-#include "../params.generated.h"
+#include "../params/layerNorm.generated.h"
+#include "../params/rmsNorm.generated.h"
 #include "isa_variant.h"
 
 namespace figment::FIGMENT_ISA {

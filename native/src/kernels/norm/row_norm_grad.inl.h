@@ -3,6 +3,8 @@
 // begin follows from the shape alone. Formulas: row_norm_reference.cpp.
 #pragma once
 
+#include "../params/layerNormGrad.generated.h"
+#include "../params/rmsNormGrad.generated.h"
 #include "row_norm.inl.h"
 
 namespace figment::FIGMENT_ISA {

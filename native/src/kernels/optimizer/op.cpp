@@ -4,7 +4,9 @@
 //     (√v/√(1−β₂ᵗ) + eps)  (Kingma & Ba, 2015; Loshchilov & Hutter, 2019)
 //   emaUpdate: target ← decay·target + (1−decay)·source
 //   sumSquares: Σ of all squares, for the global gradient norm
-#include "../params.generated.h"
+#include "../params/adam.generated.h"
+#include "../params/emaUpdate.generated.h"
+#include "../params/sumSquares.generated.h"
 #include "groups.h"
 
 namespace figment {

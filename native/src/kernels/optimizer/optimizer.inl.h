@@ -1,7 +1,8 @@
 // adam, emaUpdate and sumSquares over many tensors at once, vectorised. Formulas: op.cpp.
 #pragma once
 
-#include "../params.generated.h"
+#include "../params/adam.generated.h"
+#include "../params/emaUpdate.generated.h"
 #include "multi_tensor.inl.h"
 
 namespace figment::FIGMENT_ISA {

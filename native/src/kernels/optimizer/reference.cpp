@@ -3,7 +3,8 @@
 #include <cmath>
 
 #include "../kernel.h"
-#include "../params.generated.h"
+#include "../params/adam.generated.h"
+#include "../params/emaUpdate.generated.h"
 
 namespace figment {
 namespace {

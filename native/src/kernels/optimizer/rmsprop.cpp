@@ -7,7 +7,7 @@
 // The plain rmsprop, the oracle of the variants: one tensor after another, arithmetic in f64.
 #include <cmath>
 
-#include "../params.generated.h"
+#include "../params/rmsprop.generated.h"
 #include "groups.h"
 
 namespace figment {

@@ -1,7 +1,7 @@
 // rmsprop over many tensors at once, vectorised. Formulas: rmsprop_op.cpp.
 #pragma once
 
-#include "../params.generated.h"
+#include "../params/rmsprop.generated.h"
 #include "multi_tensor.inl.h"
 
 namespace figment::FIGMENT_ISA {

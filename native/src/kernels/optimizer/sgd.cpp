@@ -5,7 +5,7 @@
 //   p ← p − lr·d with d = g + momentum·b (nesterov), b (buffered) or g
 //
 // The plain sgd, the oracle of the variants: one tensor after another, arithmetic in f64.
-#include "../params.generated.h"
+#include "../params/sgd.generated.h"
 #include "groups.h"
 
 namespace figment {

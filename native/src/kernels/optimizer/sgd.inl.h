@@ -1,7 +1,7 @@
 // sgd over many tensors at once, vectorised. Formulas: sgd_op.cpp.
 #pragma once
 
-#include "../params.generated.h"
+#include "../params/sgd.generated.h"
 #include "multi_tensor.inl.h"
 
 namespace figment::FIGMENT_ISA {

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "../norm/isa_variant.h"
-#include "../params.generated.h"
+#include "../params/randomInteger.generated.h"
 #include "philox.h"
 
 namespace figment::FIGMENT_ISA {

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "../kernel.h"
-#include "../params.generated.h"
+#include "../params/randomInteger.generated.h"
 
 namespace figment {
 namespace {

@@ -1,5 +1,5 @@
 // Whole numbers one at a time.
-#include "../params.generated.h"
+#include "../params/randomInteger.generated.h"
 #include "block.h"
 
 namespace figment {

@@ -3,7 +3,8 @@
 #include <string>
 
 #include "../kernel.h"
-#include "../params.generated.h"
+#include "../params/randomNormal.generated.h"
+#include "../params/randomUniform.generated.h"
 
 namespace figment {
 namespace {

@@ -1,7 +1,6 @@
 // Uniforms and normals one block at a time; the oracle of the vector code. The transform to
 // normals is the specified sequence of operations in random/philox.h, here on portable vectors.
 #include "../kernel.h"
-#include "../params.generated.h"
 #include "block.h"
 #include "philox.h"
 

@@ -2,6 +2,7 @@
 // The empty sum is 0, the empty maximum and minimum the format's least and greatest value.
 #include <string>
 
+#include "../params/reduce.generated.h"
 #include "shape.h"
 
 namespace figment::reduce {

@@ -1,6 +1,7 @@
 // Vectorised f32 reductions; included by one file for each instruction set.
 #pragma once
 
+#include "../params/reduce.generated.h"
 #include "../simd/fold.h"
 #include "split.h"
 

@@ -3,6 +3,7 @@
 #include <limits>
 #include <type_traits>
 
+#include "../params/reduce.generated.h"
 #include "shape.h"
 
 namespace figment::reduce {

@@ -3,7 +3,6 @@
 #pragma once
 
 #include "../kernel.h"
-#include "../params.generated.h"
 
 namespace figment::reduce {
 

@@ -1,6 +1,8 @@
 // Merging the dimensions of a reduction and cutting it into chunks.
 #include "split.h"
 
+#include "../params/reduce.generated.h"
+
 namespace figment::reduce {
 
 Shape mergeShape(const Operand& x, int32_t axes) {

@@ -4,7 +4,10 @@
 #include <string>
 
 #include "../kernel.h"
-#include "../params.generated.h"
+#include "../params/avgPool.generated.h"
+#include "../params/avgPoolGrad.generated.h"
+#include "../params/resizeNearest.generated.h"
+#include "../params/resizeNearestGrad.generated.h"
 
 namespace figment::resize {
 namespace {

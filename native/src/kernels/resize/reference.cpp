@@ -3,7 +3,10 @@
 #include <cstring>
 
 #include "../kernel.h"
-#include "../params.generated.h"
+#include "../params/avgPool.generated.h"
+#include "../params/avgPoolGrad.generated.h"
+#include "../params/resizeNearest.generated.h"
+#include "../params/resizeNearestGrad.generated.h"
 
 namespace figment::resize {
 namespace {

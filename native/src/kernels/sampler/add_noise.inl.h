@@ -2,7 +2,7 @@
 #pragma once
 
 #include "../norm/isa_variant.h"
-#include "../params.generated.h"
+#include "../params/addNoise.generated.h"
 #include "timesteps.h"
 
 namespace figment::FIGMENT_ISA {

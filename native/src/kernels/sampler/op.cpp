@@ -4,7 +4,8 @@
 //     x0 = coef[0]·t₀ + coef[1]·t₁, clamped to [lo,hi] when asked,
 //     out = coef[2]·x0 + Σᵢ coef[4+i]·tᵢ + coef[3]·z, with z the randomNormal stream of rngState
 #include "../norm/dense_check.h"
-#include "../params.generated.h"
+#include "../params/addNoise.generated.h"
+#include "../params/samplerStep.generated.h"
 
 namespace figment {
 namespace {

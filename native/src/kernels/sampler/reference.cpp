@@ -1,7 +1,8 @@
 // The plain addNoise and samplerStep, the oracle of the variants: one element at a time in f64. The
 // noise of samplerStep is the f32 stream of randomNormal in either format.
 #include "../kernel.h"
-#include "../params.generated.h"
+#include "../params/addNoise.generated.h"
+#include "../params/samplerStep.generated.h"
 #include "../random/philox.h"
 #include "timesteps.h"
 

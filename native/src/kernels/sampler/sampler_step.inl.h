@@ -4,7 +4,7 @@
 #pragma once
 
 #include "../norm/isa_variant.h"
-#include "../params.generated.h"
+#include "../params/samplerStep.generated.h"
 #include "../random/philox.h"
 
 namespace figment::FIGMENT_ISA {

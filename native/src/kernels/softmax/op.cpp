@@ -2,7 +2,10 @@
 // softmaxGrad: dx = y·(dy − Σ y·dy), row by row; and logSoftmax: y[r,:] = x[r,:] − log Σ
 // exp(x[r,:]), with logSoftmaxGrad: dx = dy − exp(y)·Σ dy.
 #include "../norm/dense_check.h"
-#include "../params.generated.h"
+#include "../params/logSoftmax.generated.h"
+#include "../params/logSoftmaxGrad.generated.h"
+#include "../params/softmax.generated.h"
+#include "../params/softmaxGrad.generated.h"
 
 namespace figment {
 namespace {

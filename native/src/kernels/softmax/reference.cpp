@@ -5,7 +5,10 @@
 #include <limits>
 
 #include "../kernel.h"
-#include "../params.generated.h"
+#include "../params/logSoftmax.generated.h"
+#include "../params/logSoftmaxGrad.generated.h"
+#include "../params/softmax.generated.h"
+#include "../params/softmaxGrad.generated.h"
 
 namespace figment {
 namespace {

@@ -2,7 +2,10 @@
 // their sum; scaling or shifting.
 #pragma once
 
-#include "../params.generated.h"
+#include "../params/logSoftmax.generated.h"
+#include "../params/logSoftmaxGrad.generated.h"
+#include "../params/softmax.generated.h"
+#include "../params/softmaxGrad.generated.h"
 #include "row.inl.h"
 
 namespace figment::FIGMENT_ISA {

@@ -4,7 +4,6 @@
 #pragma once
 
 #include "../kernel.h"
-#include "../params.generated.h"
 
 namespace figment::sorting {
 

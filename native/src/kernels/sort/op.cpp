@@ -2,7 +2,7 @@
 // each row in ascending or descending order. Equal elements keep their order; NaN comes last either
 // way.
 #include "../norm/dense_check.h"
-#include "../params.generated.h"
+#include "../params/sort.generated.h"
 
 namespace figment {
 namespace {

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "../kernel.h"
-#include "../params.generated.h"
+#include "../params/sort.generated.h"
 
 namespace figment {
 namespace {

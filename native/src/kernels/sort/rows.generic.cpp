@@ -1,5 +1,6 @@
 // Rows of f32 and i32 as integer keys: a row to a worker; one very long row by all of them, digit
 // by digit from the lowest, each worker counting and moving its own pieces.
+#include "../params/sort.generated.h"
 #include "keys.h"
 
 namespace figment::sorting {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "../norm/isa_variant.h"
+#include "../params/sort.generated.h"
 #include "keys.h"
 
 namespace figment::FIGMENT_ISA {

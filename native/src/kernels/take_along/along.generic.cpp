@@ -2,6 +2,8 @@
 #include <cstring>
 
 #include "../indexing/rows.h"
+#include "../params/scatterAddAlong.generated.h"
+#include "../params/takeAlong.generated.h"
 
 namespace figment {
 namespace {

@@ -3,7 +3,8 @@
 // count, inner], indices of their shape) -> [outer, axis, inner], zero where nothing is added;
 // several updates of one place are added in the order of c.
 #include "../norm/dense_check.h"
-#include "../params.generated.h"
+#include "../params/scatterAddAlong.generated.h"
+#include "../params/takeAlong.generated.h"
 
 namespace figment {
 namespace {

@@ -1,5 +1,7 @@
 // takeAlong and scatterAddAlong element by element.
 #include "../indexing/rows.h"
+#include "../params/scatterAddAlong.generated.h"
+#include "../params/takeAlong.generated.h"
 
 namespace figment {
 namespace {

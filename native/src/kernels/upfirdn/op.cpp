@@ -7,7 +7,7 @@
 #include <string>
 
 #include "../kernel.h"
-#include "../params.generated.h"
+#include "../params/upfirdn2d.generated.h"
 
 namespace figment::upfirdn {
 namespace {

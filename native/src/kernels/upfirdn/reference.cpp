@@ -1,6 +1,6 @@
 // upfirdn2d by its definition: every tap of every output looks at the upsampled, padded image.
 #include "../kernel.h"
-#include "../params.generated.h"
+#include "../params/upfirdn2d.generated.h"
 
 namespace figment::upfirdn {
 namespace {

@@ -6,7 +6,7 @@
 #pragma once
 
 #include "../norm/isa_variant.h"
-#include "../params.generated.h"
+#include "../params/upfirdn2d.generated.h"
 #include "taps.h"
 
 namespace figment::FIGMENT_ISA {

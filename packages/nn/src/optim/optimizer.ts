@@ -137,6 +137,7 @@ export abstract class Optimizer implements Stateful {
    */
   setLearningRate(lr: number): void {
     if (this.schedule) throw new UsageError(`${this.constructor.name}: a schedule rules the learning rate`);
+    checkConstants(this.constructor.name, { "the learning rate": lr });
     this.lr.setData([lr]);
   }
 
@@ -159,6 +160,10 @@ export abstract class Optimizer implements Stateful {
 
   /** Updates the parameters by gradients computed elsewhere; takes no ownership of them. */
   update(grads: Grads, { clipValue, clipNorm }: MinimizeOptions = {}): void {
+    for (const [option, bound] of Object.entries({ clipValue, clipNorm })) {
+      if (bound !== undefined && !(typeof bound === "number" && bound > 0))
+        throw new UsageError(`${this.constructor.name}: ${option} must be a positive number, got ${String(bound)}`);
+    }
     // The state belongs to these very parameters.
     guardCells(this.parameters);
     scope(() => {

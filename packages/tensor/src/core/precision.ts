@@ -22,6 +22,9 @@ export function checkPrecision(op: string, x: unknown): asserts x is Precision |
   throw new UsageError(`${op}: precision must be ${precisions.map((p) => `"${p}"`).join(" or ")}, got ${show(x)}`);
 }
 
+/** The precision at which products are computed now. */
+export const currentPrecision = (): Precision => current;
+
 /** Runs `fn` with products at a precision; undefined leaves it as it is. */
 export function withPrecision<T>(precision: Precision | undefined, fn: () => T): T {
   const outer = current;

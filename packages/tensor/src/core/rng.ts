@@ -39,7 +39,7 @@ export class Rng implements CellTree, Stateful {
   readonly structure = "rng";
   /** Holds key and counter: i32 [4]. */
   readonly cell: Cell;
-  private readonly seeded: bigint | null;
+  private seeded: bigint | null;
 
   /** @internal Use {@link rng}. Null makes a stream that has no key until {@link reseed}. */
   constructor(key: bigint | null, name = "rng") {
@@ -177,6 +177,9 @@ export class Rng implements CellTree, Stateful {
 
   restoreState(state: StateToRestore): void {
     restoreCells("rng", { state: this.cell }, state.tensors);
+    if (this.seeded === null) return;
+    const [low, high] = (state.tensors.state as Tensor).dataSync();
+    this.seeded = (BigInt((high as number) >>> 0) << 32n) | BigInt((low as number) >>> 0);
   }
 
   dispose(): void {

@@ -9,8 +9,9 @@ import type { OpDef } from "../ops/definition.js";
 import { add } from "../ops/elementwise.js";
 import { zeros } from "./create.js";
 import { atPath, currentPath } from "./path.js";
-import { precisionOf, withPrecision } from "./precision.js";
+import { currentPrecision, precisionOf, withPrecision } from "./precision.js";
 import type { Tensor } from "./tensor.js";
+import { traceMode, withMode } from "./trace.js";
 
 /** A step that can be walked backwards: cotangents of outputs in, cotangents of inputs out. */
 interface TapeEntry {
@@ -97,14 +98,17 @@ export class Tape {
   }
 }
 
-/** Notes an entry on every active tape. Its backward operations belong to the module that runs now. */
+/** Notes an entry on every active tape. Its backward operations belong to the module, mode and precision of now. */
 export function recordEntry({ inputs, outputs, backward }: TapeEntry): void {
   if (active.length === 0) return;
   const path = currentPath();
+  const mode = traceMode();
+  const precision = currentPrecision();
   const entry: TapeEntry = {
     inputs,
     outputs,
-    backward: (cotangents, needs) => atPath(path, () => backward(cotangents, needs)),
+    backward: (cotangents, needs) =>
+      atPath(path, () => withMode(mode, () => withPrecision(precision, () => backward(cotangents, needs)))),
   };
   for (const tape of active) tape.record(entry);
 }

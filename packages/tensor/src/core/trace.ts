@@ -52,13 +52,29 @@ export const currentTrace = (): Trace | null => current;
  */
 export const isTracing = (): boolean => current !== null;
 
+/** What modules are doing: learning or being used. */
+export type Mode = "train" | "eval";
+
+let inlinedMode: Mode | undefined;
+
 /**
- * The mode that the trace in progress fixes for modules, if any.
+ * The mode that the compiled function in progress fixes for modules, if any.
  *
  * @example
- * if (traceMode() !== undefined) throw new Error("no trace is in progress here");
+ * if (traceMode() !== undefined) throw new Error("no compiled function is in progress here");
  */
-export const traceMode = (): "train" | "eval" | undefined => current?.mode;
+export const traceMode = (): Mode | undefined => inlinedMode ?? current?.mode;
+
+/** Runs `fn` with modules in a mode; undefined leaves it as it is. */
+export function withMode<T>(mode: Mode | undefined, fn: () => T): T {
+  const outer = inlinedMode;
+  inlinedMode = mode ?? outer;
+  try {
+    return fn();
+  } finally {
+    inlinedMode = outer;
+  }
+}
 
 /**
  * Reads a JavaScript value that traced code depends on. Inside a trace the program becomes valid only

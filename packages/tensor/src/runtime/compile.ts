@@ -5,7 +5,7 @@ import { anyCellIsLent, type Cell, type CellTree } from "../core/cell.js";
 import { checkPrecision, type Precision, withPrecision } from "../core/precision.js";
 import { tapeDepth } from "../core/tape.js";
 import { Tensor } from "../core/tensor.js";
-import { currentTrace, type Guard, type StateSource, Trace } from "../core/trace.js";
+import { currentTrace, type Guard, type StateSource, Trace, withMode } from "../core/trace.js";
 import { isPlainObject, leavesOf, mapTree } from "../core/tree.js";
 import { UsageError } from "../errors.js";
 import type { Graph } from "../ir/graph.js";
@@ -175,7 +175,8 @@ export function compile<A extends readonly unknown[], R>(
   const run = ({ signal }: CallOptions, ...raw: A): R => {
     if (disposed) throw new UsageError(`${name}: this compiled function has been disposed`);
     // Inside a trace the function becomes part of it; under a derivative its operations must be seen one by one.
-    if (currentTrace() || tapeDepth() > 0) return withPrecision(precision, () => fn(...raw));
+    if (currentTrace() || tapeDepth() > 0)
+      return withMode(options.mode, () => withPrecision(precision, () => fn(...raw)));
     throwIfAborted(signal);
     calls++;
     // Most calls are like the one before.

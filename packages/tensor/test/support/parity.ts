@@ -38,23 +38,27 @@ export const runVariant = (
 ): Output[] => scope(() => runNode(def, tensorsAt(sample, point, float), sample.attrs, { variant }).map(outputOf));
 
 /** The kernels that ran an op when a variant was asked for: it need not support every call. */
-export function variantsRun(def: OpDef, sample: Sample, point: Point, variant: string): string[] {
-  const binding = loadBinding();
-  return scope(() => {
+export const variantsRun = (def: OpDef, sample: Sample, point: Point, variant: string): string[] =>
+  scope(() => {
     const inputs = tensorsAt(sample, point, "f32");
-    binding.settleSync();
-    const before = binding.readProfile(Number.MAX_SAFE_INTEGER).first;
-    binding.profile(true);
-    try {
-      runNode(def, inputs, sample.attrs, { variant });
-      binding.settleSync();
-      return profileEvents(binding.readProfile(before)).flatMap(({ kind, variant }) =>
-        kind === "record" ? [variant] : [],
-      );
-    } finally {
-      binding.profile(false);
-    }
+    return variantsDuring(() => runNode(def, inputs, sample.attrs, { variant }));
   });
+
+/** The kernels that run while `work` does. */
+export function variantsDuring(work: () => void): string[] {
+  const binding = loadBinding();
+  binding.settleSync();
+  const before = binding.readProfile(Number.MAX_SAFE_INTEGER).first;
+  binding.profile(true);
+  try {
+    work();
+    binding.settleSync();
+    return profileEvents(binding.readProfile(before)).flatMap(({ kind, variant }) =>
+      kind === "record" ? [variant] : [],
+    );
+  } finally {
+    binding.profile(false);
+  }
 }
 
 /** What the outputs should be: the op's JavaScript reference, else the native reference in f64. */

@@ -1,0 +1,25 @@
+// Generated from packages/tensor/src/ops by its script generate; do not edit.
+// clang-format off
+#pragma once
+
+#include <cstdint>
+
+namespace figment {
+
+struct MaxPoolGradParams {
+  static constexpr uint64_t kHash = 0x571b77dc71a7bdd6ull;
+  int32_t n;
+  int32_t h;
+  int32_t w;
+  int32_t c;
+  int32_t ho;
+  int32_t wo;
+  int32_t kh;
+  int32_t kw;
+  int32_t stride[2];
+  int32_t padLo[2];
+  int32_t padHi[2];
+};
+static_assert(sizeof(MaxPoolGradParams) == 56);
+
+}  // namespace figment
