@@ -164,8 +164,8 @@ void configureRegistryFromEnvironment() {
   if (const char* text = std::getenv("FIGMENT_ISA"); text && *text) {
     Isa isa;
     if (!parseIsa(text, isa))
-      throw Error(code::kArgument,
-                  std::string("FIGMENT_ISA is \"") + text + "\"; expected generic, avx2, avx512 or amx");
+      throw Error(code::kArgument, std::string("FIGMENT_ISA is \"") + text +
+                                       "\"; expected generic, avx2, avx512 or amx");
     setIsaLimit(isa);
   }
   const char* text = std::getenv("FIGMENT_VARIANT");

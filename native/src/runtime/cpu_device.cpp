@@ -14,8 +14,6 @@ namespace {
 
 /// Below this predicted time a record runs on one thread: waking others would take longer.
 constexpr double kSharedMicros = 8;
-/// Timings kept until somebody takes them; later ones are dropped.
-constexpr size_t kMaxTimings = size_t(1) << 20;
 /// A quiet NaN whose payload reads "dead" in a debugger.
 constexpr uint32_t kPoison = 0x7fc0dead;
 

@@ -1,7 +1,10 @@
-// Every example in the documentation comments of @figment/tensor runs and says the truth.
+// Every example in the documentation comments of @figment/tensor runs and says the truth, in a folder of its own.
 
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import * as figment from "@figment/tensor";
-import { afterAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { randomCategorical } from "#ops/categorical";
 import { randomNormal, randomUniform } from "#ops/random";
 import { randomInteger } from "#ops/randomInteger";
@@ -9,7 +12,14 @@ import { examplesIn, functionsWithout, runExample } from "./support/examples.js"
 
 const examples = examplesIn(new URL("../src/", import.meta.url));
 const state = figment.rng(0).cell.value;
-afterAll(() => state.dispose());
+const folder = mkdtempSync(join(tmpdir(), "figment-examples-"));
+const before = process.cwd();
+beforeAll(() => process.chdir(folder));
+afterAll(() => {
+  state.dispose();
+  process.chdir(before);
+  rmSync(folder, { recursive: true });
+});
 
 describe("examples", () => {
   it("are found", () => expect(examples.length).toBeGreaterThan(80));

@@ -104,7 +104,7 @@ export function startTimeline(): void {
  * @example
  * startTimeline();
  * ones([4]).mul(2).dispose();
- * const { events } = writeTimeline("/tmp/figment-trace.json");
+ * const { events } = writeTimeline("figment-trace.json");
  * stopTimeline();
  */
 export function writeTimeline(path: string): TimelineFile {
