@@ -1,64 +1,36 @@
 // Layers, losses and resampling against golden vectors recorded from PyTorch: values and derivatives.
 
 import {
-  AvgPool2d,
-  BatchNorm,
-  BilinearUpsample,
   binaryCrossEntropyWithLogits,
-  Conv2d,
-  ConvTranspose2d,
   crossEntropyLoss,
-  Embedding,
-  GroupNorm,
   huber,
-  InstanceNorm,
-  LayerNorm,
-  Linear,
+  type KVCache,
   l1,
-  MaxPool2d,
-  type Module,
-  MultiHeadAttention,
+  Module,
   mse,
-  PixelShuffle,
-  PixelUnshuffle,
-  ReflectionPad2d,
-  RMSNorm,
-  SpectralNorm,
+  type Transformer,
+  timestepEmbedding,
 } from "@figment/nn";
 import {
   assertNoLeaks,
   avgPool,
-  type Cell,
+  compile,
+  concat,
   edgePad,
   grad,
   resizeBilinear,
   resizeNearest,
-  rng,
   scope,
   type Tensor,
   upfirdn2d,
-  valueAndGrad,
 } from "@figment/tensor";
 import { afterAll, describe, expect, it } from "vitest";
-import { casesOf, expectGolden, golden, metadata, numbers, scriptHash } from "./golden.js";
+import { casesOf, expectGolden, golden, goldenFile, numbers } from "./golden.js";
+import { blockCases, blocks, makeTransformer } from "./goldenBlocks.js";
+import { subclassesOf } from "./goldenCase.js";
+import { layerCases } from "./goldenLayers.js";
 
 afterAll(() => assertNoLeaks());
-
-/** Loads a case's weights into a module and compares output, input derivative and parameter derivatives. */
-function expectLayer(name: string, module: Module, forward: (x: Tensor) => Tensor): void {
-  scope(() => {
-    const parameters: Record<string, Cell> = module.stateDict();
-    module.loadStateDict(Object.fromEntries(Object.keys(parameters).map((path) => [path, golden(`${name}/${path}`)])));
-    const x = golden(`${name}/x`);
-    const dy = golden(`${name}/dy`);
-    expectGolden(forward(x), `${name}/y`);
-    const weighted = (input: Tensor): Tensor => forward(input).mul(dy).sum();
-    expectGolden(grad(weighted)(x), `${name}/dx`);
-    const { grads } = valueAndGrad(() => weighted(x), { wrt: module })();
-    for (const [path, cell] of Object.entries(parameters)) expectGolden(grads.get(cell), `${name}/d${path}`);
-  });
-  module.dispose();
-}
 
 /** Compares a function of one tensor and its derivative. */
 function expectFunction(name: string, f: (x: Tensor) => Tensor): void {
@@ -71,132 +43,50 @@ function expectFunction(name: string, f: (x: Tensor) => Tensor): void {
 }
 
 describe("golden vectors", () => {
-  it("were recorded by the script beside them, from PyTorch 2", () => {
+  it.each(["layers", "blocks", "penalties"])("%s were recorded by the script beside them, from PyTorch 2", (name) => {
+    const { metadata, scriptHash } = goldenFile(name);
     expect(metadata.script_sha256).toBe(scriptHash());
     expect(metadata.torch).toMatch(/^2\./);
   });
 });
 
 describe("layers agree with PyTorch", () => {
-  it("Linear", () => {
-    const layer = new Linear(7, 3);
-    expectLayer("linear", layer, (x) => layer.forward(x));
+  const cases = [...layerCases, ...blockCases];
+
+  it("one and all: every exported layer has a case", () => {
+    const exported = subclassesOf(Module);
+    const compared = new Set(cases.map(({ layer }) => layer));
+    expect(exported.length).toBeGreaterThan(25);
+    expect(exported.filter((layer) => !compared.has(layer)).map(({ name }) => name)).toEqual([]);
   });
 
-  it.each(casesOf("conv2d"))("Conv2d, %s", (name) => {
-    const [kernel = 0, stride, padding, dilation, groups] = numbers(`conv2d/${name}/geometry`);
-    const { inChannels, outChannels } = scope(() => ({
-      inChannels: golden(`conv2d/${name}/x`).dim(3),
-      outChannels: golden(`conv2d/${name}/y`).dim(3),
-    }));
-    const layer = new Conv2d(inChannels, outChannels, kernel, { stride, padding, dilation, groups });
-    expectLayer(`conv2d/${name}`, layer, (x) => layer.forward(x));
+  it.each(cases)("$layer.name, $variant", ({ compare }) => compare());
+
+  it("the sinusoids of a timestep", () => {
+    scope(() => blocks.expect(timestepEmbedding(blocks.tensor("sinusoids/t"), 10), "sinusoids/y"));
   });
 
-  it.each(casesOf("convTranspose2d"))("ConvTranspose2d, %s", (name) => {
-    const [kernel = 0, stride, padding, outputPadding, dilation, groups] = numbers(`convTranspose2d/${name}/geometry`);
-    const { inChannels, outChannels } = scope(() => ({
-      inChannels: golden(`convTranspose2d/${name}/x`).dim(3),
-      outChannels: golden(`convTranspose2d/${name}/y`).dim(3),
-    }));
-    const options = { stride, padding, outputPadding, dilation, groups };
-    const layer = new ConvTranspose2d(inChannels, outChannels, kernel, options);
-    expectLayer(`convTranspose2d/${name}`, layer, (x) => layer.forward(x));
-  });
-
-  it.each([
-    ["plain", false],
-    ["silu", true],
-  ] as const)("GroupNorm, %s", (name, silu) => {
-    const layer = new GroupNorm(4, 12, { silu });
-    expectLayer(`groupNorm/${name}`, layer, (x) => layer.forward(x));
-  });
-
-  it.each([
-    ["layerNorm", new LayerNorm(12)],
-    ["rmsNorm", new RMSNorm(12)],
-    ["instanceNorm", new InstanceNorm(6, { affine: true })],
-  ] as const)("%s", (name, layer) => {
-    expectLayer(name, layer, (x) => layer.forward(x));
-  });
-
-  it("BatchNorm: three training steps with their derivatives, the running statistics, then evaluation", () => {
-    const layer = new BatchNorm(6, { eps: 1e-4, momentum: 0.3 }).init(rng(0));
-    const expectCase = (name: string): void => {
-      const [x, dy] = [golden(`${name}/x`), golden(`${name}/dy`)];
-      const weighted = (input: Tensor): Tensor => layer.forward(input).mul(dy).sum();
-      // One call that moves the running statistics, whatever else is looked at.
-      const { grads } = valueAndGrad(() => weighted(x), { wrt: layer.parameters() })();
-      expectGolden(grads.get(layer.weight as Cell), `${name}/dweight`);
-      expectGolden(grads.get(layer.bias as Cell), `${name}/dbias`);
-      const still = layer.clone();
-      expectGolden(still.forward(x), `${name}/y`);
-      expectGolden(grad((input: Tensor) => still.forward(input).mul(dy).sum())(x), `${name}/dx`);
-      still.dispose();
-    };
-    scope(() => {
-      layer.weight?.set(golden("batchNorm/start/weight"));
-      layer.bias?.set(golden("batchNorm/start/bias"));
-      for (let step = 0; step < 3; step++) expectCase(`batchNorm/step${step}`);
-      expectGolden((layer.runningMean as Cell).value, "batchNorm/eval/runningMean");
-      expectGolden((layer.runningVar as Cell).value, "batchNorm/eval/runningVar");
-      layer.eval();
-      expectCase("batchNorm/eval");
-    });
-    layer.dispose();
-  });
-
-  it.each([
-    ["linear", () => new SpectralNorm(new Linear(7, 5))],
-    ["conv2d", () => new SpectralNorm(new Conv2d(3, 4, 3, { padding: 1 }))],
-    ["convTranspose2d", () => new SpectralNorm(new ConvTranspose2d(3, 4, 3, { padding: 1 }))],
-  ] as const)("SpectralNorm of %s: the third training call with its derivatives, then evaluation", (name, make) => {
-    const module: SpectralNorm<Linear | Conv2d | ConvTranspose2d> = make();
-    const [start, train] = [`spectralNorm/${name}/start`, `spectralNorm/${name}/train`];
-    scope(() => {
-      module.loadStateDict({
-        "layer.weight": golden(`${start}/weight`),
-        "layer.bias": golden(`${start}/bias`),
-        u: golden(`${start}/u`),
-        v: golden(`${start}/v`),
+  it.each([[[6]], [[1, 1, 1, 1, 1, 1]], [[3, 2, 1]]])(
+    "a Transformer that decodes %j tokens at a time with a cache, as one that sees all at once",
+    (counts) => {
+      const model = makeTransformer();
+      const cache = model.cache({ batch: 2 });
+      const decode = compile((net: Transformer, past: KVCache, tokens: Tensor) => net.forward(tokens, past));
+      scope(() => {
+        const paths = Object.keys(model.stateDict());
+        model.loadStateDict(Object.fromEntries(paths.map((path) => [path, blocks.tensor(`transformer/${path}`)])));
+        const tokens = blocks.tensor("transformer/tokens");
+        let from = 0;
+        const logits = counts.map((count) => {
+          const part = decode(model, cache, tokens.slice([0, from], [2, count]));
+          from += count;
+          return part;
+        });
+        blocks.expect(concat(logits, 1), "transformer/y");
       });
-      const [x, dy] = [golden(`${train}/x`), golden(`${train}/dy`)];
-      // The vectors move with every call, so each look at the third call starts from a clone of the second.
-      for (let i = 0; i < 2; i++) module.forward(x);
-      const [second, third] = [module.clone(), module.clone()];
-      expectGolden(module.forward(x), `${train}/y`);
-      expectGolden(module.u.value, `${train}/u`);
-      expectGolden(module.v.value, `${train}/v`);
-      expectGolden(grad((input: Tensor) => second.forward(input).mul(dy).sum())(x), `${train}/dx`);
-      const { grads } = valueAndGrad(() => third.forward(x).mul(dy).sum(), { wrt: third.parameters() })();
-      expectGolden(grads.get(third.layer.weight), `${train}/dweight`);
-      expectGolden(grads.get(third.layer.bias as Cell), `${train}/dbias`);
-      module.layer.weight.set(golden(`spectralNorm/${name}/eval/weight`));
-      expectGolden(module.eval().forward(golden(`spectralNorm/${name}/eval/x`)), `spectralNorm/${name}/eval/y`);
-      for (const owner of [second, third]) owner.dispose();
-    });
-    module.dispose();
-  });
-
-  it("Embedding, with repeated indices", () => {
-    const layer = new Embedding(11, 6);
-    scope(() => {
-      layer.loadStateDict({ weight: golden("embedding/weight") });
-      const indices = golden("embedding/indices");
-      expectGolden(layer.forward(indices), "embedding/y");
-      const { grads } = valueAndGrad(() => layer.forward(indices).mul(golden("embedding/dy")).sum(), { wrt: layer })();
-      expectGolden(grads.get(layer.weight), "embedding/dweight");
-    });
-    layer.dispose();
-  });
-
-  it.each([
-    ["full", false],
-    ["causal", true],
-  ] as const)("MultiHeadAttention, %s", (name, causal) => {
-    const layer = new MultiHeadAttention(12, 3, { causal });
-    expectLayer(`attention/${name}`, layer, (x) => layer.forward(x));
-  });
+      for (const owner of [decode, cache, model]) owner.dispose();
+    },
+  );
 });
 
 describe("resampling agrees with PyTorch", () => {
@@ -212,33 +102,12 @@ describe("resampling agrees with PyTorch", () => {
     expectFunction(`resizeNearest/${name}`, (x) => resizeNearest(x, size));
   });
 
-  it.each([
-    ["maxPool/half", new MaxPool2d(2)],
-    ["maxPool/overlapping", new MaxPool2d(3, { stride: 2, padding: 1 })],
-    ["resizeBilinear/double", new BilinearUpsample()],
-    ["pixelShuffle", new PixelShuffle(2)],
-    ["pixelUnshuffle", new PixelUnshuffle(3)],
-    [
-      "reflectPad",
-      new ReflectionPad2d([
-        [2, 0],
-        [3, 1],
-      ]),
-    ],
-  ] as const)("%s, as a layer", (name, layer) => expectFunction(name, (x) => layer.forward(x)));
-
   it("bilinear resize, shrinking and with aligned corners", () => {
     expectFunction("resizeBilinear/odd", (x) => resizeBilinear(x, [3, 8]));
     expectFunction("resizeBilinear/aligned", (x) => resizeBilinear(x, [7, 3], { alignCorners: true }));
   });
 
   it("padding with the border pixels", () => expectFunction("edgePad", (x) => edgePad(x, [0, 2, 3, 0], [0, 0, 1, 0])));
-
-  it.each(casesOf("avgPool"))("AvgPool2d, %s", (name) => {
-    const [kernel = 0, stride = 1, padding = 0] = numbers(`avgPool/${name}/geometry`);
-    const layer = new AvgPool2d(kernel, { stride, padding });
-    expectFunction(`avgPool/${name}`, (x) => layer.forward(x));
-  });
 
   it.each(casesOf("upfirdn2d"))("upfirdn2d, %s, with the derivative of the filter", (name) => {
     const [up = 1, down = 1, left = 0, right = 0, top = 0, bottom = 0] = numbers(`upfirdn2d/${name}/geometry`);

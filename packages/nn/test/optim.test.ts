@@ -1,5 +1,6 @@
 // Optimisers, schedules and moving averages.
 
+import * as nn from "@figment/nn";
 import {
   Adam,
   AdamW,
@@ -11,7 +12,7 @@ import {
   linearLr,
   Module,
   mse,
-  type Optimizer,
+  Optimizer,
   Parameter,
   polynomialLr,
   RMSProp,
@@ -39,6 +40,7 @@ import {
 } from "@figment/tensor";
 import { afterAll, describe, expect, it } from "vitest";
 import { casesOf, expectGolden, golden, numbers } from "./golden.js";
+import { subclassesOf } from "./goldenCase.js";
 
 const seed = 11;
 console.log(`optimiser tests: seed ${seed}`);
@@ -81,6 +83,34 @@ const goldenRuns: readonly GoldenRun[] = [
 ];
 
 describe("ten steps agree with PyTorch", () => {
+  it("of every exported optimiser", () => {
+    const exported = subclassesOf(Optimizer);
+    const model = new Pair();
+    const made = goldenRuns.map(({ make }) => make(model));
+    const compared = new Set<unknown>(made.map((optimizer) => optimizer.constructor));
+    expect(exported.length).toBeGreaterThan(3);
+    expect(exported.filter((kind) => !compared.has(kind)).map(({ name }) => name)).toEqual([]);
+    for (const owner of [...made, model]) owner.dispose();
+  });
+
+  it("of a moving average", () => {
+    const model = new Pair();
+    const load = (from: string): unknown =>
+      model.loadStateDict({ first: golden(`ema/${from}/first`), second: golden(`ema/${from}/second`) });
+    scope(() => {
+      load("start");
+      const ema = new EMA(model, { decay: 0.8, warmup: false });
+      for (let step = 0; step < 10; step++) {
+        load(`weights${step}`);
+        ema.update();
+        expectGolden(ema.model.first.value, `ema/step${step}/first`);
+        expectGolden(ema.model.second.value, `ema/step${step}/second`);
+      }
+      ema.dispose();
+    });
+    model.dispose();
+  });
+
   it.each(goldenRuns)("$name, eagerly", ({ name, make, clipNorm }) => {
     const model = new Pair();
     const optimizer = make(model);
@@ -190,6 +220,13 @@ const goldenSchedules: Readonly<Record<string, Schedule>> = {
   cosine: cosineLr({ from: 0.2, to: 0.02, steps: 9 }),
   exponential: exponentialLr({ from: 0.2, decay: 0.8 }),
   step: stepLr({ from: 0.2, factor: 0.3, every: 3 }),
+  sequential: sequentialLr(
+    [
+      { lr: warmupLr({ to: 0.2, steps: 4 }), steps: 2 },
+      { lr: constantLr(0.2), steps: 3 },
+    ],
+    exponentialLr({ from: 0.2, decay: 0.7 }),
+  ),
   warmupCosine: warmupCosineLr({ peak: 0.2, warmup: 3, total: 10, floor: 0.02 }),
 };
 
@@ -197,7 +234,9 @@ describe("schedules", () => {
   const at = (schedule: Schedule, step: number): number => scope(() => schedule(scalar(step)).itemSync());
 
   it("are recorded from PyTorch one and all", () => {
-    expect(casesOf("schedule").sort()).toEqual(Object.keys(goldenSchedules).sort());
+    const exported = Object.keys(nn).flatMap((name) => /^(\w+)Lr$/.exec(name)?.[1] ?? []);
+    expect(Object.keys(goldenSchedules).sort()).toEqual(exported.sort());
+    expect(casesOf("schedule").sort()).toEqual(exported.sort());
   });
 
   it.each(Object.entries(goldenSchedules))("%s gives the ten rates of PyTorch's", (name, schedule) => {

@@ -6,10 +6,12 @@ are those of sum(output * cotangent).
 """
 
 import pathlib
+import sys
 
 import torch
 import torch.nn.functional as F
 
+sys.path.append(str(pathlib.Path(__file__).parents[3] / "tensor/test/golden"))
 from golden_file import write
 
 SEED = 20231
@@ -288,6 +290,19 @@ for name, kind, options, clip, schedule in [
             scheduler.step()
         record(f"{name}/step{step}", **parameters)
 
+# Ten steps of an exponential moving average, which starts at the first weights
+source = torch.nn.ParameterDict({"first": leaf(4, 3), "second": leaf(5)})
+average = torch.optim.swa_utils.AveragedModel(source, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.8))
+average.update_parameters(source)
+record("ema/start", **dict(source))
+for step in range(STEPS):
+    with torch.no_grad():
+        for parameter in source.values():
+            parameter += torch.randn_like(parameter)
+    average.update_parameters(source)
+    record(f"ema/weights{step}", **dict(source))
+    record(f"ema/step{step}", **dict(average.module))
+
 # Ten learning rates of each schedule
 for name, schedule in [
     ("constant", lambda optimizer: schedulers.ConstantLR(optimizer, 1.0)),
@@ -297,6 +312,18 @@ for name, schedule in [
     ("cosine", lambda optimizer: schedulers.CosineAnnealingLR(optimizer, 9, 0.02)),
     ("exponential", lambda optimizer: schedulers.ExponentialLR(optimizer, 0.8)),
     ("step", lambda optimizer: schedulers.StepLR(optimizer, 3, 0.3)),
+    (
+        "sequential",
+        lambda optimizer: schedulers.SequentialLR(
+            optimizer,
+            [
+                schedulers.LinearLR(optimizer, 0.25, 1.0, 3),
+                schedulers.ConstantLR(optimizer, 1.0),
+                schedulers.ExponentialLR(optimizer, 0.7),
+            ],
+            [2, 5],
+        ),
+    ),
     (
         "warmupCosine",
         lambda optimizer: schedulers.SequentialLR(

@@ -8,10 +8,12 @@ weights [O,kH,kW,I/groups], as Figment has them. Numbers are rounded to float32 
 """
 
 import pathlib
+import sys
 
 import torch
 import torch.nn.functional as F
 
+sys.path.append(str(pathlib.Path(__file__).parents[3] / "tensor/test/golden"))
 from golden_file import write
 
 SEED = 20241
