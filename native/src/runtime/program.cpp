@@ -384,6 +384,9 @@ double predictMicros(const Cost& cost) {
 namespace {
 
 constexpr int kScratchBits = 48;
+/// Most scratch of one record; what a kernel asks beyond it is a mistake. Sums with an arena's size
+/// stay far below 2^64.
+constexpr uint64_t kLargestScratch = uint64_t(1) << 46;
 constexpr uint64_t scratchOf(uint64_t packed) {
   return packed & ((uint64_t(1) << kScratchBits) - 1);
 }
@@ -396,8 +399,14 @@ uint64_t Program::scratchBytes(int threads) {
   if (known >> kScratchBits == uint64_t(threads)) return scratchOf(known);
   uint64_t bytes = 0;
   for (const ProgramRecord& record : records) {
-    if (record.variant && record.variant->scratch)
-      bytes = std::max<uint64_t>(bytes, record.variant->scratch(record.call, threads));
+    if (!record.variant || !record.variant->scratch) continue;
+    const uint64_t wanted = record.variant->scratch(record.call, threads);
+    if (wanted > kLargestScratch)
+      throw Error(code::kLibrary, std::string("the kernel ") + record.variantName() + " of " +
+                                      record.opName() + " asks for " + std::to_string(wanted) +
+                                      " bytes of scratch; expected at most " +
+                                      std::to_string(kLargestScratch));
+    bytes = std::max(bytes, wanted);
   }
   remembered.store(uint64_t(threads) << kScratchBits | bytes, std::memory_order_relaxed);
   return bytes;

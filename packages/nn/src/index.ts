@@ -7,7 +7,7 @@
 
 export { EMA, type EmaOptions } from "./ema.js";
 export * from "./initialisers.js";
-export { KVCache, type KVCacheOptions, type LayerCache } from "./kvCache.js";
+export { KVCache, type KVCacheOptions, type LayerCache, placeOfNext } from "./kvCache.js";
 export {
   fittingGroups,
   MultiHeadAttention,

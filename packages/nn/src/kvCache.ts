@@ -1,15 +1,19 @@
 // The keys and values of past tokens: what a decoder keeps so that each new token costs one token's work.
 
 import {
+  arange,
   Cell,
   type CellTree,
+  gather,
   restoreCells,
   type SavedState,
   type Shape,
+  ShapeError,
   type Stateful,
   type StateToRestore,
   scope,
   sizeOf,
+  type Tensor,
   UsageError,
 } from "@figment/tensor";
 
@@ -21,6 +25,23 @@ export interface LayerCache {
   readonly v: Cell;
   /** How many tokens the cache holds, an i32 cell []; new ones go behind them. */
   readonly length: Cell;
+  /** Where the new tokens go, if somebody found out for several layers already: what {@link placeOfNext} gave. */
+  readonly place?: Tensor;
+}
+
+/**
+ * Where the next `count` tokens go, the number of tokens before: an i32 tensor []. Where there is no room for them it fails
+ * with code ERR_FIGMENT_INDEX when the work is done, and with it everything that depends on it, writes to the cache included.
+ *
+ * @throws ShapeError when there are more tokens than the cache has room for at all.
+ * @example
+ * const cache = new KVCache({ layers: 1, heads: 2, headDim: 8, maxLength: 4 });
+ * placeOfNext(cache.layers[0] as LayerCache, 3); // 0
+ */
+export function placeOfNext({ k, length }: LayerCache, count: number): Tensor {
+  const room = k.shape[1] as number;
+  if (count > room) throw new ShapeError(`KVCache: ${count} tokens for ${room} positions`);
+  return gather(arange(room - count + 1, "i32"), length.value);
 }
 
 /** What a {@link KVCache} has room for. */

@@ -5,8 +5,10 @@ import {
   Conv2d,
   Dropout,
   EMA,
+  Embedding,
   fansOf,
   GroupNorm,
+  type Layer,
   Linear,
   Module,
   ResidualBlock,
@@ -359,6 +361,31 @@ describe("errors inside modules", () => {
     expect(error?.message.match(/stages\.0/g)).toHaveLength(1);
     expect(error?.stack).toContain(error?.message);
     net.dispose();
+  });
+
+  it("lead to the caller where the work failed in the queue, however deep the modules that queued it", () => {
+    const nested = (depth: number): Layer => (depth === 0 ? new Embedding(4, 3) : new Sequential(nested(depth - 1)));
+    const model = (nested(6) as Sequential).init(rng(seed));
+    const frame = /module\.test/;
+    function callerOfTheModel(indices: Tensor): Tensor {
+      return model.forward(indices);
+    }
+    const compiled = compile(callerOfTheModel);
+    scope(() => {
+      const outside = tensor(Int32Array.of(1, 9));
+      for (const f of [callerOfTheModel, compiled]) {
+        let error: Error | undefined;
+        try {
+          f(outside).dataSync();
+        } catch (caught) {
+          error = caught as Error;
+        }
+        expect(error).toMatchObject({ code: "ERR_FIGMENT_INDEX" });
+        expect(error?.stack).toMatch(f === compiled ? frame : /callerOfTheModel/);
+      }
+    });
+    compiled.dispose();
+    model.dispose();
   });
 
   it("name the module whose derivative fails", () => {

@@ -2,25 +2,31 @@
 
 import {
   BatchNorm,
+  BufferCell,
   Conv2d,
   compileStep,
   EMA,
   InstanceNorm,
   LayerNorm,
   Linear,
+  Module,
   mse,
+  normalInit,
+  Parameter,
   RMSNorm,
   Sequential,
   SGD,
   SpectralNorm,
   spectralNorm,
   type WeightedLayer,
+  zeroInit,
 } from "@figment/nn";
 import {
   assertNoLeaks,
   type Cell,
   compile,
   grad,
+  matmul,
   remat,
   repeat,
   rng,
@@ -286,6 +292,36 @@ describe("SpectralNorm", () => {
     });
     expect(run.stats.traces).toBe(2);
     for (const owner of [run, module]) owner.dispose();
+  });
+
+  it("normalises a layer that loops inside itself", () => {
+    class Looping extends Module {
+      readonly weight = new Parameter({ shape: [2, 2], init: normalInit(1) });
+      readonly total = new BufferCell({ shape: [1, 2], init: zeroInit });
+      forward(x: Tensor): Tensor {
+        this.total.set(x.mul(0));
+        repeat(3, () => this.total.set(this.total.value.add(matmul(x, this.weight.value, { transposeB: true }))));
+        return this.total.value;
+      }
+    }
+    const module = new SpectralNorm(new Looping()).init(weights).eval();
+    const once = new SpectralNorm(new Linear(2, 2, { bias: false })).eval();
+    for (const [to, from] of [
+      [once.layer.weight, module.layer.weight],
+      [once.u, module.u],
+      [once.v, module.v],
+    ] as const)
+      scope(() => to.set(from.value));
+    const compiled = compile((x: Tensor) => module.forward(x));
+    scope(() => {
+      const x = tensor([[1, -2]]);
+      const wanted = once.forward(x).mul(3);
+      for (const y of [module.forward(x), compiled(x)])
+        expect(distance([...y.dataSync()], [...wanted.dataSync()])).toBeLessThan(1e-6);
+    });
+    compiled.dispose();
+    module.dispose();
+    once.dispose();
   });
 
   it("does not change when its weight is scaled", () => {

@@ -1,6 +1,6 @@
 // Transformers and their cache: decoding token by token equals the whole forward pass, at any position, by one program.
 
-import { type KVCache, Transformer, TransformerBlock } from "@figment/nn";
+import { KVCache, type LayerCache, Transformer, TransformerBlock } from "@figment/nn";
 import {
   assertNoLeaks,
   Cell,
@@ -169,16 +169,41 @@ describe("decoding with a cache", () => {
       expect(step.stats.traces).toBe(2);
     }));
 
-  it("fails beyond the cache's room, and leaves the cache as it was", () =>
+  const eagerly = (model: Transformer, cache: KVCache, token: Tensor): Tensor => model.forward(token, cache);
+  const overflowing = (step: typeof eagerly): void =>
     run(() => {
       const model = modelOf();
       const cache = keep(model.cache({ maxLength: 3 }));
-      const step = decoder();
-      for (const token of [1, 2, 3]) step(model, cache, ids([token]));
+      for (const token of [1, 2]) step(model, cache, ids([token]));
       const before = cache.cells().map((cell) => list(cell.value));
-      const logits = step(model, cache, ids([4]));
+      const logits = step(model, cache, ids([3, 4], [1, 2]));
       expect(() => logits.dataSync()).toThrow(expect.objectContaining({ code: "ERR_FIGMENT_INDEX" }));
       expect(cache.cells().map((cell) => list(cell.value))).toEqual(before);
+      // One more has room still.
+      const whole = model
+        .forward(ids([1, 2, 3], [1, 3]))
+        .slice([0, 2, 0], [1, 1, 50])
+        .reshape([1, 50]);
+      expect(worst(step(model, cache, ids([3])), whole)).toBeLessThan(1e-5);
+    });
+
+  it("fails beyond the cache's room, and leaves the cache as it was", () => overflowing(decoder()));
+
+  it("does so outside compiled functions", () => overflowing(eagerly));
+
+  it("does so in a block that is used on its own", () =>
+    run(() => {
+      const block = keep(new TransformerBlock(8, { heads: 2, causal: true }).init(rng(0)));
+      const cache = keep(new KVCache({ layers: 1, heads: 2, headDim: 4, maxLength: 3 }));
+      const random = keep(rng(1));
+      const [layer] = cache.layers as [LayerCache];
+      block.forward(random.normal([1, 2, 8]), { cache: layer });
+      cache.length.setData([2]);
+      const before = list(layer.k.value);
+      const failed = block.forward(random.normal([1, 2, 8]), { cache: layer });
+      expect(() => failed.dataSync()).toThrow(expect.objectContaining({ code: "ERR_FIGMENT_INDEX" }));
+      expect(list(layer.k.value)).toEqual(before);
+      expect(() => block.forward(random.normal([1, 4, 8]), { cache: layer })).toThrow(ShapeError);
     }));
 
   it("does not copy the cache", () =>

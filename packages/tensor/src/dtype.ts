@@ -2,6 +2,7 @@
 // which operands of different types meet.
 
 import { DTypeError } from "./errors.js";
+import { show } from "./shape.js";
 
 /** The element type of a tensor. bf16 and f16 are storage formats; f64 runs on reference kernels only. */
 export type DType = "f32" | "f64" | "bf16" | "f16" | "i32" | "u8" | "bool";
@@ -36,6 +37,12 @@ export const isFloat = (dtype: DType): boolean =>
  * if (isDType("complex64")) throw new Error("no such type");
  */
 export const isDType = (x: unknown): x is DType => typeof x === "string" && Object.hasOwn(formatOf, x);
+
+/** Checks that an argument names a dtype. */
+export function checkDType(op: string, x: unknown): asserts x is DType {
+  if (!isDType(x))
+    throw new DTypeError(`${op}: unknown dtype ${show(x)}; expected ${Object.keys(formatOf).join(", ")}`);
+}
 
 /**
  * The type in which two operands meet: equal types stay; integers and bools join floats; bool and u8

@@ -9,11 +9,14 @@ import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { loadBinding } from "@figment/native";
 import {
+  applyOne,
   assertNoLeaks,
   compile,
   DeviceError,
   grad,
   loadKernels,
+  nativeSchema,
+  type OpDef,
   ShapeError,
   scope,
   type Tensor,
@@ -147,8 +150,9 @@ describe("loading kernels", () => {
     static void cost(const FigmentCall*, double*, double*) {}
     static int32_t supports(const FigmentCall*) { return 0; }
     static void run(const FigmentCall*, const FigmentKernelContext*) {}
+    static size_t scratch(const FigmentCall*, int32_t) { return SCRATCH; }
     static const FigmentKernelOp op = {NAME, 1, 0, 0, check, nullptr, cost};
-    static const FigmentKernelVariant variant = {OF, "reference", ISA, supports, nullptr, run};
+    static const FigmentKernelVariant variant = {OF, "reference", ISA, supports, scratch, run};
     static const FigmentKernelLibrary library = {sizeof(library), VERSION, "test", 1, &op, 1, &variant};
     extern "C" FIGMENT_KERNELS_EXPORT const FigmentKernelLibrary* figment_kernels(uint32_t, const char** reason) {
       ${description}
@@ -168,14 +172,19 @@ describe("loading kernels", () => {
     ["a reason not to", {}, '*reason = "it is Sunday"; return nullptr;', /cannot be used: it is Sunday/],
   ];
 
-  it.each(wrong)("refuses %s, and registers nothing", (title, changes, body, message) => {
-    const names = { NAME: '"fresh"', OF: '"fresh"', ISA: "0", VERSION: "FIGMENT_KERNELS_ABI_VERSION", ...changes };
-    const defines = Object.entries(names).map(([name, value]) => `#define ${name} ${value}`);
+  const built = (title: string, changes: Record<string, string>, body: string): string => {
+    const ordinary = { NAME: '"fresh"', OF: '"fresh"', ISA: "0", VERSION: "FIGMENT_KERNELS_ABI_VERSION", SCRATCH: "0" };
+    const defines = Object.entries({ ...ordinary, ...changes }).map(([name, value]) => `#define ${name} ${value}`);
     const source = join(folder, `${title.replaceAll(" ", "-")}.cpp`);
     writeFileSync(source, [...defines, text(body)].join("\n"));
     build(source, `${source}.so`);
+    return `${source}.so`;
+  };
+
+  it.each(wrong)("refuses %s, and registers nothing", (title, changes, body, message) => {
+    const path = built(title, changes, body);
     const before = loadBinding().ops();
-    const load = (): unknown => loadKernels(`${source}.so`);
+    const load = (): unknown => loadKernels(path);
     expect(load).toThrow(message);
     expect(load).toThrow(DeviceError);
     expect(load).toThrow(expect.objectContaining({ code: "ERR_FIGMENT_LIBRARY" }));
@@ -187,6 +196,34 @@ describe("loading kernels", () => {
     ["a file that is not there", "/nowhere/smooth.so", /cannot be opened: /],
   ])("refuses %s", (_, path, message) => {
     expect(() => loadKernels(path)).toThrow(message);
+  });
+
+  it.each([
+    ["2⁴⁸", "(size_t)1 << 48"],
+    ["2⁶⁴ − 1", "SIZE_MAX"],
+  ])("refuses a program whose kernel asks for %s bytes of scratch", (_title, bytes) => {
+    const name = `greedy${bytes.length}`;
+    loadKernels(built(name, { NAME: `"${name}"`, OF: `"${name}"`, SCRATCH: bytes }, "return &library;"));
+    const schema = { ...nativeSchema(name, {}), hash: 1n };
+    const greedyDef: OpDef = {
+      name,
+      effect: "pure",
+      infer: ([x]) => [x as Tensor],
+      lower: {
+        kind: "kernel",
+        call: () => ({ schema, params: {}, inputs: [{ index: 0, dims: [1] }], outputs: [{ index: 0, dims: [1] }] }),
+      },
+    };
+    scope(() => {
+      const x = tensor([1]);
+      expect(() => applyOne(greedyDef, [x], {})).toThrow(
+        expect.objectContaining({
+          code: "ERR_FIGMENT_LIBRARY",
+          message: expect.stringMatching(/reference of greedy.*scratch/),
+        }),
+      );
+      expect([...x.add(1).dataSync()]).toEqual([2]);
+    });
   });
 
   it("refuses programs made for another parameter struct", () => {

@@ -12,6 +12,19 @@ describe.skipIf(process.arch !== "x64")("docs/operations.md", () => {
     expect(committed).toBe(operationTable());
   });
 
+  it.each([
+    ["cumsum", "f32 [bf16 f16] (f64 i32)"],
+    ["argmax", "f32 [bf16 f16] (f64 i32)"],
+    ["sort", "f32 i32 [bf16 f16] (f64)"],
+    ["gather", "f32 f64 bf16 f16 i32 u8 bool"],
+  ])("says for %s which formats its kernels take, however many samples there are of one", (op, formats) => {
+    const cells = committed
+      .split("\n")
+      .find((line) => line.startsWith(`| \`${op}\` |`))
+      ?.split(" | ");
+    expect(cells?.[3]).toBe(formats);
+  });
+
   it("has a row for every operation", () => {
     const rows = committed.split("\n").filter((line) => line.startsWith("| `"));
     expect(rows).toHaveLength(definedOps().length);

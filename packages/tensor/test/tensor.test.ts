@@ -3,9 +3,12 @@ import {
   arange,
   assertNoLeaks,
   Cell,
+  cast,
   concat,
   DeviceError,
+  type DType,
   DTypeError,
+  fromBits,
   fromImage,
   full,
   memory,
@@ -13,10 +16,12 @@ import {
   openScope,
   reshape,
   rng,
+  type Shape,
   ShapeError,
   scalar,
   scope,
   settled,
+  type Tensor,
   tensor,
   toImage,
   transpose,
@@ -72,6 +77,35 @@ describe("making tensors", () => {
     expect(() => tensor({} as never)).toThrow(DTypeError);
     expect(() => zeros([-1])).toThrow(ShapeError);
     expect(() => zeros([1, 1, 1, 1, 1, 1, 1, 1, 1])).toThrow(/at most 8/);
+  });
+
+  const wrong = { dtype: "bogus" } as unknown as DType;
+  const random = rng(0);
+  afterAll(() => random.dispose());
+  it.each<[string, () => unknown, () => unknown]>([
+    ["tensor", () => tensor([1], { dtype: wrong }), () => tensor([1], { shape: [-1] })],
+    ["scalar", () => scalar(1, wrong), () => scalar(0.5, "i32")],
+    ["full", () => full([2], 1, wrong), () => full([-1], 1)],
+    ["zeros", () => zeros([2], wrong), () => zeros([-1])],
+    ["ones", () => ones([2], wrong), () => ones([-1])],
+    ["arange", () => arange(3, wrong), () => arange(300, "u8")],
+    [
+      "fromBits",
+      () => fromBits(new Uint16Array(1), [1], wrong as "f16"),
+      () => fromBits(new Uint16Array(1), [2], "f16"),
+    ],
+    ["cast", () => ones([2]).cast(wrong), () => cast("x" as unknown as Tensor, "f32")],
+    ["normal", () => random.normal("x" as unknown as Shape), () => random.normal([-1])],
+    ["uniform", () => random.uniform("x" as unknown as Shape), () => random.uniform([-1])],
+    ["bernoulli", () => random.bernoulli("x" as unknown as Shape, 0.5), () => random.bernoulli([-1], 0.5)],
+    ["randint", () => random.randint("x" as unknown as Shape, 0, 5), () => random.randint([2], 5, 5)],
+    ["permutation", () => random.permutation(0.5), () => random.permutation(-1)],
+    ["categorical", () => random.categorical(ones([2]), "x" as unknown as Shape), () => random.categorical(ones([]))],
+  ])("names %s where it was called wrongly", (name, ...calls) => {
+    for (const call of calls)
+      expect(() => scope(call)).toThrow(
+        expect.objectContaining({ message: expect.stringMatching(new RegExp(`^${name}: `)) }),
+      );
   });
 
   it("maps image bytes to a range and back", async () => {

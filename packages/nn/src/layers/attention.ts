@@ -2,7 +2,7 @@
 
 import { attention, cachedAttention, dynamicUpdateSlice, ShapeError, type Tensor, UsageError } from "@figment/tensor";
 import { type Initialiser, zeroInit } from "../initialisers.js";
-import type { LayerCache } from "../kvCache.js";
+import { type LayerCache, placeOfNext } from "../kvCache.js";
 import { Module } from "../module.js";
 import { Linear } from "./linear.js";
 import { GroupNorm } from "./norm.js";
@@ -79,7 +79,7 @@ export class MultiHeadAttention extends Module {
 
 /** Attention to what a cache holds and to new tokens, which are added to it. */
 function attendTo(cache: LayerCache, { q, k, v }: Readonly<Record<"q" | "k" | "v", Tensor>>, causal: boolean): Tensor {
-  const length = cache.length.value;
+  const length = cache.place ?? placeOfNext(cache, k.dim(1));
   const joined = cachedAttention(q, { k: cache.k.value, v: cache.v.value, length }, k, v, { causal });
   for (const [cell, fresh] of [[cache.k, k] as const, [cache.v, v] as const])
     cell.set(dynamicUpdateSlice(cell.value, fresh, [0, length, 0, 0]));

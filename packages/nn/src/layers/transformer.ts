@@ -1,9 +1,9 @@
 // Transformers (Vaswani et al. 2017) with normalisation before each part (Xiong et al. 2020), and a decoder of tokens
 // made of them (Radford et al. 2019).
 
-import { arange, gather, gelu, ShapeError, type Tensor, UsageError } from "@figment/tensor";
+import { arange, gelu, ShapeError, type Tensor, UsageError } from "@figment/tensor";
 import { normalInit } from "../initialisers.js";
-import { KVCache, type LayerCache } from "../kvCache.js";
+import { KVCache, type LayerCache, placeOfNext } from "../kvCache.js";
 import { Module } from "../module.js";
 import { MultiHeadAttention } from "./attention.js";
 import { Dropout } from "./dropout.js";
@@ -163,16 +163,14 @@ export class Transformer extends Module {
     if (count > room) throw new ShapeError(`Transformer: ${count} tokens for ${room} positions`);
     if (cache && cache.layers.length !== blocks.length)
       throw new UsageError(`Transformer: the cache has ${cache.layers.length} layers, the model ${blocks.length}`);
-    const before = cache?.length.value;
-    const places = before ? arange(count, "i32").add(before) : arange(count, "i32");
-    // A cache with less room than there are positions has no place for the tokens at the others.
-    const known = this.positions.weight.value;
-    const table = room < options.maxLength ? known.slice([0, 0], [room, options.dim]) : known;
-    let h = this.tokens.forward(tokens.reshape([batch, count])).add(gather(table, places));
+    const place = cache?.layers[0] && placeOfNext(cache.layers[0], count);
+    const places = place ? arange(count, "i32").add(place) : arange(count, "i32");
+    let h = this.tokens.forward(tokens.reshape([batch, count])).add(this.positions.forward(places));
     blocks.forEach((block, i) => {
-      h = block.forward(h, { cache: cache?.layers[i] });
+      const layer = cache?.layers[i];
+      h = block.forward(h, layer && { cache: { ...layer, place } });
     });
-    if (cache && before) cache.length.set(before.add(count));
+    if (cache && place) cache.length.set(place.add(count));
     const logits = this.head.forward(this.norm.forward(h));
     return tokens.rank === 1 ? logits.reshape([batch, options.vocabulary]) : logits;
   }

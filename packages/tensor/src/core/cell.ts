@@ -1,7 +1,7 @@
 // Cells: the only things that change. A parameter, a moment, a running mean, a random stream is a cell.
 // Its memory keeps its address, so compiled programs are bound to it once.
 
-import { type DataArray, type DType, encode } from "../dtype.js";
+import { checkDType, type DataArray, type DType, encode } from "../dtype.js";
 import { ShapeError, UsageError } from "../errors.js";
 import { Storage, upload } from "../runtime/device.js";
 import { copyInto, copyOf } from "../runtime/eager.js";
@@ -65,6 +65,7 @@ export class Cell {
 
   constructor({ shape, dtype = "f32", name = "cell", initial }: CellOptions) {
     checkShape(name, shape);
+    checkDType(name, dtype);
     this.shape = Object.freeze([...shape]);
     this.dtype = dtype;
     this.label = name;

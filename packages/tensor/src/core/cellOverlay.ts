@@ -9,6 +9,8 @@ import type { Tensor } from "./tensor.js";
 
 /** Answers the reads and writes of cells while it is in place. `direct` is what the cell itself would do. */
 export interface CellOverlay {
+  /** Whether the code will run, or runs, a second time to compute again what it computed. */
+  readonly repeats: boolean;
   read(cell: Cell, direct: () => Tensor): Tensor;
   write(cell: Cell, value: Tensor, direct: () => void): void;
 }
@@ -26,8 +28,8 @@ export function withCells<T>(overlay: CellOverlay, fn: () => T): T {
   }
 }
 
-/** Whether an overlay is in place. */
-export const isOverlaid = (): boolean => current !== null;
+/** Whether the code is run twice, as in `remat`. */
+export const isRematerialised = (): boolean => current?.repeats ?? false;
 
 /** Reads a cell through the overlays in place. */
 export const readThrough = (cell: Cell, direct: () => Tensor): Tensor =>
@@ -40,12 +42,14 @@ export function writeThrough(cell: Cell, value: Tensor, direct: () => void): voi
 }
 
 const stacked = (inner: CellOverlay, outer: CellOverlay): CellOverlay => ({
+  repeats: inner.repeats || outer.repeats,
   read: (cell, direct) => inner.read(cell, () => outer.read(cell, direct)),
   write: (cell, value, direct) => inner.write(cell, value, () => outer.write(cell, value, direct)),
 });
 
 /** Remembers what each cell held before the code wrote it. */
 export class CellRecorder implements CellOverlay {
+  readonly repeats = true;
   readonly initial = new Map<Cell, Tensor>();
   private readonly written = new Set<Cell>();
 
@@ -63,6 +67,7 @@ export class CellRecorder implements CellOverlay {
 
 /** Gives the remembered values again; writes stay inside. */
 export class CellReplay implements CellOverlay {
+  readonly repeats = true;
   private readonly values: Map<Cell, Tensor>;
 
   constructor(initial: ReadonlyMap<Cell, Tensor>) {
@@ -95,6 +100,7 @@ export function withCellValues<T>(values: ReadonlyMap<Cell, Tensor>, fn: () => T
       );
   }
   const overlay: CellOverlay = {
+    repeats: false,
     read: (cell, direct) => {
       const value = values.get(cell);
       return value ? follow(value) : direct();

@@ -1,6 +1,6 @@
 // Making tensors: from numbers, nested arrays and typed arrays, filled, and from image bytes.
 
-import { checkNumber, type DType, encode, isDType, isHalf } from "../dtype.js";
+import { checkDType, checkNumber, type DType, encode, isHalf } from "../dtype.js";
 import { DTypeError, ShapeError } from "../errors.js";
 import { defineOp } from "../ops/definition.js";
 import { upload } from "../runtime/device.js";
@@ -11,8 +11,6 @@ import { currentTrace } from "./trace.js";
 
 /** Typed arrays that tensors are made from. */
 export type TypedArrayInput = Float32Array | Float64Array | Int32Array | Uint8Array | Uint8ClampedArray;
-
-const dtypeNames = "f32, f64, bf16, f16, i32, u8 or bool";
 
 /** What a tensor can be made from. */
 export type TensorData = number | boolean | NestedArray | NestedBooleans | readonly number[] | TypedArrayInput;
@@ -37,8 +35,7 @@ export interface TensorOptions {
  * const x = tensor([[1, 2, 3], [4, 5, 6]]); // f32 [2, 3]
  */
 export function tensor(data: TensorData, { shape, dtype }: TensorOptions = {}): Tensor {
-  if (dtype !== undefined && !isDType(dtype))
-    throw new DTypeError(`tensor: unknown dtype ${show(dtype)}; expected ${dtypeNames}`);
+  if (dtype !== undefined) checkDType("tensor", dtype);
   const flat = flatten(data);
   const type = dtype ?? flat.dtype;
   const extents = shape ?? flat.shape;
@@ -61,7 +58,7 @@ export function tensor(data: TensorData, { shape, dtype }: TensorOptions = {}): 
  * scalar(0.5).mul(4); // 2
  */
 export function scalar(value: number, dtype: DType = "f32"): Tensor {
-  if (!isDType(dtype)) throw new DTypeError(`scalar: unknown dtype ${show(dtype)}; expected ${dtypeNames}`);
+  checkDType("scalar", dtype);
   checkNumber("scalar", value, dtype);
   return new Tensor([], dtype, { storage: upload(encode([value], dtype)) });
 }
@@ -101,11 +98,14 @@ export const fullDef = defineOp<{ shape: readonly number[]; value: number; dtype
  * @example
  * full([2, 3], 7); // [2, 3]
  */
-export function full(shape: Shape, value: number, dtype: DType = "f32"): Tensor {
-  checkShape("full", shape);
-  if (!isDType(dtype)) throw new DTypeError(`full: unknown dtype ${show(dtype)}; expected ${dtypeNames}`);
-  if (typeof value !== "number") throw new DTypeError(`full: expected a number, got ${show(value)}`);
-  checkNumber("full", value, dtype);
+export const full = (shape: Shape, value: number, dtype: DType = "f32"): Tensor => filled("full", shape, value, dtype);
+
+/** A tensor filled with one number, for the function `op`. */
+function filled(op: string, shape: Shape, value: number, dtype: DType): Tensor {
+  checkShape(op, shape);
+  checkDType(op, dtype);
+  if (typeof value !== "number") throw new DTypeError(`${op}: expected a number, got ${show(value)}`);
+  checkNumber(op, value, dtype);
   return applyOne(fullDef, [], { shape: [...shape], value, dtype });
 }
 
@@ -115,7 +115,7 @@ export function full(shape: Shape, value: number, dtype: DType = "f32"): Tensor 
  * @example
  * zeros([2, 3]).sum(); // 0
  */
-export const zeros = (shape: Shape, dtype: DType = "f32"): Tensor => full(shape, 0, dtype);
+export const zeros = (shape: Shape, dtype: DType = "f32"): Tensor => filled("zeros", shape, 0, dtype);
 
 /**
  * A tensor of ones.
@@ -123,7 +123,7 @@ export const zeros = (shape: Shape, dtype: DType = "f32"): Tensor => full(shape,
  * @example
  * ones([2, 3]).sum(); // 6
  */
-export const ones = (shape: Shape, dtype: DType = "f32"): Tensor => full(shape, 1, dtype);
+export const ones = (shape: Shape, dtype: DType = "f32"): Tensor => filled("ones", shape, 1, dtype);
 
 /**
  * 0, 1, …, n − 1.
@@ -133,6 +133,8 @@ export const ones = (shape: Shape, dtype: DType = "f32"): Tensor => full(shape, 
  */
 export function arange(n: number, dtype: DType = "f32"): Tensor {
   checkShape("arange", [n]);
+  checkDType("arange", dtype);
+  if (n > 0) checkNumber("arange", n - 1, dtype);
   return tensor(
     Float64Array.from({ length: n }, (_, i) => i),
     { dtype },

@@ -4,7 +4,7 @@ import { UsageError } from "../errors.js";
 import type { LoopAttrs } from "../ir/graph.js";
 import type { OpDef } from "../ops/definition.js";
 import { show, showShape } from "../shape.js";
-import { isOverlaid } from "./cellOverlay.js";
+import { isRematerialised } from "./cellOverlay.js";
 import { scalar } from "./create.js";
 import { scope } from "./scope.js";
 import { apart, recordEntry } from "./tape.js";
@@ -49,7 +49,7 @@ export function repeat(n: number, body: (i: Tensor) => unknown): void {
   if (!Number.isInteger(n) || n < 0 || n > mostIterations)
     throw new UsageError(`repeat: expected an integer from 0 to ${mostIterations} and a function, got ${show(n)}`);
   if (typeof body !== "function") throw new UsageError(`repeat: expected a function, got ${show(body)}`);
-  if (isOverlaid())
+  if (isRematerialised())
     throw new UsageError(
       "repeat: a loop cannot stand inside remat, which would run it again; put remat inside its body",
     );

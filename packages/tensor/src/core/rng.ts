@@ -9,7 +9,7 @@ import { broadcastTo } from "../ops/movement.js";
 import { randomNormal, randomUniform } from "../ops/random.js";
 import { randomInteger } from "../ops/randomInteger.js";
 import { argsort } from "../ops/sort.js";
-import { type Shape, show } from "../shape.js";
+import { checkShape, type Shape, show } from "../shape.js";
 import { Cell, type CellTree } from "./cell.js";
 import { composed, scope } from "./scope.js";
 import type { SavedState, Stateful, StateToRestore } from "./stateful.js";
@@ -77,11 +77,13 @@ export class Rng implements CellTree, Stateful {
 
   /** Independent draws from the standard normal distribution N(0, 1), f32. */
   normal(shape: Shape): Tensor {
+    checkShape("normal", shape);
     return this.draw((state) => randomNormal(state, shape));
   }
 
   /** Independent draws from the uniform distribution on [0, 1), f32, multiples of 2⁻²⁴. */
   uniform(shape: Shape): Tensor {
+    checkShape("uniform", shape);
     return this.draw((state) => randomUniform(state, shape));
   }
 
@@ -108,6 +110,7 @@ export class Rng implements CellTree, Stateful {
   bernoulli(shape: Shape, p: TensorLike): Tensor {
     if (typeof p === "number" && !(p >= 0 && p <= 1))
       throw new UsageError(`bernoulli: p must be within [0, 1], got ${show(p)}`);
+    checkShape("bernoulli", shape);
     return composed(() => lt(this.uniform(shape), p instanceof Tensor ? broadcastTo(p, shape) : p));
   }
 
@@ -135,6 +138,7 @@ export class Rng implements CellTree, Stateful {
    * rng(7).permutation(5).sum(); // 10
    */
   permutation(n: number): Tensor {
+    checkShape("permutation", [n]);
     const [least, past] = [-(2 ** 31), 2 ** 31];
     return composed(() => {
       // Two stable sorts by 32 bits are one by 64.

@@ -5,7 +5,7 @@ import { applyOne, noAttrs } from "../core/apply.js";
 import { numberOperand, zeros } from "../core/create.js";
 import { composed } from "../core/scope.js";
 import { Tensor } from "../core/tensor.js";
-import { type DType, isDType, isFloat, promote } from "../dtype.js";
+import { checkDType, type DType, isFloat, promote } from "../dtype.js";
 import { DTypeError } from "../errors.js";
 import type { Attrs, Aval } from "../ir/graph.js";
 import { broadcastShapes, type Shape, sameShape, show, sizeOf } from "../shape.js";
@@ -526,8 +526,7 @@ export function select(condition: Tensor, a: TensorLike, b: TensorLike): Tensor 
  * cast(tensor([1.7]), "i32").at(0); // 1
  */
 export function cast(x: Tensor, dtype: DType): Tensor {
-  if (!isDType(dtype))
-    throw new DTypeError(`cast: unknown dtype ${show(dtype)}; expected f32, f64, bf16, f16, i32, u8 or bool`);
+  checkDType("cast", dtype);
   const [operand] = operands("cast", [x]) as [Tensor];
   return applyOne(castDef, [operand], { dtype });
 }

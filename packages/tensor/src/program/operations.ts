@@ -86,9 +86,14 @@ function kernelsOf(def: OpDef): string[] {
   return kind === "kernel" ? [...ops].filter((op) => op !== "elementwise") : [...ops];
 }
 
-/** A graph of the op alone for each of its samples, floats as `format`; none where its shape rule refuses. */
-function graphsOf(def: OpDef, format: DType): Graph[] {
-  return (def.samples?.() ?? []).flatMap((sample: Sample) => {
+const samplesOf = ({ samples }: OpDef): readonly Sample[] => samples?.() ?? [];
+
+/** Whether a sample leaves the type of an operand open. */
+const varies = ({ inputs }: Sample): boolean => inputs.some(({ dtype }) => dtype === undefined);
+
+/** A graph of the op alone for each sample, open types as `format`; none where its shape rule refuses. */
+function graphsOf(def: OpDef, format: DType, samples = samplesOf(def)): Graph[] {
+  return samples.flatMap((sample) => {
     const builder = new GraphBuilder();
     const inputs = sample.inputs.map(({ shape, dtype }) => builder.arg({ shape, dtype: dtype ?? format }));
     try {
@@ -100,13 +105,17 @@ function graphsOf(def: OpDef, format: DType): Graph[] {
   });
 }
 
-/** Formats that kernels take, the varying input first tried as each; those that only the reference takes in parentheses. */
+/**
+ * Formats that kernels take, open types tried as each; those that only the reference takes in parentheses. A sample whose
+ * types are all given speaks for the type of its first operand alone.
+ */
 function formatsOf(def: OpDef): string {
-  const varies = def.samples?.().some(({ inputs }) => inputs.some(({ dtype }) => dtype === undefined)) ?? false;
-  if (!varies) return fixedFormats(def);
+  const samples = samplesOf(def);
+  if (!samples.some(varies)) return fixedFormats(def);
   const found: Record<Service, string[]> = { variant: [], reference: [], nothing: [], converted: [] };
   for (const format of formats) {
-    const graphs = graphsOf(def, format);
+    const speaking = samples.filter((sample) => varies(sample) || sample.inputs[0]?.dtype === format);
+    const graphs = graphsOf(def, format, speaking);
     const kinds = graphs.map(servedBy);
     const kind = kinds.includes("variant") ? "variant" : kinds.includes("reference") ? "reference" : "converted";
     if (kind !== "converted" || graphs.some((graph) => servedBy(widenFormats(mixPrecision(graph))) !== "nothing"))

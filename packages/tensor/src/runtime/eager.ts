@@ -67,9 +67,15 @@ function build(def: OpDef, inputs: readonly Aval[], attrs: Attrs, variant?: stri
   return span(`compile eager ${def.name}`, load);
 }
 
+/** Frames of the stack that is kept with queued work: modules and composed operations lie between it and the caller's code. */
+const originFrames = 100;
+
 /** Remembers where work was queued whose failure depends on data. */
 export function markOrigin(storages: readonly Storage[]): void {
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = Math.max(stackTraceLimit, originFrames);
   const origin = new Error("queued here");
+  Error.stackTraceLimit = stackTraceLimit;
   for (const storage of storages) storage.origin = origin;
 }
 
