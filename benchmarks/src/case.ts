@@ -15,6 +15,8 @@ export interface PeerWork {
 export interface KernelCase {
   /** Family and shape, as `--filter` sees them: "conv a: 3×3 N1 320→320 64²". */
   readonly name: string;
+  /** The native operation that it is about; the case may run others beside it. */
+  readonly op: string;
   /** Floating-point operations of the plain algorithm; left out where bytes bound the work. */
   readonly flops?: number;
   /** Bytes that must be read and written at least, everything in memory once. */

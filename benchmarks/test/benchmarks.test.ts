@@ -1,7 +1,9 @@
 // The benchmark's own machinery: timing, tables, model files, and that the cases run on this library.
 
+import { loadBinding, profileEvents } from "@figment/native";
 import { assertNoLeaks, deviceInfo, markNoLeaks, setThreads } from "@figment/tensor";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { generatedCases } from "#cases/generated";
 import { kernelCases } from "#cases/index";
 import { onnxModel } from "#onnx";
 import { type Contestant, median, race } from "#race";
@@ -74,6 +76,13 @@ describe("kernel cases", () => {
     expect(new Set(kernelCases.map(({ name }) => name)).size).toBe(kernelCases.length);
   });
 
+  it("are there for every native operation", () => {
+    const timed = new Set(kernelCases.map(({ op }) => op));
+    const binding = loadBinding();
+    expect(binding.ops().filter((op) => !timed.has(op))).toEqual([]);
+    expect([...timed].filter((op) => !binding.ops().includes(op))).toEqual([]);
+  });
+
   const { threads } = deviceInfo();
   beforeAll(markNoLeaks);
   afterAll(() => {
@@ -83,10 +92,26 @@ describe("kernel cases", () => {
 
   // Each small case once; the large ones would take the suite's time.
   const small = kernelCases.filter(({ flops = 0, bytes }) => flops < 1e9 && bytes < 2 ** 24);
-  it.each(small.map((work) => [work.name, work] as const))("%s runs", async (_name, work) => {
-    setThreads(2);
-    const contestant = work.ours();
-    await contestant.run(1);
-    await contestant.dispose();
-  });
+  // What operations would have that nobody wrote a case for.
+  const generated = generatedCases(new Set()).filter(({ op }) => op !== "elementwise");
+  it("are made from the definitions where none is written", () => expect(generated.length).toBeGreaterThan(50));
+
+  it.each([...small, ...generated].map((work) => [work.name, work] as const))(
+    "%s runs what it says",
+    async (_name, work) => {
+      setThreads(2);
+      const binding = loadBinding();
+      const contestant = work.ours();
+      const before = binding.readProfile(Number.MAX_SAFE_INTEGER).first;
+      binding.profile(true);
+      try {
+        await contestant.run(1);
+        const events = profileEvents(binding.readProfile(before));
+        expect(events.filter(({ kind }) => kind === "record").map(({ op }) => op)).toContain(work.op);
+      } finally {
+        binding.profile(false);
+        await contestant.dispose();
+      }
+    },
+  );
 });

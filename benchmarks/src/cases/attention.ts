@@ -1,7 +1,8 @@
 // Attention over [B,S,H,D]; the peer has it as MatMul, Softmax, MatMul over [B,H,S,D], its natural layout.
 
-import { attention, compile, grad, mul, scalar, sum, type Tensor } from "@figment/tensor";
+import { attention, cachedAttention, compile, grad, mul, scalar, sum, type Tensor } from "@figment/tensor";
 import { bytesPerFloat, type KernelCase, ourContestant, product, randomTensor, randomValues } from "../case.js";
+import { compiledContestant } from "./compiled.js";
 
 interface AttentionShape {
   readonly label: string;
@@ -31,6 +32,7 @@ function forward(shape: AttentionShape): KernelCase {
   const size = product(dims);
   return {
     name: describe(shape, ""),
+    op: "attention",
     flops: forwardProducts * productFlops(shape),
     bytes: 4 * bytesPerFloat * size,
     bound: "fma",
@@ -66,6 +68,7 @@ function forwardBackward(shape: AttentionShape): KernelCase {
   const dims = [batch, sequence, heads, depth];
   return {
     name: describe(shape, " forward+backward"),
+    op: "attentionGrad",
     flops: (forwardProducts + backwardProducts) * productFlops(shape),
     bytes: 8 * bytesPerFloat * product(dims),
     bound: "fma",
@@ -91,6 +94,7 @@ function forwardBackward(shape: AttentionShape): KernelCase {
 function decode({ label, batch, heads, sequence, depth }: AttentionShape): KernelCase {
   const dims = [batch, sequence, heads, depth];
   return {
+    op: "attention",
     name: `attention decode ${label}: B${batch} H${heads} K${sequence} D${depth}`,
     bytes: 2 * bytesPerFloat * product(dims),
     bound: "copy",
@@ -103,6 +107,28 @@ function decode({ label, batch, heads, sequence, depth }: AttentionShape): Kerne
   };
 }
 
+/** The same for a decoder with a cache, where the new token's own key and value are given beside it. */
+function decodeCached({ label, batch, heads, sequence, depth }: AttentionShape): KernelCase {
+  const dims = [batch, sequence, heads, depth];
+  return {
+    name: `cachedAttention ${label}: B${batch} H${heads} K${sequence} D${depth}`,
+    op: "attention",
+    bytes: 2 * bytesPerFloat * product(dims),
+    bound: "copy",
+    ours() {
+      const [q, k, v] = [1, 2, 3].map((seed) => randomTensor([batch, 1, heads, depth], seed)) as [
+        Tensor,
+        Tensor,
+        Tensor,
+      ];
+      const past = { k: randomTensor(dims, 4), v: randomTensor(dims, 5), length: scalar(sequence, "i32") };
+      return compiledContestant([q, past.k, past.v, past.length, k, v], (query, keys, values, length, key, value) =>
+        cachedAttention(query!, { k: keys!, v: values!, length: length! }, key!, value!),
+      );
+    },
+  };
+}
+
 export const attentionCases: readonly KernelCase[] = [
   forward(h),
   forward(i),
@@ -110,4 +136,5 @@ export const attentionCases: readonly KernelCase[] = [
   forwardBackward(j),
   decode(h),
   decode(i),
+  decodeCached(i),
 ];

@@ -46,6 +46,7 @@ function forward(shape: ConvShape): KernelCase {
   const { n, inChannels, outChannels, size, kernel, stride, padding } = shape;
   return {
     name: describe(shape),
+    op: "conv2d",
     flops,
     bytes,
     bound: "fma",
@@ -79,6 +80,7 @@ function transposed(shape: ConvShape, name: string): KernelCase {
   const { n, inChannels, outChannels, size, kernel, stride, padding } = shape;
   return {
     name,
+    op: "conv2dInputGrad",
     flops,
     bytes,
     bound: "fma",
@@ -111,6 +113,7 @@ function weightGradient(shape: ConvShape): KernelCase {
   const { kernel, stride, padding } = shape;
   return {
     name: describe(shape, " backward weight"),
+    op: "conv2dWeightGrad",
     flops,
     bytes,
     bound: "fma",

@@ -18,6 +18,7 @@ function noisingCase(label: string, shape: readonly number[]): KernelCase {
   const timesteps = Int32Array.from({ length: batch }, (_, index) => (index * 37) % scheduleSteps);
   return {
     name: `add_noise ${label}`,
+    op: "addNoise",
     bytes: 3 * bytesPerFloat * count,
     bound: "copy",
     ours() {
@@ -63,6 +64,7 @@ function samplerCase(label: string, shape: readonly number[]): KernelCase {
   const count = product(shape);
   return {
     name: `sampler step ${label}`,
+    op: "samplerStep",
     bytes: 3 * bytesPerFloat * count,
     bound: "copy",
     ours() {

@@ -1,7 +1,7 @@
-// Resampling of images: bilinear resizing, max pooling, StyleGAN's filtered up- and downsampling, a reversal. The
+// Resampling of images: bilinear and nearest-neighbour resizing, max and average pooling, StyleGAN's filtered up- and downsampling, a reversal. The
 // peer has Resize and MaxPool.
 
-import { flip, maxPool, resizeBilinear, tensor, upfirdn2d } from "@figment/tensor";
+import { avgPool, flip, maxPool, resizeBilinear, resizeNearest, tensor, upfirdn2d } from "@figment/tensor";
 import { bytesPerFloat, type KernelCase, ourContestant, product, randomTensor, randomValues } from "../case.js";
 
 type Image = readonly [n: number, h: number, w: number, c: number];
@@ -12,6 +12,7 @@ const channelsFirst = ([n, h, w, c]: Image): number[] => [n, c, h, w];
 function bilinearCase(image: Image, size: readonly [number, number]): KernelCase {
   const result: Image = [image[0], ...size, image[3]];
   return {
+    op: "resizeBilinear",
     name: `resizeBilinear ${shapeOf(image)} → ${size[0]}×${size[1]}`,
     bytes: bytesPerFloat * (product(image) + product(result)),
     bound: "copy",
@@ -40,10 +41,48 @@ function bilinearCase(image: Image, size: readonly [number, number]): KernelCase
   };
 }
 
+function nearestCase(image: Image, size: readonly [number, number]): KernelCase {
+  const result: Image = [image[0], ...size, image[3]];
+  return {
+    name: `resizeNearest ${shapeOf(image)} → ${size[0]}×${size[1]}`,
+    op: "resizeNearest",
+    bytes: bytesPerFloat * (product(image) + product(result)),
+    bound: "copy",
+    ours() {
+      const x = randomTensor(image);
+      return ourContestant([x], () => resizeNearest(x, size));
+    },
+  };
+}
+
+function avgPoolCase(image: Image): KernelCase {
+  const [n, h, w, c] = image;
+  const result: Image = [n, h / 2, w / 2, c];
+  return {
+    name: `avgPool 2×2 ${shapeOf(image)}`,
+    op: "avgPool",
+    bytes: bytesPerFloat * (product(image) + product(result)),
+    bound: "copy",
+    ours() {
+      const x = randomTensor(image);
+      return ourContestant([x], () => avgPool(x, { kernel: 2 }));
+    },
+    peer: () => ({
+      graph: {
+        inputs: [{ name: "x", shape: channelsFirst(image) }],
+        outputs: [{ name: "y", shape: channelsFirst(result) }],
+        nodes: [{ op: "AveragePool", inputs: ["x"], outputs: ["y"], ints: { kernel_shape: [2, 2], strides: [2, 2] } }],
+      },
+      data: { x: randomValues(product(image)) },
+    }),
+  };
+}
+
 function maxPoolCase(image: Image): KernelCase {
   const [n, h, w, c] = image;
   const result: Image = [n, h / 2, w / 2, c];
   return {
+    op: "maxPool",
     name: `maxPool 2×2 ${shapeOf(image)}`,
     bytes: bytesPerFloat * (product(image) + product(result)),
     bound: "copy",
@@ -77,6 +116,7 @@ function upfirdnCase(image: Image, direction: "up" | "down"): KernelCase {
           [1, 1],
         ];
   return {
+    op: "upfirdn2d",
     name: `upfirdn2d ${direction} 2, 4×4 taps, ${shapeOf(image)}`,
     bytes: bytesPerFloat * (product(image) + product(result)),
     bound: "copy",
@@ -91,6 +131,7 @@ function upfirdnCase(image: Image, direction: "up" | "down"): KernelCase {
 
 function flipCase(image: Image, axis: number): KernelCase {
   return {
+    op: "flip",
     name: `flip axis ${axis} of ${shapeOf(image)}`,
     bytes: 2 * bytesPerFloat * product(image),
     bound: "copy",
@@ -104,7 +145,9 @@ function flipCase(image: Image, axis: number): KernelCase {
 export const imageCases: readonly KernelCase[] = [
   bilinearCase([16, 32, 32, 64], [64, 64]),
   bilinearCase([16, 64, 64, 3], [128, 128]),
+  nearestCase([16, 32, 32, 64], [64, 64]),
   maxPoolCase([16, 64, 64, 64]),
+  avgPoolCase([16, 64, 64, 64]),
   upfirdnCase([8, 64, 64, 64], "up"),
   upfirdnCase([8, 64, 64, 64], "down"),
   upfirdnCase([8, 128, 128, 3], "up"),

@@ -6,6 +6,7 @@ import { bytesPerFloat, type KernelCase, ourContestant, randomTensor, randomValu
 function matmulCase(m: number, k: number, n: number): KernelCase {
   return {
     name: m === k && k === n ? `matmul ${m}³` : `matmul ${m}×${k}×${n}`,
+    op: "matmul",
     flops: 2 * m * k * n,
     bytes: bytesPerFloat * (m * k + k * n + m * n),
     bound: "fma",

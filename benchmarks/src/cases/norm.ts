@@ -1,7 +1,7 @@
 // Normalisations and biasAct, each one fused kernel. The peer has GroupNormalization with Sigmoid and Mul, and
 // LayerNormalization; it trains nothing, so it has no batch statistics.
 
-import { batchNorm, biasAct, groupNorm, layerNorm } from "@figment/tensor";
+import { batchNorm, biasAct, groupNorm, layerNorm, rmsNorm } from "@figment/tensor";
 import { bytesPerFloat, type KernelCase, ourContestant, randomTensor, randomValues } from "../case.js";
 
 const groups = 32;
@@ -10,6 +10,7 @@ const epsilon = 1e-5;
 function groupNormCase(n: number, channels: number, size: number): KernelCase {
   const count = n * size * size * channels;
   return {
+    op: "groupNorm",
     name: `groupNorm+SiLU N${n} C${channels} ${size}²`,
     bytes: 2 * bytesPerFloat * count,
     bound: "copy",
@@ -47,6 +48,7 @@ function groupNormCase(n: number, channels: number, size: number): KernelCase {
 function layerNormCase(rows: number, channels: number): KernelCase {
   const count = rows * channels;
   return {
+    op: "layerNorm",
     name: `layerNorm ${rows}×${channels}`,
     bytes: 2 * bytesPerFloat * count,
     bound: "copy",
@@ -74,6 +76,7 @@ function layerNormCase(rows: number, channels: number): KernelCase {
 function batchNormCase(n: number, channels: number, size: number): KernelCase {
   const shape = [n, size, size, channels];
   return {
+    op: "batchNorm",
     name: `batchNorm, training N${n} C${channels} ${size}²`,
     // The statistics need all of x before the first result.
     bytes: 3 * bytesPerFloat * n * size * size * channels,
@@ -92,6 +95,7 @@ function batchNormCase(n: number, channels: number, size: number): KernelCase {
 
 function biasActCase(n: number, channels: number, size: number): KernelCase {
   return {
+    op: "biasAct",
     name: `biasAct, leaky ReLU N${n} C${channels} ${size}²`,
     bytes: 2 * bytesPerFloat * n * size * size * channels,
     bound: "copy",
@@ -104,10 +108,25 @@ function biasActCase(n: number, channels: number, size: number): KernelCase {
   };
 }
 
+function rmsNormCase(rows: number, channels: number): KernelCase {
+  return {
+    name: `rmsNorm ${rows}×${channels}`,
+    op: "rmsNorm",
+    bytes: 2 * bytesPerFloat * rows * channels,
+    bound: "copy",
+    ours() {
+      const x = randomTensor([rows, channels], 1);
+      const gamma = randomTensor([channels], 2);
+      return ourContestant([x, gamma], () => rmsNorm(x, gamma, { eps: epsilon }));
+    },
+  };
+}
+
 export const normCases: readonly KernelCase[] = [
   groupNormCase(1, 320, 64),
   groupNormCase(16, 128, 32),
   layerNormCase(4096, 320),
+  rmsNormCase(4096, 320),
   batchNormCase(16, 128, 32),
   biasActCase(16, 128, 32),
 ];

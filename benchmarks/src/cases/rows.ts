@@ -1,7 +1,20 @@
 // Rows: reductions over long and short ones and down columns, places of extremes, running sums, orders, and the
-// logarithm of softmax; and draws of categories. The peer has each as one node where it has it.
+// logarithm of softmax; softmax itself; and draws of categories. The peer has each as one node where it has it.
 
-import { argmax, cumsum, logSoftmax, max, rng, sort, sum, type Tensor, takeAlong, tensor, topk } from "@figment/tensor";
+import {
+  argmax,
+  cumsum,
+  logSoftmax,
+  max,
+  rng,
+  softmax,
+  sort,
+  sum,
+  type Tensor,
+  takeAlong,
+  tensor,
+  topk,
+} from "@figment/tensor";
 import { bytesPerFloat, type KernelCase, ourContestant, product, randomTensor, randomValues } from "../case.js";
 import type { OnnxGraph } from "../onnx.js";
 
@@ -9,6 +22,7 @@ type Peer = (graph: { readonly shape: readonly number[] }) => OnnxGraph;
 
 /** An op of one tensor; `written` numbers come out. */
 function rowCase(
+  op: string,
   name: string,
   shape: readonly number[],
   written: number,
@@ -18,6 +32,7 @@ function rowCase(
   const count = product(shape);
   return {
     name: `${name} ${shape.join("×")}`,
+    op,
     bytes: bytesPerFloat * (count + written),
     bound: "copy",
     ours() {
@@ -44,14 +59,15 @@ const largest = 40;
 const [rows, cols] = table;
 
 const sums: readonly KernelCase[] = [
-  rowCase("sum over rows", [65536, 10], 65536, (x) => sum(x, 1)),
-  rowCase("sum over rows", table, rows, (x) => sum(x, 1)),
-  rowCase("sum over columns", table, cols, (x) => sum(x, 0)),
-  rowCase("max over columns", table, cols, (x) => max(x, 0)),
+  rowCase("reduce", "sum over rows", [65536, 10], 65536, (x) => sum(x, 1)),
+  rowCase("reduce", "sum over rows", table, rows, (x) => sum(x, 1)),
+  rowCase("reduce", "sum over columns", table, cols, (x) => sum(x, 0)),
+  rowCase("reduce", "max over columns", table, cols, (x) => max(x, 0)),
 ];
 
 const picked: KernelCase = {
   name: "takeAlong 4096×256 by 64",
+  op: "takeAlong",
   bytes: bytesPerFloat * 3 * rows * 64,
   bound: "copy",
   ours() {
@@ -66,6 +82,7 @@ const picked: KernelCase = {
 
 const drawn: KernelCase = {
   name: "categorical 16×50257",
+  op: "randomCategorical",
   bytes: bytesPerFloat * product(vocabulary),
   bound: "copy",
   ours() {
@@ -77,14 +94,35 @@ const drawn: KernelCase = {
 
 export const rowCases: readonly KernelCase[] = [
   ...sums,
-  rowCase("argmax", table, rows, (x) => argmax(x, 1)),
-  rowCase("cumsum", table, product(table), (x) => cumsum(x)),
-  rowCase("cumsum", [2 ** 22], 2 ** 22, (x) => cumsum(x)),
-  rowCase("logSoftmax", logits, product(logits), (x) => logSoftmax(x), node("LogSoftmax", [logits], { axis: -1 })),
-  rowCase("logSoftmax", table, product(table), (x) => logSoftmax(x), node("LogSoftmax", [table], { axis: -1 })),
-  rowCase("sort", table, 2 * product(table), (x) => Object.values(sort(x)) as Tensor[]),
-  rowCase("sort", [2 ** 20], 2 ** 21, (x) => Object.values(sort(x)) as Tensor[]),
-  rowCase(`topk ${largest} of`, vocabulary, 2 * 16 * largest, (x) => Object.values(topk(x, largest)) as Tensor[]),
+  rowCase("argReduce", "argmax", table, rows, (x) => argmax(x, 1)),
+  rowCase("cumsum", "cumsum", table, product(table), (x) => cumsum(x)),
+  rowCase("cumsum", "cumsum", [2 ** 22], 2 ** 22, (x) => cumsum(x)),
+  rowCase(
+    "logSoftmax",
+    "logSoftmax",
+    logits,
+    product(logits),
+    (x) => logSoftmax(x),
+    node("LogSoftmax", [logits], { axis: -1 }),
+  ),
+  rowCase(
+    "logSoftmax",
+    "logSoftmax",
+    table,
+    product(table),
+    (x) => logSoftmax(x),
+    node("LogSoftmax", [table], { axis: -1 }),
+  ),
+  rowCase("softmax", "softmax", table, product(table), (x) => softmax(x), node("Softmax", [table], { axis: -1 })),
+  rowCase("sort", "sort", table, 2 * product(table), (x) => Object.values(sort(x)) as Tensor[]),
+  rowCase("sort", "sort", [2 ** 20], 2 ** 21, (x) => Object.values(sort(x)) as Tensor[]),
+  rowCase(
+    "sort",
+    `topk ${largest} of`,
+    vocabulary,
+    2 * 16 * largest,
+    (x) => Object.values(topk(x, largest)) as Tensor[],
+  ),
   picked,
   drawn,
 ];

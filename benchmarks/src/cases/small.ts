@@ -4,10 +4,12 @@ import { add, rng } from "@figment/tensor";
 import { bytesPerFloat, type KernelCase, ourContestant, randomTensor, randomValues } from "../case.js";
 
 const normals = 2 ** 24;
+const draws = 2 ** 22;
 const tiny = 16;
 
 const randn: KernelCase = {
   name: "randn 16 M",
+  op: "randomNormal",
   bytes: bytesPerFloat * normals,
   bound: "copy",
   ours() {
@@ -24,8 +26,31 @@ const randn: KernelCase = {
   }),
 };
 
+const uniform: KernelCase = {
+  name: "uniform 4 M",
+  op: "randomUniform",
+  bytes: bytesPerFloat * draws,
+  bound: "copy",
+  ours() {
+    const random = rng(1);
+    return ourContestant([random], () => random.uniform([draws]));
+  },
+};
+
+const integers: KernelCase = {
+  name: "randint 4 M",
+  op: "randomInteger",
+  bytes: bytesPerFloat * draws,
+  bound: "copy",
+  ours() {
+    const random = rng(1);
+    return ourContestant([random], () => random.randint([draws], 0, 1000));
+  },
+};
+
 const eager: KernelCase = {
   name: "eager add of 16 elements",
+  op: "elementwise",
   bytes: 3 * bytesPerFloat * tiny,
   bound: "none",
   ours() {
@@ -46,4 +71,4 @@ const eager: KernelCase = {
   }),
 };
 
-export const smallCases: readonly KernelCase[] = [randn, eager];
+export const smallCases: readonly KernelCase[] = [randn, uniform, integers, eager];

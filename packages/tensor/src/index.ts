@@ -43,6 +43,7 @@ export type { Attrs, Aval, Node } from "./ir/graph.js";
 export type { Field, Fields, FieldType, Schema } from "./ir/schema.js";
 export {
   type AssemblePlan,
+  definedOps,
   defineOp,
   type KernelCall,
   type KernelOperand,

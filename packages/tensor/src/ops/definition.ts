@@ -174,7 +174,13 @@ export function definedOp(name: string): OpDef {
   return def;
 }
 
-/** Every op that has been defined, in alphabetical order. */
+/**
+ * Every op that has been defined, in alphabetical order, those of other packages included: what tests, benchmarks and
+ * documentation are generated from.
+ *
+ * @example
+ * const [first] = definedOps(); // "abs"
+ */
 export const definedOps = (): readonly OpDef[] => sorted(ops);
 
 /** Every parameter struct that has been declared, in alphabetical order. */
