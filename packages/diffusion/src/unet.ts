@@ -3,6 +3,8 @@
 
 import {
   Conv2d,
+  checkCounts,
+  checkFractions,
   Downsample,
   Embedding,
   fittingGroups,
@@ -103,7 +105,7 @@ export class UNet extends Module {
   /** Height that each level with attention was meant for when no image size was given; 0 for the others. */
   private readonly expected: readonly number[];
 
-  /** @throws UsageError when there are no channels, or `attention` names a resolution that no level has. */
+  /** @throws UsageError when a number is out of range, there are no channels, or `attention` names a resolution that no level has. */
   constructor(options: UNetOptions) {
     super();
     const { inChannels, outChannels = inChannels, channels, blocks = 1, attention = [], heads = 1 } = options;
@@ -113,6 +115,11 @@ export class UNet extends Module {
     if (base === undefined || deepest === undefined)
       throw new UsageError("UNet: channels must name at least one level");
     const { timeDim = 4 * base } = options;
+    checkCounts("UNet", { inChannels, outChannels, blocks, heads, patch, timeDim });
+    checkCounts("UNet", Object.fromEntries(channels.map((count, level) => [`channels[${level}]`, count])));
+    for (const [name, count] of Object.entries({ groups, imageSize, classes }))
+      if (count !== undefined) checkCounts("UNet", { [name]: count });
+    checkFractions("UNet", { dropout });
     const sizes = levelSizes(channels.length, attention, imageSize, patch);
     this.expected = sizes.map((size) => (imageSize === undefined && attention.includes(size) ? size : 0));
     this.patch = patch;

@@ -10,6 +10,7 @@ import {
   scope,
   type Tensor,
   tensor,
+  UsageError,
   valueAndGrad,
   zeros,
 } from "@figment/tensor";
@@ -62,6 +63,22 @@ describe("UNet", () => {
       expect(out.shape).toEqual([...shape.slice(0, 3), options.outChannels ?? options.inChannels]);
     });
     net.dispose();
+  });
+
+  it.each<Partial<UNetOptions>>([
+    { inChannels: 0 },
+    { channels: [8, 0] },
+    { channels: [] },
+    { blocks: 0 },
+    { heads: 1.5 },
+    { patch: 0 },
+    { imageSize: -4 },
+    { groups: 0 },
+    { classes: 0 },
+    { timeDim: 0 },
+    { dropout: 1 },
+  ])("refuses %o when it is made", (options) => {
+    expect(() => new UNet({ inChannels: 1, channels: [8, 16], ...options })).toThrow(UsageError);
   });
 
   it("starts at zero", () => {

@@ -14,6 +14,7 @@ import {
   scope,
   UsageError,
 } from "@figment/tensor";
+import { checkFractions } from "./checks.js";
 import type { Module } from "./module.js";
 
 /** How the average moves. */
@@ -46,7 +47,7 @@ export class EMA<M extends Module> implements Stateful {
 
   /** @throws UsageError unless 0 ≤ decay < 1, or when the module has not been initialised. */
   constructor(module: M, { decay = 0.999, warmup = true }: EmaOptions = {}) {
-    if (!(decay >= 0 && decay < 1)) throw new UsageError(`EMA: the decay must be in [0, 1), got ${decay}`);
+    checkFractions("EMA", { "the decay": decay });
     const source = Object.values(module.stateDict());
     if (source.some((cell) => !cell.allocated)) {
       throw new UsageError("EMA: the module has no weights yet: call init(rng) or load them before averaging");

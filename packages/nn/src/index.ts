@@ -3,8 +3,10 @@
 //   module.ts       what a module is; members.ts finds its parts, parameter.ts is a trainable cell
 //   layers/         one file per kind of layer; kvCache.ts is what decoders remember
 //   optim/          Adam, AdamW, SGD, RMSProp, learning-rate schedules
+//   checks.ts       what constructors ask of their numbers
 //   initialisers.ts, losses.ts, ema.ts, train.ts, summary.ts
 
+export { checkCounts, checkFractions, type Padding, type Pair } from "./checks.js";
 export { EMA, type EmaOptions } from "./ema.js";
 export * from "./initialisers.js";
 export { KVCache, type KVCacheOptions, type LayerCache, placeOfNext } from "./kvCache.js";
@@ -16,7 +18,7 @@ export {
   type SelfAttention2dOptions,
 } from "./layers/attention.js";
 export { BatchNorm, type BatchNormOptions } from "./layers/batchNorm.js";
-export { Conv2d, type Conv2dOptions, type Pair } from "./layers/conv.js";
+export { Conv2d, type Conv2dOptions } from "./layers/conv.js";
 export { ConvTranspose2d, type ConvTranspose2dOptions } from "./layers/convTranspose.js";
 export { Dropout } from "./layers/dropout.js";
 export { Embedding, type EmbeddingOptions } from "./layers/embedding.js";

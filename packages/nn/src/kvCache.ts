@@ -14,8 +14,8 @@ import {
   scope,
   sizeOf,
   type Tensor,
-  UsageError,
 } from "@figment/tensor";
+import { checkCounts } from "./checks.js";
 
 /** The part of a cache that belongs to one layer. */
 export interface LayerCache {
@@ -74,13 +74,10 @@ export class KVCache implements CellTree, Stateful {
   readonly layers: readonly LayerCache[];
   private readonly options: KVCacheOptions;
 
-  /** @throws UsageError when a number is not a positive integer. */
+  /** @throws UsageError unless the numbers are integers of at least 1. */
   constructor(options: KVCacheOptions) {
     const { layers, batch = 1, heads, headDim, maxLength } = options;
-    for (const [name, value] of Object.entries({ layers, batch, heads, headDim, maxLength })) {
-      if (!Number.isSafeInteger(value) || value < 1)
-        throw new UsageError(`KVCache: ${name} must be a positive integer, got ${value}`);
-    }
+    checkCounts("KVCache", { layers, batch, heads, headDim, maxLength });
     const shape: Shape = [batch, maxLength, heads, headDim];
     const empty = (name: string): Cell =>
       new Cell({ shape, name: `KVCache.${name}`, initial: () => new Float32Array(sizeOf(shape)) });

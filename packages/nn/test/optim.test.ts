@@ -266,7 +266,7 @@ describe("schedules", () => {
 
   it("refuse lengths and rates that make none", () => {
     expect(() => warmupLr({ to: 1, steps: 0 })).toThrow(UsageError);
-    expect(() => linearLr({ from: -1, steps: 3 })).toThrow(/from must be ≥ 0, got -1/);
+    expect(() => linearLr({ from: -1, steps: 3 })).toThrow(/from must be a finite number ≥ 0, got -1/);
     expect(() => exponentialLr({ from: 1, decay: 0 })).toThrow(UsageError);
     expect(() => sequentialLr([{ lr: constantLr(1), steps: 0 }], constantLr(1))).toThrow(UsageError);
     expect(() => warmupCosineLr({ peak: 1, warmup: 5, total: 5 })).toThrow(/total must exceed warmup/);

@@ -75,6 +75,6 @@ export {
 } from "./runtime/memory.js";
 export type { Profile, ProfiledRecord } from "./runtime/profile.js";
 export { startTimeline, stopTimeline, type TimelineFile, writeTimeline } from "./runtime/timeline.js";
-export { type Shape, showShape, sizeOf } from "./shape.js";
+export { type Shape, show, showShape, sizeOf } from "./shape.js";
 
 startFromEnvironment();

@@ -93,7 +93,12 @@ export function resolveAxes(op: string, axes: number | readonly number[] | undef
   return list.sort((a, b) => a - b);
 }
 
-/** A value as it is shown in messages. */
+/**
+ * A value as it is shown in messages: texts in quotes, objects by their class.
+ *
+ * @example
+ * show(["a", 1, tensor([2])]); // the text ["a", 1, a Tensor]
+ */
 export function show(x: unknown): string {
   if (Array.isArray(x)) return `[${x.map(show).join(", ")}]`;
   if (typeof x === "string") return JSON.stringify(x);

@@ -1,6 +1,7 @@
 // Multi-head attention (Vaswani et al. 2017), and its use over the pixels of an image (Ho et al. 2020).
 
-import { attention, cachedAttention, dynamicUpdateSlice, ShapeError, type Tensor, UsageError } from "@figment/tensor";
+import { attention, cachedAttention, dynamicUpdateSlice, ShapeError, type Tensor } from "@figment/tensor";
+import { checkCounts, checkDivisible } from "../checks.js";
 import { type Initialiser, zeroInit } from "../initialisers.js";
 import { type LayerCache, placeOfNext } from "../kvCache.js";
 import { Module } from "../module.js";
@@ -35,16 +36,16 @@ export class MultiHeadAttention extends Module {
   readonly output: Linear;
   readonly causal: boolean;
 
-  /** @throws UsageError when `dim` does not divide into the heads. */
+  /** @throws UsageError when a number is out of range or `dim` does not divide into the heads. */
   constructor(
     readonly dim: number,
     readonly heads = 1,
     options: MultiHeadAttentionOptions = {},
   ) {
     super();
-    if (dim % heads !== 0)
-      throw new UsageError(`MultiHeadAttention: ${dim} channels do not divide into ${heads} heads`);
     const { contextDim = dim, bias = true, causal = false, outputInit } = options;
+    checkCounts("MultiHeadAttention", { dim, heads, contextDim });
+    checkDivisible("MultiHeadAttention", "channels", [dim], heads, "heads");
     this.causal = causal;
     this.query = new Linear(dim, dim, { bias });
     this.key = new Linear(contextDim, dim, { bias });
@@ -96,6 +97,7 @@ export interface SelfAttention2dOptions {
 
 /** The number of groups to normalise `channels` in, given the wished one. */
 export function fittingGroups(channels: number, groups = 8): number {
+  checkCounts("GroupNorm", { channels, groups });
   let [a, b] = [channels, groups];
   while (b > 0) [a, b] = [b, a % b];
   return a;

@@ -1,6 +1,7 @@
 // Batch normalisation (Ioffe & Szegedy 2015) with running statistics.
 
-import { batchNorm, batchNormWith, emaUpdate, ones, ShapeError, type Tensor, UsageError, zeros } from "@figment/tensor";
+import { batchNorm, batchNormWith, emaUpdate, ones, ShapeError, type Tensor, zeros } from "@figment/tensor";
+import { checkCounts, checkNotNegative, checkShares } from "../checks.js";
 import { oneInit, zeroInit } from "../initialisers.js";
 import { Module } from "../module.js";
 import { BufferCell, Parameter } from "../parameter.js";
@@ -38,14 +39,15 @@ export class BatchNorm extends Module {
   readonly eps: number;
   readonly momentum: number;
 
-  /** @throws UsageError unless 0 ≤ momentum ≤ 1. */
+  /** @throws UsageError when a number is out of range. */
   constructor(
     readonly channels: number,
     { eps = 1e-5, momentum = 0.1, affine = true, trackRunningStats = true }: BatchNormOptions = {},
   ) {
     super();
-    if (!(momentum >= 0 && momentum <= 1))
-      throw new UsageError(`BatchNorm: the momentum must be in [0, 1], got ${momentum}`);
+    checkCounts("BatchNorm", { channels });
+    checkNotNegative("BatchNorm", { eps });
+    checkShares("BatchNorm", { "the momentum": momentum });
     const shape = [channels];
     this.eps = eps;
     this.momentum = momentum;

@@ -1,19 +1,17 @@
 // Two-dimensional convolution, channels last.
 
-import { conv2d, type Tensor, UsageError } from "@figment/tensor";
+import { conv2d, type Tensor } from "@figment/tensor";
+import { checkCounts, checkDivisible, checkPadding, checkPairs, type Padding, type Pair } from "../checks.js";
 import { fanInUniform, type Initialiser } from "../initialisers.js";
 import { Module } from "../module.js";
 import { Parameter } from "../parameter.js";
-
-/** One number for both axes, or [height, width]. */
-export type Pair = number | readonly [number, number];
 
 /** Options of {@link Conv2d}. */
 export interface Conv2dOptions {
   /** Default 1. */
   readonly stride?: Pair;
   /** Rows and columns of zeros on each side, or [[top, bottom], [left, right]]. Default 0. */
-  readonly padding?: Pair | readonly [readonly [number, number], readonly [number, number]];
+  readonly padding?: Padding;
   /** Default 1. */
   readonly dilation?: Pair;
   /** Channels are split into this many groups, each convolved by itself. Default 1. */
@@ -38,11 +36,11 @@ export class Conv2d extends Module {
   readonly weight: Parameter;
   readonly bias: Parameter | null;
   readonly stride: Pair;
-  readonly padding: NonNullable<Conv2dOptions["padding"]>;
+  readonly padding: Padding;
   readonly dilation: Pair;
   readonly groups: number;
 
-  /** @throws UsageError when the channels do not divide into the groups. */
+  /** @throws UsageError when a number is out of range or the channels do not divide into the groups. */
   constructor(
     readonly inChannels: number,
     readonly outChannels: number,
@@ -51,9 +49,10 @@ export class Conv2d extends Module {
   ) {
     super();
     const { stride = 1, padding = 0, dilation = 1, groups = 1, bias = true } = options;
-    if (inChannels % groups !== 0 || outChannels % groups !== 0) {
-      throw new UsageError(`Conv2d: ${inChannels} and ${outChannels} channels do not divide into ${groups} groups`);
-    }
+    checkCounts("Conv2d", { inChannels, outChannels, groups });
+    checkPairs("Conv2d", { kernelSize, stride, dilation });
+    checkPadding("Conv2d", padding);
+    checkDivisible("Conv2d", "channels", [inChannels, outChannels], groups, "groups");
     this.stride = stride;
     this.padding = padding;
     this.dilation = dilation;

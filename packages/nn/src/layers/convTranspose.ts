@@ -2,17 +2,17 @@
 // (Zeiler et al. 2010; Dumoulin & Visin 2016, chapter 4).
 
 import { conv2dInputGrad, ShapeError, type Tensor, UsageError } from "@figment/tensor";
+import { checkCounts, checkDivisible, checkPadding, checkPairs, type Padding, type Pair } from "../checks.js";
 import { fanInUniform, type Initialiser } from "../initialisers.js";
 import { Module } from "../module.js";
 import { Parameter } from "../parameter.js";
-import type { Pair } from "./conv.js";
 
 /** Options of {@link ConvTranspose2d}. */
 export interface ConvTranspose2dOptions {
   /** How far apart neighbouring pixels are put. Default 1. */
   readonly stride?: Pair;
   /** Rows and columns cut off the result on each side, or [[top, bottom], [left, right]]. Default 0. */
-  readonly padding?: Pair | readonly [readonly [number, number], readonly [number, number]];
+  readonly padding?: Padding;
   /** Rows and columns added at the bottom and at the right, fewer than the stride or the dilation. Default 0. */
   readonly outputPadding?: Pair;
   /** Default 1. */
@@ -42,12 +42,15 @@ export class ConvTranspose2d extends Module {
   readonly weight: Parameter;
   readonly bias: Parameter | null;
   readonly stride: Pair;
-  readonly padding: NonNullable<ConvTranspose2dOptions["padding"]>;
+  readonly padding: Padding;
   readonly outputPadding: Pair;
   readonly dilation: Pair;
   readonly groups: number;
 
-  /** @throws UsageError when the channels do not divide into the groups, or outputPadding is not below stride or dilation. */
+  /**
+   * @throws UsageError when a number is out of range, the channels do not divide into the groups, or outputPadding is not
+   * below stride or dilation.
+   */
   constructor(
     readonly inChannels: number,
     readonly outChannels: number,
@@ -56,15 +59,14 @@ export class ConvTranspose2d extends Module {
   ) {
     super();
     const { stride = 1, padding = 0, outputPadding = 0, dilation = 1, groups = 1, bias = true } = options;
-    if (inChannels % groups !== 0 || outChannels % groups !== 0) {
-      throw new UsageError(
-        `ConvTranspose2d: ${inChannels} and ${outChannels} channels do not divide into ${groups} groups`,
-      );
-    }
+    checkCounts("ConvTranspose2d", { inChannels, outChannels, groups });
+    checkPairs("ConvTranspose2d", { kernelSize, stride, dilation });
+    checkPairs("ConvTranspose2d", { outputPadding }, 0);
+    checkPadding("ConvTranspose2d", padding);
+    checkDivisible("ConvTranspose2d", "channels", [inChannels, outChannels], groups, "groups");
     pairOf(outputPadding).forEach((extra, i) => {
       const limit = Math.max(pairOf(stride)[i as 0 | 1], pairOf(dilation)[i as 0 | 1]);
-      if (!(extra >= 0 && extra < limit))
-        throw new UsageError(`ConvTranspose2d: outputPadding must be in [0, ${limit}), got ${extra}`);
+      if (extra >= limit) throw new UsageError(`ConvTranspose2d: outputPadding must be in [0, ${limit}), got ${extra}`);
     });
     this.stride = stride;
     this.padding = padding;

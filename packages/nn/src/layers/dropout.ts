@@ -1,6 +1,7 @@
 // Dropout (Srivastava et al. 2014), in the inverted form that leaves evaluation unchanged.
 
-import { Rng, select, type Tensor, UsageError } from "@figment/tensor";
+import { Rng, select, type Tensor } from "@figment/tensor";
+import { checkFractions } from "../checks.js";
 import { Module } from "../module.js";
 
 /**
@@ -18,7 +19,7 @@ export class Dropout extends Module {
   /** @throws UsageError unless 0 ≤ p < 1. */
   constructor(readonly p: number) {
     super();
-    if (!(p >= 0 && p < 1)) throw new UsageError(`Dropout: the probability must be in [0, 1), got ${p}`);
+    checkFractions("Dropout", { "the probability": p });
   }
 
   forward(x: Tensor): Tensor {

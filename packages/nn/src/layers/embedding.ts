@@ -1,6 +1,7 @@
 // Lookup table of learned vectors.
 
 import { gather, type Tensor } from "@figment/tensor";
+import { checkCounts } from "../checks.js";
 import { type Initialiser, normalInit } from "../initialisers.js";
 import { Module } from "../module.js";
 import { Parameter } from "../parameter.js";
@@ -21,12 +22,14 @@ export interface EmbeddingOptions {
 export class Embedding extends Module {
   readonly weight: Parameter;
 
+  /** @throws UsageError unless the numbers are integers of at least 1. */
   constructor(
     readonly count: number,
     readonly dim: number,
     { init = normalInit(1) }: EmbeddingOptions = {},
   ) {
     super();
+    checkCounts("Embedding", { count, dim });
     this.weight = new Parameter({ shape: [count, dim], init, name: "Embedding.weight" });
   }
 

@@ -1,6 +1,7 @@
 // Instance normalisation (Ulyanov, Vedaldi & Lempitsky 2016): group normalisation whose groups are single channels.
 
 import { groupNorm, ones, type Tensor, zeros } from "@figment/tensor";
+import { checkCounts, checkNotNegative } from "../checks.js";
 import { oneInit, zeroInit } from "../initialisers.js";
 import { Module } from "../module.js";
 import { Parameter } from "../parameter.js";
@@ -26,11 +27,14 @@ export class InstanceNorm extends Module {
   readonly bias: Parameter | null;
   readonly eps: number;
 
+  /** @throws UsageError when a number is out of range. */
   constructor(
     readonly channels: number,
     { eps = 1e-5, affine = false }: InstanceNormOptions = {},
   ) {
     super();
+    checkCounts("InstanceNorm", { channels });
+    checkNotNegative("InstanceNorm", { eps });
     this.eps = eps;
     this.weight = affine ? new Parameter({ shape: [channels], init: oneInit, name: "InstanceNorm.weight" }) : null;
     this.bias = affine ? new Parameter({ shape: [channels], init: zeroInit, name: "InstanceNorm.bias" }) : null;

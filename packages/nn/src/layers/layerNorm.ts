@@ -2,6 +2,7 @@
 // and shift (Zhang & Sennrich 2019).
 
 import { layerNorm, ones, rmsNorm, type Tensor, zeros } from "@figment/tensor";
+import { checkCounts, checkNotNegative } from "../checks.js";
 import { oneInit, zeroInit } from "../initialisers.js";
 import { Module } from "../module.js";
 import { Parameter } from "../parameter.js";
@@ -29,11 +30,14 @@ export class LayerNorm extends Module {
   readonly bias: Parameter | null;
   readonly eps: number;
 
+  /** @throws UsageError when a number is out of range. */
   constructor(
     readonly channels: number,
     { eps = 1e-5, affine = true, bias = true }: LayerNormOptions = {},
   ) {
     super();
+    checkCounts("LayerNorm", { channels });
+    checkNotNegative("LayerNorm", { eps });
     const shape = [channels];
     this.eps = eps;
     this.weight = affine ? new Parameter({ shape, init: oneInit, name: "LayerNorm.weight" }) : null;
@@ -67,11 +71,14 @@ export class RMSNorm extends Module {
   readonly weight: Parameter | null;
   readonly eps: number;
 
+  /** @throws UsageError when a number is out of range. */
   constructor(
     readonly channels: number,
     { eps = 1e-5, affine = true }: RMSNormOptions = {},
   ) {
     super();
+    checkCounts("RMSNorm", { channels });
+    checkNotNegative("RMSNorm", { eps });
     this.eps = eps;
     this.weight = affine ? new Parameter({ shape: [channels], init: oneInit, name: "RMSNorm.weight" }) : null;
   }

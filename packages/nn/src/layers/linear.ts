@@ -1,6 +1,7 @@
 // Fully connected layer.
 
 import { matmul, ShapeError, type Tensor } from "@figment/tensor";
+import { checkCounts } from "../checks.js";
 import { fanInUniform, type Initialiser } from "../initialisers.js";
 import { Module } from "../module.js";
 import { Parameter } from "../parameter.js";
@@ -26,12 +27,14 @@ export class Linear extends Module {
   readonly weight: Parameter;
   readonly bias: Parameter | null;
 
+  /** @throws UsageError unless the numbers are integers of at least 1. */
   constructor(
     readonly inFeatures: number,
     readonly outFeatures: number,
     options: LinearOptions = {},
   ) {
     super();
+    checkCounts("Linear", { inFeatures, outFeatures });
     const { bias = true, weightInit = fanInUniform(inFeatures), biasInit = fanInUniform(inFeatures) } = options;
     this.weight = new Parameter({ shape: [outFeatures, inFeatures], init: weightInit, name: "Linear.weight" });
     this.bias = bias ? new Parameter({ shape: [outFeatures], init: biasInit, name: "Linear.bias" }) : null;

@@ -1,6 +1,7 @@
 // Group normalisation (Wu & He 2018), with SiLU fused on request.
 
-import { groupNorm, type Tensor, UsageError } from "@figment/tensor";
+import { groupNorm, type Tensor } from "@figment/tensor";
+import { checkCounts, checkDivisible, checkNotNegative } from "../checks.js";
 import { oneInit, zeroInit } from "../initialisers.js";
 import { Module } from "../module.js";
 import { Parameter } from "../parameter.js";
@@ -27,15 +28,16 @@ export class GroupNorm extends Module {
   readonly eps: number;
   readonly silu: boolean;
 
-  /** @throws UsageError when the channels do not divide into the groups. */
+  /** @throws UsageError when a number is out of range or the channels do not divide into the groups. */
   constructor(
     readonly groups: number,
     readonly channels: number,
     { eps = 1e-5, silu = false }: GroupNormOptions = {},
   ) {
     super();
-    if (channels % groups !== 0)
-      throw new UsageError(`GroupNorm: ${channels} channels do not divide into ${groups} groups`);
+    checkCounts("GroupNorm", { groups, channels });
+    checkNotNegative("GroupNorm", { eps });
+    checkDivisible("GroupNorm", "channels", [channels], groups, "groups");
     this.eps = eps;
     this.silu = silu;
     this.weight = new Parameter({ shape: [channels], init: oneInit, name: "GroupNorm.weight" });

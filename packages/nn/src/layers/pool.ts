@@ -1,8 +1,8 @@
 // Pooling layers, channels last.
 
-import { avgPool, maxPool, type Tensor } from "@figment/tensor";
+import { avgPool, maxPool, show, type Tensor, UsageError } from "@figment/tensor";
+import { checkPairs, type Pair } from "../checks.js";
 import { Module } from "../module.js";
-import type { Pair } from "./conv.js";
 
 /** Options of {@link MaxPool2d} and {@link AvgPool2d}. */
 export interface Pool2dOptions {
@@ -10,6 +10,11 @@ export interface Pool2dOptions {
   readonly stride?: Pair;
   /** Rows and columns around the image: a number, or [height, width]. Default 0. */
   readonly padding?: Pair;
+}
+
+function checkPool(owner: string, kernelSize: Pair, { stride = kernelSize, padding = 0 }: Pool2dOptions): void {
+  checkPairs(owner, { kernelSize, stride });
+  checkPairs(owner, { padding }, 0);
 }
 
 /**
@@ -20,11 +25,18 @@ export interface Pool2dOptions {
  * new MaxPool2d(2).forward(rng(0).normal([1, 8, 8, 3])); // [1, 4, 4, 3]
  */
 export class MaxPool2d extends Module {
+  /** @throws UsageError when a number is out of range. */
   constructor(
     readonly kernelSize: Pair,
     readonly options: Pool2dOptions = {},
   ) {
     super();
+    checkPool("MaxPool2d", kernelSize, options);
+    const [kernel, padding] = [kernelSize, options.padding ?? 0].map((x) => (typeof x === "number" ? [x, x] : x));
+    if (padding?.some((sides, axis) => sides >= (kernel?.[axis] as number)))
+      throw new UsageError(
+        `MaxPool2d: padding must be smaller than the kernel, got ${show(padding)} and ${show(kernel)}`,
+      );
   }
 
   /** @throws ShapeError when the window does not fit. */
@@ -41,11 +53,13 @@ export class MaxPool2d extends Module {
  * new AvgPool2d(3, { stride: 2, padding: 1 }).forward(rng(0).normal([1, 8, 8, 3])); // [1, 4, 4, 3]
  */
 export class AvgPool2d extends Module {
+  /** @throws UsageError when a number is out of range. */
   constructor(
     readonly kernelSize: Pair,
     readonly options: Pool2dOptions = {},
   ) {
     super();
+    checkPool("AvgPool2d", kernelSize, options);
   }
 
   /** @throws ShapeError when the window does not fit. */

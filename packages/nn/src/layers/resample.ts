@@ -1,8 +1,9 @@
 // Changing the resolution of images, and the room around them.
 
 import { pixelShuffle, pixelUnshuffle, reflectPad, resizeBilinear, resizeNearest, type Tensor } from "@figment/tensor";
+import { checkCounts, checkPadding, type Padding } from "../checks.js";
 import { Module } from "../module.js";
-import { Conv2d, type Pair } from "./conv.js";
+import { Conv2d } from "./conv.js";
 
 /**
  * Halves height and width by a 3×3 convolution of stride 2: [N,H,W,C] → [N,⌈H/2⌉,⌈W/2⌉,out].
@@ -58,6 +59,7 @@ export class BilinearUpsample extends Module {
     readonly alignCorners = false,
   ) {
     super();
+    checkCounts("BilinearUpsample", { factor });
   }
 
   forward(x: Tensor): Tensor {
@@ -74,8 +76,10 @@ export class BilinearUpsample extends Module {
  * new PixelShuffle(2).forward(rng(0).normal([1, 4, 4, 12])); // [1, 8, 8, 3]
  */
 export class PixelShuffle extends Module {
+  /** @throws UsageError unless the factor is an integer of at least 1. */
   constructor(readonly factor: number) {
     super();
+    checkCounts("PixelShuffle", { factor });
   }
 
   /** @throws ShapeError when r² does not divide the channels. */
@@ -91,8 +95,10 @@ export class PixelShuffle extends Module {
  * new PixelUnshuffle(2).forward(rng(0).normal([1, 8, 8, 3])); // [1, 4, 4, 12]
  */
 export class PixelUnshuffle extends Module {
+  /** @throws UsageError unless the factor is an integer of at least 1. */
   constructor(readonly factor: number) {
     super();
+    checkCounts("PixelUnshuffle", { factor });
   }
 
   /** @throws ShapeError when r does not divide height and width. */
@@ -110,8 +116,9 @@ export class PixelUnshuffle extends Module {
  */
 export class ReflectionPad2d extends Module {
   /** @param padding pixels on each side: a number, [height, width], or [[top, bottom], [left, right]]. */
-  constructor(readonly padding: Pair | readonly [readonly [number, number], readonly [number, number]]) {
+  constructor(readonly padding: Padding) {
     super();
+    checkPadding("ReflectionPad2d", padding);
   }
 
   /** @throws ShapeError when the image is not larger than the padding. */

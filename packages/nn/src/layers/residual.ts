@@ -1,6 +1,7 @@
 // The residual block of DDPM's U-Net (Ho et al. 2020, appendix B; Dhariwal & Nichol 2021 for scale and shift).
 
 import { silu, type Tensor, UsageError } from "@figment/tensor";
+import { checkCounts, checkFractions } from "../checks.js";
 import { zeroInit } from "../initialisers.js";
 import { Module } from "../module.js";
 import { fittingGroups } from "./attention.js";
@@ -42,13 +43,16 @@ export class ResidualBlock extends Module {
   readonly shortcut: Conv2d | null;
   readonly scaleShift: boolean;
 
+  /** @throws UsageError when a number is out of range. */
   constructor(channels: number, options: ResidualBlockOptions = {}) {
     super();
     const { outChannels = channels, timeDim, scaleShift = false, dropout = 0, groups } = options;
+    checkCounts("ResidualBlock", { channels, outChannels, ...(timeDim === undefined ? {} : { timeDim }) });
+    checkFractions("ResidualBlock", { dropout });
     this.scaleShift = scaleShift;
     this.norm1 = new GroupNorm(fittingGroups(channels, groups), channels, { silu: true });
     this.conv1 = new Conv2d(channels, outChannels, 3, { padding: 1 });
-    this.time = timeDim ? new Linear(timeDim, scaleShift ? 2 * outChannels : outChannels) : null;
+    this.time = timeDim !== undefined ? new Linear(timeDim, scaleShift ? 2 * outChannels : outChannels) : null;
     // With scale and shift in between, SiLU cannot be part of the normalisation's kernel.
     this.norm2 = new GroupNorm(fittingGroups(outChannels, groups), outChannels, { silu: !scaleShift });
     this.dropout = dropout > 0 ? new Dropout(dropout) : null;

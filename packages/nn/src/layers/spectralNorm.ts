@@ -11,6 +11,7 @@ import {
   UsageError,
   withCellValues,
 } from "@figment/tensor";
+import { checkCounts, checkNotNegative } from "../checks.js";
 import type { Initialiser } from "../initialisers.js";
 import { type Layer, Module } from "../module.js";
 import { BufferCell, type Parameter } from "../parameter.js";
@@ -67,8 +68,8 @@ export class SpectralNorm<L extends WeightedLayer> extends Module {
     const rows = shape[axis];
     if (rows === undefined || shape.length < 2)
       throw new UsageError(`SpectralNorm: axis ${axis} of a weight [${shape.join(", ")}] does not make it a matrix`);
-    if (!Number.isInteger(powerIterations) || powerIterations < 1)
-      throw new UsageError(`SpectralNorm: expected at least one power iteration, got ${powerIterations}`);
+    checkCounts("SpectralNorm", { powerIterations });
+    checkNotNegative("SpectralNorm", { eps });
     this.powerIterations = powerIterations;
     this.eps = eps;
     this.axis = axis;

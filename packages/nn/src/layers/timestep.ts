@@ -2,8 +2,15 @@
 // network on top of them.
 
 import { concat, silu, type Tensor, tensor, UsageError } from "@figment/tensor";
+import { checkCounts, checkPositive } from "../checks.js";
 import { Module } from "../module.js";
 import { Linear } from "./linear.js";
+
+function checkEmbedding(owner: string, dim: number, maxPeriod: number): void {
+  checkCounts(owner, { dim });
+  checkPositive(owner, { maxPeriod });
+  if (dim % 2 !== 0 || dim < 4) throw new UsageError(`${owner}: dim must be even and at least 4, got ${dim}`);
+}
 
 /** Longest period of the sinusoids, in steps, unless given: that of Vaswani et al. 2017. */
 const defaultPeriod = 10_000;
@@ -17,7 +24,7 @@ const defaultPeriod = 10_000;
  * timestepEmbedding(tensor([0, 10, 999], { dtype: "i32" }), 32); // [3, 32]
  */
 export function timestepEmbedding(t: Tensor, dim: number, maxPeriod = defaultPeriod): Tensor {
-  if (dim % 2 !== 0 || dim < 4) throw new UsageError(`timestepEmbedding: dim must be even and at least 4, got ${dim}`);
+  checkEmbedding("timestepEmbedding", dim, maxPeriod);
   const half = dim / 2;
   const frequencies = tensor(Float32Array.from({ length: half }, (_, i) => maxPeriod ** (-i / (half - 1))));
   const angles = t.cast("f32").reshape([t.size, 1]).mul(frequencies);
@@ -35,11 +42,13 @@ export class TimestepEmbedding extends Module {
   readonly first: Linear;
   readonly second: Linear;
 
+  /** @throws UsageError when a number is out of range. */
   constructor(
     readonly frequencyDim: number,
     readonly dim: number,
   ) {
     super();
+    checkEmbedding("TimestepEmbedding", frequencyDim, defaultPeriod);
     this.first = new Linear(frequencyDim, dim);
     this.second = new Linear(dim, dim);
   }

@@ -2,6 +2,7 @@
 // made of them (Radford et al. 2019).
 
 import { arange, gelu, ShapeError, type Tensor, UsageError } from "@figment/tensor";
+import { checkCounts, checkFractions } from "../checks.js";
 import { normalInit } from "../initialisers.js";
 import { KVCache, type LayerCache, placeOfNext } from "../kvCache.js";
 import { Module } from "../module.js";
@@ -51,12 +52,14 @@ export class TransformerBlock extends Module {
   readonly mlp: readonly [Linear, Linear];
   readonly dropout: Dropout | null;
 
-  /** @throws UsageError when `dim` does not divide into the heads. */
+  /** @throws UsageError when a number is out of range or `dim` does not divide into the heads. */
   constructor(
     readonly dim: number,
     { heads = 1, hidden = 4 * dim, causal = false, contextDim, dropout = 0 }: TransformerBlockOptions = {},
   ) {
     super();
+    checkCounts("TransformerBlock", { dim, heads, hidden });
+    checkFractions("TransformerBlock", { dropout });
     this.attentionNorm = new LayerNorm(dim);
     this.attention = new MultiHeadAttention(dim, heads, { causal });
     this.contextNorm = contextDim === undefined ? null : new LayerNorm(dim);
@@ -120,12 +123,12 @@ export class Transformer extends Module {
   readonly norm: LayerNorm;
   readonly head: Linear;
 
-  /** @throws UsageError when `dim` does not divide into the heads, or there are no layers. */
+  /** @throws UsageError when a number is out of range or `dim` does not divide into the heads. */
   constructor(readonly options: TransformerOptions) {
     super();
     const { vocabulary, dim, heads = 1, layers, maxLength, hidden = 4 * dim, dropout = 0 } = options;
-    if (!Number.isSafeInteger(layers) || layers < 1)
-      throw new UsageError(`Transformer: expected at least one layer, got ${layers}`);
+    checkCounts("Transformer", { vocabulary, dim, heads, layers, maxLength, hidden });
+    checkFractions("Transformer", { dropout });
     const init = normalInit(embeddingScale);
     this.tokens = new Embedding(vocabulary, dim, { init });
     this.positions = new Embedding(maxLength, dim, { init });

@@ -1,14 +1,8 @@
 // Adam (Kingma & Ba 2015) and AdamW (Loshchilov & Hutter 2019).
 
 import { adamUpdate } from "@figment/tensor";
-import {
-  checkConstants,
-  checkFractions,
-  type GroupUpdate,
-  Optimizer,
-  type OptimizerOptions,
-  type Trainable,
-} from "./optimizer.js";
+import { checkFractions, checkNotNegative } from "../checks.js";
+import { type GroupUpdate, Optimizer, type OptimizerOptions, type Trainable } from "./optimizer.js";
 
 /** Constants of Adam. The learning rate defaults to 1e-3, weight decay to 0 for Adam and 0.01 for AdamW. */
 export interface AdamOptions extends OptimizerOptions {
@@ -37,7 +31,7 @@ export class Adam extends Optimizer {
     const { lr = 1e-3, betas = [0.9, 0.999], eps = 1e-8 } = options;
     super(target, { ...options, lr }, ["m", "v"]);
     checkFractions(this.constructor.name, { "betas[0]": betas[0], "betas[1]": betas[1] });
-    checkConstants(this.constructor.name, { eps });
+    checkNotNegative(this.constructor.name, { eps });
     this.betas = betas;
     this.eps = eps;
   }

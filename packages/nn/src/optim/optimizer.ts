@@ -20,6 +20,7 @@ import {
   UsageError,
   valueAndGrad,
 } from "@figment/tensor";
+import { checkNotNegative, checkPositive } from "../checks.js";
 import { joinPath } from "../members.js";
 import { Module } from "../module.js";
 import type { Parameter } from "../parameter.js";
@@ -112,9 +113,9 @@ export abstract class Optimizer implements Stateful {
     stateNames: readonly string[],
   ) {
     const name = this.constructor.name;
-    checkConstants(name, { weightDecay: weightDecay ?? 0 });
+    checkNotNegative(name, { weightDecay: weightDecay ?? 0 });
     this.schedule = typeof lr === "function" ? lr : undefined;
-    if (typeof lr === "number") checkConstants(name, { "the learning rate": lr });
+    if (!this.schedule) checkNotNegative(name, { "the learning rate": lr });
     const initial = typeof lr === "number" ? () => [lr] : () => [scope(() => lr(scalar(0)).itemSync())];
     this.lr = new Cell({ shape: [], name: `${name}.lr`, initial });
     this.step = new Cell({ shape: [], name: `${name}.step`, initial: () => [0] });
@@ -137,7 +138,7 @@ export abstract class Optimizer implements Stateful {
    */
   setLearningRate(lr: number): void {
     if (this.schedule) throw new UsageError(`${this.constructor.name}: a schedule rules the learning rate`);
-    checkConstants(this.constructor.name, { "the learning rate": lr });
+    checkNotNegative(this.constructor.name, { "the learning rate": lr });
     this.lr.setData([lr]);
   }
 
@@ -160,10 +161,8 @@ export abstract class Optimizer implements Stateful {
 
   /** Updates the parameters by gradients computed elsewhere; takes no ownership of them. */
   update(grads: Grads, { clipValue, clipNorm }: MinimizeOptions = {}): void {
-    for (const [option, bound] of Object.entries({ clipValue, clipNorm })) {
-      if (bound !== undefined && !(typeof bound === "number" && bound > 0))
-        throw new UsageError(`${this.constructor.name}: ${option} must be a positive number, got ${String(bound)}`);
-    }
+    for (const [option, bound] of Object.entries({ clipValue, clipNorm }))
+      if (bound !== undefined) checkPositive(this.constructor.name, { [option]: bound });
     // The state belongs to these very parameters.
     guardCells(this.parameters);
     scope(() => {
@@ -228,20 +227,6 @@ export abstract class Optimizer implements Stateful {
   }
 }
 
-/** Checks that constants are finite and not negative. */
-export function checkConstants(name: string, constants: Readonly<Record<string, number>>): void {
-  for (const [key, value] of Object.entries(constants)) {
-    if (!(value >= 0 && Number.isFinite(value))) throw new UsageError(`${name}: ${key} must be ≥ 0, got ${value}`);
-  }
-}
-
-/** Checks that constants are in [0, 1). */
-export function checkFractions(name: string, constants: Readonly<Record<string, number>>): void {
-  for (const [key, value] of Object.entries(constants)) {
-    if (!(value >= 0 && value < 1)) throw new UsageError(`${name}: ${key} must be in [0, 1), got ${value}`);
-  }
-}
-
 function slotsOf(name: string, target: Trainable, stateNames: readonly string[]): Slot[] {
   const named: [string, Module][] =
     target instanceof Module
@@ -286,7 +271,7 @@ function groupsOf(
   }
   return [...members].map(([group, own]) => {
     const options = { weightDecay: group?.weightDecay ?? weightDecay, lrScale: group?.lrScale ?? 1 };
-    checkConstants(name, options);
+    checkNotNegative(name, options);
     return { slots: own, ...options };
   });
 }

@@ -1,14 +1,8 @@
 // RMSProp (Tieleman & Hinton 2012, lecture 6.5), plain and centred (Graves 2013, eq. 38–45).
 
 import { rmspropUpdate } from "@figment/tensor";
-import {
-  checkConstants,
-  checkFractions,
-  type GroupUpdate,
-  Optimizer,
-  type OptimizerOptions,
-  type Trainable,
-} from "./optimizer.js";
+import { checkFractions, checkNotNegative } from "../checks.js";
+import { type GroupUpdate, Optimizer, type OptimizerOptions, type Trainable } from "./optimizer.js";
 
 /** Constants of {@link RMSProp}. The learning rate defaults to 1e-2, weight decay to 0. */
 export interface RMSPropOptions extends OptimizerOptions {
@@ -41,7 +35,7 @@ export class RMSProp extends Optimizer {
     const { lr = 1e-2, alpha = 0.99, eps = 1e-8, momentum = 0, centered = false } = options;
     super(target, { ...options, lr }, ["square", ...(centered ? ["mean"] : []), ...(momentum === 0 ? [] : ["buffer"])]);
     checkFractions(this.constructor.name, { alpha, momentum });
-    checkConstants(this.constructor.name, { eps });
+    checkNotNegative(this.constructor.name, { eps });
     this.alpha = alpha;
     this.eps = eps;
     this.momentum = momentum;

@@ -2,6 +2,7 @@
 // the schedulers of the same names in PyTorch, in closed form.
 
 import { exp, full, minimum, scope, select, type Tensor, UsageError } from "@figment/tensor";
+import { checkNotNegative, checkPositive } from "../checks.js";
 
 /** The learning rate at a step: from the number of updates made before, a 0-d f32 tensor 0, 1, 2, …, to a 0-d tensor. */
 export type Schedule = (step: Tensor) => Tensor;
@@ -12,19 +13,6 @@ export interface LrSpan {
   /** Default 0. */
   readonly to?: number;
   readonly steps: number;
-}
-
-function checkPositive(name: string, values: Readonly<Record<string, number>>): void {
-  for (const [key, value] of Object.entries(values)) {
-    if (!(value > 0 && Number.isFinite(value)))
-      throw new UsageError(`${name}: ${key} must be a positive number, got ${value}`);
-  }
-}
-
-function checkRates(name: string, values: Readonly<Record<string, number>>): void {
-  for (const [key, value] of Object.entries(values)) {
-    if (!(value >= 0 && Number.isFinite(value))) throw new UsageError(`${name}: ${key} must be ≥ 0, got ${value}`);
-  }
 }
 
 /** The part of `steps` that has passed, at most 1. */
@@ -38,7 +26,7 @@ const passed = (step: Tensor, steps: number): Tensor => minimum(step.div(steps),
  * constantLr(0.1)(scalar(7)); // 0.1
  */
 export function constantLr(lr: number): Schedule {
-  checkRates("constantLr", { lr });
+  checkNotNegative("constantLr", { lr });
   return () => full([], lr);
 }
 
@@ -51,7 +39,7 @@ export function constantLr(lr: number): Schedule {
  * warmupLr({ to: 1, steps: 10 })(scalar(4)); // 0.5
  */
 export function warmupLr({ to, steps }: { readonly to: number; readonly steps: number }): Schedule {
-  checkRates("warmupLr", { to });
+  checkNotNegative("warmupLr", { to });
   checkPositive("warmupLr", { steps });
   return (step) => scope(() => passed(step.add(1), steps).mul(to));
 }
@@ -64,7 +52,7 @@ export function warmupLr({ to, steps }: { readonly to: number; readonly steps: n
  * linearLr({ from: 1, to: 0, steps: 10 })(scalar(4)); // 0.6
  */
 export const linearLr = ({ from, to = 0, steps }: LrSpan): Schedule => {
-  checkRates("linearLr", { from, to });
+  checkNotNegative("linearLr", { from, to });
   checkPositive("linearLr", { steps });
   return (step) =>
     scope(() =>
@@ -82,7 +70,7 @@ export const linearLr = ({ from, to = 0, steps }: LrSpan): Schedule => {
  * polynomialLr({ from: 1, steps: 10, power: 2 })(scalar(5)); // 0.25
  */
 export function polynomialLr({ from, to = 0, steps, power }: LrSpan & { readonly power: number }): Schedule {
-  checkRates("polynomialLr", { from, to });
+  checkNotNegative("polynomialLr", { from, to });
   checkPositive("polynomialLr", { steps, power });
   return (step) =>
     scope(() =>
@@ -103,7 +91,7 @@ export function polynomialLr({ from, to = 0, steps, power }: LrSpan & { readonly
  * cosineLr({ from: 1, to: 0.2, steps: 100 })(scalar(50)); // 0.6
  */
 export function cosineLr({ from, to = 0, steps }: LrSpan): Schedule {
-  checkRates("cosineLr", { from, to });
+  checkNotNegative("cosineLr", { from, to });
   checkPositive("cosineLr", { steps });
   return (step) =>
     scope(() =>
@@ -124,7 +112,7 @@ export function cosineLr({ from, to = 0, steps }: LrSpan): Schedule {
  * exponentialLr({ from: 1, decay: 0.5 })(scalar(3)); // 0.125
  */
 export function exponentialLr({ from, decay }: { readonly from: number; readonly decay: number }): Schedule {
-  checkRates("exponentialLr", { from });
+  checkNotNegative("exponentialLr", { from });
   checkPositive("exponentialLr", { decay });
   return (step) => scope(() => exp(step.mul(Math.log(decay))).mul(from));
 }
@@ -145,7 +133,7 @@ export function stepLr({
   readonly factor: number;
   readonly every: number;
 }): Schedule {
-  checkRates("stepLr", { from });
+  checkNotNegative("stepLr", { from });
   checkPositive("stepLr", { factor, every });
   return (step) => scope(() => exp(step.div(every).floor().mul(Math.log(factor))).mul(from));
 }
@@ -192,6 +180,8 @@ export interface WarmupCosineOptions {
  * new AdamW(model, { lr: warmupCosineLr({ peak: 1e-3, warmup: 100, total: 3000 }) });
  */
 export function warmupCosineLr({ peak, warmup = 0, total, floor = 0 }: WarmupCosineOptions): Schedule {
+  checkNotNegative("warmupCosineLr", { peak, warmup, floor });
+  checkPositive("warmupCosineLr", { total });
   if (!(total > warmup)) throw new UsageError(`warmupCosineLr: total must exceed warmup, got ${total} and ${warmup}`);
   const fall = cosineLr({ from: peak, to: floor, steps: total - warmup });
   return warmup > 0 ? sequentialLr([{ lr: warmupLr({ to: peak, steps: warmup }), steps: warmup }], fall) : fall;

@@ -1,7 +1,8 @@
 // Stochastic gradient descent (Robbins & Monro 1951), with momentum and Nesterov's form of it.
 
 import { sgdUpdate, UsageError } from "@figment/tensor";
-import { checkFractions, type GroupUpdate, Optimizer, type OptimizerOptions, type Trainable } from "./optimizer.js";
+import { checkFractions } from "../checks.js";
+import { type GroupUpdate, Optimizer, type OptimizerOptions, type Trainable } from "./optimizer.js";
 
 /** Constants of {@link SGD}. The learning rate defaults to 1e-3, weight decay to 0. */
 export interface SGDOptions extends OptimizerOptions {

@@ -1,0 +1,91 @@
+// Validation shared by the constructors of layers, optimisers, schedules and averages, so that a number out of range is
+// refused where it is written and not where it is used. Every message says whose argument it is, what was given and what
+// was expected. Imports tensor only.
+
+import { show, UsageError } from "@figment/tensor";
+
+/** One number for both axes, or [height, width]. */
+export type Pair = number | readonly [number, number];
+
+/** The same on opposite sides as {@link Pair} says, or [[top, bottom], [left, right]]. */
+export type Padding = Pair | readonly [readonly [number, number], readonly [number, number]];
+
+type Named = Readonly<Record<string, unknown>>;
+
+/** Extents are below this (see Shape). */
+const pastExtent = 2 ** 31;
+
+const isCount = (x: unknown, least: number): boolean =>
+  typeof x === "number" && Number.isInteger(x) && x >= least && x < pastExtent;
+
+function check(owner: string, values: Named, valid: (x: unknown) => boolean, expected: string): void {
+  for (const [name, value] of Object.entries(values))
+    if (!valid(value)) throw new UsageError(`${owner}: ${name} must be ${expected}, got ${show(value)}`);
+}
+
+const finite = (x: unknown, valid: (x: number) => boolean): boolean =>
+  typeof x === "number" && Number.isFinite(x) && valid(x);
+
+/**
+ * Checks whole numbers of at least 1 and below 2³¹: channels, groups, heads.
+ *
+ * @param owner whose arguments they are; the message begins with it.
+ * @throws UsageError naming the first that is none, what it is and what was expected.
+ * @example
+ * checkCounts("Encoder", { latentChannels: 4, levels: 3 });
+ */
+export const checkCounts = (owner: string, values: Named): void =>
+  check(owner, values, (x) => isCount(x, 1), "an integer ≥ 1");
+
+/** Checks finite numbers above 0. */
+export const checkPositive = (owner: string, values: Named): void =>
+  check(owner, values, (x) => finite(x, (n) => n > 0), "a positive number");
+
+/** Checks finite numbers that are not negative. */
+export const checkNotNegative = (owner: string, values: Named): void =>
+  check(owner, values, (x) => finite(x, (n) => n >= 0), "a finite number ≥ 0");
+
+/**
+ * Checks numbers in [0, 1): decays, probabilities of dropping.
+ *
+ * @param owner whose arguments they are; the message begins with it.
+ * @throws UsageError naming the first that is none, what it is and what was expected.
+ * @example
+ * checkFractions("Encoder", { dropout: 0.1 });
+ */
+export const checkFractions = (owner: string, values: Named): void =>
+  check(owner, values, (x) => finite(x, (n) => n >= 0 && n < 1), "in [0, 1)");
+
+/** Checks numbers in [0, 1]. */
+export const checkShares = (owner: string, values: Named): void =>
+  check(owner, values, (x) => finite(x, (n) => n >= 0 && n <= 1), "in [0, 1]");
+
+/** Checks that counts divide into parts, both being valid. */
+export function checkDivisible(
+  owner: string,
+  what: string,
+  counts: readonly number[],
+  parts: number,
+  of: string,
+): void {
+  if (counts.some((count) => count % parts !== 0))
+    throw new UsageError(`${owner}: ${counts.join(" and ")} ${what} do not divide into ${parts} ${of}`);
+}
+
+const isPair = (x: unknown, least: number): boolean =>
+  isCount(x, least) || (Array.isArray(x) && x.length === 2 && x.every((side) => isCount(side, least)));
+
+/** Checks integers of at least `least`, one for both axes or [height, width]. */
+export const checkPairs = (owner: string, values: Named, least = 1): void =>
+  check(owner, values, (x) => isPair(x, least), `an integer ≥ ${least} or [height, width]`);
+
+/** Checks {@link Padding}. */
+export const checkPadding = (owner: string, padding: unknown): void =>
+  check(
+    owner,
+    { padding },
+    (x) =>
+      isPair(x, 0) ||
+      (Array.isArray(x) && x.length === 2 && x.every((sides) => Array.isArray(sides) && isPair(sides, 0))),
+    "an integer ≥ 0, [height, width] or [[top, bottom], [left, right]]",
+  );
