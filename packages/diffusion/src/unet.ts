@@ -179,7 +179,7 @@ export class UNet extends Module {
       );
     }
     const when = this.time.forward(t);
-    const time = this.label && label ? when.add(this.label.forward(label)) : when;
+    const time = this.label && label ? when.add(this.label.forward(label).cast(when.dtype)) : when;
     let h = this.first.forward(this.patch === 1 ? x : patchify(x, this.patch));
     const skips = [h];
     for (const [level, { stages, resample }] of this.down.entries()) {

@@ -54,6 +54,8 @@ export interface KVCacheOptions {
   readonly headDim: number;
   /** Most tokens of a sequence. */
   readonly maxLength: number;
+  /** The type of keys and values. Default "f32". */
+  readonly dtype?: "f32" | "bf16" | "f16";
 }
 
 /**
@@ -76,14 +78,14 @@ export class KVCache implements CellTree, Stateful {
 
   /** @throws UsageError unless the numbers are integers of at least 1. */
   constructor(options: KVCacheOptions) {
-    const { layers, batch = 1, heads, headDim, maxLength } = options;
+    const { layers, batch = 1, heads, headDim, maxLength, dtype = "f32" } = options;
     checkCounts("KVCache", { layers, batch, heads, headDim, maxLength });
     const shape: Shape = [batch, maxLength, heads, headDim];
     const empty = (name: string): Cell =>
-      new Cell({ shape, name: `KVCache.${name}`, initial: () => new Float32Array(sizeOf(shape)) });
+      new Cell({ shape, dtype, name: `KVCache.${name}`, initial: () => new Float32Array(sizeOf(shape)) });
     this.options = options;
     this.maxLength = maxLength;
-    this.structure = `KVCache ${layers}x[${shape.join()}]`;
+    this.structure = `KVCache ${layers}x${dtype}[${shape.join()}]`;
     this.layers = Array.from({ length: layers }, (_, i) => ({
       k: empty(`${i}.k`),
       v: empty(`${i}.v`),

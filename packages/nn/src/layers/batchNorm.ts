@@ -65,10 +65,10 @@ export class BatchNorm extends Module {
    */
   forward(x: Tensor): Tensor {
     const { channels, weight, bias, runningMean, runningVar, eps, momentum } = this;
-    const gamma = weight?.value ?? ones([channels]);
-    const beta = bias?.value ?? zeros([channels]);
+    const gamma = weight?.as(x.dtype) ?? ones([channels], x.dtype);
+    const beta = bias?.as(x.dtype) ?? zeros([channels], x.dtype);
     if (!runningMean || !runningVar) return batchNorm(x, gamma, beta, { eps }).y;
-    if (!this.training) return batchNormWith(x, gamma, beta, runningMean.value, runningVar.value, { eps });
+    if (!this.training) return batchNormWith(x, gamma, beta, runningMean.as(x.dtype), runningVar.as(x.dtype), { eps });
     const count = x.size / channels;
     if (count < 2)
       throw new ShapeError(`BatchNorm: training needs more than one value a channel, got [${x.shape.join(", ")}]`);

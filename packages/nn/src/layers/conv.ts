@@ -69,7 +69,7 @@ export class Conv2d extends Module {
   forward(x: Tensor): Tensor {
     const { stride, padding, dilation, groups } = this;
     const options = { stride, padding, dilation, groups };
-    return conv2d(x, this.weight.value, this.bias ? { ...options, bias: this.bias.value } : options);
+    return conv2d(x, this.weight.as(x.dtype), this.bias ? { ...options, bias: this.bias.as(x.dtype) } : options);
   }
 
   /** Multiplications and additions of one call, as summaries count them. */

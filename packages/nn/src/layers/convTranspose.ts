@@ -90,8 +90,8 @@ export class ConvTranspose2d extends Module {
     }
     const { stride, padding, dilation, groups } = this;
     const inputShape = [x.dim(0), this.extent(x, 0), this.extent(x, 1), this.outChannels];
-    const y = conv2dInputGrad(x, this.weight.value, { stride, padding, dilation, groups, inputShape });
-    return this.bias ? y.add(this.bias.value) : y;
+    const y = conv2dInputGrad(x, this.weight.as(x.dtype), { stride, padding, dilation, groups, inputShape });
+    return this.bias ? y.add(this.bias.as(x.dtype)) : y;
   }
 
   /** Height or width of the result. */

@@ -43,7 +43,7 @@ export class InstanceNorm extends Module {
   /** @throws ShapeError when x is not [N, ..., channels]. */
   forward(x: Tensor): Tensor {
     const { channels, weight, bias, eps } = this;
-    const gamma = weight?.value ?? ones([channels]);
-    return groupNorm(x, gamma, bias?.value ?? zeros([channels]), { groups: channels, eps });
+    const gamma = weight?.as(x.dtype) ?? ones([channels], x.dtype);
+    return groupNorm(x, gamma, bias?.as(x.dtype) ?? zeros([channels], x.dtype), { groups: channels, eps });
   }
 }

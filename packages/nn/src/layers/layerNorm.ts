@@ -47,7 +47,12 @@ export class LayerNorm extends Module {
   /** @throws ShapeError when the last axis of x is not `channels`. */
   forward(x: Tensor): Tensor {
     const { channels, weight, bias, eps } = this;
-    return layerNorm(x, weight?.value ?? ones([channels]), bias?.value ?? zeros([channels]), { eps });
+    return layerNorm(
+      x,
+      weight?.as(x.dtype) ?? ones([channels], x.dtype),
+      bias?.as(x.dtype) ?? zeros([channels], x.dtype),
+      { eps },
+    );
   }
 }
 
@@ -86,6 +91,6 @@ export class RMSNorm extends Module {
   /** @throws ShapeError when the last axis of x is not `channels`. */
   forward(x: Tensor): Tensor {
     const { channels, weight, eps } = this;
-    return rmsNorm(x, weight?.value ?? ones([channels]), { eps });
+    return rmsNorm(x, weight?.as(x.dtype) ?? ones([channels], x.dtype), { eps });
   }
 }

@@ -46,8 +46,8 @@ export class Linear extends Module {
       throw new ShapeError(`Linear: expected x of shape [..., ${this.inFeatures}], got [${x.shape.join(", ")}]`);
     }
     const rows = x.rank === 2 ? x : x.reshape([x.size / this.inFeatures, this.inFeatures]);
-    const product = matmul(rows, this.weight.value, { transposeB: true });
-    const y = this.bias ? product.add(this.bias.value) : product;
+    const product = matmul(rows, this.weight.as(x.dtype), { transposeB: true });
+    const y = this.bias ? product.add(this.bias.as(x.dtype)) : product;
     return x.rank === 2 ? y : y.reshape([...x.shape.slice(0, -1), this.outFeatures]);
   }
 

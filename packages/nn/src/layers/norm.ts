@@ -46,6 +46,6 @@ export class GroupNorm extends Module {
 
   forward(x: Tensor): Tensor {
     const { groups, eps, silu } = this;
-    return groupNorm(x, this.weight.value, this.bias.value, { groups, eps, silu });
+    return groupNorm(x, this.weight.as(x.dtype), this.bias.as(x.dtype), { groups, eps, silu });
   }
 }

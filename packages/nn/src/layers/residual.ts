@@ -66,8 +66,8 @@ export class ResidualBlock extends Module {
       throw new UsageError("ResidualBlock: a conditioning vector is given exactly when the block has a timeDim");
     }
     const h = this.conv1.forward(this.norm1.forward(x));
-    const active =
-      this.time && condition ? this.modulate(h, this.time.forward(silu(condition))) : this.norm2.forward(h);
+    const vector = this.time && condition && this.time.forward(silu(condition)).cast(h.dtype);
+    const active = vector ? this.modulate(h, vector) : this.norm2.forward(h);
     const dropped = this.dropout ? this.dropout.forward(active) : active;
     const residual = this.conv2.forward(dropped);
     return residual.add(this.shortcut ? this.shortcut.forward(x) : x);

@@ -80,7 +80,7 @@ export class SpectralNorm<L extends WeightedLayer> extends Module {
 
   forward(x: Tensor): Tensor {
     const { layer } = this;
-    const weight = layer.weight.value;
+    const weight = layer.weight.as(this.u.dtype);
     const scaled = weight.div(this.sigma(weight));
     return withCellValues(new Map([[layer.weight, scaled]]), () => layer.forward(x));
   }

@@ -4,7 +4,7 @@
 import { arange, gelu, ShapeError, type Tensor, UsageError } from "@figment/tensor";
 import { checkCounts, checkFractions } from "../checks.js";
 import { normalInit } from "../initialisers.js";
-import { KVCache, type LayerCache, placeOfNext } from "../kvCache.js";
+import { KVCache, type KVCacheOptions, type LayerCache, placeOfNext } from "../kvCache.js";
 import { Module } from "../module.js";
 import { MultiHeadAttention } from "./attention.js";
 import { Dropout } from "./dropout.js";
@@ -140,14 +140,15 @@ export class Transformer extends Module {
     this.head = new Linear(dim, vocabulary, { bias: false });
   }
 
-  /** An empty cache that fits this model. `maxLength` defaults to the model's. */
+  /** An empty cache that fits this model, in the type of its embeddings. `maxLength` defaults to the model's. */
   cache({ batch = 1, maxLength = this.options.maxLength }: { batch?: number; maxLength?: number } = {}): KVCache {
     const { dim, heads = 1, layers } = this.options;
     if (maxLength > this.options.maxLength)
       throw new UsageError(
         `Transformer: the model knows ${this.options.maxLength} positions, a cache of ${maxLength} is longer`,
       );
-    return new KVCache({ layers, batch, heads, headDim: dim / heads, maxLength });
+    const { dtype } = this.tokens.weight as { dtype: KVCacheOptions["dtype"] };
+    return new KVCache({ layers, batch, heads, headDim: dim / heads, maxLength, dtype });
   }
 
   /**

@@ -5,6 +5,7 @@ import {
   Cell,
   checkFinite,
   clamp,
+  DTypeError,
   div,
   type Grads,
   guardCells,
@@ -239,6 +240,10 @@ function slotsOf(name: string, target: Trainable, stateNames: readonly string[])
   for (const [prefix, module] of named) {
     for (const [path, parameter] of module.namedParameters()) {
       if (seen.has(parameter)) continue;
+      if (parameter.dtype !== "f32" && parameter.dtype !== "f64")
+        throw new DTypeError(
+          `${name}: ${joinPath(prefix, path)} is ${parameter.dtype}; optimisers train f32 and f64 parameters, which small updates do not leave: keep those, and use a clone({ dtype: "${parameter.dtype}" }) where memory counts`,
+        );
       seen.add(parameter);
       slots.push(slotOf(joinPath(prefix, path), parameter, stateNames));
     }

@@ -1,6 +1,7 @@
 // Standing between code and its cells: what a rematerialised function read is remembered, and given again
 // when the function runs a second time, whose writes go nowhere.
 
+import { isFloat } from "../dtype.js";
 import { ShapeError } from "../errors.js";
 import { sameShape, showShape } from "../shape.js";
 import type { Cell } from "./cell.js";
@@ -87,14 +88,15 @@ export class CellReplay implements CellOverlay {
  * Runs `fn` with cells reading as the given tensors, through which derivatives flow: for layers that compute the weight
  * of another layer. Writes go to the cells themselves.
  *
- * @throws ShapeError when a tensor is not of its cell's shape and type.
+ * @throws ShapeError when a tensor is not of its cell's shape and type; another float type will do.
  * @example
  * const weight = new Cell({ shape: [2], initial: () => [1, 2] });
  * withCellValues(new Map([[weight, weight.value.mul(10)]]), () => weight.value.at(1)); // 20
  */
 export function withCellValues<T>(values: ReadonlyMap<Cell, Tensor>, fn: () => T): T {
   for (const [{ name, shape, dtype }, value] of values) {
-    if (!sameShape(shape, value.shape) || dtype !== value.dtype)
+    const sameKind = dtype === value.dtype || (isFloat(dtype) && isFloat(value.dtype));
+    if (!sameShape(shape, value.shape) || !sameKind)
       throw new ShapeError(
         `withCellValues: ${name} holds ${dtype} ${showShape(shape)}, got ${value.dtype} ${showShape(value.shape)}`,
       );

@@ -4,11 +4,13 @@
 import { applyOne, noAttrs } from "../core/apply.js";
 import { numberOperand, zeros } from "../core/create.js";
 import { composed } from "../core/scope.js";
+import { follow } from "../core/tape.js";
 import { Tensor } from "../core/tensor.js";
 import { checkDType, type DType, isFloat, promote } from "../dtype.js";
 import { DTypeError } from "../errors.js";
 import type { Attrs, Aval } from "../ir/graph.js";
 import { broadcastShapes, type Shape, sameShape, show, sizeOf } from "../shape.js";
+import { checkTensor } from "./checks.js";
 import { defineOp, type OpDef, type Sample, type VjpArgs } from "./definition.js";
 import { reshape } from "./movement.js";
 import type { Opcode } from "./opcodes.js";
@@ -521,14 +523,15 @@ export function select(condition: Tensor, a: TensorLike, b: TensorLike): Tensor 
 
 /**
  * Converts the element type. Floats become integers by truncation toward zero; anything non-zero becomes true.
+ * To its own type a tensor is another handle of the same memory.
  *
  * @example
  * cast(tensor([1.7]), "i32").at(0); // 1
  */
 export function cast(x: Tensor, dtype: DType): Tensor {
   checkDType("cast", dtype);
-  const [operand] = operands("cast", [x]) as [Tensor];
-  return applyOne(castDef, [operand], { dtype });
+  checkTensor("cast", "x", x);
+  return x.dtype === dtype ? follow(x) : applyOne(castDef, [x], { dtype });
 }
 
 /**

@@ -26,6 +26,8 @@ function rounded(value: Value, path: string, builder: GraphBuilder, narrow: Map<
   const known = narrow.get(value);
   if (known) return known;
   const { node, shape } = value;
+  const widened = node?.def === castDef ? node.inputs[0] : undefined;
+  if (widened?.dtype === "bf16") return widened;
   const source = node?.def.lower.kind === "view" ? (node.inputs[0] as Value) : undefined;
   const made =
     node && source && sizeOf(source.shape) <= sizeOf(shape)
