@@ -393,6 +393,75 @@ describe("clipping by value", () => {
   });
 });
 
+describe("clipping by norm", () => {
+  /** The step that gradients of 3 and of 4, one in each parameter, make at a learning rate of 1. */
+  const stepAt = (clipNorm: number, scale = 1): readonly [number, number] => {
+    const model = new Pair().init(rng(seed));
+    const optimizer = new SGD(model, { lr: 1 });
+    const moved = scope(() => {
+      const [first, second] = [zeros([4, 3]), tensor([0, 0, 4 * scale, 0, 0])];
+      const one = first.add(tensor([3 * scale, ...new Array<number>(11).fill(0)]).reshape([4, 3]));
+      optimizer.minimize(() => model.first.value.mul(one).sum().add(model.second.value.mul(second).sum()), {
+        clipNorm,
+      });
+      return [model.first.value.dataSync()[0], model.second.value.dataSync()[2]] as [number, number];
+    });
+    for (const owner of [optimizer, model]) owner.dispose();
+    return moved;
+  };
+
+  it("scales all gradients by one factor, so that their common norm is the bound", () => {
+    const [first, second] = stepAt(1);
+    expect(first).toBeCloseTo(-3 / 5, 5);
+    expect(second).toBeCloseTo(-4 / 5, 5);
+  });
+
+  it("leaves gradients below the bound as they are", () => {
+    expect(stepAt(5.1)).toEqual([-3, -4]);
+    expect(stepAt(1e30)).toEqual([-3, -4]);
+  });
+
+  it("leaves gradients of zero at zero", () => {
+    expect(stepAt(1, 0).map(Math.abs)).toEqual([0, 0]);
+  });
+});
+
+describe("settings of an update", () => {
+  it.each(["clipNorm", "clipValue"] as const)(
+    "refuse a %s that bounds nothing, and leave the parameters alone",
+    (option) => {
+      const model = new Pair().init(rng(seed));
+      const optimizer = new SGD(model, { lr: 1 });
+      scope(() => {
+        for (const bound of [0, -1, Number.NaN, Number.POSITIVE_INFINITY, "1" as unknown as number]) {
+          const attempt = (): unknown => optimizer.minimize(() => model.second.value.sum(), { [option]: bound });
+          expect(attempt, String(bound)).toThrow(UsageError);
+          expect(attempt, String(bound)).toThrow(new RegExp(option));
+        }
+        expect([...model.second.value.dataSync()]).toEqual([0, 0, 0, 0, 0]);
+        expect(optimizer.step.value.itemSync()).toBe(0);
+      });
+      for (const owner of [optimizer, model]) owner.dispose();
+    },
+  );
+
+  it("refuse a learning rate that is none, and keep the one before", () => {
+    const model = new Pair().init(rng(seed));
+    const optimizer = new SGD(model, { lr: 0.5 });
+    scope(() => {
+      for (const lr of [-1, Number.NaN, Number.POSITIVE_INFINITY, "1" as unknown as number]) {
+        expect(() => optimizer.setLearningRate(lr), String(lr)).toThrow(UsageError);
+        expect(() => optimizer.setLearningRate(lr), String(lr)).toThrow(/SGD: .*learning rate/);
+      }
+      expect(optimizer.lr.value.itemSync()).toBe(0.5);
+      optimizer.setLearningRate(0.25);
+      optimizer.minimize(() => model.second.value.sum());
+      expect([...model.second.value.dataSync()]).toEqual(new Array(5).fill(-0.25));
+    });
+    for (const owner of [optimizer, model]) owner.dispose();
+  });
+});
+
 describe("EMA", () => {
   it("averages with the warmed-up decay, in a model of its own that is in evaluation mode", () => {
     const model = new Pair().init(rng(seed));

@@ -138,7 +138,7 @@ describe.each(["bf16", "f16"] as const)("in %s", (dtype) => {
     );
 
     // Products are summed differently when their factors are 16 bits wide; elementwise ops stay in registers.
-    it.runIf(def.lower.kind === "kernel" && !def.factors).each(samples)(
+    it.each(def.lower.kind === "kernel" && !def.factors ? samples : [])(
       "gives what f32 gives for the same numbers, rounded once, bit for bit, at %s",
       (_title, sample, i) =>
         scope(() => {
@@ -155,7 +155,7 @@ describe.each(["bf16", "f16"] as const)("in %s", (dtype) => {
     );
 
     const conditioned = samples.filter(([, sample]) => !(def.name === "batchNormGrad" && sizeOfBatch(sample) < 4));
-    it.runIf(!def.nondifferentiable).each(conditioned)(
+    it.each(def.nondifferentiable ? [] : conditioned)(
       "has the derivatives of f64, within rounding, at %s",
       (_title, sample, i) =>
         scope(() => {
