@@ -3,7 +3,8 @@
 
 import { UsageError } from "../errors.js";
 import { randomCategorical } from "../ops/categorical.js";
-import { lt, type TensorLike } from "../ops/elementwise.js";
+import { lt } from "../ops/comparison.js";
+import type { TensorLike } from "../ops/elementwise.js";
 import { gather } from "../ops/indexing.js";
 import { broadcastTo } from "../ops/movement.js";
 import { randomNormal, randomUniform } from "../ops/random.js";

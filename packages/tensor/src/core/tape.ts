@@ -5,8 +5,8 @@
 import { isFloat } from "../dtype.js";
 import { UsageError } from "../errors.js";
 import type { Attrs } from "../ir/graph.js";
+import { add } from "../ops/arithmetic.js";
 import type { OpDef } from "../ops/definition.js";
-import { add } from "../ops/elementwise.js";
 import { zeros } from "./create.js";
 import { atPath, currentPath } from "./path.js";
 import { currentPrecision, precisionOf, withPrecision } from "./precision.js";

@@ -4,7 +4,8 @@ import { composed } from "../core/scope.js";
 import type { Tensor } from "../core/tensor.js";
 import { UsageError } from "../errors.js";
 import { show } from "../shape.js";
-import { add, gt, mul, relu, select, silu, square, tanh } from "./elementwise.js";
+import { add, mul, relu, silu, square, tanh } from "./arithmetic.js";
+import { gt, select } from "./comparison.js";
 import { erf, expm1 } from "./math.js";
 
 /** An activation that a kernel applies to its result before storing it. */

@@ -7,9 +7,9 @@ import { isFloat } from "../dtype.js";
 import { DTypeError, ShapeError } from "../errors.js";
 import type { Aval } from "../ir/graph.js";
 import { checkShape, resolveAxis, rowMajor, type Shape, showShape, sizeOf } from "../shape.js";
+import { cast } from "./cast.js";
 import { checkBoolean, checkOptions, checkTensor, expectCount } from "./checks.js";
 import { defineOp, nativeSchema, type OpDef, type Sample } from "./definition.js";
-import { cast } from "./elementwise.js";
 import { reshape } from "./movement.js";
 import type { ReduceOptions } from "./reduce.js";
 

@@ -9,6 +9,7 @@ import { computeType } from "../dtype.js";
 import { ShapeError } from "../errors.js";
 import type { Aval, Node, Value } from "../ir/graph.js";
 import { showShape } from "../shape.js";
+import { add, exp, log, mul, sub } from "./arithmetic.js";
 import {
   checkBoolean,
   checkFinite,
@@ -22,8 +23,8 @@ import {
   expectShape,
   type ProductAttrs,
 } from "./checks.js";
+import { ge, select } from "./comparison.js";
 import { defineOp, type KernelCall, nativeSchema, type OpDef, type Sample, type SampleInput } from "./definition.js";
-import { add, exp, ge, log, mul, select, sub } from "./elementwise.js";
 import { gradientThrough } from "./fused.js";
 import { clamp } from "./math.js";
 import { matmul } from "./matmul.js";

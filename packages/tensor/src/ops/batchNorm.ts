@@ -9,6 +9,7 @@ import { computeType } from "../dtype.js";
 import { ShapeError } from "../errors.js";
 import type { Aval, Node } from "../ir/graph.js";
 import { type Shape, showShape, sizeOf } from "../shape.js";
+import { add, mul, rsqrt, square, sub } from "./arithmetic.js";
 import {
   checkFinite,
   checkOptions,
@@ -19,7 +20,6 @@ import {
   expectShape,
 } from "./checks.js";
 import { defineOp, type KernelCall, nativeSchema, type OpDef, type Sample, type SampleInput } from "./definition.js";
-import { add, mul, rsqrt, square, sub } from "./elementwise.js";
 import { gradientThrough } from "./fused.js";
 import { mean } from "./reduce.js";
 

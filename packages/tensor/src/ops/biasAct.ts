@@ -8,9 +8,9 @@ import { ShapeError, UsageError } from "../errors.js";
 import type { Aval, Node } from "../ir/graph.js";
 import { type Shape, show, showShape, sizeOf } from "../shape.js";
 import { gelu, leakyRelu } from "./activation.js";
+import { add, mul, relu, sigmoid, silu, tanh } from "./arithmetic.js";
 import { checkFinite, checkOptions, checkTensor, expectCompute, expectCount, expectShape } from "./checks.js";
 import { defineOp, type KernelCall, nativeSchema, type OpDef } from "./definition.js";
-import { add, mul, relu, sigmoid, silu, tanh } from "./elementwise.js";
 import { gradientThrough } from "./fused.js";
 import { clamp } from "./math.js";
 

@@ -7,7 +7,9 @@ import { customVjp } from "../core/grad.js";
 import { withPrecision } from "../core/precision.js";
 import { composed } from "../core/scope.js";
 import type { Tensor } from "../core/tensor.js";
+import { lerp, sigmoid, sub } from "./arithmetic.js";
 import { attendVisible, attentionParts, visibility } from "./attention.js";
+import { cast } from "./cast.js";
 import {
   checkBoolean,
   checkFinite,
@@ -18,7 +20,6 @@ import {
   expectRank,
   expectShape,
 } from "./checks.js";
-import { cast, lerp, sigmoid, sub } from "./elementwise.js";
 import { gradientThrough } from "./fused.js";
 import { broadcastTo, concat, reshape, transpose } from "./movement.js";
 

@@ -9,9 +9,9 @@ import { isFloat } from "../dtype.js";
 import { DTypeError, ShapeError } from "../errors.js";
 import type { Aval } from "../ir/graph.js";
 import { checkShape, type Shape, showShape, sizeOf } from "../shape.js";
+import { cast } from "./cast.js";
 import { checkTensor, expectCount, expectDType } from "./checks.js";
 import { defineOp, nativeSchema, type OpDef, type Sample } from "./definition.js";
-import { cast } from "./elementwise.js";
 import { advancedState, fineUniformStream } from "./philox.js";
 import { expectState, type RandomAttrs, stateSample, stateWords } from "./random.js";
 

@@ -9,6 +9,7 @@ import { ShapeError } from "../errors.js";
 import type { Aval, Node } from "../ir/graph.js";
 import { checkShape, type Shape, show, showShape } from "../shape.js";
 import { type Activation, activate, activationCode } from "./activation.js";
+import { add } from "./arithmetic.js";
 import {
   checkInteger,
   checkOptions,
@@ -24,7 +25,7 @@ import {
 } from "./checks.js";
 import { convSamples } from "./conv-samples.js";
 import { defineOp, type KernelCall, nativeSchema, type OpDef, type VjpArgs } from "./definition.js";
-import { add, unbroadcast } from "./elementwise.js";
+import { unbroadcast } from "./elementwise.js";
 import { gradientThrough } from "./fused.js";
 
 const convFields = {

@@ -7,9 +7,9 @@ import { isFloat } from "../dtype.js";
 import { DTypeError } from "../errors.js";
 import type { Aval } from "../ir/graph.js";
 import { resolveAxis, type Shape, showShape, sizeOf } from "../shape.js";
+import { cast } from "./cast.js";
 import { checkBoolean, checkOptions, checkTensor, expectCount } from "./checks.js";
 import { defineOp, nativeSchema, type OpDef, type Sample } from "./definition.js";
-import { cast } from "./elementwise.js";
 
 const cumsumSchema = nativeSchema("cumsum", {
   outer: "i64",

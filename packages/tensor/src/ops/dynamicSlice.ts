@@ -8,9 +8,9 @@ import { Tensor } from "../core/tensor.js";
 import { DTypeError, ShapeError } from "../errors.js";
 import type { Aval } from "../ir/graph.js";
 import { checkShape, rowMajor, type Shape, show, showShape, sizeOf } from "../shape.js";
+import { cast } from "./cast.js";
 import { checkInteger, checkTensor, expectCount, expectDType, expectShape } from "./checks.js";
 import { defineOp, nativeSchema, type OpDef, type Sample } from "./definition.js";
-import { cast } from "./elementwise.js";
 import { concat, reshape } from "./movement.js";
 import { slice } from "./slicing.js";
 

@@ -1,10 +1,10 @@
 // The operations that are functions only: those of several tensors on an equal footing, and updates of state.
 
+export { lerp } from "./arithmetic.js";
 export { type CachedAttentionOptions, cachedAttention, type PastKeys } from "./cachedAttention.js";
 export { checkFinite } from "./checkFinite.js";
 export { conv2dInputGrad, conv2dWeightGrad } from "./conv.js";
 export { einsum } from "./einsum.js";
-export { lerp } from "./elementwise.js";
 export { scatterAdd } from "./indexing.js";
 export { concat, stack } from "./movement.js";
 export { type AdamUpdate, adamUpdate, emaUpdate, sumSquares } from "./optimizer.js";

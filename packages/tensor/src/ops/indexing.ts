@@ -7,9 +7,9 @@ import type { Tensor } from "../core/tensor.js";
 import { DTypeError, ShapeError } from "../errors.js";
 import type { Aval, Value } from "../ir/graph.js";
 import { checkShape, resolveAxis, type Shape, sameShape, showShape, sizeOf } from "../shape.js";
+import { cast } from "./cast.js";
 import { checkInteger, checkTensor, expectCompute, expectCount, expectDType } from "./checks.js";
 import { defineOp, nativeSchema, type OpDef, type Sample } from "./definition.js";
-import { cast } from "./elementwise.js";
 
 const indexFields = { outer: "i64", axis: "i64", inner: "i64", count: "i64" } as const;
 const gatherSchema = nativeSchema("gather", indexFields);

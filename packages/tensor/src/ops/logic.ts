@@ -8,8 +8,9 @@ import { isFloat } from "../dtype.js";
 import { DTypeError } from "../errors.js";
 import type { Attrs } from "../ir/graph.js";
 import { show } from "../shape.js";
+import { maximum, maximumDef, minimumDef, neg } from "./arithmetic.js";
+import { eq, lt, ne, neDef } from "./comparison.js";
 import type { OpDef } from "./definition.js";
-import { eq, lt, maximum, maximumDef, minimumDef, ne, neDef, neg } from "./elementwise.js";
 
 function requireBool(op: string, x: Tensor): Tensor {
   if (!(x instanceof Tensor) || x.dtype !== "bool")

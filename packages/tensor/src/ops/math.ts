@@ -6,32 +6,10 @@ import { Tensor } from "../core/tensor.js";
 import { isFloat } from "../dtype.js";
 import { UsageError } from "../errors.js";
 import type { Attrs } from "../ir/graph.js";
+import { add, div, exp, log, maximum, minimum, mul, neg, sigmoid, sqrt, square, sub } from "./arithmetic.js";
+import { eq, ge, select } from "./comparison.js";
 import type { OpDef } from "./definition.js";
-import {
-  add,
-  arithmetic,
-  binary,
-  div,
-  eq,
-  exp,
-  float,
-  ge,
-  log,
-  maximum,
-  minimum,
-  mul,
-  neg,
-  out,
-  pair,
-  select,
-  sigmoid,
-  sqrt,
-  square,
-  sub,
-  type TensorLike,
-  unary,
-  x0,
-} from "./elementwise.js";
+import { arithmetic, binary, float, out, pair, type TensorLike, unary, x0 } from "./elementwise.js";
 import { logicalAnd } from "./logic.js";
 
 /** xʸ as IEEE 754 and C have it: JavaScript differs at 1^NaN and (±1)^±∞. */

@@ -8,6 +8,7 @@ import { ShapeError } from "../errors.js";
 import type { Aval, Node } from "../ir/graph.js";
 import { broadcastShapes, type Shape, sameShape, showShape, sizeOf } from "../shape.js";
 import { type Activation, activate, activationCode } from "./activation.js";
+import { add } from "./arithmetic.js";
 import {
   checkBoolean,
   checkOptions,
@@ -18,7 +19,7 @@ import {
   type ProductAttrs,
 } from "./checks.js";
 import { defineOp, type KernelCall, nativeSchema, type OpDef, type Sample, type VjpArgs } from "./definition.js";
-import { add, unbroadcast } from "./elementwise.js";
+import { unbroadcast } from "./elementwise.js";
 import { gradientThrough } from "./fused.js";
 import { broadcastTo, reshape } from "./movement.js";
 

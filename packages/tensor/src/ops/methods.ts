@@ -2,33 +2,18 @@
 
 export { elu, type GeluOptions, gelu, leakyRelu } from "./activation.js";
 export { argmax, argmin } from "./argReduce.js";
-export { type AttentionOptions, attention } from "./attention.js";
-export { type BatchNormResult, batchNorm, batchNormWith } from "./batchNorm.js";
-export { type BiasActivation, type BiasActOptions, biasAct } from "./biasAct.js";
-export { edgePad, reflectPad } from "./borderPad.js";
-export { type ConvOptions, conv2d } from "./conv.js";
-export { type CumsumOptions, cumsum } from "./cumsum.js";
-export { at, dynamicSlice, dynamicUpdateSlice, type Starts } from "./dynamicSlice.js";
 export {
   add,
-  cast,
   cos,
   div,
-  eq,
   exp,
-  ge,
-  gt,
-  le,
   log,
-  lt,
   maximum,
   minimum,
   mul,
-  ne,
   neg,
   relu,
   rsqrt,
-  select,
   sigmoid,
   silu,
   sin,
@@ -36,7 +21,16 @@ export {
   square,
   sub,
   tanh,
-} from "./elementwise.js";
+} from "./arithmetic.js";
+export { type AttentionOptions, attention } from "./attention.js";
+export { type BatchNormResult, batchNorm, batchNormWith } from "./batchNorm.js";
+export { type BiasActivation, type BiasActOptions, biasAct } from "./biasAct.js";
+export { edgePad, reflectPad } from "./borderPad.js";
+export { cast } from "./cast.js";
+export { eq, ge, gt, le, lt, ne, select } from "./comparison.js";
+export { type ConvOptions, conv2d } from "./conv.js";
+export { type CumsumOptions, cumsum } from "./cumsum.js";
+export { at, dynamicSlice, dynamicUpdateSlice, type Starts } from "./dynamicSlice.js";
 export { flip } from "./flip.js";
 export { gather } from "./indexing.js";
 export { isFinite, isNaN, logicalAnd, logicalNot, logicalOr, logicalXor } from "./logic.js";

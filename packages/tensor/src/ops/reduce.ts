@@ -7,9 +7,11 @@ import { computeType, isFloat } from "../dtype.js";
 import { DTypeError, ShapeError } from "../errors.js";
 import type { Aval, Node } from "../ir/graph.js";
 import { resolveAxes, rowMajor, type Shape, showShape, sizeOf } from "../shape.js";
+import { div, mul, sqrt, square } from "./arithmetic.js";
+import { cast } from "./cast.js";
 import { checkBoolean, checkOptions, checkTensor, expectCount } from "./checks.js";
+import { eq, select } from "./comparison.js";
 import { defineOp, type KernelCall, nativeSchema, type OpDef, type Sample } from "./definition.js";
-import { cast, div, eq, mul, select, sqrt, square } from "./elementwise.js";
 import { broadcastTo, reshape } from "./movement.js";
 
 const reduceSchema = nativeSchema("reduce", { kind: "i32", axes: "i32" });

@@ -8,6 +8,8 @@ import type { Tensor } from "../core/tensor.js";
 import { DTypeError, ShapeError } from "../errors.js";
 import type { Attrs, Aval, Value } from "../ir/graph.js";
 import { type Shape, show, showShape, sizeOf } from "../shape.js";
+import { mul } from "./arithmetic.js";
+import { cast } from "./cast.js";
 import {
   checkBoolean,
   checkFinite,
@@ -20,7 +22,6 @@ import {
   expectShape,
 } from "./checks.js";
 import { defineOp, nativeSchema, type OpDef, type SampleInput, type VjpArgs } from "./definition.js";
-import { cast, mul } from "./elementwise.js";
 import { gather, scatterAdd } from "./indexing.js";
 import { reshape } from "./movement.js";
 import { advancedState, normalStream } from "./philox.js";

@@ -5,9 +5,9 @@ import type { Tensor } from "../core/tensor.js";
 import { ShapeError } from "../errors.js";
 import type { Attrs, Aval, Node } from "../ir/graph.js";
 import { type Shape, showShape, sizeOf } from "../shape.js";
+import { div, exp, log, mul, sub } from "./arithmetic.js";
 import { checkTensor, expectCompute, expectCount, expectShape } from "./checks.js";
 import { defineOp, type KernelCall, nativeSchema, type OpDef } from "./definition.js";
-import { div, exp, log, mul, sub } from "./elementwise.js";
 import { max, sum } from "./reduce.js";
 
 const rowFields = { rows: "i64", cols: "i64" } as const;

@@ -7,9 +7,9 @@ import { isFloat } from "../dtype.js";
 import { DTypeError, ShapeError } from "../errors.js";
 import type { Aval, Node } from "../ir/graph.js";
 import { resolveAxis, type Shape, show, showShape, sizeOf } from "../shape.js";
+import { cast } from "./cast.js";
 import { checkBoolean, checkInteger, checkOptions, checkTensor, expectCount } from "./checks.js";
 import { defineOp, nativeSchema, type OpDef, type Sample } from "./definition.js";
-import { cast } from "./elementwise.js";
 import { transpose } from "./movement.js";
 import { scatterAddAlongDef } from "./takeAlong.js";
 

@@ -3,7 +3,7 @@
 
 import { isHalf } from "../dtype.js";
 import { type Graph, type GraphBuilder, type Node, rewriteGraph, type Value } from "../ir/graph.js";
-import { castDef } from "../ops/elementwise.js";
+import { castDef } from "../ops/cast.js";
 
 /** Casts 16-bit floats to f32 around kernels that do not take them. */
 export function widenFormats(graph: Graph): Graph {

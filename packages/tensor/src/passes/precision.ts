@@ -3,7 +3,7 @@
 
 import { precisionOf } from "../core/precision.js";
 import { type Graph, type GraphBuilder, rewriteGraph, type Value } from "../ir/graph.js";
-import { castDef } from "../ops/elementwise.js";
+import { castDef } from "../ops/cast.js";
 import { sizeOf } from "../shape.js";
 
 /** Rounds the factors of products to the precision that their nodes ask for. */

@@ -3,8 +3,8 @@
 import { currentPath } from "../core/path.js";
 import { Tensor } from "../core/tensor.js";
 import { type Attrs, type Aval, GraphBuilder } from "../ir/graph.js";
+import { identityDef } from "../ops/cast.js";
 import type { OpDef } from "../ops/definition.js";
-import { identityDef } from "../ops/elementwise.js";
 import { widenFormats } from "../passes/formats.js";
 import { mixPrecision } from "../passes/precision.js";
 import { attrsKey } from "../passes/simplify.js";
