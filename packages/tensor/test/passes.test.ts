@@ -1,5 +1,6 @@
 import {
   add,
+  applyOne,
   type BiasActOptions,
   biasAct,
   Cell,
@@ -9,6 +10,7 @@ import {
   groupNorm,
   matmul,
   mul,
+  type OpDef,
   relu,
   scope,
   silu,
@@ -62,6 +64,24 @@ describe("dead code elimination", () => {
     expect(printGraph(eliminateDeadCode(graph))).toBe(
       "graph(%a0: f32[4]) {\n  %0: f32[4] = mul(%a0, %a0)\n  return %0\n}",
     );
+  });
+});
+
+describe("a collective", () => {
+  const gatherAll: OpDef = {
+    name: "gatherAll",
+    effect: "collective",
+    infer: ([x]) => [x as Tensor],
+    lower: { kind: "elementwise", opcode: "cast" },
+  };
+  it("is neither merged nor dropped, for others wait for it", () => {
+    const graph = graphOf([[4]], (x) => {
+      applyOne(gatherAll, [x as Tensor], {});
+      applyOne(gatherAll, [x as Tensor], {});
+      return x?.mul(2);
+    });
+    const names = eliminateDeadCode(simplify(graph)).nodes.map(({ def }) => def.name);
+    expect(names.filter((name) => name === "gatherAll")).toHaveLength(2);
   });
 });
 

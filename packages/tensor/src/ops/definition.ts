@@ -89,8 +89,11 @@ export interface SampleInput {
 // biome-ignore lint/suspicious/noExplicitAny: definitions of all attribute types live in one table
 export interface OpDef<A = any> {
   readonly name: string;
-  /** Only pure ops are merged, moved or dropped by passes; a check is kept although nobody reads what it gives. */
-  readonly effect: "pure" | "random" | "barrier" | "state" | "check";
+  /**
+   * Only pure ops are merged, moved or dropped by passes. A check, and a collective, in which other devices take part, are
+   * kept although nobody reads what they give.
+   */
+  readonly effect: "pure" | "random" | "barrier" | "state" | "check" | "collective";
   /**
    * The shape rule: avals of the outputs.
    *

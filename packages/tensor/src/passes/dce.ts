@@ -2,8 +2,12 @@
 
 import type { Graph, Node, Value } from "../ir/graph.js";
 import { rewriteGraph } from "../ir/graph.js";
+import type { OpDef } from "../ops/definition.js";
 
-/** Drops nodes that contribute to no output, no write and no check. */
+/** Effects of nodes that are there for more than their results. */
+const keptUnread: ReadonlySet<OpDef["effect"]> = new Set(["check", "collective"]);
+
+/** Drops nodes that contribute to no output, no write, no check and no collective. */
 export function eliminateDeadCode(graph: Graph): Graph {
   const live = new Set<Node>();
   const visit = (...pending: Value[]): void => {
@@ -15,7 +19,7 @@ export function eliminateDeadCode(graph: Graph): Graph {
   };
   for (const output of graph.outputs) visit(output);
   for (const node of graph.nodes) {
-    if (node.def.effect !== "check") continue;
+    if (!keptUnread.has(node.def.effect)) continue;
     live.add(node);
     visit(...node.inputs);
   }
