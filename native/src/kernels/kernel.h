@@ -207,6 +207,8 @@ struct RegisterVariant {
 
 /// Preference of the plain implementations that serve as oracles: only ever chosen when nothing
 /// else runs.
-constexpr int kReferencePreference = 0;
+constexpr int kReferencePreference = 1;
+/// Preference of kernels that run only when they are asked for.
+constexpr int kOnRequest = 0;
 
 }  // namespace figment

@@ -1,16 +1,29 @@
 // Kernels that take 16-bit factors as they are: sums are as exact as those of f32 factors, in every mix of formats, on
-// every variant, and results are rounded once.
+// every variant, and results are rounded once. Attention on matrix tiles rounds its weights to bf16 besides.
 
 import { loadBinding } from "@figment/native";
-import { assertNoLeaks, type DType, type HalfType, scope, Tensor } from "@figment/tensor";
+import {
+  abs,
+  assertNoLeaks,
+  type DType,
+  exp,
+  type HalfType,
+  matmul,
+  scope,
+  select,
+  sum,
+  Tensor,
+  transpose,
+} from "@figment/tensor";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { fromBf16, fromF16, toBf16, toF16 } from "#dtype";
 import { type Aval, GraphBuilder } from "#ir/graph";
+import { type AttentionAttrs, visibility } from "#ops/attention";
 import { definedOps, type OpDef, type Sample } from "#ops/definition";
 import { loadGraph, releaseProgram, runProgram } from "#runtime/program";
 
 import { Draws } from "./support/draws.ts";
-import { epsilon, expectedAt, kernelOf, magnitudes, variantsDuring } from "./support/parity.ts";
+import { distance, epsilon, expectedAt, kernelOf, magnitudes, variantsDuring } from "./support/parity.ts";
 import { drawPoint, type Point, tensorsAt, titleOf } from "./support/points.ts";
 
 const seed = 4343;
@@ -18,6 +31,8 @@ const seed = 4343;
 const bilinearUnits = 4;
 /** Error relative to the largest element where sums pass through a softmax. */
 const fusedTolerance = 2e-5;
+/** What kernels of bf16 factors may be off, relative to the norm. */
+const normTolerance = 1e-2;
 /** The most that rounding moves a number, relative to its size, and `least` among the denormals of f16. */
 const rounding = { bf16: 2 ** -8, f16: 2 ** -11, f32: 0 } as const;
 const least = 2 ** -24;
@@ -99,7 +114,49 @@ interface Specification {
   readonly point: Point;
   readonly expected: readonly ArrayLike<number>[];
   readonly terms: readonly ArrayLike<number>[] | null;
+  /** The size of the terms of attention's last products, whose factors kernels on matrix tiles round to bf16. */
+  readonly rounded: readonly (ArrayLike<number> | undefined)[];
   readonly largest: number;
+}
+
+/** Σ |ds||k|, Σ |ds||q| and Σ p|dout|, the sizes of the terms of attention's gradient. */
+function gradientTerms(sample: Sample, point: Point): ArrayLike<number>[] {
+  const { scale, causal } = sample.attrs as unknown as AttentionAttrs;
+  const inputs = tensorsAt(sample, point, "f64");
+  const lse = inputs[4] as Tensor;
+  const swapHeads = (x: Tensor): Tensor => transpose(x, [0, 2, 1, 3]);
+  const [q, k, v, out, dout] = [0, 1, 2, 3, 5].map((i) => swapHeads(inputs[i] as Tensor)) as [
+    Tensor,
+    Tensor,
+    Tensor,
+    Tensor,
+    Tensor,
+  ];
+  const visible = visibility(q.dim(2), k.dim(2), causal, inputs[6]);
+  const all = exp(
+    matmul(q, k, { transposeB: true })
+      .mul(scale)
+      .sub(lse.reshape([...lse.shape, 1])),
+  );
+  const weights = visible ? select(visible, all, 0) : all;
+  const change = matmul(dout, v, { transposeB: true }).sub(sum(out.mul(dout), -1, { keepDims: true }));
+  const slopes = abs(weights.mul(change)).mul(scale);
+  return [
+    matmul(slopes, abs(k)),
+    matmul(slopes, abs(q), { transposeA: true }),
+    matmul(weights, abs(dout), { transposeA: true }),
+  ].map((x) => swapHeads(x).dataSync());
+}
+
+/** What a kernel may be off for rounding factors between its products, without the factor of one rounding. */
+function roundedTerms(def: OpDef, sample: Sample, point: Point): readonly (ArrayLike<number> | undefined)[] {
+  if (def.name === "attentionGrad") return gradientTerms(sample, point);
+  if (def.name !== "attention") return [];
+  return expectedAt(
+    def,
+    sample,
+    point.map((x, i) => (i === 2 ? (x?.map(Math.abs) ?? null) : x)),
+  ).slice(0, 1);
 }
 
 function specify(def: OpDef, sample: Sample, i: number): Specification {
@@ -111,28 +168,34 @@ function specify(def: OpDef, sample: Sample, i: number): Specification {
   for (const list of expected)
     for (let e = 0; e < list.length; e++)
       if (Number.isFinite(list[e])) largest = Math.max(largest, Math.abs(list[e] as number));
-  return { point, expected, terms: linear ? expectedAt(def, sample, magnitudes(point)) : null, largest };
+  const terms = linear ? expectedAt(def, sample, magnitudes(point)) : null;
+  return { point, expected, terms, rounded: roundedTerms(def, sample, point), largest };
 }
 
 function check(
   def: OpDef,
   sample: Sample,
-  { point, expected, terms, largest }: Specification,
+  { point, expected, terms, rounded, largest }: Specification,
   mix: Mix,
   variant: string,
 ): void {
   // The gradient of attention is told its result, which a 16-bit format rounds: all its sums feel that.
   const residual = def.name === "attentionGrad" ? 4 * rounding[mix.result] : 0;
+  const tiles = variant.endsWith("-bf16");
   run(def, sample, operandsAt(def, sample, point, mix), mix, variant).forEach((y, k) => {
     const [data, want] = [y.dataSync(), expected[k] as ArrayLike<number>];
     let worst = 0;
     for (let e = 0; e < want.length; e++) {
-      const sums = terms ? bilinearUnits * epsilon * (terms[k]?.[e] as number) : (fusedTolerance + residual) * largest;
+      const exact = terms ? bilinearUnits * epsilon * (terms[k]?.[e] as number) : (fusedTolerance + residual) * largest;
+      const sums = exact + (tiles ? rounding.bf16 * (rounded[k]?.[e] ?? 0) : 0);
       const stored = y.dtype === "f32" ? 0 : rounding[mix.result] * (Math.abs(want[e] as number) + sums) + least;
       const off = Object.is(data[e], want[e]) ? 0 : Math.abs((data[e] as number) - (want[e] as number));
       worst = Math.max(worst, off === 0 ? 0 : Number.isNaN(off) ? Number.POSITIVE_INFINITY : off / (sums + stored));
     }
     expect(worst, `output ${k} of ${variant}: worst element, in units of its bound`).toBeLessThanOrEqual(1);
+    if (!tiles) return;
+    const off = distance(data, want, () => 1);
+    expect(off.relative, `output ${k} of ${variant}: error relative to the norm`).toBeLessThanOrEqual(normTolerance);
   });
 }
 
@@ -164,7 +227,7 @@ describe.each(products.map((def) => [def.name, def] as const))("%s", (_name, def
     expect(ran).toContain(variant);
   });
 
-  it("gives the same bits on any number of threads", () => {
+  it.each(variantsOf(def))("gives the same bits on any number of threads on the kernel %s", (variant) => {
     const own = binding.threads();
     const mix = mixes[0] as Mix;
     try {
@@ -173,7 +236,7 @@ describe.each(products.map((def) => [def.name, def] as const))("%s", (_name, def
           binding.setThreads(threads);
           return scope(() => {
             const inputs = operandsAt(def, sample, pointOf(sample, i), mix);
-            return run(def, sample, inputs, mix, "").map((y) => [...y.dataSync()]);
+            return run(def, sample, inputs, mix, variant).map((y) => [...y.dataSync()]);
           });
         });
         for (const other of runs) expect(other, title).toEqual(runs[0]);

@@ -194,7 +194,11 @@ describe("precision belongs to nodes", () => {
   it("and is refused when it is unknown", () => {
     expect(() => compile((x: Tensor) => x, { precision: "f8" as Precision })).toThrow(UsageError);
     expect(() => compile((x: Tensor) => x, { precision: "f8" as Precision })).toThrow(
-      /precision must be "highest" or "bf16", got "f8"/,
+      /precision must be one of "highest", "fast", "bf16", got "f8"$/,
+    );
+    expect(() => compile((x: Tensor) => x, { precision: "f16" as Precision })).toThrow(/got "f16" \(CPUs compute with/);
+    expect(() => compile((x: Tensor) => x, { precision: "tf32" as Precision })).toThrow(
+      /"fast" is the nearest on CPUs/,
     );
   });
 });

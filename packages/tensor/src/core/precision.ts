@@ -7,19 +7,38 @@ import type { OpDef } from "../ops/definition.js";
 import { show } from "../shape.js";
 
 /**
- * How exactly convolutions, matrix products and attention are computed: "highest" in the type of their operands; "bf16"
- * with f32 operands rounded to bf16 and sums in f32.
+ * How exactly convolutions, matrix products and attention compute with f32 operands; sums are f32 and results stay f32 in
+ * any case.
+ *
+ * - "highest": in f32.
+ * - "bf16": factors rounded to bf16, 8 significant bits: relative error up to 2⁻⁸ of the sum of the terms' sizes, usually
+ *   10⁻³ of the result.
+ * - "fast": where the processor has bf16 matrix tiles (AMX), each f32 factor as the sum of two bf16 numbers and three of
+ *   the four products of these: relative error up to 2⁻¹⁶ of the sum of the terms' sizes, and NaN where a factor is
+ *   infinite or rounds to infinity. Attention, convolutions in groups, and every product on other processors are those of
+ *   "highest", for there it is the fastest exact enough.
+ *
+ * Operands of other types (f64, bf16, f16) are taken as they are. There is no "f16" and no "tf32" here: on CPUs arithmetic
+ * in either is no faster than f32; f16 tensors are storage, and are computed with in f32.
  */
-export type Precision = "highest" | "bf16";
+export type Precision = "highest" | "fast" | "bf16";
 
-const precisions: readonly Precision[] = ["highest", "bf16"];
+const precisions: readonly Precision[] = ["highest", "fast", "bf16"];
+
+/** Precisions that exist elsewhere, and why not here. */
+const refused: Readonly<Record<string, string>> = {
+  f16: 'CPUs compute with f16 in f32: store tensors as f16, or use "bf16"',
+  tf32: 'it is a format of GPUs\' matrix units; "fast" is the nearest on CPUs',
+};
 
 let current: Precision = "highest";
 
 /** Checks an option; undefined is allowed. */
 export function checkPrecision(op: string, x: unknown): asserts x is Precision | undefined {
   if (x === undefined || precisions.includes(x as Precision)) return;
-  throw new UsageError(`${op}: precision must be ${precisions.map((p) => `"${p}"`).join(" or ")}, got ${show(x)}`);
+  const why = typeof x === "string" && Object.hasOwn(refused, x) ? ` (${refused[x]})` : "";
+  const known = precisions.map((p) => `"${p}"`).join(", ");
+  throw new UsageError(`${op}: precision must be one of ${known}, got ${show(x)}${why}`);
 }
 
 /** The precision at which products are computed now. */

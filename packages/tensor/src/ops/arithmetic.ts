@@ -22,7 +22,7 @@ const addDef = binary(
   (a, b) => a + b,
   (args) => [args.cotangent(), args.cotangent()],
 );
-const subDef = binary(
+export const subDef = binary(
   "sub",
   (a, b) => a - b,
   (args) => [args.cotangent(), args.needs(1) ? neg(args.cotangent()) : undefined],

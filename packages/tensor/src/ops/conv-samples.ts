@@ -24,6 +24,7 @@ const cases: readonly Case[] = [
   { ...plain, ...same, image: [1, 5, 6, 2], channels: 3, kernel: [3, 3], bias: true },
   { ...plain, ...same, image: [2, 7, 5, 2], channels: 3, kernel: [3, 3], stride: [2, 2] },
   { ...plain, image: [1, 7, 8, 2], channels: 2, kernel: [2, 3], stride: [2, 3], padLo: [0, 1], padHi: [1, 2] },
+  { ...plain, image: [1, 5, 6, 3], channels: 2, kernel: [1, 1], stride: [2, 3] },
   { ...plain, image: [1, 9, 7, 2], channels: 3, kernel: [3, 2], dilation: [2, 3], padLo: [2, 0], padHi: [1, 1] },
   { ...plain, ...same, image: [1, 4, 5, 4], channels: 6, kernel: [3, 3], groups: 2, bias: true },
   { ...plain, ...same, image: [2, 4, 4, 5], channels: 5, kernel: [3, 3], groups: 5 },

@@ -114,6 +114,11 @@ export interface OpDef<A = any> {
   readonly nondifferentiable?: boolean;
   /** Inputs whose products are summed: those that precision "bf16" rounds. The shape rule then takes `attrs.result`. */
   readonly factors?: readonly number[];
+  /**
+   * Along which axis of the first and of the second factor products are summed, where that is one axis of each: factors
+   * concatenated along them give the sum of their products.
+   */
+  sumAxes?(inputs: readonly Aval[], attrs: A): readonly [number, number] | undefined;
   /** Inputs of float type that carry no derivative all the same (residuals). */
   readonly hints?: readonly number[];
   /** Outputs that are residuals for the gradient and carry no derivative. */

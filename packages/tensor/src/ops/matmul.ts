@@ -201,6 +201,10 @@ export const matmulDef: OpDef<MatmulAttrs> = defineOp({
   decompose: decomposeMatmul,
   lower: { kind: "kernel", halves: true, call: matmulCall },
   factors: [0, 1],
+  sumAxes: ([a, b], { transposeA, transposeB }) => [
+    (a as Aval).shape.length - (transposeA ? 2 : 1),
+    (b as Aval).shape.length - (transposeB ? 1 : 2),
+  ],
   samples: matmulSamples,
 });
 

@@ -113,7 +113,7 @@ const broadcastToDef = defineOp<{ shape: Shape }>({
   ],
 });
 
-const concatDef = defineOp<{ axis: number }>({
+export const concatDef = defineOp<{ axis: number }>({
   name: "concat",
   effect: "pure",
   infer: (inputs, { axis }) => {

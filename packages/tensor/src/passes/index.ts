@@ -16,7 +16,7 @@ export const passes: readonly (readonly [string, (graph: Graph) => Graph])[] = [
   ["dce", eliminateDeadCode],
   ["simplify", simplify],
   ["patterns", fusePatterns],
-  ["precision", mixPrecision],
+  ["precision", (graph) => mixPrecision(graph)],
   ["formats", widenFormats],
   ["dce", eliminateDeadCode],
   ["regions", formRegions],

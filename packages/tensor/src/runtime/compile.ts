@@ -30,8 +30,9 @@ export interface CompileOptions {
   /** Shown by explain() and in warnings; default: the function's name. */
   readonly name?: string;
   /**
-   * "bf16" rounds the f32 factors of convolutions, matrix products and attention to bf16, in derivatives too, and sums in
-   * f32; everything else stays as it is. Default: that of the function that this is called in, else "highest".
+   * How exactly convolutions, matrix products and attention compute, in derivatives too; see {@link Precision}. "bf16"
+   * rounds their f32 factors to bf16 and sums in f32; everything else stays as it is. explain() shows the formats of each
+   * kernel. Default: that of the function that this is called in, else "highest".
    */
   readonly precision?: Precision;
 }
