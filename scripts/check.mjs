@@ -6,14 +6,14 @@ import { root, run, tool } from "./lib.mjs";
 
 const write = process.argv.includes("--write");
 
-/** C++ and CUDA sources of the repository, without generated ones. */
+/** C++ and CUDA sources of the repository. */
 function nativeSources() {
   const patterns = ["*.cpp", "*.h", "*.cu", "*.cuh"];
   const listed = execFileSync("git", ["ls-files", "-co", "--exclude-standard", "--", ...patterns], {
     cwd: root,
     encoding: "utf8",
   });
-  return listed.split("\n").filter((path) => path.length > 0 && !path.endsWith(".generated.h"));
+  return listed.split("\n").filter((path) => path.length > 0);
 }
 
 function clangFormat() {

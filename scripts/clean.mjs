@@ -10,6 +10,13 @@ const outputs = ["native", "benchmarks", ...packages].flatMap((folder) => [
   join(folder, "build"),
   join(folder, ".turbo"),
 ]);
-for (const path of [...outputs, join("native", "lib"), "test-results", ".turbo", join("node_modules", ".cache")]) {
+for (const path of [
+  ...outputs,
+  join("native", "lib"),
+  join("native", "src", "kernels", "params"),
+  "test-results",
+  ".turbo",
+  join("node_modules", ".cache"),
+]) {
   rmSync(join(root, path), { recursive: true, force: true });
 }

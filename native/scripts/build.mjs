@@ -1,5 +1,7 @@
 // Builds the addon: checks for the tools first and says, once and clearly, how to get those that are
-// missing; then configures and builds with cmake-js, and puts the result where the loader looks for it.
+// missing; then compiles the TypeScript here and of @figment/tensor, whose definitions of operations give the C++ structs
+// of their parameters (src/kernels/params, not in git); then configures and builds with cmake-js, and puts the result
+// where the loader looks for it.
 //
 // FIGMENT_BUILD_SANITIZE=address|undefined|thread (or several, joined by commas) builds an instrumented addon in its own folder.
 
@@ -68,13 +70,25 @@ function fail(message) {
   process.exit(1);
 }
 
+function node(what, ...args) {
+  const result = spawnSync(process.execPath, args, { stdio: "inherit", cwd: root });
+  if (result.status !== 0) fail(`@figment/native: ${what} failed; its messages are above.`);
+}
+
+/** The structs that the definitions give. The project of @figment/tensor refers to the one here, so both are compiled. */
+function generateParams() {
+  const typescript = dirname(createRequire(import.meta.url).resolve("typescript/package.json"));
+  const tensor = join(dirname(root), "packages", "tensor");
+  node("compiling TypeScript", join(typescript, "bin", "tsc"), "-b", tensor);
+  node("generating structs", join(tensor, "scripts", "params.mjs"), join(root, "src", "kernels", "params"));
+}
+
 function cmakeJs(command, ...args) {
   const require = createRequire(import.meta.url);
   const script = require.resolve("cmake-js/bin/cmake-js");
   const folder = `build${suffix}`;
   const common = ["--directory", root, "--out", join(root, folder), "--config", "Release"];
-  const result = spawnSync(process.execPath, [script, command, ...common, ...args], { stdio: "inherit", cwd: root });
-  if (result.status !== 0) fail(`@figment/native: cmake-js ${command} failed; its messages are above.`);
+  node(`cmake-js ${command}`, script, command, ...common, ...args);
   return join(root, folder, "Release", "figment.node");
 }
 
@@ -84,6 +98,8 @@ if (problems.length > 0) {
     `@figment/native cannot be built: ${problems.join("; ")}.\nInstall what is missing with\n\n    ${installCommand()}\n\nand run the build again.`,
   );
 }
+
+generateParams();
 
 // `configure` first: `build` alone ignores changed options. Never `compile`: it deletes the tree on any error.
 cmakeJs("configure", ...(sanitize ? [`--CDFIGMENT_SANITIZE=${sanitize}`] : []));

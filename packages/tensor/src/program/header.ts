@@ -1,5 +1,5 @@
-// The C++ headers that mirror the op schemas and the elementwise opcodes, one for each native op. A test compares them
-// with the committed files, so the two sides cannot drift.
+// The C++ headers that mirror the op schemas and the elementwise opcodes, one for each native op. The addon's build writes
+// them (scripts/params.mjs), so the two sides cannot drift.
 
 import "../index.js"; // all operations, so that their structs are known
 import { cppStruct } from "../ir/schema.js";
@@ -40,7 +40,7 @@ const registerCode: readonly string[] = [
 export function generatedHeaders(): ReadonlyMap<string, string> {
   const textOf = (lines: readonly string[]): string =>
     [
-      "// Generated from packages/tensor/src/ops by its script generate; do not edit.",
+      "// Generated from packages/tensor/src/ops by the build; do not edit.",
       "// clang-format off",
       "#pragma once",
       "",
