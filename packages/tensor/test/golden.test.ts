@@ -13,6 +13,7 @@ import {
   type Tensor as Value,
 } from "@figment/tensor";
 import { afterAll, describe, expect, it } from "vitest";
+import { definedOps } from "#ops/definition";
 import * as functions from "#ops/functions";
 import * as methods from "#ops/methods";
 import { goldenFile } from "./support/golden.js";
@@ -136,12 +137,16 @@ describe("golden vectors", () => {
     expect(file.metadata.torch).toMatch(/^2\./);
   });
 
-  it("are there for every operation that gives results", () => {
+  // One whose definition holds a float64 reference is held to that by the parity and gradient checks; kernels without one
+  // have nobody else to agree with.
+  it("are there for every operation that gives results and is not specified by a reference of its own", () => {
+    const specified = new Set(definedOps().flatMap(({ name, reference }) => (reference ? [name] : [])));
     const offered = Object.entries({ ...functions, ...methods }).flatMap(([name, value]) =>
       typeof value === "function" && !withoutResults.has(name) ? [name] : [],
     );
     expect(offered.length).toBeGreaterThan(90);
-    expect(offered.filter((name) => !file.cases().includes(name))).toEqual([]);
+    const recorded = file.cases();
+    expect(offered.filter((name) => !recorded.includes(name) && !specified.has(name))).toEqual([]);
   });
 });
 
