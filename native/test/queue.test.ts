@@ -116,6 +116,28 @@ describe("the queue", () => {
   });
 });
 
+describe("a number as input", () => {
+  const word = (value: number): number => new Float64Array(Float32Array.of(value, 0).buffer)[0]!;
+
+  it("travels with the run, at once or behind another", async () => {
+    const add = load(addProgram(1));
+    const x = own(buffer(new Float32Array([40])));
+    for (const behind of [false, true]) {
+      if (behind) startLong();
+      const inputs = [x, 0, 0, word(2)];
+      const [sum] = runOwned(add, inputs);
+      inputs.fill(0);
+      expect((await floatsOf(sum!))[0]).toBe(42);
+    }
+  });
+
+  it("is refused where it is missing or the program needs more than 8 bytes", () => {
+    const x = own(buffer(new Float32Array(4)));
+    expectError(() => run(load(addProgram(1)), [x, 0]), "ERR_FIGMENT_ARGUMENT", /input 1 has no buffer/);
+    expectError(() => run(load(addProgram(4)), [x, 0, 0, 1]), "ERR_FIGMENT_ARGUMENT", /input 1 is a number.*16 bytes/);
+  });
+});
+
 describe("a failed run", () => {
   const badIndex = (): number[] => [
     own(buffer(new Float32Array([1, 2, 3, 4]))),
@@ -237,6 +259,33 @@ describe("state", () => {
     runOwned(program, inputs, 1, binding);
     native.settleSync();
     native.releaseBinding(binding);
+  });
+
+  it("is read after the run that writes it, whether its binding is still there or not", () => {
+    for (const released of [false, true]) {
+      const { program, state, binding, inputs } = setUp([3, 2, 1, 0]);
+      startLong();
+      runOwned(program, inputs, 1, binding);
+      if (released) native.releaseBinding(binding);
+      expect(new Float32Array(native.readSync(state, 0, 16))).toEqual(new Float32Array([104, 203, 302, 401]));
+      if (!released) native.releaseBinding(binding);
+    }
+  });
+
+  it("that has no contents fails the run, also after runs in which it had them, and works once it is written", async () => {
+    const { program, binding, inputs } = setUp([3, 2, 1, 0]);
+    const [bad] = runOwned(load(gatherProgram(4, 4)), [inputs[0]!, own(buffer(new Int32Array([0, 9, 1, 2])))]);
+    const broken = native.bind(program, Float64Array.of(bad!));
+    for (let i = 0; i < 2; i++) {
+      const [sound] = runOwned(program, inputs, 1, binding);
+      await native.read(sound!, 0, 16);
+      const [output] = runOwned(program, inputs, 1, broken);
+      await expectRejection(native.read(output!, 0, 16), "ERR_FIGMENT_INDEX", /9/);
+    }
+    native.write(bad!, 0, new Float32Array(4));
+    runOwned(program, inputs, 1, broken);
+    expect(await floatsOf(bad!)).toEqual(new Float32Array([4, 3, 2, 1]));
+    for (const handle of [binding, broken]) native.releaseBinding(handle);
   });
 
   it("may not be an input of the program that writes it", () => {

@@ -130,8 +130,9 @@ export interface NativeBinding {
   bind(program: number, state: Float64Array): number;
   releaseBinding(binding: number): void;
   /**
-   * Runs now if the program is small and the queue idle, else later, in order. `outputs` is filled with
-   * fresh buffers. Both arrays may be longer than needed. binding and cancel: 0 for none. An error of
+   * Runs now if the program is small and the queue idle, else later, in order. An input of at most 8 bytes whose handle
+   * is 0 is not in a buffer: it is the first bytes of the number as many places behind it as the program has inputs, and
+   * travels with the run. `outputs` is filled with fresh buffers. Both arrays may be longer than needed. binding and cancel: 0 for none. An error of
    * the run itself is not thrown here but by reads of its outputs, or by settled().
    */
   run(program: number, binding: number, inputs: Float64Array, outputs: Float64Array, cancel: number): void;

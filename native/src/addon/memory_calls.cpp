@@ -94,7 +94,7 @@ Napi::Value write(Environment& environment, const Napi::CallbackInfo& info) {
   const ByteView data = viewArgument(info, 2, "data");
   const Span span = spanOf(buffer, offset, data.bytes);
   Device& device = buffer.device;
-  device.queue.wait(buffer.lastTicket);
+  device.queue.wait(buffer.lastUse());
   if (device.api.upload(device.handle, buffer.memory, span.offset, data.data, span.bytes) !=
       FIGMENT_OK)
     device.throwLastError();
@@ -140,7 +140,7 @@ Napi::Value read(Environment& environment, const Napi::CallbackInfo& info) {
   const Span span = readArguments(environment, info);
   const Napi::Env env = info.Env();
   Napi::ArrayBuffer target = makeArrayBuffer(env, span.bytes);
-  if (span.buffer.device.queue.reached(span.buffer.lastTicket) && span.bytes <= kImmediateRead) {
+  if (span.buffer.device.queue.reached(span.buffer.lastUse()) && span.bytes <= kImmediateRead) {
     ReadJob job(environment, span, target);
     job.execute();
     job.deliver(env);
@@ -154,7 +154,7 @@ Napi::Value read(Environment& environment, const Napi::CallbackInfo& info) {
 
 Napi::Value readSync(Environment& environment, const Napi::CallbackInfo& info) {
   const Span span = readArguments(environment, info);
-  span.buffer.device.queue.wait(span.buffer.lastTicket);
+  span.buffer.device.queue.wait(span.buffer.lastUse());
   if (span.buffer.failure) throwFailure(*span.buffer.failure);
   throwUnreported(environment);
   Napi::ArrayBuffer target = makeArrayBuffer(info.Env(), span.bytes);

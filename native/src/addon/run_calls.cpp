@@ -45,6 +45,21 @@ class FreshOutputs {
   uint32_t count_ = 0;
 };
 
+/// The numbers that lie behind the handles, for input i, whose handle is 0.
+const double* numbersBehind(const NumberView& inputs, const LoadedProgram& program, uint32_t i) {
+  const FigmentProgramInfo& about = program.info;
+  const std::string input = "input " + std::to_string(i);
+  if (inputs.length < 2 * size_t(about.input_count))
+    throw Error(code::kArgument, input + " has no buffer, and there is no number behind the " +
+                                     std::to_string(about.input_count) + " inputs");
+  if (about.input_bytes[i] > sizeof(double))
+    throw Error(code::kArgument, input + " is a number, the program needs " +
+                                     std::to_string(about.input_bytes[i]) + " bytes");
+  if (program.device.index != 0)
+    throw Error(code::kArgument, input + " is a number, which only programs of the CPU take");
+  return inputs.data + about.input_count;
+}
+
 Napi::Value run(Environment& environment, const Napi::CallbackInfo& info) {
   LoadedProgram& program = environment.programs.get(numberArgument(info, 0, "program"));
   const FigmentProgramInfo& about = program.info;
@@ -69,7 +84,13 @@ Napi::Value run(Environment& environment, const Napi::CallbackInfo& info) {
 
   BufferList buffers(size_t(about.input_count) + about.output_count);
   Buffer** in = buffers.data();
+  const double* numbers = nullptr;
   for (uint32_t i = 0; i < about.input_count; i++) {
+    if (inputs.data[i] == 0) {
+      numbers = numbersBehind(inputs, program, i);
+      in[i] = nullptr;
+      continue;
+    }
     in[i] = &environment.buffers.get(inputs.data[i]);
     if (&in[i]->device != &program.device)
       throw Error(code::kArgument, "input " + std::to_string(i) + " is on another device");
@@ -87,7 +108,7 @@ Napi::Value run(Environment& environment, const Napi::CallbackInfo& info) {
     out[i] = fresh.add(program.device, about.output_bytes[i]);
   program.device.claim(program);
 
-  submitRun({&program, binding, in, out, cancel, environment.client.get()});
+  submitRun({&program, binding, in, out, numbers, cancel, environment.client.get()});
   fresh.keep();
   return info.Env().Undefined();
 }

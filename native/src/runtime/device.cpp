@@ -70,6 +70,12 @@ void Device::throwLastError() const {
   throw Error(error->code, error->message);
 }
 
+uint64_t Buffer::lastUse() const {
+  uint64_t ticket = lastTicket;
+  for (const Binding* binding : boundTo) ticket = std::max(ticket, binding->lastTicket);
+  return ticket;
+}
+
 LoadedProgram::LoadedProgram(Device& device, const void* blob, uint64_t bytes, const char* variant)
     : device(device) {
   if (device.api.load_program(device.handle, blob, bytes, variant, &handle) != FIGMENT_OK)
@@ -102,11 +108,29 @@ Binding::Binding(Ref<LoadedProgram> boundProgram, std::vector<Ref<Buffer>> buffe
     if (seen[s].first == seen[s - 1].first && seen[s].second)
       throw Error(code::kArgument, "a buffer is bound to two states, and the program writes it");
   }
-  for (size_t s = 0; s < states.size(); s++) states[s]->writers += info.state_written[s];
+  for (size_t s = 0; s < states.size(); s++) {
+    states[s]->writers += info.state_written[s];
+    states[s]->boundTo.push_back(this);
+  }
 }
 
 void Binding::retire() {
-  for (size_t s = 0; s < states.size(); s++) states[s]->writers -= program->info.state_written[s];
+  for (size_t s = 0; s < states.size(); s++) {
+    Buffer& buffer = *states[s];
+    buffer.writers -= program->info.state_written[s];
+    buffer.lastTicket = std::max(buffer.lastTicket, lastTicket);
+    std::erase(buffer.boundTo, this);
+  }
+}
+
+Failure* Binding::failure() {
+  const uint64_t now = program->device.failures;
+  if (soundAt_ == now) return nullptr;
+  for (const Ref<Buffer>& state : states) {
+    if (state->failure) return state->failure.get();
+  }
+  soundAt_ = now;
+  return nullptr;
 }
 
 bool Binding::writes(const Buffer& buffer) const {

@@ -42,22 +42,29 @@ class Device {
   /// Addresses for one run; used under the execution lock.
   std::vector<void*> inputPointers;
   std::vector<void*> outputPointers;
+  /// How often runs have left buffers without contents; under the execution lock.
+  uint64_t failures = 0;
 };
 
-/// Memory on a device. `lastTicket` and `writers` belong to the JavaScript thread; `failure` to
-/// whoever the queue's order says: the executing thread until lastTicket is reached, then
-/// JavaScript.
+struct Binding;
+
+/// Memory on a device. `failure` belongs to whoever the queue's order says: the executing thread
+/// until lastUse() is reached, then JavaScript; the other members to the JavaScript thread.
 struct Buffer : RefCounted {
   Buffer(Device& device, uint64_t bytes)
       : device(device), memory(device.allocate(bytes)), bytes(bytes) {}
   ~Buffer() override { device.api.release(device.handle, memory, bytes); }
 
+  /// The latest queued job that uses it, as input, output or state.
+  uint64_t lastUse() const;
+
   Device& device;
   void* const memory;
   const uint64_t bytes;
-  uint64_t lastTicket = 0;  ///< the latest queued job that uses it
-  uint32_t writers = 0;     ///< bindings that write it
-  Ref<Failure> failure;     ///< why its contents do not exist
+  uint64_t lastTicket = 0;              ///< the latest queued job that has it as input or output
+  uint32_t writers = 0;                 ///< bindings that write it
+  std::vector<const Binding*> boundTo;  ///< those not yet retired
+  Ref<Failure> failure;                 ///< why its contents do not exist
 };
 
 struct LoadedProgram : RefCounted {
@@ -69,19 +76,29 @@ struct LoadedProgram : RefCounted {
   FigmentProgramInfo info = {};
 };
 
-/// A program's state: one buffer per state ordinal, checked once instead of at every run.
+/// A program's state: one buffer per state ordinal, checked once instead of at every run. A run
+/// marks its binding as used, not the buffers, of which there may be hundreds.
 struct Binding : RefCounted {
   /// Throws Error when a buffer is too small, on another device, or written and bound twice.
   Binding(Ref<LoadedProgram> program, std::vector<Ref<Buffer>> buffers);
   ~Binding() override = default;
 
-  /// Called by JavaScript when its handle goes: the buffers stop counting as written.
+  /// Called by JavaScript when its handle goes: the buffers remember the use and forget the
+  /// binding.
   void retire();
   bool writes(const Buffer& buffer) const;
+  /// Why some state does not exist; null when all do. Under the execution lock.
+  Failure* failure();
 
   Ref<LoadedProgram> program;
   std::vector<Ref<Buffer>> states;
   std::vector<void*> pointers;
+  uint64_t lastTicket = 0;  ///< the latest queued job that uses it; the JavaScript thread's
+
+ private:
+  static constexpr uint64_t kNeverLooked = ~uint64_t(0);
+  /// Device::failures when all states were last seen to exist.
+  uint64_t soundAt_ = kNeverLooked;
 };
 
 /// The CPU, without any probing.

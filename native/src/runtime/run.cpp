@@ -10,22 +10,19 @@ namespace {
 
 Ref<Failure> dependency(const RunRequest& request) {
   for (uint32_t i = 0; i < request.program->info.input_count; i++) {
-    if (request.inputs[i]->failure) return request.inputs[i]->failure;
+    if (request.inputs[i] && request.inputs[i]->failure) return request.inputs[i]->failure;
   }
-  if (request.binding) {
-    for (const Ref<Buffer>& state : request.binding->states) {
-      if (state->failure) return state->failure;
-    }
-  }
-  return {};
+  return request.binding ? request.binding->failure() : nullptr;
 }
 
 void markOutputs(const RunRequest& request, const Ref<Failure>& failure) {
+  request.program->device.failures++;
   for (uint32_t i = 0; i < request.program->info.output_count; i++)
     request.outputs[i]->failure = failure;
 }
 
 void markWrittenState(const RunRequest& request, const Ref<Failure>& failure) {
+  request.program->device.failures++;
   for (uint32_t s = 0; s < request.program->info.state_count; s++) {
     if (request.program->info.state_written[s]) request.binding->states[s]->failure = failure;
   }
@@ -46,7 +43,8 @@ void execute(const RunRequest& request) {
   device.inputPointers.clear();
   device.outputPointers.clear();
   for (uint32_t i = 0; i < program.info.input_count; i++)
-    device.inputPointers.push_back(request.inputs[i]->memory);
+    device.inputPointers.push_back(request.inputs[i] ? request.inputs[i]->memory
+                                                     : const_cast<double*>(&request.numbers[i]));
   for (uint32_t i = 0; i < program.info.output_count; i++)
     device.outputPointers.push_back(request.outputs[i]->memory);
 
@@ -78,28 +76,33 @@ class RunJob final : public Job {
         cancel_(request.cancel) {
     const FigmentProgramInfo& info = request.program->info;
     buffers_.reserve(size_t(info.input_count) + info.output_count);
+    if (request.numbers) numbers_.assign(request.numbers, request.numbers + info.input_count);
     for (uint32_t i = 0; i < info.input_count; i++) keep(request.inputs[i]);
     for (uint32_t i = 0; i < info.output_count; i++) keep(request.outputs[i]);
   }
   ~RunJob() override {
-    for (Buffer* buffer : buffers_) buffer->release();
+    for (Buffer* buffer : buffers_) {
+      if (buffer) buffer->release();
+    }
   }
 
   void execute() noexcept override {
     figment::execute({program_.get(), binding_.get(), buffers_.data(),
-                      buffers_.data() + program_->info.input_count, cancel_.get(), &client()});
+                      buffers_.data() + program_->info.input_count, numbers_.data(), cancel_.get(),
+                      &client()});
   }
 
  private:
   void keep(Buffer* buffer) {
-    buffer->retain();
+    if (buffer) buffer->retain();
     buffers_.push_back(buffer);
   }
 
   Ref<LoadedProgram> program_;
   Ref<Binding> binding_;
   Ref<CancelToken> cancel_;
-  std::vector<Buffer*> buffers_;  // inputs, then outputs; each retained
+  std::vector<Buffer*> buffers_;  // inputs, null where one is a number, then outputs; each retained
+  std::vector<double> numbers_;
 };
 
 }  // namespace
@@ -115,11 +118,11 @@ void submitRun(const RunRequest& request) {
   uint64_t outputBytes = 0;
   for (uint32_t i = 0; i < info.output_count; i++) outputBytes += request.outputs[i]->bytes;
   const uint64_t ticket = queue.submit(new RunJob(request, outputBytes));
-  for (uint32_t i = 0; i < info.input_count; i++) request.inputs[i]->lastTicket = ticket;
-  for (uint32_t i = 0; i < info.output_count; i++) request.outputs[i]->lastTicket = ticket;
-  if (request.binding) {
-    for (const Ref<Buffer>& state : request.binding->states) state->lastTicket = ticket;
+  for (uint32_t i = 0; i < info.input_count; i++) {
+    if (request.inputs[i]) request.inputs[i]->lastTicket = ticket;
   }
+  for (uint32_t i = 0; i < info.output_count; i++) request.outputs[i]->lastTicket = ticket;
+  if (request.binding) request.binding->lastTicket = ticket;
 }
 
 }  // namespace figment

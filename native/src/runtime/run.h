@@ -9,9 +9,11 @@ namespace figment {
 /// Pointers borrowed from whoever asks for the run.
 struct RunRequest {
   LoadedProgram* program;
-  Binding* binding;  ///< null when the program has no state
-  Buffer* const* inputs;
+  Binding* binding;       ///< null when the program has no state
+  Buffer* const* inputs;  ///< null where the input is a number of `numbers`
   Buffer* const* outputs;
+  /// One for each input, of which it may be the first bytes; null when no input is one.
+  const double* numbers;
   CancelToken* cancel;  ///< may be null
   Client* client;
 };

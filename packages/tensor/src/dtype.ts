@@ -99,6 +99,25 @@ export function encode(data: ArrayLike<number>, dtype: DType): Uint8Array {
   return bytes(out);
 }
 
+const word = new Float64Array(1);
+/** The first bytes of the word as an element of each type. */
+const firstOf: Readonly<Record<DType, DataArray | Uint16Array>> = {
+  f32: new Float32Array(word.buffer),
+  f64: word,
+  bf16: new Uint16Array(word.buffer),
+  f16: new Uint16Array(word.buffer),
+  i32: new Int32Array(word.buffer),
+  u8: new Uint8Array(word.buffer),
+  bool: new Uint8Array(word.buffer),
+};
+
+/** A double whose first bytes are those of an element in the device's format, the others zero. */
+export function encodeWord(value: number, dtype: DType): number {
+  word[0] = 0;
+  firstOf[dtype][0] = dtype === "bf16" ? toBf16(value) : dtype === "f16" ? toF16(value) : value;
+  return word[0];
+}
+
 /** The elements that bytes of the device's format stand for. The buffer is used, not copied, where possible. */
 export function decode(buffer: ArrayBuffer, dtype: DType): DataArray {
   if (dtype === "f32") return new Float32Array(buffer);

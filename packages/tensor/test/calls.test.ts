@@ -3,9 +3,15 @@
 import {
   assertNoLeaks,
   Cell,
+  type CellTree,
   compile,
+  type DType,
+  gather,
+  memory,
   ones,
+  scalar,
   scope,
+  settled,
   type Tensor,
   tensor,
   traceGuard,
@@ -140,5 +146,134 @@ describe("a call after a like one", () => {
     x.dispose();
     f.dispose();
     cell.dispose();
+  });
+});
+
+describe("a call with cells among its arguments", () => {
+  it("finds the program and the cells again when two take turns", () => {
+    const [a, b, x] = [cellOf(1), cellOf(10), tensor([1])];
+    const add = compile((cell: Cell, y: Tensor) => cell.set(cell.value.add(y)));
+    for (let i = 0; i < 3; i++) for (const cell of [a, b]) add(cell, x);
+    expect([first(a.value), first(b.value)]).toEqual([4, 13]);
+    expect(add.stats).toMatchObject({ calls: 6, traces: 1 });
+    for (const holder of [add, a, b, x]) holder.dispose();
+  });
+
+  it("binds the new memory of a cell that was disposed and set again", () => {
+    const cell = cellOf(1);
+    const double = compile((c: Cell) => c.value.mul(2));
+    expect(first(double(cell))).toBe(2);
+    cell.dispose();
+    cell.setData([7]);
+    expect(first(double(cell))).toBe(14);
+    double.dispose();
+    cell.dispose();
+  });
+
+  it("looks at a bundle again when it says that it has changed", () => {
+    const [a, b] = [cellOf(1), cellOf(10)];
+    let held = a;
+    const bundle: CellTree = { structure: "bundle", cells: () => [held], identity: () => held };
+    const read = compile((tree: CellTree) => (tree.cells()[0] as Cell).value.mul(1));
+    expect(first(read(bundle))).toBe(1);
+    held = b;
+    expect(first(read(bundle))).toBe(10);
+    for (const holder of [read, a, b]) holder.dispose();
+  });
+});
+
+describe("a scalar", () => {
+  const dtypes: readonly DType[] = ["f32", "f64", "bf16", "f16", "i32", "u8", "bool"];
+
+  it.each(dtypes)("of type %s is the same in a call, in an operation and read", (dtype) => {
+    const value = dtype === "bool" ? 1 : 3;
+    const identity = compile((x: Tensor) => x.clone());
+    scope(() => {
+      const x = scalar(value, dtype);
+      for (const y of [identity(x), x.reshape([1]), x.clone(), x]) expect(y.dataSync()[0]).toBe(value);
+    });
+    identity.dispose();
+  });
+
+  it("has no memory until it is read", () => {
+    const scale = compile((x: Tensor, k: Tensor) => x.mul(k).sum());
+    const x = ones([4]);
+    scale(x, scalar(1)).dispose();
+    const before = memory().liveBuffers;
+    const factors = [2, 3, 4].map((value) => scalar(value));
+    expect(memory().liveBuffers).toBe(before);
+    expect(factors.map((k) => scale(x, k).itemSync())).toEqual([8, 12, 16]);
+    expect(factors.map((k) => k.itemSync())).toEqual([2, 3, 4]);
+    expect(memory().liveBuffers).toBeGreaterThanOrEqual(before + 3);
+    for (const holder of [scale, x, ...factors]) holder.dispose();
+  });
+
+  it("captured, and kept in a cell, keeps its value", () => {
+    const k = scalar(3);
+    const cell = new Cell({ shape: [] });
+    cell.set(k);
+    const f = compile((x: Tensor) => x.mul(k).add(cell.value));
+    scope(() => expect(first(f(tensor([2])))).toBe(9));
+    for (const holder of [f, cell, k]) holder.dispose();
+  });
+});
+
+describe("the stack of an error of queued work", () => {
+  const pick = compile((x: Tensor, i: Tensor) => gather(x, i), { name: "pick" });
+  const failing = async (call: () => Tensor): Promise<string> => {
+    using result = call();
+    const error = await result.data().catch((caught: unknown) => caught);
+    return (error as Error).stack ?? "";
+  };
+
+  it("is that of the call that compiled the program, and of the very call after a failure", async () => {
+    const [x, good, bad] = [ones([2]), tensor([0], { dtype: "i32" }), tensor([9], { dtype: "i32" })];
+    const compiling = (): Tensor => pick(x, good);
+    const firstFailure = (): Tensor => pick(x, bad);
+    const secondFailure = (): Tensor => pick(x, bad);
+    compiling().dispose();
+    const stack = await failing(firstFailure);
+    expect(stack).toContain("in a call of pick, whose program this call compiled");
+    expect(stack).toContain("at compiling");
+    expect(await failing(secondFailure)).toContain("at secondFailure");
+    await settled();
+    for (const holder of [pick, x, good, bad]) holder.dispose();
+  });
+});
+
+describe("arguments that nest", () => {
+  const f = compile((tree: unknown) => (isTree(tree) ? tree.x.mul(2) : ones([1])), { name: "f" });
+  const isTree = (tree: unknown): tree is { x: Tensor } => typeof tree === "object" && tree !== null && "x" in tree;
+
+  it("in a circle are refused, naming the place", () => {
+    const loop: Record<string, unknown> = {};
+    loop.again = { list: [loop] };
+    expect(() => f(loop)).toThrow(UsageError);
+    expect(() => f(loop)).toThrow(/f: argument 0\.again\.list\[0\] holds itself/);
+  });
+
+  it("too deep are refused, naming the argument", () => {
+    let deep: unknown = [];
+    for (let i = 0; i < 100_000; i++) deep = [deep];
+    expect(() => f(deep)).toThrow(UsageError);
+    expect(() => f(deep)).toThrow(/f: argument 0 nests more than 63/);
+  });
+
+  it("may hold one object in two places", () => {
+    scope(() => {
+      const shared = { k: 1 };
+      expect(first(f({ x: ones([1]), a: shared, b: shared }))).toBe(2);
+    });
+    f.dispose();
+  });
+
+  it("in a result are refused too", () => {
+    const g = compile((x: Tensor) => {
+      const loop: unknown[] = [x];
+      loop.push(loop);
+      return loop;
+    });
+    scope(() => expect(() => g(ones([1]))).toThrow(/holds itself or nests/));
+    g.dispose();
   });
 });

@@ -4,6 +4,7 @@ import {
   compile,
   emaUpdate,
   grad,
+  guardCells,
   isTracing,
   matmul,
   memory,
@@ -93,6 +94,27 @@ describe("compile", () => {
     expect(String(warn.mock.calls[0]?.[0])).toContain("argument 1");
     warn.mockRestore();
     compiled.dispose();
+  });
+
+  it("says why it compiles anew when the arguments are alike", () => {
+    const warn = vi.spyOn(process, "emitWarning").mockImplementation(() => {});
+    let mode = 0;
+    const moody = compile((x: Tensor) => x.mul(traceGuard(() => mode)));
+    const cells = Array.from({ length: 10 }, () => cellOf([1]));
+    const bound = compile((cell: Cell) => {
+      guardCells(cells);
+      return cell.value.mul(2);
+    });
+    using x = tensor([1, 2]);
+    for (; mode < 10; mode++) moody(x).dispose();
+    for (const cell of cells) bound(cell).dispose();
+    const texts = warn.mock.calls.map(([text]) => String(text));
+    expect(texts).toEqual([
+      expect.stringContaining("a value that it depends on, such as a module's mode, changed"),
+      expect.stringContaining("an argument has other cells than those that the function reaches by itself"),
+    ]);
+    warn.mockRestore();
+    for (const holder of [moody, bound, ...cells]) holder.dispose();
   });
 
   it("updates cells in place, and tensors read before keep what they saw", () => {

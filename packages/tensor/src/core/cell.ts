@@ -40,6 +40,11 @@ export interface CellTree {
   /** Modes that the code reading the cells depends on (training or evaluation); part of a call's signature. */
   readonly modes?: string;
   cells(): readonly Cell[];
+  /**
+   * An object that stays the same as long as structure, modes and cells do. Without it, every call of a compiled function
+   * looks at all of them.
+   */
+  identity?(): object;
 }
 
 /**

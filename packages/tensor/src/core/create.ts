@@ -1,6 +1,6 @@
 // Making tensors: from numbers, nested arrays and typed arrays, filled, and from image bytes.
 
-import { checkDType, checkNumber, type DType, encode, isHalf } from "../dtype.js";
+import { checkDType, checkNumber, type DType, encode, encodeWord, isHalf } from "../dtype.js";
 import { DTypeError, ShapeError } from "../errors.js";
 import { defineOp } from "../ops/definition.js";
 import { upload } from "../runtime/device.js";
@@ -11,6 +11,8 @@ import { currentTrace } from "./trace.js";
 
 /** Typed arrays that tensors are made from. */
 export type TypedArrayInput = Float32Array | Float64Array | Int32Array | Uint8Array | Uint8ClampedArray;
+
+const noDimensions: Shape = Object.freeze([]);
 
 /** What a tensor can be made from. */
 export type TensorData = number | boolean | NestedArray | NestedBooleans | readonly number[] | TypedArrayInput;
@@ -52,7 +54,8 @@ export function tensor(data: TensorData, { shape, dtype }: TensorOptions = {}): 
 
 /**
  * A tensor without dimensions holding one number that varies from call to call of a compiled function,
- * where a plain `number` argument would be frozen into the program.
+ * where a plain `number` argument would be frozen into the program. It travels with the call: it has memory of its own
+ * only once it is read, captured or kept in a cell.
  *
  * @example
  * scalar(0.5).mul(4); // 2
@@ -60,7 +63,7 @@ export function tensor(data: TensorData, { shape, dtype }: TensorOptions = {}): 
 export function scalar(value: number, dtype: DType = "f32"): Tensor {
   checkDType("scalar", dtype);
   checkNumber("scalar", value, dtype);
-  return new Tensor([], dtype, { storage: upload(encode([value], dtype)) });
+  return new Tensor(noDimensions, dtype, { inline: { handle: 0, word: encodeWord(value, dtype) } });
 }
 
 /**

@@ -76,6 +76,11 @@ export class Rng implements CellTree, Stateful {
     return [this.cell];
   }
 
+  /** A stream has one cell for ever. */
+  identity(): object {
+    return this;
+  }
+
   /** Independent draws from the standard normal distribution N(0, 1), f32. */
   normal(shape: Shape): Tensor {
     checkShape("normal", shape);

@@ -4,7 +4,15 @@
 import { bytesOf, type DataArray, type DType, decode, isHalf } from "../dtype.js";
 import { DeviceError, DTypeError, ShapeError, UsageError } from "../errors.js";
 import type { Value } from "../ir/graph.js";
-import { computed, download, downloadSync, type Storage } from "../runtime/device.js";
+import {
+  computed,
+  download,
+  downloadSync,
+  type InlineNumber,
+  type Operand,
+  type Storage,
+  uploadInline,
+} from "../runtime/device.js";
 import { listedBytes } from "../runtime/live.js";
 import { type Shape, show, showShape, sizeOf } from "../shape.js";
 import { formatNested, nest } from "./format.js";
@@ -23,8 +31,11 @@ export type NumberTuple<N extends number, T extends number[] = []> = number exte
     ? T
     : NumberTuple<N, [...T, number]>;
 
-/** What fills a tensor: memory, or a value of the trace that it belongs to. */
-type Body = { readonly storage: Storage } | { readonly trace: Trace; readonly value: Value };
+/** What fills a tensor: memory, a number that needs none yet, or a value of the trace that it belongs to. */
+type Body =
+  | { readonly storage: Storage }
+  | { readonly inline: InlineNumber }
+  | { readonly trace: Trace; readonly value: Value };
 
 const registry = new FinalizationRegistry<Storage>((storage) => {
   storage.release();
@@ -50,11 +61,12 @@ export class Tensor {
     this.shape = shape;
     this.dtype = dtype;
     this.body = body;
+    if ("trace" in body) return;
     if ("storage" in body) {
       if (body.storage.bytes >= listedBytes) body.storage.contents ??= { shape, dtype };
       registry.register(this, body.storage, this);
-      own(this);
     }
+    own(this);
   }
 
   /** Number of dimensions. */
@@ -169,7 +181,7 @@ export class Tensor {
   /** @internal Another tensor object for the same memory or traced value, seen with another shape of equal size. */
   alias(shape: Shape = this.shape): Tensor {
     const body = this.requireBody("clone");
-    if ("trace" in body) return new Tensor(shape, this.dtype, body);
+    if (!("storage" in body)) return new Tensor(shape, this.dtype, body);
     return new Tensor(shape, this.dtype, { storage: body.storage.retain() });
   }
 
@@ -179,6 +191,7 @@ export class Tensor {
     if (body === null) return;
     if ("trace" in body) return;
     this.body = null;
+    if ("inline" in body) return;
     registry.unregister(this);
     body.storage.release();
   }
@@ -199,15 +212,25 @@ export class Tensor {
     return this.toString();
   }
 
-  /** @internal The memory of a concrete tensor; `op` names who asks. */
+  /** @internal The memory of a concrete tensor, which a number gets now; `op` names who asks. */
   storage(op: string): Storage {
+    const operand = this.operand(op);
+    if (operand.handle !== 0) return operand as Storage;
+    const storage = uploadInline(operand as InlineNumber, bytesOf[this.dtype]);
+    this.body = { storage };
+    registry.register(this, storage, this);
+    return storage;
+  }
+
+  /** @internal What a call works on; `op` names who asks. */
+  operand(op: string): Operand {
     const body = this.requireBody(op);
     if ("trace" in body) {
       throw new UsageError(
         `${op}: this tensor (${this.dtype} ${showShape(this.shape)}) stands for a value inside a compiled function and has no data while it is traced; return it from the function and read it there`,
       );
     }
-    return body.storage;
+    return "storage" in body ? body.storage : body.inline;
   }
 
   /** @internal The graph value, if this is a traced tensor. */

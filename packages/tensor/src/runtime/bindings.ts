@@ -3,18 +3,24 @@
 
 import { native, type Storage } from "./device.js";
 
-/** Most bindings kept for one program; the least recently used leave first. */
+/** Most bindings kept for one program; the least recently asked for leave first. */
 const maxBindings = 32;
 
-interface Binding {
+/** What a state of a program is: a cell, or a captured tensor, which nobody overwrites. */
+export interface StateHolder {
+  storage(): Storage;
+  beforeWrite?(): void;
+}
+
+/** One native binding. */
+export interface Binding {
+  /** 0 once it has gone. */
   readonly handle: number;
   release(): void;
 }
 
 /** The bindings of one program, by the buffers that they bind. */
 export class Bindings {
-  /** The binding asked for last; 0 when it has gone. */
-  latest = 0;
   private readonly program: number;
   private readonly bound = new Map<string, Binding>();
 
@@ -22,38 +28,42 @@ export class Bindings {
     this.program = program;
   }
 
-  /** The binding to this memory, one storage for each state of the program. */
-  get(storages: readonly Storage[]): number {
-    let key = "";
-    for (const { handle } of storages) key += `${handle},`;
+  /** The binding to the memory of these, one for each state of the program. */
+  get(states: readonly StateHolder[]): Binding {
+    const storages = states.map((state) => state.storage());
+    const key = storages.map(({ handle }) => handle).join();
     const known = this.bound.get(key);
     if (known) {
-      if (this.bound.size > 1) {
-        this.bound.delete(key);
-        this.bound.set(key, known);
-      }
-      this.latest = known.handle;
-      return known.handle;
-    }
-    const handle = native().bind(
-      this.program,
-      Float64Array.from(storages, (storage) => storage.handle),
-    );
-    const release = (): void => {
-      for (const forget of watched) forget();
       this.bound.delete(key);
-      if (this.latest === handle) this.latest = 0;
-      native().releaseBinding(handle);
-    };
-    const watched = storages.map((storage) => storage.onRelease(release));
-    this.bound.set(key, { handle, release });
-    this.latest = handle;
+      this.bound.set(key, known);
+      return known;
+    }
+    const made = this.bind(key, storages);
+    this.bound.set(key, made);
     if (this.bound.size > maxBindings) (this.bound.values().next().value as Binding).release();
-    return handle;
+    return made;
   }
 
   /** Releases them all. */
   clear(): void {
     for (const binding of [...this.bound.values()]) binding.release();
+  }
+
+  private bind(key: string, storages: readonly Storage[]): Binding {
+    const handle = native().bind(
+      this.program,
+      Float64Array.from(storages, (storage) => storage.handle),
+    );
+    const binding = {
+      handle,
+      release: (): void => {
+        for (const forget of watched) forget();
+        this.bound.delete(key);
+        binding.handle = 0;
+        native().releaseBinding(handle);
+      },
+    };
+    const watched = storages.map((storage) => storage.onRelease(binding.release));
+    return binding;
   }
 }

@@ -1,26 +1,22 @@
 // compile(fn): traces a function once per signature, turns the graph into one native program, and runs
 // that program at every later call.
 
-import { anyCellIsLent, type Cell, type CellTree } from "../core/cell.js";
 import { checkPrecision, type Precision, withPrecision } from "../core/precision.js";
 import { tapeDepth } from "../core/tape.js";
-import { Tensor } from "../core/tensor.js";
-import { currentTrace, type Guard, type StateSource, Trace, withMode } from "../core/trace.js";
-import { isPlainObject, leavesOf, mapTree } from "../core/tree.js";
+import type { Tensor } from "../core/tensor.js";
+import { currentTrace, withMode } from "../core/trace.js";
+import { leavesOf } from "../core/tree.js";
 import { UsageError } from "../errors.js";
-import type { Graph } from "../ir/graph.js";
 import { printGraph } from "../ir/print.js";
-import { optimize } from "../passes/index.js";
 import { show } from "../shape.js";
-import { cancelToken, throwIfAborted } from "./abort.js";
-import { Bindings } from "./bindings.js";
-import type { Storage } from "./device.js";
-import { markOrigin } from "./eager.js";
+import { throwIfAborted } from "./abort.js";
+import { Call, Routes } from "./call.js";
 import { explainProgram } from "./explain.js";
 import { GuardedCache } from "./guardedCache.js";
+import { CallOrigins } from "./origin.js";
 import { type Profile, profileProgram } from "./profile.js";
-import { loadGraph, type Program, releaseProgram, runProgram } from "./program.js";
-import { type Arguments, fits, flattenArguments, type Pattern, patternOf, whatChanged } from "./signature.js";
+import { type Arguments, flattenArguments, patternOf, whatChanged } from "./signature.js";
+import { misfit, release, type Specialisation, specialise, statesOf } from "./specialise.js";
 import { span } from "./timeline.js";
 
 /** How a function is compiled. */
@@ -88,43 +84,6 @@ const cacheLimits = { count: 64, bytes: 256 << 20 };
 /** Traces in a row, without a call that fits, after which a warning says that every call compiles anew. */
 const warnAfter = 8;
 
-/** One specialisation: a program with what binds it to its surroundings. */
-interface Specialisation {
-  readonly program: Program;
-  readonly graph: Graph;
-  readonly guards: readonly Guard[];
-  readonly sources: readonly Source[];
-  /** Cells that must lie where they lay among the arguments. */
-  readonly guardedCells: readonly PlacedCell[];
-  readonly written: readonly number[];
-  /** The result with each tensor replaced by its position among the program's outputs. */
-  readonly result: unknown;
-  readonly bindings: Bindings;
-  /** Whether its states are the same at every call. */
-  readonly fixed: boolean;
-  readonly captures: readonly Tensor[];
-  readonly bytes: number;
-}
-
-/** Where a state of the program comes from at each call. */
-type Source =
-  | { readonly kind: "fixed"; readonly storage: () => Storage; readonly cell?: Cell }
-  | { readonly kind: "argument"; readonly tree: number; readonly cell: number };
-
-/** A cell and where it lies among the arguments. */
-interface PlacedCell {
-  readonly cell: Cell;
-  readonly tree: number;
-  readonly index: number;
-}
-
-class OutputSlot {
-  readonly index: number;
-  constructor(index: number) {
-    this.index = index;
-  }
-}
-
 /**
  * Compiles a function of tensors. It is traced once for each combination of shapes, dtypes, module
  * structures and static values (numbers, booleans, strings) that it is called with; later calls run one
@@ -144,10 +103,13 @@ export function compile<A extends readonly unknown[], R>(
   const name = options.name ?? (fn.name || "compiled");
   const { precision } = options;
   checkPrecision(name, precision);
-  const cache = new GuardedCache<Specialisation>(cacheLimits, release);
+  const routes = new Routes();
+  const cache = new GuardedCache<Specialisation>(cacheLimits, (spec) => {
+    routes.forget(spec);
+    release(spec);
+  });
   let previous: string | undefined;
   let latest: Specialisation | undefined;
-  let likeLatest: Pattern | null = null;
   let calls = 0;
   let traces = 0;
   let streak = 0;
@@ -155,45 +117,56 @@ export function compile<A extends readonly unknown[], R>(
   let disposed = false;
 
   const find = ({ key, trees }: Arguments): Specialisation | undefined =>
-    cache.find(key, (spec) => guardsHold(spec) && keepsGuarded(spec, trees) && !capturesArgument(spec, trees));
+    cache.find(key, (spec) => misfit(spec, trees) === undefined);
 
   const add = (args: Arguments, raw: A): Specialisation => {
-    const made = span(`compile ${name}`, () => specialise(name, fn, raw, args, options));
+    const made = span(`compile ${name}`, () => specialise(name, fn, raw, args, options, new CallOrigins(name, queue)));
     traces++;
-    cache.add(args.key, made);
     if (++streak >= warnAfter && !warned && previous !== undefined) {
       warned = true;
+      const reason = whatChanged(previous, args.key) ?? (latest && misfit(latest, args.trees));
       process.emitWarning(
-        `${name} was compiled anew at ${streak} calls in a row: ${whatChanged(previous, args.key)}. Values that vary should be tensors: scalar(x) for a number`,
+        `${name} was compiled anew at ${streak} calls in a row: ${reason ?? "its programs were dropped"}. Values that vary should be tensors: scalar(x) for a number`,
         "FigmentRecompileWarning",
       );
     }
+    cache.add(args.key, made);
     previous = args.key;
     return made;
   };
 
-  const call = (...raw: A): R => run({}, ...raw);
-  const run = ({ signal }: CallOptions, ...raw: A): R => {
+  /** The way of a call that is like none of the latest. */
+  const route = (raw: A): { call: Call; tensors: readonly Tensor[] } => {
+    const args = flattenArguments(name, raw, options.mode !== undefined);
+    let spec = find(args);
+    if (spec) streak = 0;
+    spec ??= add(args, raw);
+    const call = new Call(spec, statesOf(spec, args.trees));
+    const pattern = patternOf(raw);
+    if (pattern) routes.add(pattern, call);
+    return { call, tensors: args.tensors };
+  };
+
+  const queue = (raw: A, signal: AbortSignal | undefined): R => {
     if (disposed) throw new UsageError(`${name}: this compiled function has been disposed`);
     // Inside a trace the function becomes part of it; under a derivative its operations must be seen one by one.
     if (currentTrace() || tapeDepth() > 0)
       return withMode(options.mode, () => withPrecision(precision, () => fn(...raw)));
     throwIfAborted(signal);
     calls++;
-    // Most calls are like the one before.
     const tensors: Tensor[] = [];
-    if (latest && likeLatest && fits(likeLatest, raw, tensors) && guardsHold(latest)) {
+    const known = routes.find(raw, tensors);
+    if (known) {
       streak = 0;
-      return runSpecialised(latest, tensors, [], signal) as R;
+      latest = known.spec;
+      return known.run(tensors, signal) as R;
     }
-    const args = flattenArguments(name, raw, options.mode !== undefined);
-    let found = find(args);
-    if (found) streak = 0;
-    found ??= add(args, raw);
-    latest = found;
-    likeLatest = patternOf(raw);
-    return runSpecialised(found, args.tensors, args.trees, signal) as R;
+    const { call, tensors: found } = route(raw);
+    latest = call.spec;
+    return call.run(found, signal) as R;
   };
+  const call = (...raw: A): R => queue(raw, undefined);
+  const run = ({ signal }: CallOptions, ...raw: A): R => queue(raw, signal);
   const stats = (): CompileStats => ({ calls, traces, programs: cache.size, evictions: cache.evictions });
 
   const members = {
@@ -232,129 +205,4 @@ export function compile<A extends readonly unknown[], R>(
     },
   };
   return Object.defineProperties(call, members) as Compiled<A, R>;
-}
-
-const guardsHold = ({ guards }: Specialisation): boolean => guards.every(({ read, value }) => Object.is(read(), value));
-
-function release({ program, bindings, captures }: Specialisation): void {
-  bindings.clear();
-  releaseProgram(program);
-  for (const tensor of captures) tensor.dispose();
-}
-
-/** Whether the cells that the traced code reached by itself lie where they lay among the arguments. */
-const keepsGuarded = ({ guardedCells }: Specialisation, trees: readonly CellTree[]): boolean =>
-  guardedCells.length === 0 ||
-  trees.every((owner, t) => {
-    const cells = owner.cells();
-    return guardedCells.every(({ cell, tree, index }) => tree !== t || cells[index] === cell);
-  });
-
-/** Whether a cell that the program captured is now an argument too: then its traces would not agree. */
-function capturesArgument({ sources }: Specialisation, trees: readonly CellTree[]): boolean {
-  if (trees.length === 0) return false;
-  const captured = sources.flatMap((source) => (source.kind === "fixed" && source.cell ? [source.cell] : []));
-  return captured.length > 0 && trees.some((tree) => tree.cells().some((cell) => captured.includes(cell)));
-}
-
-function specialise<A extends readonly unknown[], R>(
-  name: string,
-  fn: (...args: A) => R,
-  raw: A,
-  { tensors, trees }: Arguments,
-  { mode, precision }: CompileOptions,
-): Specialisation {
-  const trace = new Trace(mode);
-  const replacements = tensors.map((x) => trace.argument({ shape: x.shape, dtype: x.dtype }));
-  let next = 0;
-  const tracedArgs = mapTree(raw as unknown as unknown[], () => replacements[next++] as Tensor) as unknown as A;
-  const { graph: traced, result } = span("trace", () =>
-    trace.run(
-      () => withPrecision(precision, () => fn(...tracedArgs)),
-      (value) => distinct(leavesOf(value)),
-    ),
-  );
-  const outputs = distinct(leavesOf(result));
-  const graph = span("optimise", () => optimize(traced));
-  const program = span("lower and load", () => loadGraph(graph, name));
-  const sources = trace.sources.map((source) => resolveSource(source, trees));
-  const captures = trace.sources.flatMap((source) => ("capture" in source ? [source.capture] : []));
-  return {
-    program,
-    graph,
-    guards: trace.guards,
-    sources,
-    guardedCells: placesOf(trace.guardedCells, trees),
-    written: graph.writes.map(({ state }) => state),
-    result: mapTree(result, (tensor) => new OutputSlot(outputs.indexOf(tensor)) as unknown as Tensor),
-    bindings: new Bindings(program.handle),
-    fixed: sources.every(({ kind }) => kind === "fixed"),
-    captures,
-    bytes: captures.reduce((n, tensor) => n + tensor.storage("compile").bytes, program.bytes),
-  };
-}
-
-/** Those of the cells that are part of an argument, with their places. */
-function placesOf(cells: ReadonlySet<Cell>, trees: readonly CellTree[]): PlacedCell[] {
-  if (cells.size === 0) return [];
-  return trees.flatMap((owner, tree) =>
-    owner.cells().flatMap((cell, index) => (cells.has(cell) ? [{ cell, tree, index }] : [])),
-  );
-}
-
-const distinct = (tensors: readonly Tensor[]): Tensor[] => [...new Set(tensors)];
-
-function resolveSource(source: StateSource, trees: readonly CellTree[]): Source {
-  if ("capture" in source) {
-    const { capture } = source;
-    return { kind: "fixed", storage: () => capture.storage("compile") };
-  }
-  for (const [tree, owner] of trees.entries()) {
-    const cell = owner.cells().indexOf(source.cell);
-    if (cell >= 0) return { kind: "argument", tree, cell };
-  }
-  const { cell } = source;
-  return { kind: "fixed", storage: () => cell.storage(), cell };
-}
-
-function runSpecialised(
-  spec: Specialisation,
-  tensors: readonly Tensor[],
-  trees: readonly CellTree[],
-  signal?: AbortSignal,
-): unknown {
-  const { program, sources, written } = spec;
-  const storages = tensors.map((tensor) => tensor.storage("compiled function"));
-  const treeCells = trees.map((tree) => tree.cells());
-  const cellAt = (source: Source): Cell | undefined =>
-    source.kind === "argument" ? treeCells[source.tree]?.[source.cell] : source.cell;
-  // Tensors that share memory with a cell about to be overwritten keep what they saw.
-  if (anyCellIsLent()) for (const state of written) cellAt(sources[state] as Source)?.beforeWrite();
-  const outputs = runProgram(program, bindingFor(spec, cellAt), storages, cancelToken(signal));
-  markOrigin(outputs);
-  if (signal) for (const storage of outputs) storage.signal = signal;
-  const results = outputs.map((storage, i) => {
-    const { shape, dtype } = program.outputs[i] as { shape: readonly number[]; dtype: Tensor["dtype"] };
-    if (shape.length === 0) storage.leaveToCollector();
-    return new Tensor(shape, dtype, { storage });
-  });
-  return fillResult(spec.result, results);
-}
-
-/** The native binding for the states of this call. */
-function bindingFor(spec: Specialisation, cellAt: (source: Source) => Cell | undefined): number {
-  const { sources, bindings, fixed } = spec;
-  if (sources.length === 0) return 0;
-  if (fixed && bindings.latest !== 0) return bindings.latest;
-  return bindings.get(
-    sources.map((source) => (source.kind === "fixed" ? source.storage() : (cellAt(source) as Cell).storage())),
-  );
-}
-
-function fillResult(tree: unknown, tensors: readonly Tensor[]): unknown {
-  if (tree instanceof OutputSlot) return tensors[tree.index];
-  if (Array.isArray(tree)) return tree.map((item) => fillResult(item, tensors));
-  if (isPlainObject(tree))
-    return Object.fromEntries(Object.entries(tree).map(([key, item]) => [key, fillResult(item, tensors)]));
-  return tree;
 }

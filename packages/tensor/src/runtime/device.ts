@@ -4,6 +4,7 @@
 import { loadBinding, type NativeBinding } from "@figment/native";
 import { AbortError, OutOfMemoryError, typedError } from "../errors.js";
 import { type Contents, describeLive, forgetLive, noteLive, rankLive, showBytes } from "./live.js";
+import { type Origin, showOrigin } from "./origin.js";
 
 let loaded: NativeBinding | undefined;
 
@@ -57,7 +58,7 @@ export class Storage {
   /** Called instead of releasing the memory when the last user leaves a borrowed storage. */
   borrowed: (() => void) | undefined;
   /** Where the work that fills this memory was queued, for errors that surface later. */
-  origin: Error | undefined;
+  origin: Origin | undefined;
   /** What stops the work that fills this memory. */
   signal: AbortSignal | undefined;
   /** What the memory holds, for the list of what is live. */
@@ -116,6 +117,21 @@ export class Storage {
   }
 }
 
+/** What a call works on: memory, or a number that travels with the call and needs none. */
+export type Operand = Storage | InlineNumber;
+
+/** One element without memory of its own. */
+export interface InlineNumber {
+  /** No buffer has this handle. */
+  readonly handle: 0;
+  /** A double whose first bytes, in the machine's order, are those of the element. */
+  readonly word: number;
+}
+
+/** Memory for an element that travelled with calls so far. */
+export const uploadInline = ({ word }: InlineNumber, bytes: number): Storage =>
+  upload(new Uint8Array(Float64Array.of(word).buffer, 0, bytes));
+
 let unownedCount = 0;
 
 /** How many live buffers are left to the collector. */
@@ -157,11 +173,9 @@ export function downloadSync(storage: Storage, offset: number, length: number): 
 /** When the work that fills the memory is done; rejects with its error. */
 export const computed = async (storage: Storage): Promise<void> => void (await download(storage, 0, 0));
 
-/** Gives an error of queued work the stack of the call that queued it; of stopped work, the reason for stopping. */
+/** The error of queued work, with the stack of the call that queued it; of stopped work, the reason for stopping. */
 function withOrigin(error: unknown, { origin, signal }: Storage): unknown {
   if (error instanceof AbortError && signal?.aborted) return signal.reason;
-  if (error instanceof Error && origin?.stack) {
-    error.stack = `${error.name}: ${error.message}\n${origin.stack.split("\n").slice(1).join("\n")}`;
-  }
+  if (error instanceof Error && origin) showOrigin(error, origin);
   return error;
 }

@@ -10,6 +10,7 @@ import { mixPrecision } from "../passes/precision.js";
 import { attrsKey } from "../passes/simplify.js";
 import { ProgramCache } from "./cache.js";
 import { native, Storage } from "./device.js";
+import { here, type Origin } from "./origin.js";
 import { loadGraph, type Program, releaseProgram, runProgram } from "./program.js";
 import { span } from "./timeline.js";
 
@@ -41,7 +42,7 @@ export function runNode(
   attrs: Attrs,
   { variant }: { variant?: string } = {},
 ): readonly Tensor[] {
-  const storages = inputs.map((tensor) => tensor.storage(def.name));
+  const operands = inputs.map((tensor) => tensor.operand(def.name));
   let key = def.name;
   for (const input of inputs) key += avalKey(input);
   for (const _ in attrs) {
@@ -50,8 +51,8 @@ export function runNode(
   }
   if (variant) key += `!${variant}`;
   const program = cache.get(key) ?? cache.add(key, build(def, inputs, attrs, variant));
-  const results = runProgram(program, 0, storages);
-  if (def.canFail) markOrigin(results);
+  const results = runProgram(program, 0, operands);
+  if (def.canFail) markOrigin(results, here());
   return results.map((storage, i) => {
     const { shape, dtype } = program.outputs[i] as Aval;
     return new Tensor(shape, dtype, { storage });
@@ -67,15 +68,8 @@ function build(def: OpDef, inputs: readonly Aval[], attrs: Attrs, variant?: stri
   return span(`compile eager ${def.name}`, load);
 }
 
-/** Frames of the stack that is kept with queued work: modules and composed operations lie between it and the caller's code. */
-const originFrames = 100;
-
 /** Remembers where work was queued whose failure depends on data. */
-export function markOrigin(storages: readonly Storage[]): void {
-  const { stackTraceLimit } = Error;
-  Error.stackTraceLimit = Math.max(stackTraceLimit, originFrames);
-  const origin = new Error("queued here");
-  Error.stackTraceLimit = stackTraceLimit;
+export function markOrigin(storages: readonly Storage[], origin: Origin): void {
   for (const storage of storages) storage.origin = origin;
 }
 

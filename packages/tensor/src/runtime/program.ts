@@ -6,7 +6,7 @@ import type { Aval, Graph, Node } from "../ir/graph.js";
 import { type Nesting, nestingOf, type OperandSpec, type RecordSpec, writeProgram } from "../program/blob.js";
 import { lowerGraph } from "../program/lower.js";
 import { sizeOf } from "../shape.js";
-import { guarded, native, Storage } from "./device.js";
+import { guarded, type InlineNumber, native, type Operand, Storage } from "./device.js";
 import { showBytes } from "./live.js";
 
 /** A program that the native side has verified and taken. */
@@ -18,6 +18,7 @@ export interface Program {
   readonly bytes: number;
   readonly argCount: number;
   readonly outputs: readonly Aval[];
+  readonly outputBytes: readonly number[];
   /** The node behind each record's tag. */
   readonly tags: readonly Node[];
   /** Formats of each record's operands, as explain() shows them. */
@@ -53,6 +54,7 @@ export function loadGraph(graph: Graph, name: string, variant?: string): Program
     bytes: blob.length,
     argCount: graph.args.length,
     outputs: graph.outputs.map(({ shape, dtype }) => ({ shape, dtype })),
+    outputBytes: graph.outputs.map(({ shape, dtype }) => sizeOf(shape) * bytesOf[dtype]),
     tags,
     formats: spec.records.map(formatsOf),
     nesting: nestingOf(spec.records),
@@ -88,16 +90,21 @@ export function releaseProgram(program: Program): void {
   native().releaseProgram(program.handle);
 }
 
-/** Handles of one call; reused, since a call is synchronous up to its queueing. */
+/** Handles of one call, and room behind them for the numbers that travel with it; reused, since a call is synchronous. */
 let inputHandles = new Float64Array(64);
 let outputHandles = new Float64Array(64);
 
 /** Queues a program. Gives the storage of its outputs, in order. */
-export function runProgram(program: Program, binding: number, inputs: readonly Storage[], cancel = 0): Storage[] {
-  const { outputs } = program;
-  if (inputs.length > inputHandles.length) inputHandles = new Float64Array(inputs.length * 2);
+export function runProgram(program: Program, binding: number, inputs: readonly Operand[], cancel = 0): Storage[] {
+  const { outputs, outputBytes } = program;
+  const count = inputs.length;
+  if (count * 2 > inputHandles.length) inputHandles = new Float64Array(count * 4);
   if (outputs.length > outputHandles.length) outputHandles = new Float64Array(outputs.length * 2);
-  for (let i = 0; i < inputs.length; i++) inputHandles[i] = (inputs[i] as Storage).handle;
+  for (let i = 0; i < count; i++) {
+    const input = inputs[i] as Operand;
+    inputHandles[i] = input.handle;
+    if (input.handle === 0) inputHandles[program.argCount + i] = (input as InlineNumber).word;
+  }
   guarded(() => native().run(program.handle, binding, inputHandles, outputHandles, cancel));
-  return outputs.map(({ shape, dtype }, i) => new Storage(outputHandles[i] as number, sizeOf(shape) * bytesOf[dtype]));
+  return outputBytes.map((bytes, i) => new Storage(outputHandles[i] as number, bytes));
 }

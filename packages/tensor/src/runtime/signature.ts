@@ -2,7 +2,7 @@
 
 import type { Cell, CellTree } from "../core/cell.js";
 import { Tensor } from "../core/tensor.js";
-import { isPlainObject } from "../core/tree.js";
+import { deepestTree, isPlainObject } from "../core/tree.js";
 import type { DType } from "../dtype.js";
 import { UsageError } from "../errors.js";
 import { type Shape, sameShape, show } from "../shape.js";
@@ -41,6 +41,9 @@ function sharedCells(trees: readonly CellTree[]): string {
 /** Whether a key can stand in a signature as it is. */
 const isPlainName = (key: string): boolean => /^[\p{L}\p{N}_$]+$/u.test(key);
 
+/** "argument 1" of "argument 1.a[0].b". */
+const argumentOf = (path: string): string => /^argument \d+/.exec(path)?.[0] ?? path;
+
 type Static = null | undefined | number | boolean | string;
 
 const isStatic = (x: unknown): x is Static =>
@@ -54,6 +57,18 @@ const isStatic = (x: unknown): x is Static =>
 export function flattenArguments(name: string, args: readonly unknown[], fixedMode: boolean): Arguments {
   const tensors: Tensor[] = [];
   const trees: CellTree[] = [];
+  /** Arrays and objects that what is visited lies in. */
+  const around: object[] = [];
+  const within = (x: object, path: string, inner: () => string): string => {
+    if (around.includes(x))
+      throw new UsageError(`${name}: ${path} holds itself: it is one of the objects that it lies in`);
+    if (around.length >= deepestTree - 1)
+      throw new UsageError(`${name}: ${argumentOf(path)} nests more than ${deepestTree - 1} objects and arrays`);
+    around.push(x);
+    const text = inner();
+    around.pop();
+    return text;
+  };
   const visit = (x: unknown, path: string): string => {
     if (x instanceof Tensor) {
       if (x.traced) throw new UsageError(`${name}: ${path} is a traced tensor, used outside its trace`);
@@ -71,12 +86,16 @@ export function flattenArguments(name: string, args: readonly unknown[], fixedMo
     if (isStatic(x))
       return `${path}=${typeof x === "string" ? JSON.stringify(x) : Object.is(x, -0) ? "-0" : String(x)}`;
     if (Array.isArray(x))
-      return `${path}.length=${x.length};${x.map((item, i) => visit(item, `${path}[${i}]`)).join(";")}`;
-    if (isPlainObject(x)) {
-      const keys = Object.keys(x);
-      const parts = keys.map((key) => visit(x[key], `${path}.${isPlainName(key) ? key : JSON.stringify(key)}`));
-      return [`${path}.keys=${keys.length}`, ...parts].join(";");
-    }
+      return within(x, path, () => {
+        const parts = x.map((item, i) => visit(item, `${path}[${i}]`));
+        return [`${path}.length=${x.length}`, ...parts].join(";");
+      });
+    if (isPlainObject(x))
+      return within(x, path, () => {
+        const keys = Object.keys(x);
+        const parts = keys.map((key) => visit(x[key], `${path}.${isPlainName(key) ? key : JSON.stringify(key)}`));
+        return [`${path}.keys=${keys.length}`, ...parts].join(";");
+      });
     throw new UsageError(
       `${name}: ${path} is ${show(x)}; expected tensors, cells, modules, numbers, booleans, strings, or plain objects and arrays of those`,
     );
@@ -85,26 +104,28 @@ export function flattenArguments(name: string, args: readonly unknown[], fixedMo
   return { key: key + sharedCells(trees), tensors, trees };
 }
 
-/** Names the first part in which two signatures differ. */
-export function whatChanged(before: string, after: string): string {
+/** Names the first part in which two signatures differ, if they do. */
+export function whatChanged(before: string, after: string): string | undefined {
   const a = before.split(";");
   const b = after.split(";");
   const i = b.findIndex((part, k) => part !== a[k]);
-  return i < 0 ? "a guarded mode changed" : `an argument changed from ${a[i] ?? "nothing"} to ${b[i]}`;
+  return i < 0 ? undefined : `an argument changed from ${a[i] ?? "nothing"} to ${b[i]}`;
 }
 
 /** What arguments must be like to have a known signature: sooner compared than its text is made. */
 export type Pattern =
   | { readonly kind: "tensor"; readonly shape: Shape; readonly dtype: DType }
   | { readonly kind: "static"; readonly value: Static }
+  | { readonly kind: "cells"; readonly tree: CellTree | Cell; readonly identity: object | undefined }
   | { readonly kind: "array"; readonly items: readonly Pattern[] }
   | { readonly kind: "object"; readonly keys: readonly string[]; readonly items: readonly Pattern[] };
 
-/** The pattern of arguments that have been taken apart; null where cells are among them, whose structure is text. */
+/** The pattern of arguments that have been taken apart; null where a bundle of cells cannot tell whether it changes. */
 export function patternOf(x: unknown): Pattern | null {
   if (x instanceof Tensor) return { kind: "tensor", shape: x.shape, dtype: x.dtype };
   if (isStatic(x)) return { kind: "static", value: x };
-  if (isCell(x) || isCellTree(x)) return null;
+  if (isCell(x)) return { kind: "cells", tree: x, identity: undefined };
+  if (isCellTree(x)) return x.identity ? { kind: "cells", tree: x, identity: x.identity() } : null;
   const keys = Array.isArray(x) ? null : Object.keys(x as object);
   const values: unknown[] = Array.isArray(x) ? x : Object.values(x as object);
   const items: Pattern[] = [];
@@ -125,6 +146,10 @@ export function fits(pattern: Pattern, x: unknown, tensors: Tensor[]): boolean {
     return true;
   }
   if (pattern.kind === "static") return Object.is(x, pattern.value);
+  if (pattern.kind === "cells") {
+    const { tree, identity } = pattern;
+    return x === tree && (identity === undefined || (tree as CellTree).identity?.() === identity);
+  }
   const { items } = pattern;
   if (pattern.kind === "array") {
     if (!Array.isArray(x) || x.length !== items.length) return false;
