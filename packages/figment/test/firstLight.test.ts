@@ -1,9 +1,12 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
-import { assertNoLeaks, loadImage } from "figment";
+import { assertNoLeaks, digits, loadImage } from "figment";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { drawPictures } from "#firstLight/pictures";
 import { firstLight } from "#firstLight/run";
+import { Session } from "#firstLight/session";
+import { train } from "#firstLight/train";
 import { figment } from "./support/command.js";
 
 let folder: string;
@@ -59,6 +62,32 @@ describe("the main job", () => {
       [out, path.join(folder, "whole")].map((at) => readFile(path.join(at, "model.safetensors"))),
     );
     expect((rounded as Buffer).equals(exact as Buffer)).toBe(false);
+  });
+
+  it("multiplies bf16 alone in its training step and in its sampling step, and f32 alone without", async () => {
+    const factors = (explained: string | undefined): Set<string> => {
+      const lines = (explained ?? "").split("\n").filter((line) => /^(conv2d|matmul|attention)/.test(line));
+      // Copies that bring operands into order run as elementwise kernels.
+      const products = lines.filter((line) => !line.includes("-tiles"));
+      return new Set(
+        products.map((line) => ((line.split(/ {2,}/)[2] as string).match(/^\S+?(?=×|$|\s)/) as string[])[0] as string),
+      );
+    };
+    const data = await digits();
+    for (const [precision, compiled, other] of [
+      ["bf16", "bf16", "highest"],
+      ["f32", "highest", "bf16"],
+    ] as const) {
+      const options = { ...optionsFor(path.join(folder, `formats-${precision}`)), steps: 2, precision };
+      const session = new Session(options, data);
+      const { signal } = new AbortController();
+      await train(session, options, async () => {}, signal);
+      await drawPictures(session, data, options, (name) => path.join(folder, `${precision}-${name}`), signal);
+      expect(factors(session.step.explain())).toEqual(new Set([precision]));
+      expect(factors(session.diffusion.explainSampling(compiled))).toEqual(new Set([precision]));
+      expect(session.diffusion.explainSampling(other)).toBeUndefined();
+      session.dispose();
+    }
   });
 
   it("lets timers fire while it trains and samples", async () => {

@@ -16,7 +16,7 @@ void runCrossEntropy(const OpCall& call, Context& context) {
   float* loss = call.out[0].as<float>();
   float* lse = call.out[1].as<float>();
   if (!labelsInRange(labels, p.rows, p.cols, context)) return;
-  forRows(context, p.rows, p.cols, [&](int64_t r, int count) {
+  forRows(context, p.rows, p.cols, [&](int64_t r, int count, int) {
     const float* row = logits + r * p.cols;
     float highest[kRowsAbreast], logSum[kRowsAbreast];
     if (p.cols <= kShortRow) {

@@ -21,59 +21,68 @@ namespace {
 std::string checkLayerNorm(const OpCall& call) {
   const auto& p = call.as<LayerNormParams>();
   DenseCheck check("layerNorm", call, 3, 3);
-  const Format format = check.floating(0);
-  return check.input(0, "x", format, {p.rows, p.cols})
-      .input(1, "gamma", format, {p.cols})
-      .input(2, "beta", format, {p.cols})
-      .output(0, "y", format, {p.rows, p.cols})
-      .output(1, "mean", format, {p.rows})
-      .output(2, "rstd", format, {p.rows})
+  check.floats(3);
+  return check.input(0, "x", check.inputFormat(0), {p.rows, p.cols})
+      .input(1, "gamma", check.inputFormat(1), {p.cols})
+      .input(2, "beta", check.inputFormat(2), {p.cols})
+      .output(0, "y", check.outputFormat(0), {p.rows, p.cols})
+      .output(1, "mean", check.wideFormat(), {p.rows})
+      .output(2, "rstd", check.wideFormat(), {p.rows})
       .done();
 }
 
 std::string checkLayerNormGrad(const OpCall& call) {
   const auto& p = call.as<LayerNormGradParams>();
   DenseCheck check("layerNormGrad", call, 5, 3);
-  const Format format = check.floating(0);
-  return check.input(0, "x", format, {p.rows, p.cols})
-      .input(1, "gamma", format, {p.cols})
-      .input(2, "mean", format, {p.rows})
-      .input(3, "rstd", format, {p.rows})
-      .input(4, "dy", format, {p.rows, p.cols})
-      .output(0, "dx", format, {p.rows, p.cols})
-      .output(1, "dgamma", format, {p.cols})
-      .output(2, "dbeta", format, {p.cols})
+  check.floats(5);
+  return check.input(0, "x", check.inputFormat(0), {p.rows, p.cols})
+      .input(1, "gamma", check.inputFormat(1), {p.cols})
+      .input(2, "mean", check.wideFormat(), {p.rows})
+      .input(3, "rstd", check.wideFormat(), {p.rows})
+      .input(4, "dy", check.inputFormat(4), {p.rows, p.cols})
+      .output(0, "dx", check.outputFormat(0), {p.rows, p.cols})
+      .output(1, "dgamma", check.outputFormat(1), {p.cols})
+      .output(2, "dbeta", check.outputFormat(2), {p.cols})
       .done();
 }
 
 std::string checkRmsNorm(const OpCall& call) {
   const auto& p = call.as<RmsNormParams>();
   DenseCheck check("rmsNorm", call, 2, 2);
-  const Format format = check.floating(0);
-  return check.input(0, "x", format, {p.rows, p.cols})
-      .input(1, "gamma", format, {p.cols})
-      .output(0, "y", format, {p.rows, p.cols})
-      .output(1, "rrms", format, {p.rows})
+  check.floats(2);
+  return check.input(0, "x", check.inputFormat(0), {p.rows, p.cols})
+      .input(1, "gamma", check.inputFormat(1), {p.cols})
+      .output(0, "y", check.outputFormat(0), {p.rows, p.cols})
+      .output(1, "rrms", check.wideFormat(), {p.rows})
       .done();
 }
 
 std::string checkRmsNormGrad(const OpCall& call) {
   const auto& p = call.as<RmsNormGradParams>();
   DenseCheck check("rmsNormGrad", call, 4, 2);
-  const Format format = check.floating(0);
-  return check.input(0, "x", format, {p.rows, p.cols})
-      .input(1, "gamma", format, {p.cols})
-      .input(2, "rrms", format, {p.rows})
-      .input(3, "dy", format, {p.rows, p.cols})
-      .output(0, "dx", format, {p.rows, p.cols})
-      .output(1, "dgamma", format, {p.cols})
+  check.floats(4);
+  return check.input(0, "x", check.inputFormat(0), {p.rows, p.cols})
+      .input(1, "gamma", check.inputFormat(1), {p.cols})
+      .input(2, "rrms", check.wideFormat(), {p.rows})
+      .input(3, "dy", check.inputFormat(3), {p.rows, p.cols})
+      .output(0, "dx", check.outputFormat(0), {p.rows, p.cols})
+      .output(1, "dgamma", check.outputFormat(1), {p.cols})
       .done();
 }
 
+bool sameBytes(const OpCall& call, int out, int in) {
+  return call.in[in].format == call.out[out].format;
+}
 /// A row is read before its place is written, whichever of x and dy that place was.
-bool firstInFirst(const OpCall&, int out, int in) { return out == 0 && in == 0; }
-bool layerGradInPlace(const OpCall&, int out, int in) { return out == 0 && (in == 0 || in == 4); }
-bool rmsGradInPlace(const OpCall&, int out, int in) { return out == 0 && (in == 0 || in == 3); }
+bool firstInFirst(const OpCall& call, int out, int in) {
+  return out == 0 && in == 0 && sameBytes(call, out, in);
+}
+bool layerGradInPlace(const OpCall& call, int out, int in) {
+  return out == 0 && (in == 0 || in == 4) && sameBytes(call, out, in);
+}
+bool rmsGradInPlace(const OpCall& call, int out, int in) {
+  return out == 0 && (in == 0 || in == 3) && sameBytes(call, out, in);
+}
 
 template <int kFlops>
 Cost costPerElement(const OpCall& call) {
@@ -215,10 +224,10 @@ void runRmsNormGrad(const OpCall& call, Context& context) {
 int always(const OpCall&) { return kReferencePreference; }
 
 using Run = void (*)(const OpCall&, Context&);
-/// Runs the instance of the operands' format.
+/// Runs the instance of the operands' format; 16-bit ones are widened.
 template <Run kDouble, Run kFloat>
 void byFormat(const OpCall& call, Context& context) {
-  (call.in[0].format == Format::f64 ? kDouble : kFloat)(call, context);
+  runWidened(call, context, kFloat, kDouble);
 }
 
 const RegisterVariant layerNormReference{{"layerNorm", "reference", Isa::generic, always, nullptr,

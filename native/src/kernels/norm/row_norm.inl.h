@@ -5,7 +5,7 @@
 
 #include "../params/layerNorm.generated.h"
 #include "../params/rmsNorm.generated.h"
-#include "isa_variant.h"
+#include "row_stage.inl.h"
 
 namespace figment::FIGMENT_ISA {
 namespace {
@@ -44,15 +44,19 @@ constexpr int64_t normRowGrain(int64_t cols) { return larger(1, 16384 / larger(1
 struct RowNormCall {
   int64_t rows, cols;
   double eps;
-  const float *x, *gamma, *beta;
-  float *y, *mean, *scale;
+  Elements x;
+  const float *gamma, *beta;
+  Results y;
+  float *mean, *scale;
+  RowStage stage;
 };
 
 /// `kCentered` takes the mean away and adds beta.
 template <bool kCentered>
-void normaliseRow(const RowNormCall& k, int64_t row) {
-  const float* x = k.x + row * k.cols;
-  float* y = k.y + row * k.cols;
+void normaliseRow(const RowNormCall& k, int64_t row, int worker) {
+  float* copy = k.stage.buffer(worker, 0);
+  const float* x = readRows(k.x + row * k.cols, k.cols, copy);
+  float* y = rowsToWrite(k.y + row * k.cols, copy);
   const double count = double(larger(k.cols, 1));
   F32 center = F32::zero();
   if (kCentered) {
@@ -78,34 +82,49 @@ void normaliseRow(const RowNormCall& k, int64_t row) {
     else
       storeLanes(y + i, value * scale * gamma, lanes);
   });
+  keepRows(k.y + row * k.cols, y, k.cols);
 }
 
 template <bool kCentered>
 void rowNorm(const RowNormCall& k, Context& context) {
-  context.parallelFor(k.rows, normRowGrain(k.cols), [&](int64_t begin, int64_t end, int) {
-    for (int64_t row = begin; row < end; row++) normaliseRow<kCentered>(k, row);
+  context.parallelFor(k.rows, normRowGrain(k.cols), [&](int64_t begin, int64_t end, int worker) {
+    for (int64_t row = begin; row < end; row++) normaliseRow<kCentered>(k, row, worker);
   });
+}
+
+/// γ and β as whole vectors, and a copy of one row for each worker.
+template <class P, int kVectors>
+RowStage rowNormStage(const OpCall& call, std::byte* scratch) {
+  return RowStage(scratch, call.as<P>().cols, kVectors, 1);
+}
+template <class P, int kVectors>
+size_t rowNormScratch(const OpCall& call, int threads) {
+  return rowNormStage<P, kVectors>(call, nullptr).bytes(call, threads);
 }
 
 void runLayerNorm(const OpCall& call, Context& context) {
   const auto& p = call.as<LayerNormParams>();
-  rowNorm<true>({p.rows, p.cols, p.eps, call.in[0].as<const float>(), call.in[1].as<const float>(),
-                 call.in[2].as<const float>(), call.out[0].as<float>(), call.out[1].as<float>(),
-                 call.out[2].as<float>()},
+  const RowStage stage = rowNormStage<LayerNormParams, 2>(call, context.scratch());
+  rowNorm<true>({p.rows, p.cols, p.eps, Elements::of(call.in[0]), stage.vector(call.in[1], 0),
+                 stage.vector(call.in[2], 1), Results::of(call.out[0]), call.out[1].as<float>(),
+                 call.out[2].as<float>(), stage},
                 context);
 }
 void runRmsNorm(const OpCall& call, Context& context) {
   const auto& p = call.as<RmsNormParams>();
-  rowNorm<false>({p.rows, p.cols, p.eps, call.in[0].as<const float>(), call.in[1].as<const float>(),
-                  nullptr, call.out[0].as<float>(), nullptr, call.out[1].as<float>()},
+  const RowStage stage = rowNormStage<RmsNormParams, 1>(call, context.scratch());
+  rowNorm<false>({p.rows, p.cols, p.eps, Elements::of(call.in[0]), stage.vector(call.in[1], 0),
+                  nullptr, Results::of(call.out[0]), nullptr, call.out[1].as<float>(), stage},
                  context);
 }
 
-constexpr Variant layerNormVariant{"layerNorm", kVariantName, kVariantIsa,
-                                   supportsF32, nullptr,      runLayerNorm};
+constexpr Variant layerNormVariant{
+    "layerNorm", kVariantName, kVariantIsa, supportsRows, rowNormScratch<LayerNormParams, 2>,
+    runLayerNorm};
 const RegisterVariant layerNormVariantRegistrar{layerNormVariant};
-constexpr Variant rmsNormVariant{"rmsNorm",   kVariantName, kVariantIsa,
-                                 supportsF32, nullptr,      runRmsNorm};
+constexpr Variant rmsNormVariant{
+    "rmsNorm", kVariantName, kVariantIsa, supportsRows, rowNormScratch<RmsNormParams, 1>,
+    runRmsNorm};
 const RegisterVariant rmsNormVariantRegistrar{rmsNormVariant};
 
 }  // namespace

@@ -14,9 +14,9 @@ template <class P>
 std::string checkForward(const char* op, const OpCall& call) {
   const P& p = call.as<P>();
   DenseCheck check(op, call, 1, 1);
-  const Format format = check.floating(0);
-  return check.input(0, "x", format, {p.rows, p.cols})
-      .output(0, "y", format, {p.rows, p.cols})
+  check.floats(1);
+  return check.input(0, "x", check.inputFormat(0), {p.rows, p.cols})
+      .output(0, "y", check.outputFormat(0), {p.rows, p.cols})
       .done();
 }
 
@@ -24,14 +24,17 @@ template <class P>
 std::string checkGrad(const char* op, const OpCall& call) {
   const P& p = call.as<P>();
   DenseCheck check(op, call, 2, 1);
-  const Format format = check.floating(0);
-  return check.input(0, "y", format, {p.rows, p.cols})
-      .input(1, "dy", format, {p.rows, p.cols})
-      .output(0, "dx", format, {p.rows, p.cols})
+  check.floats(2);
+  return check.input(0, "y", check.inputFormat(0), {p.rows, p.cols})
+      .input(1, "dy", check.inputFormat(1), {p.rows, p.cols})
+      .output(0, "dx", check.outputFormat(0), {p.rows, p.cols})
       .done();
 }
 
-bool inPlace(const OpCall&, int, int) { return true; }
+/// Rows are read before their place is written, where both take the same bytes.
+bool inPlace(const OpCall& call, int out, int in) {
+  return call.in[in].format == call.out[out].format;
+}
 
 // An exponential is counted as ten operations throughout.
 Cost costForward(const OpCall& call) {

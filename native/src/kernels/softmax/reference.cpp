@@ -9,6 +9,7 @@
 #include "../params/logSoftmaxGrad.generated.h"
 #include "../params/softmax.generated.h"
 #include "../params/softmaxGrad.generated.h"
+#include "../widened.h"
 
 namespace figment {
 namespace {
@@ -94,8 +95,7 @@ constexpr Variant forwardOf(const char* op) {
           .scratch = nullptr,
           .run =
               [](const OpCall& call, Context& context) {
-                call.in[0].format == Format::f64 ? forward<Op, P, double>(call, context)
-                                                 : forward<Op, P, float>(call, context);
+                runWidened(call, context, forward<Op, P, float>, forward<Op, P, double>);
               }};
 }
 template <class Op, class P>
@@ -107,8 +107,7 @@ constexpr Variant backwardOf(const char* op) {
           .scratch = nullptr,
           .run =
               [](const OpCall& call, Context& context) {
-                call.in[0].format == Format::f64 ? backward<Op, P, double>(call, context)
-                                                 : backward<Op, P, float>(call, context);
+                runWidened(call, context, backward<Op, P, float>, backward<Op, P, double>);
               }};
 }
 

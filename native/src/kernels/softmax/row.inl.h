@@ -3,7 +3,7 @@
 // the row's length.
 #pragma once
 
-#include "../norm/isa_variant.h"
+#include "../norm/row_stage.inl.h"
 #include "../simd/fold.h"
 #include "../simd/math.h"
 #include "fast_exp.h"
@@ -116,15 +116,18 @@ FIGMENT_INLINE void writeRows(const RowTile& tile, float* y, int count, int64_t 
   }
 }
 
-/// Calls rowsOf(first, count) for all rows: count is up to four when they are short, else 1. The
-/// grain is a multiple of four, so that rows are grouped alike on any number of workers.
+/// Rows that are taken together: four when they are short, else 1.
+constexpr int64_t rowsAtOnce(int64_t cols) { return cols <= kShortRow ? kRowsAbreast : 1; }
+
+/// Calls rowsOf(first, count, worker) for all rows, a few at a time. The grain is a multiple of
+/// that, so that rows are grouped alike on any number of workers.
 template <class F>
 void forRows(Context& context, int64_t rows, int64_t cols, F&& rowsOf) {
   if (cols == 0) return;
-  const int64_t step = cols <= kShortRow ? kRowsAbreast : 1;
+  const int64_t step = rowsAtOnce(cols);
   const int64_t grain = ceilDivide(larger(1, 16384 / cols), step) * step;  // about 16 Ki elements
-  context.parallelFor(rows, grain, [&](int64_t begin, int64_t end, int) {
-    for (int64_t r = begin; r < end; r += step) rowsOf(r, int(smaller(step, end - r)));
+  context.parallelFor(rows, grain, [&](int64_t begin, int64_t end, int worker) {
+    for (int64_t r = begin; r < end; r += step) rowsOf(r, int(smaller(step, end - r)), worker);
   });
 }
 

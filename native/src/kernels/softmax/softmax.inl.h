@@ -108,44 +108,67 @@ struct Grad {
   }
 };
 
+/// Copies of the rows of 16-bit operands that are taken together.
+template <class P, int kBuffers>
+RowStage stageOf(const OpCall& call, std::byte* scratch) {
+  const int64_t cols = call.as<P>().cols;
+  return RowStage(scratch, rowsAtOnce(cols) * cols, 0, kBuffers);
+}
+template <class P, int kBuffers>
+size_t stageBytes(const OpCall& call, int threads) {
+  return stageOf<P, kBuffers>(call, nullptr).bytes(call, threads);
+}
+
 template <class P, class Op>
 void runForward(const OpCall& call, Context& context) {
   const P& p = call.as<P>();
-  const float* x = call.in[0].as<const float>();
-  float* y = call.out[0].as<float>();
-  forRows(context, p.rows, p.cols, [&](int64_t r, int count) {
+  const Elements x = Elements::of(call.in[0]);
+  const Results y = Results::of(call.out[0]);
+  const RowStage stage = stageOf<P, 1>(call, context.scratch());
+  forRows(context, p.rows, p.cols, [&](int64_t r, int count, int worker) {
     const int64_t at = r * p.cols;
-    p.cols <= kShortRow ? Op::fewRows(x + at, y + at, count, p.cols)
-                        : Op::row(x + at, y + at, p.cols);
+    float* copy = stage.buffer(worker, 0);
+    const float* from = readRows(x + at, count * p.cols, copy);
+    float* to = rowsToWrite(y + at, copy);
+    p.cols <= kShortRow ? Op::fewRows(from, to, count, p.cols) : Op::row(from, to, p.cols);
+    keepRows(y + at, to, count * p.cols);
   });
 }
 
 template <class P, class Op>
 void runGrad(const OpCall& call, Context& context) {
   const P& p = call.as<P>();
-  const float* y = call.in[0].as<const float>();
-  const float* dy = call.in[1].as<const float>();
-  float* dx = call.out[0].as<float>();
-  forRows(context, p.rows, p.cols, [&](int64_t r, int count) {
-    const int64_t at = r * p.cols;
-    p.cols <= kShortRow ? Grad<Op>::fewRows(y + at, dy + at, dx + at, count, p.cols)
-                        : Grad<Op>::row(y + at, dy + at, dx + at, p.cols);
+  const Elements y = Elements::of(call.in[0]), dy = Elements::of(call.in[1]);
+  const Results dx = Results::of(call.out[0]);
+  const RowStage stage = stageOf<P, 2>(call, context.scratch());
+  forRows(context, p.rows, p.cols, [&](int64_t r, int count, int worker) {
+    const int64_t at = r * p.cols, size = count * p.cols;
+    float* copy = stage.buffer(worker, 0);
+    const float* result = readRows(y + at, size, copy);
+    const float* cotangent = readRows(dy + at, size, stage.buffer(worker, 1));
+    float* to = rowsToWrite(dx + at, copy);
+    p.cols <= kShortRow ? Grad<Op>::fewRows(result, cotangent, to, count, p.cols)
+                        : Grad<Op>::row(result, cotangent, to, p.cols);
+    keepRows(dx + at, to, size);
   });
 }
 
-constexpr Variant variantOf(const char* op, void (*run)(const OpCall&, Context&)) {
-  return {op, kVariantName, kVariantIsa, supportsF32, nullptr, run};
+template <class P, class Op>
+constexpr Variant forwardOf(const char* op) {
+  return {op, kVariantName, kVariantIsa, supportsRows, stageBytes<P, 1>, runForward<P, Op>};
 }
-constexpr Variant softmaxVariant = variantOf("softmax", runForward<SoftmaxParams, Softmax>);
+template <class P, class Op>
+constexpr Variant gradOf(const char* op) {
+  return {op, kVariantName, kVariantIsa, supportsRows, stageBytes<P, 2>, runGrad<P, Op>};
+}
+constexpr Variant softmaxVariant = forwardOf<SoftmaxParams, Softmax>("softmax");
 const RegisterVariant softmaxRegistrar{softmaxVariant};
-constexpr Variant softmaxGradVariant =
-    variantOf("softmaxGrad", runGrad<SoftmaxGradParams, SoftmaxGrad>);
+constexpr Variant softmaxGradVariant = gradOf<SoftmaxGradParams, SoftmaxGrad>("softmaxGrad");
 const RegisterVariant softmaxGradRegistrar{softmaxGradVariant};
-constexpr Variant logSoftmaxVariant =
-    variantOf("logSoftmax", runForward<LogSoftmaxParams, LogSoftmax>);
+constexpr Variant logSoftmaxVariant = forwardOf<LogSoftmaxParams, LogSoftmax>("logSoftmax");
 const RegisterVariant logSoftmaxRegistrar{logSoftmaxVariant};
 constexpr Variant logSoftmaxGradVariant =
-    variantOf("logSoftmaxGrad", runGrad<LogSoftmaxGradParams, LogSoftmaxGrad>);
+    gradOf<LogSoftmaxGradParams, LogSoftmaxGrad>("logSoftmaxGrad");
 const RegisterVariant logSoftmaxGradRegistrar{logSoftmaxGradVariant};
 
 }  // namespace

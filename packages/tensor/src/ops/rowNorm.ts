@@ -121,6 +121,7 @@ export const layerNormDef: OpDef<RowNormAttrs> = defineOp({
   decompose: decomposeLayer,
   lower: {
     kind: "kernel",
+    halves: true,
     call: rowCall(layerNormSchema, ["rows", "columns", "columns"], ["rows", "statistic", "statistic"]),
   },
   inPlace: () => [[0, 0]],
@@ -151,6 +152,7 @@ export const layerNormGradDef: OpDef<RowNormAttrs> = defineOp({
   },
   lower: {
     kind: "kernel",
+    halves: true,
     call: rowCall(
       layerNormGradSchema,
       ["rows", "columns", "statistic", "statistic", "rows"],
@@ -185,7 +187,7 @@ export const rmsNormDef: OpDef<RowNormAttrs> = defineOp({
   vjp: ({ inputs, outputs, attrs, cotangent }) =>
     apply(rmsNormGradDef, [...inputs, outputs[1] as Tensor, cotangent()], attrs),
   decompose: decomposeRms,
-  lower: { kind: "kernel", call: rowCall(rmsNormSchema, ["rows", "columns"], ["rows", "statistic"]) },
+  lower: { kind: "kernel", halves: true, call: rowCall(rmsNormSchema, ["rows", "columns"], ["rows", "statistic"]) },
   inPlace: () => [[0, 0]],
   samples: () => cases.map(([shape, attrs]) => ({ inputs: primals(shape, 1), attrs })),
 });
@@ -209,6 +211,7 @@ export const rmsNormGradDef: OpDef<RowNormAttrs> = defineOp({
     gradientThrough((list) => decomposeRms(list, attrs).slice(0, 1), [x, gamma] as Tensor[], [dy]),
   lower: {
     kind: "kernel",
+    halves: true,
     call: rowCall(rmsNormGradSchema, ["rows", "columns", "statistic", "rows"], ["rows", "columns"]),
   },
   inPlace: () => [

@@ -67,7 +67,7 @@ export const softmaxDef: OpDef<Attrs> = defineOp<Attrs>({
     const weights = exp(shifted(x as Tensor));
     return [div(weights, sum(weights, -1, lastAxis))];
   },
-  lower: { kind: "kernel", call: (node) => rowCall(softmaxSchema, node) },
+  lower: { kind: "kernel", halves: true, call: (node) => rowCall(softmaxSchema, node) },
   reference: ([x], [aval]) => {
     const out = new Float64Array((x as Float64Array).length);
     eachRow((aval as Aval).shape, (start, end) => {
@@ -91,7 +91,7 @@ export const softmaxGradDef: OpDef<Attrs> = defineOp<Attrs>({
   effect: "pure",
   infer: (inputs) => inferGrad("softmaxGrad", inputs),
   decompose: ([y, dy]) => [mul(y as Tensor, sub(dy as Tensor, sum(mul(y as Tensor, dy as Tensor), -1, lastAxis)))],
-  lower: { kind: "kernel", call: (node) => rowCall(softmaxGradSchema, node) },
+  lower: { kind: "kernel", halves: true, call: (node) => rowCall(softmaxGradSchema, node) },
   reference: ([y, dy], [aval]) => {
     const out = new Float64Array((y as Float64Array).length);
     eachRow((aval as Aval).shape, (start, end) => {
@@ -120,7 +120,7 @@ export const logSoftmaxDef: OpDef<Attrs> = defineOp<Attrs>({
     const centred = shifted(x as Tensor);
     return [sub(centred, log(sum(exp(centred), -1, lastAxis)))];
   },
-  lower: { kind: "kernel", call: (node) => rowCall(logSoftmaxSchema, node) },
+  lower: { kind: "kernel", halves: true, call: (node) => rowCall(logSoftmaxSchema, node) },
   inPlace: () => [[0, 0]],
   reference: ([x], [aval]) => {
     const out = new Float64Array((x as Float64Array).length);
@@ -144,7 +144,7 @@ export const logSoftmaxGradDef: OpDef<Attrs> = defineOp<Attrs>({
   effect: "pure",
   infer: (inputs) => inferGrad("logSoftmaxGrad", inputs),
   decompose: ([y, dy]) => [sub(dy as Tensor, mul(exp(y as Tensor), sum(dy as Tensor, -1, lastAxis)))],
-  lower: { kind: "kernel", call: (node) => rowCall(logSoftmaxGradSchema, node) },
+  lower: { kind: "kernel", halves: true, call: (node) => rowCall(logSoftmaxGradSchema, node) },
   inPlace: () => [
     [0, 0],
     [0, 1],
