@@ -28,6 +28,14 @@ export interface CpuInfo {
   readonly threads: number;
 }
 
+/** How the addon was built. */
+export interface BuildInfo {
+  /** For example "GNU 12.2.0". */
+  readonly compiler: string;
+  /** Of all files; those of one instruction set are compiled for it besides. */
+  readonly flags: string;
+}
+
 export type DeviceInfo =
   | { readonly kind: string; readonly index: number; readonly name: string; readonly memoryLimit: number }
   | { readonly kind: string; readonly index?: undefined; readonly reason: string };
@@ -87,6 +95,7 @@ export interface NativeBinding {
 
   // The machine and its settings, shared by the whole process.
   cpu(): CpuInfo;
+  build(): BuildInfo;
   threads(): number;
   /** Threads that share a kernel, 1 to 256; from the next run on. */
   setThreads(count: number): void;

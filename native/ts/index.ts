@@ -1,6 +1,7 @@
 // @figment/native: loads the addon and describes its binding. Nothing here computes.
 
 export type {
+  BuildInfo,
   Ceilings,
   CpuInfo,
   DeviceInfo,
@@ -11,5 +12,5 @@ export type {
   ProfileChunk,
   ProgramInfo,
 } from "./binding.js";
-export { loadBinding, NativeLoadError } from "./load.js";
+export { bindingPath, loadBinding, NativeLoadError } from "./load.js";
 export { type ProfileEvent, profileEvents } from "./profile.js";

@@ -41,12 +41,20 @@ export function loadBinding(): NativeBinding {
   return loaded;
 }
 
+let openedFrom: string | undefined;
+
+/** The file, or the package, that the binding of this environment was opened from; undefined before. */
+export const bindingPath = (): string | undefined => openedFrom;
+
 function open(): NativeBinding {
   const attempts: LoadAttempt[] = [];
   for (const { from, path } of candidates()) {
     try {
       const binding = require(path) as NativeBinding;
-      if (binding.abiVersion === abiVersion) return binding;
+      if (binding.abiVersion === abiVersion) {
+        openedFrom = path;
+        return binding;
+      }
       attempts.push({ from, path, reason: `speaks binding version ${binding.abiVersion}, not ${abiVersion}` });
     } catch (error) {
       attempts.push({ from, path, reason: reasonOf(error) });

@@ -27,6 +27,13 @@ Napi::Value cpuInfo(Environment&, const Napi::CallbackInfo& info) {
   return object;
 }
 
+Napi::Value buildInfo(Environment&, const Napi::CallbackInfo& info) {
+  Napi::Object object = Napi::Object::New(info.Env());
+  object.Set("compiler", FIGMENT_COMPILER);
+  object.Set("flags", FIGMENT_FLAGS);
+  return object;
+}
+
 Napi::Value threads(Environment&, const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), cpuDevice().threads());
 }
@@ -140,6 +147,7 @@ Napi::Value setPoison(Environment&, const Napi::CallbackInfo& info) {
 
 void exportDeviceCalls(Napi::Object exports, Environment& environment) {
   exportFunction<cpuInfo>(exports, environment, "cpu");
+  exportFunction<buildInfo>(exports, environment, "build");
   exportFunction<threads>(exports, environment, "threads");
   exportFunction<setThreads>(exports, environment, "setThreads");
   exportFunction<setIsa>(exports, environment, "setIsa");

@@ -1,33 +1,120 @@
-// figment doctor: what this machine is, and what of it Figment uses.
+// figment doctor: what this machine is, and what of it Figment uses. The addon is asked in a process of its own, so that one
+// that ends the process where it is loaded is reported like any other trouble.
 
+import { spawnSync } from "node:child_process";
 import os from "node:os";
-import { loadBinding } from "@figment/native";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
 import { Command } from "commander";
+import type { ProbeReport } from "./doctorProbe.js";
+import { defaults } from "./firstLight/defaults.js";
 import { version } from "./version.js";
 
-/** The lines of the report. */
-export function doctorReport(): string {
-  const binding = loadBinding();
-  const cpu = binding.cpu();
-  const rows: [string, string][] = [
-    ["figment", version],
-    ["node", `${process.version} on ${process.platform} ${process.arch}`],
-    ["processor", `${cpu.name}, ${cpu.cores} cores, ${Math.round(os.totalmem() / 2 ** 30)} GiB of memory`],
+/** What the command finds out. */
+export interface DoctorReport {
+  readonly figment: string;
+  readonly node: { readonly version: string; readonly platform: string; readonly arch: string; readonly napi: string };
+  readonly memoryBytes: number;
+  /** Where `figment first-light` writes unless told otherwise. */
+  readonly output: string;
+  /** Environment variables of Figment that are set. */
+  readonly environment: Readonly<Record<string, string>>;
+  /** What the addon says, or why it says nothing. */
+  readonly native: ProbeReport | { readonly problem: string };
+}
+
+const probeFile = fileURLToPath(new URL("./doctorProbe.js", import.meta.url));
+
+function askAddon(measure: boolean): DoctorReport["native"] {
+  // A timeline of the question would tell nothing, and take the place of one that is there.
+  const { FIGMENT_PROFILE: _, ...env } = process.env;
+  const { status, signal, error, stdout, stderr } = spawnSync(
+    process.execPath,
+    [probeFile, ...(measure ? ["--measure"] : [])],
+    { encoding: "utf8", env },
+  );
+  if (error) return { problem: `the addon could not be tried: ${error.message}` };
+  if (signal) return { problem: `the addon ended its process with ${signal} when it was loaded` };
+  if (status !== 0) return { problem: stderr.trim() || `the addon ended its process with code ${status}` };
+  return JSON.parse(stdout) as ProbeReport;
+}
+
+/** Looks at this machine. Takes about a second more with `measure`. */
+export function examine({ measure = false }: { readonly measure?: boolean } = {}): DoctorReport {
+  const variables = Object.entries(process.env).filter(([name]) => name.startsWith("FIGMENT_"));
+  return {
+    figment: version,
+    node: {
+      version: process.version,
+      platform: process.platform,
+      arch: process.arch,
+      napi: process.versions.napi ?? "none",
+    },
+    memoryBytes: os.totalmem(),
+    output: path.resolve(defaults.out),
+    environment: Object.fromEntries(variables) as Record<string, string>,
+    native: askAddon(measure),
+  };
+}
+
+/** The report as lines of a title and a text. */
+export function describe(report: DoctorReport): string {
+  const { figment, node, native } = report;
+  const settings = Object.entries(report.environment).map(([name, value]) => `${name}=${value}`);
+  const rows: readonly (readonly [string, string])[] = [
+    ["figment", figment],
+    ["node", `${node.version} on ${node.platform} ${node.arch}, Node-API ${node.napi}`],
+    ...("problem" in native ? [["addon", native.problem] as const] : nativeRows(native, report.memoryBytes)),
+    [
+      "data",
+      "digits are embedded; MNIST's files and folders of images are named with --data; nothing is cached on disk",
+    ],
+    ["output", report.output],
+    ["environment", settings.join(" ") || "no variables of Figment are set"],
+  ];
+  const width = Math.max(...rows.map(([title]) => title.length));
+  const indented = (text: string): string => text.replaceAll("\n", `\n${" ".repeat(width + 2)}`);
+  return rows.map(([title, text]) => `${title.padEnd(width)}  ${indented(text)}`).join("\n");
+}
+
+function nativeRows(
+  { addon, build, cpu, devices, kernels, ceilings }: ProbeReport,
+  memoryBytes: number,
+): [string, string][] {
+  const counted = Object.entries(kernels).map(([isa, count]) => `${isa} ${count}`);
+  return [
+    ["addon", addon],
+    ["built by", `${build.compiler}, ${build.flags}`],
+    ["built with", `kernels for ${counted.join(", ")}`],
+    ["processor", `${cpu.name}, ${cpu.cores} cores, ${Math.round(memoryBytes / 2 ** 30)} GiB of memory`],
     ["extensions", cpu.features.join(" ") || "none"],
     ["kernels", `${cpu.isa}, ${cpu.threads} threads`],
-    ...binding
-      .devices()
+    ...devices
       .filter(({ kind }) => kind !== "cpu")
       .map((device): [string, string] =>
         device.index === undefined ? [device.kind, device.reason] : [`${device.kind}:${device.index}`, device.name],
       ),
+    ...(ceilings ? ceilingRows(ceilings) : []),
   ];
-  const width = Math.max(...rows.map(([title]) => title.length));
-  return rows.map(([title, text]) => `${title.padEnd(width)}  ${text}`).join("\n");
 }
 
-/** The `doctor` subcommand. */
+function ceilingRows({ threads, fma, copy }: NonNullable<ProbeReport["ceilings"]>): [string, string][] {
+  const rates = Object.entries(fma).map(([isa, gflops]) => `${isa} ${gflops.toFixed(0)}`);
+  const speeds = copy.map(({ bytes, gbps }) => `${(bytes / 1024).toFixed(0)} KiB ${gbps.toFixed(0)}`);
+  return [
+    ["multiply-add", `${rates.join(", ")} GFLOP/s in f32 on ${threads} threads`],
+    ["copying", `${speeds.join(", ")} GB/s`],
+  ];
+}
+
+/** The `doctor` subcommand. Exit code 0 when the addon works here, 1 when it does not. */
 export const doctorCommand = (): Command =>
-  new Command("doctor").description("show what this machine is and what of it Figment uses").action(() => {
-    console.log(doctorReport());
-  });
+  new Command("doctor")
+    .description("show what this machine is and what of it Figment uses; exits with 1 when the addon cannot be used")
+    .option("--measure", "measure what the machine reaches: multiply-adds and copying (a second or two)")
+    .option("--json", "print one JSON object")
+    .action(({ measure, json }: { measure?: boolean; json?: boolean }) => {
+      const report = examine({ measure });
+      console.log(json ? JSON.stringify(report, null, 2) : describe(report));
+      if ("problem" in report.native) process.exitCode = 1;
+    });

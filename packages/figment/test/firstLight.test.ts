@@ -171,11 +171,3 @@ describe("figment first-light", () => {
     expect([damaged.code, damaged.stderr]).toEqual([1, expect.stringMatching(/CheckpointError/)]);
   });
 });
-
-describe("figment doctor", () => {
-  it("shows the processor, its extensions and the kernels", async () => {
-    const { code, stdout } = await figment(["doctor"]);
-    expect(code).toBe(0);
-    for (const title of ["node", "processor", "extensions", "kernels"]) expect(stdout).toContain(title);
-  });
-});

@@ -1,0 +1,44 @@
+// What the addon says about itself and this machine, as one line of JSON. Run as a process of its own, because an addon that
+// cannot run here may end the process: node doctorProbe.js [--measure]
+
+import {
+  type BuildInfo,
+  bindingPath,
+  type Ceilings,
+  type CpuInfo,
+  type DeviceInfo,
+  loadBinding,
+} from "@figment/native";
+
+/** What the process prints when the addon could be opened. */
+export interface ProbeReport {
+  /** Where the addon was opened from. */
+  readonly addon: string;
+  readonly build: BuildInfo;
+  readonly cpu: CpuInfo;
+  readonly devices: readonly DeviceInfo[];
+  /** Kernels of each instruction set that the addon was built with. */
+  readonly kernels: Readonly<Record<string, number>>;
+  /** With `--measure`: what this machine reaches. */
+  readonly ceilings?: Ceilings;
+}
+
+async function probe(): Promise<ProbeReport> {
+  const binding = loadBinding();
+  const kernels: Record<string, number> = {};
+  for (const op of binding.ops()) {
+    for (const { isa } of binding.builtVariants(op)) kernels[isa] = (kernels[isa] ?? 0) + 1;
+  }
+  const cpu = binding.cpu();
+  const about = { addon: bindingPath() as string, build: binding.build(), cpu, devices: binding.devices(), kernels };
+  return process.argv.includes("--measure")
+    ? { ...about, ceilings: await binding.measureCeilings(cpu.threads) }
+    : about;
+}
+
+try {
+  console.log(JSON.stringify(await probe()));
+} catch (error) {
+  console.error(error instanceof Error ? error.message : String(error));
+  process.exitCode = 1;
+}

@@ -1,0 +1,83 @@
+// figment doctor: what it tells, and that an addon which cannot be used is told of, whatever it does.
+
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, afterEach, describe, expect, it, vi } from "vitest";
+import type { DoctorReport } from "#doctor";
+import { figment } from "./support/command.js";
+
+const folder = mkdtempSync(path.join(os.tmpdir(), "figment-doctor-"));
+afterEach(() => vi.unstubAllEnvs());
+afterAll(() => rmSync(folder, { recursive: true }));
+
+describe("figment doctor", () => {
+  it("shows versions, the addon and how it was built, the processor, places and settings", async () => {
+    vi.stubEnv("FIGMENT_THREADS", "2");
+    const { code, stdout } = await figment(["doctor"]);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^node +v\d+.*Node-API \d+$/m);
+    expect(stdout).toMatch(/^addon +\S+figment\.node$/m);
+    expect(stdout).toMatch(/^built by +\w+ \d+\.\d+.*-O3 -ffp-contract=off/m);
+    expect(stdout).toMatch(/^built with +kernels for .*generic \d+/m);
+    expect(stdout).toMatch(/^kernels +\w+, 2 threads$/m);
+    expect(stdout).toMatch(/^output +\/.*out\/first-light$/m);
+    expect(stdout).toMatch(/^environment .*FIGMENT_THREADS=2/m);
+    for (const title of ["processor", "extensions", "data"]) expect(stdout).toMatch(new RegExp(`^${title} `, "m"));
+    expect(stdout).not.toMatch(/GFLOP/);
+  });
+
+  it("measures on request, and prints JSON", async () => {
+    const { code, stdout } = await figment(["doctor", "--json", "--measure"]);
+    expect(code).toBe(0);
+    const { native, node } = JSON.parse(stdout) as DoctorReport;
+    expect(node.version).toBe(process.version);
+    if ("problem" in native) throw new Error(native.problem);
+    expect(native.ceilings?.fma.generic).toBeGreaterThan(0);
+    expect(native.ceilings?.copy.length).toBeGreaterThan(1);
+    expect(native.kernels.generic).toBeGreaterThan(50);
+  });
+
+  it.each([
+    ["is not there", "/nowhere/figment.node", null, /could not be loaded[\s\S]*\/nowhere\/figment.node/],
+    ["throws", path.join(folder, "throws.js"), 'throw new Error("no such symbol")', /no such symbol/],
+    ["kills its process", path.join(folder, "kills.js"), 'process.kill(process.pid, "SIGSEGV")', /SIGSEGV/],
+    ["leaves", path.join(folder, "leaves.js"), "process.exit(7)", /code 7/],
+  ])("tells of an addon that %s, and exits with 1", async (_title, file, text, message) => {
+    if (text !== null) writeFileSync(file, text);
+    vi.stubEnv("FIGMENT_BINDING", file);
+    for (const args of [["doctor"], ["doctor", "--json"]]) {
+      const { code, stdout } = await figment(args);
+      expect(code).toBe(1);
+      expect(stdout).toMatch(message);
+    }
+  });
+});
+
+describe("docs/environment.md", () => {
+  const root = fileURLToPath(new URL("../../../", import.meta.url));
+  const sources = ["native/src", "native/ts", "native/scripts", "scripts", "benchmarks/src", "packages", "native/test"];
+
+  function variablesRead(): string[] {
+    const skipped = /(^|\/)(node_modules|dist|build(-[\w-]+)?)\//;
+    const files = sources.flatMap((source) =>
+      (readdirSync(path.join(root, source), { recursive: true }) as string[])
+        .map((name) => path.join(source, name))
+        .filter((name) => /\.(ts|mjs|cpp|h)$/.test(name) && !skipped.test(name)),
+    );
+    const reads = /(?:process\.env\.|getenv\("|process\.env\[")(FIGMENT_\w+)/g;
+    const found = [...files, "vitest.config.ts"].flatMap((name) =>
+      [...readFileSync(path.join(root, name), "utf8").matchAll(reads)].map(([, variable]) => variable as string),
+    );
+    return [...new Set(found)].sort();
+  }
+
+  it("has a row for every variable that the sources read, and for no other", () => {
+    const text = readFileSync(path.join(root, "docs/environment.md"), "utf8");
+    const rows = [...text.matchAll(/^\| `(FIGMENT_\w+)/gm)].map(([, name]) => name as string);
+    const read = variablesRead();
+    expect(read).toContain("FIGMENT_THREADS");
+    expect(rows.sort()).toEqual(read);
+  });
+});
