@@ -33,8 +33,9 @@ export interface Job {
   dispose(): void;
 }
 
-export function createJob(): Job {
-  const { model: options, batch: size, timesteps, learningRate, clipNorm, emaDecay } = jobConfig;
+/** The job, on batches of `size` images. */
+export function createJob(size: number = jobConfig.batch): Job {
+  const { model: options, timesteps, learningRate, clipNorm, emaDecay } = jobConfig;
   const { inChannels } = options;
   const random = rng(0);
   const model = new UNet(options).init(random.fork("weights"));

@@ -93,6 +93,11 @@ export class KVCache implements CellTree, Stateful {
     }));
   }
 
+  /** A cache has the same cells for ever. */
+  identity(): object {
+    return this;
+  }
+
   cells(): readonly Cell[] {
     return Object.values(this.state());
   }

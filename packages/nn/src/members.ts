@@ -12,7 +12,7 @@ const isPlainObject = (x: unknown): x is Record<string, unknown> => {
 };
 
 /** Entries of an array or a plain object; undefined for anything else. */
-const entriesOf = (x: unknown): [string, unknown][] | undefined => {
+export const entriesOf = (x: unknown): [string, unknown][] | undefined => {
   if (Array.isArray(x)) return x.map((item, i) => [String(i), item]);
   return isPlainObject(x) ? Object.entries(x) : undefined;
 };

@@ -23,6 +23,7 @@ import {
 } from "@figment/tensor";
 import { copyMembers, describeStructure, joinPath, visitMembers } from "./members.js";
 import { BufferCell, InitialisedCell, Parameter } from "./parameter.js";
+import { Snapshot } from "./snapshot.js";
 
 /** What a module keeps about itself, apart from the fields that its author declares. */
 export interface Internals {
@@ -94,6 +95,18 @@ export abstract class Module implements CellTree, Stateful {
   /** Every cell below: parameters, other cells, and the states of random streams; each once. */
   cells(): readonly Cell[] {
     return [...this.namedState()].map(([, cell]) => cell);
+  }
+
+  /**
+   * The same object as long as members, configuration and modes of this module and of all below it are the same ones:
+   * what a compiled function that takes the module asks at every call.
+   */
+  identity(): object {
+    const known = snapshots.get(this);
+    if (known?.holds()) return known;
+    const taken = new Snapshot(this, modeOf);
+    snapshots.set(this, taken);
+    return taken;
   }
 
   /** Trainable parameters with their dotted paths, in the order of declaration; a shared one once. */
@@ -260,6 +273,11 @@ export abstract class Module implements CellTree, Stateful {
     for (const [path, cell] of allState(this)) yield [path, cell];
   }
 }
+
+const snapshots = new WeakMap<Module, Snapshot>();
+
+/** How to read a module's training flag; null for what is no module. */
+const modeOf = (x: object): (() => boolean) | null => (x instanceof Module ? () => x[internals].training : null);
 
 const isModule = (x: unknown): x is Module => x instanceof Module;
 

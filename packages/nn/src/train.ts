@@ -1,6 +1,7 @@
 // The compiled training step: loss, derivatives, clipping, update and moving average in one program.
 
 import {
+  Cell,
   CheckpointError,
   type CompileStats,
   checkFinite,
@@ -13,6 +14,7 @@ import {
   type SavedState,
   type Stateful,
   type StateToRestore,
+  scope,
   type Tensor,
 } from "@figment/tensor";
 import { EMA, type EmaOptions } from "./ema.js";
@@ -46,7 +48,10 @@ export interface StepOptions extends Omit<MinimizeOptions, "checkFinite"> {
 export interface TrainStep<M extends Module, B extends StepBatch, E extends EMA<M> | undefined> extends Stateful {
   /** One update from a batch; its loss is a 0-d tensor that needs no disposal. Queues one native call. */
   (batch: B): { readonly loss: Tensor };
-  /** Updates made so far, those before a restored checkpoint included. */
+  /**
+   * Updates made so far, those before a restored checkpoint included. With `checkFinite` those that failed do not count, so
+   * that asking waits for the steps queued before.
+   */
   readonly count: number;
   /** The moving average, if one was asked for. */
   readonly ema: E;
@@ -83,17 +88,30 @@ export function compileStep<M extends Module, B extends StepBatch = any, const O
   const { ema: average, precision, checkFinite: checked = false, ...clipping } = options;
   const ema =
     average === undefined ? undefined : new EMA(model, typeof average === "number" ? { decay: average } : average);
+  // Where steps can fail, only the device knows how many did not.
+  const made =
+    checked === false ? undefined : new Cell({ shape: [], dtype: "i32", name: "step.count", initial: () => [0] });
   const program = compile(
     (batch: B) => {
       const evaluate = checked === true ? watched(model, batch, loss) : () => loss(model, batch);
       const value = optimizer.minimize(evaluate, { ...clipping, checkFinite: checked !== false });
       ema?.update();
+      made?.set(made.value.add(1));
       return { loss: value };
     },
     { name: "training step", precision },
   );
   const parts: Readonly<Record<string, Stateful>> = { model, optimizer, ...(ema ? { ema } : {}) };
   let count = 0;
+  const countNow = (): number => {
+    if (made && !disposed) count = scope(() => made.value.itemSync());
+    return count;
+  };
+  const setCount = (value: number): void => {
+    count = value;
+    made?.setData([value]);
+  };
+  let disposed = false;
 
   const step = (batch: B): { loss: Tensor } => {
     const result = program(batch);
@@ -102,7 +120,7 @@ export function compileStep<M extends Module, B extends StepBatch = any, const O
   };
   const rest = {
     get count() {
-      return count;
+      return countNow();
     },
     get stats() {
       return program.stats;
@@ -118,13 +136,13 @@ export function compileStep<M extends Module, B extends StepBatch = any, const O
       }
     },
     dispose: () => {
+      disposed = true;
       program.dispose();
       ema?.dispose();
+      made?.dispose();
     },
-    captureState: () => captureParts(parts, count),
-    restoreState: (state: StateToRestore) => {
-      count = restoreParts(parts, state);
-    },
+    captureState: () => captureParts(parts, countNow()),
+    restoreState: (state: StateToRestore) => setCount(restoreParts(parts, state)),
   };
   return Object.defineProperties(step, Object.getOwnPropertyDescriptors(rest)) as TrainStep<M, B, WithEma<O, M>>;
 }

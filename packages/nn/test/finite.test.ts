@@ -109,6 +109,22 @@ describe("a step that checks for finite numbers", () => {
       expect(await contents()).toEqual(before);
     }));
 
+  it("counts the updates that were made, not those that failed, in its profile and its saved state too", async () => {
+    const net = new Net().init(rng(1));
+    const optimizer = new AdamW(net);
+    const loss = (model: Net, { x, y }: Batch): Tensor => mse(model.forward(x), y);
+    const step = compileStep(net, optimizer, loss, { checkFinite: "gradients" });
+    const [x, y, bad] = [tensor([[1, 2]]), tensor([[1]]), tensor([[Number.NaN, 2]])];
+    for (const input of [x, bad, x, bad]) await failure(step, { x: input, y });
+    expect(step.count).toBe(2);
+    await step.profile(2, { x, y });
+    expect(step.count).toBe(5);
+    expect(step.captureState().json).toMatchObject({ count: 5 });
+    step.dispose();
+    expect(step.count).toBe(5);
+    for (const thing of [optimizer, net, x, y, bad]) thing.dispose();
+  });
+
   it("names the batch", () =>
     withStep({ checkFinite: true }, async ({ step, batch }) => {
       using x = tensor([

@@ -367,6 +367,59 @@ describe("structure", () => {
   });
 });
 
+describe("a module as the argument of a compiled function", () => {
+  class Scaled extends Module {
+    rate = 2;
+    options = { shift: 0 };
+    layers = [new Linear(2, 2)];
+    forward(x: Tensor): Tensor {
+      return this.layers
+        .reduce((h, layer) => layer.forward(h), x)
+        .mul(this.rate)
+        .add(this.options.shift);
+    }
+  }
+
+  it("is known again until a member, an entry, a mode or the configuration is exchanged", () => {
+    const model = new Scaled().init(rng(seed));
+    const seen = new Set([model.identity()]);
+    const changes: (() => void)[] = [
+      () => void Object.assign(model, { rate: Number.NaN }),
+      () => void Object.assign(model.options, { shift: 1 }),
+      () => model.layers.splice(0, 1, new Linear(2, 2))[0]?.dispose(),
+      () => void model.layers.push(new Linear(2, 2)),
+      () => void Object.assign(model, { extra: 1 }),
+      () => void (model.layers[1] as Linear).eval(),
+    ];
+    for (const change of changes) {
+      expect(model.identity()).toBe(model.identity());
+      change();
+      expect(seen.has(model.identity()), String(change)).toBe(false);
+      seen.add(model.identity());
+    }
+    expect(seen.has(model.clone().identity())).toBe(false);
+    model.dispose();
+  });
+
+  it("is traced anew for another configuration, and bound anew for other cells, between calls that are like", () => {
+    const model = new Scaled().init(rng(seed));
+    model.layers[0]?.bias?.setData([0, 0]);
+    const twin = model.clone();
+    twin.layers[0]?.bias?.setData([100, 100]);
+    const run = compile((net: Scaled, x: Tensor) => net.forward(x).sum());
+    scope(() => {
+      const x = zeros([1, 2]);
+      const at = (net: Scaled): number => run(net, x).itemSync();
+      expect([at(model), at(twin), at(model), at(twin)]).toEqual([0, 400, 0, 400]);
+      expect(run.stats.traces).toBe(1);
+      twin.rate = 3;
+      expect([at(model), at(twin), at(twin)]).toEqual([0, 600, 600]);
+      expect(run.stats.traces).toBe(2);
+    });
+    for (const owner of [run, model, twin]) owner.dispose();
+  });
+});
+
 describe("modes", () => {
   it("make dropout the identity in evaluation, and keep the mean in training", () => {
     const p = 0.3;

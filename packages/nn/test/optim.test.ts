@@ -4,6 +4,7 @@ import * as nn from "@figment/nn";
 import {
   Adam,
   AdamW,
+  compileStep,
   constantLr,
   cosineLr,
   EMA,
@@ -36,6 +37,7 @@ import {
   type Tensor,
   tensor,
   UsageError,
+  valueAndGrad,
   zeros,
 } from "@figment/tensor";
 import { afterAll, describe, expect, it } from "vitest";
@@ -285,6 +287,37 @@ describe("schedules", () => {
     });
     expect(step.stats.traces).toBe(1);
     expect(() => optimizer.setLearningRate(1)).toThrow(/schedule/);
+    for (const owner of [step, optimizer, model]) owner.dispose();
+  });
+});
+
+describe("what an optimiser is told wrongly", () => {
+  it("is a schedule that gives a number: refused, saying what is expected", () => {
+    const model = new Pair().init(rng(seed));
+    const optimizer = new Adam(model, { lr: (() => 3) as unknown as Schedule });
+    const minimize = (): Tensor => optimizer.minimize(() => model.second.value.sum());
+    scope(() => {
+      expect(minimize).toThrow(UsageError);
+      expect(minimize).toThrow(/Adam: the schedule gave 3; expected a 0-d tensor/);
+      expect(() => optimizer.lr.value).toThrow(/Adam: the schedule gave 3/);
+    });
+    for (const owner of [optimizer, model]) owner.dispose();
+  });
+
+  it("is an option that there is not: refused by minimize, update and a compiled step", () => {
+    const model = new Pair().init(rng(seed));
+    const optimizer = new Adam(model);
+    const misspelt = { clipnorm: 1 } as object;
+    const loss = (): Tensor => model.second.value.sum();
+    expect(() => optimizer.minimize(loss, misspelt)).toThrow(
+      /Adam: unknown option "clipnorm"; the options are clipValue/,
+    );
+    const { value, grads } = valueAndGrad(loss, { wrt: model })();
+    expect(() => optimizer.update(grads, misspelt)).toThrow(UsageError);
+    grads.dispose();
+    value.dispose();
+    const step = compileStep(model, optimizer, loss, misspelt);
+    expect(() => step({})).toThrow(/unknown option "clipnorm"/);
     for (const owner of [step, optimizer, model]) owner.dispose();
   });
 });

@@ -4,6 +4,7 @@
 import {
   Cell,
   checkFinite,
+  checkOptions,
   clamp,
   DTypeError,
   div,
@@ -17,7 +18,7 @@ import {
   scalar,
   scope,
   sumSquares,
-  type Tensor,
+  Tensor,
   UsageError,
   valueAndGrad,
 } from "@figment/tensor";
@@ -63,6 +64,17 @@ export interface MinimizeOptions {
   readonly clipNorm?: number;
   /** Fails with a NonFiniteError, and changes nothing, when the loss or a gradient is not finite. Default false. */
   readonly checkFinite?: boolean;
+}
+
+const minimizeOptions: readonly (keyof MinimizeOptions)[] = ["clipValue", "clipNorm", "checkFinite"];
+
+/** What a schedule gives for a step. */
+function scheduled(name: string, schedule: Schedule, step: Tensor): Tensor {
+  const lr: unknown = schedule(step);
+  if (lr instanceof Tensor) return lr;
+  throw new UsageError(
+    `${name}: the schedule gave ${String(lr)}; expected a 0-d tensor made from the step, or a number as lr for a rate that stays`,
+  );
 }
 
 /** A parameter with its states. */
@@ -117,7 +129,8 @@ export abstract class Optimizer implements Stateful {
     checkNotNegative(name, { weightDecay: weightDecay ?? 0 });
     this.schedule = typeof lr === "function" ? lr : undefined;
     if (!this.schedule) checkNotNegative(name, { "the learning rate": lr });
-    const initial = typeof lr === "number" ? () => [lr] : () => [scope(() => lr(scalar(0)).itemSync())];
+    const initial =
+      typeof lr === "number" ? () => [lr] : () => [scope(() => scheduled(name, lr, scalar(0)).itemSync())];
     this.lr = new Cell({ shape: [], name: `${name}.lr`, initial });
     this.step = new Cell({ shape: [], name: `${name}.step`, initial: () => [0] });
     this.slots = slotsOf(name, target, stateNames);
@@ -148,8 +161,10 @@ export abstract class Optimizer implements Stateful {
    *
    * @param loss gives one number: a tensor of one element.
    * @returns the loss before the update.
+   * @throws UsageError for an option that there is not.
    */
   minimize(loss: () => Tensor, options: MinimizeOptions = {}): Tensor {
+    checkOptions(this.constructor.name, options, minimizeOptions);
     const { value, grads } = valueAndGrad(loss, { wrt: this.parameters })();
     if (options.checkFinite) {
       const gradients = this.slots.map(({ path, parameter }) => [`the gradient of ${path}`, grads.get(parameter)]);
@@ -161,7 +176,9 @@ export abstract class Optimizer implements Stateful {
   }
 
   /** Updates the parameters by gradients computed elsewhere; takes no ownership of them. */
-  update(grads: Grads, { clipValue, clipNorm }: MinimizeOptions = {}): void {
+  update(grads: Grads, options: MinimizeOptions = {}): void {
+    checkOptions(this.constructor.name, options, minimizeOptions);
+    const { clipValue, clipNorm } = options;
     for (const [option, bound] of Object.entries({ clipValue, clipNorm }))
       if (bound !== undefined) checkPositive(this.constructor.name, { [option]: bound });
     // The state belongs to these very parameters.
@@ -184,7 +201,7 @@ export abstract class Optimizer implements Stateful {
             ).minimum(1);
       const made = this.step.value;
       const step = made.add(1);
-      const lr = this.schedule ? this.schedule(made) : this.lr.value;
+      const lr = this.schedule ? scheduled(this.constructor.name, this.schedule, made) : this.lr.value;
       if (this.schedule) this.lr.set(lr);
       for (const { slots, weightDecay, lrScale } of this.groups) {
         this.apply({

@@ -28,7 +28,13 @@ export function checkTensors(op: string, name: string, xs: unknown): asserts xs 
   });
 }
 
-/** Checks that options are an object with known keys, so that a misspelt option is not ignored. */
+/**
+ * Checks that options are an object with known keys, so that a misspelt option is not ignored.
+ *
+ * @throws UsageError naming the unknown option.
+ * @example
+ * checkOptions("blur", { radius: 2 }, ["radius", "edge"]);
+ */
 export function checkOptions(op: string, options: unknown, known: readonly string[]): void {
   if (options === null || typeof options !== "object" || Array.isArray(options)) {
     throw new UsageError(`${op}: expected options { ${known.join(", ")} }, got ${show(options)}`);
