@@ -145,6 +145,16 @@ describe("precision fast on matrix tiles", () => {
       expect(text.match(/matmul/g)).toHaveLength(1);
     }));
 
+  it("needs one part of a factor that is stored as bf16", () =>
+    scope(() => {
+      const [a, b] = [random.normal([2, 4]), random.normal([4, 3]).cast("bf16")];
+      const body: Body = (x, y) => matmul(x as Tensor, (y as Tensor).cast((x as Tensor).dtype));
+      const text = printGraph(graphOf(body, [a, b], true));
+      expect(text).toMatch(/bf16\[2,8\] = concat/);
+      expect(text).toMatch(/bf16\[8,3\] = concat\(%a1, %a1\)/);
+      expect(worstOn(body, [a, b])).toBeLessThanOrEqual(unit);
+    }));
+
   it("leaves attention, convolutions in groups and f64 as they are", () =>
     scope(() => {
       const x = random.normal([1, 4, 4, 4]);

@@ -1,10 +1,11 @@
-// Kernels of rows (softmax, its logarithm, layer and RMS norm, and their gradients) that read and write 16-bit tensors as
+// Norms, softmax, its logarithm, cross entropy and their gradients read and write 16-bit tensors as
 // they are: on every variant they compute in f32 and round once, and no cast stands around them.
 
 import { loadBinding } from "@figment/native";
 import {
   assertNoLeaks,
   compile,
+  groupNorm,
   type HalfType,
   layerNorm,
   logSoftmax,
@@ -29,7 +30,7 @@ const rounding = { bf16: 2 ** -8, f16: 2 ** -11 } as const;
 const least = 2 ** -24;
 const threadCounts = [1, 2, 5];
 
-const names = ["softmax", "logSoftmax", "layerNorm", "rmsNorm"];
+const names = ["softmax", "logSoftmax", "crossEntropy", "layerNorm", "rmsNorm", "groupNorm", "batchNorm"];
 const ops = definedOps().filter(({ name }) => names.includes(name.replace(/Grad$/, "")));
 const binding = loadBinding();
 const samplesOf = (def: OpDef) => (def.samples?.() ?? []).map((sample, i) => [titleOf(sample), sample, i] as const);
@@ -39,7 +40,7 @@ const variantsOf = (def: OpDef): string[] =>
 /** A number near x that both formats hold. */
 const representable = (x: number): number => fromF16(toF16(fromBf16(toBf16(x))));
 const pointOf = (sample: Sample, i: number): Point =>
-  drawPoint(sample, new Draws(seed + i)).map((x) => x?.map(representable) ?? null);
+  drawPoint(sample, new Draws(seed + i)).map((x, k) => (x && !sample.inputs[k]?.dtype ? x.map(representable) : x));
 
 console.info(`rows in 16 bits: seed ${seed}`);
 beforeAll(() => binding.setPoison(true));
@@ -106,9 +107,12 @@ describe("explain()", () => {
   it("shows norms and softmax that read and write bf16, with f32 statistics and no casts", () =>
     scope(() => {
       const random = rng(3);
-      const f = compile((x: Tensor, g: Tensor) => logSoftmax(softmax(layerNorm(x, g, g))));
+      const f = compile((x: Tensor, g: Tensor) =>
+        logSoftmax(softmax(layerNorm(groupNorm(x, g, g, { groups: 2 }), g, g))),
+      );
       f(random.normal([4, 8]).cast("bf16"), random.normal([8]).cast("bf16"));
       expect(f.explain()).toMatch(/layerNorm +\[4,8\].* bf16×3 → bf16 f32×2 /);
+      expect(f.explain()).toMatch(/groupNorm +\[4,8\].* bf16×3 → bf16 f32×2 /);
       expect(f.explain()).toMatch(/softmax +\[4,8\].* bf16 /);
       expect(f.explain()).toMatch(/logSoftmax +\[4,8\].* bf16 /);
       expect(f.explain()).not.toContain("cast");

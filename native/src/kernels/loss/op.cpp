@@ -11,28 +11,30 @@ namespace {
 std::string checkForward(const OpCall& call) {
   const auto& p = call.as<CrossEntropyParams>();
   DenseCheck check("crossEntropy", call, 2, 2);
-  const Format format = check.floating(0);
-  return check.input(0, "logits", format, {p.rows, p.cols})
+  check.floats(1);
+  return check.input(0, "logits", check.inputFormat(0), {p.rows, p.cols})
       .input(1, "labels", Format::i32, {p.rows})
-      .output(0, "loss", format, {p.rows})
-      .output(1, "lse", format, {p.rows})
+      .output(0, "loss", check.outputFormat(0), {p.rows})
+      .output(1, "lse", check.wideFormat(), {p.rows})
       .done();
 }
 
 std::string checkBackward(const OpCall& call) {
   const auto& p = call.as<CrossEntropyGradParams>();
   DenseCheck check("crossEntropyGrad", call, 4, 1);
-  const Format format = check.floating(0);
-  return check.input(0, "logits", format, {p.rows, p.cols})
+  check.floats(1);
+  return check.input(0, "logits", check.inputFormat(0), {p.rows, p.cols})
       .input(1, "labels", Format::i32, {p.rows})
-      .input(2, "lse", format, {p.rows})
-      .input(3, "dloss", format, {p.rows})
-      .output(0, "dlogits", format, {p.rows, p.cols})
+      .input(2, "lse", check.wideFormat(), {p.rows})
+      .input(3, "dloss", check.inputFormat(0), {p.rows})
+      .output(0, "dlogits", check.outputFormat(0), {p.rows, p.cols})
       .done();
 }
 
 bool never(const OpCall&, int, int) { return false; }
-bool logitsInPlace(const OpCall&, int, int in) { return in == 0; }
+bool logitsInPlace(const OpCall& call, int out, int in) {
+  return in == 0 && call.in[in].format == call.out[out].format;
+}
 
 Cost costForward(const OpCall& call) {
   return {12.0 * double(call.in[0].elements()), operandBytes(call)};

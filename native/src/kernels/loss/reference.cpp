@@ -5,6 +5,7 @@
 #include "../kernel.h"
 #include "../params/crossEntropy.generated.h"
 #include "../params/crossEntropyGrad.generated.h"
+#include "../widened.h"
 #include "label.h"
 
 namespace figment {
@@ -58,12 +59,10 @@ void runBackward(const OpCall& call, Context& context) {
 int always(const OpCall&) { return kReferencePreference; }
 
 void crossEntropy(const OpCall& call, Context& context) {
-  call.in[0].format == Format::f64 ? runForward<double>(call, context)
-                                   : runForward<float>(call, context);
+  runWidened(call, context, runForward<float>, runForward<double>);
 }
 void crossEntropyGrad(const OpCall& call, Context& context) {
-  call.in[0].format == Format::f64 ? runBackward<double>(call, context)
-                                   : runBackward<float>(call, context);
+  runWidened(call, context, runBackward<float>, runBackward<double>);
 }
 
 const RegisterVariant forward{

@@ -23,35 +23,39 @@ void checkParams(DenseCheck& check, const Params& p) {
 std::string checkForward(const OpCall& call) {
   const auto& p = call.as<BatchNormParams>();
   DenseCheck check("batchNorm", call, 3, 3);
-  const Format format = check.floating(0);
+  check.floats(3);
   checkParams(check, p);
-  return check.input(0, "x", format, {p.rows, p.c})
-      .input(1, "gamma", format, {p.c})
-      .input(2, "beta", format, {p.c})
-      .output(0, "y", format, {p.rows, p.c})
-      .output(1, "mean", format, {p.c})
-      .output(2, "variance", format, {p.c})
+  return check.input(0, "x", check.inputFormat(0), {p.rows, p.c})
+      .input(1, "gamma", check.inputFormat(1), {p.c})
+      .input(2, "beta", check.inputFormat(2), {p.c})
+      .output(0, "y", check.outputFormat(0), {p.rows, p.c})
+      .output(1, "mean", check.wideFormat(), {p.c})
+      .output(2, "variance", check.wideFormat(), {p.c})
       .done();
 }
 
 std::string checkBackward(const OpCall& call) {
   const auto& p = call.as<BatchNormGradParams>();
   DenseCheck check("batchNormGrad", call, 5, 3);
-  const Format format = check.floating(0);
+  check.floats(5);
   checkParams(check, p);
-  return check.input(0, "x", format, {p.rows, p.c})
-      .input(1, "gamma", format, {p.c})
-      .input(2, "mean", format, {p.c})
-      .input(3, "variance", format, {p.c})
-      .input(4, "dy", format, {p.rows, p.c})
-      .output(0, "dx", format, {p.rows, p.c})
-      .output(1, "dgamma", format, {p.c})
-      .output(2, "dbeta", format, {p.c})
+  return check.input(0, "x", check.inputFormat(0), {p.rows, p.c})
+      .input(1, "gamma", check.inputFormat(1), {p.c})
+      .input(2, "mean", check.wideFormat(), {p.c})
+      .input(3, "variance", check.wideFormat(), {p.c})
+      .input(4, "dy", check.inputFormat(4), {p.rows, p.c})
+      .output(0, "dx", check.outputFormat(0), {p.rows, p.c})
+      .output(1, "dgamma", check.outputFormat(1), {p.c})
+      .output(2, "dbeta", check.outputFormat(2), {p.c})
       .done();
 }
 
-bool forwardInPlace(const OpCall&, int out, int in) { return out == 0 && in == 0; }
-bool backwardInPlace(const OpCall&, int out, int in) { return out == 0 && (in == 0 || in == 4); }
+bool forwardInPlace(const OpCall& call, int out, int in) {
+  return out == 0 && in == 0 && call.in[in].format == call.out[out].format;
+}
+bool backwardInPlace(const OpCall& call, int out, int in) {
+  return out == 0 && (in == 0 || in == 4) && call.in[in].format == call.out[out].format;
+}
 
 Cost costForward(const OpCall& call) {
   return {6 * double(call.in[0].elements()), operandBytes(call)};
@@ -126,12 +130,10 @@ void runBackward(const OpCall& call, Context& context) {
 int always(const OpCall&) { return kReferencePreference; }
 
 void batchNorm(const OpCall& call, Context& context) {
-  call.in[0].format == Format::f64 ? runForward<double>(call, context)
-                                   : runForward<float>(call, context);
+  runWidened(call, context, runForward<float>, runForward<double>);
 }
 void batchNormGrad(const OpCall& call, Context& context) {
-  call.in[0].format == Format::f64 ? runBackward<double>(call, context)
-                                   : runBackward<float>(call, context);
+  runWidened(call, context, runBackward<float>, runBackward<double>);
 }
 
 const RegisterVariant forwardReference{

@@ -9,6 +9,7 @@
 #include "../params/groupNorm.generated.h"
 #include "../softmax/fast_exp.h"
 #include "group_layout.h"
+#include "row_stage.inl.h"
 
 namespace figment::FIGMENT_ISA {
 namespace {
@@ -63,12 +64,12 @@ void mergeMoments(int64_t columns, int64_t count, float* mean, float* squares, i
   });
 }
 
-/// Moments of rows [begin, end) of a sample; `chunk` is room for two rows.
-void segmentMoments(const GroupLayout& layout, const float* x, int64_t begin, int64_t end,
-                    float* mean, float* squares, float* chunk) {
+/// Moments of rows [begin, end) of a sample; `chunk` is room for two rows, `copy` for a chunk.
+void segmentMoments(const GroupLayout& layout, Elements x, int64_t begin, int64_t end, float* mean,
+                    float* squares, float* chunk, float* copy) {
   for (int64_t row = begin; row < end; row += layout.chunkRows) {
     const int64_t rows = smaller(layout.chunkRows, end - row);
-    const float* rowsAt = x + row * layout.columns;
+    const float* rowsAt = readRows(x + row * layout.columns, rows * layout.columns, copy);
     if (row == begin) {
       chunkMoments(rowsAt, rows, layout.columns, mean, squares);
       continue;
@@ -81,13 +82,15 @@ void segmentMoments(const GroupLayout& layout, const float* x, int64_t begin, in
 
 struct GroupNormCall {
   /// `variances` asks for them in place of rstd.
-  GroupNormCall(const OpCall& call, const GroupNormParams& params, bool variances)
+  GroupNormCall(const OpCall& call, const GroupNormParams& params, bool variances,
+                const RowStage& copies)
       : p(params),
         layout(p.spatial, p.c, p.groups),
-        x(call.in[0].as<const float>()),
-        gamma(call.in[1].as<const float>()),
-        beta(call.in[2].as<const float>()),
-        y(call.out[0].as<float>()),
+        stage(copies),
+        x(Elements::of(call.in[0])),
+        gamma(stage.vector(call.in[1], 0)),
+        beta(stage.vector(call.in[2], 1)),
+        y(Results::of(call.out[0])),
         mean(call.out[1].as<float>()),
         spread(call.out[2].as<float>()),
         givesVariance(variances) {}
@@ -95,7 +98,7 @@ struct GroupNormCall {
   /// From a sample's column moments: its groups' statistics, and the row of scales and shifts.
   void finish(int64_t sample, const float* columnMean, const float* columnSquares, float* scale,
               float* shift) const {
-    const float* tail = x + sample * layout.sampleElements() + layout.rows * layout.columns;
+    const Elements tail = x + (sample * layout.sampleElements() + layout.rows * layout.columns);
     const double rows = double(layout.rows);
     const double count = double(layout.groupElements());
     const int64_t columns = layout.rows > 0 ? layout.columns : 0;
@@ -105,7 +108,8 @@ struct GroupNormCall {
       for (int64_t pixel = 0; pixel < columns; pixel += p.c)
         for (int64_t i = first; i < last; i++) sum += double(columnMean[pixel + i]);
       for (int64_t pixel = 0; pixel < layout.tailColumns; pixel += p.c)
-        for (int64_t i = first; i < last; i++) tailSum += double(tail[pixel + i]);
+        for (int64_t i = first; i < last; i++)
+          tailSum += double(gemm::loadElement(tail, pixel + i));
       const double center = count > 0 ? (sum * rows + tailSum) / count : 0;
       double within = 0, between = 0;
       for (int64_t pixel = 0; pixel < columns; pixel += p.c) {
@@ -118,7 +122,7 @@ struct GroupNormCall {
       within += rows * between;
       for (int64_t pixel = 0; pixel < layout.tailColumns; pixel += p.c) {
         for (int64_t i = first; i < last; i++) {
-          const double d = double(tail[pixel + i]) - center;
+          const double d = double(gemm::loadElement(tail, pixel + i)) - center;
           within += d * d;
         }
       }
@@ -137,36 +141,40 @@ struct GroupNormCall {
   }
 
   template <bool kSilu>
-  void applyRow(const float* from, float* to, int64_t columns, const float* scale,
-                const float* shift) const {
+  void applyRow(int64_t at, int64_t columns, const float* scale, const float* shift,
+                float* copy) const {
+    const float* from = readRows(x + at, columns, copy);
+    float* to = rowsToWrite(y + at, copy);
     forLanes(columns, [&](int64_t i, int lanes) {
       F32 u = mulAdd(loadLanes(from + i, lanes), loadLanes(scale + i, lanes),
                      loadLanes(shift + i, lanes));
       if (kSilu) u = siluBounded(u);
       storeLanes(to + i, u, lanes);
     });
+    keepRows(y + at, to, columns);
   }
   template <bool kSilu>
   void applyRows(int64_t sample, int64_t begin, int64_t end, bool withTail, const float* scale,
-                 const float* shift) const {
+                 const float* shift, float* copy) const {
     const int64_t base = sample * layout.sampleElements();
-    for (int64_t row = begin; row < end; row++) {
-      const int64_t at = base + row * layout.columns;
-      applyRow<kSilu>(x + at, y + at, layout.columns, scale, shift);
-    }
+    for (int64_t row = begin; row < end; row++)
+      applyRow<kSilu>(base + row * layout.columns, layout.columns, scale, shift, copy);
     const int64_t at = base + layout.rows * layout.columns;
-    if (withTail) applyRow<kSilu>(x + at, y + at, layout.tailColumns, scale, shift);
+    if (withTail) applyRow<kSilu>(at, layout.tailColumns, scale, shift, copy);
   }
   void apply(int64_t sample, int64_t begin, int64_t end, bool withTail, const float* scale,
-             const float* shift) const {
-    p.silu ? applyRows<true>(sample, begin, end, withTail, scale, shift)
-           : applyRows<false>(sample, begin, end, withTail, scale, shift);
+             const float* shift, float* copy) const {
+    p.silu ? applyRows<true>(sample, begin, end, withTail, scale, shift, copy)
+           : applyRows<false>(sample, begin, end, withTail, scale, shift, copy);
   }
 
   const GroupNormParams p;
   GroupLayout layout;
-  const float *x, *gamma, *beta;
-  float *y, *mean, *spread;  ///< spread: rstd or variance
+  RowStage stage;
+  Elements x;
+  const float *gamma, *beta;
+  Results y;
+  float *mean, *spread;  ///< spread: rstd or variance
   bool givesVariance;
 };
 
@@ -182,17 +190,17 @@ void normaliseSamples(const GroupNormCall& g, Context& context) {
   context.parallelFor(g.p.n, 1, [&](int64_t begin, int64_t end, int worker) {
     float* mean = scratch + worker * kMomentRows * floats;
     float *squares = mean + floats, *segment = mean + 2 * floats, *chunk = mean + 4 * floats,
-          *scale = mean + 6 * floats, *shift = mean + 7 * floats;
+          *scale = mean + 6 * floats, *shift = mean + 7 * floats, *copy = g.stage.buffer(worker, 0);
     for (int64_t sample = begin; sample < end; sample++) {
-      const float* x = g.x + sample * layout.sampleElements();
-      segmentMoments(layout, x, 0, layout.segmentEnd(0), mean, squares, chunk);
+      const Elements x = g.x + sample * layout.sampleElements();
+      segmentMoments(layout, x, 0, layout.segmentEnd(0), mean, squares, chunk, copy);
       for (int64_t s = 1; s < layout.segments; s++) {
         const int64_t first = layout.segmentBegin(s), last = layout.segmentEnd(s);
-        segmentMoments(layout, x, first, last, segment, segment + floats, chunk);
+        segmentMoments(layout, x, first, last, segment, segment + floats, chunk, copy);
         mergeMoments(layout.columns, first, mean, squares, last - first, segment, segment + floats);
       }
       g.finish(sample, mean, squares, scale, shift);
-      g.apply(sample, 0, layout.rows, true, scale, shift);
+      g.apply(sample, 0, layout.rows, true, scale, shift, copy);
     }
   });
 }
@@ -211,7 +219,7 @@ void normaliseSegments(const GroupNormCall& g, Context& context) {
       float* mean = segments + task * 2 * floats;
       segmentMoments(layout, g.x + sample * layout.sampleElements(), layout.segmentBegin(s),
                      layout.segmentEnd(s), mean, mean + floats,
-                     chunks + worker * kMomentRows * floats);
+                     chunks + worker * kMomentRows * floats, g.stage.buffer(worker, 0));
     }
   });
   context.parallelFor(g.p.n, 1, [&](int64_t begin, int64_t end, int) {
@@ -227,50 +235,62 @@ void normaliseSegments(const GroupNormCall& g, Context& context) {
       g.finish(sample, mean, mean + floats, scale, scale + floats);
     }
   });
-  context.parallelFor(tasks, 1, [&](int64_t begin, int64_t end, int) {
+  context.parallelFor(tasks, 1, [&](int64_t begin, int64_t end, int worker) {
     for (int64_t task = begin; task < end; task++) {
       const int64_t sample = task / layout.segments, s = task % layout.segments;
       const float* scale = coefficients + sample * 2 * floats;
       g.apply(sample, layout.segmentBegin(s), layout.segmentEnd(s), s + 1 == layout.segments, scale,
-              scale + floats);
+              scale + floats, g.stage.buffer(worker, 0));
     }
   });
 }
 
-size_t normScratch(const GroupNormParams& p, int threads) {
+size_t momentBytes(const GroupNormParams& p, int threads) {
   const GroupLayout layout(p.spatial, p.c, p.groups);
   int64_t rows = threads * kMomentRows;
   if (layout.splitSamples(p.n, threads)) rows += p.n * (layout.segments + 1) * 2;
   return size_t(rows * layout.columnFloats()) * sizeof(float);
 }
 
-void runNorm(const GroupNormCall& g, Context& context) {
-  g.layout.splitSamples(g.p.n, context.threads()) ? normaliseSegments(g, context)
-                                                  : normaliseSamples(g, context);
+/// γ and β as whole vectors, and `buffers` copies of a chunk for each worker.
+RowStage normStage(const GroupNormParams& p, std::byte* scratch, int64_t buffers) {
+  const GroupLayout layout(p.spatial, p.c, p.groups);
+  return RowStage(scratch, layout.chunkRows * layout.columns, 2, buffers);
+}
+
+size_t normScratch(const OpCall& call, const GroupNormParams& p, int threads) {
+  return momentBytes(p, threads) + normStage(p, nullptr, 1).bytes(call, threads);
+}
+
+void runNorm(const OpCall& call, const GroupNormParams& p, bool variances, Context& context) {
+  std::byte* rest = context.scratch() + momentBytes(p, context.threads());
+  const GroupNormCall g(call, p, variances, normStage(p, rest, 1));
+  g.layout.splitSamples(p.n, context.threads()) ? normaliseSegments(g, context)
+                                                : normaliseSamples(g, context);
 }
 
 size_t groupNormScratch(const OpCall& call, int threads) {
-  return normScratch(call.as<GroupNormParams>(), threads);
+  return normScratch(call, call.as<GroupNormParams>(), threads);
 }
 void runGroupNorm(const OpCall& call, Context& context) {
-  runNorm({call, call.as<GroupNormParams>(), false}, context);
+  runNorm(call, call.as<GroupNormParams>(), false, context);
 }
 
-constexpr Variant groupNormVariant{"groupNorm", kVariantName,     kVariantIsa,
-                                   supportsF32, groupNormScratch, runGroupNorm};
+constexpr Variant groupNormVariant{"groupNorm",  kVariantName,     kVariantIsa,
+                                   supportsRows, groupNormScratch, runGroupNorm};
 const RegisterVariant groupNormVariantRegistrar{groupNormVariant};
 
 size_t batchNormScratch(const OpCall& call, int threads) {
   const auto& p = call.as<BatchNormParams>();
-  return normScratch(batchAsGroups(p.rows, p.c, p.eps), threads);
+  return normScratch(call, batchAsGroups(p.rows, p.c, p.eps), threads);
 }
 void runBatchNorm(const OpCall& call, Context& context) {
   const auto& p = call.as<BatchNormParams>();
-  runNorm({call, batchAsGroups(p.rows, p.c, p.eps), true}, context);
+  runNorm(call, batchAsGroups(p.rows, p.c, p.eps), true, context);
 }
 
-constexpr Variant batchNormVariant{"batchNorm", kVariantName,     kVariantIsa,
-                                   supportsF32, batchNormScratch, runBatchNorm};
+constexpr Variant batchNormVariant{"batchNorm",  kVariantName,     kVariantIsa,
+                                   supportsRows, batchNormScratch, runBatchNorm};
 const RegisterVariant batchNormVariantRegistrar{batchNormVariant};
 
 }  // namespace

@@ -1,13 +1,14 @@
 // groupNormGrad and batchNormGrad, vectorised over channels: one sweep sums du and du·(x − mean)
-// per column (leaving du in dx where silu made it costly), then dx = du·c₁ + (x − mean)·c₂ + c₃.
-// Formulas: reference.cpp. dgamma and dbeta add the samples' channel sums in a fixed order.
+// per column (leaving du in dx where silu made it costly and dx is f32), then dx = du·c₁ + (x −
+// mean)·c₂ + c₃. Formulas: reference.cpp. dgamma and dbeta add the samples' channel sums in a fixed
+// order.
 #pragma once
 
 #include "../params/batchNormGrad.generated.h"
 #include "../params/groupNorm.generated.h"
 #include "../params/groupNormGrad.generated.h"
 #include "../softmax/fast_exp.h"
-#include "group_layout.h"
+#include "group_norm.inl.h"
 
 namespace figment::FIGMENT_ISA {
 namespace {
@@ -28,19 +29,24 @@ struct GradCoefficients {
 
 struct GroupNormGradCall {
   /// batchNorm, which has no activation, brings no beta, and its variances in place of rstd.
-  GroupNormGradCall(const OpCall& call, const GroupNormParams& params, bool batch)
+  GroupNormGradCall(const OpCall& call, const GroupNormParams& params, bool batch,
+                    const RowStage& copies)
       : p(params),
         layout(p.spatial, p.c, p.groups),
-        x(call.in[0].as<const float>()),
-        gamma(call.in[1].as<const float>()),
-        beta(batch ? nullptr : call.in[2].as<const float>()),
+        stage(copies),
+        x(Elements::of(call.in[0])),
+        gamma(stage.vector(call.in[1], 0)),
+        beta(batch ? nullptr : stage.vector(call.in[2], 1)),
         mean(call.in[batch ? 2 : 3].as<const float>()),
         spread(call.in[batch ? 3 : 4].as<const float>()),
-        dy(call.in[batch ? 4 : 5].as<const float>()),
-        dx(call.out[0].as<float>()),
-        dgamma(call.out[1].as<float>()),
-        dbeta(call.out[2].as<float>()),
+        dy(Elements::of(call.in[batch ? 4 : 5])),
+        dx(Results::of(call.out[0])),
+        dgamma(Results::of(call.out[1])),
+        dbeta(Results::of(call.out[2])),
         givenVariance(batch) {}
+
+  /// Whether dx holds du between the two sweeps, unrounded.
+  bool keepsSlopes() const { return p.silu && !dx.half(); }
 
   double rstd(int64_t group) const {
     const double value = double(spread[group]);
@@ -64,21 +70,28 @@ struct GroupNormGradCall {
     repeatChannels(layout, k.shift);
   }
 
+  /// Some rows of x and dy, and where to keep du (null: nowhere).
+  struct Rows {
+    const float *x, *dy;
+    float* du;
+    int64_t count;
+  };
+
   /// Adds Σ du and Σ du·(x − mean) of V vectors of columns over some rows to plain and scaled.
   template <bool kSilu, int V>
-  FIGMENT_INLINE void sumBlock(int64_t start, int64_t rows, int lanes, const GradCoefficients& k,
+  FIGMENT_INLINE void sumBlock(const Rows& rows, int lanes, const GradCoefficients& k,
                                int64_t column, float* plain, float* scaled) const {
     F32 sum[V], dot[V];
     for (int v = 0; v < V; v++) sum[v] = dot[v] = F32::zero();
-    for (int64_t r = 0; r < rows; r++) {
+    for (int64_t r = 0; r < rows.count; r++) {
       for (int v = 0; v < V; v++) {
-        const int64_t i = column + v * kLanes, element = start + r * layout.columns + i;
-        const F32 value = loadLanes(x + element, lanes);
-        F32 du = loadLanes(dy + element, lanes);
+        const int64_t i = column + v * kLanes, element = r * layout.columns + i;
+        const F32 value = loadLanes(rows.x + element, lanes);
+        F32 du = loadLanes(rows.dy + element, lanes);
         if (kSilu) {
           du *= siluSlope(
               mulAdd(value, loadLanes(k.scale + i, lanes), loadLanes(k.shift + i, lanes)));
-          storeLanes(dx + element, du, lanes);
+          if (rows.du) storeLanes(rows.du + element, du, lanes);
         }
         sum[v] += du;
         dot[v] = mulAdd(du, value - loadLanes(k.mean + i, lanes), dot[v]);
@@ -91,34 +104,39 @@ struct GroupNormGradCall {
     }
   }
   template <bool kSilu>
-  void sumChunk(int64_t start, int64_t rows, int64_t columns, const GradCoefficients& k,
-                float* plain, float* scaled) const {
+  void sumChunk(int64_t start, int64_t count, int64_t columns, const GradCoefficients& k,
+                float* plain, float* scaled, int worker) const {
     constexpr int kBlock = 4;
+    const int64_t elements = (count - 1) * layout.columns + columns;
+    const Rows rows{readRows(x + start, elements, stage.buffer(worker, 0)),
+                    readRows(dy + start, elements, stage.buffer(worker, 1)),
+                    keepsSlopes() ? dx.floats() + start : nullptr, count};
     int64_t i = 0;
     for (; i + kBlock * kLanes <= columns; i += kBlock * kLanes)
-      sumBlock<kSilu, kBlock>(start, rows, kLanes, k, i, plain, scaled);
+      sumBlock<kSilu, kBlock>(rows, kLanes, k, i, plain, scaled);
     for (; i + kLanes <= columns; i += kLanes)
-      sumBlock<kSilu, 1>(start, rows, kLanes, k, i, plain, scaled);
-    if (i < columns) sumBlock<kSilu, 1>(start, rows, int(columns - i), k, i, plain, scaled);
+      sumBlock<kSilu, 1>(rows, kLanes, k, i, plain, scaled);
+    if (i < columns) sumBlock<kSilu, 1>(rows, int(columns - i), k, i, plain, scaled);
   }
   template <bool kSilu>
   void sumRows(int64_t sample, int64_t begin, int64_t end, bool withTail, const GradCoefficients& k,
-               float* plain, float* scaled) const {
+               float* plain, float* scaled, int worker) const {
     forLanes(layout.columnFloats(), [&](int64_t i, int lanes) {
       storeLanes(plain + i, F32::zero(), lanes);
       storeLanes(scaled + i, F32::zero(), lanes);
     });
     for (int64_t row = begin; row < end; row += layout.chunkRows)
       sumChunk<kSilu>(at(sample, row), smaller(layout.chunkRows, end - row), layout.columns, k,
-                      plain, scaled);
-    if (withTail) sumChunk<kSilu>(at(sample, layout.rows), 1, layout.tailColumns, k, plain, scaled);
+                      plain, scaled, worker);
+    if (withTail)
+      sumChunk<kSilu>(at(sample, layout.rows), 1, layout.tailColumns, k, plain, scaled, worker);
   }
-  void sums(int64_t sample, int64_t segment, const GradCoefficients& k, float* plain,
-            float* scaled) const {
+  void sums(int64_t sample, int64_t segment, const GradCoefficients& k, float* plain, float* scaled,
+            int worker) const {
     const int64_t begin = layout.segmentBegin(segment), end = layout.segmentEnd(segment);
     const bool last = segment + 1 == layout.segments;
-    p.silu ? sumRows<true>(sample, begin, end, last, k, plain, scaled)
-           : sumRows<false>(sample, begin, end, last, k, plain, scaled);
+    p.silu ? sumRows<true>(sample, begin, end, last, k, plain, scaled, worker)
+           : sumRows<false>(sample, begin, end, last, k, plain, scaled, worker);
   }
 
   /// From a sample's column sums: c₂, c₃, and its share of dbeta and dgamma into channelSums[2·c].
@@ -150,26 +168,38 @@ struct GroupNormGradCall {
     repeatChannels(layout, k.offset);
   }
 
-  void applyRow(int64_t start, int64_t columns, const GradCoefficients& k) const {
-    const float* du = p.silu ? dx : dy;
+  void applyRow(int64_t start, int64_t columns, const GradCoefficients& k, int worker) const {
+    float* copy = stage.buffer(worker, 0);
+    const float* from = readRows(x + start, columns, copy);
+    const float* du = keepsSlopes() ? dx.floats() + start
+                                    : readRows(dy + start, columns, stage.buffer(worker, 1));
+    float* to = rowsToWrite(dx + start, copy);
+    const bool again = p.silu && !keepsSlopes();
     forLanes(columns, [&](int64_t i, int lanes) {
-      const F32 centered = loadLanes(x + start + i, lanes) - loadLanes(k.mean + i, lanes);
-      const F32 direct = mulAdd(loadLanes(du + start + i, lanes), loadLanes(k.scale + i, lanes),
-                                loadLanes(k.offset + i, lanes));
-      storeLanes(dx + start + i, mulAdd(centered, loadLanes(k.slope + i, lanes), direct), lanes);
+      const F32 value = loadLanes(from + i, lanes), scale = loadLanes(k.scale + i, lanes);
+      const F32 centered = value - loadLanes(k.mean + i, lanes);
+      F32 slope = loadLanes(du + i, lanes);
+      if (again) slope *= siluSlope(mulAdd(value, scale, loadLanes(k.shift + i, lanes)));
+      const F32 direct = mulAdd(slope, scale, loadLanes(k.offset + i, lanes));
+      storeLanes(to + i, mulAdd(centered, loadLanes(k.slope + i, lanes), direct), lanes);
     });
+    keepRows(dx + start, to, columns);
   }
-  void apply(int64_t sample, int64_t segment, const GradCoefficients& k) const {
+  void apply(int64_t sample, int64_t segment, const GradCoefficients& k, int worker) const {
     const int64_t end = layout.segmentEnd(segment);
     for (int64_t row = layout.segmentBegin(segment); row < end; row++)
-      applyRow(at(sample, row), layout.columns, k);
-    if (segment + 1 == layout.segments) applyRow(at(sample, layout.rows), layout.tailColumns, k);
+      applyRow(at(sample, row), layout.columns, k, worker);
+    if (segment + 1 == layout.segments)
+      applyRow(at(sample, layout.rows), layout.tailColumns, k, worker);
   }
 
   const GroupNormParams p;
   GroupLayout layout;
-  const float *x, *gamma, *beta, *mean, *spread, *dy;
-  float *dx, *dgamma, *dbeta;
+  RowStage stage;
+  Elements x;
+  const float *gamma, *beta, *mean, *spread;
+  Elements dy;
+  Results dx, dgamma, dbeta;
   bool givenVariance;
 };
 
@@ -197,13 +227,13 @@ void gradSamples(const GroupNormGradCall& g, Context& context, float* channelSum
           *morePlain = plain + 2 * floats, *moreScaled = plain + 3 * floats;
     for (int64_t sample = begin; sample < end; sample++) {
       g.prepare(sample, k);
-      g.sums(sample, 0, k, plain, scaled);
+      g.sums(sample, 0, k, plain, scaled, worker);
       for (int64_t s = 1; s < layout.segments; s++) {
-        g.sums(sample, s, k, morePlain, moreScaled);
+        g.sums(sample, s, k, morePlain, moreScaled, worker);
         addColumns(layout, plain, scaled, morePlain, moreScaled);
       }
       g.finish(sample, plain, scaled, k, channelSums + sample * 2 * g.p.c);
-      for (int64_t s = 0; s < layout.segments; s++) g.apply(sample, s, k);
+      for (int64_t s = 0; s < layout.segments; s++) g.apply(sample, s, k, worker);
     }
   });
 }
@@ -221,11 +251,11 @@ void gradSegments(const GroupNormGradCall& g, Context& context, float* channelSu
   context.parallelFor(g.p.n, 1, [&](int64_t begin, int64_t end, int) {
     for (int64_t sample = begin; sample < end; sample++) g.prepare(sample, coefficientsOf(sample));
   });
-  context.parallelFor(tasks, 1, [&](int64_t begin, int64_t end, int) {
+  context.parallelFor(tasks, 1, [&](int64_t begin, int64_t end, int worker) {
     for (int64_t task = begin; task < end; task++) {
       const int64_t sample = task / layout.segments;
       float* plain = segments + task * 2 * floats;
-      g.sums(sample, task % layout.segments, coefficientsOf(sample), plain, plain + floats);
+      g.sums(sample, task % layout.segments, coefficientsOf(sample), plain, plain + floats, worker);
     }
   });
   context.parallelFor(g.p.n, 1, [&](int64_t begin, int64_t end, int) {
@@ -239,10 +269,10 @@ void gradSegments(const GroupNormGradCall& g, Context& context, float* channelSu
                channelSums + sample * 2 * g.p.c);
     }
   });
-  context.parallelFor(tasks, 1, [&](int64_t begin, int64_t end, int) {
+  context.parallelFor(tasks, 1, [&](int64_t begin, int64_t end, int worker) {
     for (int64_t task = begin; task < end; task++) {
       const int64_t sample = task / layout.segments;
-      g.apply(sample, task % layout.segments, coefficientsOf(sample));
+      g.apply(sample, task % layout.segments, coefficientsOf(sample), worker);
     }
   });
 }
@@ -261,12 +291,13 @@ void sumSamples(const GroupNormGradCall& g, Context& context, const float* chann
           run += channelSums[sample * width + i];
         total += run;
       }
-      (i < g.p.c ? g.dbeta[i] : g.dgamma[i - g.p.c]) = total;
+      i < g.p.c ? gemm::storeElement(g.dbeta, i, total)
+                : gemm::storeElement(g.dgamma, i - g.p.c, total);
     }
   });
 }
 
-size_t normGradScratch(const GroupNormParams& p, int threads) {
+size_t gradBytes(const GroupNormParams& p, int threads) {
   const GroupLayout layout(p.spatial, p.c, p.groups);
   const int64_t rows = layout.splitSamples(p.n, threads)
                            ? p.n * (GradCoefficients::kRows + 2 * layout.segments)
@@ -275,10 +306,16 @@ size_t normGradScratch(const GroupNormParams& p, int threads) {
   return size_t(channelSums + rows * layout.columnFloats()) * sizeof(float);
 }
 
-void runNormGrad(const GroupNormGradCall& g, Context& context) {
+size_t normGradScratch(const OpCall& call, const GroupNormParams& p, int threads) {
+  return gradBytes(p, threads) + normStage(p, nullptr, 2).bytes(call, threads);
+}
+
+void runNormGrad(const OpCall& call, const GroupNormParams& p, bool batch, Context& context) {
+  std::byte* copies = context.scratch() + gradBytes(p, context.threads());
+  const GroupNormGradCall g(call, p, batch, normStage(p, copies, 2));
   float* channelSums = reinterpret_cast<float*>(context.scratch());
-  float* rest = channelSums + alignedFloats(g.p.n * 2 * g.p.c);
-  if (g.layout.splitSamples(g.p.n, context.threads()))
+  float* rest = channelSums + alignedFloats(p.n * 2 * p.c);
+  if (g.layout.splitSamples(p.n, context.threads()))
     gradSegments(g, context, channelSums, rest);
   else
     gradSamples(g, context, channelSums, rest);
@@ -290,27 +327,27 @@ GroupNormParams primalParams(const OpCall& call) {
   return {p.n, p.spatial, p.c, p.groups, p.silu, p.eps};
 }
 size_t groupNormGradScratch(const OpCall& call, int threads) {
-  return normGradScratch(primalParams(call), threads);
+  return normGradScratch(call, primalParams(call), threads);
 }
 void runGroupNormGrad(const OpCall& call, Context& context) {
-  runNormGrad({call, primalParams(call), false}, context);
+  runNormGrad(call, primalParams(call), false, context);
 }
 
 constexpr Variant groupNormGradVariant{"groupNormGrad", kVariantName,         kVariantIsa,
-                                       supportsF32,     groupNormGradScratch, runGroupNormGrad};
+                                       supportsRows,    groupNormGradScratch, runGroupNormGrad};
 const RegisterVariant groupNormGradVariantRegistrar{groupNormGradVariant};
 
 size_t batchNormGradScratch(const OpCall& call, int threads) {
   const auto& p = call.as<BatchNormGradParams>();
-  return normGradScratch(batchAsGroups(p.rows, p.c, p.eps), threads);
+  return normGradScratch(call, batchAsGroups(p.rows, p.c, p.eps), threads);
 }
 void runBatchNormGrad(const OpCall& call, Context& context) {
   const auto& p = call.as<BatchNormGradParams>();
-  runNormGrad({call, batchAsGroups(p.rows, p.c, p.eps), true}, context);
+  runNormGrad(call, batchAsGroups(p.rows, p.c, p.eps), true, context);
 }
 
 constexpr Variant batchNormGradVariant{"batchNormGrad", kVariantName,         kVariantIsa,
-                                       supportsF32,     batchNormGradScratch, runBatchNormGrad};
+                                       supportsRows,    batchNormGradScratch, runBatchNormGrad};
 const RegisterVariant batchNormGradVariantRegistrar{batchNormGradVariant};
 
 }  // namespace

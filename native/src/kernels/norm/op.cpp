@@ -20,37 +20,41 @@ void checkParams(DenseCheck& check, const Params& p) {
 std::string checkForward(const OpCall& call) {
   const auto& p = call.as<GroupNormParams>();
   DenseCheck check("groupNorm", call, 3, 3);
-  const Format format = check.floating(0);
+  check.floats(3);
   checkParams(check, p);
-  return check.input(0, "x", format, {p.n, p.spatial, p.c})
-      .input(1, "gamma", format, {p.c})
-      .input(2, "beta", format, {p.c})
-      .output(0, "y", format, {p.n, p.spatial, p.c})
-      .output(1, "mean", format, {p.n, p.groups})
-      .output(2, "rstd", format, {p.n, p.groups})
+  return check.input(0, "x", check.inputFormat(0), {p.n, p.spatial, p.c})
+      .input(1, "gamma", check.inputFormat(1), {p.c})
+      .input(2, "beta", check.inputFormat(2), {p.c})
+      .output(0, "y", check.outputFormat(0), {p.n, p.spatial, p.c})
+      .output(1, "mean", check.wideFormat(), {p.n, p.groups})
+      .output(2, "rstd", check.wideFormat(), {p.n, p.groups})
       .done();
 }
 
 std::string checkBackward(const OpCall& call) {
   const auto& p = call.as<GroupNormGradParams>();
   DenseCheck check("groupNormGrad", call, 6, 3);
-  const Format format = check.floating(0);
+  check.floats(6);
   checkParams(check, p);
-  return check.input(0, "x", format, {p.n, p.spatial, p.c})
-      .input(1, "gamma", format, {p.c})
-      .input(2, "beta", format, {p.c})
-      .input(3, "mean", format, {p.n, p.groups})
-      .input(4, "rstd", format, {p.n, p.groups})
-      .input(5, "dy", format, {p.n, p.spatial, p.c})
-      .output(0, "dx", format, {p.n, p.spatial, p.c})
-      .output(1, "dgamma", format, {p.c})
-      .output(2, "dbeta", format, {p.c})
+  return check.input(0, "x", check.inputFormat(0), {p.n, p.spatial, p.c})
+      .input(1, "gamma", check.inputFormat(1), {p.c})
+      .input(2, "beta", check.inputFormat(2), {p.c})
+      .input(3, "mean", check.wideFormat(), {p.n, p.groups})
+      .input(4, "rstd", check.wideFormat(), {p.n, p.groups})
+      .input(5, "dy", check.inputFormat(5), {p.n, p.spatial, p.c})
+      .output(0, "dx", check.outputFormat(0), {p.n, p.spatial, p.c})
+      .output(1, "dgamma", check.outputFormat(1), {p.c})
+      .output(2, "dbeta", check.outputFormat(2), {p.c})
       .done();
 }
 
-bool forwardInPlace(const OpCall&, int out, int in) { return out == 0 && in == 0; }
+bool forwardInPlace(const OpCall& call, int out, int in) {
+  return out == 0 && in == 0 && call.in[in].format == call.out[out].format;
+}
 /// dx may take dy's place; not x's, which is read again after dx has held an intermediate value.
-bool backwardInPlace(const OpCall&, int out, int in) { return out == 0 && in == 5; }
+bool backwardInPlace(const OpCall& call, int out, int in) {
+  return out == 0 && in == 5 && call.in[in].format == call.out[out].format;
+}
 
 constexpr double kSiluFlops = 14;
 

@@ -7,6 +7,7 @@
 #include "../kernel.h"
 #include "../params/groupNorm.generated.h"
 #include "../params/groupNormGrad.generated.h"
+#include "../widened.h"
 
 namespace figment {
 namespace {
@@ -140,12 +141,10 @@ void runBackward(const OpCall& call, Context& context) {
 int always(const OpCall&) { return kReferencePreference; }
 
 void groupNorm(const OpCall& call, Context& context) {
-  call.in[0].format == Format::f64 ? runForward<double>(call, context)
-                                   : runForward<float>(call, context);
+  runWidened(call, context, runForward<float>, runForward<double>);
 }
 void groupNormGrad(const OpCall& call, Context& context) {
-  call.in[0].format == Format::f64 ? runBackward<double>(call, context)
-                                   : runBackward<float>(call, context);
+  runWidened(call, context, runBackward<float>, runBackward<double>);
 }
 
 const RegisterVariant forward{{"groupNorm", "reference", Isa::generic, always, nullptr, groupNorm}};

@@ -108,7 +108,7 @@ export const batchNormDef: OpDef<BatchNormAttrs> = defineOp({
     return apply(batchNormGradDef, [x, gamma, centre, variance, cotangent()], attrs);
   },
   decompose: decomposeBatch,
-  lower: { kind: "kernel", call: batchCall(batchNormSchema) },
+  lower: { kind: "kernel", halves: true, call: batchCall(batchNormSchema) },
   inPlace: () => [[0, 0]],
   samples: () =>
     cases.map(([shape, attrs]) => {
@@ -139,7 +139,7 @@ export const batchNormGradDef: OpDef<BatchNormAttrs> = defineOp({
     const all = [x, gamma, gamma] as Tensor[];
     return gradientThrough((list) => decomposeBatch(list, attrs).slice(0, 1), all, [dy]);
   },
-  lower: { kind: "kernel", call: batchCall(batchNormGradSchema) },
+  lower: { kind: "kernel", halves: true, call: batchCall(batchNormGradSchema) },
   inPlace: () => [
     [0, 4],
     [0, 0],

@@ -86,7 +86,7 @@ export const crossEntropyDef: OpDef<Attrs> = defineOp<Attrs>({
     const picked = sum(select(isLabel(logits as Tensor, labels as Tensor), logits as Tensor, 0), -1);
     return [sub(lse, picked), lse];
   },
-  lower: { kind: "kernel", call: (node) => rowCall(crossEntropySchema, node) },
+  lower: { kind: "kernel", halves: true, call: (node) => rowCall(crossEntropySchema, node) },
   reference: ([logits, labels], [aval]) =>
     rowLosses(logits as Float64Array, labels as Float64Array, (aval as Aval).shape.at(-1) as number),
   samples: () => shapes.map((shape) => ({ inputs: primalSamples(shape), attrs: noAttrs })),
@@ -116,7 +116,7 @@ export const crossEntropyGradDef: OpDef<Attrs> = defineOp<Attrs>({
     );
     return [mul(excess, reshape(dloss as Tensor, [...(dloss as Tensor).shape, 1]))];
   },
-  lower: { kind: "kernel", call: (node) => rowCall(crossEntropyGradSchema, node) },
+  lower: { kind: "kernel", halves: true, call: (node) => rowCall(crossEntropyGradSchema, node) },
   inPlace: () => [[0, 0]],
   reference: ([logits, labels, lse, dloss], [aval]) => {
     const cols = (aval as Aval).shape.at(-1) as number;

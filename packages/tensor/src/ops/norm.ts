@@ -127,7 +127,7 @@ export const groupNormDef: OpDef<GroupNormAttrs> = defineOp({
     return apply(groupNormGradDef, [...inputs, centre, rstd, cotangent()], attrs);
   },
   decompose: decomposeNorm,
-  lower: { kind: "kernel", call: normCall(groupNormSchema, primalRoles, resultRoles) },
+  lower: { kind: "kernel", halves: true, call: normCall(groupNormSchema, primalRoles, resultRoles) },
   inPlace: () => [[0, 0]],
   samples: () => cases.map(([shape, attrs]) => ({ inputs: primalSamples(shape), attrs })),
 });
@@ -151,7 +151,7 @@ export const groupNormGradDef: OpDef<GroupNormAttrs> = defineOp({
   },
   decompose: ([x, gamma, beta, , , dy], attrs) =>
     gradientThrough((primals) => decomposeNorm(primals, attrs), [x, gamma, beta] as Tensor[], [dy]),
-  lower: { kind: "kernel", call: normCall(groupNormGradSchema, gradientRoles, primalRoles) },
+  lower: { kind: "kernel", halves: true, call: normCall(groupNormGradSchema, gradientRoles, primalRoles) },
   inPlace: () => [[0, 5]],
   samples: (): Sample<GroupNormAttrs>[] =>
     cases.map(([shape, attrs]) => {

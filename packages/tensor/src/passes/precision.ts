@@ -30,9 +30,17 @@ export function mixPrecision(graph: Graph, splits: () => boolean = hasMatrixTile
     }
     if (axes) {
       const [x, w, ...others] = inputs as [Value, Value, ...Value[]];
-      const [x1, x2] = parts(x, path, builder, narrow);
-      const [w1, w2] = parts(w, path, builder, narrow);
-      const long = [joined([x1, x1, x2], axes[0], path, builder), joined([w1, w2, w1], axes[1], path, builder)];
+      const [xs, ws] = [parts(x, path, builder, narrow), parts(w, path, builder, narrow)];
+      // All but the product of the lower parts.
+      const pairs = xs.flatMap((a, i) => ws.flatMap((b, j) => (i + j < 2 ? [[a, b] as const] : [])));
+      const long = [0, 1].map((i) =>
+        joined(
+          pairs.map((pair) => pair[i as 0 | 1]),
+          axes[i] as number,
+          path,
+          builder,
+        ),
+      );
       return builder.node(def, [...long, ...others], { ...rest, result: "f32" }, outputs, path).outputs;
     }
     const operands = inputs.map((value, i) => (factors.includes(i) ? rounded(value, path, builder, narrow) : value));
@@ -40,15 +48,17 @@ export function mixPrecision(graph: Graph, splits: () => boolean = hasMatrixTile
   });
 }
 
-/** The value rounded to bf16, and what that leaves. */
-function parts(value: Value, path: string, builder: GraphBuilder, narrow: Map<Value, Value>): [Value, Value] {
+/** The value rounded to bf16, and what that leaves, if it can leave anything. */
+function parts(value: Value, path: string, builder: GraphBuilder, narrow: Map<Value, Value>): Value[] {
   const high = rounded(value, path, builder, narrow);
+  if (value.node?.def === castDef && value.node.inputs[0]?.dtype === "bf16") return [high];
   const { shape } = value;
   const rest = builder.node(subDef, [value, castNode(builder, high, "f32", path)], {}, [{ shape, dtype: "f32" }], path);
   return [high, castNode(builder, rest.outputs[0] as Value, "bf16", path)];
 }
 
 function joined(values: readonly Value[], axis: number, path: string, builder: GraphBuilder): Value {
+  if (values.length === 1) return values[0] as Value;
   const attrs = { axis };
   return builder.node(concatDef, values, attrs, concatDef.infer(values, attrs), path).outputs[0] as Value;
 }
