@@ -3,6 +3,7 @@
 
 import {
   Cell,
+  DTypeError,
   emaUpdate,
   guardCells,
   isFloat,
@@ -45,13 +46,21 @@ export class EMA<M extends Module> implements Stateful {
   private readonly sources: readonly Cell[];
   private readonly copies: readonly (readonly [target: Cell, source: Cell])[];
 
-  /** @throws UsageError unless 0 ≤ decay < 1, or when the module has not been initialised. */
+  /**
+   * @throws UsageError unless 0 ≤ decay < 1, or when the module has not been initialised; DTypeError when a cell is bf16 or
+   * f16.
+   */
   constructor(module: M, { decay = 0.999, warmup = true }: EmaOptions = {}) {
     checkFractions("EMA", { "the decay": decay });
     const source = Object.values(module.stateDict());
     if (source.some((cell) => !cell.allocated)) {
       throw new UsageError("EMA: the module has no weights yet: call init(rng) or load them before averaging");
     }
+    const narrow = source.find(({ dtype }) => dtype === "bf16" || dtype === "f16");
+    if (narrow)
+      throw new DTypeError(
+        `EMA: ${narrow.name} is ${narrow.dtype}, in which small moves are lost; average the f32 module and clone({ dtype: "${narrow.dtype}" }) the average`,
+      );
     this.decay = decay;
     this.warmup = warmup;
     this.updates = new Cell({ shape: [], name: "EMA.updates", initial: () => [0] });

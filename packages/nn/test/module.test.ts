@@ -321,9 +321,10 @@ describe("parameters of 16 bits", () => {
     for (const owner of [small, run]) owner.dispose();
   });
 
-  it("are refused by optimisers, where these are made", () => {
+  it("are refused by optimisers and averages, where these are made", () => {
     const small = halved(new Linear(3, 2).init(rng(seed)));
     expect(() => new Adam(small)).toThrow(DTypeError);
+    expect(() => new EMA(small)).toThrow(DTypeError);
     expect(() => new Adam(small)).toThrow(/weight is bf16.*f32 and f64/);
     expect(() => small.clone({ dtype: "i32" as "f32" })).toThrow(UsageError);
     small.dispose();
