@@ -214,6 +214,32 @@ describe("a U-Net in bf16", () => {
     for (const owner of [step, optimizer, net, diffusion]) owner.dispose();
   });
 
+  it("keeps its weights in bf16 for sampling, with labels, in any precision", async () => {
+    const options = { inChannels: 1, channels: [8, 16], attention: [4], classes: 3, scaleShift: true } as const;
+    const net = awaken(new UNet(options).init(random));
+    const small = net.clone({ dtype: "bf16" });
+    const exact = net.clone();
+    scope(() =>
+      exact.loadStateDict(
+        Object.fromEntries(Object.entries(small.stateDict()).map(([path, cell]) => [path, cell.value])),
+      ),
+    );
+    const diffusion = new Diffusion({ betas: cosineBetas(100) });
+    const label = times(2, 1);
+    const draw = async (model: UNet, precision?: "bf16"): Promise<number[]> => {
+      const stream = rng(seed);
+      const sampler = ddim({ steps: 4 });
+      const images = await diffusion.sample(model, { shape: [2, 8, 8, 1], sampler, rng: stream, precision, label });
+      const data = [...(await images.data())];
+      for (const owner of [images, stream]) owner.dispose();
+      return data;
+    };
+    const close = (a: number[], b: number[]): number => Math.max(...a.map((x, i) => Math.abs(x - (b[i] as number))));
+    expect(close(await draw(small), await draw(exact))).toBeLessThan(1e-4);
+    expect(close(await draw(small, "bf16"), await draw(exact, "bf16"))).toBeLessThan(1e-4);
+    for (const owner of [net, small, exact, diffusion, label]) owner.dispose();
+  });
+
   it("gives the loss and the gradient of f32 within rounding", () => {
     const net = awaken(build());
     const diffusion = new Diffusion({ betas: cosineBetas(100) });
