@@ -7,6 +7,10 @@ import { show, UsageError } from "@figment/tensor";
 /** One number for both axes, or [height, width]. */
 export type Pair = number | readonly [number, number];
 
+/** Both halves of what may be given as one number. */
+export const pairOf = <T extends Pair>(x: number | readonly [T, T]): readonly [T | number, T | number] =>
+  typeof x === "number" ? [x, x] : x;
+
 /** The same on opposite sides as {@link Pair} says, or [[top, bottom], [left, right]]. */
 export type Padding = Pair | readonly [readonly [number, number], readonly [number, number]];
 

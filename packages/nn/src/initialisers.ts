@@ -1,7 +1,7 @@
 // Initialisers: how a parameter's first value is drawn. Each is a function of a random stream and a shape,
 // and each states its formula. Imports tensor only.
 
-import { full, type Rng, type Shape, ShapeError, type Tensor, zeros as zeroTensor } from "@figment/tensor";
+import { full, type Rng, type Shape, ShapeError, sizeOf, type Tensor, zeros as zeroTensor } from "@figment/tensor";
 
 /** Draws the first value of a parameter of the given shape. */
 export type Initialiser = (random: Rng, shape: Shape) => Tensor;
@@ -24,7 +24,7 @@ export function fansOf(shape: Shape): Fans {
   if (outputs === undefined || inputs === undefined || shape.length < 2) {
     throw new ShapeError(`initialiser: fans need a weight of at least two axes, got shape [${shape.join(", ")}]`);
   }
-  const receptive = shape.slice(1, -1).reduce((n, d) => n * d, 1);
+  const receptive = sizeOf(shape.slice(1, -1));
   return { fanIn: inputs * receptive, fanOut: outputs * receptive };
 }
 

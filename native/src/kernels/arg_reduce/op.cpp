@@ -1,6 +1,7 @@
 // argReduce: (x [outer, axis, inner]) -> i32[outer, inner], the place of the greatest or least
 // element along the axis: the first of several, and the first NaN where there is one.
 #include "../norm/dense_check.h"
+#include "../op_spec.h"
 #include "../params/argReduce.generated.h"
 #include "arg_reduce.h"
 
@@ -21,17 +22,8 @@ std::string check(const OpCall& call) {
       .done();
 }
 
-const RegisterOp registerOp{OpSpec{.name = "argReduce",
-                                   .schemaHash = ArgReduceParams::kHash,
-                                   .paramBytes = sizeof(ArgReduceParams),
-                                   .hasTail = false,
-                                   .check = check,
-                                   .mayAlias = [](const OpCall&, int, int) { return false; },
-                                   .cost =
-                                       [](const OpCall& call) {
-                                         return Cost{.flops = double(call.in[0].elements()),
-                                                     .bytes = operandBytes(call)};
-                                       }}};
+const RegisterOp registerOp{
+    specOf<ArgReduceParams>("argReduce", check, neverAliases, costOfElements)};
 
 }  // namespace
 }  // namespace figment

@@ -1,4 +1,6 @@
 // One output after the other, along the axis.
+#include "../reference.h"
+
 #include "../params/argReduce.generated.h"
 #include "arg_reduce.h"
 
@@ -26,22 +28,7 @@ void run(const OpCall& call, Context& context) {
 }
 
 const RegisterVariant registerVariant{
-    {.op = "argReduce",
-     .name = "reference",
-     .isa = Isa::generic,
-     .supports = [](const OpCall&) { return kReferencePreference; },
-     .scratch = nullptr,
-     .run =
-         [](const OpCall& call, Context& context) {
-           switch (call.in[0].format) {
-             case Format::f32:
-               return run<float>(call, context);
-             case Format::f64:
-               return run<double>(call, context);
-             default:
-               return run<int32_t>(call, context);
-           }
-         }}};
+    referenceVariant("argReduce", byNumber<run<float>, run<double>, run<int32_t>>)};
 
 }  // namespace
 }  // namespace figment

@@ -4,6 +4,7 @@
 // i sees the keys j ≤ i + keys − sq. A query whose scores are all −Inf, or that sees no key, gives
 // zeros and an lse of −Inf. attentionGrad recomputes the probabilities from lse (Dao et al., 2022).
 #include "../norm/dense_check.h"
+#include "../op_spec.h"
 #include "../params/attention.generated.h"
 #include "../params/attentionGrad.generated.h"
 
@@ -52,8 +53,6 @@ std::string checkBackward(const OpCall& call) {
   return checkLengths(check, call, p, 6);
 }
 
-bool never(const OpCall&, int, int) { return false; }
-
 /// Query-key pairs that are computed.
 template <class Params>
 double pairs(const Params& p) {
@@ -69,10 +68,10 @@ Cost costBackward(const OpCall& call) {
   return {pairs(p) * (10.0 * p.d + 14), operandBytes(call)};
 }
 
-const RegisterOp forward{{"attention", AttentionParams::kHash, sizeof(AttentionParams), false,
-                          checkForward, never, costForward}};
-const RegisterOp backward{{"attentionGrad", AttentionGradParams::kHash, sizeof(AttentionGradParams),
-                           false, checkBackward, never, costBackward}};
+const RegisterOp forward{
+    specOf<AttentionParams>("attention", checkForward, neverAliases, costForward)};
+const RegisterOp backward{
+    specOf<AttentionGradParams>("attentionGrad", checkBackward, neverAliases, costBackward)};
 
 }  // namespace
 }  // namespace figment

@@ -1,14 +1,14 @@
 // The plain attention and its derivative, the oracle of the variants: one query (or one key) at a
 // time, sums in f64, scores recomputed wherever they are needed. With p = exp(s − lse),
 // Dᵢ = Σ out·dout and ds = p·(dout·vᵀ − D)·scale:  dv = pᵀ·dout,  dq = ds·k,  dk = dsᵀ·q.
+#include "../reference.h"
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
-#include "../kernel.h"
 #include "../params/attention.generated.h"
 #include "../params/attentionGrad.generated.h"
-#include "../widened.h"
 #include "lengths.h"
 
 namespace figment {
@@ -177,18 +177,10 @@ void runBackward(const OpCall& call, Context& context) {
   });
 }
 
-int always(const OpCall&) { return kReferencePreference; }
-
-void attention(const OpCall& call, Context& context) {
-  runWidened(call, context, runForward<float>, runForward<double>);
-}
-void attentionGrad(const OpCall& call, Context& context) {
-  runWidened(call, context, runBackward<float>, runBackward<double>);
-}
-
-const RegisterVariant forward{{"attention", "reference", Isa::generic, always, nullptr, attention}};
+const RegisterVariant forward{
+    referenceVariant("attention", byWidened<runForward<float>, runForward<double>>)};
 const RegisterVariant backward{
-    {"attentionGrad", "reference", Isa::generic, always, nullptr, attentionGrad}};
+    referenceVariant("attentionGrad", byWidened<runBackward<float>, runBackward<double>>)};
 
 }  // namespace
 }  // namespace figment

@@ -6,8 +6,10 @@
 #include <cmath>
 
 #include "../norm/dense_check.h"
+#include "../op_spec.h"
 #include "../params/biasAct.generated.h"
 #include "../params/biasActGrad.generated.h"
+#include "../reference.h"
 #include "activation.h"
 
 namespace figment {
@@ -62,10 +64,10 @@ Cost costBackward(const OpCall& call) {
   return {flops * double(call.in[0].elements()), operandBytes(call)};
 }
 
-const RegisterOp forwardOp{{"biasAct", BiasActParams::kHash, sizeof(BiasActParams), false,
-                            checkForward, forwardInPlace, costForward}};
-const RegisterOp backwardOp{{"biasActGrad", BiasActGradParams::kHash, sizeof(BiasActGradParams),
-                             false, checkBackward, backwardInPlace, costBackward}};
+const RegisterOp forwardOp{
+    specOf<BiasActParams>("biasAct", checkForward, forwardInPlace, costForward)};
+const RegisterOp backwardOp{
+    specOf<BiasActGradParams>("biasActGrad", checkBackward, backwardInPlace, costBackward)};
 
 constexpr double kRootHalf = 0.70710678118654752440;
 /// 1/√(2π).
@@ -161,21 +163,10 @@ void runBackward(const OpCall& call, Context& context) {
   });
 }
 
-int always(const OpCall&) { return kReferencePreference; }
-
-void biasAct(const OpCall& call, Context& context) {
-  call.in[0].format == Format::f64 ? runForward<double>(call, context)
-                                   : runForward<float>(call, context);
-}
-void biasActGrad(const OpCall& call, Context& context) {
-  call.in[0].format == Format::f64 ? runBackward<double>(call, context)
-                                   : runBackward<float>(call, context);
-}
-
 const RegisterVariant forwardReference{
-    {"biasAct", "reference", Isa::generic, always, nullptr, biasAct}};
+    referenceVariant("biasAct", byFloat<runForward<float>, runForward<double>>)};
 const RegisterVariant backwardReference{
-    {"biasActGrad", "reference", Isa::generic, always, nullptr, biasActGrad}};
+    referenceVariant("biasActGrad", byFloat<runBackward<float>, runBackward<double>>)};
 
 }  // namespace
 }  // namespace figment

@@ -2,7 +2,7 @@
 // see tap.h. resizeBilinearGrad is the transpose.
 #include <string>
 
-#include "../kernel.h"
+#include "../op_spec.h"
 #include "../params/resizeBilinear.generated.h"
 #include "../params/resizeBilinearGrad.generated.h"
 
@@ -32,21 +32,10 @@ Cost cost(const OpCall& call) {
   return {.flops = 8 * (in > out ? in : out), .bytes = operandBytes(call)};
 }
 
-template <class P>
-OpSpec specOf(const char* name, std::string (*check)(const OpCall&)) {
-  return {.name = name,
-          .schemaHash = P::kHash,
-          .paramBytes = sizeof(P),
-          .hasTail = false,
-          .check = check,
-          .mayAlias = [](const OpCall&, int, int) { return false; },
-          .cost = cost};
-}
-
-const RegisterOp registerBilinear{
-    specOf<ResizeBilinearParams>("resizeBilinear", check<ResizeBilinearParams, false>)};
-const RegisterOp registerBilinearGrad{
-    specOf<ResizeBilinearGradParams>("resizeBilinearGrad", check<ResizeBilinearGradParams, true>)};
+const RegisterOp registerBilinear{specOf<ResizeBilinearParams>(
+    "resizeBilinear", check<ResizeBilinearParams, false>, neverAliases, cost)};
+const RegisterOp registerBilinearGrad{specOf<ResizeBilinearGradParams>(
+    "resizeBilinearGrad", check<ResizeBilinearGradParams, true>, neverAliases, cost)};
 
 }  // namespace
 }  // namespace figment::bilinear

@@ -1,5 +1,6 @@
 // Bilinear resizing by its definition: forward one output at a time, the transpose by scattering.
-#include "../kernel.h"
+#include "../reference.h"
+
 #include "../params/resizeBilinear.generated.h"
 #include "../params/resizeBilinearGrad.generated.h"
 #include "tap.h"
@@ -43,25 +44,12 @@ void run(const OpCall& call, Context& context) {
   });
 }
 
-template <class P, bool gradient>
-void dispatch(const OpCall& call, Context& context) {
-  call.in[0].format == Format::f64 ? run<P, double, gradient>(call, context)
-                                   : run<P, float, gradient>(call, context);
-}
-
-constexpr Variant variantOf(const char* op, void (*run)(const OpCall&, Context&)) {
-  return {.op = op,
-          .name = "reference",
-          .isa = Isa::generic,
-          .supports = [](const OpCall&) { return kReferencePreference; },
-          .scratch = nullptr,
-          .run = run};
-}
-
-const RegisterVariant referenceBilinear{
-    variantOf("resizeBilinear", dispatch<ResizeBilinearParams, false>)};
+const RegisterVariant referenceBilinear{referenceVariant(
+    "resizeBilinear",
+    byFloat<run<ResizeBilinearParams, float, false>, run<ResizeBilinearParams, double, false>>)};
 const RegisterVariant referenceBilinearGrad{
-    variantOf("resizeBilinearGrad", dispatch<ResizeBilinearGradParams, true>)};
+    referenceVariant("resizeBilinearGrad", byFloat<run<ResizeBilinearGradParams, float, true>,
+                                                   run<ResizeBilinearGradParams, double, true>>)};
 
 }  // namespace
 }  // namespace figment::bilinear

@@ -3,6 +3,7 @@
 // greatest logit stops the program with ERR_FIGMENT_VALUE. categorical.inl.h says how a place is
 // found.
 #include "../norm/dense_check.h"
+#include "../op_spec.h"
 #include "../params/randomCategorical.generated.h"
 
 namespace figment {
@@ -19,19 +20,13 @@ std::string check(const OpCall& call) {
       .done();
 }
 
-const RegisterOp registerOp{OpSpec{
-    .name = "randomCategorical",
-    .schemaHash = RandomCategoricalParams::kHash,
-    .paramBytes = sizeof(RandomCategoricalParams),
-    .hasTail = false,
-    .check = check,
-    .mayAlias = [](const OpCall&, int out, int in) { return out == 1 && in == 1; },
-    .cost =
-        [](const OpCall& call) {
-          return Cost{
-              .flops = 14 * double(call.in[0].elements()) + 4000 * double(call.out[0].elements()),
-              .bytes = operandBytes(call)};
-        }}};
+const RegisterOp registerOp{specOf<RandomCategoricalParams>(
+    "randomCategorical", check, [](const OpCall&, int out, int in) { return out == 1 && in == 1; },
+    [](const OpCall& call) {
+      return Cost{
+          .flops = 14 * double(call.in[0].elements()) + 4000 * double(call.out[0].elements()),
+          .bytes = operandBytes(call)};
+    })};
 
 }  // namespace
 }  // namespace figment

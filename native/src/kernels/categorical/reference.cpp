@@ -1,5 +1,7 @@
 // Draws one after the other, with the specified exponential of one element at a time; the oracle of
 // the vector code, which must give the same bits.
+#include "../reference.h"
+
 #include "../params/randomCategorical.generated.h"
 #include "../simd/math.h"
 #include "draw.h"
@@ -57,16 +59,10 @@ void run(const OpCall& call, Context& context) {
 }
 
 const RegisterVariant registerVariant{
-    {.op = "randomCategorical",
-     .name = "reference",
-     .isa = Isa::generic,
-     .supports = [](const OpCall&) { return kReferencePreference; },
-     .scratch =
-         [](const OpCall& call, int) {
-           const auto& p = call.as<RandomCategoricalParams>();
-           return size_t(p.rows * chunksOf(p)) * sizeof(double);
-         },
-     .run = run}};
+    referenceVariant("randomCategorical", run, [](const OpCall& call, int) {
+      const auto& p = call.as<RandomCategoricalParams>();
+      return size_t(p.rows * chunksOf(p)) * sizeof(double);
+    })};
 
 }  // namespace
 }  // namespace figment

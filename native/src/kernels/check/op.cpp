@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "../norm/dense_check.h"
+#include "../op_spec.h"
 #include "../params/checkFinite.generated.h"
 #include "report.h"
 
@@ -36,8 +37,6 @@ std::string checkCall(const OpCall& call) {
   return check.done();
 }
 
-bool never(const OpCall&, int, int) { return false; }
-
 Cost cost(const OpCall& call) {
   double elements = 0;
   for (int i = 0; i < call.inCount; i++) elements += double(call.in[i].elements());
@@ -45,7 +44,7 @@ Cost cost(const OpCall& call) {
 }
 
 const RegisterOp checkFinite{{"checkFinite", CheckFiniteParams::kHash, sizeof(CheckFiniteParams),
-                              true, checkCall, never, cost}};
+                              true, checkCall, neverAliases, cost}};
 
 /// The bits that are all ones in NaN and in the infinities, and in no other number.
 constexpr uint64_t exponentBits(Format format) {

@@ -1,6 +1,7 @@
 // conv2d, conv2dInputGrad and conv2dWeightGrad over channels-last images [N,H,W,C] and weights
 // [O,kH,kW,C/groups]. The three share one geometry: Ho = ⌊(H + padLo + padHi − dil·(kH−1) − 1) /
 // stride⌋ + 1, and likewise Wo. This file holds the rules; see reference.cpp for the meaning.
+#include "../op_spec.h"
 #include "kernels/gemm/activation.h"
 #include "kernels/kernel.h"
 #include "kernels/params/conv2d.generated.h"
@@ -90,8 +91,6 @@ std::string checkWeightGrad(const OpCall& call) {
                                        Role::weights);
 }
 
-bool mayAlias(const OpCall&, int, int) { return false; }
-
 template <class P>
 Cost cost(const OpCall& call) {
   const auto& p = call.as<P>();
@@ -100,14 +99,12 @@ Cost cost(const OpCall& call) {
   return {2.0 * positions * taps * double(p.o), operandBytes(call)};
 }
 
-const RegisterOp forward{{"conv2d", Conv2dParams::kHash, sizeof(Conv2dParams), false, checkForward,
-                          mayAlias, cost<Conv2dParams>}};
-const RegisterOp inputGrad{{"conv2dInputGrad", Conv2dInputGradParams::kHash,
-                            sizeof(Conv2dInputGradParams), false, checkInputGrad, mayAlias,
-                            cost<Conv2dInputGradParams>}};
-const RegisterOp weightGrad{{"conv2dWeightGrad", Conv2dWeightGradParams::kHash,
-                             sizeof(Conv2dWeightGradParams), false, checkWeightGrad, mayAlias,
-                             cost<Conv2dWeightGradParams>}};
+const RegisterOp forward{
+    specOf<Conv2dParams>("conv2d", checkForward, neverAliases, cost<Conv2dParams>)};
+const RegisterOp inputGrad{specOf<Conv2dInputGradParams>(
+    "conv2dInputGrad", checkInputGrad, neverAliases, cost<Conv2dInputGradParams>)};
+const RegisterOp weightGrad{specOf<Conv2dWeightGradParams>(
+    "conv2dWeightGrad", checkWeightGrad, neverAliases, cost<Conv2dWeightGradParams>)};
 
 }  // namespace
 }  // namespace figment

@@ -4,6 +4,8 @@
 //   dx[n,h,w,c] = Σ_{o,u,v : the forward pass read (h,w) through tap (u,v)} dy[n,i,j,o] w[o,u,v,c]
 //   dw[o,u,v,c] = Σ_{n,i,j} x[n, i·s − pad + u·dil, j·s − pad + v·dil, c] dy[n,i,j,o]
 // The only variants that run f64.
+#include "../reference.h"
+
 #include "kernels/gemm/activation.h"
 #include "kernels/kernel.h"
 #include "kernels/params/conv2d.generated.h"
@@ -139,19 +141,12 @@ void weightGradTyped(const OpCall& call, Context& context) {
   });
 }
 
-int supports(const OpCall&) { return kReferencePreference; }
-
-template <void (*kSingle)(const OpCall&, Context&), void (*kDouble)(const OpCall&, Context&)>
-void run(const OpCall& call, Context& context) {
-  runWidened(call, context, kSingle, kDouble);
-}
-
-const RegisterVariant forward{{"conv2d", "reference", Isa::generic, supports, nullptr,
-                               run<forwardTyped<float>, forwardTyped<double>>}};
-const RegisterVariant inputGrad{{"conv2dInputGrad", "reference", Isa::generic, supports, nullptr,
-                                 run<inputGradTyped<float>, inputGradTyped<double>>}};
-const RegisterVariant weightGrad{{"conv2dWeightGrad", "reference", Isa::generic, supports, nullptr,
-                                  run<weightGradTyped<float>, weightGradTyped<double>>}};
+const RegisterVariant forward{
+    referenceVariant("conv2d", byWidened<forwardTyped<float>, forwardTyped<double>>)};
+const RegisterVariant inputGrad{
+    referenceVariant("conv2dInputGrad", byWidened<inputGradTyped<float>, inputGradTyped<double>>)};
+const RegisterVariant weightGrad{referenceVariant(
+    "conv2dWeightGrad", byWidened<weightGradTyped<float>, weightGradTyped<double>>)};
 
 }  // namespace
 }  // namespace figment

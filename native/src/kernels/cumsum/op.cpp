@@ -1,6 +1,7 @@
 // cumsum: (x [outer, axis, inner]) -> running sums along the axis, from its end when `reverse`,
 // without the element itself when `exclusive`. f32 and f64 run in f64; i32 wraps.
 #include "../norm/dense_check.h"
+#include "../op_spec.h"
 #include "../params/cumsum.generated.h"
 
 namespace figment {
@@ -18,17 +19,8 @@ std::string check(const OpCall& call) {
       .done();
 }
 
-const RegisterOp registerOp{OpSpec{.name = "cumsum",
-                                   .schemaHash = CumsumParams::kHash,
-                                   .paramBytes = sizeof(CumsumParams),
-                                   .hasTail = false,
-                                   .check = check,
-                                   .mayAlias = [](const OpCall&, int, int) { return true; },
-                                   .cost =
-                                       [](const OpCall& call) {
-                                         return Cost{.flops = double(call.in[0].elements()),
-                                                     .bytes = operandBytes(call)};
-                                       }}};
+const RegisterOp registerOp{specOf<CumsumParams>(
+    "cumsum", check, [](const OpCall&, int, int) { return true; }, costOfElements)};
 
 }  // namespace
 }  // namespace figment

@@ -1,7 +1,8 @@
 // One line along the axis after the other.
+#include "../reference.h"
+
 #include <type_traits>
 
-#include "../kernel.h"
 #include "../params/cumsum.generated.h"
 
 namespace figment {
@@ -33,22 +34,7 @@ void run(const OpCall& call, Context& context) {
 }
 
 const RegisterVariant registerVariant{
-    {.op = "cumsum",
-     .name = "reference",
-     .isa = Isa::generic,
-     .supports = [](const OpCall&) { return kReferencePreference; },
-     .scratch = nullptr,
-     .run =
-         [](const OpCall& call, Context& context) {
-           switch (call.in[0].format) {
-             case Format::f32:
-               return run<float>(call, context);
-             case Format::f64:
-               return run<double>(call, context);
-             default:
-               return run<int32_t>(call, context);
-           }
-         }}};
+    referenceVariant("cumsum", byNumber<run<float>, run<double>, run<int32_t>>)};
 
 }  // namespace
 }  // namespace figment

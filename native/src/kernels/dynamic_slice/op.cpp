@@ -4,7 +4,7 @@
 // size], so that the box always lies inside.
 #include <string>
 
-#include "../kernel.h"
+#include "../op_spec.h"
 #include "../params/dynamicSlice.generated.h"
 #include "../params/dynamicUpdateSlice.generated.h"
 
@@ -46,27 +46,15 @@ double bytesOf(const Operand& operand) {
   return double(operand.elements()) * double(formatBytes(operand.format));
 }
 
-const RegisterOp registerSlice{OpSpec{.name = "dynamicSlice",
-                                      .schemaHash = DynamicSliceParams::kHash,
-                                      .paramBytes = sizeof(DynamicSliceParams),
-                                      .hasTail = false,
-                                      .check = checkSlice,
-                                      .mayAlias = [](const OpCall&, int, int) { return false; },
-                                      .cost =
-                                          [](const OpCall& call) {
-                                            return Cost{0, 2 * bytesOf(call.out[0])};
-                                          }}};
-const RegisterOp registerUpdate{
-    OpSpec{.name = "dynamicUpdateSlice",
-           .schemaHash = DynamicUpdateSliceParams::kHash,
-           .paramBytes = sizeof(DynamicUpdateSliceParams),
-           .hasTail = false,
-           .check = checkUpdate,
-           .mayAlias = [](const OpCall&, int, int in) { return in == 0; },
-           .cost =
-               [](const OpCall& call) {
-                 return Cost{0, operandBytes(call)};
-               }}};
+const RegisterOp registerSlice{
+    specOf<DynamicSliceParams>("dynamicSlice", checkSlice, neverAliases, [](const OpCall& call) {
+      return Cost{0, 2 * bytesOf(call.out[0])};
+    })};
+const RegisterOp registerUpdate{specOf<DynamicUpdateSliceParams>(
+    "dynamicUpdateSlice", checkUpdate, [](const OpCall&, int, int in) { return in == 0; },
+    [](const OpCall& call) {
+      return Cost{0, operandBytes(call)};
+    })};
 
 }  // namespace
 }  // namespace figment

@@ -1,7 +1,7 @@
 // dynamicSlice and dynamicUpdateSlice element by element.
-#include <cstring>
+#include "../reference.h"
 
-#include "../kernel.h"
+#include <cstring>
 
 namespace figment {
 namespace {
@@ -40,16 +40,8 @@ void update(const OpCall& call, Context&) {
   });
 }
 
-constexpr Variant variantOf(const char* op, void (*run)(const OpCall&, Context&)) {
-  return {.op = op,
-          .name = "reference",
-          .isa = Isa::generic,
-          .supports = [](const OpCall&) { return kReferencePreference; },
-          .scratch = nullptr,
-          .run = run};
-}
-const RegisterVariant registerSlice{variantOf("dynamicSlice", slice)};
-const RegisterVariant registerUpdate{variantOf("dynamicUpdateSlice", update)};
+const RegisterVariant registerSlice{referenceVariant("dynamicSlice", slice)};
+const RegisterVariant registerUpdate{referenceVariant("dynamicUpdateSlice", update)};
 
 }  // namespace
 }  // namespace figment

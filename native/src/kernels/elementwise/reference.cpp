@@ -1,5 +1,7 @@
 // The plain elementwise interpreter: one element at a time, one instruction after the other. It is
 // the specification of every opcode and the only one that computes in f64.
+#include "../reference.h"
+
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -300,13 +302,7 @@ void run(const OpCall& call, Context& context) {
   });
 }
 
-const RegisterVariant registerVariant{
-    {.op = "elementwise",
-     .name = "reference",
-     .isa = Isa::generic,
-     .supports = [](const OpCall&) { return kReferencePreference; },
-     .scratch = nullptr,
-     .run = run}};
+const RegisterVariant registerVariant{referenceVariant("elementwise", run)};
 
 }  // namespace
 }  // namespace figment::elementwise

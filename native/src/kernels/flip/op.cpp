@@ -1,7 +1,7 @@
 // flip: x of any shape and format -> the same elements with the order along some axes reversed.
 #include <string>
 
-#include "../kernel.h"
+#include "../op_spec.h"
 #include "../params/flip.generated.h"
 
 namespace figment {
@@ -20,16 +20,10 @@ std::string check(const OpCall& call) {
   return "";
 }
 
-const RegisterOp registerFlip{OpSpec{.name = "flip",
-                                     .schemaHash = FlipParams::kHash,
-                                     .paramBytes = sizeof(FlipParams),
-                                     .hasTail = false,
-                                     .check = check,
-                                     .mayAlias = [](const OpCall&, int, int) { return false; },
-                                     .cost =
-                                         [](const OpCall& call) {
-                                           return Cost{0, operandBytes(call)};
-                                         }}};
+const RegisterOp registerFlip{
+    specOf<FlipParams>("flip", check, neverAliases, [](const OpCall& call) {
+      return Cost{0, operandBytes(call)};
+    })};
 
 }  // namespace
 }  // namespace figment

@@ -1,7 +1,8 @@
 // flip element by element.
+#include "../reference.h"
+
 #include <cstring>
 
-#include "../kernel.h"
 #include "../params/flip.generated.h"
 
 namespace figment {
@@ -25,13 +26,7 @@ void flip(const OpCall& call, Context&) {
   }
 }
 
-const RegisterVariant registerFlip{
-    Variant{.op = "flip",
-            .name = "reference",
-            .isa = Isa::generic,
-            .supports = [](const OpCall&) { return kReferencePreference; },
-            .scratch = nullptr,
-            .run = flip}};
+const RegisterVariant registerFlip{referenceVariant("flip", flip)};
 
 }  // namespace
 }  // namespace figment

@@ -3,6 +3,7 @@
 // nothing is added; several updates of one place are added in the order of the indices.
 #include <string>
 
+#include "../op_spec.h"
 #include "../params/gather.generated.h"
 #include "../params/scatterAdd.generated.h"
 #include "rows.h"
@@ -46,31 +47,15 @@ std::string checkScatterAdd(const OpCall& call) {
   return checkShapes<ScatterAddParams>(call, call.out[0], call.in[0]);
 }
 
-bool mayAlias(const OpCall&, int, int) { return false; }
-
 const RegisterOp registerGather{
-    OpSpec{.name = "gather",
-           .schemaHash = GatherParams::kHash,
-           .paramBytes = sizeof(GatherParams),
-           .hasTail = false,
-           .check = checkGather,
-           .mayAlias = mayAlias,
-           .cost = [](const OpCall& call) {
-             // Only the picked rows are read.
-             const double picked =
-                 double(call.out[0].elements()) * double(formatBytes(call.out[0].format));
-             return Cost{.flops = 0, .bytes = 2 * picked + 4.0 * double(call.in[1].elements())};
-           }}};
-const RegisterOp registerScatterAdd{OpSpec{.name = "scatterAdd",
-                                           .schemaHash = ScatterAddParams::kHash,
-                                           .paramBytes = sizeof(ScatterAddParams),
-                                           .hasTail = false,
-                                           .check = checkScatterAdd,
-                                           .mayAlias = mayAlias,
-                                           .cost = [](const OpCall& call) {
-                                             return Cost{.flops = double(call.in[0].elements()),
-                                                         .bytes = operandBytes(call)};
-                                           }}};
+    specOf<GatherParams>("gather", checkGather, neverAliases, [](const OpCall& call) {
+      // Only the picked rows are read.
+      const double picked =
+          double(call.out[0].elements()) * double(formatBytes(call.out[0].format));
+      return Cost{.flops = 0, .bytes = 2 * picked + 4.0 * double(call.in[1].elements())};
+    })};
+const RegisterOp registerScatterAdd{
+    specOf<ScatterAddParams>("scatterAdd", checkScatterAdd, neverAliases, costOfElements)};
 
 }  // namespace
 }  // namespace figment::indexing

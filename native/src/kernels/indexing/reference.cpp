@@ -1,4 +1,6 @@
 // gather and scatterAdd element by element.
+#include "../reference.h"
+
 #include "../params/gather.generated.h"
 #include "../params/scatterAdd.generated.h"
 #include "rows.h"
@@ -37,20 +39,9 @@ void scatterAdd(const OpCall& call, Context& context) {
               call.in[0].as<T>()[(o * p.count + i) * p.inner + e];
 }
 
-constexpr Variant variantOf(const char* op, void (*run)(const OpCall&, Context&)) {
-  return {.op = op,
-          .name = "reference",
-          .isa = Isa::generic,
-          .supports = [](const OpCall&) { return kReferencePreference; },
-          .scratch = nullptr,
-          .run = run};
-}
-const RegisterVariant registerGather{variantOf("gather", gather)};
+const RegisterVariant registerGather{referenceVariant("gather", gather)};
 const RegisterVariant registerScatterAdd{
-    variantOf("scatterAdd", [](const OpCall& call, Context& context) {
-      call.in[0].format == Format::f64 ? scatterAdd<double>(call, context)
-                                       : scatterAdd<float>(call, context);
-    })};
+    referenceVariant("scatterAdd", byFloat<scatterAdd<float>, scatterAdd<double>>)};
 
 }  // namespace
 }  // namespace figment::indexing

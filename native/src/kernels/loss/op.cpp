@@ -2,6 +2,7 @@
 // crossEntropyGrad: dlogits = (exp(logits − lse) − onehot(label))·dloss. A label outside
 // [0, cols) stops the program with ERR_FIGMENT_INDEX.
 #include "../norm/dense_check.h"
+#include "../op_spec.h"
 #include "../params/crossEntropy.generated.h"
 #include "../params/crossEntropyGrad.generated.h"
 
@@ -31,7 +32,6 @@ std::string checkBackward(const OpCall& call) {
       .done();
 }
 
-bool never(const OpCall&, int, int) { return false; }
 bool logitsInPlace(const OpCall& call, int out, int in) {
   return in == 0 && call.in[in].format == call.out[out].format;
 }
@@ -43,11 +43,10 @@ Cost costBackward(const OpCall& call) {
   return {12.0 * double(call.in[0].elements()), operandBytes(call)};
 }
 
-const RegisterOp forward{{"crossEntropy", CrossEntropyParams::kHash, sizeof(CrossEntropyParams),
-                          false, checkForward, never, costForward}};
-const RegisterOp backward{{"crossEntropyGrad", CrossEntropyGradParams::kHash,
-                           sizeof(CrossEntropyGradParams), false, checkBackward, logitsInPlace,
-                           costBackward}};
+const RegisterOp forward{
+    specOf<CrossEntropyParams>("crossEntropy", checkForward, neverAliases, costForward)};
+const RegisterOp backward{
+    specOf<CrossEntropyGradParams>("crossEntropyGrad", checkBackward, logitsInPlace, costBackward)};
 
 }  // namespace
 }  // namespace figment

@@ -1,11 +1,11 @@
 // The plain cross entropy and its derivative, the oracle of the variants: sums in f64.
+#include "../reference.h"
+
 #include <cmath>
 #include <limits>
 
-#include "../kernel.h"
 #include "../params/crossEntropy.generated.h"
 #include "../params/crossEntropyGrad.generated.h"
-#include "../widened.h"
 #include "label.h"
 
 namespace figment {
@@ -56,19 +56,10 @@ void runBackward(const OpCall& call, Context& context) {
   });
 }
 
-int always(const OpCall&) { return kReferencePreference; }
-
-void crossEntropy(const OpCall& call, Context& context) {
-  runWidened(call, context, runForward<float>, runForward<double>);
-}
-void crossEntropyGrad(const OpCall& call, Context& context) {
-  runWidened(call, context, runBackward<float>, runBackward<double>);
-}
-
 const RegisterVariant forward{
-    {"crossEntropy", "reference", Isa::generic, always, nullptr, crossEntropy}};
+    referenceVariant("crossEntropy", byWidened<runForward<float>, runForward<double>>)};
 const RegisterVariant backward{
-    {"crossEntropyGrad", "reference", Isa::generic, always, nullptr, crossEntropyGrad}};
+    referenceVariant("crossEntropyGrad", byWidened<runBackward<float>, runBackward<double>>)};
 
 }  // namespace
 }  // namespace figment

@@ -1,6 +1,7 @@
 // matmul: out[b] = activation(op(A[b]) · op(B[b]) + bias), with either factor transposed and either
 // batch dimension broadcast. This file holds the rules of the operation; see reference.cpp for its
 // meaning and packed.inl.h for the fast kernels.
+#include "../op_spec.h"
 #include "kernels/gemm/activation.h"
 #include "kernels/kernel.h"
 #include "kernels/params/matmul.generated.h"
@@ -55,15 +56,12 @@ std::string check(const OpCall& call) {
   return "";
 }
 
-bool mayAlias(const OpCall&, int, int) { return false; }
-
 Cost cost(const OpCall& call) {
   const auto& p = call.as<MatmulParams>();
   return {2.0 * double(p.batch) * double(p.m) * double(p.n) * double(p.k), operandBytes(call)};
 }
 
-const RegisterOp registration{
-    {"matmul", MatmulParams::kHash, sizeof(MatmulParams), false, check, mayAlias, cost}};
+const RegisterOp registration{specOf<MatmulParams>("matmul", check, neverAliases, cost)};
 
 }  // namespace
 }  // namespace figment

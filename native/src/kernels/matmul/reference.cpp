@@ -1,5 +1,7 @@
 // The plain meaning of matmul: a triple loop, each sum in the order of k, accumulated in double.
 // Parallel over the rows of the result; the only variant that runs f64.
+#include "../reference.h"
+
 #include <vector>
 
 #include "kernels/gemm/activation.h"
@@ -33,13 +35,8 @@ void runTyped(const OpCall& call, Context& context) {
   });
 }
 
-int supports(const OpCall&) { return kReferencePreference; }
-
-void run(const OpCall& call, Context& context) {
-  runWidened(call, context, runTyped<float>, runTyped<double>);
-}
-
-const RegisterVariant registration{{"matmul", "reference", Isa::generic, supports, nullptr, run}};
+const RegisterVariant registration{
+    referenceVariant("matmul", byWidened<runTyped<float>, runTyped<double>>)};
 
 }  // namespace
 }  // namespace figment

@@ -4,7 +4,7 @@
 // transpose in v: it adds dy where x is largest. The two are each other's derivative.
 #include <string>
 
-#include "../kernel.h"
+#include "../op_spec.h"
 #include "../params/maxPool.generated.h"
 #include "../params/maxPoolGrad.generated.h"
 #include "../params/maxPoolTake.generated.h"
@@ -59,23 +59,13 @@ Cost cost(const OpCall& call) {
           .bytes = operandBytes(call)};
 }
 
-template <class P>
-OpSpec specOf(const char* name, std::string (*check)(const OpCall&)) {
-  return {.name = name,
-          .schemaHash = P::kHash,
-          .paramBytes = sizeof(P),
-          .hasTail = false,
-          .check = check,
-          .mayAlias = [](const OpCall&, int, int) { return false; },
-          .cost = cost<P>};
-}
-
-const RegisterOp registerPool{
-    specOf<MaxPoolParams>("maxPool", check<MaxPoolParams, Beside::nothing>)};
-const RegisterOp registerTake{
-    specOf<MaxPoolTakeParams>("maxPoolTake", check<MaxPoolTakeParams, Beside::image>)};
-const RegisterOp registerGrad{
-    specOf<MaxPoolGradParams>("maxPoolGrad", check<MaxPoolGradParams, Beside::windows>)};
+const RegisterOp registerPool{specOf<MaxPoolParams>(
+    "maxPool", check<MaxPoolParams, Beside::nothing>, neverAliases, cost<MaxPoolParams>)};
+const RegisterOp registerTake{specOf<MaxPoolTakeParams>(
+    "maxPoolTake", check<MaxPoolTakeParams, Beside::image>, neverAliases, cost<MaxPoolTakeParams>)};
+const RegisterOp registerGrad{specOf<MaxPoolGradParams>("maxPoolGrad",
+                                                        check<MaxPoolGradParams, Beside::windows>,
+                                                        neverAliases, cost<MaxPoolGradParams>)};
 
 }  // namespace
 }  // namespace figment::max_pool

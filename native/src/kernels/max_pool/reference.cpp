@@ -1,5 +1,6 @@
 // Max pooling by its definition, one window of one channel at a time.
-#include "../kernel.h"
+#include "../reference.h"
+
 #include "../params/maxPool.generated.h"
 #include "../params/maxPoolGrad.generated.h"
 #include "../params/maxPoolTake.generated.h"
@@ -65,27 +66,12 @@ void grad(const OpCall& call, Context& context) {
   });
 }
 
-using Run = void (*)(const OpCall&, Context&);
-
-template <Run single, Run wide>
-void dispatch(const OpCall& call, Context& context) {
-  call.in[0].format == Format::f64 ? wide(call, context) : single(call, context);
-}
-
-constexpr Variant variantOf(const char* op, Run run) {
-  return {.op = op,
-          .name = "reference",
-          .isa = Isa::generic,
-          .supports = [](const OpCall&) { return kReferencePreference; },
-          .scratch = nullptr,
-          .run = run};
-}
-const RegisterVariant registerPool{
-    variantOf("maxPool", dispatch<take<MaxPoolParams, float, 0>, take<MaxPoolParams, double, 0>>)};
-const RegisterVariant registerTake{
-    variantOf("maxPoolTake",
-              dispatch<take<MaxPoolTakeParams, float, 1>, take<MaxPoolTakeParams, double, 1>>)};
-const RegisterVariant registerGrad{variantOf("maxPoolGrad", dispatch<grad<float>, grad<double>>)};
+const RegisterVariant registerPool{referenceVariant(
+    "maxPool", byFloat<take<MaxPoolParams, float, 0>, take<MaxPoolParams, double, 0>>)};
+const RegisterVariant registerTake{referenceVariant(
+    "maxPoolTake", byFloat<take<MaxPoolTakeParams, float, 1>, take<MaxPoolTakeParams, double, 1>>)};
+const RegisterVariant registerGrad{
+    referenceVariant("maxPoolGrad", byFloat<grad<float>, grad<double>>)};
 
 }  // namespace
 }  // namespace figment::max_pool

@@ -8,8 +8,10 @@
 //   dβ = Σ dy,  dγ = Σ dy·x̂,  dx = γ·r·(dy − dβ/M − x̂·dγ/M)
 #include <cmath>
 
+#include "../op_spec.h"
 #include "../params/batchNorm.generated.h"
 #include "../params/batchNormGrad.generated.h"
+#include "../reference.h"
 #include "dense_check.h"
 
 namespace figment {
@@ -64,11 +66,10 @@ Cost costBackward(const OpCall& call) {
   return {10 * double(call.in[0].elements()), operandBytes(call)};
 }
 
-const RegisterOp forwardOp{{"batchNorm", BatchNormParams::kHash, sizeof(BatchNormParams), false,
-                            checkForward, forwardInPlace, costForward}};
-const RegisterOp backwardOp{{"batchNormGrad", BatchNormGradParams::kHash,
-                             sizeof(BatchNormGradParams), false, checkBackward, backwardInPlace,
-                             costBackward}};
+const RegisterOp forwardOp{
+    specOf<BatchNormParams>("batchNorm", checkForward, forwardInPlace, costForward)};
+const RegisterOp backwardOp{
+    specOf<BatchNormGradParams>("batchNormGrad", checkBackward, backwardInPlace, costBackward)};
 
 template <class T>
 void runForward(const OpCall& call, Context& context) {
@@ -127,19 +128,10 @@ void runBackward(const OpCall& call, Context& context) {
   });
 }
 
-int always(const OpCall&) { return kReferencePreference; }
-
-void batchNorm(const OpCall& call, Context& context) {
-  runWidened(call, context, runForward<float>, runForward<double>);
-}
-void batchNormGrad(const OpCall& call, Context& context) {
-  runWidened(call, context, runBackward<float>, runBackward<double>);
-}
-
 const RegisterVariant forwardReference{
-    {"batchNorm", "reference", Isa::generic, always, nullptr, batchNorm}};
+    referenceVariant("batchNorm", byWidened<runForward<float>, runForward<double>>)};
 const RegisterVariant backwardReference{
-    {"batchNormGrad", "reference", Isa::generic, always, nullptr, batchNormGrad}};
+    referenceVariant("batchNormGrad", byWidened<runBackward<float>, runBackward<double>>)};
 
 }  // namespace
 }  // namespace figment

@@ -2,6 +2,7 @@
 // c/groups channels is normalised with the mean and the biased variance of its spatial·c/groups
 // elements, then scaled and shifted per channel; silu = 1 adds u·sigmoid(u). groupNormGrad
 // recomputes the pre-activation from mean and rstd.
+#include "../op_spec.h"
 #include "../params/groupNorm.generated.h"
 #include "../params/groupNormGrad.generated.h"
 #include "dense_check.h"
@@ -67,10 +68,10 @@ Cost costBackward(const OpCall& call) {
   return {(10 + silu) * double(call.in[0].elements()), operandBytes(call)};
 }
 
-const RegisterOp forward{{"groupNorm", GroupNormParams::kHash, sizeof(GroupNormParams), false,
-                          checkForward, forwardInPlace, costForward}};
-const RegisterOp backward{{"groupNormGrad", GroupNormGradParams::kHash, sizeof(GroupNormGradParams),
-                           false, checkBackward, backwardInPlace, costBackward}};
+const RegisterOp forward{
+    specOf<GroupNormParams>("groupNorm", checkForward, forwardInPlace, costForward)};
+const RegisterOp backward{
+    specOf<GroupNormGradParams>("groupNormGrad", checkBackward, backwardInPlace, costBackward)};
 
 }  // namespace
 }  // namespace figment

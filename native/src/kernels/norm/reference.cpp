@@ -2,12 +2,12 @@
 // group, sums in f64. With u = γ·x̂ + β, x̂ = (x − mean)·rstd and du the cotangent of u:
 //   dβ = Σ du,  dγ = Σ du·x̂,  dx = rstd·(γ·du − A/M − x̂·B/M)
 // where A = Σ γ·du and B = Σ γ·du·x̂ run over the M elements of a group.
+#include "../reference.h"
+
 #include <cmath>
 
-#include "../kernel.h"
 #include "../params/groupNorm.generated.h"
 #include "../params/groupNormGrad.generated.h"
-#include "../widened.h"
 
 namespace figment {
 namespace {
@@ -138,18 +138,10 @@ void runBackward(const OpCall& call, Context& context) {
   });
 }
 
-int always(const OpCall&) { return kReferencePreference; }
-
-void groupNorm(const OpCall& call, Context& context) {
-  runWidened(call, context, runForward<float>, runForward<double>);
-}
-void groupNormGrad(const OpCall& call, Context& context) {
-  runWidened(call, context, runBackward<float>, runBackward<double>);
-}
-
-const RegisterVariant forward{{"groupNorm", "reference", Isa::generic, always, nullptr, groupNorm}};
+const RegisterVariant forward{
+    referenceVariant("groupNorm", byWidened<runForward<float>, runForward<double>>)};
 const RegisterVariant backward{
-    {"groupNormGrad", "reference", Isa::generic, always, nullptr, groupNormGrad}};
+    referenceVariant("groupNormGrad", byWidened<runBackward<float>, runBackward<double>>)};
 
 }  // namespace
 }  // namespace figment

@@ -9,10 +9,12 @@
 // rmsNorm takes no mean away and has no β; its dx lacks the term Σg/C.
 #include <cmath>
 
+#include "../op_spec.h"
 #include "../params/layerNorm.generated.h"
 #include "../params/layerNormGrad.generated.h"
 #include "../params/rmsNorm.generated.h"
 #include "../params/rmsNormGrad.generated.h"
+#include "../reference.h"
 #include "dense_check.h"
 
 namespace figment {
@@ -89,15 +91,14 @@ Cost costPerElement(const OpCall& call) {
   return {kFlops * double(call.in[0].elements()), operandBytes(call)};
 }
 
-const RegisterOp layerNormOp{{"layerNorm", LayerNormParams::kHash, sizeof(LayerNormParams), false,
-                              checkLayerNorm, firstInFirst, costPerElement<7>}};
-const RegisterOp layerNormGradOp{{"layerNormGrad", LayerNormGradParams::kHash,
-                                  sizeof(LayerNormGradParams), false, checkLayerNormGrad,
-                                  layerGradInPlace, costPerElement<14>}};
-const RegisterOp rmsNormOp{{"rmsNorm", RmsNormParams::kHash, sizeof(RmsNormParams), false,
-                            checkRmsNorm, firstInFirst, costPerElement<4>}};
-const RegisterOp rmsNormGradOp{{"rmsNormGrad", RmsNormGradParams::kHash, sizeof(RmsNormGradParams),
-                                false, checkRmsNormGrad, rmsGradInPlace, costPerElement<10>}};
+const RegisterOp layerNormOp{
+    specOf<LayerNormParams>("layerNorm", checkLayerNorm, firstInFirst, costPerElement<7>)};
+const RegisterOp layerNormGradOp{specOf<LayerNormGradParams>("layerNormGrad", checkLayerNormGrad,
+                                                             layerGradInPlace, costPerElement<14>)};
+const RegisterOp rmsNormOp{
+    specOf<RmsNormParams>("rmsNorm", checkRmsNorm, firstInFirst, costPerElement<4>)};
+const RegisterOp rmsNormGradOp{
+    specOf<RmsNormGradParams>("rmsNormGrad", checkRmsNormGrad, rmsGradInPlace, costPerElement<10>)};
 
 template <class T>
 void runLayerNorm(const OpCall& call, Context& context) {
@@ -221,25 +222,14 @@ void runRmsNormGrad(const OpCall& call, Context& context) {
       .run(context);
 }
 
-int always(const OpCall&) { return kReferencePreference; }
-
-using Run = void (*)(const OpCall&, Context&);
-/// Runs the instance of the operands' format; 16-bit ones are widened.
-template <Run kDouble, Run kFloat>
-void byFormat(const OpCall& call, Context& context) {
-  runWidened(call, context, kFloat, kDouble);
-}
-
-const RegisterVariant layerNormReference{{"layerNorm", "reference", Isa::generic, always, nullptr,
-                                          byFormat<runLayerNorm<double>, runLayerNorm<float>>}};
-const RegisterVariant layerNormGradReference{
-    {"layerNormGrad", "reference", Isa::generic, always, nullptr,
-     byFormat<runLayerNormGrad<double>, runLayerNormGrad<float>>}};
-const RegisterVariant rmsNormReference{{"rmsNorm", "reference", Isa::generic, always, nullptr,
-                                        byFormat<runRmsNorm<double>, runRmsNorm<float>>}};
+const RegisterVariant layerNormReference{
+    referenceVariant("layerNorm", byWidened<runLayerNorm<float>, runLayerNorm<double>>)};
+const RegisterVariant layerNormGradReference{referenceVariant(
+    "layerNormGrad", byWidened<runLayerNormGrad<float>, runLayerNormGrad<double>>)};
+const RegisterVariant rmsNormReference{
+    referenceVariant("rmsNorm", byWidened<runRmsNorm<float>, runRmsNorm<double>>)};
 const RegisterVariant rmsNormGradReference{
-    {"rmsNormGrad", "reference", Isa::generic, always, nullptr,
-     byFormat<runRmsNormGrad<double>, runRmsNormGrad<float>>}};
+    referenceVariant("rmsNormGrad", byWidened<runRmsNormGrad<float>, runRmsNormGrad<double>>)};
 
 }  // namespace
 }  // namespace figment

@@ -4,6 +4,7 @@
 //     (√v/√(1−β₂ᵗ) + eps)  (Kingma & Ba, 2015; Loshchilov & Hutter, 2019)
 //   emaUpdate: target ← decay·target + (1−decay)·source
 //   sumSquares: Σ of all squares, for the global gradient norm
+#include "../op_spec.h"
 #include "../params/adam.generated.h"
 #include "../params/emaUpdate.generated.h"
 #include "../params/sumSquares.generated.h"
@@ -56,8 +57,6 @@ bool adamInPlace(const OpCall& call, int out, int in) {
   return updatesInPlace(kAdamScalars, call.as<AdamParams>().count, out, in);
 }
 bool emaInPlace(const OpCall&, int out, int in) { return in == 1 + out; }
-bool never(const OpCall&, int, int) { return false; }
-
 Cost costAdam(const OpCall& call) { return {5.0 * outputElements(call), operandBytes(call)}; }
 Cost costEma(const OpCall& call) { return {3.0 * outputElements(call), operandBytes(call)}; }
 Cost costSumSquares(const OpCall& call) {
@@ -65,12 +64,10 @@ Cost costSumSquares(const OpCall& call) {
   return {2.0 * bytes / double(formatBytes(call.out[0].format)), bytes};
 }
 
-const RegisterOp adam{
-    {"adam", AdamParams::kHash, sizeof(AdamParams), false, checkAdam, adamInPlace, costAdam}};
-const RegisterOp ema{{"emaUpdate", EmaUpdateParams::kHash, sizeof(EmaUpdateParams), false, checkEma,
-                      emaInPlace, costEma}};
-const RegisterOp sumSquares{{"sumSquares", SumSquaresParams::kHash, sizeof(SumSquaresParams), false,
-                             checkSumSquares, never, costSumSquares}};
+const RegisterOp adam{specOf<AdamParams>("adam", checkAdam, adamInPlace, costAdam)};
+const RegisterOp ema{specOf<EmaUpdateParams>("emaUpdate", checkEma, emaInPlace, costEma)};
+const RegisterOp sumSquares{
+    specOf<SumSquaresParams>("sumSquares", checkSumSquares, neverAliases, costSumSquares)};
 
 }  // namespace
 }  // namespace figment

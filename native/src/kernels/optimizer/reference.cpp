@@ -1,8 +1,9 @@
 // The plain multi-tensor updates, the oracle of the variants: one tensor after another, arithmetic
 // in f64.
+#include "../reference.h"
+
 #include <cmath>
 
-#include "../kernel.h"
 #include "../params/adam.generated.h"
 #include "../params/emaUpdate.generated.h"
 
@@ -71,24 +72,12 @@ void runSumSquares(const OpCall& call, Context&) {
   *call.out[0].as<T>() = T(sum);
 }
 
-int always(const OpCall&) { return kReferencePreference; }
-
-void adam(const OpCall& call, Context& context) {
-  call.in[0].format == Format::f64 ? runAdam<double>(call, context) : runAdam<float>(call, context);
-}
-void emaUpdate(const OpCall& call, Context& context) {
-  call.in[0].format == Format::f64 ? runEma<double>(call, context) : runEma<float>(call, context);
-}
-void sumSquares(const OpCall& call, Context& context) {
-  call.out[0].format == Format::f64 ? runSumSquares<double>(call, context)
-                                    : runSumSquares<float>(call, context);
-}
-
-const RegisterVariant adamVariant{{"adam", "reference", Isa::generic, always, nullptr, adam}};
+const RegisterVariant adamVariant{
+    referenceVariant("adam", byFloat<runAdam<float>, runAdam<double>>)};
 const RegisterVariant emaVariant{
-    {"emaUpdate", "reference", Isa::generic, always, nullptr, emaUpdate}};
+    referenceVariant("emaUpdate", byFloat<runEma<float>, runEma<double>>)};
 const RegisterVariant sumSquaresVariant{
-    {"sumSquares", "reference", Isa::generic, always, nullptr, sumSquares}};
+    referenceVariant("sumSquares", byFloat<runSumSquares<float>, runSumSquares<double>>)};
 
 }  // namespace
 }  // namespace figment

@@ -7,7 +7,9 @@
 // The plain rmsprop, the oracle of the variants: one tensor after another, arithmetic in f64.
 #include <cmath>
 
+#include "../op_spec.h"
 #include "../params/rmsprop.generated.h"
+#include "../reference.h"
 #include "groups.h"
 
 namespace figment {
@@ -32,8 +34,7 @@ bool inPlace(const OpCall& call, int out, int in) {
 
 Cost cost(const OpCall& call) { return {6.0 * outputElements(call), operandBytes(call)}; }
 
-const RegisterOp rmspropOp{
-    {"rmsprop", RmspropParams::kHash, sizeof(RmspropParams), false, checkRmsprop, inPlace, cost}};
+const RegisterOp rmspropOp{specOf<RmspropParams>("rmsprop", checkRmsprop, inPlace, cost)};
 
 template <class T>
 void runRmsprop(const OpCall& call, Context& context) {
@@ -74,15 +75,8 @@ void runRmsprop(const OpCall& call, Context& context) {
   }
 }
 
-int always(const OpCall&) { return kReferencePreference; }
-
-void rmsprop(const OpCall& call, Context& context) {
-  call.in[0].format == Format::f64 ? runRmsprop<double>(call, context)
-                                   : runRmsprop<float>(call, context);
-}
-
 const RegisterVariant rmspropReference{
-    {"rmsprop", "reference", Isa::generic, always, nullptr, rmsprop}};
+    referenceVariant("rmsprop", byFloat<runRmsprop<float>, runRmsprop<double>>)};
 
 }  // namespace
 }  // namespace figment

@@ -5,7 +5,9 @@
 //   p ← p − lr·d with d = g + momentum·b (nesterov), b (buffered) or g
 //
 // The plain sgd, the oracle of the variants: one tensor after another, arithmetic in f64.
+#include "../op_spec.h"
 #include "../params/sgd.generated.h"
+#include "../reference.h"
 #include "groups.h"
 
 namespace figment {
@@ -31,8 +33,7 @@ bool inPlace(const OpCall& call, int out, int in) {
 
 Cost cost(const OpCall& call) { return {4.0 * outputElements(call), operandBytes(call)}; }
 
-const RegisterOp sgdOp{
-    {"sgd", SgdParams::kHash, sizeof(SgdParams), false, checkSgd, inPlace, cost}};
+const RegisterOp sgdOp{specOf<SgdParams>("sgd", checkSgd, inPlace, cost)};
 
 template <class T>
 void runSgd(const OpCall& call, Context& context) {
@@ -62,13 +63,7 @@ void runSgd(const OpCall& call, Context& context) {
   }
 }
 
-int always(const OpCall&) { return kReferencePreference; }
-
-void sgd(const OpCall& call, Context& context) {
-  call.in[0].format == Format::f64 ? runSgd<double>(call, context) : runSgd<float>(call, context);
-}
-
-const RegisterVariant sgdReference{{"sgd", "reference", Isa::generic, always, nullptr, sgd}};
+const RegisterVariant sgdReference{referenceVariant("sgd", byFloat<runSgd<float>, runSgd<double>>)};
 
 }  // namespace
 }  // namespace figment

@@ -4,7 +4,7 @@
 // than another by more than a part in 2^32.
 #include <string>
 
-#include "../kernel.h"
+#include "../op_spec.h"
 #include "../params/randomInteger.generated.h"
 
 namespace figment {
@@ -25,17 +25,11 @@ std::string check(const OpCall& call) {
   return "";
 }
 
-const RegisterOp registerOp{OpSpec{.name = "randomInteger",
-                                   .schemaHash = RandomIntegerParams::kHash,
-                                   .paramBytes = sizeof(RandomIntegerParams),
-                                   .hasTail = false,
-                                   .check = check,
-                                   .mayAlias = [](const OpCall&, int out, int) { return out == 1; },
-                                   .cost =
-                                       [](const OpCall& call) {
-                                         return Cost{.flops = 40 * double(call.out[0].elements()),
-                                                     .bytes = operandBytes(call)};
-                                       }}};
+const RegisterOp registerOp{specOf<RandomIntegerParams>(
+    "randomInteger", check, [](const OpCall&, int out, int) { return out == 1; },
+    [](const OpCall& call) {
+      return Cost{.flops = 40 * double(call.out[0].elements()), .bytes = operandBytes(call)};
+    })};
 
 }  // namespace
 }  // namespace figment

@@ -1,5 +1,6 @@
 // Whole numbers one at a time.
 #include "../params/randomInteger.generated.h"
+#include "../reference.h"
 #include "block.h"
 
 namespace figment {
@@ -21,13 +22,7 @@ void run(const OpCall& call, Context& context) {
   stream.advance(2 * p.count, call.out[1].as<int32_t>());
 }
 
-const RegisterVariant registerVariant{
-    {.op = "randomInteger",
-     .name = "reference",
-     .isa = Isa::generic,
-     .supports = [](const OpCall&) { return kReferencePreference; },
-     .scratch = nullptr,
-     .run = run}};
+const RegisterVariant registerVariant{referenceVariant("randomInteger", run)};
 
 }  // namespace
 }  // namespace figment

@@ -2,7 +2,7 @@
 // functions of the state: the counter-based generator of philox.h.
 #include <string>
 
-#include "../kernel.h"
+#include "../op_spec.h"
 #include "../params/randomNormal.generated.h"
 #include "../params/randomUniform.generated.h"
 
@@ -30,22 +30,10 @@ Cost costOf(const OpCall& call, double flopsPerElement) {
   return {.flops = flopsPerElement * double(call.out[0].elements()), .bytes = operandBytes(call)};
 }
 
-const RegisterOp registerUniform{
-    OpSpec{.name = "randomUniform",
-           .schemaHash = RandomUniformParams::kHash,
-           .paramBytes = sizeof(RandomUniformParams),
-           .hasTail = false,
-           .check = check,
-           .mayAlias = mayAlias,
-           .cost = [](const OpCall& call) { return costOf(call, 20); }}};
-const RegisterOp registerNormal{
-    OpSpec{.name = "randomNormal",
-           .schemaHash = RandomNormalParams::kHash,
-           .paramBytes = sizeof(RandomNormalParams),
-           .hasTail = false,
-           .check = check,
-           .mayAlias = mayAlias,
-           .cost = [](const OpCall& call) { return costOf(call, 40); }}};
+const RegisterOp registerUniform{specOf<RandomUniformParams>(
+    "randomUniform", check, mayAlias, [](const OpCall& call) { return costOf(call, 20); })};
+const RegisterOp registerNormal{specOf<RandomNormalParams>(
+    "randomNormal", check, mayAlias, [](const OpCall& call) { return costOf(call, 40); })};
 
 }  // namespace
 }  // namespace figment

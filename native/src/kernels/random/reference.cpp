@@ -1,6 +1,7 @@
 // Uniforms and normals one block at a time; the oracle of the vector code. The transform to
 // normals is the specified sequence of operations in random/philox.h, here on portable vectors.
-#include "../kernel.h"
+#include "../reference.h"
+
 #include "block.h"
 #include "philox.h"
 
@@ -37,17 +38,8 @@ void run(const OpCall& call, Context& context) {
   stream.advance(count, call.out[1].as<int32_t>());
 }
 
-template <auto transform>
-constexpr Variant variantOf(const char* op) {
-  return {.op = op,
-          .name = "reference",
-          .isa = Isa::generic,
-          .supports = [](const OpCall&) { return kReferencePreference; },
-          .scratch = nullptr,
-          .run = run<transform>};
-}
-const RegisterVariant registerUniform{variantOf<uniformBlock>("randomUniform")};
-const RegisterVariant registerNormal{variantOf<normalBlock>("randomNormal")};
+const RegisterVariant registerUniform{referenceVariant("randomUniform", run<uniformBlock>)};
+const RegisterVariant registerNormal{referenceVariant("randomNormal", run<normalBlock>)};
 
 }  // namespace
 }  // namespace figment

@@ -2,6 +2,7 @@
 // The empty sum is 0, the empty maximum and minimum the format's least and greatest value.
 #include <string>
 
+#include "../op_spec.h"
 #include "../params/reduce.generated.h"
 #include "shape.h"
 
@@ -28,17 +29,7 @@ std::string check(const OpCall& call) {
   return "";
 }
 
-const RegisterOp registerOp{OpSpec{.name = "reduce",
-                                   .schemaHash = ReduceParams::kHash,
-                                   .paramBytes = sizeof(ReduceParams),
-                                   .hasTail = false,
-                                   .check = check,
-                                   .mayAlias = [](const OpCall&, int, int) { return false; },
-                                   .cost =
-                                       [](const OpCall& call) {
-                                         return Cost{.flops = double(call.in[0].elements()),
-                                                     .bytes = operandBytes(call)};
-                                       }}};
+const RegisterOp registerOp{specOf<ReduceParams>("reduce", check, neverAliases, costOfElements)};
 
 }  // namespace
 }  // namespace figment::reduce

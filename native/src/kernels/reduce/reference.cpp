@@ -1,4 +1,6 @@
 // One output after the other, its elements in row-major order. Sums of f32 are kept in f64.
+#include "../reference.h"
+
 #include <cstdint>
 #include <limits>
 #include <type_traits>
@@ -56,22 +58,7 @@ void run(const OpCall& call, Context& context) {
 }
 
 const RegisterVariant registerVariant{
-    {.op = "reduce",
-     .name = "reference",
-     .isa = Isa::generic,
-     .supports = [](const OpCall&) { return kReferencePreference; },
-     .scratch = nullptr,
-     .run =
-         [](const OpCall& call, Context& context) {
-           switch (call.in[0].format) {
-             case Format::f32:
-               return run<float>(call, context);
-             case Format::f64:
-               return run<double>(call, context);
-             default:
-               return run<int32_t>(call, context);
-           }
-         }}};
+    referenceVariant("reduce", byNumber<run<float>, run<double>, run<int32_t>>)};
 
 }  // namespace
 }  // namespace figment::reduce

@@ -3,7 +3,7 @@
 // is the transpose.
 #include <string>
 
-#include "../kernel.h"
+#include "../op_spec.h"
 #include "../params/avgPool.generated.h"
 #include "../params/avgPoolGrad.generated.h"
 #include "../params/resizeNearest.generated.h"
@@ -60,30 +60,19 @@ std::string checkPool(const OpCall& call) {
   return "";
 }
 
-bool mayAlias(const OpCall&, int, int) { return false; }
-
 Cost cost(const OpCall& call) {
   const double in = double(call.in[0].elements()), out = double(call.out[0].elements());
   return {.flops = in > out ? in : out, .bytes = operandBytes(call)};
 }
 
-template <class P>
-OpSpec specOf(const char* name, std::string (*check)(const OpCall&)) {
-  return {.name = name,
-          .schemaHash = P::kHash,
-          .paramBytes = sizeof(P),
-          .hasTail = false,
-          .check = check,
-          .mayAlias = mayAlias,
-          .cost = cost};
-}
-
-const RegisterOp registerNearest{specOf<ResizeNearestParams>("resizeNearest", checkNearest)};
+const RegisterOp registerNearest{
+    specOf<ResizeNearestParams>("resizeNearest", checkNearest, neverAliases, cost)};
 const RegisterOp registerNearestGrad{
-    specOf<ResizeNearestGradParams>("resizeNearestGrad", checkNearestGrad)};
-const RegisterOp registerPool{specOf<AvgPoolParams>("avgPool", checkPool<AvgPoolParams, false>)};
-const RegisterOp registerPoolGrad{
-    specOf<AvgPoolGradParams>("avgPoolGrad", checkPool<AvgPoolGradParams, true>)};
+    specOf<ResizeNearestGradParams>("resizeNearestGrad", checkNearestGrad, neverAliases, cost)};
+const RegisterOp registerPool{
+    specOf<AvgPoolParams>("avgPool", checkPool<AvgPoolParams, false>, neverAliases, cost)};
+const RegisterOp registerPoolGrad{specOf<AvgPoolGradParams>(
+    "avgPoolGrad", checkPool<AvgPoolGradParams, true>, neverAliases, cost)};
 
 }  // namespace
 }  // namespace figment::resize

@@ -1,8 +1,9 @@
 // Resizing and pooling by their definitions: forward one output at a time, gradients by scattering
 // each output's share to the inputs that made it.
+#include "../reference.h"
+
 #include <cstring>
 
-#include "../kernel.h"
 #include "../params/avgPool.generated.h"
 #include "../params/avgPoolGrad.generated.h"
 #include "../params/resizeNearest.generated.h"
@@ -78,29 +79,14 @@ void pool(const OpCall& call, Context& context) {
   });
 }
 
-using Run = void (*)(const OpCall&, Context&);
-
-template <Run single, Run wide>
-void dispatch(const OpCall& call, Context& context) {
-  call.in[0].format == Format::f64 ? wide(call, context) : single(call, context);
-}
-
-constexpr Variant variantOf(const char* op, Run run) {
-  return {.op = op,
-          .name = "reference",
-          .isa = Isa::generic,
-          .supports = [](const OpCall&) { return kReferencePreference; },
-          .scratch = nullptr,
-          .run = run};
-}
-const RegisterVariant registerNearest{variantOf("resizeNearest", nearest)};
+const RegisterVariant registerNearest{referenceVariant("resizeNearest", nearest)};
 const RegisterVariant registerNearestGrad{
-    variantOf("resizeNearestGrad", dispatch<nearestGrad<float>, nearestGrad<double>>)};
-const RegisterVariant registerPool{variantOf(
-    "avgPool", dispatch<pool<AvgPoolParams, float, false>, pool<AvgPoolParams, double, false>>)};
-const RegisterVariant registerPoolGrad{variantOf(
+    referenceVariant("resizeNearestGrad", byFloat<nearestGrad<float>, nearestGrad<double>>)};
+const RegisterVariant registerPool{referenceVariant(
+    "avgPool", byFloat<pool<AvgPoolParams, float, false>, pool<AvgPoolParams, double, false>>)};
+const RegisterVariant registerPoolGrad{referenceVariant(
     "avgPoolGrad",
-    dispatch<pool<AvgPoolGradParams, float, true>, pool<AvgPoolGradParams, double, true>>)};
+    byFloat<pool<AvgPoolGradParams, float, true>, pool<AvgPoolGradParams, double, true>>)};
 
 }  // namespace
 }  // namespace figment::resize

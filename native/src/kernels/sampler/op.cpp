@@ -4,6 +4,7 @@
 //     x0 = coef[0]·t₀ + coef[1]·t₁, clamped to [lo,hi] when asked,
 //     out = coef[2]·x0 + Σᵢ coef[4+i]·tᵢ + coef[3]·z, with z the randomNormal stream of rngState
 #include "../norm/dense_check.h"
+#include "../op_spec.h"
 #include "../params/addNoise.generated.h"
 #include "../params/samplerStep.generated.h"
 
@@ -51,10 +52,10 @@ Cost costSamplerStep(const OpCall& call) {
   return {perElement * double(call.out[0].elements()), operandBytes(call)};
 }
 
-const RegisterOp addNoise{{"addNoise", AddNoiseParams::kHash, sizeof(AddNoiseParams), false,
-                           checkAddNoise, addNoiseInPlace, costAddNoise}};
-const RegisterOp samplerStep{{"samplerStep", SamplerStepParams::kHash, sizeof(SamplerStepParams),
-                              false, checkSamplerStep, samplerInPlace, costSamplerStep}};
+const RegisterOp addNoise{
+    specOf<AddNoiseParams>("addNoise", checkAddNoise, addNoiseInPlace, costAddNoise)};
+const RegisterOp samplerStep{
+    specOf<SamplerStepParams>("samplerStep", checkSamplerStep, samplerInPlace, costSamplerStep)};
 
 }  // namespace
 }  // namespace figment

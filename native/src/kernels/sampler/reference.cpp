@@ -1,6 +1,7 @@
 // The plain addNoise and samplerStep, the oracle of the variants: one element at a time in f64. The
 // noise of samplerStep is the f32 stream of randomNormal in either format.
-#include "../kernel.h"
+#include "../reference.h"
+
 #include "../params/addNoise.generated.h"
 #include "../params/samplerStep.generated.h"
 #include "../random/philox.h"
@@ -55,21 +56,10 @@ void runSamplerStep(const OpCall& call, Context& context) {
   stream.advance(p.noise ? p.size : 0, call.out[1].as<int32_t>());
 }
 
-int always(const OpCall&) { return kReferencePreference; }
-
-void addNoise(const OpCall& call, Context& context) {
-  call.in[0].format == Format::f64 ? runAddNoise<double>(call, context)
-                                   : runAddNoise<float>(call, context);
-}
-void samplerStep(const OpCall& call, Context& context) {
-  call.out[0].format == Format::f64 ? runSamplerStep<double>(call, context)
-                                    : runSamplerStep<float>(call, context);
-}
-
 const RegisterVariant addNoiseVariant{
-    {"addNoise", "reference", Isa::generic, always, nullptr, addNoise}};
+    referenceVariant("addNoise", byFloat<runAddNoise<float>, runAddNoise<double>>)};
 const RegisterVariant samplerStepVariant{
-    {"samplerStep", "reference", Isa::generic, always, nullptr, samplerStep}};
+    referenceVariant("samplerStep", byFloat<runSamplerStep<float>, runSamplerStep<double>>)};
 
 }  // namespace
 }  // namespace figment

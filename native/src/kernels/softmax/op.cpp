@@ -2,6 +2,7 @@
 // softmaxGrad: dx = y·(dy − Σ y·dy), row by row; and logSoftmax: y[r,:] = x[r,:] − log Σ
 // exp(x[r,:]), with logSoftmaxGrad: dx = dy − exp(y)·Σ dy.
 #include "../norm/dense_check.h"
+#include "../op_spec.h"
 #include "../params/logSoftmax.generated.h"
 #include "../params/logSoftmaxGrad.generated.h"
 #include "../params/softmax.generated.h"
@@ -47,26 +48,21 @@ Cost costLogSoftmaxGrad(const OpCall& call) {
   return {13.0 * double(call.in[0].elements()), operandBytes(call)};
 }
 
-template <class P>
-constexpr OpSpec specOf(const char* name, std::string (*check)(const OpCall&),
-                        Cost (*cost)(const OpCall&)) {
-  return {name, P::kHash, sizeof(P), false, check, inPlace, cost};
-}
 const RegisterOp softmax{specOf<SoftmaxParams>(
     "softmax", [](const OpCall& call) { return checkForward<SoftmaxParams>("softmax", call); },
-    costForward)};
+    inPlace, costForward)};
 const RegisterOp softmaxGrad{specOf<SoftmaxGradParams>(
     "softmaxGrad",
-    [](const OpCall& call) { return checkGrad<SoftmaxGradParams>("softmaxGrad", call); },
+    [](const OpCall& call) { return checkGrad<SoftmaxGradParams>("softmaxGrad", call); }, inPlace,
     costSoftmaxGrad)};
 const RegisterOp logSoftmax{specOf<LogSoftmaxParams>(
     "logSoftmax",
-    [](const OpCall& call) { return checkForward<LogSoftmaxParams>("logSoftmax", call); },
+    [](const OpCall& call) { return checkForward<LogSoftmaxParams>("logSoftmax", call); }, inPlace,
     costForward)};
 const RegisterOp logSoftmaxGrad{specOf<LogSoftmaxGradParams>(
     "logSoftmaxGrad",
     [](const OpCall& call) { return checkGrad<LogSoftmaxGradParams>("logSoftmaxGrad", call); },
-    costLogSoftmaxGrad)};
+    inPlace, costLogSoftmaxGrad)};
 
 }  // namespace
 }  // namespace figment

@@ -1,15 +1,15 @@
 // The plain softmax, its logarithm and their derivatives, the oracle of the variants: one row at a
 // time, sums in f64.
 // A row that holds +Inf or only −Inf gives NaN, as ∞ − ∞ does.
+#include "../reference.h"
+
 #include <cmath>
 #include <limits>
 
-#include "../kernel.h"
 #include "../params/logSoftmax.generated.h"
 #include "../params/logSoftmaxGrad.generated.h"
 #include "../params/softmax.generated.h"
 #include "../params/softmaxGrad.generated.h"
-#include "../widened.h"
 
 namespace figment {
 namespace {
@@ -88,27 +88,11 @@ void backward(const OpCall& call, Context& context) {
 
 template <class Op, class P>
 constexpr Variant forwardOf(const char* op) {
-  return {.op = op,
-          .name = "reference",
-          .isa = Isa::generic,
-          .supports = [](const OpCall&) { return kReferencePreference; },
-          .scratch = nullptr,
-          .run =
-              [](const OpCall& call, Context& context) {
-                runWidened(call, context, forward<Op, P, float>, forward<Op, P, double>);
-              }};
+  return referenceVariant(op, byWidened<forward<Op, P, float>, forward<Op, P, double>>);
 }
 template <class Op, class P>
 constexpr Variant backwardOf(const char* op) {
-  return {.op = op,
-          .name = "reference",
-          .isa = Isa::generic,
-          .supports = [](const OpCall&) { return kReferencePreference; },
-          .scratch = nullptr,
-          .run =
-              [](const OpCall& call, Context& context) {
-                runWidened(call, context, backward<Op, P, float>, backward<Op, P, double>);
-              }};
+  return referenceVariant(op, byWidened<backward<Op, P, float>, backward<Op, P, double>>);
 }
 
 const RegisterVariant softmax{forwardOf<Softmax, SoftmaxParams>("softmax")};

@@ -2,6 +2,7 @@
 // each row in ascending or descending order. Equal elements keep their order; NaN comes last either
 // way.
 #include "../norm/dense_check.h"
+#include "../op_spec.h"
 #include "../params/sort.generated.h"
 
 namespace figment {
@@ -30,13 +31,7 @@ Cost costOf(const OpCall& call) {
   return {.flops = double(call.in[0].elements()) * levels, .bytes = operandBytes(call)};
 }
 
-const RegisterOp registerOp{OpSpec{.name = "sort",
-                                   .schemaHash = SortParams::kHash,
-                                   .paramBytes = sizeof(SortParams),
-                                   .hasTail = false,
-                                   .check = check,
-                                   .mayAlias = [](const OpCall&, int, int) { return false; },
-                                   .cost = costOf}};
+const RegisterOp registerOp{specOf<SortParams>("sort", check, neverAliases, costOf)};
 
 }  // namespace
 }  // namespace figment

@@ -1,9 +1,10 @@
 // Each row by the standard library's stable sort of its indices.
+#include "../reference.h"
+
 #include <algorithm>
 #include <numeric>
 #include <vector>
 
-#include "../kernel.h"
 #include "../params/sort.generated.h"
 
 namespace figment {
@@ -30,22 +31,7 @@ void run(const OpCall& call, Context& context) {
 }
 
 const RegisterVariant registerVariant{
-    {.op = "sort",
-     .name = "reference",
-     .isa = Isa::generic,
-     .supports = [](const OpCall&) { return kReferencePreference; },
-     .scratch = nullptr,
-     .run =
-         [](const OpCall& call, Context& context) {
-           switch (call.in[0].format) {
-             case Format::f32:
-               return run<float>(call, context);
-             case Format::f64:
-               return run<double>(call, context);
-             default:
-               return run<int32_t>(call, context);
-           }
-         }}};
+    referenceVariant("sort", byNumber<run<float>, run<double>, run<int32_t>>)};
 
 }  // namespace
 }  // namespace figment

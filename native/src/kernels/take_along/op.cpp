@@ -3,6 +3,7 @@
 // count, inner], indices of their shape) -> [outer, axis, inner], zero where nothing is added;
 // several updates of one place are added in the order of c.
 #include "../norm/dense_check.h"
+#include "../op_spec.h"
 #include "../params/scatterAddAlong.generated.h"
 #include "../params/takeAlong.generated.h"
 
@@ -33,30 +34,14 @@ std::string checkScatter(const OpCall& call) {
       .done();
 }
 
-bool never(const OpCall&, int, int) { return false; }
-
-const RegisterOp take{OpSpec{.name = "takeAlong",
-                             .schemaHash = TakeAlongParams::kHash,
-                             .paramBytes = sizeof(TakeAlongParams),
-                             .hasTail = false,
-                             .check = checkTake,
-                             .mayAlias = never,
-                             .cost = [](const OpCall& call) {
-                               // Only the picked elements are read.
-                               const double width = 4 + 2 * double(formatBytes(call.in[0].format));
-                               return Cost{.flops = 0,
-                                           .bytes = width * double(call.out[0].elements())};
-                             }}};
-const RegisterOp scatter{OpSpec{.name = "scatterAddAlong",
-                                .schemaHash = ScatterAddAlongParams::kHash,
-                                .paramBytes = sizeof(ScatterAddAlongParams),
-                                .hasTail = false,
-                                .check = checkScatter,
-                                .mayAlias = never,
-                                .cost = [](const OpCall& call) {
-                                  return Cost{.flops = double(call.in[0].elements()),
-                                              .bytes = operandBytes(call)};
-                                }}};
+const RegisterOp take{
+    specOf<TakeAlongParams>("takeAlong", checkTake, neverAliases, [](const OpCall& call) {
+      // Only the picked elements are read.
+      const double width = 4 + 2 * double(formatBytes(call.in[0].format));
+      return Cost{.flops = 0, .bytes = width * double(call.out[0].elements())};
+    })};
+const RegisterOp scatter{
+    specOf<ScatterAddAlongParams>("scatterAddAlong", checkScatter, neverAliases, costOfElements)};
 
 }  // namespace
 }  // namespace figment

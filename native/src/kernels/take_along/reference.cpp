@@ -1,4 +1,6 @@
 // takeAlong and scatterAddAlong element by element.
+#include "../reference.h"
+
 #include "../indexing/rows.h"
 #include "../params/scatterAddAlong.generated.h"
 #include "../params/takeAlong.generated.h"
@@ -37,19 +39,9 @@ void scatter(const OpCall& call, Context& context) {
       out[(e / (p.count * p.inner) * p.axis + indices[e]) * p.inner + e % p.inner] += updates[e];
 }
 
-constexpr Variant variantOf(const char* op, void (*run)(const OpCall&, Context&)) {
-  return {.op = op,
-          .name = "reference",
-          .isa = Isa::generic,
-          .supports = [](const OpCall&) { return kReferencePreference; },
-          .scratch = nullptr,
-          .run = run};
-}
-const RegisterVariant registerTake{variantOf("takeAlong", take)};
-const RegisterVariant registerScatter{variantOf("scatterAddAlong", [](const OpCall& call,
-                                                                      Context& context) {
-  call.in[0].format == Format::f64 ? scatter<double>(call, context) : scatter<float>(call, context);
-})};
+const RegisterVariant registerTake{referenceVariant("takeAlong", take)};
+const RegisterVariant registerScatter{
+    referenceVariant("scatterAddAlong", byFloat<scatter<float>, scatter<double>>)};
 
 }  // namespace
 }  // namespace figment

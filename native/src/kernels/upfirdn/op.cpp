@@ -6,7 +6,7 @@
 // other way around.
 #include <string>
 
-#include "../kernel.h"
+#include "../op_spec.h"
 #include "../params/upfirdn2d.generated.h"
 
 namespace figment::upfirdn {
@@ -45,13 +45,7 @@ Cost cost(const OpCall& call) {
           .bytes = operandBytes(call)};
 }
 
-const RegisterOp registerUpfirdn{OpSpec{.name = "upfirdn2d",
-                                        .schemaHash = Upfirdn2dParams::kHash,
-                                        .paramBytes = sizeof(Upfirdn2dParams),
-                                        .hasTail = false,
-                                        .check = check,
-                                        .mayAlias = [](const OpCall&, int, int) { return false; },
-                                        .cost = cost}};
+const RegisterOp registerUpfirdn{specOf<Upfirdn2dParams>("upfirdn2d", check, neverAliases, cost)};
 
 }  // namespace
 }  // namespace figment::upfirdn

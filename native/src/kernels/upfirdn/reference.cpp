@@ -1,5 +1,6 @@
 // upfirdn2d by its definition: every tap of every output looks at the upsampled, padded image.
-#include "../kernel.h"
+#include "../reference.h"
+
 #include "../params/upfirdn2d.generated.h"
 
 namespace figment::upfirdn {
@@ -38,16 +39,7 @@ void run(const OpCall& call, Context& context) {
 }
 
 const RegisterVariant registerReference{
-    Variant{.op = "upfirdn2d",
-            .name = "reference",
-            .isa = Isa::generic,
-            .supports = [](const OpCall&) { return kReferencePreference; },
-            .scratch = nullptr,
-            .run =
-                [](const OpCall& call, Context& context) {
-                  call.out[0].format == Format::f64 ? run<double>(call, context)
-                                                    : run<float>(call, context);
-                }}};
+    referenceVariant("upfirdn2d", byFloat<run<float>, run<double>>)};
 
 }  // namespace
 }  // namespace figment::upfirdn

@@ -1,7 +1,7 @@
 // Two-dimensional convolution, channels last.
 
-import { conv2d, type Tensor } from "@figment/tensor";
-import { checkCounts, checkDivisible, checkPadding, checkPairs, type Padding, type Pair } from "../checks.js";
+import { conv2d, sizeOf, type Tensor } from "@figment/tensor";
+import { checkCounts, checkDivisible, checkPadding, checkPairs, type Padding, type Pair, pairOf } from "../checks.js";
 import { fanInUniform, type Initialiser } from "../initialisers.js";
 import { Module } from "../module.js";
 import { Parameter } from "../parameter.js";
@@ -57,7 +57,7 @@ export class Conv2d extends Module {
     this.padding = padding;
     this.dilation = dilation;
     this.groups = groups;
-    const [kh, kw] = typeof kernelSize === "number" ? [kernelSize, kernelSize] : kernelSize;
+    const [kh, kw] = pairOf(kernelSize);
     const shape = [outChannels, kh, kw, inChannels / groups];
     const fallback = fanInUniform((kh * kw * inChannels) / groups);
     const { weightInit = fallback, biasInit = fallback } = options;
@@ -74,7 +74,7 @@ export class Conv2d extends Module {
 
   /** Multiplications and additions of one call, as summaries count them. */
   flops(_inputs: readonly unknown[], output: unknown): number {
-    const perOutput = this.weight.shape.slice(1).reduce((n, d) => n * d, 1);
+    const perOutput = sizeOf(this.weight.shape.slice(1));
     return 2 * (output as Tensor).size * perOutput;
   }
 }

@@ -1,8 +1,8 @@
 // Transposed convolution, channels last: the derivative of a convolution with respect to its image, as a layer
 // (Zeiler et al. 2010; Dumoulin & Visin 2016, chapter 4).
 
-import { conv2dInputGrad, ShapeError, type Tensor, UsageError } from "@figment/tensor";
-import { checkCounts, checkDivisible, checkPadding, checkPairs, type Padding, type Pair } from "../checks.js";
+import { conv2dInputGrad, ShapeError, sizeOf, type Tensor, UsageError } from "@figment/tensor";
+import { checkCounts, checkDivisible, checkPadding, checkPairs, type Padding, type Pair, pairOf } from "../checks.js";
 import { fanInUniform, type Initialiser } from "../initialisers.js";
 import { Module } from "../module.js";
 import { Parameter } from "../parameter.js";
@@ -26,8 +26,6 @@ export interface ConvTranspose2dOptions {
   /** Default as the weight's. */
   readonly biasInit?: Initialiser;
 }
-
-const pairOf = (x: Pair): readonly [number, number] => (typeof x === "number" ? [x, x] : x);
 
 /**
  * Transposed convolution: [N,H,W,in] → [N,Ho,Wo,out] with
@@ -112,7 +110,7 @@ export class ConvTranspose2d extends Module {
 
   /** Multiplications and additions of one call, as summaries count them. */
   flops(inputs: readonly unknown[]): number {
-    const perInput = this.weight.shape.slice(1).reduce((n, d) => n * d, 1);
+    const perInput = sizeOf(this.weight.shape.slice(1));
     return 2 * (inputs[0] as Tensor).size * perInput;
   }
 }

@@ -1,7 +1,7 @@
 // Pooling layers, channels last.
 
 import { avgPool, maxPool, show, type Tensor, UsageError } from "@figment/tensor";
-import { checkPairs, type Pair } from "../checks.js";
+import { checkPairs, type Pair, pairOf } from "../checks.js";
 import { Module } from "../module.js";
 
 /** Options of {@link MaxPool2d} and {@link AvgPool2d}. */
@@ -32,8 +32,8 @@ export class MaxPool2d extends Module {
   ) {
     super();
     checkPool("MaxPool2d", kernelSize, options);
-    const [kernel, padding] = [kernelSize, options.padding ?? 0].map((x) => (typeof x === "number" ? [x, x] : x));
-    if (padding?.some((sides, axis) => sides >= (kernel?.[axis] as number)))
+    const [kernel, padding] = [pairOf(kernelSize), pairOf(options.padding ?? 0)];
+    if (padding.some((sides, axis) => sides >= (kernel[axis] as number)))
       throw new UsageError(
         `MaxPool2d: padding must be smaller than the kernel, got ${show(padding)} and ${show(kernel)}`,
       );

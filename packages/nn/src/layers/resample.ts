@@ -1,7 +1,7 @@
 // Changing the resolution of images, and the room around them.
 
 import { pixelShuffle, pixelUnshuffle, reflectPad, resizeBilinear, resizeNearest, type Tensor } from "@figment/tensor";
-import { checkCounts, checkPadding, type Padding } from "../checks.js";
+import { checkCounts, checkPadding, type Padding, type Pair, pairOf } from "../checks.js";
 import { Module } from "../module.js";
 import { Conv2d } from "./conv.js";
 
@@ -124,9 +124,9 @@ export class ReflectionPad2d extends Module {
   /** @throws ShapeError when the image is not larger than the padding. */
   forward(x: Tensor): Tensor {
     x.dims(4);
-    const [rows, columns] = typeof this.padding === "number" ? [this.padding, this.padding] : this.padding;
-    const [top, bottom] = typeof rows === "number" ? [rows, rows] : rows;
-    const [left, right] = typeof columns === "number" ? [columns, columns] : columns;
+    const [rows, columns] = pairOf<Pair>(this.padding);
+    const [top, bottom] = pairOf(rows);
+    const [left, right] = pairOf(columns);
     return reflectPad(x, [0, top, left, 0], [0, bottom, right, 0]);
   }
 }

@@ -4,6 +4,7 @@
 import {
   matmul,
   reshape,
+  sizeOf,
   stopGradient,
   sum,
   type Tensor,
@@ -73,7 +74,7 @@ export class SpectralNorm<L extends WeightedLayer> extends Module {
     this.powerIterations = powerIterations;
     this.eps = eps;
     this.axis = axis;
-    const columns = shape.reduce((n, d) => n * d, 1) / rows;
+    const columns = sizeOf(shape) / rows;
     this.u = new BufferCell({ shape: [rows], init: unitInit, name: "SpectralNorm.u" });
     this.v = new BufferCell({ shape: [columns], init: unitInit, name: "SpectralNorm.v" });
   }

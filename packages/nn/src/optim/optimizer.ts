@@ -17,6 +17,7 @@ import {
   type StateToRestore,
   scalar,
   scope,
+  sizeOf,
   sumSquares,
   Tensor,
   UsageError,
@@ -271,7 +272,7 @@ function slotsOf(name: string, target: Trainable, stateNames: readonly string[])
 
 function slotOf(path: string, parameter: Parameter, stateNames: readonly string[]): Slot {
   const { shape, dtype } = parameter;
-  const size = shape.reduce((n, d) => n * d, 1);
+  const size = sizeOf(shape);
   const states = stateNames.map((name) => {
     const initial = (): Float32Array => new Float32Array(size);
     return [name, new Cell({ shape, dtype, name: `${path}.${name}`, initial })] as const;

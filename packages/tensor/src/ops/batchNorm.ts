@@ -9,18 +9,10 @@ import { computeType } from "../dtype.js";
 import { ShapeError } from "../errors.js";
 import type { Aval, Node } from "../ir/graph.js";
 import { type Shape, showShape, sizeOf } from "../shape.js";
+import { epsOf, expectStatistics, shiftedGradient, statisticsOf } from "./affineNorm.js";
 import { add, mul, rsqrt, square, sub } from "./arithmetic.js";
-import {
-  checkFinite,
-  checkOptions,
-  checkTensor,
-  expectCompute,
-  expectCount,
-  expectDType,
-  expectShape,
-} from "./checks.js";
-import { defineOp, type KernelCall, nativeSchema, type OpDef, type Sample, type SampleInput } from "./definition.js";
-import { gradientThrough } from "./fused.js";
+import { checkTensor, expectCompute, expectCount, expectShape } from "./checks.js";
+import { defineOp, type KernelCall, nativeSchema, type OpDef, type Sample } from "./definition.js";
 import { mean } from "./reduce.js";
 
 const batchFields = { rows: "i64", c: "i64", eps: "f64" } as const;
@@ -45,8 +37,6 @@ export interface BatchNormResult {
   /** Biased variance of each channel, [C]; no derivative flows through it. */
   readonly variance: Tensor;
 }
-
-const defaultEps = 1e-5;
 
 const channelsOf = (x: Shape): number => x.at(-1) as number;
 
@@ -126,19 +116,12 @@ export const batchNormGradDef: OpDef<BatchNormAttrs> = defineOp({
     expectCount(op, inputs, 5);
     const [x, gamma, centre, variance, dy] = inputs as readonly [Aval, Aval, Aval, Aval, Aval];
     const { dtype } = inferChannels(op, x, { gamma });
-    for (const [name, aval] of Object.entries({ mean: centre, variance })) {
-      expectDType(op, name, aval, computeType(dtype));
-      expectShape(op, name, aval, gamma.shape);
-    }
+    expectStatistics(op, { mean: centre, variance }, { shape: gamma.shape, dtype: computeType(dtype) });
     expectCompute(op, { x, dy });
     expectShape(op, "dy", dy, x.shape);
     return [x, gamma, gamma].map(({ shape }) => ({ shape, dtype }));
   },
-  decompose: ([x, gamma, , , dy], attrs) => {
-    // Beta only shifts: its derivative is dy's sum whatever it is, so gamma stands in for it.
-    const all = [x, gamma, gamma] as Tensor[];
-    return gradientThrough((list) => decomposeBatch(list, attrs).slice(0, 1), all, [dy]);
-  },
+  decompose: shiftedGradient(decomposeBatch),
   lower: { kind: "kernel", halves: true, call: batchCall(batchNormGradSchema) },
   inPlace: () => [
     [0, 4],
@@ -147,22 +130,10 @@ export const batchNormGradDef: OpDef<BatchNormAttrs> = defineOp({
   samples: (): Sample<BatchNormAttrs>[] =>
     cases.map(([shape, attrs]) => {
       const c = channelsOf(shape);
-      // Statistics do not depend on beta.
-      const residual = (output: number): SampleInput => ({
-        shape: [c],
-        derive: ([x, gamma]) =>
-          apply(batchNormDef, [x as Tensor, gamma as Tensor, gamma as Tensor], attrs)[output] as Tensor,
-      });
+      const residual = statisticsOf(batchNormDef, [c], attrs);
       return { inputs: [{ shape }, { shape: [c] }, residual(1), residual(2), { shape }], attrs };
     }),
 });
-
-function epsOf(op: string, options: BatchNormOptions): number {
-  checkOptions(op, options, ["eps"]);
-  const { eps = defaultEps } = options;
-  checkFinite(op, "eps", eps);
-  return eps;
-}
 
 /**
  * Batch normalisation as in training: (x − mean) / √(variance + eps) · gamma + beta, with the mean and the biased

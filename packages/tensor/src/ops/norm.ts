@@ -9,6 +9,7 @@ import { computeType } from "../dtype.js";
 import { ShapeError } from "../errors.js";
 import type { Aval, Node } from "../ir/graph.js";
 import { type Shape, showShape, sizeOf } from "../shape.js";
+import { defaultEps, expectStatistics } from "./affineNorm.js";
 import { add, mul, rsqrt, silu, square, sub } from "./arithmetic.js";
 import {
   checkBoolean,
@@ -18,7 +19,6 @@ import {
   checkTensor,
   expectCompute,
   expectCount,
-  expectDType,
   expectShape,
 } from "./checks.js";
 import { defineOp, type KernelCall, nativeSchema, type OpDef, type Sample, type SampleInput } from "./definition.js";
@@ -42,8 +42,6 @@ export interface GroupNormOptions {
   /** Apply x·sigmoid(x) to the result. Default false. */
   readonly silu?: boolean;
 }
-
-const defaultEps = 1e-5;
 
 /** x [N, …, C] seen as [n, spatial, c]. */
 function extents(x: Shape): { n: number; spatial: number; c: number } {
@@ -142,10 +140,7 @@ export const groupNormGradDef: OpDef<GroupNormAttrs> = defineOp({
     const [x, gamma, beta, centre, rstd, dy] = inputs as readonly [Aval, Aval, Aval, Aval, Aval, Aval];
     const [y, statistics] = inferNorm(op, x, gamma, beta, attrs) as [Aval, Aval];
     expectCompute(op, { x, dy });
-    expectDType(op, "mean", centre, statistics.dtype);
-    expectDType(op, "rstd", rstd, statistics.dtype);
-    expectShape(op, "mean", centre, statistics.shape);
-    expectShape(op, "rstd", rstd, statistics.shape);
+    expectStatistics(op, { mean: centre, rstd }, statistics);
     expectShape(op, "dy", dy, y.shape);
     return [x, gamma, beta].map(({ shape, dtype }) => ({ shape, dtype }));
   },

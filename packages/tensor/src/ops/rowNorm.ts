@@ -9,16 +9,9 @@ import { computeType } from "../dtype.js";
 import { ShapeError } from "../errors.js";
 import type { Aval, Node } from "../ir/graph.js";
 import { type Shape, showShape, sizeOf } from "../shape.js";
+import { epsOf, expectStatistics, shiftedGradient, statisticsOf } from "./affineNorm.js";
 import { add, mul, rsqrt, square, sub } from "./arithmetic.js";
-import {
-  checkFinite,
-  checkOptions,
-  checkTensor,
-  expectCompute,
-  expectCount,
-  expectDType,
-  expectShape,
-} from "./checks.js";
+import { checkTensor, expectCompute, expectCount, expectShape } from "./checks.js";
 import { defineOp, type KernelCall, nativeSchema, type OpDef, type Sample, type SampleInput } from "./definition.js";
 import { gradientThrough } from "./fused.js";
 import { reshape } from "./movement.js";
@@ -39,7 +32,6 @@ export interface RowNormOptions {
   readonly eps?: number;
 }
 
-const defaultEps = 1e-5;
 const lastAxis = { keepDims: true } as const;
 
 const rowsOf = (x: Shape): Shape => x.slice(0, -1);
@@ -138,18 +130,11 @@ export const layerNormGradDef: OpDef<RowNormAttrs> = defineOp({
     const [x, gamma, centre, rstd, dy] = inputs as readonly [Aval, Aval, Aval, Aval, Aval];
     const [y, statistic] = inferRows(op, x, { gamma });
     expectCompute(op, { x, dy });
-    expectDType(op, "mean", centre, statistic.dtype);
-    expectDType(op, "rstd", rstd, statistic.dtype);
-    expectShape(op, "mean", centre, statistic.shape);
-    expectShape(op, "rstd", rstd, statistic.shape);
+    expectStatistics(op, { mean: centre, rstd }, statistic);
     expectShape(op, "dy", dy, y.shape);
     return [x, gamma, gamma].map(copyOf);
   },
-  decompose: ([x, gamma, , , dy], attrs) => {
-    // Beta only shifts: its derivative is dy's sum whatever it is, so gamma stands in for it.
-    const all = [x, gamma, gamma] as Tensor[];
-    return gradientThrough((list) => decomposeLayer(list, attrs).slice(0, 1), all, [dy]);
-  },
+  decompose: shiftedGradient(decomposeLayer),
   lower: {
     kind: "kernel",
     halves: true,
@@ -165,12 +150,7 @@ export const layerNormGradDef: OpDef<RowNormAttrs> = defineOp({
   ],
   samples: (): Sample<RowNormAttrs>[] =>
     cases.map(([shape, attrs]) => {
-      // Statistics do not depend on beta.
-      const residual = (output: number): SampleInput => ({
-        shape: rowsOf(shape),
-        derive: ([x, gamma]) =>
-          apply(layerNormDef, [x as Tensor, gamma as Tensor, gamma as Tensor], attrs)[output] as Tensor,
-      });
+      const residual = statisticsOf(layerNormDef, rowsOf(shape), attrs);
       return { inputs: [...primals(shape, 1), residual(1), residual(2), { shape }], attrs };
     }),
 });
@@ -202,8 +182,7 @@ export const rmsNormGradDef: OpDef<RowNormAttrs> = defineOp({
     const [x, gamma, rrms, dy] = inputs as readonly [Aval, Aval, Aval, Aval];
     const [y, statistic] = inferRows(op, x, { gamma });
     expectCompute(op, { x, dy });
-    expectDType(op, "rrms", rrms, statistic.dtype);
-    expectShape(op, "rrms", rrms, statistic.shape);
+    expectStatistics(op, { rrms }, statistic);
     expectShape(op, "dy", dy, y.shape);
     return [x, gamma].map(copyOf);
   },
@@ -227,13 +206,6 @@ export const rmsNormGradDef: OpDef<RowNormAttrs> = defineOp({
       return { inputs: [...primals(shape, 1), residual, { shape }], attrs };
     }),
 });
-
-function epsOf(op: string, options: RowNormOptions): number {
-  checkOptions(op, options, ["eps"]);
-  const { eps = defaultEps } = options;
-  checkFinite(op, "eps", eps);
-  return eps;
-}
 
 /**
  * Layer normalisation over the last axis: (x − mean) / √(variance + eps) · gamma + beta, with each row's mean
