@@ -49,6 +49,8 @@ const alphaBarAt = (alphasCumprod: Float64Array, t: number): number => (t < 0 ? 
  * step of training is always among them ("trailing" spacing, Lin et al. 2024, table 2).
  *
  * @throws UsageError unless 1 ≤ count ≤ total.
+ * @example
+ * trailingTimesteps(4, 1000).at(-1); // 249
  */
 export function trailingTimesteps(count: number, total: number): number[] {
   if (!Number.isInteger(count) || count < 1 || count > total) {
@@ -95,6 +97,9 @@ export function ddpm({ steps, variance = "small" }: DdpmOptions = {}): Sampler {
 /**
  * Mean and variance of q(xₛ | xₜ, x₀) = N(onX0·x₀ + onX·xₜ, variance·I) from the signal levels at t and at the
  * earlier s (Ho et al. 2020, eq. 6–7, with α = ᾱₜ/ᾱₛ and β = 1 − α).
+ *
+ * @example
+ * posterior(0.5, 0.8).variance; // 0.15
  */
 export function posterior(alphaBar: number, previous: number): { onX0: number; onX: number; variance: number } {
   const alpha = alphaBar / previous;

@@ -5,7 +5,7 @@ import { cosineBetas, Diffusion, ddim, UNet } from "@figment/diffusion";
 import * as nn from "@figment/nn";
 import * as figment from "@figment/tensor";
 import { afterAll, describe, expect, it } from "vitest";
-import { examplesIn, runExample } from "../../tensor/test/support/examples.js";
+import { examplesIn, exportsWithout, runExample } from "../../tensor/test/support/examples.js";
 
 const examples = examplesIn(new URL("../src/", import.meta.url));
 const diffusion = new Diffusion({ betas: cosineBetas(20) });
@@ -19,6 +19,8 @@ afterAll(() => {
 
 describe("examples", () => {
   it("are found", () => expect(examples.length).toBeGreaterThan(10));
+
+  it("are there for everything public", () => expect(exportsWithout(examples, diffusionPackage)).toEqual([]));
 
   it.each(examples)("$name", async (example) => {
     await runExample(example, { ...figment, ...nn, ...diffusionPackage, diffusion, model, images, options, random });

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import * as io from "@figment/io";
 import * as figment from "@figment/tensor";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { examplesIn, functionsWithout, runExample } from "../../tensor/test/support/examples.js";
+import { examplesIn, exportsWithout, runExample } from "../../tensor/test/support/examples.js";
 
 const examples = examplesIn(new URL("../src/", import.meta.url));
 const images = figment.zeros([2, 4, 4, 1]);
@@ -48,7 +48,7 @@ afterAll(() => {
 describe("examples", () => {
   it("are found", () => expect(examples.length).toBeGreaterThan(25));
 
-  it("are there for every public function", () => expect(functionsWithout(examples, io)).toEqual([]));
+  it("are there for everything public", () => expect(exportsWithout(examples, io)).toEqual([]));
 
   it.each(examples)("$name", async (example) => {
     await runExample(example, { ...figment, ...io, images, weight, bias, model, frames: [images, images] });

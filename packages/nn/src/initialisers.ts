@@ -17,6 +17,8 @@ export interface Fans {
  * Linear [out, in], Conv2d [O, kH, kW, I/groups]. Axes between them multiply both.
  *
  * @throws ShapeError for fewer than two axes.
+ * @example
+ * fansOf([16, 3, 3, 8]).fanIn; // 72
  */
 export function fansOf(shape: Shape): Fans {
   const outputs = shape[0];
@@ -28,19 +30,39 @@ export function fansOf(shape: Shape): Fans {
   return { fanIn: inputs * receptive, fanOut: outputs * receptive };
 }
 
-/** All zeros. */
+/**
+ * All zeros.
+ *
+ * @example
+ * zeroInit(rng(0), [2, 3]).sum(); // 0
+ */
 export const zeroInit: Initialiser = (_random, shape) => zeroTensor(shape);
 
-/** All ones. */
+/**
+ * All ones.
+ *
+ * @example
+ * oneInit(rng(0), [2, 3]).sum(); // 6
+ */
 export const oneInit: Initialiser = (_random, shape) => full(shape, 1);
 
-/** Every element `value`. */
+/**
+ * Every element `value`.
+ *
+ * @example
+ * constantInit(0.5)(rng(0), [2, 3]).sum(); // 3
+ */
 export const constantInit =
   (value: number): Initialiser =>
   (_random, shape) =>
     full(shape, value);
 
-/** U(low, high). */
+/**
+ * U(low, high).
+ *
+ * @example
+ * new Linear(8, 4, { weightInit: uniformInit(-0.1, 0.1) }).init(rng(0));
+ */
 export const uniformInit =
   (low: number, high: number): Initialiser =>
   (random, shape) =>
@@ -49,13 +71,24 @@ export const uniformInit =
       .mul(high - low)
       .add(low);
 
-/** N(mean, deviation²). */
+/**
+ * N(mean, deviation²).
+ *
+ * @example
+ * new Linear(8, 4, { weightInit: normalInit(0.02) }).init(rng(0));
+ */
 export const normalInit =
   (deviation: number, mean = 0): Initialiser =>
   (random, shape) =>
     random.normal(shape).mul(deviation).add(mean);
 
-/** N(0, deviation²) with values beyond two deviations set to that bound. */
+/**
+ * N(0, deviation²) with values beyond two deviations set to that bound.
+ *
+ * @example
+ * const bounded = clippedNormalInit(0.5)(rng(0), [1000]);
+ * Math.max(...bounded.abs().dataSync()) <= 1; // true
+ */
 export const clippedNormalInit =
   (deviation: number): Initialiser =>
   (random, shape) =>
@@ -64,6 +97,9 @@ export const clippedNormalInit =
 /**
  * U(−b, b) with b = gain·√(3 / fanIn): keeps the variance of activations going forward
  * (He et al. 2015, eq. 10). `gain` is √2 for ReLU, 1 for a linear layer.
+ *
+ * @example
+ * new Conv2d(3, 8, 3, { weightInit: kaimingUniform() }).init(rng(0));
  */
 export const kaimingUniform =
   (gain = Math.SQRT2): Initialiser =>
@@ -72,13 +108,23 @@ export const kaimingUniform =
     return uniformInit(-bound, bound)(random, shape);
   };
 
-/** N(0, gain² / fanIn) (He et al. 2015, eq. 10). */
+/**
+ * N(0, gain² / fanIn) (He et al. 2015, eq. 10).
+ *
+ * @example
+ * new Conv2d(3, 8, 3, { weightInit: kaimingNormal() }).init(rng(0));
+ */
 export const kaimingNormal =
   (gain = Math.SQRT2): Initialiser =>
   (random, shape) =>
     normalInit(gain / Math.sqrt(fansOf(shape).fanIn))(random, shape);
 
-/** U(−b, b) with b = gain·√(6 / (fanIn + fanOut)) (Glorot & Bengio 2010, eq. 16). */
+/**
+ * U(−b, b) with b = gain·√(6 / (fanIn + fanOut)) (Glorot & Bengio 2010, eq. 16).
+ *
+ * @example
+ * new Linear(8, 4, { weightInit: xavierUniform() }).init(rng(0));
+ */
 export const xavierUniform =
   (gain = 1): Initialiser =>
   (random, shape) => {
@@ -87,7 +133,12 @@ export const xavierUniform =
     return uniformInit(-bound, bound)(random, shape);
   };
 
-/** N(0, gain²·2 / (fanIn + fanOut)) (Glorot & Bengio 2010, eq. 12). */
+/**
+ * N(0, gain²·2 / (fanIn + fanOut)) (Glorot & Bengio 2010, eq. 12).
+ *
+ * @example
+ * new Linear(8, 4, { weightInit: xavierNormal() }).init(rng(0));
+ */
 export const xavierNormal =
   (gain = 1): Initialiser =>
   (random, shape) => {
@@ -95,7 +146,12 @@ export const xavierNormal =
     return normalInit(gain * Math.sqrt(2 / (fanIn + fanOut)))(random, shape);
   };
 
-/** U(−1/√fanIn, 1/√fanIn): the default of Linear and Conv2d, for their weights and biases alike. */
+/**
+ * U(−1/√fanIn, 1/√fanIn): the default of Linear and Conv2d, for their weights and biases alike.
+ *
+ * @example
+ * fanInUniform(4)(rng(0), [16, 4]); // [16, 4]
+ */
 export const fanInUniform = (fanIn: number): Initialiser => {
   const bound = 1 / Math.sqrt(fanIn);
   return uniformInit(-bound, bound);

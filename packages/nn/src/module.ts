@@ -40,7 +40,17 @@ export type ForwardObserver = (module: Module, inputs: readonly unknown[], outpu
 
 let observer: ForwardObserver | null = null;
 
-/** Runs `fn` while `watch` is told of every call of any module's `forward`. */
+/**
+ * Runs `fn` while `watch` is told of every call of any module's `forward`.
+ *
+ * @example
+ * const seen: string[] = [];
+ * observeForward(
+ *   (module) => seen.push(module.constructor.name),
+ *   () => new Sequential(new Linear(2, 3), relu).init(rng(0)).forward(ones([1, 2])),
+ * );
+ * seen.length; // 2
+ */
 export function observeForward<T>(watch: ForwardObserver, fn: () => T): T {
   const previous = observer;
   observer = watch;

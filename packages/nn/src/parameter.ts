@@ -15,7 +15,13 @@ export interface ParameterOptions {
   readonly name?: string;
 }
 
-/** A cell that its module's `init` fills. Holds nothing until then, or until weights are loaded. */
+/**
+ * A cell that its module's `init` fills. Holds nothing until then, or until weights are loaded.
+ *
+ * @example
+ * const cell = new InitialisedCell({ shape: [2, 2], init: constantInit(3) });
+ * cell.initialiser(rng(0), cell.shape).sum(); // 12
+ */
 export class InitialisedCell extends Cell {
   /** Draws the first value. */
   readonly initialiser: Initialiser;
@@ -32,8 +38,35 @@ export class InitialisedCell extends Cell {
   }
 }
 
-/** A trainable cell. */
+/**
+ * A trainable cell.
+ *
+ * @example
+ * class Scale extends Module {
+ *   readonly gain = new Parameter({ shape: [2], init: oneInit, name: "Scale.gain" });
+ *
+ *   forward(x: Tensor): Tensor {
+ *     return x.mul(this.gain.value);
+ *   }
+ * }
+ * new Scale().init(rng(0)).forward(ones([3, 2])); // [3, 2]
+ */
 export class Parameter extends InitialisedCell {}
 
-/** A cell that no optimiser trains: running statistics, the vectors of a power iteration. Saved with the weights. */
+/**
+ * A cell that no optimiser trains: running statistics, the vectors of a power iteration. Saved with the weights.
+ *
+ * @example
+ * class Counter extends Module {
+ *   readonly calls = new BufferCell({ shape: [], init: zeroInit, name: "Counter.calls" });
+ *
+ *   forward(x: Tensor): Tensor {
+ *     this.calls.set(this.calls.value.add(1));
+ *     return x;
+ *   }
+ * }
+ * const counter = new Counter().init(rng(0));
+ * counter.forward(ones([3]));
+ * counter.calls.value; // 1
+ */
 export class BufferCell extends InitialisedCell {}

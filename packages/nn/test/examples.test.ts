@@ -4,7 +4,7 @@ import * as nn from "@figment/nn";
 import { Linear } from "@figment/nn";
 import * as figment from "@figment/tensor";
 import { afterAll, describe, expect, it } from "vitest";
-import { examplesIn, runExample } from "../../tensor/test/support/examples.js";
+import { examplesIn, exportsWithout, runExample } from "../../tensor/test/support/examples.js";
 
 const examples = examplesIn(new URL("../src/", import.meta.url));
 const model = new Linear(2, 1).init(figment.rng(0));
@@ -15,6 +15,8 @@ afterAll(() => {
 
 describe("examples", () => {
   it("are found", () => expect(examples.length).toBeGreaterThan(20));
+
+  it("are there for everything public", () => expect(exportsWithout(examples, nn)).toEqual([]));
 
   it.each(examples)("$name", async (example) => {
     await runExample(example, { ...figment, ...nn, model, x, y });

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { randomCategorical } from "#ops/categorical";
 import { randomNormal, randomUniform } from "#ops/random";
 import { randomInteger } from "#ops/randomInteger";
-import { examplesIn, functionsWithout, runExample } from "./support/examples.js";
+import { examplesIn, exportsWithout, runExample } from "./support/examples.js";
 
 const examples = examplesIn(new URL("../src/", import.meta.url));
 const state = figment.rng(0).cell.value;
@@ -24,7 +24,7 @@ afterAll(() => {
 describe("examples", () => {
   it("are found", () => expect(examples.length).toBeGreaterThan(80));
 
-  it("are there for every public function", () => expect(functionsWithout(examples, figment)).toEqual([]));
+  it("are there for everything public", () => expect(exportsWithout(examples, figment)).toEqual([]));
 
   it.each(examples)("$name", async (example) => {
     await runExample(example, { ...figment, randomCategorical, randomInteger, randomNormal, randomUniform, state });

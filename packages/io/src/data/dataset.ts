@@ -19,7 +19,15 @@ export interface DatasetSource {
   readonly options: unknown;
 }
 
-/** Numbered images of one shape. Subclasses say what they hold; `loader` serves it in batches. */
+/**
+ * Numbered images of one shape. Subclasses say what they hold; `loader` serves it in batches.
+ *
+ * @example
+ * const dataset: Dataset = digits({ count: 8 });
+ * const { image } = await dataset.get(5);
+ * dataset.length; // 8
+ * image.length; // 784
+ */
 export abstract class Dataset {
   abstract readonly name: string;
   abstract readonly length: number;

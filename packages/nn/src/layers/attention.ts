@@ -95,7 +95,12 @@ export interface SelfAttention2dOptions {
   readonly groups?: number;
 }
 
-/** The number of groups to normalise `channels` in, given the wished one. */
+/**
+ * The number of groups to normalise `channels` in, given the wished one.
+ *
+ * @example
+ * fittingGroups(12); // 4
+ */
 export function fittingGroups(channels: number, groups = 8): number {
   checkCounts("GroupNorm", { channels, groups });
   let [a, b] = [channels, groups];

@@ -42,7 +42,12 @@ export interface ParameterGroup {
   readonly lrScale?: number;
 }
 
-/** Parameters of fewer than two dimensions, biases and the scales of norms, without weight decay. */
+/**
+ * Parameters of fewer than two dimensions, biases and the scales of norms, without weight decay.
+ *
+ * @example
+ * new AdamW(model, { lr: 1e-3, weightDecay: 0.1, groups: [vectorsWithoutDecay] });
+ */
 export const vectorsWithoutDecay: ParameterGroup = {
   select: (_path, { shape }) => shape.length < 2,
   weightDecay: 0,
@@ -107,7 +112,23 @@ interface SlotGroup {
 /** Added to the gradients' norm before dividing by it, as PyTorch's clip_grad_norm_ does. */
 const normFloor = 1e-6;
 
-/** An optimiser. Subclasses name the states of a parameter and apply the fused update of a group. */
+/**
+ * An optimiser. Subclasses name the states of a parameter and apply the fused update of a group.
+ *
+ * @example
+ * class SignDescent extends Optimizer {
+ *   constructor(target: Trainable, lr: number) {
+ *     super(target, { lr }, []);
+ *   }
+ *
+ *   protected override apply({ cells, grads, lr }: GroupUpdate): void {
+ *     cells.forEach((cell, i) => cell.set(cell.value.sub((grads[i] as Tensor).sign().mul(lr))));
+ *   }
+ * }
+ * const optimizer = new SignDescent(model, 0.1);
+ * optimizer.minimize(() => mse(model.forward(x), y));
+ * optimizer.step.value; // 1
+ */
 export abstract class Optimizer implements Stateful {
   /**
    * The learning rate, a 0-d cell. A number is read from it inside compiled steps, so that changing it needs no new

@@ -17,7 +17,14 @@ import { mapTree } from "./tree.js";
 /** What to differentiate with respect to: the cells of a module, or a list of cells. */
 export type Wrt = CellTree | readonly Cell[];
 
-/** Derivatives by cell. */
+/**
+ * Derivatives by cell.
+ *
+ * @example
+ * const cell = new Cell({ shape: [2], initial: () => [1, 2] });
+ * const { grads } = valueAndGrad(() => cell.value.square().sum(), { wrt: [cell] })();
+ * grads.get(cell).sum(); // 6
+ */
 export class Grads implements Iterable<readonly [Cell, Tensor]> {
   private readonly byCell: ReadonlyMap<Cell, Tensor>;
 

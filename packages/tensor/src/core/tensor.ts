@@ -47,6 +47,11 @@ export interface Tensor extends TensorMethods {}
 /**
  * An n-dimensional array of one element type. Immutable: operations make new tensors. Memory is freed by
  * `dispose`, by the enclosing {@link scope}, or — as a safety net — by the garbage collector.
+ *
+ * @example
+ * const x = tensor([[1, 2], [3, 4]]);
+ * const y = x.mul(2).add(x.transpose()); // [2, 2]
+ * y.at(0, 1).itemSync(); // 7
  */
 // biome-ignore lint/suspicious/noUnsafeDeclarationMerging: the methods are installed in methods.ts
 export class Tensor {
@@ -126,7 +131,13 @@ export class Tensor {
     return decode(buffer, this.dtype);
   }
 
-  /** When the value has been computed; rejects with the error of the work that should have made it. */
+  /**
+   * When the value has been computed; rejects with the error of the work that should have made it.
+   *
+   * @example
+   * const product = rng(0).normal([64, 64]).matmul(ones([64, 64]));
+   * await product.ready();
+   */
   ready(): Promise<void> {
     return computed(this.storage("ready"));
   }

@@ -60,6 +60,10 @@ export interface Compiled<A extends readonly unknown[], R> {
    * Calls the function with options of this call alone. Inside another compiled function they have no effect.
    *
    * @throws the signal's reason, when it has been aborted before.
+   * @example
+   * const double = compile((x: Tensor) => x.mul(2));
+   * const stop = new AbortController();
+   * double.run({ signal: stop.signal }, ones([3])).sum(); // 6
    */
   run(options: CallOptions, ...args: A): R;
   /** The program of the latest call: op, shapes, formats, kernel variant, FLOPs, bytes and module path of each record. */

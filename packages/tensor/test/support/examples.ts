@@ -21,22 +21,26 @@ export function examplesIn(folder: URL): Example[] {
   return files.sort().flatMap((file) => {
     const source = readFileSync(join(folder.pathname, file), "utf8");
     const exported = source.match(/^export \{[^}]*\};$/m)?.[0] ?? "";
-    return [...source.matchAll(/\/\*\*([\s\S]*?)\*\/\s*(.*)/g)].flatMap(([, comment = "", declaration = ""]) => {
-      const text = comment.replace(/^\s*\* ?/gm, "");
-      const code = text.split("@example")[1];
-      const declared = declaration.replace(/[({=<].*/, "").trim();
-      // Some names are exported under another: `export { nan as isNaN }`.
-      const renamed = exported.match(new RegExp(`\\b${last(declared)} as (\\w+)`))?.[1];
-      return code ? [{ name: `${file}: ${renamed ?? declared}`, code }] : [];
-    });
+    return [...source.matchAll(/\/\*\*([\s\S]*?)\*\/\s*(?:\/\/ biome-ignore.*\s*)?(.*)/g)].flatMap(
+      ([, comment = "", declaration = ""]) => {
+        const text = comment.replace(/^\s*\* ?/gm, "");
+        const code = text.split("@example")[1];
+        const declared = declaration.replace(/[({=<:].*| (extends|implements) .*/, "").trim();
+        // Some names are exported under another: `export { nan as isNaN }`.
+        const renamed = exported.match(new RegExp(`\\b${last(declared)} as (\\w+)`))?.[1];
+        return code ? [{ name: `${file}: ${renamed ?? declared}`, code }] : [];
+      },
+    );
   });
 }
 
-/** The functions that a package exports without an example. */
-export function functionsWithout(examples: readonly Example[], exported: object): string[] {
+const isError = (value: unknown): boolean => typeof value === "function" && value.prototype instanceof Error;
+
+/** The functions, classes and objects that a package exports without an example; errors are for catching. */
+export function exportsWithout(examples: readonly Example[], exported: object): string[] {
   const shown = new Set(examples.map(({ name }) => last(name)));
   return Object.entries(exported).flatMap(([name, value]) =>
-    typeof value === "function" && /^[a-z]/.test(name) && !shown.has(name) ? [name] : [],
+    (typeof value === "function" || typeof value === "object") && !isError(value) && !shown.has(name) ? [name] : [],
   );
 }
 
