@@ -149,6 +149,7 @@ export async function runOverheads(
   const job = createJob(queuedBatch);
   try {
     job.step(job.batch);
+    await settled();
     const states = Object.keys(job.step.captureState().cells).length;
     results.push(await emptyCall(states, options), await callsInRow(job), await callsInLoop(job));
   } finally {

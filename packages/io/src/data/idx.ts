@@ -3,7 +3,6 @@
 
 import { readFile } from "node:fs/promises";
 import { promisify } from "node:util";
-import { gunzip } from "node:zlib";
 import { DataError, messageOf } from "../errors.js";
 
 /** Unsigned bytes with their dimensions. */
@@ -57,6 +56,7 @@ async function readUnpacked(path: string): Promise<Uint8Array> {
   // Some copies are unpacked but keep the name: the first bytes tell.
   if (packed[0] !== 0x1f || packed[1] !== 0x8b) return plain(packed);
   try {
+    const { gunzip } = await import("node:zlib");
     return plain(await promisify(gunzip)(packed, { maxOutputLength: maxUnpackedBytes }));
   } catch (error) {
     throw new DataError(`${path}: the gzip archive is damaged: ${messageOf(error)}`, { path, cause: error });
