@@ -5,7 +5,7 @@ import type { Precision } from "../core/precision.js";
 import { Tensor } from "../core/tensor.js";
 import { type DType, isFloat, isHalf } from "../dtype.js";
 import { DTypeError, ShapeError, UsageError } from "../errors.js";
-import type { Aval } from "../ir/graph.js";
+import type { Aval, Node } from "../ir/graph.js";
 import { sameShape, show, showShape } from "../shape.js";
 
 /** Two numbers, for the height and the width. */
@@ -140,6 +140,13 @@ export function expectCompute(op: string, operands: Readonly<Record<string, Aval
 
 /** Attributes that passes give to products: how exactly they are computed, and the type of results of 16-bit factors. */
 export type ProductAttrs = { readonly precision?: Precision; readonly result?: DType };
+
+/** The first result may take the place of the first operand where both have one type. */
+export const firstInPlace = ({ inputs, outputs }: Node): readonly (readonly [number, number])[] =>
+  inputs[0]?.dtype === outputs[0]?.dtype ? [[0, 0]] : [];
+
+/** Attribute that a pass gives to norms and softmax: the 16-bit type in which f32 results are stored. */
+export type StoreAttrs = { readonly result?: DType };
 
 /** Checks that the factors of products have one float type; gives that of the results, which a bias must have. */
 export function expectProduct(

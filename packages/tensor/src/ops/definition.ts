@@ -114,6 +114,8 @@ export interface OpDef<A = any> {
   readonly nondifferentiable?: boolean;
   /** Inputs whose products are summed: those that precision "bf16" rounds. The shape rule then takes `attrs.result`. */
   readonly factors?: readonly number[];
+  /** Whether its kernel may store its first result, computed in f32, as a 16-bit type: the shape rule takes `attrs.result`. */
+  readonly stores?: boolean;
   /**
    * Along which axis of the first and of the second factor products are summed, where that is one axis of each: factors
    * concatenated along them give the sum of their products.

@@ -20,6 +20,8 @@ import {
   expectCompute,
   expectCount,
   expectShape,
+  firstInPlace,
+  type StoreAttrs,
 } from "./checks.js";
 import { defineOp, type KernelCall, nativeSchema, type OpDef, type Sample, type SampleInput } from "./definition.js";
 import { gradientThrough } from "./fused.js";
@@ -31,7 +33,7 @@ const groupNormSchema = nativeSchema("groupNorm", normFields);
 const groupNormGradSchema = nativeSchema("groupNormGrad", normFields);
 
 /** How channels are grouped, what is added to the variance, and whether SiLU follows. */
-export type GroupNormAttrs = { readonly groups: number; readonly eps: number; readonly silu: boolean };
+export type GroupNormAttrs = StoreAttrs & { readonly groups: number; readonly eps: number; readonly silu: boolean };
 
 /** Options of {@link groupNorm}. */
 export interface GroupNormOptions {
@@ -49,7 +51,7 @@ function extents(x: Shape): { n: number; spatial: number; c: number } {
 }
 
 /** Checks x, gamma and beta; gives the avals of y, mean and rstd. */
-function inferNorm(op: string, x: Aval, gamma: Aval, beta: Aval, { groups }: GroupNormAttrs): Aval[] {
+function inferNorm(op: string, x: Aval, gamma: Aval, beta: Aval, { groups, result }: GroupNormAttrs): Aval[] {
   const dtype = expectCompute(op, { x, gamma, beta });
   if (x.shape.length < 2) throw new ShapeError(`${op}: x must be [N, ..., C], got shape ${showShape(x.shape)}`);
   const { n, c } = extents(x.shape);
@@ -58,7 +60,7 @@ function inferNorm(op: string, x: Aval, gamma: Aval, beta: Aval, { groups }: Gro
   expectShape(op, "gamma", gamma, [c]);
   expectShape(op, "beta", beta, [c]);
   const statistics = { shape: [n, groups], dtype: computeType(dtype) };
-  return [{ shape: x.shape, dtype }, statistics, statistics];
+  return [{ shape: x.shape, dtype: result ?? dtype }, statistics, statistics];
 }
 
 /** What each operand of the kernels is: the samples, a vector of channels, or statistics of groups. */
@@ -126,7 +128,8 @@ export const groupNormDef: OpDef<GroupNormAttrs> = defineOp({
   },
   decompose: decomposeNorm,
   lower: { kind: "kernel", halves: true, call: normCall(groupNormSchema, primalRoles, resultRoles) },
-  inPlace: () => [[0, 0]],
+  stores: true,
+  inPlace: firstInPlace,
   samples: () => cases.map(([shape, attrs]) => ({ inputs: primalSamples(shape), attrs })),
 });
 

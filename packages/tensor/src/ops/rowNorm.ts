@@ -11,7 +11,7 @@ import type { Aval, Node } from "../ir/graph.js";
 import { type Shape, showShape, sizeOf } from "../shape.js";
 import { epsOf, expectStatistics, shiftedGradient, statisticsOf } from "./affineNorm.js";
 import { add, mul, rsqrt, square, sub } from "./arithmetic.js";
-import { checkTensor, expectCompute, expectCount, expectShape } from "./checks.js";
+import { checkTensor, expectCompute, expectCount, expectShape, firstInPlace, type StoreAttrs } from "./checks.js";
 import { defineOp, type KernelCall, nativeSchema, type OpDef, type Sample, type SampleInput } from "./definition.js";
 import { gradientThrough } from "./fused.js";
 import { reshape } from "./movement.js";
@@ -24,7 +24,7 @@ const rmsNormSchema = nativeSchema("rmsNorm", rowFields);
 const rmsNormGradSchema = nativeSchema("rmsNormGrad", rowFields);
 
 /** What is added to the variance or to the mean square. */
-export type RowNormAttrs = { readonly eps: number };
+export type RowNormAttrs = StoreAttrs & { readonly eps: number };
 
 /** Options of {@link layerNorm} and {@link rmsNorm}. */
 export interface RowNormOptions {
@@ -37,12 +37,17 @@ const lastAxis = { keepDims: true } as const;
 const rowsOf = (x: Shape): Shape => x.slice(0, -1);
 
 /** Checks x and the vectors over its columns; gives the avals of y and of one statistic of the rows. */
-function inferRows(op: string, x: Aval, columns: Readonly<Record<string, Aval>>): [Aval, Aval] {
+function inferRows(
+  op: string,
+  x: Aval,
+  columns: Readonly<Record<string, Aval>>,
+  { result }: StoreAttrs = {},
+): [Aval, Aval] {
   const dtype = expectCompute(op, { x, ...columns });
   if (x.shape.length < 1) throw new ShapeError(`${op}: x must be [..., C], got shape ${showShape(x.shape)}`);
   for (const [name, aval] of Object.entries(columns)) expectShape(op, name, aval, [x.shape.at(-1) as number]);
   return [
-    { shape: x.shape, dtype },
+    { shape: x.shape, dtype: result ?? dtype },
     { shape: rowsOf(x.shape), dtype: computeType(dtype) },
   ];
 }
@@ -99,10 +104,10 @@ export const layerNormDef: OpDef<RowNormAttrs> = defineOp({
   name: "layerNorm",
   effect: "pure",
   residuals: [1, 2],
-  infer: (inputs) => {
+  infer: (inputs, attrs) => {
     expectCount("layerNorm", inputs, 3);
     const [x, gamma, beta] = inputs as readonly [Aval, Aval, Aval];
-    const [y, statistic] = inferRows("layerNorm", x, { gamma, beta });
+    const [y, statistic] = inferRows("layerNorm", x, { gamma, beta }, attrs);
     return [y, statistic, statistic];
   },
   vjp: ({ inputs, outputs, attrs, cotangent }) => {
@@ -116,7 +121,8 @@ export const layerNormDef: OpDef<RowNormAttrs> = defineOp({
     halves: true,
     call: rowCall(layerNormSchema, ["rows", "columns", "columns"], ["rows", "statistic", "statistic"]),
   },
-  inPlace: () => [[0, 0]],
+  stores: true,
+  inPlace: firstInPlace,
   samples: () => cases.map(([shape, attrs]) => ({ inputs: primals(shape, 2), attrs })),
 });
 
@@ -159,16 +165,17 @@ export const rmsNormDef: OpDef<RowNormAttrs> = defineOp({
   name: "rmsNorm",
   effect: "pure",
   residuals: [1],
-  infer: (inputs) => {
+  infer: (inputs, attrs) => {
     expectCount("rmsNorm", inputs, 2);
     const [x, gamma] = inputs as readonly [Aval, Aval];
-    return inferRows("rmsNorm", x, { gamma });
+    return inferRows("rmsNorm", x, { gamma }, attrs);
   },
   vjp: ({ inputs, outputs, attrs, cotangent }) =>
     apply(rmsNormGradDef, [...inputs, outputs[1] as Tensor, cotangent()], attrs),
   decompose: decomposeRms,
   lower: { kind: "kernel", halves: true, call: rowCall(rmsNormSchema, ["rows", "columns"], ["rows", "statistic"]) },
-  inPlace: () => [[0, 0]],
+  stores: true,
+  inPlace: firstInPlace,
   samples: () => cases.map(([shape, attrs]) => ({ inputs: primals(shape, 1), attrs })),
 });
 

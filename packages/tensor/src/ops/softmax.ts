@@ -6,7 +6,7 @@ import { ShapeError } from "../errors.js";
 import type { Attrs, Aval, Node } from "../ir/graph.js";
 import { type Shape, showShape, sizeOf } from "../shape.js";
 import { div, exp, log, mul, sub } from "./arithmetic.js";
-import { checkTensor, expectCompute, expectCount, expectShape } from "./checks.js";
+import { checkTensor, expectCompute, expectCount, expectShape, type StoreAttrs } from "./checks.js";
 import { defineOp, type KernelCall, nativeSchema, type OpDef } from "./definition.js";
 import { max, sum } from "./reduce.js";
 
@@ -53,14 +53,15 @@ function eachRow(shape: Shape, row: (start: number, end: number) => void): void 
 
 const shapes: readonly Shape[] = [[1], [7], [3, 1], [2, 3, 5], [4, 17], [33, 129], [5, 1000], [3, 5003], [1021, 10]];
 
-export const softmaxDef: OpDef<Attrs> = defineOp<Attrs>({
+export const softmaxDef: OpDef<StoreAttrs> = defineOp<StoreAttrs>({
   name: "softmax",
   effect: "pure",
-  infer: (inputs) => {
+  infer: (inputs, { result }) => {
     expectCount("softmax", inputs, 1);
     const x = inputs[0] as Aval;
     expectRows("softmax", x);
-    return [{ shape: x.shape, dtype: expectCompute("softmax", { x }) }];
+    const dtype = expectCompute("softmax", { x });
+    return [{ shape: x.shape, dtype: result ?? dtype }];
   },
   vjp: ({ outputs, cotangent }) => [applyOne(softmaxGradDef, [outputs[0] as Tensor, cotangent()], noAttrs)],
   decompose: ([x]) => {
@@ -68,6 +69,7 @@ export const softmaxDef: OpDef<Attrs> = defineOp<Attrs>({
     return [div(weights, sum(weights, -1, lastAxis))];
   },
   lower: { kind: "kernel", halves: true, call: (node) => rowCall(softmaxSchema, node) },
+  stores: true,
   reference: ([x], [aval]) => {
     const out = new Float64Array((x as Float64Array).length);
     eachRow((aval as Aval).shape, (start, end) => {

@@ -9,6 +9,7 @@ import { fusePatterns } from "./patterns.js";
 import { mixPrecision } from "./precision.js";
 import { formRegions } from "./regions.js";
 import { simplify } from "./simplify.js";
+import { narrowStores } from "./stores.js";
 
 /** The passes, by name, in the order in which they run. */
 export const passes: readonly (readonly [string, (graph: Graph) => Graph])[] = [
@@ -17,6 +18,7 @@ export const passes: readonly (readonly [string, (graph: Graph) => Graph])[] = [
   ["simplify", simplify],
   ["patterns", fusePatterns],
   ["precision", (graph) => mixPrecision(graph)],
+  ["stores", narrowStores],
   ["formats", widenFormats],
   ["dce", eliminateDeadCode],
   ["regions", formRegions],
