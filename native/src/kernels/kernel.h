@@ -203,6 +203,11 @@ struct RegisterOp {
 };
 struct RegisterVariant {
   explicit RegisterVariant(const Variant& variant);
+#ifdef FIGMENT_ISA_FILE
+  // Only constants are registered in a file of one instruction set: putting a temporary together
+  // would be code that runs at load, made of instructions that the machine may lack.
+  explicit RegisterVariant(Variant&&) = delete;
+#endif
 };
 
 /// Preference of the plain implementations that serve as oracles: only ever chosen when nothing
