@@ -3,8 +3,9 @@
 //   module.ts       what a module is; members.ts finds its parts, parameter.ts is a trainable cell
 //   layers/         one file per kind of layer; kvCache.ts is what decoders remember
 //   optim/          Adam, AdamW, SGD, RMSProp, learning-rate schedules
+//   training.ts     compiled steps of any family; train.ts those of one model, checking.ts what they look at
 //   checks.ts       what constructors ask of their numbers
-//   initialisers.ts, losses.ts, ema.ts, train.ts, summary.ts
+//   initialisers.ts, losses.ts, ema.ts, summary.ts
 
 export { checkCounts, checkFractions, type Padding, type Pair } from "./checks.js";
 export { EMA, type EmaOptions } from "./ema.js";
@@ -62,6 +63,7 @@ export {
   type OptimizerOptions,
   type ParameterGroup,
   type Trainable,
+  type UpdateOptions,
   vectorsWithoutDecay,
 } from "./optim/optimizer.js";
 export { RMSProp, type RMSPropOptions } from "./optim/rmsprop.js";
@@ -83,4 +85,11 @@ export {
 export { SGD, type SGDOptions } from "./optim/sgd.js";
 export { BufferCell, InitialisedCell, Parameter, type ParameterOptions } from "./parameter.js";
 export { type Summary, type SummaryRow, summary } from "./summary.js";
-export { compileStep, type StepBatch, type StepOptions, type TrainStep } from "./train.js";
+export { compileStep, type StepOptions, type TrainStep } from "./train.js";
+export {
+  compileTraining,
+  type StepBatch,
+  type StepResults,
+  type TrainingOptions,
+  type TrainingStep,
+} from "./training.js";

@@ -23,10 +23,12 @@ import {
   UsageError,
   valueAndGrad,
 } from "@figment/tensor";
-import { checkNotNegative, checkPositive } from "../checks.js";
+import { namesForChecks } from "../checking.js";
+import { checkCounts, checkNotNegative, checkPositive } from "../checks.js";
 import { joinPath } from "../members.js";
 import { Module } from "../module.js";
 import type { Parameter } from "../parameter.js";
+import { GradientSums } from "./gradientSums.js";
 import type { Schedule } from "./schedule.js";
 
 /** What an optimiser trains: a module, several, or several by name (which then prefixes their paths). */
@@ -68,11 +70,24 @@ export interface MinimizeOptions {
   readonly clipValue?: number;
   /** Gradients are scaled down so that their global norm is at most this. Default: no clipping. */
   readonly clipNorm?: number;
-  /** Fails with a NonFiniteError, and changes nothing, when the loss or a gradient is not finite. Default false. */
+  /**
+   * Fails with a NonFiniteError, and changes nothing, when the loss or a gradient is not finite. Default: what the training
+   * step asks for that this is part of (see {@link compileTraining}), else false.
+   */
   readonly checkFinite?: boolean;
+  /**
+   * Calls the loss for that many small batches, each time with another number, and takes the mean of their losses and
+   * gradients, in one loop of the program: what one batch of all of them gives, in the memory of one. Default: one call.
+   */
+  readonly accumulate?: number;
 }
 
-const minimizeOptions: readonly (keyof MinimizeOptions)[] = ["clipValue", "clipNorm", "checkFinite"];
+const minimizeOptions: readonly (keyof MinimizeOptions)[] = ["clipValue", "clipNorm", "checkFinite", "accumulate"];
+
+/** How an update by given gradients is made. */
+export type UpdateOptions = Pick<MinimizeOptions, "clipValue" | "clipNorm">;
+
+const updateOptions: readonly (keyof UpdateOptions)[] = ["clipValue", "clipNorm"];
 
 /** What a schedule gives for a step. */
 function scheduled(name: string, schedule: Schedule, step: Tensor): Tensor {
@@ -140,6 +155,7 @@ export abstract class Optimizer implements Stateful {
   private readonly schedule: Schedule | undefined;
   private readonly slots: readonly Slot[];
   private readonly groups: readonly SlotGroup[];
+  private sums: GradientSums | undefined;
 
   /** @throws UsageError when there is nothing to train, two parameters share a path, or a constant is out of range. */
   protected constructor(
@@ -181,25 +197,37 @@ export abstract class Optimizer implements Stateful {
   /**
    * Differentiates `loss` with respect to the parameters and updates them.
    *
-   * @param loss gives one number: a tensor of one element.
+   * @param loss gives one number: a tensor of one element. With `accumulate`, `i` is the number of the small batch, a 0-d i32
+   * tensor; else it is 0.
    * @returns the loss before the update.
-   * @throws UsageError for an option that there is not.
+   * @throws UsageError for an option that there is not, or an `accumulate` that is no positive integer.
+   * @example
+   * const optimizer = new AdamW(model);
+   * optimizer.minimize(() => mse(model.forward(x), y), { clipNorm: 1 });
+   * const [xs, ys] = [ones([4, 8, 2]), zeros([4, 8, 1])];
+   * optimizer.minimize((i) => mse(model.forward(xs.at(i)), ys.at(i)), { accumulate: 4 });
+   * optimizer.step.value; // 2
    */
-  minimize(loss: () => Tensor, options: MinimizeOptions = {}): Tensor {
+  minimize(loss: (i: Tensor) => Tensor, options: MinimizeOptions = {}): Tensor {
     checkOptions(this.constructor.name, options, minimizeOptions);
-    const { value, grads } = valueAndGrad(loss, { wrt: this.parameters })();
-    if (options.checkFinite) {
-      const gradients = this.slots.map(({ path, parameter }) => [`the gradient of ${path}`, grads.get(parameter)]);
+    const names = namesForChecks();
+    const { checkFinite: checks = names !== null, accumulate, ...clipping } = options;
+    const { value, grads } = this.differentiate(loss, accumulate);
+    if (checks) {
+      const gradients = this.slots.map(({ path, parameter }) => [
+        `the gradient of ${names?.(path, parameter) ?? path}`,
+        grads.get(parameter),
+      ]);
       checkFinite({ "the loss": value, ...Object.fromEntries(gradients) });
     }
-    this.update(grads, options);
+    this.update(grads, clipping);
     grads.dispose();
     return value;
   }
 
   /** Updates the parameters by gradients computed elsewhere; takes no ownership of them. */
-  update(grads: Grads, options: MinimizeOptions = {}): void {
-    checkOptions(this.constructor.name, options, minimizeOptions);
+  update(grads: Grads, options: UpdateOptions = {}): void {
+    checkOptions(this.constructor.name, options, updateOptions);
     const { clipValue, clipNorm } = options;
     for (const [option, bound] of Object.entries({ clipValue, clipNorm }))
       if (bound !== undefined) checkPositive(this.constructor.name, { [option]: bound });
@@ -257,6 +285,15 @@ export abstract class Optimizer implements Stateful {
   /** Frees the states; the parameters belong to their modules. */
   dispose(): void {
     for (const cell of Object.values(this.state())) cell.dispose();
+    this.sums?.dispose();
+  }
+
+  private differentiate(loss: (i: Tensor) => Tensor, count: number | undefined): { value: Tensor; grads: Grads } {
+    const differentiated = valueAndGrad(loss, { wrt: this.parameters });
+    if (count === undefined) return differentiated(scalar(0, "i32"));
+    checkCounts(this.constructor.name, { accumulate: count });
+    this.sums ??= new GradientSums(this.constructor.name, this.slots);
+    return this.sums.meanOf(count, differentiated);
   }
 
   private state(): Record<string, Cell> {
