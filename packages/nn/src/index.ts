@@ -4,12 +4,30 @@
 //   layers/         one file per kind of layer; kvCache.ts is what decoders remember
 //   optim/          Adam, AdamW, SGD, RMSProp, learning-rate schedules
 //   training.ts     compiled steps of any family; train.ts those of one model, checking.ts what they look at
+//   interchange/     weights from and for PyTorch: names, layouts, tables of foreign names
 //   checks.ts       what constructors ask of their numbers
 //   initialisers.ts, losses.ts, ema.ts, summary.ts
 
 export { checkCounts, checkFractions, type Padding, type Pair } from "./checks.js";
 export { EMA, type EmaOptions } from "./ema.js";
 export * from "./initialisers.js";
+export {
+  channelsFirst,
+  flattenedImages,
+  fromTorch,
+  type ImageSize,
+  type TorchLayout,
+  type TorchMember,
+  toTorch,
+} from "./interchange/layout.js";
+export type { TorchRule, TorchRules } from "./interchange/rules.js";
+export {
+  type ExportTorchOptions,
+  exportTorch,
+  type ImportTorchOptions,
+  importTorch,
+  torchShapes,
+} from "./interchange/torch.js";
 export { KVCache, type KVCacheOptions, type LayerCache, placeOfNext } from "./kvCache.js";
 export {
   fittingGroups,

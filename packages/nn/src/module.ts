@@ -21,6 +21,7 @@ import {
   UsageError,
   withPath,
 } from "@figment/tensor";
+import type { TorchMember } from "./interchange/layout.js";
 import { copyMembers, describeStructure, joinPath, visitMembers } from "./members.js";
 import { BufferCell, InitialisedCell, Parameter } from "./parameter.js";
 import { Snapshot } from "./snapshot.js";
@@ -264,6 +265,16 @@ export abstract class Module implements CellTree, Stateful {
       return copy;
     };
     return cloneModule(this) as this;
+  }
+
+  /**
+   * What PyTorch's counterpart of this module calls a member, and how the values of a cell lie there; asked by
+   * `exportTorch` and `importTorch`. Modules whose counterpart differs say so; by default names and layouts are ours.
+   *
+   * @param name the dotted name of one of this module's own members, be it a cell or a module.
+   */
+  torchMember(name: string): TorchMember {
+    return { name };
   }
 
   /** Frees the memory of every cell below. */

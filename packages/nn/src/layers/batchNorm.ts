@@ -3,6 +3,7 @@
 import { batchNorm, batchNormWith, emaUpdate, ones, ShapeError, type Tensor, zeros } from "@figment/tensor";
 import { checkCounts, checkNotNegative, checkShares } from "../checks.js";
 import { oneInit, zeroInit } from "../initialisers.js";
+import type { TorchMember } from "../interchange/layout.js";
 import { Module } from "../module.js";
 import { BufferCell, Parameter } from "../parameter.js";
 
@@ -75,5 +76,9 @@ export class BatchNorm extends Module {
     const { y, mean, variance } = batchNorm(x, gamma, beta, { eps });
     emaUpdate(1 - momentum, [runningMean, runningVar], [mean, variance.mul(count / (count - 1))]);
     return y;
+  }
+
+  override torchMember(name: string): TorchMember {
+    return { name: { runningMean: "running_mean", runningVar: "running_var" }[name] ?? name };
   }
 }

@@ -3,6 +3,7 @@
 import { conv2d, sizeOf, type Tensor } from "@figment/tensor";
 import { checkCounts, checkDivisible, checkPadding, checkPairs, type Padding, type Pair, pairOf } from "../checks.js";
 import { fanInUniform, type Initialiser } from "../initialisers.js";
+import { channelsFirst, type TorchMember } from "../interchange/layout.js";
 import { Module } from "../module.js";
 import { Parameter } from "../parameter.js";
 
@@ -70,6 +71,10 @@ export class Conv2d extends Module {
     const { stride, padding, dilation, groups } = this;
     const options = { stride, padding, dilation, groups };
     return conv2d(x, this.weight.as(x.dtype), this.bias ? { ...options, bias: this.bias.as(x.dtype) } : options);
+  }
+
+  override torchMember(name: string): TorchMember {
+    return name === "weight" ? { name, layout: channelsFirst } : { name };
   }
 
   /** Multiplications and additions of one call, as summaries count them. */

@@ -4,6 +4,7 @@
 import { conv2dInputGrad, ShapeError, sizeOf, type Tensor, UsageError } from "@figment/tensor";
 import { checkCounts, checkDivisible, checkPadding, checkPairs, type Padding, type Pair, pairOf } from "../checks.js";
 import { fanInUniform, type Initialiser } from "../initialisers.js";
+import { channelsFirst, type TorchMember } from "../interchange/layout.js";
 import { Module } from "../module.js";
 import { Parameter } from "../parameter.js";
 
@@ -106,6 +107,10 @@ export class ConvTranspose2d extends Module {
     if (extent < 1)
       throw new ShapeError(`ConvTranspose2d: the padding leaves nothing of an image from [${x.shape.join(", ")}]`);
     return extent;
+  }
+
+  override torchMember(name: string): TorchMember {
+    return name === "weight" ? { name, layout: channelsFirst } : { name };
   }
 
   /** Multiplications and additions of one call, as summaries count them. */

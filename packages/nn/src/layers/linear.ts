@@ -1,8 +1,9 @@
 // Fully connected layer.
 
-import { matmul, ShapeError, type Tensor } from "@figment/tensor";
+import { matmul, ShapeError, sizeOf, type Tensor, UsageError } from "@figment/tensor";
 import { checkCounts } from "../checks.js";
 import { fanInUniform, type Initialiser } from "../initialisers.js";
+import { flattenedImages, type ImageSize, type TorchMember } from "../interchange/layout.js";
 import { Module } from "../module.js";
 import { Parameter } from "../parameter.js";
 
@@ -14,6 +15,13 @@ export interface LinearOptions {
   readonly weightInit?: Initialiser;
   /** Default U(−1/√in, 1/√in). */
   readonly biasInit?: Initialiser;
+  /**
+   * The image [height, width, channels] whose pixels x lists, where there is one: after a flatten. Where channels come
+   * first they are listed in another order, so weights for and from PyTorch have their columns permuted.
+   */
+  readonly inputImage?: ImageSize;
+  /** Likewise the image that y is made into afterwards, for the rows. */
+  readonly outputImage?: ImageSize;
 }
 
 /**
@@ -26,8 +34,10 @@ export interface LinearOptions {
 export class Linear extends Module {
   readonly weight: Parameter;
   readonly bias: Parameter | null;
+  readonly inputImage: ImageSize | null;
+  readonly outputImage: ImageSize | null;
 
-  /** @throws UsageError unless the numbers are integers of at least 1. */
+  /** @throws UsageError unless the numbers are integers of at least 1 and the images as large as they say. */
   constructor(
     readonly inFeatures: number,
     readonly outFeatures: number,
@@ -36,6 +46,16 @@ export class Linear extends Module {
     super();
     checkCounts("Linear", { inFeatures, outFeatures });
     const { bias = true, weightInit = fanInUniform(inFeatures), biasInit = fanInUniform(inFeatures) } = options;
+    const { inputImage = null, outputImage = null } = options;
+    for (const [name, image, size] of [
+      ["inputImage", inputImage, inFeatures],
+      ["outputImage", outputImage, outFeatures],
+    ] as const) {
+      if (image && sizeOf(image) !== size)
+        throw new UsageError(`Linear: ${name} [${image.join(", ")}] has ${sizeOf(image)} elements, expected ${size}`);
+    }
+    this.inputImage = inputImage;
+    this.outputImage = outputImage;
     this.weight = new Parameter({ shape: [outFeatures, inFeatures], init: weightInit, name: "Linear.weight" });
     this.bias = bias ? new Parameter({ shape: [outFeatures], init: biasInit, name: "Linear.bias" }) : null;
   }
@@ -49,6 +69,14 @@ export class Linear extends Module {
     const product = matmul(rows, this.weight.as(x.dtype), { transposeB: true });
     const y = this.bias ? product.add(this.bias.as(x.dtype)) : product;
     return x.rank === 2 ? y : y.reshape([...x.shape.slice(0, -1), this.outFeatures]);
+  }
+
+  override torchMember(name: string): TorchMember {
+    const [input, output] = [this.inputImage ?? undefined, this.outputImage ?? undefined];
+    if (name === "weight" && (input || output))
+      return { name, layout: flattenedImages(this.weight.shape, [output, input]) };
+    if (name === "bias" && output) return { name, layout: flattenedImages([this.outFeatures], [output]) };
+    return { name };
   }
 
   /** Multiplications and additions of one call, as summaries count them. */

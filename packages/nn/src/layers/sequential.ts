@@ -1,6 +1,7 @@
 // Layers applied one after another.
 
 import { type Tensor, UsageError } from "@figment/tensor";
+import type { TorchMember } from "../interchange/layout.js";
 import { type Layer, Module } from "../module.js";
 
 /** A layer, or a function of a tensor that has no parameters, such as `silu`. */
@@ -29,5 +30,10 @@ export class Sequential extends Module {
 
   forward(x: Tensor): Tensor {
     return this.stages.reduce((h, stage) => (stage instanceof Module ? stage.forward(h) : stage(h)), x);
+  }
+
+  /** PyTorch calls the stages of its Sequential by their numbers alone. */
+  override torchMember(name: string): TorchMember {
+    return { name: name.replace(/^stages\./, "") };
   }
 }

@@ -14,6 +14,7 @@ import {
 } from "@figment/tensor";
 import { checkCounts, checkNotNegative } from "../checks.js";
 import type { Initialiser } from "../initialisers.js";
+import { type TorchMember, vectorAlong } from "../interchange/layout.js";
 import { type Layer, Module } from "../module.js";
 import { BufferCell, type Parameter } from "../parameter.js";
 import { ConvTranspose2d } from "./convTranspose.js";
@@ -84,6 +85,19 @@ export class SpectralNorm<L extends WeightedLayer> extends Module {
     const weight = layer.weight.as(this.u.dtype);
     const scaled = weight.div(this.sigma(weight));
     return withCellValues(new Map([[layer.weight, scaled]]), () => layer.forward(x));
+  }
+
+  /** Members as `torch.nn.utils.parametrizations.spectral_norm` has them; those of the function that it replaced are read. */
+  override torchMember(name: string): TorchMember {
+    const inTorch = "parametrizations.weight";
+    if (name === "layer")
+      return { name: "", members: { weight: { name: `${inTorch}.original`, aliases: ["weight_orig"] } } };
+    if (name !== "u" && name !== "v") return { name };
+    const { shape } = this.layer.weight;
+    const { layout = {} } = this.layer.torchMember("weight");
+    const others = shape.flatMap((_, axis) => (axis === this.axis ? [] : [axis]));
+    const along = vectorAlong(layout, shape, name === "u" ? [this.axis] : others);
+    return { name: `${inTorch}.0._${name}`, aliases: [`weight_${name}`], layout: along };
   }
 
   /** The estimate of the weight's largest singular value; in training, after the iterations of one call. */
