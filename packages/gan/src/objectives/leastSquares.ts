@@ -1,0 +1,45 @@
+// The least-squares game (Mao et al. 2017): regression on targets in place of classification, so that samples far on the
+// right side of the boundary are drawn back to the data too.
+//
+//   critic:     ½·E[(s(x) − b)²] + ½·E[(s(G(z)) − a)²]               (eq. 2)
+//   generator:  ½·E[(s(G(z)) − c)²]
+//
+// With b − c = 1 and b − a = 2 the generator minimises Pearson's χ² divergence (eq. 8).
+
+import { scope, UsageError } from "@figment/tensor";
+import { checkScores, type Objective } from "./objective.js";
+
+/** The targets of {@link leastSquares}. */
+export interface LeastSquaresOptions {
+  /** a, the critic's target for generated samples. Default 0. */
+  readonly fake?: number;
+  /** b, the critic's target for real samples. Default 1. */
+  readonly real?: number;
+  /** c, what the generator wants its samples to score. Default 1. */
+  readonly wanted?: number;
+}
+
+/**
+ * The least-squares game (Mao et al. 2017, eq. 2; with the defaults eq. 9).
+ *
+ * @throws UsageError when a target is no finite number.
+ * @example
+ * leastSquares().critic(tensor([3]), tensor([1])); // 2.5
+ * leastSquares({ fake: -1, real: 1, wanted: 0 }).generator(tensor([2])); // 2
+ */
+export function leastSquares({ fake: a = 0, real: b = 1, wanted: c = 1 }: LeastSquaresOptions = {}): Objective {
+  for (const [name, target] of Object.entries({ fake: a, real: b, wanted: c }))
+    if (!Number.isFinite(target))
+      throw new UsageError(`leastSquares: the target ${name} must be finite, got ${target}`);
+  return {
+    name: "leastSquares",
+    critic: (real, fake) => {
+      checkScores("leastSquares", { real, fake });
+      return scope(() => real.sub(b).square().mean().add(fake.sub(a).square().mean()).mul(0.5));
+    },
+    generator: (fake) => {
+      checkScores("leastSquares", { fake });
+      return scope(() => fake.sub(c).square().mean().mul(0.5));
+    },
+  };
+}

@@ -1,0 +1,68 @@
+// Drawing samples from a trained generator.
+
+import { checkCounts } from "@figment/nn";
+import { compile, concat, type Rng, ShapeError, scope, type Tensor, throwIfAborted, UsageError } from "@figment/tensor";
+import type { Generator } from "./networks/network.js";
+
+/** Options of {@link generate}. */
+export interface GenerateOptions {
+  /** How many samples. */
+  readonly count: number;
+  /** Where the latents come from. */
+  readonly rng: Rng;
+  /** i32 [count], for a generator with classes. */
+  readonly label?: Tensor;
+  /** Samples in one native call. Default 100. The samples do not depend on it. */
+  readonly batchSize?: number;
+  /** Ends the work by rejecting with its reason. */
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Draws samples: latents from N(0, I), then the generator in evaluation mode, compiled once for the call.
+ *
+ * @returns [count, ...], the caller's own.
+ * @throws UsageError when labels are missing or given to a generator without classes; ShapeError unless they are [count]; the
+ * signal's reason when it is aborted.
+ * @example
+ * const generator = new DcganGenerator({ latents: 8, channels: [8, 4] }).init(random.fork("weights"));
+ * const images = await generate(generator, { count: 3, rng: rng(0) });
+ * images; // [3, 28, 28, 1]
+ */
+export async function generate(
+  generator: Generator,
+  { count, rng: random, label, batchSize = 100, signal }: GenerateOptions,
+): Promise<Tensor> {
+  checkCounts("generate", { count, batchSize });
+  if ((label === undefined) !== (generator.classes === 0))
+    throw new UsageError(
+      `generate: labels are given exactly when the generator has classes; it has ${generator.classes || "none"}`,
+    );
+  if (label && (label.rank !== 1 || label.dim(0) !== count))
+    throw new ShapeError(`generate: expected labels [${count}], got [${label.shape.join(", ")}]`);
+  throwIfAborted(signal);
+  const forward = compile((net: Generator, z: Tensor, labels?: Tensor) => net.forward(z, labels), {
+    mode: "eval",
+    name: "generator",
+  });
+  const latents = random.normal([count, generator.latents]);
+  const parts: Tensor[] = [];
+  try {
+    for (let from = 0; from < count; from += batchSize) {
+      const size = Math.min(batchSize, count - from);
+      const [z, labels] = [latents.slice([from, 0], [size, generator.latents]), label?.slice([from], [size])];
+      const part = labels ? forward.run({ signal }, generator, z, labels) : forward.run({ signal }, generator, z);
+      parts.push(part);
+      z.dispose();
+      labels?.dispose();
+      // Waiting for each part keeps the event loop free and lets the signal in.
+      await part.ready();
+      throwIfAborted(signal);
+    }
+    return parts.length === 1 ? (parts.pop() as Tensor) : scope(() => concat(parts, 0));
+  } finally {
+    for (const part of parts) part.dispose();
+    latents.dispose();
+    forward.dispose();
+  }
+}
