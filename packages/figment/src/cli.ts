@@ -1,14 +1,12 @@
 #!/usr/bin/env node
 // The figment command. Each subcommand lives in a file of its own; this one only wires them.
 
+import { interruptedCode } from "@figment/nn";
 import { FigmentError } from "@figment/tensor";
 import { Command } from "commander";
 import { doctorCommand } from "./doctor.js";
 import { firstLightCommand } from "./firstLight/command.js";
 import { version } from "./version.js";
-
-/** Exit code of a command that was interrupted and saved its state (128 + SIGINT). */
-const interrupted = 130;
 
 const program = new Command("figment")
   .description("Generative models in TypeScript on native kernels")
@@ -21,7 +19,7 @@ try {
   await program.parseAsync();
 } catch (error) {
   if (error instanceof Error && error.name === "AbortError") {
-    process.exitCode = interrupted;
+    process.exitCode = interruptedCode;
   } else if (error instanceof FigmentError) {
     console.error(`\n${error.name}: ${error.message}`);
     process.exitCode = 1;

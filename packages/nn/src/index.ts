@@ -5,6 +5,7 @@
 //   optim/          Adam, AdamW, SGD, RMSProp, learning-rate schedules
 //   training.ts     compiled steps of any family; train.ts those of one model, checking.ts what they look at
 //   interchange/     weights from and for PyTorch: names, layouts, tables of foreign names
+//   trainer/        drives such steps: data, logs, checkpoints, hooks, interruptions
 //   checks.ts       what constructors ask of their numbers
 //   initialisers.ts, losses.ts, ema.ts, summary.ts
 
@@ -104,6 +105,7 @@ export { SGD, type SGDOptions } from "./optim/sgd.js";
 export { BufferCell, InitialisedCell, Parameter, type ParameterOptions } from "./parameter.js";
 export { type Summary, type SummaryRow, summary } from "./summary.js";
 export { compileStep, type StepOptions, type TrainStep } from "./train.js";
+export * from "./trainer/index.js";
 export {
   compileTraining,
   type StepBatch,

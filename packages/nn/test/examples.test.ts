@@ -1,15 +1,35 @@
-// Every example in the documentation comments of @figment/nn runs and says the truth.
+// Every example in the documentation comments of @figment/nn runs and says the truth, in a folder of its own.
 
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { digits } from "@figment/io";
 import * as nn from "@figment/nn";
-import { Linear } from "@figment/nn";
+import { AdamW, compileStep, Linear, mse } from "@figment/nn";
 import * as figment from "@figment/tensor";
-import { afterAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { examplesIn, exportsWithout, runExample } from "../../tensor/test/support/examples.js";
 
 const examples = examplesIn(new URL("../src/", import.meta.url));
 const model = new Linear(2, 1).init(figment.rng(0));
 const [x, y] = [figment.tensor([[1, 2]]), figment.tensor([[3]])];
+const folder = mkdtempSync(join(tmpdir(), "figment-nn-examples-"));
+const before = process.cwd();
+
+/** A step that learns to give back small images, and four batches for it. */
+function training() {
+  const net = new Linear(64, 64).init(figment.rng(0));
+  const step = compileStep(net, new AdamW(net), (layer, { image }: { image: figment.Tensor }) => {
+    const flat = image.reshape([2, 64]);
+    return mse(layer.forward(flat), flat);
+  });
+  return { step, batches: digits({ count: 8, size: 8 }).loader({ batchSize: 2, steps: 4 }) };
+}
+
+beforeAll(() => process.chdir(folder));
 afterAll(() => {
+  process.chdir(before);
+  rmSync(folder, { recursive: true, force: true });
   for (const owner of [model, x, y]) owner.dispose();
 });
 
@@ -19,6 +39,6 @@ describe("examples", () => {
   it("are there for everything public", () => expect(exportsWithout(examples, nn)).toEqual([]));
 
   it.each(examples)("$name", async (example) => {
-    await runExample(example, { ...figment, ...nn, model, x, y });
+    await runExample(example, { ...figment, ...nn, ...training(), model, x, y });
   });
 });

@@ -2,10 +2,10 @@
 
 import { ddpm } from "@figment/diffusion";
 import { type Dataset, saveGrid, saveStrip } from "@figment/io";
+import { showProgress } from "@figment/nn";
 import { type Tensor, tensor } from "@figment/tensor";
 import { gridSide, strip } from "./defaults.js";
 import { compilePrecision, type FirstLightOptions } from "./options.js";
-import { showProgress } from "./progress.js";
 import type { Session } from "./session.js";
 
 /** Pixels of a picture's narrower side that are comfortable to look at. */
@@ -22,7 +22,7 @@ export async function drawPictures(
   const { diffusion, step } = session;
   const [height, width, channels] = dataset.shape;
   const random = session.samplingRng("samples");
-  const progress = showProgress("Sampling", 0, sampleSteps);
+  const progress = await showProgress("Sampling", 0, sampleSteps);
   const kept: Tensor[] = [];
   // One class after another along the rows, where there are classes.
   const label =

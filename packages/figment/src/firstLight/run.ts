@@ -12,9 +12,9 @@ import {
   saveModel,
   writeJson,
 } from "@figment/io";
+import { type Interrupt, onInterrupt } from "@figment/nn";
 import { deviceInfo, setThreads, UsageError } from "@figment/tensor";
 import { gridSide, recipe } from "./defaults.js";
-import { type Interrupt, onInterrupt } from "./interrupt.js";
 import type { FirstLightOptions } from "./options.js";
 import { drawPictures } from "./pictures.js";
 import { Session } from "./session.js";

@@ -1,8 +1,8 @@
 // The training loop: batches in, one native call per step, losses read back without waiting for them.
 
+import { showProgress } from "@figment/nn";
 import { lossEvery } from "./defaults.js";
 import type { FirstLightOptions } from "./options.js";
-import { showProgress } from "./progress.js";
 import type { Session } from "./session.js";
 
 /** Steps that may be queued and not yet done: enough to keep the device busy, few enough to stop soon. */
@@ -17,7 +17,7 @@ export async function train(
 ): Promise<void> {
   const { step, loader } = session;
   if (step.count >= steps) return;
-  const progress = showProgress("Training", step.count, steps);
+  const progress = await showProgress("Training", step.count, steps);
   const first = step.count;
   const began = performance.now();
   const pending: Promise<void>[] = [];

@@ -1,6 +1,6 @@
 // Progress of long work: a bar with figures and the time left on a terminal, a line now and then elsewhere.
 
-import { type Options, SingleBar } from "cli-progress";
+import type { Options } from "cli-progress";
 
 /** Seconds between lines where there is no terminal. */
 const lineEvery = 10;
@@ -16,11 +16,17 @@ const clock = (seconds: number): string =>
     ? `${Math.floor(seconds / 3600)}h${String(Math.floor((seconds % 3600) / 60)).padStart(2, "0")}m`
     : `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
 
-/** Starts showing `title` going from `start` to `total`. */
-export function showProgress(title: string, start: number, total: number): Progress {
+/**
+ * Starts showing `title` going from `start` to `total`, on standard error.
+ *
+ * @example
+ * const progress = await showProgress("Counting", 0, 3);
+ * progress.update(3, "three");
+ * progress.stop();
+ */
+export async function showProgress(title: string, start: number, total: number): Promise<Progress> {
   const began = performance.now();
   let now = start;
-  let latest = "";
   const timeLeft = (): string => {
     const rate = (now - start) / ((performance.now() - began) / 1000);
     return rate > 0 ? clock((total - now) / rate) : "…";
@@ -47,13 +53,14 @@ export function showProgress(title: string, start: number, total: number): Progr
     hideCursor: true,
     fps: 8,
   };
+  // Loaded where there is a terminal only: nobody else pays for its import.
+  const { SingleBar } = (await import("cli-progress")).default;
   const bar = new SingleBar(options);
   bar.start(total, start, { figures: "", left: "…" });
   return {
     update(done, figures) {
       now = done;
-      latest = figures;
-      bar.update(done, { figures: latest, left: timeLeft() });
+      bar.update(done, { figures, left: timeLeft() });
     },
     stop: () => bar.stop(),
   };
