@@ -3,5 +3,6 @@
 export * from "@figment/diffusion";
 export * from "@figment/gan";
 export * from "@figment/io";
+export * from "@figment/metrics";
 export * from "@figment/nn";
 export * from "@figment/tensor";
