@@ -17,7 +17,7 @@ import {
   Upsample,
   zeroInit,
 } from "@figment/nn";
-import { concat, ShapeError, type Tensor, UsageError } from "@figment/tensor";
+import { checkTensor, concat, ShapeError, type Tensor, UsageError } from "@figment/tensor";
 import { patchify, unpatchify } from "./patch.js";
 
 /** What a {@link UNet} looks like. */
@@ -72,6 +72,7 @@ class Stage extends Module {
   }
 
   forward(x: Tensor, time: Tensor): Tensor {
+    checkTensor("Stage", "x", x);
     const h = this.block.forward(x, time);
     return this.attention ? this.attention.forward(h) : h;
   }
@@ -167,6 +168,8 @@ export class UNet extends Module {
 
   /** @throws ShapeError when x does not fit, or is of another size than `attention` was meant for. */
   forward(x: Tensor, t: Tensor, label?: Tensor): Tensor {
+    checkTensor("UNet", "x", x);
+    checkTensor("UNet", "t", t);
     const [n, , , c] = x.dims(4);
     if (c !== this.inChannels || t.rank !== 1 || t.dim(0) !== n) {
       throw new ShapeError(

@@ -1,6 +1,7 @@
 // figment doctor: what it tells, and that an addon which cannot be used is told of, whatever it does.
 
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -52,6 +53,19 @@ describe("figment doctor", () => {
       expect(code).toBe(1);
       expect(stdout).toMatch(message);
     }
+  });
+});
+
+describe("the command", () => {
+  it("is a file of the repository, so that npm links it before anything is built", async () => {
+    const manifest = new URL("../package.json", import.meta.url);
+    const { bin } = JSON.parse(readFileSync(manifest, "utf8")) as { bin: { figment: string } };
+    expect(bin.figment).toBe("./bin/figment.js");
+    const alone = path.join(folder, "bin");
+    cpSync(new URL(path.dirname(bin.figment), manifest), alone, { recursive: true });
+    writeFileSync(path.join(folder, "package.json"), '{ "type": "module" }');
+    const { status, stderr } = spawnSync(process.execPath, [path.join(alone, "figment.js")], { encoding: "utf8" });
+    expect([status, stderr]).toEqual([1, "figment: not built yet; run `npm run build`\n"]);
   });
 });
 

@@ -3,6 +3,7 @@
 
 import {
   Cell,
+  checkOptions,
   DTypeError,
   emaUpdate,
   guardCells,
@@ -13,10 +14,11 @@ import {
   type Stateful,
   type StateToRestore,
   scope,
+  show,
   UsageError,
 } from "@figment/tensor";
 import { checkFractions } from "./checks.js";
-import type { Module } from "./module.js";
+import { Module } from "./module.js";
 
 /** How the average moves. */
 export interface EmaOptions {
@@ -47,10 +49,13 @@ export class EMA<M extends Module> implements Stateful {
   private readonly copies: readonly (readonly [target: Cell, source: Cell])[];
 
   /**
-   * @throws UsageError unless 0 ≤ decay < 1, or when the module has not been initialised; DTypeError when a cell is bf16 or
+   * @throws UsageError unless 0 ≤ decay < 1, for an unknown option, or when the module has not been initialised; DTypeError when a cell is bf16 or
    * f16.
    */
-  constructor(module: M, { decay = 0.999, warmup = true }: EmaOptions = {}) {
+  constructor(module: M, options: EmaOptions = {}) {
+    checkOptions("EMA", options, ["decay", "warmup"]);
+    if (!(module instanceof Module)) throw new UsageError(`EMA: expected a module, got ${show(module)}`);
+    const { decay = 0.999, warmup = true } = options;
     checkFractions("EMA", { "the decay": decay });
     const source = Object.values(module.stateDict());
     if (source.some((cell) => !cell.allocated)) {

@@ -5,13 +5,16 @@ import {
   CheckpointError,
   type CompileStats,
   compile,
+  isPlainObject,
   type Precision,
   type Profile,
   type SavedState,
   type Stateful,
   type StateToRestore,
   scope,
+  show,
   type Tensor,
+  UsageError,
 } from "@figment/tensor";
 import { type Checks, checked } from "./checking.js";
 import { Module } from "./module.js";
@@ -107,6 +110,8 @@ export function compileTraining<B extends StepBatch, R extends StepResults>(
     made?.setData([value]);
   };
   const step = (batch: B): R => {
+    if (!isPlainObject(batch))
+      throw new UsageError(`${name}: expected a batch, an object of tensors such as { x }, got ${show(batch)}`);
     const result = program(batch);
     count++;
     return result;

@@ -41,7 +41,7 @@ export { bytesOf, type DataArray, type DType, type HalfType, isDType, isFloat } 
 export * from "./errors.js";
 export type { Attrs, Aval, Node } from "./ir/graph.js";
 export type { Field, Fields, FieldType, Schema } from "./ir/schema.js";
-export { checkOptions } from "./ops/checks.js";
+export { checkOptions, checkTensor } from "./ops/checks.js";
 export {
   type AssemblePlan,
   definedOps,

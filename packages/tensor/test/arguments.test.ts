@@ -6,6 +6,7 @@ import {
   assertNoLeaks,
   attention,
   avgPool,
+  compile,
   conv2d,
   conv2dInputGrad,
   conv2dWeightGrad,
@@ -92,5 +93,28 @@ describe("wrong JavaScript arguments", () => {
     });
     expect(caught).toBeInstanceOf(FigmentError);
     expect([ShapeError, DTypeError, UsageError].some((kind) => caught instanceof kind)).toBe(true);
+  });
+
+  it("refuse to take a tensor for a number, traced or not", () => {
+    const positive = (y: Tensor): Tensor => ((y as unknown as number) > 0 ? y : y.neg());
+    for (const wrongly of [
+      () => positive(zeros([])),
+      () => Math.sqrt(zeros([]) as never),
+      () => (zeros([2]) as never) * 2,
+      () => compile(positive)(zeros([])),
+    ])
+      expect(() => run<unknown>(wrongly)).toThrow(/^a tensor \(f32 \[2?\]\) is no JavaScript number: use operations/);
+    expect(run(() => `${zeros([1])}`)).toBe("Tensor f32 [1]\n[0]");
+  });
+
+  it("refuse options of compiled functions and signals that are none", () => {
+    expect(() => compile((y: Tensor) => y, { precison: "bf16" } as never)).toThrow(
+      /^compile: unknown option "precison"/,
+    );
+    const same = compile((y: Tensor) => y.add(1));
+    expect(() => run(() => same.run({ signal: {} } as never, x()))).toThrow(
+      /^signal must be an AbortSignal, got an object/,
+    );
+    same.dispose();
   });
 });

@@ -5,6 +5,7 @@ import {
   Cell,
   type CellTree,
   compile,
+  DeviceError,
   type DType,
   gather,
   memory,
@@ -107,7 +108,7 @@ describe("a call after a like one", () => {
       const x = tensor([2]);
       expect(first(f(x))).toBe(6);
       cell.dispose();
-      expect(() => f(x)).toThrow(UsageError);
+      expect(() => f(x)).toThrow(DeviceError);
       cell.setData([5]);
       expect(first(f(x))).toBe(10);
     });

@@ -1,6 +1,6 @@
 // Multi-head attention (Vaswani et al. 2017), and its use over the pixels of an image (Ho et al. 2020).
 
-import { attention, cachedAttention, dynamicUpdateSlice, ShapeError, type Tensor } from "@figment/tensor";
+import { attention, cachedAttention, checkTensor, dynamicUpdateSlice, ShapeError, type Tensor } from "@figment/tensor";
 import { checkCounts, checkDivisible } from "../checks.js";
 import { type Initialiser, zeroInit } from "../initialisers.js";
 import { type LayerCache, placeOfNext } from "../kvCache.js";
@@ -55,6 +55,7 @@ export class MultiHeadAttention extends Module {
 
   /** @throws ShapeError when x or context is not of rank 3, or does not fit the cache. */
   forward(x: Tensor, context: Tensor = x, cache?: LayerCache): Tensor {
+    checkTensor("MultiHeadAttention", "x", x);
     if (x.rank !== 3 || context.rank !== 3) {
       throw new ShapeError(
         `MultiHeadAttention: expected x [B,S,C] and context [B,K,C], got [${x.shape.join(", ")}] and [${context.shape.join(", ")}]`,
@@ -127,6 +128,7 @@ export class SelfAttention2d extends Module {
   }
 
   forward(x: Tensor): Tensor {
+    checkTensor("SelfAttention2d", "x", x);
     const [n, h, w, c] = x.dims(4);
     const pixels = this.norm.forward(x).reshape([n, h * w, c]);
     return this.attention.forward(pixels).reshape(x.shape).add(x);

@@ -1,6 +1,15 @@
 // Batch normalisation (Ioffe & Szegedy 2015) with running statistics.
 
-import { batchNorm, batchNormWith, emaUpdate, ones, ShapeError, type Tensor, zeros } from "@figment/tensor";
+import {
+  batchNorm,
+  batchNormWith,
+  checkTensor,
+  emaUpdate,
+  ones,
+  ShapeError,
+  type Tensor,
+  zeros,
+} from "@figment/tensor";
 import { checkCounts, checkNotNegative, checkShares } from "../checks.js";
 import { oneInit, zeroInit } from "../initialisers.js";
 import type { TorchMember } from "../interchange/layout.js";
@@ -65,6 +74,7 @@ export class BatchNorm extends Module {
    * value a channel.
    */
   forward(x: Tensor): Tensor {
+    checkTensor("BatchNorm", "x", x);
     const { channels, weight, bias, runningMean, runningVar, eps, momentum } = this;
     const gamma = weight?.as(x.dtype) ?? ones([channels], x.dtype);
     const beta = bias?.as(x.dtype) ?? zeros([channels], x.dtype);

@@ -1,6 +1,6 @@
 // Two-dimensional convolution, channels last.
 
-import { conv2d, sizeOf, type Tensor } from "@figment/tensor";
+import { checkTensor, conv2d, sizeOf, type Tensor } from "@figment/tensor";
 import { checkCounts, checkDivisible, checkPadding, checkPairs, type Padding, type Pair, pairOf } from "../checks.js";
 import { fanInUniform, type Initialiser } from "../initialisers.js";
 import { channelsFirst, type TorchMember } from "../interchange/layout.js";
@@ -68,6 +68,7 @@ export class Conv2d extends Module {
 
   /** @throws ShapeError when x is not [N,H,W,inChannels] or smaller than the kernel. */
   forward(x: Tensor): Tensor {
+    checkTensor("Conv2d", "x", x);
     const { stride, padding, dilation, groups } = this;
     const options = { stride, padding, dilation, groups };
     return conv2d(x, this.weight.as(x.dtype), this.bias ? { ...options, bias: this.bias.as(x.dtype) } : options);

@@ -1,7 +1,7 @@
 // Transposed convolution, channels last: the derivative of a convolution with respect to its image, as a layer
 // (Zeiler et al. 2010; Dumoulin & Visin 2016, chapter 4).
 
-import { conv2dInputGrad, ShapeError, sizeOf, type Tensor, UsageError } from "@figment/tensor";
+import { checkTensor, conv2dInputGrad, ShapeError, sizeOf, type Tensor, UsageError } from "@figment/tensor";
 import { checkCounts, checkDivisible, checkPadding, checkPairs, type Padding, type Pair, pairOf } from "../checks.js";
 import { fanInUniform, type Initialiser } from "../initialisers.js";
 import { channelsFirst, type TorchMember } from "../interchange/layout.js";
@@ -82,6 +82,7 @@ export class ConvTranspose2d extends Module {
 
   /** @throws ShapeError when x is not [N,H,W,inChannels], or when padding leaves nothing. */
   forward(x: Tensor): Tensor {
+    checkTensor("ConvTranspose2d", "x", x);
     if (x.rank !== 4 || x.dim(3) !== this.inChannels) {
       throw new ShapeError(
         `ConvTranspose2d: expected x of shape [N, H, W, ${this.inChannels}], got [${x.shape.join(", ")}]`,

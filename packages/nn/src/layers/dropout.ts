@@ -1,6 +1,6 @@
 // Dropout (Srivastava et al. 2014), in the inverted form that leaves evaluation unchanged.
 
-import { Rng, select, type Tensor } from "@figment/tensor";
+import { checkTensor, Rng, select, type Tensor } from "@figment/tensor";
 import { checkFractions } from "../checks.js";
 import { Module } from "../module.js";
 
@@ -23,6 +23,7 @@ export class Dropout extends Module {
   }
 
   forward(x: Tensor): Tensor {
+    checkTensor("Dropout", "x", x);
     if (this.p === 0 || !this.training) return x;
     const kept = this.random.uniform(x.shape).ge(this.p);
     return select(kept, x.mul(1 / (1 - this.p)), 0);

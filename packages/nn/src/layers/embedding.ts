@@ -1,6 +1,6 @@
 // Lookup table of learned vectors.
 
-import { gather, type Tensor } from "@figment/tensor";
+import { checkTensor, gather, type Tensor } from "@figment/tensor";
 import { checkCounts } from "../checks.js";
 import { type Initialiser, normalInit } from "../initialisers.js";
 import { Module } from "../module.js";
@@ -35,6 +35,7 @@ export class Embedding extends Module {
 
   /** Indices outside 0 … count − 1 fail when the work runs, with code ERR_FIGMENT_INDEX. */
   forward(indices: Tensor): Tensor {
+    checkTensor("Embedding", "indices", indices);
     const flat = indices.rank === 1 ? indices : indices.reshape([indices.size]);
     const rows = gather(this.weight.value, flat);
     return indices.rank === 1 ? rows : rows.reshape([...indices.shape, this.dim]);

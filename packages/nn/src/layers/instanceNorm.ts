@@ -1,6 +1,6 @@
 // Instance normalisation (Ulyanov, Vedaldi & Lempitsky 2016): group normalisation whose groups are single channels.
 
-import { groupNorm, ones, type Tensor, zeros } from "@figment/tensor";
+import { checkTensor, groupNorm, ones, type Tensor, zeros } from "@figment/tensor";
 import { checkCounts, checkNotNegative } from "../checks.js";
 import { oneInit, zeroInit } from "../initialisers.js";
 import { Module } from "../module.js";
@@ -42,6 +42,7 @@ export class InstanceNorm extends Module {
 
   /** @throws ShapeError when x is not [N, ..., channels]. */
   forward(x: Tensor): Tensor {
+    checkTensor("InstanceNorm", "x", x);
     const { channels, weight, bias, eps } = this;
     const gamma = weight?.as(x.dtype) ?? ones([channels], x.dtype);
     return groupNorm(x, gamma, bias?.as(x.dtype) ?? zeros([channels], x.dtype), { groups: channels, eps });

@@ -1,7 +1,7 @@
 // Normalisation of each position by itself: layer normalisation (Ba, Kiros & Hinton 2016) and its form without mean
 // and shift (Zhang & Sennrich 2019).
 
-import { layerNorm, ones, rmsNorm, type Tensor, zeros } from "@figment/tensor";
+import { checkTensor, layerNorm, ones, rmsNorm, type Tensor, zeros } from "@figment/tensor";
 import { checkCounts, checkNotNegative } from "../checks.js";
 import { oneInit, zeroInit } from "../initialisers.js";
 import { Module } from "../module.js";
@@ -46,6 +46,7 @@ export class LayerNorm extends Module {
 
   /** @throws ShapeError when the last axis of x is not `channels`. */
   forward(x: Tensor): Tensor {
+    checkTensor("LayerNorm", "x", x);
     const { channels, weight, bias, eps } = this;
     return layerNorm(
       x,
@@ -90,6 +91,7 @@ export class RMSNorm extends Module {
 
   /** @throws ShapeError when the last axis of x is not `channels`. */
   forward(x: Tensor): Tensor {
+    checkTensor("RMSNorm", "x", x);
     const { channels, weight, eps } = this;
     return rmsNorm(x, weight?.as(x.dtype) ?? ones([channels], x.dtype), { eps });
   }

@@ -1,6 +1,6 @@
 // Fully connected layer.
 
-import { matmul, ShapeError, sizeOf, type Tensor, UsageError } from "@figment/tensor";
+import { checkTensor, matmul, ShapeError, sizeOf, type Tensor, UsageError } from "@figment/tensor";
 import { checkCounts } from "../checks.js";
 import { fanInUniform, type Initialiser } from "../initialisers.js";
 import { flattenedImages, type ImageSize, type TorchMember } from "../interchange/layout.js";
@@ -62,6 +62,7 @@ export class Linear extends Module {
 
   /** @throws ShapeError when the last axis of x is not `inFeatures`. */
   forward(x: Tensor): Tensor {
+    checkTensor("Linear", "x", x);
     if (x.shape.at(-1) !== this.inFeatures) {
       throw new ShapeError(`Linear: expected x of shape [..., ${this.inFeatures}], got [${x.shape.join(", ")}]`);
     }

@@ -1,6 +1,6 @@
 // Group normalisation (Wu & He 2018), with SiLU fused on request.
 
-import { groupNorm, type Tensor } from "@figment/tensor";
+import { checkTensor, groupNorm, type Tensor } from "@figment/tensor";
 import { checkCounts, checkDivisible, checkNotNegative } from "../checks.js";
 import { oneInit, zeroInit } from "../initialisers.js";
 import { Module } from "../module.js";
@@ -45,6 +45,7 @@ export class GroupNorm extends Module {
   }
 
   forward(x: Tensor): Tensor {
+    checkTensor("GroupNorm", "x", x);
     const { groups, eps, silu } = this;
     return groupNorm(x, this.weight.as(x.dtype), this.bias.as(x.dtype), { groups, eps, silu });
   }

@@ -1,6 +1,6 @@
 // Pooling layers, channels last.
 
-import { avgPool, maxPool, show, type Tensor, UsageError } from "@figment/tensor";
+import { avgPool, checkTensor, maxPool, show, type Tensor, UsageError } from "@figment/tensor";
 import { checkPairs, type Pair, pairOf } from "../checks.js";
 import { Module } from "../module.js";
 
@@ -41,6 +41,7 @@ export class MaxPool2d extends Module {
 
   /** @throws ShapeError when the window does not fit. */
   forward(x: Tensor): Tensor {
+    checkTensor("MaxPool2d", "x", x);
     return maxPool(x, { kernel: this.kernelSize, ...this.options });
   }
 }
@@ -64,6 +65,7 @@ export class AvgPool2d extends Module {
 
   /** @throws ShapeError when the window does not fit. */
   forward(x: Tensor): Tensor {
+    checkTensor("AvgPool2d", "x", x);
     return avgPool(x, { kernel: this.kernelSize, ...this.options });
   }
 }

@@ -1,6 +1,14 @@
 // Changing the resolution of images, and the room around them.
 
-import { pixelShuffle, pixelUnshuffle, reflectPad, resizeBilinear, resizeNearest, type Tensor } from "@figment/tensor";
+import {
+  checkTensor,
+  pixelShuffle,
+  pixelUnshuffle,
+  reflectPad,
+  resizeBilinear,
+  resizeNearest,
+  type Tensor,
+} from "@figment/tensor";
 import { checkCounts, checkPadding, type Padding, type Pair, pairOf } from "../checks.js";
 import { Module } from "../module.js";
 import { Conv2d } from "./conv.js";
@@ -20,6 +28,7 @@ export class Downsample extends Module {
   }
 
   forward(x: Tensor): Tensor {
+    checkTensor("Downsample", "x", x);
     return this.conv.forward(x);
   }
 }
@@ -40,6 +49,7 @@ export class Upsample extends Module {
   }
 
   forward(x: Tensor, size?: readonly [height: number, width: number]): Tensor {
+    checkTensor("Upsample", "x", x);
     const [, h, w] = x.dims(4);
     return this.conv.forward(resizeNearest(x, size ?? [2 * h, 2 * w]));
   }
@@ -63,6 +73,7 @@ export class BilinearUpsample extends Module {
   }
 
   forward(x: Tensor): Tensor {
+    checkTensor("BilinearUpsample", "x", x);
     const [, h, w] = x.dims(4);
     return resizeBilinear(x, [h * this.factor, w * this.factor], { alignCorners: this.alignCorners });
   }
@@ -84,6 +95,7 @@ export class PixelShuffle extends Module {
 
   /** @throws ShapeError when r² does not divide the channels. */
   forward(x: Tensor): Tensor {
+    checkTensor("PixelShuffle", "x", x);
     return pixelShuffle(x, this.factor);
   }
 }
@@ -103,6 +115,7 @@ export class PixelUnshuffle extends Module {
 
   /** @throws ShapeError when r does not divide height and width. */
   forward(x: Tensor): Tensor {
+    checkTensor("PixelUnshuffle", "x", x);
     return pixelUnshuffle(x, this.factor);
   }
 }
@@ -123,6 +136,7 @@ export class ReflectionPad2d extends Module {
 
   /** @throws ShapeError when the image is not larger than the padding. */
   forward(x: Tensor): Tensor {
+    checkTensor("ReflectionPad2d", "x", x);
     x.dims(4);
     const [rows, columns] = pairOf<Pair>(this.padding);
     const [top, bottom] = pairOf(rows);

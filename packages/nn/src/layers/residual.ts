@@ -1,6 +1,6 @@
 // The residual block of DDPM's U-Net (Ho et al. 2020, appendix B; Dhariwal & Nichol 2021 for scale and shift).
 
-import { silu, type Tensor, UsageError } from "@figment/tensor";
+import { checkTensor, silu, type Tensor, UsageError } from "@figment/tensor";
 import { checkCounts, checkFractions } from "../checks.js";
 import { zeroInit } from "../initialisers.js";
 import { Module } from "../module.js";
@@ -62,6 +62,7 @@ export class ResidualBlock extends Module {
 
   /** @throws UsageError when a conditioning vector is given to a block without `timeDim`, or missing from one with it. */
   forward(x: Tensor, condition?: Tensor): Tensor {
+    checkTensor("ResidualBlock", "x", x);
     if ((condition === undefined) !== (this.time === null)) {
       throw new UsageError("ResidualBlock: a conditioning vector is given exactly when the block has a timeDim");
     }

@@ -1,7 +1,7 @@
 // How a network is told the time: sinusoids (Vaswani et al. 2017, §3.5, as used by Ho et al. 2020), and a small
 // network on top of them.
 
-import { concat, silu, type Tensor, tensor, UsageError } from "@figment/tensor";
+import { checkTensor, concat, silu, type Tensor, tensor, UsageError } from "@figment/tensor";
 import { checkCounts, checkPositive } from "../checks.js";
 import { Module } from "../module.js";
 import { Linear } from "./linear.js";
@@ -54,6 +54,7 @@ export class TimestepEmbedding extends Module {
   }
 
   forward(t: Tensor): Tensor {
+    checkTensor("TimestepEmbedding", "t", t);
     return this.second.forward(silu(this.first.forward(timestepEmbedding(t, this.frequencyDim))));
   }
 }

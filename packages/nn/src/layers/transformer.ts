@@ -1,7 +1,7 @@
 // Transformers (Vaswani et al. 2017) with normalisation before each part (Xiong et al. 2020), and a decoder of tokens
 // made of them (Radford et al. 2019).
 
-import { arange, gelu, ShapeError, type Tensor, UsageError } from "@figment/tensor";
+import { arange, checkTensor, gelu, ShapeError, type Tensor, UsageError } from "@figment/tensor";
 import { checkCounts, checkFractions } from "../checks.js";
 import { normalInit } from "../initialisers.js";
 import { KVCache, type KVCacheOptions, type LayerCache, placeOfNext } from "../kvCache.js";
@@ -74,6 +74,7 @@ export class TransformerBlock extends Module {
    * @throws UsageError when a context is missing or unexpected.
    */
   forward(x: Tensor, { context, cache }: TransformerBlockInputs = {}): Tensor {
+    checkTensor("TransformerBlock", "x", x);
     const { contextNorm, contextAttention, dropout } = this;
     if ((context !== undefined) !== (contextAttention !== null)) {
       throw new UsageError(
@@ -159,6 +160,7 @@ export class Transformer extends Module {
    * @throws ShapeError when there are more tokens than positions.
    */
   forward(tokens: Tensor, cache?: KVCache): Tensor {
+    checkTensor("Transformer", "tokens", tokens);
     if (tokens.rank !== 1 && tokens.rank !== 2)
       throw new ShapeError(`Transformer: expected tokens [B, S] or [B], got [${tokens.shape.join(", ")}]`);
     const { blocks, options } = this;

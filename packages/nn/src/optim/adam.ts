@@ -1,6 +1,6 @@
 // Adam (Kingma & Ba 2015) and AdamW (Loshchilov & Hutter 2019).
 
-import { adamUpdate } from "@figment/tensor";
+import { adamUpdate, checkOptions } from "@figment/tensor";
 import { checkFractions, checkNotNegative } from "../checks.js";
 import { type GroupUpdate, Optimizer, type OptimizerOptions, type Trainable } from "./optimizer.js";
 
@@ -28,6 +28,7 @@ export class Adam extends Optimizer {
 
   /** @throws UsageError when there is nothing to train, two parameters share a path, or a constant is out of range. */
   constructor(target: Trainable, options: AdamOptions = {}) {
+    checkOptions(new.target.name, options, ["lr", "weightDecay", "groups", "betas", "eps"]);
     const { lr = 1e-3, betas = [0.9, 0.999], eps = 1e-8 } = options;
     super(target, { ...options, lr }, ["m", "v"]);
     checkFractions(this.constructor.name, { "betas[0]": betas[0], "betas[1]": betas[1] });

@@ -17,6 +17,7 @@ import {
   type StateToRestore,
   scalar,
   scope,
+  show,
   sizeOf,
   sumSquares,
   Tensor,
@@ -305,6 +306,12 @@ export abstract class Optimizer implements Stateful {
 }
 
 function slotsOf(name: string, target: Trainable, stateNames: readonly string[]): Slot[] {
+  const misfit = (): never => {
+    throw new UsageError(
+      `${name}: expected a module to train, an array of modules, or modules by name, got ${show(target)}`,
+    );
+  };
+  if (target === null || typeof target !== "object") return misfit();
   const named: [string, Module][] =
     target instanceof Module
       ? [["", target]]
@@ -314,6 +321,7 @@ function slotsOf(name: string, target: Trainable, stateNames: readonly string[])
   const seen = new Set<Parameter>();
   const slots: Slot[] = [];
   for (const [prefix, module] of named) {
+    if (!(module instanceof Module)) return misfit();
     for (const [path, parameter] of module.namedParameters()) {
       if (seen.has(parameter)) continue;
       if (parameter.dtype !== "f32" && parameter.dtype !== "f64")

@@ -1,6 +1,6 @@
 // RMSProp (Tieleman & Hinton 2012, lecture 6.5), plain and centred (Graves 2013, eq. 38–45).
 
-import { rmspropUpdate } from "@figment/tensor";
+import { checkOptions, rmspropUpdate } from "@figment/tensor";
 import { checkFractions, checkNotNegative } from "../checks.js";
 import { type GroupUpdate, Optimizer, type OptimizerOptions, type Trainable } from "./optimizer.js";
 
@@ -32,6 +32,7 @@ export class RMSProp extends Optimizer {
 
   /** @throws UsageError when there is nothing to train or a constant is out of range. */
   constructor(target: Trainable, options: RMSPropOptions = {}) {
+    checkOptions(new.target.name, options, ["lr", "weightDecay", "groups", "alpha", "eps", "momentum", "centered"]);
     const { lr = 1e-2, alpha = 0.99, eps = 1e-8, momentum = 0, centered = false } = options;
     super(target, { ...options, lr }, ["square", ...(centered ? ["mean"] : []), ...(momentum === 0 ? [] : ["buffer"])]);
     checkFractions(this.constructor.name, { alpha, momentum });

@@ -1,6 +1,6 @@
 // Stochastic gradient descent (Robbins & Monro 1951), with momentum and Nesterov's form of it.
 
-import { sgdUpdate, UsageError } from "@figment/tensor";
+import { checkOptions, sgdUpdate, UsageError } from "@figment/tensor";
 import { checkFractions } from "../checks.js";
 import { type GroupUpdate, Optimizer, type OptimizerOptions, type Trainable } from "./optimizer.js";
 
@@ -25,6 +25,7 @@ export class SGD extends Optimizer {
 
   /** @throws UsageError when there is nothing to train, a constant is out of range, or Nesterov has no momentum. */
   constructor(target: Trainable, options: SGDOptions = {}) {
+    checkOptions(new.target.name, options, ["lr", "weightDecay", "groups", "momentum", "nesterov"]);
     const { lr = 1e-3, momentum = 0, nesterov = false } = options;
     super(target, { ...options, lr }, momentum === 0 ? [] : ["buffer"]);
     checkFractions(this.constructor.name, { momentum });

@@ -2,7 +2,7 @@
 // Its memory keeps its address, so compiled programs are bound to it once.
 
 import { checkDType, type DataArray, type DType, encode } from "../dtype.js";
-import { ShapeError, UsageError } from "../errors.js";
+import { DeviceError, ShapeError, UsageError } from "../errors.js";
 import { Storage, upload } from "../runtime/device.js";
 import { copyInto, copyOf } from "../runtime/eager.js";
 import { checkShape, type Shape, sameShape, showShape, sizeOf } from "../shape.js";
@@ -66,6 +66,7 @@ export class Cell {
   private readonly initial: (() => ArrayLike<number>) | undefined;
   private memory: Storage | null = null;
   private lent: Storage | null = null;
+  private disposed = false;
   private tapedRead: WeakRef<Tensor> | undefined;
 
   constructor({ shape, dtype = "f32", name = "cell", initial }: CellOptions) {
@@ -88,16 +89,16 @@ export class Cell {
     if (this.memory) this.memory.contents = { shape: this.shape, dtype: this.dtype, name };
   }
 
-  /** Whether the cell holds a value (a cell with initial contents always does). */
+  /** Whether the cell holds a value (one with initial contents does until it is disposed). */
   get allocated(): boolean {
-    return this.memory !== null || this.initial !== undefined;
+    return this.memory !== null || (this.initial !== undefined && !this.disposed);
   }
 
   /**
    * The current value. Outside compiled functions the caller owns the handle (or a scope does); it shares
    * the cell's memory until the cell is overwritten.
    *
-   * @throws UsageError when the cell has no value yet.
+   * @throws UsageError when the cell has no value yet, DeviceError when it has been disposed.
    */
   get value(): Tensor {
     return readThrough(this, () => this.read());
@@ -172,8 +173,9 @@ export class Cell {
     this.tapedRead = undefined;
   }
 
-  /** Frees the memory. Tensors read before keep their contents. */
+  /** Frees the memory. Tensors read before keep their contents; reading the cell is an error until something is stored again. */
   dispose(): void {
+    this.disposed = true;
     if (this.memory === null) return;
     this.beforeWrite();
     registry.unregister(this);
@@ -183,6 +185,7 @@ export class Cell {
 
   private hold(memory: Storage): Storage {
     this.memory = memory;
+    this.disposed = false;
     memory.contents = { shape: this.shape, dtype: this.dtype, name: this.label };
     registry.register(this, memory, this);
     return memory;
@@ -204,6 +207,7 @@ export class Cell {
 
   private requireMemory(): Storage {
     if (this.memory === null) {
+      if (this.disposed) throw new DeviceError(`${this.name} has been disposed`, { code: "ERR_FIGMENT_DISPOSED" });
       if (!this.initial) {
         throw new UsageError(`${this.name} has no value yet: call init(rng) on its module, load weights, or set it`);
       }

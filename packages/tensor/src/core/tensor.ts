@@ -219,6 +219,18 @@ export class Tensor {
     return `${head}\n${formatNested(this.dataSync(), this.shape, this.dtype)}`;
   }
 
+  /**
+   * Text for text; a tensor is no number, so that `loss > 3` fails instead of being false.
+   *
+   * @throws UsageError when JavaScript wants a number.
+   */
+  [Symbol.toPrimitive](hint: string): string {
+    if (hint !== "number") return this.toString();
+    throw new UsageError(
+      `a tensor (${this.dtype} ${showShape(this.shape)}) is no JavaScript number: use operations (x.gt(3), x.mul(2), select), or read it with await x.item()`,
+    );
+  }
+
   [Symbol.for("nodejs.util.inspect.custom")](): string {
     return this.toString();
   }

@@ -15,7 +15,13 @@ const largest = 2 ** 31 - 1;
 
 const describe = ({ shape, dtype }: Aval): string => `${dtype} ${showShape(shape)}`;
 
-/** Checks that an argument is a tensor. */
+/**
+ * Checks that an argument is a tensor.
+ *
+ * @throws DTypeError naming the argument and what it is.
+ * @example
+ * checkTensor("blur", "x", zeros([2]));
+ */
 export function checkTensor(op: string, name: string, x: unknown): asserts x is Tensor {
   if (!(x instanceof Tensor)) throw new DTypeError(`${op}: expected a tensor for ${name}, got ${show(x)}`);
 }

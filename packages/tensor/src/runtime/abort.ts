@@ -1,6 +1,7 @@
 // Stopping work on request: an AbortSignal becomes a native cancel token, polled before and within kernels.
 
-import { AbortError } from "../errors.js";
+import { AbortError, UsageError } from "../errors.js";
+import { show } from "../shape.js";
 import { native } from "./device.js";
 
 /**
@@ -22,6 +23,8 @@ export function cancelToken(signal: AbortSignal | undefined): number {
   if (!signal) return 0;
   const known = tokens.get(signal);
   if (known !== undefined) return known;
+  if (typeof signal.addEventListener !== "function" || typeof signal.aborted !== "boolean")
+    throw new UsageError(`signal must be an AbortSignal, got ${show(signal)}`);
   const token = native().createCancel();
   tokens.set(signal, token);
   forgotten.register(signal, token);

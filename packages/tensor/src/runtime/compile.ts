@@ -8,6 +8,7 @@ import { currentTrace, withMode } from "../core/trace.js";
 import { leavesOf } from "../core/tree.js";
 import { UsageError } from "../errors.js";
 import { printGraph } from "../ir/print.js";
+import { checkOptions } from "../ops/checks.js";
 import { show } from "../shape.js";
 import { throwIfAborted } from "./abort.js";
 import { Call, Routes } from "./call.js";
@@ -95,7 +96,7 @@ const warnAfter = 8;
  *
  * @param fn synchronous; takes tensors, cells, Rngs, modules, plain objects and arrays of those, and
  *   static values; returns a tree of tensors.
- * @throws UsageError for something that is no function, or an unknown precision.
+ * @throws UsageError for something that is no function, an unknown option, or an unknown precision.
  * @example
  * const step = compile((x: Tensor) => x.mul(2).sum());
  */
@@ -104,6 +105,7 @@ export function compile<A extends readonly unknown[], R>(
   options: CompileOptions = {},
 ): Compiled<A, R> {
   if (typeof fn !== "function") throw new UsageError(`compile: expected a function, got ${show(fn)}`);
+  checkOptions("compile", options, ["mode", "name", "precision"]);
   const name = options.name ?? (fn.name || "compiled");
   const { precision } = options;
   checkPrecision(name, precision);
