@@ -1,5 +1,8 @@
 // @figment/io: everything that Figment reads and writes.
-//   files/        atomic writing
+//   files/        atomic writing, reading in ranges, zip archives
+//   elements/     element types of files, and tensors made of their bytes
+//   pickle/       Python's pickles as inert values
+//   torch/        PyTorch's files, browsed and read lazily
 //   safetensors/  the file format of weights, read lazily and with suspicion, written atomically
 //   checkpoint/   saving and resuming state, saving and loading models
 //   data/         data sets: the embedded digits, MNIST's files, folders of images
@@ -20,6 +23,8 @@ export type { DigitStyles } from "./data/digits/skeletons.js";
 export { type ImageFolderOptions, imageFolder } from "./data/imageFolder.js";
 export { type MnistOptions, mnist } from "./data/mnist.js";
 export { openDataset } from "./data/openDataset.js";
+export type { ReadOptions } from "./elements/decode.js";
+export type { FileType } from "./elements/types.js";
 export { DataError } from "./errors.js";
 export { makeFolder, type WriteBytes, writeAtomically, writeFileAtomic, writeJson } from "./files/atomic.js";
 export {
@@ -33,6 +38,10 @@ export {
 export { type GridOptions, imageGrid, saveGrid, saveStrip } from "./images/grid.js";
 export { type LossCurveOptions, type LossPoint, lossCurve, saveLossCurve } from "./images/lossCurve.js";
 export { type Batch, Loader, type LoaderOptions } from "./loader/loader.js";
-export { loadTensors, type ReadOptions, SafetensorsFile, type TensorInfo } from "./safetensors/read.js";
-export type { FileType } from "./safetensors/types.js";
+export { PickleGlobal, PickleRecord, type PickleValue } from "./pickle/values.js";
+export { loadTensors, SafetensorsFile, type TensorInfo } from "./safetensors/read.js";
 export { saveTensors, type TensorToWrite } from "./safetensors/write.js";
+export { type LoadTorchOptions, loadTorch, type ReadTorchOptions, readTorch, TorchFile } from "./torch/file.js";
+export type { UnknownObjects } from "./torch/host.js";
+export { TorchTensor } from "./torch/tensor.js";
+export type { Leaf, TorchValue } from "./torch/tree.js";

@@ -7,6 +7,7 @@ import * as io from "@figment/io";
 import * as figment from "@figment/tensor";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { examplesIn, exportsWithout, runExample } from "../../tensor/test/support/examples.js";
+import { pickle, storage, str, torchZip, view } from "./torchBytes.js";
 
 const examples = examplesIn(new URL("../src/", import.meta.url));
 const images = figment.zeros([2, 4, 4, 1]);
@@ -32,9 +33,18 @@ function writeMnist(at: string): void {
   writeFileSync(join(at, "t10k-labels-idx1-ubyte"), idx(0x801, [1], Uint8Array.of(5)));
 }
 
+/** A PyTorch file with a layer's weight [2,3] and bias [2]. */
+async function writeTorch(at: string): Promise<void> {
+  const weight = view(storage("0", 6), 0, [2, 3], [3, 1]);
+  const bias = view(storage("1", 2), 0, [2], [1]);
+  const body = pickle("}(", str("conv.weight"), weight, str("conv.bias"), bias, "u");
+  writeFileSync(at, await torchZip(body, { 0: new Uint8Array(24), 1: new Uint8Array(8) }));
+}
+
 beforeAll(async () => {
   process.chdir(folder);
   writeMnist("data/mnist");
+  await writeTorch("weights.pth");
   await io.saveTensors("model.safetensors", { "encoder.weight": weight });
   await io.saveTensors("layer.safetensors", { weight, bias });
   await io.saveImage("emoji/smile.png", images.at(0));

@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { type FileType, loadTensors, SafetensorsFile, saveTensors } from "@figment/io";
 import { assertNoLeaks, CheckpointError, type DType, type Tensor, tensor } from "@figment/tensor";
 import { afterAll, describe, expect, it } from "vitest";
-import { decodeElements, encodeElements } from "#safetensors/types";
+import { decodeElements } from "#elements/decode";
+import { encodeElements } from "#elements/encode";
 import { randomFloats, safetensorsBytes, seeded, temporaryFile, temporaryFolder } from "./support.js";
 
 afterAll(() => assertNoLeaks());
@@ -127,15 +128,34 @@ describe("a foreign file", () => {
     x.dispose();
   });
 
-  it("tells names and shapes of types that no tensor has, and refuses to load those", async () => {
-    const path = await temporaryFile(
-      "x",
-      safetensorsBytes('{"x":{"dtype":"F8_E4M3","shape":[2],"data_offsets":[0,2]}}', Uint8Array.of(3, 4)),
-    );
-    await using file = await SafetensorsFile.open(path);
-    expect(file.tensors.get("x")).toEqual({ type: "F8_E4M3", shape: [2] });
-    expect(new Uint8Array(await file.readBytes("x"))).toEqual(Uint8Array.of(3, 4));
-    await expect(file.read("x")).rejects.toThrow(/F8_E4M3 cannot be loaded/);
+  it("with 8-bit floats is loaded as f32", async () => {
+    const header = '{"x":{"dtype":"F8_E4M3","shape":[2],"data_offsets":[0,2]}}';
+    const { x } = await loadTensors(await temporaryFile("x", safetensorsBytes(header, Uint8Array.of(0x38, 0xc4))));
+    expect([x?.dtype, ...(await (x as Tensor).data())]).toEqual(["f32", 1, -3]);
+    x?.dispose();
+  });
+
+  it.each([
+    ["C64", 1, 8],
+    ["F4", 4, 2],
+    ["F6_E2M3", 4, 3],
+    ["F6_E3M2", 4, 3],
+  ] as const)(
+    "tells names and shapes of %s, which no tensor has, and refuses to load it",
+    async (type, count, bytes) => {
+      const header = `{"x":{"dtype":"${type}","shape":[${count}],"data_offsets":[0,${bytes}]}}`;
+      const data = new Uint8Array(bytes).fill(3);
+      await using file = await SafetensorsFile.open(await temporaryFile("x", safetensorsBytes(header, data)));
+      expect(file.tensors.get("x")).toEqual({ type, shape: [count] });
+      expect(new Uint8Array(await file.readBytes("x"))).toEqual(data);
+      await expect(file.read("x")).rejects.toThrow(`${type} cannot be loaded`);
+    },
+  );
+
+  it("with 4-bit floats that fill no whole bytes is refused", async () => {
+    const header = '{"x":{"dtype":"F4","shape":[3],"data_offsets":[0,2]}}';
+    const path = await temporaryFile("x", safetensorsBytes(header, new Uint8Array(2)));
+    await expect(SafetensorsFile.open(path)).rejects.toThrow(/takes 1.5 bytes, its data offsets hold 2/);
   });
 
   it("with an integer beyond i32 is refused, naming it", async () => {

@@ -4,8 +4,8 @@
 // Format: https://github.com/huggingface/safetensors#format
 
 import { CheckpointError } from "@figment/tensor";
+import { bytesOfElements, type FileType, fileTypes, isFileType } from "../elements/types.js";
 import { type JsonNode, JsonSyntaxError, parseJson } from "./json.js";
-import { type FileType, fileTypeBytes } from "./types.js";
 
 /** One tensor as the header describes it. */
 export interface TensorEntry {
@@ -119,12 +119,9 @@ function readClaim(name: string, node: JsonNode, dataBytes: number, fail: Fail):
   const field = (key: string): JsonNode => fields.get(key) ?? fail(node.at, `${label}: "${key}" is missing`);
 
   const typeNode = field("dtype");
-  const itemBytes = typeof typeNode.value === "string" ? fileTypeBytes.get(typeNode.value) : undefined;
-  if (itemBytes === undefined) {
-    return fail(
-      typeNode.at,
-      `${label}: unknown dtype ${showNode(typeNode)}; known are ${[...fileTypeBytes.keys()].join(", ")}`,
-    );
+  const type = typeNode.value;
+  if (typeof type !== "string" || !isFileType(type)) {
+    return fail(typeNode.at, `${label}: unknown dtype ${showNode(typeNode)}; known are ${fileTypes.join(", ")}`);
   }
 
   const shapeNode = field("shape");
@@ -137,19 +134,18 @@ function readClaim(name: string, node: JsonNode, dataBytes: number, fail: Fail):
   if (end > dataBytes)
     fail(offsetsNode.at, `${label}: data offsets [${begin}, ${end}] overrun the ${dataBytes} bytes of data`);
 
-  let bytes = itemBytes;
+  let elements = 1;
   for (const extent of shape) {
-    bytes *= extent;
-    if (!Number.isSafeInteger(bytes))
+    elements *= extent;
+    // Bits of elements that take a byte or more must be exact, too.
+    if (!Number.isSafeInteger(elements * 64))
       fail(shapeNode.at, `${label}: shape [${shape.slice(0, 8)}] has too many elements`);
   }
+  const bytes = bytesOfElements(type, elements);
   if (bytes !== end - begin) {
-    fail(
-      offsetsNode.at,
-      `${label}: ${typeNode.value} [${shape}] takes ${bytes} bytes, its data offsets hold ${end - begin}`,
-    );
+    fail(offsetsNode.at, `${label}: ${type} [${shape}] takes ${bytes} bytes, its data offsets hold ${end - begin}`);
   }
-  return { at: offsetsNode.at, name, type: typeNode.value as FileType, shape, begin, end };
+  return { at: offsetsNode.at, name, type, shape, begin, end };
 }
 
 /** Sorts the claims by place and checks that they cover the data exactly. */

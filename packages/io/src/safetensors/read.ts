@@ -1,22 +1,17 @@
 // Reading safetensors files lazily: opening reads the header only; tensors are read one by one, on demand.
 
-import { type FileHandle, open } from "node:fs/promises";
-import { CheckpointError, type DataArray, fromBits, isFloat, type Tensor, tensor } from "@figment/tensor";
-import { listSome, messageOf } from "../errors.js";
-import { errorAt, type Header, lengthBytes, parseHeader, readHeaderLength, type TensorEntry } from "./header.js";
-import { decodeElements, type FileType, IntegerRangeError, tensorTypeOf } from "./types.js";
+import { CheckpointError, type DataArray, type Tensor } from "@figment/tensor";
+import { decodeElements, ElementError, type ReadOptions, tensorOfBytes } from "../elements/decode.js";
+import type { FileType } from "../elements/types.js";
+import { listSome } from "../errors.js";
+import { ByteFile } from "../files/byteFile.js";
+import { type Header, lengthBytes, parseHeader, readHeaderLength, type TensorEntry } from "./header.js";
 
 /** What a file says of a tensor, without its data. */
 export interface TensorInfo {
   /** Element type in the file. */
   readonly type: FileType;
   readonly shape: readonly number[];
-}
-
-/** How tensors are converted when read. */
-export interface ReadOptions {
-  /** "keep" (default) loads each float type as it is; "f32" turns every float type into f32. */
-  readonly floats?: "keep" | "f32";
 }
 
 /**
@@ -33,10 +28,10 @@ export class SafetensorsFile {
   /** Free-form strings of the header. */
   readonly metadata: ReadonlyMap<string, string>;
   private readonly entries: ReadonlyMap<string, TensorEntry>;
-  private readonly file: FileHandle;
+  private readonly file: ByteFile;
 
-  private constructor(path: string, file: FileHandle, { entries, metadata }: Header) {
-    this.path = path;
+  private constructor(file: ByteFile, { entries, metadata }: Header) {
+    this.path = file.path;
     this.file = file;
     this.entries = entries;
     this.metadata = metadata;
@@ -49,19 +44,12 @@ export class SafetensorsFile {
    * @throws CheckpointError naming the file and, where the header is wrong, the byte.
    */
   static async open(path: string): Promise<SafetensorsFile> {
-    let file: FileHandle;
+    const file = await ByteFile.open(path, CheckpointError);
     try {
-      file = await open(path, "r");
-    } catch (error) {
-      throw new CheckpointError(`${path}: cannot be opened: ${messageOf(error)}`, { cause: error });
-    }
-    try {
-      const stat = await file.stat();
-      if (!stat.isFile()) throw new CheckpointError(`${path}: is not a file`);
-      const prefix = new Uint8Array(await readRange(path, file, 0, Math.min(lengthBytes, stat.size)));
-      const headerBytes = readHeaderLength(path, prefix, stat.size);
-      const json = new Uint8Array(await readRange(path, file, lengthBytes, headerBytes));
-      return new SafetensorsFile(path, file, parseHeader(path, json, stat.size));
+      const prefix = new Uint8Array(await file.read(0, Math.min(lengthBytes, file.size)));
+      const headerBytes = readHeaderLength(path, prefix, file.size);
+      const json = new Uint8Array(await file.read(lengthBytes, headerBytes));
+      return new SafetensorsFile(file, parseHeader(path, json, file.size));
     } catch (error) {
       await file.close();
       throw error;
@@ -71,25 +59,13 @@ export class SafetensorsFile {
   /** The bytes of a tensor as they lie in the file. */
   async readBytes(name: string): Promise<ArrayBuffer> {
     const { fileOffset, byteLength } = this.entry(name);
-    return readRange(this.path, this.file, fileOffset, byteLength);
+    return this.file.read(fileOffset, byteLength);
   }
 
-  /** The elements of a tensor; 16-bit floats come as f32, integers of other widths than u8 as i32. */
+  /** The elements of a tensor; 16-bit and 8-bit floats come as f32, integers of other widths than u8 as i32. */
   async readData(name: string): Promise<DataArray> {
-    const { type, fileOffset } = this.entry(name);
-    if (tensorTypeOf[type] === undefined) {
-      throw errorAt(
-        this.path,
-        fileOffset,
-        `tensor ${JSON.stringify(name)}: ${type} cannot be loaded as a tensor; readBytes gives its bytes`,
-      );
-    }
-    try {
-      return decodeElements(await this.readBytes(name), type);
-    } catch (error) {
-      if (!(error instanceof IntegerRangeError)) throw error;
-      throw errorAt(this.path, fileOffset, `tensor ${JSON.stringify(name)}: ${error.message}`, error);
-    }
+    const { type } = this.entry(name);
+    return this.convert(name, await this.readBytes(name), (bytes) => decodeElements(bytes, type));
   }
 
   /**
@@ -97,14 +73,9 @@ export class SafetensorsFile {
    *
    * @throws CheckpointError when the file has no such tensor, its type has no counterpart, or reading fails.
    */
-  async read(name: string, { floats = "keep" }: ReadOptions = {}): Promise<Tensor> {
+  async read(name: string, options: ReadOptions = {}): Promise<Tensor> {
     const { type, shape } = this.entry(name);
-    const dtype = tensorTypeOf[type];
-    if ((dtype === "bf16" || dtype === "f16") && floats === "keep") {
-      return fromBits(new Uint16Array(await this.readBytes(name)), shape, dtype);
-    }
-    const data = await this.readData(name);
-    return tensor(data, { shape, dtype: dtype !== undefined && isFloat(dtype) && floats === "f32" ? "f32" : dtype });
+    return this.convert(name, await this.readBytes(name), (bytes) => tensorOfBytes(bytes, type, shape, options));
   }
 
   async close(): Promise<void> {
@@ -113,6 +84,20 @@ export class SafetensorsFile {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  private convert<T>(name: string, bytes: ArrayBuffer, decode: (bytes: ArrayBuffer) => T): T {
+    try {
+      return decode(bytes);
+    } catch (error) {
+      if (!(error instanceof ElementError)) throw error;
+      const { fileOffset } = this.entry(name);
+      throw this.file.errorAt(
+        fileOffset,
+        `tensor ${JSON.stringify(name)}: ${error.message}; readBytes gives its bytes`,
+        error,
+      );
+    }
   }
 
   private entry(name: string): TensorEntry {
@@ -148,18 +133,4 @@ export async function readAll(
     for (const tensor of Object.values(loaded)) tensor.dispose();
     throw error;
   }
-}
-
-/** Most bytes per read call: larger reads are cut by the operating system anyway. */
-const readBytesAtOnce = 1 << 30;
-
-async function readRange(path: string, file: FileHandle, offset: number, length: number): Promise<ArrayBuffer> {
-  const bytes = new Uint8Array(length);
-  let done = 0;
-  while (done < length) {
-    const { bytesRead } = await file.read(bytes, done, Math.min(length - done, readBytesAtOnce), offset + done);
-    if (bytesRead === 0) throw errorAt(path, offset + done, "the file ends here; it was cut short after it was opened");
-    done += bytesRead;
-  }
-  return bytes.buffer;
 }

@@ -1,9 +1,10 @@
 // Writing safetensors files: atomically, and with bytes that depend on the contents alone.
 
 import { type DataArray, type DType, type Tensor, UsageError } from "@figment/tensor";
+import { encodeElements } from "../elements/encode.js";
+import { bytesOfElements, type FileType, fileTypeOf } from "../elements/types.js";
 import { writeAtomically } from "../files/atomic.js";
 import { lengthBytes } from "./header.js";
-import { encodeElements, fileTypeBytes, fileTypeOf } from "./types.js";
 
 /** A tensor to be written: its shape and type now, its data when its turn comes. */
 export interface TensorToWrite {
@@ -32,9 +33,29 @@ export async function saveTensors(
 }
 
 /** Like {@link saveTensors}, for anything that can say its shape, type and data. */
-export async function writeTensors(
+export function writeTensors(
   path: string,
   tensors: ReadonlyMap<string, TensorToWrite>,
+  metadata: Readonly<Record<string, string>>,
+): Promise<void> {
+  const asBytes = ([name, source]: [string, TensorToWrite]): [string, BytesToWrite] => [
+    name,
+    { shape: source.shape, type: fileTypeOf[source.dtype], bytes: () => bytesOfSource(source) },
+  ];
+  return writeBytes(path, new Map([...tensors].map(asBytes)), metadata);
+}
+
+/** A tensor of any file type to be written: its little-endian bytes when its turn comes. */
+export interface BytesToWrite {
+  readonly shape: readonly number[];
+  readonly type: FileType;
+  bytes(): Promise<Uint8Array>;
+}
+
+/** Like {@link saveTensors}, for bytes of any file type. */
+export async function writeBytes(
+  path: string,
+  tensors: ReadonlyMap<string, BytesToWrite>,
   metadata: Readonly<Record<string, string>>,
 ): Promise<void> {
   const layout = layOut(tensors);
@@ -42,7 +63,7 @@ export async function writeTensors(
   await writeAtomically(path, async (write) => {
     await write(header);
     for (const { source, bytes } of layout) {
-      const data = await bytesOfSource(source);
+      const data = await source.bytes();
       if (data.byteLength !== bytes) throw new Error(`a tensor of ${bytes} bytes gave ${data.byteLength}`);
       await write(data);
     }
@@ -57,20 +78,21 @@ async function bytesOfSource(source: TensorToWrite): Promise<Uint8Array> {
 
 interface Placed {
   readonly name: string;
-  readonly source: TensorToWrite;
+  readonly source: BytesToWrite;
   readonly begin: number;
   readonly bytes: number;
 }
 
 /** Widest elements first, so that every tensor is aligned to its elements; then by name. */
-function layOut(tensors: ReadonlyMap<string, TensorToWrite>): Placed[] {
-  const itemBytes = (source: TensorToWrite) => fileTypeBytes.get(fileTypeOf[source.dtype]) as number;
+function layOut(tensors: ReadonlyMap<string, BytesToWrite>): Placed[] {
+  const itemBytes = ({ type }: BytesToWrite) => bytesOfElements(type, 1);
   const ordered = [...tensors].sort(
     ([nameA, a], [nameB, b]) => itemBytes(b) - itemBytes(a) || (nameA < nameB ? -1 : 1),
   );
   let begin = 0;
   return ordered.map(([name, source]) => {
-    const bytes = source.shape.reduce((product, extent) => product * extent, itemBytes(source));
+    const elements = source.shape.reduce((product, extent) => product * extent, 1);
+    const bytes = bytesOfElements(source.type, elements);
     const placed = { name, source, begin, bytes };
     begin += bytes;
     return placed;
@@ -88,7 +110,7 @@ function encodeHeader(layout: readonly Placed[], metadata: Readonly<Record<strin
     if (name === "__metadata__") throw new UsageError('saveTensors: "__metadata__" cannot be the name of a tensor');
     const shape = source.shape.join(",");
     members.push(
-      `${JSON.stringify(name)}:{"dtype":"${fileTypeOf[source.dtype]}","shape":[${shape}],"data_offsets":[${begin},${begin + bytes}]}`,
+      `${JSON.stringify(name)}:{"dtype":"${source.type}","shape":[${shape}],"data_offsets":[${begin},${begin + bytes}]}`,
     );
   }
   const json = new TextEncoder().encode(`{${members.join(",")}}`);

@@ -1,0 +1,77 @@
+// NumPy's arrays and numbers inside PyTorch files: best scores, statistics, class weights.
+
+import type { FileType } from "../elements/types.js";
+import { PickleError } from "../pickle/cursor.js";
+import { type Opaque, opaque, type PickleValue } from "../pickle/values.js";
+
+/** Element types by NumPy's kind and size. */
+const types: ReadonlyMap<string, FileType> = new Map([
+  ["f8", "F64"],
+  ["f4", "F32"],
+  ["f2", "F16"],
+  ["i8", "I64"],
+  ["i4", "I32"],
+  ["i2", "I16"],
+  ["i1", "I8"],
+  ["u8", "U64"],
+  ["u4", "U32"],
+  ["u2", "U16"],
+  ["u1", "U8"],
+  ["b1", "BOOL"],
+]);
+
+/** The element type that NumPy calls `code` ("f4"), or nothing for those that no file type has. */
+export const numpyType = (code: string): FileType | undefined => types.get(code);
+
+/** A dtype while it is put together. */
+export class NumpyDtype implements Opaque {
+  readonly [opaque] = true;
+  readonly type: FileType;
+
+  constructor(args: readonly PickleValue[], at: number) {
+    const code = args[0];
+    const type = typeof code === "string" ? types.get(code) : undefined;
+    if (!type)
+      throw new PickleError(at, `the NumPy dtype ${JSON.stringify(String(code)).slice(0, 40)}; numbers are read`);
+    this.type = type;
+  }
+
+  /** The state is (version, byte order, …); only simple little-endian types are read. */
+  build(state: PickleValue, at: number): void {
+    const order = Array.isArray(state) ? state[1] : undefined;
+    if (order !== "<" && order !== "|" && order !== "=") {
+      throw new PickleError(
+        at,
+        `a NumPy dtype of byte order ${JSON.stringify(order ?? null)}; little-endian ones are read`,
+      );
+    }
+  }
+}
+
+/** The bytes of a string that has one character for each. */
+export function bytesOfText(value: PickleValue | undefined, at: number): Uint8Array {
+  if (value instanceof Uint8Array) return value;
+  const codes =
+    typeof value === "string" ? Array.from(value, (character) => character.codePointAt(0) as number) : [256];
+  if (codes.some((code) => code > 255)) throw new PickleError(at, "bytes are expected here");
+  return Uint8Array.from(codes);
+}
+
+/** The parts of an array's state: (version, shape, dtype, column-major, bytes). */
+export function numpyArray(
+  state: PickleValue,
+  at: number,
+): { type: FileType; shape: number[]; strides: number[]; bytes: Uint8Array } {
+  const [, shape, dtype, columnMajor, content] = Array.isArray(state) ? state : [];
+  if (!Array.isArray(shape) || !shape.every((extent) => typeof extent === "number") || !(dtype instanceof NumpyDtype)) {
+    throw new PickleError(at, "a NumPy array without shape and dtype");
+  }
+  const order = columnMajor === true ? shape.map((_, i) => i) : shape.map((_, i) => shape.length - 1 - i);
+  const strides = new Array<number>(shape.length).fill(1);
+  let stride = 1;
+  for (const axis of order) {
+    strides[axis] = stride;
+    stride *= shape[axis] as number;
+  }
+  return { type: dtype.type, shape: [...(shape as number[])], strides, bytes: bytesOfText(content, at) };
+}
