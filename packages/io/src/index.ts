@@ -39,7 +39,8 @@ export { type GridOptions, imageGrid, saveGrid, saveStrip } from "./images/grid.
 export { type LossCurveOptions, type LossPoint, lossCurve, saveLossCurve } from "./images/lossCurve.js";
 export { type Batch, Loader, type LoaderOptions } from "./loader/loader.js";
 export { PickleGlobal, PickleRecord, type PickleValue } from "./pickle/values.js";
-export { loadTensors, SafetensorsFile, type TensorInfo } from "./safetensors/read.js";
+export { loadTensors, openSafetensors } from "./safetensors/load.js";
+export { SafetensorsFile, type TensorFile, type TensorInfo } from "./safetensors/read.js";
 export { saveTensors, type TensorToWrite } from "./safetensors/write.js";
 export { type LoadTorchOptions, loadTorch, type ReadTorchOptions, readTorch, TorchFile } from "./torch/file.js";
 export type { UnknownObjects } from "./torch/host.js";

@@ -1,6 +1,14 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { loadCheckpoint, loadModel, loadTensors, saveCheckpoint, saveModel, saveTensors } from "@figment/io";
+import {
+  loadCheckpoint,
+  loadModel,
+  loadTensors,
+  SafetensorsFile,
+  saveCheckpoint,
+  saveModel,
+  saveTensors,
+} from "@figment/io";
 import {
   assertNoLeaks,
   Cell,
@@ -167,6 +175,15 @@ describe("a model file", () => {
     const other = new Part(shapes);
     await loadModel(path, other);
     expect(await other.values()).toEqual(await model.values());
+  });
+
+  it("keeps the metadata that it is given, and refuses its own key", async () => {
+    const path = join(await temporaryFolder(), "model.safetensors");
+    const model = new Part(shapes).fill(seeded(210));
+    await saveModel(path, model, { metadata: { recipe: "vae", config: '{"latents":2}' } });
+    await using file = await SafetensorsFile.open(path);
+    expect(Object.fromEntries(file.metadata)).toEqual({ recipe: "vae", config: '{"latents":2}' });
+    await expect(saveModel(path, model, { metadata: { "figment.state": "x" } })).rejects.toThrow(/is taken/);
   });
 
   it("of f16 or f64 is converted to the f32 of the module", async () => {

@@ -37,7 +37,7 @@ describe.skipIf(!data)("a public checkpoint", () => {
       }
       expect([tensors.size, hash.digest("hex")]).toEqual([count, sha256]);
       using loaded = await file.tensor(part === "" ? last : `${part}.${last}`).tensor();
-      expect((await loaded.data()).reduce((total, value) => total + value, 0)).toBeCloseTo(sum, 6);
+      expect([...(await loaded.data())].reduce((total, value) => total + value, 0)).toBeCloseTo(sum, 6);
     },
   );
 });

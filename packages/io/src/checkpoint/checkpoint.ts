@@ -12,7 +12,8 @@ import {
   UsageError,
 } from "@figment/tensor";
 import { listSome, messageOf } from "../errors.js";
-import { readAll, SafetensorsFile } from "../safetensors/read.js";
+import { openSafetensors, readAll } from "../safetensors/load.js";
+import { SafetensorsFile, type TensorFile } from "../safetensors/read.js";
 import { writeTensors } from "../safetensors/write.js";
 
 /** The parts of a checkpoint, each under a name of the caller's choice. */
@@ -93,17 +94,26 @@ export async function loadCheckpoint(path: string, parts: CheckpointParts): Prom
 /**
  * Saves the weights of one module, atomically, under their own names: a file for other programs too.
  *
+ * @param options `metadata`: strings to keep in the header, such as what the model was built from;
+ * {@link SafetensorsFile.metadata} gives them back.
+ * @throws UsageError for a metadata key that Figment keeps for itself.
  * @example
- * await saveModel("ddpm.safetensors", model);
+ * await saveModel("ddpm.safetensors", model, { metadata: { dataset: "digits" } });
  */
-export async function saveModel(path: string, module: Stateful): Promise<void> {
+export async function saveModel(
+  path: string,
+  module: Stateful,
+  { metadata = {} }: { readonly metadata?: Readonly<Record<string, string>> } = {},
+): Promise<void> {
+  if (Object.hasOwn(metadata, stateKey)) throw new UsageError(`saveModel: the metadata key "${stateKey}" is taken`);
   const { cells, json } = module.captureState();
-  const metadata: Record<string, string> = json === null ? {} : { [stateKey]: JSON.stringify(json) };
-  await writeSnapshot(path, new Map(Object.entries(cells)), metadata);
+  const own: Record<string, string> = json === null ? {} : { [stateKey]: JSON.stringify(json) };
+  await writeSnapshot(path, new Map(Object.entries(cells)), { ...metadata, ...own });
 }
 
 /**
- * Loads weights into a module that is built the same way. Float types are converted to those of the module.
+ * Loads weights into a module that is built the same way, from one file or from all files of an index (*.index.json). Float
+ * types are converted to those of the module.
  *
  * @throws CheckpointError listing missing, unexpected and mis-shaped tensors; nothing has changed then.
  *
@@ -112,7 +122,7 @@ export async function saveModel(path: string, module: Stateful): Promise<void> {
  * await loadModel("linear.safetensors", model);
  */
 export async function loadModel(path: string, module: Stateful): Promise<void> {
-  await using file = await SafetensorsFile.open(path);
+  await using file = await openSafetensors(path);
   const { cells } = module.captureState();
   const isWide = (name: string) => Object.hasOwn(cells, name) && cells[name]?.dtype !== "f32";
   const tensors = await readAll(file, (name) => ({ floats: isWide(name) ? "keep" : "f32" }));
@@ -192,7 +202,7 @@ function withoutPrefix(tensors: Readonly<Record<string, Tensor>>, prefix: string
   return chosen;
 }
 
-function readJson(file: SafetensorsFile, key: string): Json {
+function readJson(file: TensorFile, key: string): Json {
   const text = file.metadata.get(key);
   if (text === undefined) throw new CheckpointError(`${file.path}: the metadata "${key}" is missing`);
   try {

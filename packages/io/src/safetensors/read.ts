@@ -14,6 +14,21 @@ export interface TensorInfo {
   readonly shape: readonly number[];
 }
 
+/** Something open that tensors are read from by name. */
+export interface TensorFile extends AsyncDisposable {
+  readonly path: string;
+  readonly tensors: ReadonlyMap<string, TensorInfo>;
+  /** Free-form strings. */
+  readonly metadata: ReadonlyMap<string, string>;
+  /** The bytes of a tensor as they lie in the file. */
+  readBytes(name: string): Promise<ArrayBuffer>;
+  /** The elements of a tensor; 16-bit and 8-bit floats come as f32, integers of other widths than u8 as i32. */
+  readData(name: string): Promise<DataArray>;
+  /** Reads one tensor. The caller owns it. */
+  read(name: string, options?: ReadOptions): Promise<Tensor>;
+  close(): Promise<void>;
+}
+
 /**
  * An open safetensors file. Names, types, shapes and metadata are known at once; data is read when asked for.
  *
@@ -21,7 +36,7 @@ export interface TensorInfo {
  * await using file = await SafetensorsFile.open("model.safetensors");
  * const weight = await file.read("encoder.weight");
  */
-export class SafetensorsFile {
+export class SafetensorsFile implements TensorFile {
   readonly path: string;
   /** The tensors in the order of their bytes. */
   readonly tensors: ReadonlyMap<string, TensorInfo>;
@@ -106,31 +121,5 @@ export class SafetensorsFile {
     throw new CheckpointError(
       `${this.path}: has no tensor ${JSON.stringify(name)}; it has ${listSome([...this.entries.keys()])}`,
     );
-  }
-}
-
-/**
- * Reads every tensor of a safetensors file. The caller owns them.
- *
- * @example
- * const { weight, bias } = await loadTensors("layer.safetensors");
- */
-export async function loadTensors(path: string, options: ReadOptions = {}): Promise<Record<string, Tensor>> {
-  await using file = await SafetensorsFile.open(path);
-  return await readAll(file, () => options);
-}
-
-/** Reads every tensor of an open file; on failure those already read are disposed. */
-export async function readAll(
-  file: SafetensorsFile,
-  optionsOf: (name: string) => ReadOptions,
-): Promise<Record<string, Tensor>> {
-  const loaded: Record<string, Tensor> = Object.create(null);
-  try {
-    for (const name of file.tensors.keys()) loaded[name] = await file.read(name, optionsOf(name));
-    return loaded;
-  } catch (error) {
-    for (const tensor of Object.values(loaded)) tensor.dispose();
-    throw error;
   }
 }

@@ -1,0 +1,44 @@
+// Loading safetensors files, whole or in shards.
+
+import type { Tensor } from "@figment/tensor";
+import type { ReadOptions } from "../elements/decode.js";
+import { SafetensorsFile, type TensorFile } from "./read.js";
+import { ShardedFile } from "./sharded.js";
+
+/**
+ * Opens a safetensors file or, where the name ends in .json, an index of several that are read as one.
+ *
+ * @throws CheckpointError naming the file and, where it is wrong, the byte.
+ * @example
+ * await using file = await openSafetensors("model.safetensors");
+ * for (const [name, { type, shape }] of file.tensors) console.log(name, type, shape);
+ */
+export function openSafetensors(path: string): Promise<TensorFile> {
+  return path.toLowerCase().endsWith(".json") ? ShardedFile.open(path) : SafetensorsFile.open(path);
+}
+
+/**
+ * Reads every tensor of a safetensors file, or of all files of an index (*.index.json). The caller owns them.
+ *
+ * @example
+ * const { weight, bias } = await loadTensors("layer.safetensors");
+ */
+export async function loadTensors(path: string, options: ReadOptions = {}): Promise<Record<string, Tensor>> {
+  await using file = await openSafetensors(path);
+  return await readAll(file, () => options);
+}
+
+/** Reads every tensor of an open file; on failure those already read are disposed. */
+export async function readAll(
+  file: TensorFile,
+  optionsOf: (name: string) => ReadOptions,
+): Promise<Record<string, Tensor>> {
+  const loaded: Record<string, Tensor> = Object.create(null);
+  try {
+    for (const name of file.tensors.keys()) loaded[name] = await file.read(name, optionsOf(name));
+    return loaded;
+  } catch (error) {
+    for (const tensor of Object.values(loaded)) tensor.dispose();
+    throw error;
+  }
+}
