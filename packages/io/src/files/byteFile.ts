@@ -44,7 +44,8 @@ export class ByteFile {
 
   /** The bytes from `offset` on, in memory of their own. */
   async read(offset: number, length: number): Promise<ArrayBuffer> {
-    const bytes = new Uint8Array(length);
+    // Memory that is not cleared first; all of it is overwritten, or nobody sees it.
+    const bytes = Buffer.allocUnsafeSlow(length);
     let done = 0;
     while (done < length) {
       const { bytesRead } = await this.handle.read(
@@ -57,7 +58,7 @@ export class ByteFile {
         throw this.errorAt(offset + done, "the file ends here; it was cut short after it was opened");
       done += bytesRead;
     }
-    return bytes.buffer;
+    return bytes.buffer as ArrayBuffer;
   }
 
   /** An error at a byte of this file. */
