@@ -4,10 +4,12 @@ import * as metrics from "@figment/metrics";
 import * as figment from "@figment/tensor";
 import { afterAll, describe, expect, it } from "vitest";
 import { examplesIn, exportsWithout, runExample } from "../../tensor/test/support/examples.js";
+import { features } from "./numbers.js";
 
 const examples = examplesIn(new URL("../src/", import.meta.url));
 const random = figment.rng(1);
 const images = random.uniform([8, 4, 4, 1]);
+const [real, generated] = [features(1, 30, 3), features(2, 20, 3)];
 afterAll(() => {
   for (const owner of [random, images]) owner.dispose();
 });
@@ -18,6 +20,6 @@ describe("examples", () => {
   it("are there for everything public", () => expect(exportsWithout(examples, metrics)).toEqual([]));
 
   it.each(examples)("$name", async (example) => {
-    await runExample(example, { ...figment, ...metrics, images, random });
+    await runExample(example, { ...figment, ...metrics, images, random, real, generated });
   });
 });

@@ -127,13 +127,13 @@ function endOfBlock(diagonal: Float64Array, offDiagonal: Float64Array, l: number
 function sweep(d: Float64Array, e: Float64Array, l: number, m: number, vectors: Float64Array | null): void {
   const [dl, el] = [d[l] as number, e[l] as number];
   const half = ((d[l + 1] as number) - dl) / (2 * el);
-  const root = Math.hypot(half, 1);
+  const root = Math.sqrt(half * half + 1);
   let g = (d[m] as number) - dl + el / (half + (half >= 0 ? root : -root));
   let [sine, cosine, p] = [1, 1, 0];
   for (let i = m - 1; i >= l; i--) {
     const f = sine * (e[i] as number);
     const b = cosine * (e[i] as number);
-    const r = Math.hypot(f, g);
+    const r = Math.sqrt(f * f + g * g);
     e[i + 1] = r;
     if (r === 0) {
       // The matrix splits here.
