@@ -6,3 +6,4 @@ export * from "@figment/io";
 export * from "@figment/metrics";
 export * from "@figment/nn";
 export * from "@figment/tensor";
+export * from "@figment/vae";

@@ -1,0 +1,53 @@
+// Numbers that change while a model trains, as functions of the step that run inside the compiled step: β of a KL warm-up
+// (Bowman et al. 2016, section 3.1; Sønderby et al. 2016, section 2.3), the temperature of a relaxation (Jang et al. 2017).
+
+import { exp, minimum, scope, type Tensor, UsageError } from "@figment/tensor";
+
+/** A number at a step: from the number of updates made before, a 0-d f32 tensor, to a 0-d tensor. */
+export type Annealing = (step: Tensor) => Tensor;
+
+/**
+ * A straight line from `from` to `to` in `steps` updates, then `to`: β of a warm-up.
+ *
+ * @throws UsageError unless there is at least one step.
+ * @example
+ * linearAnnealing({ steps: 100 })(scalar(25)); // 0.25
+ */
+export function linearAnnealing({
+  from = 0,
+  to = 1,
+  steps,
+}: {
+  readonly from?: number;
+  readonly to?: number;
+  readonly steps: number;
+}): Annealing {
+  if (!(steps >= 1)) throw new UsageError(`linearAnnealing: steps must be at least 1, got ${steps}`);
+  return (step) =>
+    scope(() =>
+      minimum(step.div(steps), 1)
+        .mul(to - from)
+        .add(from),
+    );
+}
+
+/**
+ * `from` · e^(−rate · step), but not below `to`: the temperature of Jang et al. 2017, section 3.2.
+ *
+ * @throws UsageError unless from ≥ to > 0 and rate > 0.
+ * @example
+ * exponentialAnnealing({ to: 0.5, rate: 1e-3 })(scalar(100)); // 0.904837
+ */
+export function exponentialAnnealing({
+  from = 1,
+  to,
+  rate,
+}: {
+  readonly from?: number;
+  readonly to: number;
+  readonly rate: number;
+}): Annealing {
+  if (!(from >= to && to > 0 && rate > 0))
+    throw new UsageError(`exponentialAnnealing: expected from ≥ to > 0 and rate > 0, got ${from}, ${to} and ${rate}`);
+  return (step) => scope(() => exp(step.mul(-rate)).mul(from).maximum(to));
+}
