@@ -1,54 +1,49 @@
 // Denoising diffusion (Ho et al. 2020): the forward process, the training loss, the posterior, and sampling.
 
-import { mse } from "@figment/nn";
+import { addNoise, Cell, gather, type Precision, type Rng, scope, type Tensor, UsageError } from "@figment/tensor";
 import {
-  addNoise,
-  Cell,
-  type CellTree,
-  type Compiled,
-  compile,
-  gather,
-  type Precision,
-  type Rng,
-  samplerStep,
-  scope,
-  type Tensor,
-  UsageError,
-} from "@figment/tensor";
-import { type Prediction, type Process, posterior } from "./samplers.js";
-import { type Frame, runSampler, type SampleOptions, type SampleStepsOptions } from "./sampling.js";
+  type BoundOptions,
+  type BoundResult,
+  type BoundTables,
+  boundTables,
+  evaluateBound,
+  stepBound,
+} from "./bound.js";
+import { type LossWeighting, lossWeights } from "./lossWeights.js";
+import { posterior } from "./samplers/ddpm.js";
+import type { Prediction } from "./samplers/row.js";
+import {
+  type Frame,
+  runSampler,
+  type SampledProcess,
+  type SampleOptions,
+  type SampleStepsOptions,
+} from "./sampling.js";
 import { alphasCumprod } from "./schedule.js";
-
-/**
- * A network that is told a noisy image [N,H,W,C], its timesteps i32 [N] and, if it has classes, its labels i32 [N], and
- * gives a prediction of x's shape.
- */
-export interface Denoiser extends CellTree {
-  forward(x: Tensor, t: Tensor, label?: Tensor): Tensor;
-}
+import { compileDenoiseStep, type Denoiser, type DenoiseStep, type LearnedVariance } from "./step.js";
 
 /** Options of {@link Diffusion}. */
 export interface DiffusionOptions {
-  /** Variance of the noise that each step of the forward process adds; as long as there are steps. */
+  /**
+   * Variance of the noise that each step of the forward process adds; as long as there are steps. A Float32Array is
+   * accumulated as PyTorch does: the products of float32 1 − β, in float64, rounded to float32.
+   */
   readonly betas: ArrayLike<number>;
   /** What the network predicts. Default "epsilon". */
   readonly predict?: Prediction;
+  /**
+   * Whether the network says variances too, in a second half of its channels: their logarithm ("learned"), or where
+   * between its bounds it lies, from -1 to 1 ("learned-range", Nichol & Dhariwal 2021, eq. 15). The loss is then L_hybrid
+   * (eq. 16). Default "fixed".
+   */
+  readonly variance?: "fixed" | LearnedVariance;
+  /** How much each timestep counts in the loss. Default "simple": all alike. */
+  readonly weighting?: LossWeighting;
+  /** The share of labels that the loss replaces by "no class", for guidance (Ho & Salimans 2022, algorithm 1). Default 0. */
+  readonly labelDropout?: number;
+  /** λ of L_hybrid (Nichol & Dhariwal 2021, eq. 16). Default 0.001. */
+  readonly boundWeight?: number;
 }
-
-/** The networks' side of one sampling step, compiled once for all steps. */
-export type DenoiseStep = Compiled<
-  [net: Denoiser, x: Tensor, timestep: Tensor, coef: Tensor, random: Rng, options: StepStatics, label?: Tensor],
-  { x: Tensor; x0?: Tensor }
->;
-
-/** What is frozen into the program of a sampling step. */
-export type StepStatics = {
-  readonly noise: boolean;
-  /** Bounds of x₀; equal to each other for none. */
-  readonly lo: number;
-  readonly hi: number;
-  readonly predictions: boolean;
-};
 
 /**
  * A diffusion process: q(xₜ | xₜ₋₁) = N(√(1 − βₜ)·xₜ₋₁, βₜ·I) (Ho et al. 2020, eq. 2), t counted from 0.
@@ -57,32 +52,50 @@ export type StepStatics = {
  * const diffusion = new Diffusion({ betas: cosineBetas(1000) });
  * const loss = diffusion.loss(model, images, random);
  */
-export class Diffusion implements Process {
+export class Diffusion implements SampledProcess {
   /** βₜ. */
   readonly betas: Float64Array;
   /** ᾱₜ, accumulated in float64. */
   readonly alphasCumprod: Float64Array;
   readonly predict: Prediction;
+  readonly variance: "fixed" | LearnedVariance;
+  readonly labelDropout: number;
   /** √ᾱₜ and √(1 − ᾱₜ), f32 [steps]; and the negative of the latter, for v. */
   private readonly signal: Cell;
   private readonly noise: Cell;
   private readonly negativeNoise: Cell;
   private readonly onX0: Cell;
   private readonly onXt: Cell;
-  private readonly variance: Cell;
+  private readonly posteriorVariance: Cell;
+  /** How much each timestep counts; null where all count alike. */
+  private readonly weights: Cell | null;
+  private readonly bound: BoundTables;
+  private readonly boundWeight: number;
   /** The sampling step, compiled for each precision that has been asked for. */
   private readonly denoisers = new Map<Precision, DenoiseStep>();
 
-  /** @throws UsageError when a β is not in (0, 1), or `predict` is none of the three. */
-  constructor({ betas, predict = "epsilon" }: DiffusionOptions) {
+  /** @throws UsageError when a β is not in (0, 1], or an option is none of those there are. */
+  constructor(options: DiffusionOptions) {
+    const { betas, predict = "epsilon", variance = "fixed", weighting = "simple" } = options ?? {};
+    const { labelDropout = 0, boundWeight = 1e-3 } = options ?? {};
     if (!["epsilon", "x0", "v"].includes(predict)) {
       throw new UsageError(`Diffusion: predict must be "epsilon", "x0" or "v", got ${JSON.stringify(predict)}`);
     }
+    if (!["fixed", "learned", "learned-range"].includes(variance)) {
+      throw new UsageError(
+        `Diffusion: variance must be "fixed", "learned" or "learned-range", got ${JSON.stringify(variance)}`,
+      );
+    }
+    if (!(labelDropout >= 0 && labelDropout <= 1))
+      throw new UsageError(`Diffusion: labelDropout must be in [0, 1], got ${labelDropout}`);
     if (betas?.length === undefined)
       throw new UsageError("Diffusion: expected { betas }, for example cosineBetas(1000)");
+    this.alphasCumprod = alphasCumprod(betas);
     this.betas = Float64Array.from(betas);
-    this.alphasCumprod = alphasCumprod(this.betas);
     this.predict = predict;
+    this.variance = variance;
+    this.labelDropout = labelDropout;
+    this.boundWeight = boundWeight;
     const table = (name: string, value: (alphaBar: number, previous: number) => number): Cell =>
       new Cell({
         shape: [this.steps],
@@ -94,7 +107,10 @@ export class Diffusion implements Process {
     this.negativeNoise = table("negativeNoise", (alphaBar) => -Math.sqrt(1 - alphaBar));
     this.onX0 = table("onX0", (alphaBar, previous) => posterior(alphaBar, previous).onX0);
     this.onXt = table("onXt", (alphaBar, previous) => posterior(alphaBar, previous).onX);
-    this.variance = table("variance", (alphaBar, previous) => posterior(alphaBar, previous).variance);
+    this.posteriorVariance = table("variance", (alphaBar, previous) => posterior(alphaBar, previous).variance);
+    const counts = lossWeights(weighting, predict, this.alphasCumprod);
+    this.weights = counts && new Cell({ shape: [this.steps], name: "Diffusion.weights", initial: () => counts });
+    this.bound = boundTables(this);
   }
 
   /** Number of steps of the forward process. */
@@ -121,7 +137,7 @@ export class Diffusion implements Process {
   posterior(x0: Tensor, xt: Tensor, t: Tensor): { mean: Tensor; variance: Tensor } {
     return scope(() => ({
       mean: addNoise(x0, xt, t, this.onX0.value, this.onXt.value),
-      variance: gather(this.variance.value, t),
+      variance: gather(this.posteriorVariance.value, t),
     }));
   }
 
@@ -145,19 +161,52 @@ export class Diffusion implements Process {
   }
 
   /**
-   * The simple loss (Ho et al. 2020, eq. 14): the mean squared error of the network's prediction, at timesteps and
-   * noise drawn from `random`. 0-d.
+   * The training loss, at timesteps and noise drawn from `random`. 0-d.
+   *
+   * With fixed variances it is the mean squared error of the network's prediction (Ho et al. 2020, eq. 14), each timestep
+   * with its weight. With learned ones a multiple of the variational bound is added that moves the variances alone: the
+   * mean is held fixed in it (Nichol & Dhariwal 2021, §3.1).
    *
    * @param x0 clean images [N,H,W,C], in [-1, 1].
    * @param label i32 [N], for a network with classes.
+   * @throws UsageError when labels are to be left out and the network has none that stands for no class.
    */
   loss(net: Denoiser, x0: Tensor, random: Rng, label?: Tensor): Tensor {
     return scope(() => {
       const t = this.timesteps(x0.dim(0), random);
       const noise = random.normal(x0.shape);
-      const prediction = net.forward(this.qSample(x0, t, noise), t, label);
-      return mse(prediction, this.target(x0, t, noise));
+      const xt = this.qSample(x0, t, noise);
+      const output = net.forward(xt, t, label && this.withoutSome(net, label, random));
+      const { prediction, spread } = this.partsOf(output, x0);
+      const squared = prediction.sub(this.target(x0, t, noise)).square();
+      const simple = this.weights
+        ? squared
+            .mean(x0.shape.slice(1).map((_, i) => i + 1))
+            .mul(gather(this.weights.value, t))
+            .mean()
+        : squared.mean();
+      if (!spread) return simple;
+      const bits = stepBound(this, this.bound, { x0, xt, t, prediction, spread, clip: false, holdMean: true });
+      return simple.add(bits.mean().mul(this.boundWeight * this.steps));
     });
+  }
+
+  /**
+   * The exact variational bound on the negative log-likelihood of images, in bits per dimension (Ho et al. 2020, eq. 5;
+   * Nichol & Dhariwal 2021, §2.1): the prior's part, the KL divergence of every step, and the decoder's negative
+   * log-likelihood of 8-bit values under a discretised Gaussian. Asks the network once for every step and batch.
+   *
+   * @param batches images [N,H,W,C] in [-1, 1] whose values come from 256 levels, and their labels.
+   * @throws UsageError when there are no batches.
+   * @example
+   * const { bitsPerDim } = await diffusion.bitsPerDim(model, [{ image: images }], { rng: random });
+   */
+  bitsPerDim(
+    net: Denoiser,
+    batches: Iterable<BoundBatch> | AsyncIterable<BoundBatch>,
+    options: BoundOptions,
+  ): Promise<BoundResult> {
+    return evaluateBound(this, this.bound, net, batches, options);
   }
 
   /**
@@ -203,16 +252,42 @@ export class Diffusion implements Process {
   private readonly denoiser = (precision: Precision = "highest"): DenoiseStep => {
     const known = this.denoisers.get(precision);
     if (known) return known;
-    const made = compile(denoise, { mode: "eval", name: "sampling step", precision });
+    const made = compileDenoiseStep(precision);
     this.denoisers.set(precision, made);
     return made;
   };
 
+  /** A network's output in its parts. */
+  partsOf(output: Tensor, like: Tensor): { prediction: Tensor; spread?: Tensor } {
+    if (this.variance === "fixed") return { prediction: output };
+    const channels = like.shape.at(-1) as number;
+    const half = (from: number): Tensor =>
+      output.slice(
+        output.shape.map((_, axis) => (axis === output.rank - 1 ? from : 0)),
+        like.shape,
+      );
+    return { prediction: half(0), spread: half(channels) };
+  }
+
+  /** Labels, some of them replaced by the one that stands for no class. */
+  private withoutSome(net: Denoiser, label: Tensor, random: Rng): Tensor {
+    if (this.labelDropout === 0) return label;
+    const { nullLabel = null } = net;
+    if (nullLabel === null)
+      throw new UsageError(
+        "Diffusion: labelDropout needs a network with a label for no class (UNet's option nullClass)",
+      );
+    const dropped = random.uniform(label.shape).lt(this.labelDropout);
+    return dropped.select(label.mul(0).add(nullLabel), label);
+  }
+
   /** Frees the tables and the compiled sampling step. */
   dispose(): void {
     for (const step of this.denoisers.values()) step.dispose();
-    for (const cell of [this.signal, this.noise, this.negativeNoise, this.onX0, this.onXt, this.variance])
-      cell.dispose();
+    const { signal, noise, negativeNoise, onX0, onXt, posteriorVariance, weights, bound } = this;
+    for (const cell of [signal, noise, negativeNoise, onX0, onXt, posteriorVariance]) cell.dispose();
+    weights?.dispose();
+    for (const cell of Object.values(bound)) cell.dispose();
   }
 
   [Symbol.dispose](): void {
@@ -220,20 +295,8 @@ export class Diffusion implements Process {
   }
 }
 
-/** One step of any sampler: the network at one timestep (i32, 0-d), then the fused update with its coefficients. */
-function denoise(
-  net: Denoiser,
-  x: Tensor,
-  timestep: Tensor,
-  coef: Tensor,
-  random: Rng,
-  { noise, lo, hi, predictions }: StepStatics,
-  label?: Tensor,
-): { x: Tensor; x0?: Tensor } {
-  const output = net.forward(x, timestep.broadcastTo([x.dim(0)]), label);
-  const clamp = lo < hi ? ([lo, hi] as const) : undefined;
-  const next = samplerStep({ coef, random, tensors: [x, output], clamp, noise });
-  if (!predictions) return { x: next };
-  const x0 = x.mul(coef.at(0)).add(output.mul(coef.at(1)));
-  return { x: next, x0: clamp ? x0.maximum(lo).minimum(hi) : x0 };
+/** Images and their labels, as the bound is taken on. */
+export interface BoundBatch {
+  readonly image: Tensor;
+  readonly label?: Tensor;
 }

@@ -1,24 +1,35 @@
 // @figment/diffusion: denoising diffusion models.
 //
-//   schedule.ts   βₜ and ᾱₜ
-//   diffusion.ts  the forward process, the loss, the posterior
-//   samplers.ts   DDPM and DDIM as rows of coefficients; sampling.ts runs them
-//   unet.ts       the network
+//   schedule.ts     βₜ and ᾱₜ
+//   diffusion.ts    the forward process, the loss, the posterior; lossWeights.ts and bound.ts are parts of the loss
+//   samplers/       DDPM, DDIM and the others as rows of coefficients
+//   step.ts         the compiled step that takes a row; sampling.ts is the loop around it
+//   editing.ts      starting from images, and keeping known pixels
+//   noise.ts        PyTorch's noise for a seed
+//   unet.ts         the network
+//   diffusers/      configurations and folders of diffusers
 
-export { type Denoiser, Diffusion, type DiffusionOptions } from "./diffusion.js";
-export { patchify, unpatchify } from "./patch.js";
+export type { BoundOptions, BoundResult } from "./bound.js";
 export {
-  type DdimOptions,
-  type DdpmOptions,
-  ddim,
-  ddpm,
-  type Prediction,
-  type Process,
-  posterior,
-  type Sampler,
-  type SamplerRow,
-  trailingTimesteps,
-} from "./samplers.js";
-export type { Frame, SampleOptions, SampleProgress, SampleStepsOptions } from "./sampling.js";
-export { alphasCumprod, cosineBetas, linearBetas } from "./schedule.js";
+  type Scheduler,
+  type SchedulerConfig,
+  type SchedulerRun,
+  schedulerFromConfig,
+} from "./diffusers/scheduler.js";
+export { type BoundBatch, Diffusion, type DiffusionOptions } from "./diffusion.js";
+export type { FromImage, Inpainting } from "./editing.js";
+export type { LossWeighting } from "./lossWeights.js";
+export { type NoiseSource, TorchNoise, torchNoise } from "./noise.js";
+export { patchify, unpatchify } from "./patch.js";
+export * from "./samplers/index.js";
+export type { Frame, Guidance, SampleOptions, SampleProgress, SampleStepsOptions } from "./sampling.js";
+export {
+  alphasCumprod,
+  cosineBetas,
+  linearBetas,
+  scaledLinearBetas,
+  sigmoidBetas,
+  zeroTerminalSnr,
+} from "./schedule.js";
+export type { Denoiser } from "./step.js";
 export { UNet, type UNetOptions } from "./unet.js";

@@ -6,19 +6,44 @@ import {
   type Precision,
   Rng,
   type Shape,
+  ShapeError,
   scalar,
   type Tensor,
   tensor,
   throwIfAborted,
   UsageError,
 } from "@figment/tensor";
-import type { Denoiser, DenoiseStep, StepStatics } from "./diffusion.js";
-import { ddim, type Process, type Sampler, type SamplerRow } from "./samplers.js";
+import {
+  type FromImage,
+  type Inpainting,
+  inpaintingSteps,
+  levelBefore,
+  type PlannedStep,
+  rowsFrom,
+} from "./editing.js";
+import type { NoiseSource } from "./noise.js";
+import { ddim } from "./samplers/ddpm.js";
+import type { Process, Sampler, SamplerRow } from "./samplers/row.js";
+import {
+  coefficientsOf,
+  type Denoiser,
+  type DenoiseStep,
+  type LearnedVariance,
+  type StepNumbers,
+  type StepResult,
+  type StepStatics,
+} from "./step.js";
 
-/** Coefficients of a step, as many as the kernel takes for its six tensors. */
-const coefficientCount = 12;
 /** Steps that may be queued at once: one runs while the next is prepared. */
 const inFlight = 2;
+
+/** How much a class is asked for. */
+export interface Guidance {
+  /** s of u + s·(c − u) (Ho & Salimans 2022, eq. 6, with s = 1 + w): 1 is the plain conditional network. */
+  readonly scale: number;
+  /** How far the result is brought back to the conditional prediction's deviation (Lin et al. 2024, eq. 16). Default 0. */
+  readonly rescale?: number;
+}
 
 /** How images are drawn. */
 export interface SampleStepsOptions {
@@ -34,7 +59,7 @@ export interface SampleStepsOptions {
   readonly sampler?: Sampler;
   /** Stops the work: the step that is running too, within a few milliseconds. */
   readonly signal?: AbortSignal;
-  /** Keeps the prediction of x₀ within these bounds; true is [-1, 1], false none. Default true. */
+  /** Keeps the prediction of x₀ within these bounds; true is [-1, 1], false none. Default the sampler's, or true. */
   readonly clip?: boolean | readonly [lo: number, hi: number];
   /** Whether frames carry the prediction of x₀. Default false. */
   readonly predictions?: boolean;
@@ -42,6 +67,19 @@ export interface SampleStepsOptions {
   readonly start?: Tensor;
   /** Classes to draw, i32 [N], for a network that has classes. */
   readonly label?: Tensor;
+  /**
+   * Classifier-free guidance (Ho & Salimans 2022): a scale above 1 draws images that are more of their class. The network
+   * must have been trained to do without classes too (`labelDropout`) and is asked for both in one call.
+   */
+  readonly guidance?: number | Guidance;
+  /** Channels [N,H,W,K] that the network sees beside x, such as an image of low resolution, enlarged (Saharia et al. 2022). */
+  readonly condition?: Tensor;
+  /** Starts from a noised image, part of the way down. */
+  readonly from?: FromImage;
+  /** Draws only what is not known. */
+  readonly inpaint?: Inpainting;
+  /** Gives the noise in place of `rng`: that of the start, and that of each step that has any. */
+  readonly noise?: NoiseSource;
   /** "bf16" rounds the factors of the network's products to bf16. Default "highest". */
   readonly precision?: Precision;
 }
@@ -68,53 +106,85 @@ export interface Frame extends SampleProgress {
   readonly x0?: Tensor;
 }
 
+/** A process and what its network says of variances. */
+export interface SampledProcess extends Process {
+  readonly variance: "fixed" | LearnedVariance;
+}
+
 /** Runs a sampler step by step. A frame is yielded when its step has been computed. */
 export async function* runSampler(
-  process: Process,
+  process: SampledProcess,
   denoiser: (precision?: Precision) => DenoiseStep,
   net: Denoiser,
   options: SampleStepsOptions,
 ): AsyncGenerator<Frame, void, void> {
-  const { shape, rng, sampler = ddim(), signal, start, label, predictions = false } = options ?? {};
-  if (!Array.isArray(shape) || !(rng instanceof Rng))
+  const { rng, signal } = options ?? {};
+  if (!Array.isArray(options?.shape) || !(rng instanceof Rng))
     throw new UsageError("sample: expected options { shape: [N, H, W, C], rng }, and others that may be left out");
-  if (start && start.shape.join() !== shape.join()) {
-    throw new UsageError(`sample: start has shape [${start.shape.join(", ")}], expected [${shape.join(", ")}]`);
-  }
+  checkTensors(options);
   const denoise = denoiser(options.precision);
   throwIfAborted(signal);
   // Leaves the scope of a caller that does not wait: what is made from here on outlives it.
   await breathe();
-  const rows = sampler.rows(process);
-  const total = rows.length;
-  const [lo, hi] = clampBounds(options.clip ?? true);
-  const statics: StepStatics = { noise: rows.some(({ onNoise }) => onNoise !== 0), lo, hi, predictions };
+  const { sampler = ddim() } = options;
+  const steps = plan(process, sampler, options);
+  const total = steps.length;
+  const statics = staticsOf(process, net, options, steps);
+  const guidance = guidanceOf(options.guidance);
+  const uses = steps.map(({ row }) => usedBy(row));
+  const most = Math.max(0, ...uses.map((names) => names.length));
   // Stops queued steps when the signal is aborted, and when the loop over the frames is left.
   const stop = new AbortController();
   const abort = abortPromise(signal, stop);
 
   // Steps queued and not yet yielded, oldest first; `latest` is what the next step starts from.
   const queue: { step: number; x: Tensor; x0?: Tensor; done: Promise<void> }[] = [];
-  let latest = start ? start.clone() : rng.normal(shape);
+  const kept = new Map<string, Tensor>();
+  let latest = startOf(process, sampler, steps, options);
   let lent: { x: Tensor; x0?: Tensor } | undefined;
   let next = 0;
   const enqueue = (): void => {
-    const row = rows[next] as SamplerRow;
-    const timestep = scalar(row.timestep, "i32");
-    const coef = tensor(coefficientsOf(row));
-    let made: { x: Tensor; x0?: Tensor };
+    const { row, ...numbers } = steps[next] as PlannedStep;
+    const keeps = Object.entries(row.keep ?? {});
+    const names = uses[next] as readonly string[];
+    const padded = Array.from({ length: statics.keeps }, (_, i) => keeps[i]?.[1]);
+    const timestep = scalar(row.timestep, steps.every((step) => Number.isInteger(step.row.timestep)) ? "i32" : "f32");
+    const coef = tensor(
+      coefficientsOf(
+        row,
+        Array.from({ length: most }, (_, i) => names[i] ?? ""),
+        padded,
+        { ...guidance, ...numbers },
+      ),
+    );
+    const drawn = statics.noise ? options.noise?.normal(options.shape) : undefined;
+    let made: StepResult;
     try {
-      made = denoise.run({ signal: stop.signal }, net, latest, timestep, coef, rng, statics, label);
+      made = denoise.run({ signal: stop.signal }, net, latest, timestep, coef, rng, statics, {
+        // Steps that use fewer are given x, with the weight 0.
+        kept: Array.from({ length: most }, (_, i) => kept.get(names[i] ?? "") ?? latest),
+        drawn,
+        label: options.label,
+        condition: options.condition,
+        known: options.inpaint && { image: options.inpaint.image, mask: options.inpaint.mask },
+      });
     } finally {
-      for (const used of [timestep, coef]) used.dispose();
+      for (const used of [timestep, coef, drawn]) used?.dispose();
     }
-    const { x, x0 } = made;
     latest.dispose();
-    latest = x.clone();
-    const done = x.ready();
+    latest = made.x.clone();
+    made.kept.forEach((tensor, i) => {
+      const name = keeps[i]?.[0];
+      if (name === undefined) tensor.dispose();
+      else {
+        kept.get(name)?.dispose();
+        kept.set(name, tensor);
+      }
+    });
+    const done = made.x.ready();
     // A failure is reported when the frame's turn comes; until then it is not unhandled.
     done.catch(() => {});
-    queue.push({ step: ++next, x, x0, done });
+    queue.push({ step: ++next, x: made.x, x0: made.x0, done });
   };
 
   try {
@@ -128,7 +198,7 @@ export async function* runSampler(
       throwIfAborted(signal);
       queue.shift();
       lent = frame;
-      const { timestep } = rows[frame.step - 1] as SamplerRow;
+      const { timestep } = (steps[frame.step - 1] as PlannedStep).row;
       yield { step: frame.step, total, timestep, x: frame.x, ...(frame.x0 ? { x0: frame.x0 } : {}) };
       dispose(lent);
       lent = undefined;
@@ -137,6 +207,7 @@ export async function* runSampler(
     abort.forget();
     stop.abort();
     for (const held of [...queue, ...(lent ? [lent] : [])]) dispose(held);
+    for (const tensor of kept.values()) tensor.dispose();
     latest.dispose();
   }
 }
@@ -146,11 +217,112 @@ function dispose({ x, x0 }: { readonly x: Tensor; readonly x0?: Tensor }): void 
   x0?.dispose();
 }
 
-/** What the kernel takes: x₀ from (x, output); x₀ and noise in the result; then (x, output) in the result. */
-function coefficientsOf({ x0FromX, x0FromModel, onX0, onNoise, onX }: SamplerRow): Float32Array {
-  const coefficients = new Float32Array(coefficientCount);
-  coefficients.set([x0FromX, x0FromModel, onX0, onNoise, onX]);
-  return coefficients;
+/** @throws ShapeError when a tensor does not fit the shape to be drawn. */
+function checkTensors({ shape, start, condition, inpaint, label, from }: SampleStepsOptions): void {
+  const show = (dims: readonly number[]): string => `[${dims.join(", ")}]`;
+  if (start && from) throw new UsageError("sample: give start or from, not both");
+  for (const [name, given] of Object.entries({ start, "inpaint.image": inpaint?.image }))
+    if (given && given.shape.join() !== shape.join())
+      throw new ShapeError(`sample: ${name} has shape ${show(given.shape)}, expected ${show(shape)}`);
+  if (condition && condition.shape.slice(0, -1).join() !== shape.slice(0, -1).join())
+    throw new ShapeError(
+      `sample: condition has shape ${show(condition.shape)}, expected ${show([...shape.slice(0, -1), NaN])}`.replace(
+        "NaN",
+        "K",
+      ),
+    );
+  if (label && label.shape.join() !== String(shape[0]))
+    throw new ShapeError(`sample: label has shape ${show(label.shape)}, expected [${shape[0]}]`);
+}
+
+/** The steps to be taken. */
+function plan(
+  process: Process,
+  sampler: Sampler,
+  { shape, from, inpaint }: SampleStepsOptions,
+): readonly PlannedStep[] {
+  const all = sampler.rows(process);
+  const rows = from ? rowsFrom(all, from, shape) : all;
+  return inpaint ? inpaintingSteps(rows, process, inpaint) : rows.map((row) => ({ row }));
+}
+
+/** What a step asks for of what earlier ones kept. */
+function usedBy(row: SamplerRow): readonly string[] {
+  const mixes = [row, ...Object.values(row.keep ?? {})];
+  const weights = mixes.flatMap(({ onKept = {} }) => Object.entries(onKept));
+  return [...new Set(weights.flatMap(([name, weight]) => (weight === 0 ? [] : [name])))];
+}
+
+/** What the first step starts from. */
+function startOf(
+  process: Process,
+  sampler: Sampler,
+  steps: readonly PlannedStep[],
+  options: SampleStepsOptions,
+): Tensor {
+  const { shape, rng, start, from, noise } = options;
+  if (start) return start.clone();
+  const drawn = noise ? noise.normal(shape) : rng.normal(shape);
+  const [first] = steps;
+  const scale = sampler.startScale?.(process) ?? 1;
+  if (!from || !first) return scale === 1 ? drawn : replace(drawn, (z) => z.mul(scale));
+  const [signal, level] = levelBefore(first.row, process);
+  return replace(drawn, (z) => {
+    const [clean, noised] = [from.image.mul(signal), z.mul(level)];
+    const sum = clean.add(noised);
+    for (const part of [clean, noised]) part.dispose();
+    return sum;
+  });
+}
+
+function replace(x: Tensor, by: (x: Tensor) => Tensor): Tensor {
+  try {
+    return by(x);
+  } finally {
+    x.dispose();
+  }
+}
+
+const guidanceOf = (guidance: SampleStepsOptions["guidance"]): Required<Pick<StepNumbers, "guidance" | "rescale">> => {
+  const { scale, rescale = 0 } = typeof guidance === "object" ? guidance : { scale: guidance ?? 1 };
+  if (!(scale >= 0) || !(rescale >= 0 && rescale <= 1))
+    throw new UsageError(
+      `sample: guidance must be a number ≥ 0, rescaled by a share in [0, 1], got ${scale} and ${rescale}`,
+    );
+  return { guidance: scale, rescale };
+};
+
+/** Which parts the compiled step has. */
+function staticsOf(
+  process: SampledProcess,
+  net: Denoiser,
+  options: SampleStepsOptions,
+  steps: readonly PlannedStep[],
+): StepStatics {
+  const rows = steps.map(({ row }) => row);
+  const [lo, hi] = clampBounds(options.clip ?? options.sampler?.clip ?? true);
+  const { guidance, rescale } = guidanceOf(options.guidance);
+  const nullLabel = net.nullLabel ?? null;
+  if (guidance !== 1 && (nullLabel === null || !options.label))
+    throw new UsageError(
+      nullLabel === null
+        ? "sample: guidance needs a network that was trained to do without classes too (classes and labelDropout)"
+        : "sample: guidance needs the labels to guide to",
+    );
+  const learned = rows.some((row) => row.logVariance) ? process.variance : "unused";
+  if (process.variance === "fixed" && rows.some((row) => row.logVariance))
+    throw new UsageError('sample: the process has no learned variance; ddpm takes variance "small" or "large"');
+  return {
+    noise: rows.some(({ onNoise }) => onNoise !== 0),
+    lo,
+    hi,
+    predictions: options.predictions ?? false,
+    scaled: rows.some((row) => row.inputScale !== undefined),
+    keeps: Math.max(0, ...rows.map((row) => Object.keys(row.keep ?? {}).length)),
+    variance: process.variance === "fixed" || learned === "fixed" ? "none" : learned,
+    guidance: guidance === 1 ? "none" : rescale > 0 ? "rescaled" : "plain",
+    nullLabel: nullLabel ?? 0,
+  };
 }
 
 /** Bounds of x₀; equal ones stand for none. */

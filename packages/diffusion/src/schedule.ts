@@ -1,5 +1,4 @@
-// Noise schedules: how much noise each step of the forward process adds. Numbers only, in float64; imports
-// nothing but error types.
+// Noise schedules: how much noise each step of the forward process adds. Numbers only; imports nothing but error types.
 
 import { UsageError } from "@figment/tensor";
 
@@ -9,10 +8,17 @@ const largestBeta = 0.999;
 /** Offset that keeps the first βs of the cosine schedule from vanishing (Nichol & Dhariwal 2021, eq. 17). */
 const cosineOffset = 0.008;
 
+/** Where the sigmoid schedule begins and ends on the curve (Xu et al. 2022). */
+const sigmoidSpan = 6;
+
 function checkSteps(name: string, steps: number): void {
   if (!Number.isInteger(steps) || steps < 1)
     throw new UsageError(`${name}: expected a number of steps ≥ 1, got ${steps}`);
 }
+
+/** `value` of numbers from 0 to 1. */
+const along = (steps: number, value: (share: number) => number): Float64Array =>
+  Float64Array.from({ length: steps }, (_, t) => value(steps > 1 ? t / (steps - 1) : 0));
 
 /**
  * βₜ rising linearly from `start` to `end` (Ho et al. 2020, §4; their values are the defaults, for 1000 steps).
@@ -23,8 +29,20 @@ function checkSteps(name: string, steps: number): void {
  */
 export function linearBetas(steps: number, start = 1e-4, end = 0.02): Float64Array {
   checkSteps("linearBetas", steps);
-  const slope = steps > 1 ? (end - start) / (steps - 1) : 0;
-  return checkedBetas(Float64Array.from({ length: steps }, (_, t) => start + slope * t));
+  return checkedBetas(along(steps, (share) => start + (end - start) * share));
+}
+
+/**
+ * √βₜ rising linearly (Rombach et al. 2022; their values are the defaults, for 1000 steps).
+ *
+ * @throws UsageError unless steps ≥ 1 and 0 < start, end < 1.
+ * @example
+ * scaledLinearBetas(1000).at(-1); // 0.012
+ */
+export function scaledLinearBetas(steps: number, start = 0.00085, end = 0.012): Float64Array {
+  checkSteps("scaledLinearBetas", steps);
+  const [a, b] = [Math.sqrt(start), Math.sqrt(end)];
+  return checkedBetas(along(steps, (share) => (a + (b - a) * share) ** 2));
 }
 
 /**
@@ -43,25 +61,56 @@ export function cosineBetas(steps: number): Float64Array {
 }
 
 /**
- * ᾱₜ = ∏ₛ≤ₜ (1 − βₛ), accumulated in float64 (Ho et al. 2020, below eq. 3).
+ * βₜ on a logistic curve from `start` to `end`, between -6 and 6 (Xu et al. 2022, GeoDiff).
  *
- * @throws UsageError when a β is not in (0, 1).
+ * @throws UsageError unless steps ≥ 1 and 0 < start, end < 1.
+ * @example
+ * sigmoidBetas(1000).at(-1); // 0.01995
+ */
+export function sigmoidBetas(steps: number, start = 1e-4, end = 0.02): Float64Array {
+  checkSteps("sigmoidBetas", steps);
+  const curve = (share: number): number => 1 / (1 + Math.exp(sigmoidSpan * (1 - 2 * share)));
+  return checkedBetas(along(steps, (share) => start + (end - start) * curve(share)));
+}
+
+/**
+ * The same schedule with √ᾱ shifted and scaled so that nothing of the image is left at the end, and the first step is as it
+ * was (Lin et al. 2024, algorithm 1). Networks for it predict v or x₀: no noise can be told there.
+ *
+ * @throws UsageError when a β is not in (0, 1].
+ * @example
+ * alphasCumprod(zeroTerminalSnr(linearBetas(1000))).at(-1); // 0
+ */
+export function zeroTerminalSnr(betas: ArrayLike<number>): Float64Array {
+  const roots = alphasCumprod(Float64Array.from(betas)).map(Math.sqrt);
+  const [first, last] = [roots[0] as number, roots.at(-1) as number];
+  const signal = roots.map((root) => (((root - last) * first) / (first - last)) ** 2);
+  return signal.map((alphaBar, t) => 1 - (t === 0 ? alphaBar : alphaBar / (signal[t - 1] as number)));
+}
+
+/**
+ * ᾱₜ = ∏ₛ≤ₜ (1 − βₛ), accumulated in float64 (Ho et al. 2020, below eq. 3). A Float32Array is taken as PyTorch takes it:
+ * float32 factors, and results rounded to float32.
+ *
+ * @throws UsageError when a β is not in (0, 1].
  * @example
  * alphasCumprod(linearBetas(1000)).at(-1); // 4.04e-5
  */
 export function alphasCumprod(betas: ArrayLike<number>): Float64Array {
+  const single = betas instanceof Float32Array;
+  const round = single ? Math.fround : (x: number): number => x;
   let product = 1;
-  return Float64Array.from(checkedBetas(Float64Array.from(betas)), (beta) => {
-    product *= 1 - beta;
-    return product;
+  return checkedBetas(Float64Array.from(betas)).map((beta) => {
+    product *= round(1 - beta);
+    return round(product);
   });
 }
 
 function checkedBetas(betas: Float64Array): Float64Array {
-  const wrong = betas.findIndex((beta) => !(beta > 0 && beta < 1));
+  const wrong = betas.findIndex((beta) => !(beta > 0 && beta <= 1));
   if (wrong >= 0 || betas.length === 0) {
     throw new UsageError(
-      `betas: expected numbers in (0, 1), got ${betas.length === 0 ? "none" : `${betas[wrong]} at step ${wrong}`}`,
+      `betas: expected numbers in (0, 1], got ${betas.length === 0 ? "none" : `${betas[wrong]} at step ${wrong}`}`,
     );
   }
   return betas;

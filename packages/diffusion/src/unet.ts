@@ -51,6 +51,8 @@ export interface UNetOptions {
   readonly scaleShift?: boolean;
   /** Number of classes of a class-conditional network, whose labels i32 [N] are then the third argument. Default: none. */
   readonly classes?: number;
+  /** Whether one more label, `nullLabel`, stands for no class, as guidance without a classifier needs it. Default false. */
+  readonly nullClass?: boolean;
   /** Pixels are folded into channels by patches of this side first, so that the network is as much smaller. Default 1. */
   readonly patch?: number;
 }
@@ -97,6 +99,8 @@ export class UNet extends Module {
   readonly inChannels: number;
   readonly time: TimestepEmbedding;
   readonly label: Embedding | null;
+  /** The label that stands for no class; null where there is none. */
+  readonly nullLabel: number | null;
   readonly first: Conv2d;
   readonly down: readonly Level<Downsample>[];
   readonly middle: readonly [Stage, ResidualBlock];
@@ -110,7 +114,7 @@ export class UNet extends Module {
   constructor(options: UNetOptions) {
     super();
     const { inChannels, outChannels = inChannels, channels, blocks = 1, attention = [], heads = 1 } = options;
-    const { dropout = 0, groups, patch = 1, imageSize, scaleShift = false, classes } = options;
+    const { dropout = 0, groups, patch = 1, imageSize, scaleShift = false, classes, nullClass = false } = options;
     const base = channels[0];
     const deepest = channels.at(-1);
     if (base === undefined || deepest === undefined)
@@ -131,7 +135,9 @@ export class UNet extends Module {
     };
 
     this.time = new TimestepEmbedding(base, timeDim);
-    this.label = classes === undefined ? null : new Embedding(classes, timeDim);
+    if (nullClass && classes === undefined) throw new UsageError("UNet: nullClass is for networks with classes");
+    this.nullLabel = classes !== undefined && nullClass ? classes : null;
+    this.label = classes === undefined ? null : new Embedding(nullClass ? classes + 1 : classes, timeDim);
     this.first = new Conv2d(inChannels * patch ** 2, base, 3, { padding: 1 });
     const skips = [base];
     let width = base;

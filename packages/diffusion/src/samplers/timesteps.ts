@@ -1,0 +1,99 @@
+// Which of the training steps a sampler visits (Lin et al. 2024, table 2), from the noisiest down.
+
+import { UsageError } from "@figment/tensor";
+
+/** How timesteps are spread over training: "trailing" ends at the last one, "leading" at the first, "linspace" at both. */
+export type Spacing = "leading" | "linspace" | "trailing";
+
+/** Where a sampler's timesteps lie. */
+export interface TimestepOptions {
+  /** Default "trailing". */
+  readonly spacing?: Spacing;
+  /** Added to each timestep of the spacing "leading". Default 0. */
+  readonly stepsOffset?: number;
+}
+
+/** The nearest integer, halves to the even one, as NumPy rounds. */
+export function roundEven(x: number): number {
+  const low = Math.floor(x);
+  if (x - low !== 0.5) return Math.round(x);
+  return low % 2 === 0 ? low : low + 1;
+}
+
+export function checkCount(count: number, total: number): void {
+  if (!Number.isInteger(count) || count < 1 || count > total)
+    throw new UsageError(`sampler: expected 1 to ${total} steps, got ${count}`);
+}
+
+/** `count` numbers from `from` to `to`. */
+export function linspace(from: number, to: number, count: number): number[] {
+  const step = count > 1 ? (to - from) / (count - 1) : 0;
+  return Array.from({ length: count }, (_, i) => (count > 1 && i === count - 1 ? to : from + i * step));
+}
+
+/** Reverses. */
+const down = (times: readonly number[]): number[] => [...times].reverse();
+
+/** Trailing timesteps from `last` down, `ratio` apart. */
+const trailing = (last: number, ratio: number): number[] => {
+  const times: number[] = [];
+  for (let i = 0; last - i * ratio > 0; i++) times.push(roundEven(last - i * ratio) - 1);
+  return times;
+};
+
+/**
+ * The timesteps of samplers that take one step from each: `count` of `total`, evenly spread.
+ *
+ * @param rounded whether "linspace" rounds to whole steps.
+ * @throws UsageError unless 1 ≤ count ≤ total, or for another spacing.
+ * @example
+ * spacedTimesteps(4, 1000, { spacing: "leading", stepsOffset: 1 })[0]; // 751
+ */
+export function spacedTimesteps(
+  count: number,
+  total: number,
+  { spacing = "trailing", stepsOffset = 0 }: TimestepOptions = {},
+  rounded = true,
+): number[] {
+  checkCount(count, total);
+  if (spacing === "trailing") return trailing(total, total / count).slice(0, count);
+  if (spacing === "linspace") {
+    const times = down(linspace(0, total - 1, count));
+    return rounded ? times.map(roundEven) : times.map(Math.fround);
+  }
+  if (spacing !== "leading") throw unknownSpacing(spacing);
+  const ratio = Math.floor(total / count);
+  return down(Array.from({ length: count }, (_, i) => i * ratio + stepsOffset));
+}
+
+/** The timesteps of multistep solvers, which leave out the last of `count + 1`. */
+export function solverTimesteps(
+  count: number,
+  total: number,
+  { spacing = "trailing", stepsOffset = 0 }: TimestepOptions,
+): number[] {
+  checkCount(count, total);
+  if (spacing === "trailing") return trailing(total, total / count).slice(0, count);
+  if (spacing === "linspace")
+    return down(linspace(0, total - 1, count + 1))
+      .slice(0, -1)
+      .map(roundEven);
+  if (spacing !== "leading") throw unknownSpacing(spacing);
+  const ratio = Math.floor(total / (count + 1));
+  return down(Array.from({ length: count + 1 }, (_, i) => i * ratio))
+    .slice(0, -1)
+    .map((t) => t + stepsOffset);
+}
+
+const unknownSpacing = (spacing: never): UsageError =>
+  new UsageError(`sampler: spacing must be "leading", "linspace" or "trailing", got ${JSON.stringify(spacing)}`);
+
+/**
+ * `count` timesteps of `total`, evenly spaced from the last one down: round(total·(1 − i/count)) − 1. The last
+ * step of training is always among them ("trailing" spacing, Lin et al. 2024, table 2).
+ *
+ * @throws UsageError unless 1 ≤ count ≤ total.
+ * @example
+ * trailingTimesteps(4, 1000).at(-1); // 249
+ */
+export const trailingTimesteps = (count: number, total: number): number[] => spacedTimesteps(count, total);
