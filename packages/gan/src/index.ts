@@ -8,6 +8,7 @@
 //   training/      the game: its rounds, and as one compiled step
 //   sampling.ts    drawing from a generator
 //   diagnostics/   the grid of Gaussians, modes covered, classes drawn
+//   foreign/       what other people's files call the weights of these networks
 //   restoration/   networks of the family that mend images: DnCNN, the compact Real-ESRGAN
 // Imports @figment/nn, @figment/io and @figment/tensor.
 
@@ -17,6 +18,7 @@ export { type ClassifiedScores, type CriticOutput, scoresOf } from "./conditioni
 export { type ClassHistogram, classHistogram } from "./diagnostics/classHistogram.js";
 export { GaussianGrid, type GaussianGridOptions } from "./diagnostics/gaussianGrid.js";
 export { type Mixture, type ModeCoverage, type ModeCoverageOptions, modeCoverage } from "./diagnostics/modeCoverage.js";
+export { compactUpscalerNames, dcganNames, dnCnnNames, resizeGeneratorNames } from "./foreign/names.js";
 export { MinibatchStd, type MinibatchStdOptions } from "./layers/minibatchStd.js";
 export { type CriticCondition, type CriticNorm, DcganCritic, type DcganCriticOptions } from "./networks/dcganCritic.js";
 export { DcganGenerator, type DcganGeneratorOptions } from "./networks/dcganGenerator.js";

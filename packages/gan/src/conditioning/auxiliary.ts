@@ -23,11 +23,11 @@ export class AuxiliaryHead extends Module {
   readonly classifier: Linear | SpectralNorm<Linear>;
 
   /** @throws UsageError unless the numbers are integers of at least 1. */
-  constructor(features: number, classes: number, { spectral = false }: HeadOptions = {}) {
+  constructor(features: number, classes: number, options: HeadOptions = {}) {
     super();
     checkCounts("AuxiliaryHead", { features, classes });
-    this.linear = linearHead(features, 1, spectral);
-    this.classifier = linearHead(features, classes, spectral);
+    this.linear = linearHead(features, 1, options);
+    this.classifier = linearHead(features, classes, options);
   }
 
   forward(features: Tensor): ClassifiedScores {

@@ -4,20 +4,51 @@
 //
 //   s(x, y) = ⟨V_y, φ(x)⟩ + ψ(φ(x))                                   (eq. 3)
 
-import { checkCounts, Embedding, Linear, Module, normalInit, SpectralNorm } from "@figment/nn";
+import {
+  checkCounts,
+  Embedding,
+  flattenedImages,
+  type ImageSize,
+  Linear,
+  Module,
+  normalInit,
+  SpectralNorm,
+  type TorchMember,
+} from "@figment/nn";
 import { scope, type Tensor } from "@figment/tensor";
 
 /** Options of {@link ProjectionHead} and {@link AuxiliaryHead}. */
 export interface HeadOptions {
   /** Whether the head's weights are divided by their largest singular values. Default false. */
   readonly spectral?: boolean;
+  /** The image [height, width, channels] whose pixels the features list, where there is one: see nn's `LinearOptions`. */
+  readonly inputImage?: ImageSize;
 }
 
 /** A linear layer, spectrally normalised on request. */
-export const linearHead = (features: number, outputs: number, spectral: boolean): Linear | SpectralNorm<Linear> => {
-  const layer = new Linear(features, outputs);
+export const linearHead = (
+  features: number,
+  outputs: number,
+  { spectral = false, inputImage }: HeadOptions,
+): Linear | SpectralNorm<Linear> => {
+  const layer = new Linear(features, outputs, { inputImage });
   return spectral ? new SpectralNorm(layer) : layer;
 };
+
+/** A vector of features for each class, whose columns may list the pixels of an image. */
+class ClassVectors extends Embedding {
+  readonly inputImage: ImageSize | null;
+
+  constructor(classes: number, features: number, inputImage: ImageSize | undefined) {
+    super(classes, features, { init: normalInit(1 / Math.sqrt(features)) });
+    this.inputImage = inputImage ?? null;
+  }
+
+  override torchMember(name: string): TorchMember {
+    if (!this.inputImage) return { name };
+    return { name, layout: flattenedImages(this.weight.shape, [undefined, this.inputImage]) };
+  }
+}
 
 /**
  * Scores features for a label: ⟨V_y, φ⟩ + w·φ + b (Miyato & Koyama 2018, eq. 3).
@@ -33,12 +64,12 @@ export class ProjectionHead extends Module {
   readonly embedding: Embedding | SpectralNorm<Embedding>;
 
   /** @throws UsageError unless the numbers are integers of at least 1. */
-  constructor(features: number, classes: number, { spectral = false }: HeadOptions = {}) {
+  constructor(features: number, classes: number, options: HeadOptions = {}) {
     super();
     checkCounts("ProjectionHead", { features, classes });
-    const embedding = new Embedding(classes, features, { init: normalInit(1 / Math.sqrt(features)) });
-    this.linear = linearHead(features, 1, spectral);
-    this.embedding = spectral ? new SpectralNorm(embedding) : embedding;
+    const vectors = new ClassVectors(classes, features, options.inputImage);
+    this.linear = linearHead(features, 1, options);
+    this.embedding = options.spectral ? new SpectralNorm<Embedding>(vectors) : vectors;
   }
 
   /**

@@ -7,14 +7,16 @@ import {
   checkCounts,
   Embedding,
   GroupNorm,
+  type ImageSize,
+  kaimingNormal,
   type Linear,
   Module,
   type SpectralNorm,
   spectralNorm,
 } from "@figment/nn";
-import { concat, leakyRelu, ShapeError, scope, type Tensor, UsageError } from "@figment/tensor";
+import { concat, leakyRelu, ShapeError, scope, sizeOf, type Tensor, UsageError } from "@figment/tensor";
 import { AuxiliaryHead } from "../conditioning/auxiliary.js";
-import { linearHead, ProjectionHead } from "../conditioning/projection.js";
+import { type HeadOptions, linearHead, ProjectionHead } from "../conditioning/projection.js";
 import type { CriticOutput } from "../conditioning/scores.js";
 import { MinibatchStd } from "../layers/minibatchStd.js";
 import { checkClasses, checkLabel, smallestSide } from "./checks.js";
@@ -53,6 +55,9 @@ export interface DcganCriticOptions {
 
 /** Slope of the leaky ReLU below zero (Radford et al. 2016, §3.1). */
 const slope = 0.2;
+
+/** What keeps the variance through it (He et al. 2015, eq. 15). */
+const gain = Math.sqrt(2 / (1 + slope ** 2));
 
 const norms: readonly CriticNorm[] = ["batch", "layer", "spectral", "none"];
 const conditions: readonly CriticCondition[] = ["channel", "projection", "auxiliary"];
@@ -104,14 +109,10 @@ export class DcganCritic extends Module implements Critic {
     const spectral = norm === "spectral";
     this.convs = channels.map((to, i) => {
       const from = i === 0 ? imageChannels + planes : (channels[i - 1] as number);
-      // Spectral norm sets the scale itself; what another norm shifts needs no bias.
-      const bias = i === 0 || spectral || norm === "none";
-      const conv = new Conv2d(from, to, 4, {
-        stride: 2,
-        padding: 1,
-        bias,
-        ...(spectral ? {} : { weightInit: dcganInit }),
-      });
+      // What another norm shifts needs no bias; where none follows, the first weights keep the scale of what they are given.
+      const normed = i > 0 && (norm === "batch" || norm === "layer");
+      const weightInit = normed ? dcganInit : kaimingNormal(gain);
+      const conv = new Conv2d(from, to, 4, { stride: 2, padding: 1, bias: !normed, weightInit });
       return spectral ? spectralNorm(conv) : conv;
     });
     this.norms = channels.map((c, i) => {
@@ -120,8 +121,8 @@ export class DcganCritic extends Module implements Critic {
       return norm === "layer" ? new GroupNorm(1, c) : null;
     });
     this.spread = minibatchStd ? new MinibatchStd() : null;
-    const features = side * side * ((channels.at(-1) as number) + (minibatchStd ? 1 : 0));
-    this.head = headOf(features, classes, condition, spectral);
+    const inputImage = [side, side, (channels.at(-1) as number) + (minibatchStd ? 1 : 0)] as const;
+    this.head = headOf(classes, condition, { spectral, inputImage });
   }
 
   /** @throws ShapeError when x is of another size; UsageError when a label is missing, or given to a network without classes. */
@@ -146,8 +147,13 @@ export class DcganCritic extends Module implements Critic {
   }
 }
 
-function headOf(features: number, classes: number, condition: CriticCondition, spectral: boolean): DcganCritic["head"] {
-  if (classes > 0 && condition === "projection") return new ProjectionHead(features, classes, { spectral });
-  if (classes > 0 && condition === "auxiliary") return new AuxiliaryHead(features, classes, { spectral });
-  return linearHead(features, 1, spectral);
+function headOf(
+  classes: number,
+  condition: CriticCondition,
+  options: HeadOptions & { readonly inputImage: ImageSize },
+): DcganCritic["head"] {
+  const features = sizeOf(options.inputImage);
+  if (classes > 0 && condition === "projection") return new ProjectionHead(features, classes, options);
+  if (classes > 0 && condition === "auxiliary") return new AuxiliaryHead(features, classes, options);
+  return linearHead(features, 1, options);
 }

@@ -28,7 +28,7 @@ export const dcganInit = normalInit(0.02);
 
 /**
  * From latents [N, latents] to images [N, imageSize, imageSize, imageChannels] in [-1, 1] (Radford et al. 2016, figure 1): a
- * stem and then transposed convolutions of 4×4 with a stride of 2, batch norm and ReLU between. With classes, the latent is
+ * stem and then transposed convolutions of 4×4 with a stride of 2, batch norm and ReLU between, and no biases but those of the norms. With classes, the latent is
  * continued by the label's embedding.
  *
  * @example
@@ -62,12 +62,10 @@ export class DcganGenerator extends Module implements Generator {
     this.classes = classes;
     this.label = classes > 0 ? new Embedding(classes, embedding) : null;
     this.stem = new LatentStem(latents + (classes > 0 ? embedding : 0), side, channels[0] as number, dcganInit);
-    // What a norm shifts needs no bias before it.
     this.norms = channels.map((c) => new BatchNorm(c));
     this.ups = channels.map((c, i) => {
-      const last = i + 1 === channels.length;
-      const to = last ? imageChannels : (channels[i + 1] as number);
-      return new ConvTranspose2d(c, to, 4, { stride: 2, padding: 1, bias: last, weightInit: dcganInit });
+      const to = channels[i + 1] ?? imageChannels;
+      return new ConvTranspose2d(c, to, 4, { stride: 2, padding: 1, bias: false, weightInit: dcganInit });
     });
   }
 

@@ -1,6 +1,14 @@
 // From a latent to the first feature map.
 
-import { checkCounts, type Initialiser, Module, normalInit, Parameter } from "@figment/nn";
+import {
+  channelsFirst,
+  checkCounts,
+  type Initialiser,
+  Module,
+  normalInit,
+  Parameter,
+  type TorchMember,
+} from "@figment/nn";
 import { matmul, scope, type Tensor } from "@figment/tensor";
 
 /**
@@ -40,5 +48,9 @@ export class LatentStem extends Module {
         channels,
       ]),
     );
+  }
+
+  override torchMember(name: string): TorchMember {
+    return { name, layout: channelsFirst };
   }
 }

@@ -65,7 +65,10 @@ export class ResizeGenerator extends Module implements Generator {
     this.classes = classes;
     const [first] = channels as readonly [number, ...number[]];
     this.label = classes > 0 ? new Embedding(classes, embedding) : null;
-    this.stem = new Linear(latents + (classes > 0 ? embedding : 0), first * this.side ** 2);
+    const { side } = this;
+    this.stem = new Linear(latents + (classes > 0 ? embedding : 0), first * side ** 2, {
+      outputImage: [side, side, first],
+    });
     this.stemNorm = new BatchNorm(first);
     this.convs = channels.map((to, i) => new Conv2d(channels[Math.max(0, i - 1)] as number, to, 3, { padding: 1 }));
     this.norms = channels.map((c) => new BatchNorm(c, { eps }));
