@@ -66,7 +66,8 @@ describe("schedules of diffusers", () => {
       // A few units in the last place: sigmoids and roots may be rounded otherwise.
       const value = recorded[i] as number;
       // What keeps the noise of the last step finite stands for no signal at all.
-      if (value > 2 ** -24) expect(Math.abs(alphaBar - value)).toBeLessThanOrEqual(Math.max(2 ** -21 * value, 2 ** -24));
+      if (value > 2 ** -24)
+        expect(Math.abs(alphaBar - value)).toBeLessThanOrEqual(Math.max(2 ** -21 * value, 2 ** -24));
     });
   });
 });
