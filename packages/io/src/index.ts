@@ -3,11 +3,13 @@
 //   elements/     element types of files, and tensors made of their bytes
 //   pickle/       Python's pickles as inert values
 //   torch/        PyTorch's files, browsed and read lazily
+//   npy/          NumPy's files
 //   safetensors/  the file format of weights, read lazily and with suspicion, written atomically
+//   convert/      files of tensors of any format: listing and converting them
 //   checkpoint/   saving and resuming state, saving and loading models
 //   data/         data sets: the embedded digits, MNIST's files, folders of images
 //   loader/       seeded, resumable batches made on a worker thread
-//   images/       image files, grids, strips and loss curves
+//   images/       image files, grids, strips, moving pictures and loss curves
 // Imports @figment/tensor and sharp.
 
 export {
@@ -17,6 +19,10 @@ export {
   saveCheckpoint,
   saveModel,
 } from "./checkpoint/checkpoint.js";
+export { type Converted, convertCheckpoint } from "./convert/convert.js";
+export { type InspectedEntry, type Inspection, inspectFile } from "./convert/inspect.js";
+export { showBytes, showInspection } from "./convert/inspectText.js";
+export { type OpenTensorsOptions, openTensors, type TensorFormat } from "./convert/open.js";
 export { Dataset, type DatasetSource, type Example, type ImmediateDataset, openSource } from "./data/dataset.js";
 export { type DigitsOptions, digits } from "./data/digits/digits.js";
 export type { DigitStyles } from "./data/digits/skeletons.js";
@@ -24,9 +30,11 @@ export { type ImageFolderOptions, imageFolder } from "./data/imageFolder.js";
 export { type MnistOptions, mnist } from "./data/mnist.js";
 export { openDataset } from "./data/openDataset.js";
 export type { ReadOptions } from "./elements/decode.js";
+export type { TensorFile, TensorInfo } from "./elements/tensorFile.js";
 export type { FileType } from "./elements/types.js";
 export { DataError } from "./errors.js";
 export { makeFolder, type WriteBytes, writeAtomically, writeFileAtomic, writeJson } from "./files/atomic.js";
+export { type AnimationOptions, saveAnimation } from "./images/animation.js";
 export {
   type LoadImageOptions,
   loadImage,
@@ -38,9 +46,11 @@ export {
 export { type GridOptions, imageGrid, saveGrid, saveStrip } from "./images/grid.js";
 export { type LossCurveOptions, type LossPoint, lossCurve, saveLossCurve } from "./images/lossCurve.js";
 export { type Batch, Loader, type LoaderOptions } from "./loader/loader.js";
+export { loadNpy, loadNpz, NumpyFile } from "./npy/read.js";
+export { saveNpy, saveNpz } from "./npy/write.js";
 export { PickleGlobal, PickleRecord, type PickleValue } from "./pickle/values.js";
 export { loadTensors, openSafetensors } from "./safetensors/load.js";
-export { SafetensorsFile, type TensorFile, type TensorInfo } from "./safetensors/read.js";
+export { SafetensorsFile } from "./safetensors/read.js";
 export { saveTensors, type TensorToWrite } from "./safetensors/write.js";
 export { type LoadTorchOptions, loadTorch, type ReadTorchOptions, readTorch, TorchFile } from "./torch/file.js";
 export type { UnknownObjects } from "./torch/host.js";

@@ -11,9 +11,10 @@ import {
   type Tensor,
   UsageError,
 } from "@figment/tensor";
+import { readAll, type TensorFile } from "../elements/tensorFile.js";
 import { listSome, messageOf } from "../errors.js";
-import { openSafetensors, readAll } from "../safetensors/load.js";
-import { SafetensorsFile, type TensorFile } from "../safetensors/read.js";
+import { openSafetensors } from "../safetensors/load.js";
+import { SafetensorsFile } from "../safetensors/read.js";
 import { writeTensors } from "../safetensors/write.js";
 
 /** The parts of a checkpoint, each under a name of the caller's choice. */

@@ -2,7 +2,8 @@
 
 import type { Tensor } from "@figment/tensor";
 import type { ReadOptions } from "../elements/decode.js";
-import { SafetensorsFile, type TensorFile } from "./read.js";
+import { readAll, type TensorFile } from "../elements/tensorFile.js";
+import { SafetensorsFile } from "./read.js";
 import { ShardedFile } from "./sharded.js";
 
 /**
@@ -26,19 +27,4 @@ export function openSafetensors(path: string): Promise<TensorFile> {
 export async function loadTensors(path: string, options: ReadOptions = {}): Promise<Record<string, Tensor>> {
   await using file = await openSafetensors(path);
   return await readAll(file, () => options);
-}
-
-/** Reads every tensor of an open file; on failure those already read are disposed. */
-export async function readAll(
-  file: TensorFile,
-  optionsOf: (name: string) => ReadOptions,
-): Promise<Record<string, Tensor>> {
-  const loaded: Record<string, Tensor> = Object.create(null);
-  try {
-    for (const name of file.tensors.keys()) loaded[name] = await file.read(name, optionsOf(name));
-    return loaded;
-  } catch (error) {
-    for (const tensor of Object.values(loaded)) tensor.dispose();
-    throw error;
-  }
 }

@@ -1,33 +1,10 @@
 // Reading safetensors files lazily: opening reads the header only; tensors are read one by one, on demand.
 
-import { CheckpointError, type DataArray, type Tensor } from "@figment/tensor";
-import { decodeElements, ElementError, type ReadOptions, tensorOfBytes } from "../elements/decode.js";
-import type { FileType } from "../elements/types.js";
+import { CheckpointError, type FigmentError } from "@figment/tensor";
+import { TensorFileBase, type TensorInfo } from "../elements/tensorFile.js";
 import { listSome } from "../errors.js";
 import { ByteFile } from "../files/byteFile.js";
 import { type Header, lengthBytes, parseHeader, readHeaderLength, type TensorEntry } from "./header.js";
-
-/** What a file says of a tensor, without its data. */
-export interface TensorInfo {
-  /** Element type in the file. */
-  readonly type: FileType;
-  readonly shape: readonly number[];
-}
-
-/** Something open that tensors are read from by name. */
-export interface TensorFile extends AsyncDisposable {
-  readonly path: string;
-  readonly tensors: ReadonlyMap<string, TensorInfo>;
-  /** Free-form strings. */
-  readonly metadata: ReadonlyMap<string, string>;
-  /** The bytes of a tensor as they lie in the file. */
-  readBytes(name: string): Promise<ArrayBuffer>;
-  /** The elements of a tensor; 16-bit and 8-bit floats come as f32, integers of other widths than u8 as i32. */
-  readData(name: string): Promise<DataArray>;
-  /** Reads one tensor. The caller owns it. */
-  read(name: string, options?: ReadOptions): Promise<Tensor>;
-  close(): Promise<void>;
-}
 
 /**
  * An open safetensors file. Names, types, shapes and metadata are known at once; data is read when asked for.
@@ -36,7 +13,7 @@ export interface TensorFile extends AsyncDisposable {
  * await using file = await SafetensorsFile.open("model.safetensors");
  * const weight = await file.read("encoder.weight");
  */
-export class SafetensorsFile implements TensorFile {
+export class SafetensorsFile extends TensorFileBase {
   readonly path: string;
   /** The tensors in the order of their bytes. */
   readonly tensors: ReadonlyMap<string, TensorInfo>;
@@ -46,6 +23,7 @@ export class SafetensorsFile implements TensorFile {
   private readonly file: ByteFile;
 
   private constructor(file: ByteFile, { entries, metadata }: Header) {
+    super();
     this.path = file.path;
     this.file = file;
     this.entries = entries;
@@ -77,42 +55,12 @@ export class SafetensorsFile implements TensorFile {
     return this.file.read(fileOffset, byteLength);
   }
 
-  /** The elements of a tensor; 16-bit and 8-bit floats come as f32, integers of other widths than u8 as i32. */
-  async readData(name: string): Promise<DataArray> {
-    const { type } = this.entry(name);
-    return this.convert(name, await this.readBytes(name), (bytes) => decodeElements(bytes, type));
-  }
-
-  /**
-   * Reads one tensor. The caller owns it.
-   *
-   * @throws CheckpointError when the file has no such tensor, its type has no counterpart, or reading fails.
-   */
-  async read(name: string, options: ReadOptions = {}): Promise<Tensor> {
-    const { type, shape } = this.entry(name);
-    return this.convert(name, await this.readBytes(name), (bytes) => tensorOfBytes(bytes, type, shape, options));
-  }
-
   async close(): Promise<void> {
     await this.file.close();
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.close();
-  }
-
-  private convert<T>(name: string, bytes: ArrayBuffer, decode: (bytes: ArrayBuffer) => T): T {
-    try {
-      return decode(bytes);
-    } catch (error) {
-      if (!(error instanceof ElementError)) throw error;
-      const { fileOffset } = this.entry(name);
-      throw this.file.errorAt(
-        fileOffset,
-        `tensor ${JSON.stringify(name)}: ${error.message}; readBytes gives its bytes`,
-        error,
-      );
-    }
+  protected override errorOf(name: string, message: string, cause?: unknown): FigmentError {
+    return this.file.errorAt(this.entry(name).fileOffset, `tensor ${JSON.stringify(name)}: ${message}`, cause);
   }
 
   private entry(name: string): TensorEntry {

@@ -3,17 +3,17 @@
 
 import { readFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { CheckpointError, type DataArray, type Tensor } from "@figment/tensor";
-import type { ReadOptions } from "../elements/decode.js";
+import { CheckpointError } from "@figment/tensor";
+import { TensorFileBase, type TensorInfo } from "../elements/tensorFile.js";
 import { listSome, messageOf } from "../errors.js";
 import { type JsonNode, JsonSyntaxError, parseJson } from "./json.js";
-import { SafetensorsFile, type TensorFile, type TensorInfo } from "./read.js";
+import { SafetensorsFile } from "./read.js";
 
 /** Most files that an index may name. */
 const maxShards = 1024;
 
 /** Files whose tensors are read as if they were in one. */
-export class ShardedFile implements TensorFile {
+export class ShardedFile extends TensorFileBase {
   readonly path: string;
   readonly tensors: ReadonlyMap<string, TensorInfo>;
   readonly metadata: ReadonlyMap<string, string>;
@@ -21,6 +21,7 @@ export class ShardedFile implements TensorFile {
   private readonly shardOf: ReadonlyMap<string, SafetensorsFile>;
 
   private constructor(path: string, shards: readonly SafetensorsFile[], shardOf: ReadonlyMap<string, SafetensorsFile>) {
+    super();
     this.path = path;
     this.shards = shards;
     this.shardOf = shardOf;
@@ -50,20 +51,12 @@ export class ShardedFile implements TensorFile {
     return this.shard(name).readBytes(name);
   }
 
-  readData(name: string): Promise<DataArray> {
-    return this.shard(name).readData(name);
-  }
-
-  read(name: string, options?: ReadOptions): Promise<Tensor> {
-    return this.shard(name).read(name, options);
-  }
-
   async close(): Promise<void> {
     for (const shard of this.shards) await shard.close();
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.close();
+  protected override errorOf(name: string, message: string, cause?: unknown): CheckpointError {
+    return new CheckpointError(`${this.shard(name).path}: tensor ${JSON.stringify(name)}: ${message}`, { cause });
   }
 
   private shard(name: string): SafetensorsFile {

@@ -3,13 +3,13 @@
 
 import type { FigmentError } from "@figment/tensor";
 import { decodeElements, ElementError } from "../elements/decode.js";
+import { checkView } from "../elements/strides.js";
 import { bytesOfElements, type FileType } from "../elements/types.js";
 import { PickleError } from "../pickle/cursor.js";
 import type { PickleHost } from "../pickle/machine.js";
 import { type Opaque, opaque, PickleGlobal, PickleRecord, type PickleValue, tupleOf } from "../pickle/values.js";
 import { bytesOfText, NumpyDtype, numpyArray } from "./numpy.js";
 import { type Storage, storageTypes, torchTypes } from "./storage.js";
-import { checkView } from "./strides.js";
 import { TorchTensor } from "./tensor.js";
 
 /** What to do with objects of classes that are not known: "refuse" them, or keep them as "records". */

@@ -1,27 +1,9 @@
 // NumPy's arrays and numbers inside PyTorch files: best scores, statistics, class weights.
 
+import { denseStrides, typeOfNumpy } from "../elements/numpy.js";
 import type { FileType } from "../elements/types.js";
 import { PickleError } from "../pickle/cursor.js";
 import { type Opaque, opaque, type PickleValue } from "../pickle/values.js";
-
-/** Element types by NumPy's kind and size. */
-const types: ReadonlyMap<string, FileType> = new Map([
-  ["f8", "F64"],
-  ["f4", "F32"],
-  ["f2", "F16"],
-  ["i8", "I64"],
-  ["i4", "I32"],
-  ["i2", "I16"],
-  ["i1", "I8"],
-  ["u8", "U64"],
-  ["u4", "U32"],
-  ["u2", "U16"],
-  ["u1", "U8"],
-  ["b1", "BOOL"],
-]);
-
-/** The element type that NumPy calls `code` ("f4"), or nothing for those that no file type has. */
-export const numpyType = (code: string): FileType | undefined => types.get(code);
 
 /** A dtype while it is put together. */
 export class NumpyDtype implements Opaque {
@@ -30,7 +12,7 @@ export class NumpyDtype implements Opaque {
 
   constructor(args: readonly PickleValue[], at: number) {
     const code = args[0];
-    const type = typeof code === "string" ? types.get(code) : undefined;
+    const type = typeof code === "string" ? typeOfNumpy(code) : undefined;
     if (!type)
       throw new PickleError(at, `the NumPy dtype ${JSON.stringify(String(code)).slice(0, 40)}; numbers are read`);
     this.type = type;
@@ -66,12 +48,6 @@ export function numpyArray(
   if (!Array.isArray(shape) || !shape.every((extent) => typeof extent === "number") || !(dtype instanceof NumpyDtype)) {
     throw new PickleError(at, "a NumPy array without shape and dtype");
   }
-  const order = columnMajor === true ? shape.map((_, i) => i) : shape.map((_, i) => shape.length - 1 - i);
-  const strides = new Array<number>(shape.length).fill(1);
-  let stride = 1;
-  for (const axis of order) {
-    strides[axis] = stride;
-    stride *= shape[axis] as number;
-  }
+  const strides = denseStrides(shape as number[], columnMajor === true);
   return { type: dtype.type, shape: [...(shape as number[])], strides, bytes: bytesOfText(content, at) };
 }

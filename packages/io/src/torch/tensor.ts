@@ -2,10 +2,10 @@
 
 import type { DataArray, DType, FigmentError, Tensor } from "@figment/tensor";
 import { decodeElements, ElementError, type ReadOptions, tensorOfBytes } from "../elements/decode.js";
+import { gather, isContiguous, reach } from "../elements/strides.js";
 import { bytesOfElements, type FileType, tensorTypeOf } from "../elements/types.js";
 import { type Opaque, opaque } from "../pickle/values.js";
 import type { Storage } from "./storage.js";
-import { gather, isContiguous, reach } from "./strides.js";
 
 /** The numbers of a view. */
 export interface StridedView {

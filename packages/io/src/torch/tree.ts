@@ -1,7 +1,7 @@
 // The tree of what a PyTorch file holds: settling, naming, flattening and finding parts of it. Files may share parts or hold
 // themselves, so that nothing here goes through a part twice without counting, and nothing recurses without bound.
 
-import { type PickleGlobal, PickleRecord, type PickleValue } from "../pickle/values.js";
+import { PickleGlobal, PickleRecord, type PickleValue } from "../pickle/values.js";
 import { settle } from "./host.js";
 import { nameTensor, TorchTensor } from "./tensor.js";
 
@@ -148,4 +148,25 @@ export function partAt(root: TorchValue, path: string): { part: TorchValue } | {
     rest = rest.slice(name.length + 1);
   }
   return { part: value };
+}
+
+/** The classes of all records below a value, and those that are named without an object, in alphabetical order. */
+export function classesIn(root: TorchValue): string[] {
+  const names = new Set<string>();
+  const seen = new Set<TorchValue>();
+  const pending: TorchValue[] = [root];
+  while (pending.length > 0) {
+    const value = pending.pop() as TorchValue;
+    if (typeof value !== "object" || value === null || seen.has(value)) continue;
+    seen.add(value);
+    if (value instanceof PickleGlobal) names.add(value.name);
+    if (value instanceof PickleRecord) {
+      names.add(value.type);
+      const record = value as PickleRecord & { readonly state: TorchValue };
+      pending.push(record.state, record.items as TorchValue, record.args as TorchValue, record.elements as TorchValue);
+    } else {
+      for (const [, part] of partsOf(value)) pending.push(part);
+    }
+  }
+  return [...names].sort();
 }

@@ -1,0 +1,80 @@
+// Frames as a moving picture: GIF or WebP, written atomically.
+
+import { extname } from "node:path";
+import { type ImageBytes, ShapeError, type Tensor, UsageError } from "@figment/tensor";
+import { writeFileAtomic } from "../files/atomic.js";
+import { loadSharp } from "./codec.js";
+import { type GridOptions, imageGrid } from "./grid.js";
+
+/** How frames are shown. */
+export interface AnimationOptions extends GridOptions {
+  /** Frames a second, up to 50. Default 20. */
+  readonly fps?: number;
+  /** How long the last frame stays, in seconds. Default: as long as the others. */
+  readonly hold?: number;
+  /** How often it is shown; 0 (default) is for ever. */
+  readonly loop?: number;
+}
+
+const formats = { ".gif": "gif", ".webp": "webp" } as const;
+
+/** Viewers of GIFs show shorter frames at a tenth of a second. */
+const maxFps = 50;
+
+/** Pictures of more pixels than this take minutes to encode and too much memory. */
+const maxPixels = 2 ** 28;
+
+/**
+ * Saves frames of the same images as a moving picture, atomically; each frame [N,H,W,C] is laid out like a grid. The name's
+ * ending says the format: .gif (256 colours) or .webp. Frames are read as they come and not kept, so that those that a
+ * sampler lends can be given as they are.
+ *
+ * @throws UsageError for no frames, another ending, or numbers out of range; ShapeError for frames that do not fit.
+ * @example
+ * await saveAnimation("denoising.gif", frames, { fps: 10, hold: 1 });
+ */
+export async function saveAnimation(
+  path: string,
+  frames: Iterable<Tensor> | AsyncIterable<Tensor>,
+  { fps = 20, hold, loop = 0, ...grid }: AnimationOptions = {},
+): Promise<void> {
+  const ending = extname(path).toLowerCase();
+  if (!Object.hasOwn(formats, ending))
+    throw new UsageError(`${path}: the name must end in one of ${Object.keys(formats).join(" ")}`);
+  if (!(fps > 0 && fps <= maxFps))
+    throw new UsageError(`saveAnimation: fps must be above 0 and at most ${maxFps}, got ${fps}`);
+  if (hold !== undefined && !(hold >= 0 && hold <= 60))
+    throw new UsageError(`saveAnimation: hold must be from 0 to 60 seconds, got ${hold}`);
+  if (!Number.isInteger(loop) || loop < 0 || loop > 65535)
+    throw new UsageError(`saveAnimation: loop must be an integer from 0 to 65535, got ${loop}`);
+  const pages: ImageBytes[] = [];
+  for await (const frame of frames) {
+    const page = await imageGrid(frame, grid);
+    checkPage(pages[0] ?? page, page, pages.length + 1);
+    pages.push(page);
+  }
+  const [first] = pages;
+  if (!first) throw new UsageError("saveAnimation: there are no frames");
+  const delay = pages.map(() => Math.round(1000 / fps));
+  if (hold !== undefined) delay[delay.length - 1] = Math.round(1000 * hold);
+  const { width, height, channels } = first;
+  const sharp = await loadSharp();
+  const raw = { width, height: height * pages.length, channels: channels as 1 | 3 | 4, pageHeight: height };
+  const image = sharp(
+    Buffer.concat(pages.map(({ data }) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength))),
+    { raw, limitInputPixels: maxPixels },
+  );
+  const options = { delay, loop };
+  const encoded = ending === ".gif" ? image.gif(options) : image.webp({ ...options, quality: 90 });
+  await writeFileAtomic(path, await encoded.toBuffer());
+}
+
+function checkPage(first: ImageBytes, page: ImageBytes, count: number): void {
+  if (page.width !== first.width || page.height !== first.height || page.channels !== first.channels) {
+    const show = ({ width, height, channels }: ImageBytes) => `${width} × ${height} × ${channels}`;
+    throw new ShapeError(`saveAnimation: frame ${count} is ${show(page)}, the first one ${show(first)}`);
+  }
+  const pixels = page.width * page.height * count;
+  if (pixels > maxPixels)
+    throw new UsageError(`saveAnimation: ${count} frames have ${pixels} pixels; at most ${maxPixels} are encoded`);
+}
