@@ -4,6 +4,8 @@
 import { interruptedCode } from "@figment/nn";
 import { FigmentError } from "@figment/tensor";
 import { Command } from "commander";
+import { convertCommand } from "./commands/convert.js";
+import { inspectCommand } from "./commands/inspect.js";
 import { doctorCommand } from "./doctor.js";
 import { firstLightCommand } from "./firstLight/command.js";
 import { version } from "./version.js";
@@ -13,6 +15,8 @@ const program = new Command("figment")
   .version(version)
   .showHelpAfterError("(add --help for the options)")
   .addCommand(firstLightCommand())
+  .addCommand(inspectCommand())
+  .addCommand(convertCommand())
   .addCommand(doctorCommand());
 
 try {

@@ -46,7 +46,7 @@ export {
 export { type GridOptions, imageGrid, saveGrid, saveStrip } from "./images/grid.js";
 export { type LossCurveOptions, type LossPoint, lossCurve, saveLossCurve } from "./images/lossCurve.js";
 export { type Batch, Loader, type LoaderOptions } from "./loader/loader.js";
-export { loadNpy, loadNpz, NumpyFile } from "./npy/read.js";
+export { loadNpy, loadNpz } from "./npy/read.js";
 export { saveNpy, saveNpz } from "./npy/write.js";
 export { PickleGlobal, PickleRecord, type PickleValue } from "./pickle/values.js";
 export { loadTensors, openSafetensors } from "./safetensors/load.js";

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { loadNpy, loadNpz, NumpyFile, saveNpy, saveNpz } from "@figment/io";
+import { loadNpy, loadNpz, openTensors, saveNpy, saveNpz } from "@figment/io";
 import { assertNoLeaks, CheckpointError, DTypeError, type Tensor, tensor } from "@figment/tensor";
 import { afterAll, describe, expect, it } from "vitest";
 import { seeded, temporaryFile, temporaryFolder } from "./support.js";
@@ -79,7 +79,7 @@ describe("NumPy's files", () => {
   });
 
   it("with complex numbers are listed, and refused by name when they are loaded", async () => {
-    await using file = await NumpyFile.open(fixture("complex.npy"));
+    await using file = await openTensors(fixture("complex.npy"));
     expect([...file.tensors]).toEqual([["array", { type: "C64", shape: [2] }]]);
     await expect(file.read("array")).rejects.toThrow(/C64 cannot be loaded/);
     await expect(file.read("other")).rejects.toThrow(/has no array "other"; it has array/);

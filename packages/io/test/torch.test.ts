@@ -95,6 +95,12 @@ describe("a PyTorch file", () => {
     expect(file.tensor("params_ema.3.weight").name).toBe("params_ema.3.weight");
   });
 
+  it("has parts by the beginnings of names, too", async () => {
+    await using file = await readTorch(fixture("checkpoint.pth"));
+    expect([...file.tensors("params_ema.0").keys()]).toEqual(["weight", "bias"]);
+    expect(file.tensor("params_ema.0.bias").shape).toEqual([2]);
+  });
+
   it("says what there is instead of a part that it lacks", async () => {
     await using file = await readTorch(fixture("checkpoint.pth"));
     expect(() => file.select("params")).toThrow(/no "params"; the file has params_ema, state_dict, optimizer/);

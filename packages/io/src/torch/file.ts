@@ -57,7 +57,8 @@ export class TorchFile {
   }
 
   /**
-   * A part of the tree by its path: names joined by dots, such as "params_ema" or "optimizer.state.0". Without one, the root.
+   * A part of the tree by its path: names joined by dots, such as "params_ema" or "optimizer.state.0". Without one, the root. Names that begin with the path are a part, too:
+   * "encoder" of a dict with "encoder.weight" is a dict with "weight".
    *
    * @throws CheckpointError listing the names that are there instead.
    */

@@ -125,7 +125,7 @@ export function nameTensors(root: TorchValue): void {
   }
 }
 
-/** The part at a path, or the path of the last part that is there and the names that it has. */
+/** The part at a path (or those whose own names begin with it), or the path of the last part that is there and the names that it has. */
 export function partAt(root: TorchValue, path: string): { part: TorchValue } | { reached: string; names: string[] } {
   let value = root;
   let rest = path;
@@ -139,6 +139,9 @@ export function partAt(root: TorchValue, path: string): { part: TorchValue } | {
         [undefined, null],
       );
     if (name === undefined) {
+      const below = parts.filter(([known]) => known.startsWith(`${rest}.`));
+      if (below.length > 0)
+        return { part: new Map(below.map(([known, part]) => [known.slice(rest.length + 1), part])) };
       return {
         reached: path.slice(0, path.length - rest.length).replace(/\.$/, ""),
         names: parts.map(([known]) => known),
