@@ -1,6 +1,6 @@
 // The models: shapes, what they refuse, and that each loss trains, eagerly and compiled alike.
 
-import { Adam, compileStep, type Module, SGD } from "@figment/nn";
+import { Adam, compileStep, exportTorch, importTorch, type Module, SGD } from "@figment/nn";
 import { assertNoLeaks, full, type Rng, rng, scope, type Tensor, tensor, zeros } from "@figment/tensor";
 import {
   BernoulliLikelihood,
@@ -316,5 +316,39 @@ describe("a categorical VAE", () => {
 
   it("has likelihoods of its own: the default is Bernoulli's", () => {
     expect(categorical().likelihood).toBeInstanceOf(BernoulliLikelihood);
+  });
+});
+
+describe("weights for PyTorch", () => {
+  const models: Readonly<Record<string, () => Module>> = {
+    "dense VAE": () => denseVae(undefined, 4),
+    "convolutional VAE": () => convVae(),
+    "ladder VAE": ladder,
+    "categorical VAE": categorical,
+    "VQ-VAE": vq,
+  };
+
+  it.each(Object.keys(models))("of a %s come back as they were", (name) => {
+    const [a, b] = [models[name]!().init(random), models[name]!()];
+    scope(() => importTorch(b, exportTorch(a)));
+    scope(() => {
+      const other = b.stateDict();
+      for (const [path, cell] of Object.entries(a.stateDict()))
+        expect([...other[path]!.value.dataSync()], path).toEqual([...cell.value.dataSync()]);
+    });
+    for (const model of [a, b]) model.dispose();
+  });
+
+  it("have channels first, and a dense layer's columns in the order of [C,H,W] after a flatten", () => {
+    const model = convVae().init(random);
+    scope(() => {
+      const weights = exportTorch(model);
+      expect(weights["encoder.down.1.weight"]?.shape).toEqual([8, 8, 4, 4]);
+      expect(weights["decoder.up.0.weight"]?.shape).toEqual([8, 8, 4, 4]);
+      // The features of 2×2 pixels and 8 channels: our column 1 is channel 1 of pixel 0, which there comes after 4 pixels.
+      const [ours, theirs] = [model.stateDict()["encoder.dense.weight"]!.value, weights["encoder.dense.weight"]!];
+      expect(theirs.at(3, 4).itemSync()).toBe(ours.at(3, 1).itemSync());
+    });
+    model.dispose();
   });
 });

@@ -47,9 +47,9 @@ class Perceptron extends Module {
   readonly layers: readonly [Linear, Linear];
   readonly head: Linear;
 
-  constructor(inputs: number, hidden: number, outputs: number) {
+  constructor(inputs: number, hidden: number, outputs: number, inputImage?: ImageShape) {
     super();
-    this.layers = [new Linear(inputs, hidden), new Linear(hidden, hidden)];
+    this.layers = [new Linear(inputs, hidden, { inputImage }), new Linear(hidden, hidden)];
     this.head = new Linear(hidden, outputs);
   }
 
@@ -112,7 +112,11 @@ export class LadderVAE extends Module implements LatentModel<readonly Gaussian[]
     const size = (i: number): number => latents[i] as number;
     this.image = image;
     this.latents = latents;
-    this.up = latents.map((count, i) => new Perceptron(i === 0 ? h * w * c : width(i - 1), width(i), 2 * count));
+    this.up = latents.map((count, i) =>
+      i === 0
+        ? new Perceptron(h * w * c, width(i), 2 * count, image)
+        : new Perceptron(width(i - 1), width(i), 2 * count),
+    );
     this.down = latents.slice(1).map((count, i) => new Perceptron(count, width(i + 1), 2 * size(i)));
     this.decoder = new DenseDecoder({
       latents: size(0),

@@ -1,7 +1,8 @@
 // The convolutional networks of Burgess et al. 2018 (appendix), which disentangling-vae uses for all its models: strided
-// 4×4 convolutions of 32 channels down to 4×4 pixels, two dense layers of 256, and their mirror image.
+// 4×4 convolutions of 32 channels down to 4×4 pixels, two dense layers of 256, and their mirror image. `importTorch` reads
+// that project's files into a VAE of the two, and `exportTorch` writes them.
 
-import { Conv2d, ConvTranspose2d, checkCounts, Linear, Module } from "@figment/nn";
+import { Conv2d, ConvTranspose2d, checkCounts, Linear, Module, type TorchMember } from "@figment/nn";
 import { relu, ShapeError, showShape, type Tensor, UsageError } from "@figment/tensor";
 import type { Decoder, Encoder } from "./network.js";
 
@@ -9,6 +10,7 @@ const channels = 32;
 const hidden = 256;
 /** Height and width of the coarsest features. */
 const coarse = 4;
+const image = [coarse, coarse, channels] as const;
 const flat = coarse * coarse * channels;
 const sampled = { stride: 2, padding: 1 } as const;
 
@@ -20,6 +22,28 @@ export interface BurgessEncoderOptions {
   readonly imageChannels?: number;
   /** Numbers given for each image; a Gaussian posterior takes two for each latent. */
   readonly features: number;
+}
+
+/** Whose PyTorch counterpart gives mean and ln σ² of one latent after another, where ours gives all means first. */
+class PosteriorHead extends Linear {
+  override torchMember(name: string): TorchMember {
+    const { outFeatures, inFeatures } = this;
+    const latents = outFeatures / 2;
+    if (name === "bias") return { name, layout: { split: [2, latents], axes: [1, 0], shape: [outFeatures] } };
+    return { name, layout: { split: [2, latents, inFeatures], axes: [1, 0, 2], shape: [outFeatures, inFeatures] } };
+  }
+}
+
+/** What disentangling-vae calls the convolutions; those of 64 pixels have one more, beside the coarsest features. */
+const convNames = ["conv1", "conv2", "conv3", "conv_64"];
+const transposedNames = ["convT_64", "convT1", "convT2", "convT3"];
+
+/** The name that a member has there: a list's by its place. */
+function nameThere(member: string, convs: readonly string[]): TorchMember {
+  const [list, place] = member.split(".");
+  if (list === "convs") return { name: convs[Number(place)] as string };
+  if (list === "dense") return { name: `lin${Number(place) + 1}` };
+  return { name: list === "head" ? "mu_logvar_gen" : member };
 }
 
 function checkSize(owner: string, size: number): void {
@@ -54,8 +78,8 @@ export class BurgessEncoder extends Module implements Encoder {
       { length: levels },
       (_, i) => new Conv2d(i === 0 ? imageChannels : channels, channels, 4, sampled),
     );
-    this.dense = [new Linear(flat, hidden), new Linear(hidden, hidden)];
-    this.head = new Linear(hidden, features);
+    this.dense = [new Linear(flat, hidden, { inputImage: image }), new Linear(hidden, hidden)];
+    this.head = new PosteriorHead(hidden, features);
   }
 
   /** @throws ShapeError when x is not [N,size,size,C]. */
@@ -68,6 +92,10 @@ export class BurgessEncoder extends Module implements Encoder {
     const features = this.convs.reduce((h, conv) => relu(conv.forward(h)), x);
     const h = this.dense.reduce((sums, layer) => relu(layer.forward(sums)), features.reshape([x.dim(0), flat]));
     return this.head.forward(h);
+  }
+
+  override torchMember(name: string): TorchMember {
+    return nameThere(name, convNames);
   }
 }
 
@@ -100,7 +128,8 @@ export class BurgessDecoder extends Module implements Decoder {
     checkCounts("BurgessDecoder", { latents, outputChannels });
     this.latents = latents;
     this.size = size;
-    this.dense = [new Linear(latents, hidden), new Linear(hidden, hidden), new Linear(hidden, flat)];
+    const last = new Linear(hidden, flat, { outputImage: image });
+    this.dense = [new Linear(latents, hidden), new Linear(hidden, hidden), last];
     const levels = Math.log2(size / coarse);
     this.convs = Array.from(
       { length: levels },
@@ -113,5 +142,9 @@ export class BurgessDecoder extends Module implements Decoder {
     const h = this.dense.reduce((sums, layer) => relu(layer.forward(sums)), z);
     const features = h.reshape([z.dim(0), coarse, coarse, channels]);
     return this.convs.reduce((x, conv, i) => conv.forward(i === 0 ? x : relu(x)), features);
+  }
+
+  override torchMember(name: string): TorchMember {
+    return nameThere(name, transposedNames.slice(-this.convs.length));
   }
 }

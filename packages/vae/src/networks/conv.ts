@@ -89,14 +89,14 @@ export class ConvEncoder extends Module implements Encoder {
   constructor(options: ConvEncoderOptions) {
     super();
     const { image, channels, blocks = 1, hidden = 256, dropout = 0, features, classes } = options;
-    const flat = sizeOf(coarsest("ConvEncoder", options));
+    const inputImage = coarsest("ConvEncoder", options);
     checkCounts("ConvEncoder", { features });
     this.image = image;
     this.features = features;
     const widths = [image[2], ...channels];
     this.down = channels.map((to, i) => new Conv2d(widths[i] as number, to, 4, { stride: 2, padding: 1 }));
     this.blocks = blocksOf(channels, blocks, dropout);
-    this.dense = new Linear(flat, hidden);
+    this.dense = new Linear(sizeOf(inputImage), hidden, { inputImage });
     this.head = new Linear(hidden, features);
     this.label = labelTable(classes, channels[0] as number);
   }
@@ -142,7 +142,7 @@ export class ConvDecoder extends Module implements Decoder {
     checkCounts("ConvDecoder", { latents, outputs });
     this.latents = latents;
     this.first = new Linear(latents, hidden);
-    this.dense = new Linear(hidden, sizeOf(this.start));
+    this.dense = new Linear(hidden, sizeOf(this.start), { outputImage: this.start });
     const coarseFirst = [...channels].reverse();
     this.blocks = blocksOf(coarseFirst, blocks, dropout);
     this.up = coarseFirst

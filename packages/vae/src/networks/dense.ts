@@ -24,9 +24,18 @@ function checkHidden(owner: string, hidden: readonly number[]): void {
   checkCounts(owner, Object.fromEntries(hidden.map((width, i) => [`hidden[${i}]`, width])));
 }
 
-/** Layers of the given widths, one from each to the next. */
-const layersOf = (widths: readonly number[]): readonly Linear[] =>
-  widths.slice(1).map((to, i) => new Linear(widths[i] as number, to));
+/** Layers of the given widths, one from each to the next; the first or the last lists the pixels of an image. */
+const layersOf = (
+  widths: readonly number[],
+  { input, output }: { readonly input?: ImageShape; readonly output?: ImageShape },
+): readonly Linear[] =>
+  widths.slice(1).map((to, i) => {
+    const images = {
+      inputImage: i === 0 ? input : undefined,
+      outputImage: i === widths.length - 2 ? output : undefined,
+    };
+    return new Linear(widths[i] as number, to, images);
+  });
 
 /** Applies layers with the activation after each but the last; the label's vector joins the first sums. */
 function through(layers: readonly Linear[], activation: Activation, x: Tensor, label: Tensor | null): Tensor {
@@ -58,7 +67,7 @@ export class DenseEncoder extends Module implements Encoder {
     checkCounts("DenseEncoder", { features, ...(classes === undefined ? {} : { classes }) });
     this.image = image;
     this.features = features;
-    this.layers = layersOf([sizeOf(image), ...hidden, features]);
+    this.layers = layersOf([sizeOf(image), ...hidden, features], { input: image });
     this.label = labelTable(classes, hidden[0] as number);
     this.activation = activation;
   }
@@ -110,7 +119,7 @@ export class DenseDecoder extends Module implements Decoder {
     checkCounts("DenseDecoder", { latents, outputs, ...(classes === undefined ? {} : { classes }) });
     this.latents = latents;
     this.output = [image[0], image[1], outputs * image[2]];
-    this.layers = layersOf([latents, ...hidden, sizeOf(this.output)]);
+    this.layers = layersOf([latents, ...hidden, sizeOf(this.output)], { output: this.output });
     this.label = labelTable(classes, hidden[0] as number);
     this.activation = activation;
   }
