@@ -9,6 +9,7 @@ import type { Likelihood } from "./likelihoods/likelihood.js";
 import type { LatentModel } from "./models/latentModel.js";
 import { elboOf } from "./objectives/elbo.js";
 import { logWeight } from "./objectives/iwae.js";
+import { taken } from "./taken.js";
 import { bitsPerDim } from "./units.js";
 
 /** Options of {@link evaluateBounds}. */
@@ -182,14 +183,4 @@ export async function evaluateBounds<P>(
     negativeIwae: k > 0 ? iwae.nats : null,
     bitsPerDim: bitsPerDim(negativeElbo.nats.mean, data.shape),
   };
-}
-
-/** A tensor's numbers; frees it. */
-async function taken(tensor: Tensor | undefined): Promise<number[]> {
-  if (!tensor) return [];
-  try {
-    return [...(await tensor.data())];
-  } finally {
-    tensor.dispose();
-  }
 }

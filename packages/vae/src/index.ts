@@ -5,9 +5,10 @@
 //   likelihoods/  what a decoder's output means: Bernoulli, Gaussian, discretised logistic
 //   networks/     encoders and decoders: dense, convolutional, those of disentangling-vae
 //   pictures/     interpolations, traversals, manifolds
-//   gaussian.ts, units.ts, evaluate.ts
+//   evaluate.ts, evaluateCodes.ts measure; gaussian.ts, units.ts are what all use
 
 export { type Bounds, type EvaluateOptions, evaluateBounds, type Nats } from "./evaluate.js";
+export { type CodeUse, type EvaluateCodesOptions, evaluateCodes } from "./evaluateCodes.js";
 export { drawGaussian, type Gaussian, gaussianKl, gaussianLogDensity, standardLogDensity } from "./gaussian.js";
 export { BernoulliLikelihood, binarise } from "./likelihoods/bernoulli.js";
 export { DiscretisedLogisticLikelihood } from "./likelihoods/discretisedLogistic.js";

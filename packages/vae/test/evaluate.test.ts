@@ -8,9 +8,11 @@ import {
   DenseEncoder,
   elboOf,
   evaluateBounds,
+  evaluateCodes,
   GaussianLikelihood,
   importanceWeightedBound,
   VAE,
+  VQVAE,
 } from "@figment/vae";
 import { afterAll, describe, expect, it } from "vitest";
 import { meanOf } from "./support.js";
@@ -101,6 +103,28 @@ describe("evaluateBounds", () => {
     await expect(evaluateBounds(model, data, { rng: random, k: -1 })).rejects.toThrow(/k must be/);
     const reason = new Error("enough");
     await expect(evaluateBounds(model, data, { rng: random, signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
+    for (const owner of [model, random]) owner.dispose();
+  });
+});
+
+describe("evaluateCodes", () => {
+  it("measures reconstructions through codes, and counts the codes in use", async () => {
+    const random = rng(8);
+    const model = new VQVAE({ imageChannels: 1, channels: [8, 8], codes: 12, dim: 4 }).init(random);
+    const use = await evaluateCodes(model, data, { batchSize: 10 });
+    expect(use.images).toBe(25);
+    scope(() => {
+      const x = imagesOf(data).mul(2).sub(1);
+      const indices = [...model.encode(x).dataSync()];
+      const counts = new Array<number>(12).fill(0);
+      for (const code of indices) counts[code]!++;
+      const shares = counts.filter((count) => count > 0).map((count) => count / indices.length);
+      expect(use.used).toBe(shares.length);
+      expect(use.perplexity).toBeCloseTo(Math.exp(-shares.reduce((sum, p) => sum + p * Math.log(p), 0)), 3);
+      const error = model.reconstruct(x).sub(x).square().mean().itemSync() as number;
+      expect(use.psnr).toBeCloseTo(10 * Math.log10(4 / error), 3);
+      expect(use.natsPerImage).toBeCloseTo(49 * Math.log(12), 6);
+    });
     for (const owner of [model, random]) owner.dispose();
   });
 });
