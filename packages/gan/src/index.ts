@@ -7,7 +7,7 @@
 //   networks/      generators and critics: DCGAN, resize and convolve, dense
 //   training/      the game: its rounds, and as one compiled step
 //   sampling.ts    drawing from a generator
-//   diagnostics/   the grid of Gaussians, modes covered, classes drawn
+//   diagnostics/   the grid of Gaussians and points drawn from it, modes covered, classes drawn, points as a picture
 //   foreign/       what other people's files call the weights of these networks
 //   restoration/   networks of the family that mend images: DnCNN, the compact Real-ESRGAN
 // Imports @figment/nn, @figment/io and @figment/tensor.
@@ -18,6 +18,8 @@ export { type ClassifiedScores, type CriticOutput, scoresOf } from "./conditioni
 export { type ClassHistogram, classHistogram } from "./diagnostics/classHistogram.js";
 export { GaussianGrid, type GaussianGridOptions } from "./diagnostics/gaussianGrid.js";
 export { type Mixture, type ModeCoverage, type ModeCoverageOptions, modeCoverage } from "./diagnostics/modeCoverage.js";
+export { type PointSource, PointStream, type PointStreamOptions } from "./diagnostics/pointStream.js";
+export { type ScatterOptions, scatter } from "./diagnostics/scatter.js";
 export { compactUpscalerNames, dcganNames, dnCnnNames, resizeGeneratorNames } from "./foreign/names.js";
 export { MinibatchStd, type MinibatchStdOptions } from "./layers/minibatchStd.js";
 export { type CriticCondition, type CriticNorm, DcganCritic, type DcganCriticOptions } from "./networks/dcganCritic.js";

@@ -1,6 +1,14 @@
 // The grid of Gaussians and the diagnostics of collapse.
 
-import { classHistogram, DcganGenerator, GaussianGrid, generate, modeCoverage } from "@figment/gan";
+import {
+  classHistogram,
+  DcganGenerator,
+  GaussianGrid,
+  generate,
+  modeCoverage,
+  PointStream,
+  scatter,
+} from "@figment/gan";
 import { assertNoLeaks, rng, scope, type Tensor, tensor, zeros } from "@figment/tensor";
 import { afterAll, describe, expect, it } from "vitest";
 
@@ -45,9 +53,84 @@ describe("the grid of 25 Gaussians", () => {
     random.dispose();
   });
 
+  it("varies by 1 when normalised, in the same proportions", () => {
+    const normalised = grid.normalised();
+    expect(normalised.scale).toBeCloseTo(1, 12);
+    expect(normalised.deviation / normalised.spacing).toBeCloseTo(0.025, 12);
+  });
+
   it("refuses lengths that are none", () => {
     expect(() => new GaussianGrid({ deviation: 0 })).toThrow(/deviation must be a positive number, got 0/);
     expect(() => new GaussianGrid({ side: 2.5 })).toThrow(/side/);
+  });
+});
+
+describe("a stream of points", () => {
+  const grid = new GaussianGrid();
+
+  /** The next `count` batches. */
+  const take = async (points: PointStream, count: number): Promise<number[][]> => {
+    const batches: number[][] = [];
+    for await (const { image } of points) {
+      batches.push([...(await image.data())]);
+      if (batches.length === count) break;
+    }
+    return batches;
+  };
+
+  it("stacks batches, and begins with others after another seed", async () => {
+    const [a, b] = [rng(1), rng(2)];
+    const stacked = new PointStream(grid, { batchSize: 4, stack: 3, rng: a });
+    for await (const { image } of stacked) {
+      expect(image.shape).toEqual([3, 4, 2]);
+      break;
+    }
+    expect(await take(stacked, 1)).not.toEqual(
+      await take(new PointStream(grid, { batchSize: 4, stack: 3, rng: b }), 1),
+    );
+    a.dispose();
+    b.dispose();
+  });
+
+  it("goes on from a saved state with the batch that would have come next", async () => {
+    const [a, b] = [rng(1), rng(2)];
+    const [first, second] = [a, b].map((random) => new PointStream(grid, { batchSize: 4, rng: random })) as [
+      PointStream,
+      PointStream,
+    ];
+    await take(first, 2);
+    const { cells, json } = first.captureState();
+    scope(() => {
+      const tensors = Object.fromEntries(Object.entries(cells).map(([path, cell]) => [path, cell.value]));
+      second.restoreState({ tensors, json });
+    });
+    expect(await take(second, 2)).toEqual(await take(first, 2));
+    a.dispose();
+    b.dispose();
+  });
+});
+
+describe("a picture of points", () => {
+  it("has the first coordinate to the right, the second upwards, and more points brighter", async () => {
+    const points = tensor([
+      [-0.9, 0.9],
+      [0.9, -0.9],
+      [0.9, -0.9],
+      [0.9, -0.9],
+      [5, 0],
+    ]);
+    const picture = await using(points, (x) => scatter(x, { extent: 1, size: 2 }));
+    const [topLeft, topRight, bottomLeft, bottomRight] = [...(await picture.data())];
+    expect(picture.shape).toEqual([1, 2, 2, 1]);
+    expect(topLeft).toBeCloseTo((2 * Math.log(2)) / Math.log(4) - 1, 6);
+    expect([topRight, bottomLeft, bottomRight]).toEqual([-1, -1, 1]);
+    picture.dispose();
+  });
+
+  it("refuses points of three dimensions", async () => {
+    await expect(using(zeros([4, 3]), (x) => scatter(x, { extent: 1 }))).rejects.toThrow(
+      /expected points \[N, 2\], got \[4, 3\]/,
+    );
   });
 });
 

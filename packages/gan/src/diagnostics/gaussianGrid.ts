@@ -47,6 +47,12 @@ export class GaussianGrid {
     return Math.sqrt((this.spacing ** 2 * (this.side ** 2 - 1)) / 12 + this.deviation ** 2);
   }
 
+  /** The same grid in units of its own scale, as networks like their data: each axis varies by 1. */
+  normalised(): GaussianGrid {
+    const { side, spacing, deviation, scale } = this;
+    return new GaussianGrid({ side, spacing: spacing / scale, deviation: deviation / scale });
+  }
+
   /** Draws points f32 [n, 2]. */
   sample(n: number, random: Rng): Tensor {
     return scope(() => {
