@@ -5,9 +5,20 @@
 //   sets/      one set beside another: Fréchet and kernel distance, precision and recall, density and coverage; the
 //              inception score; mean and covariance batch by batch
 //   resampling/  how sure a number is
+//   classifier/  a classifier of digits, whose features distances between digits are taken over
 //   linear/    matrices and eigenvalues in f64
+//   evaluation/  samplers beside real images, as a table
 // Imports @figment/tensor, @figment/io and @figment/nn.
 
+export {
+  MnistClassifier,
+  type MnistClassifierOptions,
+  mnistClassifier,
+} from "./classifier/mnistClassifier.js";
+export type { ClassifierProgress, TrainingControl } from "./classifier/train.js";
+export { type Evaluation, type EvaluationOptions, type EvaluationRow, evaluateSamples } from "./evaluation/evaluate.js";
+export { type RealImagesOptions, realImages, type SampleSource } from "./evaluation/sources.js";
+export { evaluationTable } from "./evaluation/table.js";
 export {
   type ExtractOptions,
   extractFeatures,
@@ -16,6 +27,7 @@ export {
   type ImageSource,
 } from "./features/extract.js";
 export { FeatureSet } from "./features/featureSet.js";
+export { gaussianBlur } from "./images/blur.js";
 export { psnr } from "./images/psnr.js";
 export type { ImageScoreOptions, ImageScores } from "./images/scores.js";
 export { type MsSsimOptions, msSsim, ssim } from "./images/ssim.js";

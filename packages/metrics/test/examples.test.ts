@@ -1,5 +1,9 @@
 // Every example in the documentation comments of @figment/metrics runs and says the truth.
 
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { digits } from "@figment/io";
 import * as metrics from "@figment/metrics";
 import * as figment from "@figment/tensor";
 import { afterAll, describe, expect, it } from "vitest";
@@ -10,8 +14,16 @@ const examples = examplesIn(new URL("../src/", import.meta.url));
 const random = figment.rng(1);
 const images = random.uniform([8, 4, 4, 1]);
 const [real, generated] = [features(1, 30, 3), features(2, 20, 3)];
+const [train, test] = [digits({ count: 300 }), digits({ split: "test", count: 40 })];
+const folder = mkdtempSync(join(tmpdir(), "figment-metrics-examples-"));
+const before = process.cwd();
+process.chdir(folder);
+const classifier = await metrics.mnistClassifier({ data: { train, test }, cache: false, minAccuracy: 0 });
+const digitImages = await metrics.realImages(test)(8, 0);
 afterAll(() => {
-  for (const owner of [random, images]) owner.dispose();
+  process.chdir(before);
+  rmSync(folder, { recursive: true, force: true });
+  for (const owner of [random, images, classifier, digitImages]) owner.dispose();
 });
 
 describe("examples", () => {
@@ -20,6 +32,7 @@ describe("examples", () => {
   it("are there for everything public", () => expect(exportsWithout(examples, metrics)).toEqual([]));
 
   it.each(examples)("$name", async (example) => {
-    await runExample(example, { ...figment, ...metrics, images, random, real, generated });
+    const names = { images, random, real, generated, train, test, classifier, digitImages };
+    await runExample(example, { ...figment, ...metrics, ...names });
   });
 });
