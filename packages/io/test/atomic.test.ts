@@ -1,8 +1,8 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readdir, readFile, utimes, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { writeAtomically, writeFileAtomic, writeJson } from "@figment/io";
+import { DataError, writeAtomically, writeFileAtomic, writeJson } from "@figment/io";
 import { assertNoLeaks } from "@figment/tensor";
 import { afterAll, describe, expect, it } from "vitest";
 import { temporaryFolder } from "./support.js";
@@ -45,6 +45,16 @@ describe("writing a file", () => {
     await utimes(join(folder, half[0] as string), longAgo, longAgo);
     await writeFileAtomic(path, "newer");
     expect(await readdir(folder), "what a writer left that is gone").toEqual(["file.txt"]);
+  });
+
+  it("says which file the operating system would not write, and leaves nothing else", async () => {
+    const folder = await temporaryFolder();
+    const path = join(folder, "file.txt");
+    await mkdir(join(path, "within"), { recursive: true });
+    const failure = await writeFileAtomic(path, "new").catch((error: unknown) => error);
+    expect(failure).toBeInstanceOf(DataError);
+    expect(String(failure)).toMatch(/file\.txt: cannot be written: E\w+: /);
+    expect(await readdir(folder)).toEqual(["file.txt"]);
   });
 
   it("leaves the old file and no other when producing the new one fails", async () => {

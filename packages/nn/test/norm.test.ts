@@ -32,6 +32,7 @@ import {
   rng,
   ShapeError,
   scope,
+  sum,
   type Tensor,
   tensor,
   UsageError,
@@ -109,6 +110,28 @@ describe("BatchNorm", () => {
     scope(() => void slope(tensor([[1], [3]])));
     expect(values(layer.runningMean)).toEqual([1]);
     for (const owner of [slope, layer]) owner.dispose();
+  });
+
+  it("moves its statistics once under rematerialisation without compiling, and has the same derivatives", () => {
+    const layer = new BatchNorm(1, { momentum: 0.5 }).init(weights);
+    const slopeOf = (f: (z: Tensor) => Tensor): number[] =>
+      scope(() => {
+        const x = tensor([[1], [3], [8]]);
+        const run = grad((y: Tensor) =>
+          grad((z: Tensor) => sum(f(z).mul(z)))(y)
+            .square()
+            .sum(),
+        );
+        return [...(run(x).dataSync() as Float32Array)];
+      });
+    const forward = (z: Tensor): Tensor => layer.forward(z).square();
+    const again = slopeOf(remat(forward));
+    expect(values(layer.runningMean)).toEqual([2]);
+    expect(values(layer.runningVar)).toEqual([(1 + 13) / 2]);
+    slopeOf(forward).forEach((slope, i) => {
+      expect(again[i]).toBeCloseTo(slope, 5);
+    });
+    layer.dispose();
   });
 
   it("is traced once for training and once for evaluation", () => {

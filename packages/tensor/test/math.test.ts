@@ -1,6 +1,22 @@
 // Powers, remainders, logic and activations as users call them.
 
-import { clamp, elu, gelu, grad, leakyRelu, pow, scope, softplus, sum, type Tensor, tensor } from "@figment/tensor";
+import {
+  biasAct,
+  clamp,
+  compile,
+  elu,
+  gelu,
+  grad,
+  leakyRelu,
+  pow,
+  relu,
+  scope,
+  softplus,
+  sum,
+  type Tensor,
+  tensor,
+  zeros,
+} from "@figment/tensor";
 import { describe, expect, it } from "vitest";
 
 const values = (make: () => Tensor): number[] => scope(() => [...make().dataSync()]);
@@ -52,6 +68,25 @@ describe("logic", () => {
     const x = (): Tensor => tensor([1, Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]);
     expect(values(() => x().isNaN())).toEqual([0, 1, 0, 0]);
     expect(values(() => x().isFinite())).toEqual([1, 0, 0, 0]);
+  });
+});
+
+describe("relu", () => {
+  it("has the derivative 0 at 0, fused or not, eager or compiled", () => {
+    const plain = (x: Tensor): Tensor => relu(x);
+    const fused = (x: Tensor): Tensor => biasAct(x, zeros([4]), { activation: "relu" });
+    for (const f of [plain, fused]) {
+      const first = (x: Tensor): Tensor => grad((y: Tensor) => sum(f(y)))(x);
+      const second = (x: Tensor): Tensor => grad((y: Tensor) => sum(grad((z: Tensor) => sum(f(z).square()))(y)))(x);
+      for (const [slope, expected] of [
+        [first, [0, 0, 1, 0]],
+        [second, [0, 0, 2, 0]],
+      ] as const) {
+        const compiled = compile(slope);
+        for (const g of [slope, compiled]) expect(values(() => g(tensor([[0, -0, 3, -1]])))).toEqual(expected);
+        compiled.dispose();
+      }
+    }
   });
 });
 

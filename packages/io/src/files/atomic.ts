@@ -35,6 +35,7 @@ export type WriteBytes = (bytes: Uint8Array) => Promise<void>;
  * Writes a file in pieces and puts it in place in one step. Missing folders are made. If `produce` throws,
  * or the process dies, whatever was at `path` before is still there, whole.
  *
+ * @throws DataError naming the file when it cannot be written: the disk is full, the folder read-only.
  * @example
  * await writeAtomically("notes.txt", async (write) => {
  *   await write(new TextEncoder().encode("first line"));
@@ -47,7 +48,9 @@ export async function writeAtomically(path: string, produce: (write: WriteBytes)
   // Not from node:crypto, which takes a tenth of the import of the toolkit; the global is loaded when it is first used.
   const random = crypto.randomUUID().slice(0, randomDigits);
   const temporary = join(folder, `.${basename(target)}.${process.pid}-${random}.tmp`);
-  const file = await open(temporary, "wx");
+  const file = await open(temporary, "wx").catch((error) => {
+    throw asDataError(path, error);
+  });
   try {
     try {
       await produce((bytes) => writeAll(file, bytes));
@@ -58,10 +61,16 @@ export async function writeAtomically(path: string, produce: (write: WriteBytes)
     await rename(temporary, target);
   } catch (error) {
     await rm(temporary, { force: true });
-    throw error;
+    throw asDataError(path, error);
   }
   await syncFolder(folder);
   await removeAbandoned(folder, basename(target));
+}
+
+/** What the operating system says, such as that the disk is full, with the file that it is about; other errors as they are. */
+function asDataError(path: string, error: unknown): unknown {
+  if (!(error instanceof Error) || !("errno" in error)) return error;
+  return new DataError(`${path}: cannot be written: ${error.message}`, { path, cause: error });
 }
 
 /** A temporary file this old, in milliseconds, whose process is gone, will not be finished by anybody. */

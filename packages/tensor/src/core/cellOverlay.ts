@@ -5,7 +5,8 @@ import { isFloat } from "../dtype.js";
 import { ShapeError } from "../errors.js";
 import { sameShape, showShape } from "../shape.js";
 import type { Cell } from "./cell.js";
-import { follow } from "./tape.js";
+import { disown, innermost, type ScopeFrame } from "./scope.js";
+import { follow, tapeDepth } from "./tape.js";
 import type { Tensor } from "./tensor.js";
 
 /** Answers the reads and writes of cells while it is in place. `direct` is what the cell itself would do. */
@@ -48,16 +49,29 @@ const stacked = (inner: CellOverlay, outer: CellOverlay): CellOverlay => ({
   write: (cell, value, direct) => inner.write(cell, value, () => outer.write(cell, value, direct)),
 });
 
-/** Remembers what each cell held before the code wrote it. */
+/**
+ * Remembers what each cell held before the code wrote it. Reads that no tape notes are for updates of state, which dispose
+ * of what they read: of these, handles are remembered that live as long as the scope that the recorder was made in.
+ */
 export class CellRecorder implements CellOverlay {
   readonly repeats = true;
+  private readonly home = innermost();
   readonly initial = new Map<Cell, Tensor>();
   private readonly written = new Set<Cell>();
 
   read(cell: Cell, direct: () => Tensor): Tensor {
     const value = direct();
-    if (!this.written.has(cell) && !this.initial.has(cell)) this.initial.set(cell, value);
+    if (!this.written.has(cell) && !this.initial.has(cell)) {
+      this.initial.set(cell, tapeDepth() > 0 || !this.home ? value : this.keep(value, this.home));
+    }
     return value;
+  }
+
+  private keep(value: Tensor, home: ScopeFrame): Tensor {
+    const kept = value.alias();
+    disown(kept);
+    home.owned.add(kept);
+    return kept;
   }
 
   write(cell: Cell, _value: Tensor, direct: () => void): void {
@@ -76,7 +90,9 @@ export class CellReplay implements CellOverlay {
   }
 
   read(cell: Cell, direct: () => Tensor): Tensor {
-    return this.values.get(cell) ?? direct();
+    const value = this.values.get(cell);
+    if (!value) return direct();
+    return tapeDepth() > 0 ? value : value.alias();
   }
 
   write(cell: Cell, value: Tensor): void {

@@ -41,6 +41,9 @@ export function disown(tensor: Tensor): void {
   stack.at(-1)?.owned.delete(tensor);
 }
 
+/** The innermost scope, if there is one. */
+export const innermost = (): ScopeFrame | undefined => stack.at(-1);
+
 /** Runs `fn` with `frame` innermost. The caller closes the frame. */
 export function within<T>(frame: ScopeFrame, fn: () => T): T {
   stack.push(frame);

@@ -2,10 +2,11 @@
 // rarer functions are in math.ts, more activations in activation.ts.
 
 import { composed } from "../core/scope.js";
+import { recordEntry, untaped } from "../core/tape.js";
 import type { Tensor } from "../core/tensor.js";
 import type { Attrs } from "../ir/graph.js";
 import { cast } from "./cast.js";
-import { eq, gt, lt, select } from "./comparison.js";
+import { eq, gt, le, lt, select } from "./comparison.js";
 import type { VjpArgs } from "./definition.js";
 import { arithmetic, binary, float, out, pair, type TensorLike, unary, x0 } from "./elementwise.js";
 
@@ -214,12 +215,16 @@ export const cos = (x: TensorLike): Tensor => float(cosDef, [x]);
  */
 export const silu = (x: Tensor): Tensor => composed(() => mul(x, sigmoid(x)));
 /**
- * max(x, 0).
+ * max(x, 0). Its derivative at 0 is 0, unlike that of {@link maximum}, which shares it.
  *
  * @example
  * relu(tensor([-1, 2])).sum(); // 2
  */
-export const relu = (x: Tensor): Tensor => maximum(x, 0);
+export function relu(x: Tensor): Tensor {
+  const output = untaped(() => maximum(x, 0));
+  recordEntry({ inputs: [x], outputs: [output], backward: ([c]) => [select(le(x, 0), 0, c as Tensor)] });
+  return output;
+}
 /**
  * a + t·(b − a).
  *
