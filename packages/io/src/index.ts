@@ -7,10 +7,11 @@
 //   safetensors/  the file format of weights, read lazily and with suspicion, written atomically
 //   convert/      files of tensors of any format: listing and converting them
 //   checkpoint/   saving and resuming state, saving and loading models
-//   data/         data sets: the embedded digits, MNIST's files, folders of images
+//   data/         data sets: the embedded digits, MNIST's files, CIFAR-10, folders of images
+//   transforms/   what is done to images on their way into batches
 //   loader/       seeded, resumable batches made on a worker thread
 //   images/       image files, grids, strips, moving pictures and loss curves
-// Imports @figment/tensor and sharp.
+// Imports @figment/tensor, and sharp and tar when they are needed.
 
 export {
   type CheckpointParts,
@@ -23,11 +24,12 @@ export { type Converted, convertCheckpoint } from "./convert/convert.js";
 export { type InspectedEntry, type Inspection, inspectFile } from "./convert/inspect.js";
 export { showBytes, showInspection } from "./convert/inspectText.js";
 export { type OpenTensorsOptions, openTensors, type TensorFormat } from "./convert/open.js";
+export { type Cifar10Options, cifar10 } from "./data/cifar10.js";
 export { Dataset, type DatasetSource, type Example, type ImmediateDataset, openSource } from "./data/dataset.js";
 export { type DigitsOptions, digits } from "./data/digits/digits.js";
 export type { DigitStyles } from "./data/digits/skeletons.js";
 export { type ImageFolderOptions, imageFolder } from "./data/imageFolder.js";
-export { type MnistOptions, mnist } from "./data/mnist.js";
+export { fashionMnist, type MnistOptions, mnist } from "./data/mnist.js";
 export { openDataset } from "./data/openDataset.js";
 export type { ReadOptions } from "./elements/decode.js";
 export type { TensorFile, TensorInfo } from "./elements/tensorFile.js";
@@ -56,3 +58,4 @@ export { type LoadTorchOptions, loadTorch, type ReadTorchOptions, readTorch, Tor
 export type { UnknownObjects } from "./torch/host.js";
 export { TorchTensor } from "./torch/tensor.js";
 export type { Leaf, TorchValue } from "./torch/tree.js";
+export type { Size, Transform } from "./transforms/transform.js";

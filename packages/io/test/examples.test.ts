@@ -45,6 +45,8 @@ beforeAll(async () => {
   process.chdir(folder);
   writeMnist("data/mnist");
   await writeTorch("weights.pth");
+  mkdirSync("data/cifar10");
+  writeFileSync("data/cifar10/test_batch.bin", new Uint8Array(2 * 3073));
   await io.saveTensors("model.safetensors", { "encoder.weight": weight });
   await io.saveTensors("layer.safetensors", { weight, bias });
   await io.saveImage("emoji/smile.png", images.at(0));

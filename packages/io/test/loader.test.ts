@@ -101,7 +101,7 @@ describe("a loader", () => {
 
   it("gives the same batches on the worker as on the calling thread, from equal seeds or Rng keys", async () => {
     const data = digits({ count: 200 });
-    const options: LoaderOptions = { batchSize: 16, steps: 20, rng: rng(3), augment: { flip: true } };
+    const options: LoaderOptions = { batchSize: 16, steps: 20, rng: rng(3), transforms: [{ flip: 0.5 }] };
     const worker = await collect(data.loader(options));
     expect(await collect(data.loader({ ...options, prefetch: 0 }))).toEqual(worker);
     expect(await collect(data.loader({ ...options, rng: rng(3), prefetch: 5 }))).toEqual(worker);
@@ -120,7 +120,7 @@ describe("a loader", () => {
     const data = await fixture("plain", { length: 100 });
     const range = [0, 255] as const;
     const [first, second] = (await collect(
-      data.loader({ batchSize: 100, epochs: 2, shuffle: false, range, augment: { flip: true } }),
+      data.loader({ batchSize: 100, epochs: 2, shuffle: false, range, transforms: [{ flip: 0.5 }] }),
     )) as [Copy, Copy];
     const mirrored = ({ image }: Copy) =>
       upTo(100).map((n) => {
@@ -174,7 +174,7 @@ describe("a loader", () => {
 
 describe("a resumed loader", () => {
   const data = digits({ count: 100, size: 12 });
-  const options: LoaderOptions = { batchSize: 8, steps: 40, augment: { flip: true } };
+  const options: LoaderOptions = { batchSize: 8, steps: 40, transforms: [{ flip: 0.5 }] };
 
   it("goes on bit for bit as if never stopped, from random moments", async () => {
     const whole = await collect(data.loader({ ...options, seed: 77 }));

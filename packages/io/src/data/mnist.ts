@@ -48,7 +48,8 @@ class Mnist extends Dataset {
     this.images = images;
     this.labels = labels;
     this.stored = height * width;
-    if (size !== undefined && (size !== height || size !== width)) this.resample = resampler(height, width, size);
+    if (size !== undefined && (size !== height || size !== width))
+      this.resample = resampler([height, width, 1], [size, size]);
     const highest = labels.reduce((most, label) => Math.max(most, label), 0);
     this.classes = classes ?? Array.from({ length: highest + 1 }, (_, label) => String(label));
   }
@@ -87,6 +88,25 @@ export async function mnist(directory: string, options: MnistOptions = {}): Prom
     );
   }
   return new Mnist(folder, options, images.shape, images.data, labels.data);
+}
+
+const fashionClasses = "T-shirt/top Trouser Pullover Dress Coat Sandal Shirt Sneaker Bag"
+  .split(" ")
+  .concat("Ankle boot");
+
+/**
+ * Opens a folder with Fashion-MNIST's files (H. Xiao, K. Rasul, R. Vollgraf, 2017), which are named and made like MNIST's.
+ *
+ * @throws DataError as {@link mnist}.
+ * @example
+ * const { classes } = await fashionMnist("data/mnist", { split: "test" });
+ * classes?.[9]; // "Ankle boot"
+ */
+export function fashionMnist(
+  directory: string,
+  options: Omit<MnistOptions, "classes"> = {},
+): Promise<ImmediateDataset> {
+  return mnist(directory, { ...options, classes: fashionClasses });
 }
 
 /** @internal Opens what {@link mnist} opened, on a worker thread. */

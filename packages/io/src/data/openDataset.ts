@@ -1,5 +1,6 @@
 // Opens whatever data set lies in a folder.
 
+import { cifar10, isCifar10 } from "./cifar10.js";
 import type { Dataset } from "./dataset.js";
 import { imageFolder } from "./imageFolder.js";
 import { isMnistFolder, mnist } from "./mnist.js";
@@ -8,9 +9,10 @@ import { isMnistFolder, mnist } from "./mnist.js";
 const defaultSize = 32;
 
 /**
- * Opens a folder as MNIST's IDX files where it has them, else as a folder of images.
+ * Opens a folder as MNIST's IDX files or CIFAR-10 where it has their files (an archive of CIFAR-10 too), else as a folder of
+ * images. CIFAR-10 keeps its size.
  *
- * @throws DataError when it is neither.
+ * @throws DataError when it is none of these.
  *
  * @example
  * const data = await openDataset("emoji", { size: 32 });
@@ -20,5 +22,6 @@ export async function openDataset(
   { size, channels }: { readonly size?: number; readonly channels?: 1 | 3 } = {},
 ): Promise<Dataset> {
   if (await isMnistFolder(directory)) return mnist(directory, { size });
+  if (await isCifar10(directory)) return cifar10(directory);
   return imageFolder(directory, { size: size ?? defaultSize, channels });
 }

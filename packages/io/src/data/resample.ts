@@ -1,5 +1,5 @@
-// Changing the size of small grey images: separable triangle filter (bilinear when enlarging, averaging over the covered
-// pixels when shrinking), with pixel centres at half-integers.
+// Changing the size of images: separable triangle filter (bilinear when enlarging, averaging over the covered pixels when
+// shrinking), with pixel centres at half-integers.
 
 /** For each output pixel, the input pixels that it averages. */
 interface Taps {
@@ -7,21 +7,31 @@ interface Taps {
   readonly weights: readonly Float64Array[];
 }
 
-/** A resampler of images [height, width] to [size, size]. */
-export function resampler(height: number, width: number, size: number): (image: Uint8Array) => Uint8Array {
-  const vertical = triangleTaps(height, size);
-  const horizontal = triangleTaps(width, size);
-  const rows = new Float64Array(size * width);
+/** [height, width, channels] of an image, bytes in row-major order. */
+export type ImageShape = readonly [height: number, width: number, channels: number];
+
+/** A resampler of images of one shape to [toHeight, toWidth]. */
+export function resampler(
+  [height, width, channels]: ImageShape,
+  [toHeight, toWidth]: readonly [number, number],
+): (image: Uint8Array) => Uint8Array {
+  const vertical = triangleTaps(height, toHeight);
+  const horizontal = triangleTaps(width, toWidth);
+  const rowLength = width * channels;
+  const rows = new Float64Array(toHeight * rowLength);
   return (image) => {
-    for (let y = 0; y < size; y++) {
-      for (let x = 0; x < width; x++) {
-        rows[y * width + x] = weigh(vertical, y, (row) => image[row * width + x] as number);
+    for (let y = 0; y < toHeight; y++) {
+      for (let x = 0; x < rowLength; x++) {
+        rows[y * rowLength + x] = weigh(vertical, y, (row) => image[row * rowLength + x] as number);
       }
     }
-    const out = new Uint8Array(size * size);
-    for (let y = 0; y < size; y++) {
-      for (let x = 0; x < size; x++) {
-        out[y * size + x] = Math.round(weigh(horizontal, x, (column) => rows[y * width + column] as number));
+    const out = new Uint8Array(toHeight * toWidth * channels);
+    for (let y = 0; y < toHeight; y++) {
+      for (let x = 0; x < toWidth; x++) {
+        for (let c = 0; c < channels; c++) {
+          const value = weigh(horizontal, x, (column) => rows[y * rowLength + column * channels + c] as number);
+          out[(y * toWidth + x) * channels + c] = Math.round(value);
+        }
       }
     }
     return out;

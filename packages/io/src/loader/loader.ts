@@ -3,6 +3,7 @@
 import { CheckpointError, type Json, type Rng, type Stateful, type Tensor, tensor, UsageError } from "@figment/tensor";
 import { seedWords } from "../data/counterRandom.js";
 import type { Dataset } from "../data/dataset.js";
+import { type Transform, transformedShape } from "../transforms/transform.js";
 import { type Feed, InlineFeed, WorkerFeed } from "./feed.js";
 import { type BatchPlan, batchesPerEpoch, checkPlan, type LoaderKey, totalYields } from "./plan.js";
 
@@ -27,8 +28,8 @@ export interface LoaderOptions {
   readonly range?: readonly [number, number];
   /** Batches per yield: images become [stack,B,H,W,C], labels [stack,B]. */
   readonly stack?: number;
-  /** `flip` mirrors every image left to right with probability ½, drawn anew in each epoch. */
-  readonly augment?: { readonly flip?: boolean };
+  /** What is done to every image, in this order; random choices are drawn anew in each epoch. */
+  readonly transforms?: readonly Transform[];
   /** Ends the iteration by rejecting with its reason. */
   readonly signal?: AbortSignal;
 }
@@ -47,7 +48,8 @@ export type Batch = {
  * goes on with the batch that would have come next, bit for bit.
  *
  * @example
- * const loader = digits({ count: 8 }).loader({ batchSize: 4, steps: 2, seed: 0 });
+ * const transforms = [{ crop: 28, at: "random", padding: 2 }, { flip: 0.5 }] as const;
+ * const loader = digits({ count: 8 }).loader({ batchSize: 4, steps: 2, seed: 0, transforms });
  * for await (const { image } of loader) image.mean();
  */
 export class Loader implements Stateful, AsyncIterable<Batch> {
@@ -55,6 +57,7 @@ export class Loader implements Stateful, AsyncIterable<Batch> {
   readonly length: number;
   private readonly dataset: Dataset;
   private plan: BatchPlan;
+  private readonly imageShape: readonly number[];
   private readonly prefetch: number;
   private readonly signal: AbortSignal | undefined;
   private handedOut = 0;
@@ -63,7 +66,7 @@ export class Loader implements Stateful, AsyncIterable<Batch> {
 
   /** @internal Use {@link Dataset.loader}. */
   constructor(dataset: Dataset, options: LoaderOptions) {
-    const { batchSize, steps, epochs, prefetch = 2, stack, augment, signal } = options;
+    const { batchSize, steps, epochs, prefetch = 2, stack, transforms = [], signal } = options;
     const { shuffle = true, dropLast = true, range = [-1, 1] } = options;
     if (stack === 0) throw new UsageError("loader: stack must be an integer of at least 1, got 0");
     this.plan = {
@@ -72,11 +75,15 @@ export class Loader implements Stateful, AsyncIterable<Batch> {
       stack: stack ?? 0,
       shuffle,
       dropLast,
-      flip: augment?.flip ?? false,
+      transforms,
       range: [range[0], range[1]],
       key: keyOf(options),
     };
     checkPlan(this.plan, steps, epochs, prefetch);
+    if (options.range && transforms.some((transform) => "normalize" in transform)) {
+      throw new UsageError("loader: normalize takes the place of range; give one of them");
+    }
+    this.imageShape = transformedShape(dataset.shape, transforms);
     this.length = totalYields(this.plan, steps, epochs);
     this.dataset = dataset;
     this.prefetch = prefetch;
@@ -156,8 +163,16 @@ export class Loader implements Stateful, AsyncIterable<Batch> {
   }
 
   private fingerprint(): Record<string, Json> {
-    const { length, batchSize, stack, shuffle, dropLast, flip } = this.plan;
-    return { dataset: this.dataset.name, length, batchSize, stack, shuffle, dropLast, flip };
+    const { length, batchSize, stack, shuffle, dropLast, transforms } = this.plan;
+    return {
+      dataset: this.dataset.name,
+      length,
+      batchSize,
+      stack,
+      shuffle,
+      dropLast,
+      transforms: JSON.stringify(transforms),
+    };
   }
 
   private openFeed(): Feed {
@@ -171,7 +186,7 @@ export class Loader implements Stateful, AsyncIterable<Batch> {
     const { stack } = this.plan;
     const rows = raw.label.length / Math.max(1, stack);
     const lead = stack > 0 ? [stack, rows] : [rows];
-    const image = tensor(raw.image, { shape: [...lead, ...this.dataset.shape], dtype: "f32" });
+    const image = tensor(raw.image, { shape: [...lead, ...this.imageShape], dtype: "f32" });
     const label = tensor(raw.label, { shape: lead, dtype: "i32" });
     feed.recycle(raw);
     return { image, label };

@@ -3,6 +3,7 @@
 
 import { UsageError } from "@figment/tensor";
 import { permutation } from "../data/counterRandom.js";
+import type { Transform } from "../transforms/transform.js";
 
 /** Two 32-bit words from which all order and augmentation follow. */
 export type LoaderKey = readonly [number, number];
@@ -15,13 +16,14 @@ export interface BatchPlan {
   readonly stack: number;
   readonly shuffle: boolean;
   readonly dropLast: boolean;
-  readonly flip: boolean;
+  /** What is done to every image. */
+  readonly transforms: readonly Transform[];
   /** Values of the bytes 0 and 255. */
   readonly range: readonly [number, number];
   readonly key: LoaderKey;
 }
 
-/** Keeps the streams of order and flips apart. */
+/** Keeps the random numbers of the order apart from those of transforms. */
 const orderStream = 1;
 
 /** Batches in one pass through the data. */
