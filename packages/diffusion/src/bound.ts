@@ -170,7 +170,9 @@ export async function evaluateBound(
     for await (const { image, label } of batches) {
       throwIfAborted(signal);
       const n = image.dim(0);
-      const power = await scope(() => image.square().mean()).item();
+      const squares = scope(() => image.square().mean());
+      const power = await squares.item();
+      squares.dispose();
       priorSum += (n * (last * power - last - Math.log1p(-last))) / 2 / Math.LN2;
       for (let from = 0; from < process.steps; from += stepsAtOnce) {
         throwIfAborted(signal);
