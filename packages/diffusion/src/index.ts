@@ -11,11 +11,19 @@
 
 export type { BoundOptions, BoundResult } from "./bound.js";
 export {
+  loadPipeline,
+  Pipeline,
+  type PipelineSampleOptions,
+  type PipelineToSave,
+  savePipeline,
+} from "./diffusers/pipeline.js";
+export {
   type Scheduler,
   type SchedulerConfig,
   type SchedulerRun,
   schedulerFromConfig,
 } from "./diffusers/scheduler.js";
+export { type UNetConfig, unet2dNames, unetConfig, unetFromConfig } from "./diffusers/unet.js";
 export { type BoundBatch, Diffusion, type DiffusionOptions } from "./diffusion.js";
 export type { FromImage, Inpainting } from "./editing.js";
 export type { LossWeighting } from "./lossWeights.js";

@@ -13,6 +13,7 @@ import {
   ResidualBlock,
   type ResidualBlockOptions,
   SelfAttention2d,
+  type SinusoidOptions,
   TimestepEmbedding,
   Upsample,
   zeroInit,
@@ -34,6 +35,10 @@ export interface UNetOptions {
    * attention too. Default none.
    */
   readonly attention?: readonly number[];
+  /** Levels with attention after each residual block, the finest 0, in place of their resolutions. */
+  readonly attentionLevels?: readonly number[];
+  /** Whether the middle has attention. Default: if any level has. */
+  readonly middleAttention?: boolean;
   /**
    * Height of the images for which `attention` is meant. Default: that for which the smallest resolution in
    * `attention` is the coarsest level's.
@@ -41,12 +46,20 @@ export interface UNetOptions {
   readonly imageSize?: number;
   /** Default 1. */
   readonly heads?: number;
+  /** Channels of each head, in place of their number. */
+  readonly headDim?: number;
   /** Default 0. */
   readonly dropout?: number;
   /** Channels of the time embedding. Default 4 × channels[0]. */
   readonly timeDim?: number;
   /** Groups of the normalisations. Default 8, or the largest common divisor with the channels. */
   readonly groups?: number;
+  /** Added to the variances in them. Default 1e-5. */
+  readonly normEps?: number;
+  /** How the sinusoids of the timestep are arranged. Default as Ho et al. 2020. */
+  readonly sinusoids?: SinusoidOptions;
+  /** Where zeros are put around images before their resolution is halved. Default "around". */
+  readonly downsamplePadding?: "around" | "end";
   /** Whether the timestep scales and shifts the normalised values instead of adding a bias (Dhariwal & Nichol 2021). Default false. */
   readonly scaleShift?: boolean;
   /** Number of classes of a class-conditional network, whose labels i32 [N] are then the third argument. Default: none. */
@@ -70,7 +83,9 @@ class Stage extends Module {
     super();
     this.block = new ResidualBlock(channels, options);
     this.attention =
-      heads === null ? null : new SelfAttention2d(options.outChannels, { heads, groups: options.groups });
+      heads === null
+        ? null
+        : new SelfAttention2d(options.outChannels, { heads, groups: options.groups, eps: options.eps });
   }
 
   forward(x: Tensor, time: Tensor): Tensor {
@@ -111,9 +126,9 @@ export class UNet extends Module {
   private readonly expected: readonly number[];
 
   /** @throws UsageError when a number is out of range, there are no channels, or `attention` names a resolution that no level has. */
-  constructor(options: UNetOptions) {
+  constructor(readonly options: UNetOptions) {
     super();
-    const { inChannels, outChannels = inChannels, channels, blocks = 1, attention = [], heads = 1 } = options;
+    const { inChannels, outChannels = inChannels, channels, blocks = 1, attention = [], heads = 1, headDim } = options;
     const { dropout = 0, groups, patch = 1, imageSize, scaleShift = false, classes, nullClass = false } = options;
     const base = channels[0];
     const deepest = channels.at(-1);
@@ -122,19 +137,25 @@ export class UNet extends Module {
     const { timeDim = 4 * base } = options;
     checkCounts("UNet", { inChannels, outChannels, blocks, heads, patch, timeDim });
     checkCounts("UNet", Object.fromEntries(channels.map((count, level) => [`channels[${level}]`, count])));
-    for (const [name, count] of Object.entries({ groups, imageSize, classes }))
+    const { attentionLevels, normEps: eps, sinusoids, downsamplePadding: padding } = options;
+    for (const [name, count] of Object.entries({ groups, imageSize, classes, headDim }))
       if (count !== undefined) checkCounts("UNet", { [name]: count });
     checkFractions("UNet", { dropout });
     const sizes = levelSizes(channels.length, attention, imageSize, patch);
     this.expected = sizes.map((size) => (imageSize === undefined && attention.includes(size) ? size : 0));
     this.patch = patch;
     this.inChannels = inChannels;
+    const attended = attentionLevels ?? sizes.flatMap((size, level) => (attention.includes(size) ? [level] : []));
+    checkLevels(attended, channels.length);
+    if (attentionLevels && attention.length > 0)
+      throw new UsageError("UNet: give attention or attentionLevels, not both");
+    const headsOf = (width: number): number => headsFor(width, heads, headDim);
     const stage = (from: number, to: number, level: number): Stage => {
-      const block = { outChannels: to, timeDim, dropout, groups, scaleShift };
-      return new Stage(from, block, attention.includes(sizes[level] as number) ? heads : null);
+      const block = { outChannels: to, timeDim, dropout, groups, eps, scaleShift };
+      return new Stage(from, block, attended.includes(level) ? headsOf(to) : null);
     };
 
-    this.time = new TimestepEmbedding(base, timeDim);
+    this.time = new TimestepEmbedding(base, timeDim, sinusoids);
     if (nullClass && classes === undefined) throw new UsageError("UNet: nullClass is for networks with classes");
     this.nullLabel = classes !== undefined && nullClass ? classes : null;
     this.label = classes === undefined ? null : new Embedding(nullClass ? classes + 1 : classes, timeDim);
@@ -150,12 +171,13 @@ export class UNet extends Module {
       });
       if (level === channels.length - 1) return { stages, resample: null };
       skips.push(to);
-      return { stages, resample: new Downsample(to) };
+      return { stages, resample: new Downsample(to, { padding }) };
     });
-    const block = { outChannels: deepest, timeDim, dropout, groups, scaleShift };
+    const block = { outChannels: deepest, timeDim, dropout, groups, eps, scaleShift };
+    const { middleAttention = attended.length > 0 } = options;
     this.middle = [
-      new Stage(deepest, block, attention.length > 0 ? heads : null),
-      new ResidualBlock(deepest, { timeDim, dropout, groups, scaleShift }),
+      new Stage(deepest, block, middleAttention ? headsOf(deepest) : null),
+      new ResidualBlock(deepest, { timeDim, dropout, groups, eps, scaleShift }),
     ];
     this.up = channels
       .map((to, level) => ({ to, level }))
@@ -168,7 +190,7 @@ export class UNet extends Module {
         });
         return { stages, resample: level === 0 ? null : new Upsample(to) };
       });
-    this.norm = new GroupNorm(fittingGroups(base, groups), base, { silu: true });
+    this.norm = new GroupNorm(fittingGroups(base, groups), base, { silu: true, eps });
     this.last = new Conv2d(base, outChannels * patch ** 2, 3, { padding: 1, weightInit: zeroInit, biasInit: zeroInit });
   }
 
@@ -220,6 +242,19 @@ export class UNet extends Module {
       `UNet: attention at ${expected}×${expected} was taken to be level ${level}, which is ${h.dim(1)}×${h.dim(2)} for these images; set imageSize`,
     );
   }
+}
+
+/** @throws UsageError for levels that there are not, or that are given beside resolutions. */
+function checkLevels(levels: readonly number[], count: number): void {
+  const wrong = levels.find((level) => !(Number.isInteger(level) && level >= 0 && level < count));
+  if (wrong !== undefined)
+    throw new UsageError(`UNet: attentionLevels names ${wrong}, the levels are 0 to ${count - 1}`);
+}
+
+function headsFor(width: number, heads: number, headDim: number | undefined): number {
+  if (headDim === undefined) return heads;
+  if (width % headDim !== 0) throw new UsageError(`UNet: ${width} channels do not divide into heads of ${headDim}`);
+  return width / headDim;
 }
 
 /** Heights of the levels' feature maps, each half of the one before, rounded up. */

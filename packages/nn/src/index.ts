@@ -51,6 +51,7 @@ export { AvgPool2d, MaxPool2d, type Pool2dOptions } from "./layers/pool.js";
 export {
   BilinearUpsample,
   Downsample,
+  type DownsampleOptions,
   PixelShuffle,
   PixelUnshuffle,
   ReflectionPad2d,
@@ -64,7 +65,7 @@ export {
   spectralNorm,
   type WeightedLayer,
 } from "./layers/spectralNorm.js";
-export { TimestepEmbedding, timestepEmbedding } from "./layers/timestep.js";
+export { type SinusoidOptions, TimestepEmbedding, timestepEmbedding } from "./layers/timestep.js";
 export {
   Transformer,
   TransformerBlock,

@@ -117,7 +117,7 @@ export const blockCases: readonly LayerCase[] = [
   block(
     Downsample,
     "downsample",
-    () => new Downsample(4, 6),
+    () => new Downsample(4, { outChannels: 6 }),
     (module, x) => module.forward(x),
   ),
   block(

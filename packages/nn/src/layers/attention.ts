@@ -94,6 +94,8 @@ export interface SelfAttention2dOptions {
   readonly heads?: number;
   /** Groups of the normalisation. Default 8, or the largest common divisor with the channels. */
   readonly groups?: number;
+  /** Added to the variance in it. Default 1e-5. */
+  readonly eps?: number;
 }
 
 /**
@@ -121,9 +123,9 @@ export class SelfAttention2d extends Module {
   readonly norm: GroupNorm;
   readonly attention: MultiHeadAttention;
 
-  constructor(channels: number, { heads = 1, groups }: SelfAttention2dOptions = {}) {
+  constructor(channels: number, { heads = 1, groups, eps }: SelfAttention2dOptions = {}) {
     super();
-    this.norm = new GroupNorm(fittingGroups(channels, groups), channels);
+    this.norm = new GroupNorm(fittingGroups(channels, groups), channels, { eps });
     this.attention = new MultiHeadAttention(channels, heads, { outputInit: zeroInit });
   }
 

@@ -13,8 +13,16 @@ import { checkCounts, checkPadding, type Padding, type Pair, pairOf } from "../c
 import { Module } from "../module.js";
 import { Conv2d } from "./conv.js";
 
+/** Options of {@link Downsample}. */
+export interface DownsampleOptions {
+  /** Default: as many as come in. */
+  readonly outChannels?: number;
+  /** Rows and columns of zeros: on all sides, or at the bottom and the right alone. Default "around". */
+  readonly padding?: "around" | "end";
+}
+
 /**
- * Halves height and width by a 3×3 convolution of stride 2: [N,H,W,C] → [N,⌈H/2⌉,⌈W/2⌉,out].
+ * Halves height and width by a 3×3 convolution of stride 2: [N,H,W,C] → [N,⌈H/2⌉,⌈W/2⌉,out]; with the padding "end", ⌊H/2⌋.
  *
  * @example
  * new Downsample(8).init(rng(0)).forward(rng(1).normal([1, 7, 7, 8])); // [1, 4, 4, 8]
@@ -22,9 +30,16 @@ import { Conv2d } from "./conv.js";
 export class Downsample extends Module {
   readonly conv: Conv2d;
 
-  constructor(channels: number, outChannels = channels) {
+  constructor(channels: number, { outChannels = channels, padding = "around" }: DownsampleOptions = {}) {
     super();
-    this.conv = new Conv2d(channels, outChannels, 3, { stride: 2, padding: 1 });
+    const sides =
+      padding === "around"
+        ? 1
+        : ([
+            [0, 1],
+            [0, 1],
+          ] as const);
+    this.conv = new Conv2d(channels, outChannels, 3, { stride: 2, padding: sides });
   }
 
   forward(x: Tensor): Tensor {

@@ -22,6 +22,8 @@ export interface ResidualBlockOptions {
   readonly dropout?: number;
   /** Groups of the normalisations. Default 8, or the largest common divisor with the channels. */
   readonly groups?: number;
+  /** Added to the variances in them. Default 1e-5. */
+  readonly eps?: number;
 }
 
 /**
@@ -46,15 +48,15 @@ export class ResidualBlock extends Module {
   /** @throws UsageError when a number is out of range. */
   constructor(channels: number, options: ResidualBlockOptions = {}) {
     super();
-    const { outChannels = channels, timeDim, scaleShift = false, dropout = 0, groups } = options;
+    const { outChannels = channels, timeDim, scaleShift = false, dropout = 0, groups, eps } = options;
     checkCounts("ResidualBlock", { channels, outChannels, ...(timeDim === undefined ? {} : { timeDim }) });
     checkFractions("ResidualBlock", { dropout });
     this.scaleShift = scaleShift;
-    this.norm1 = new GroupNorm(fittingGroups(channels, groups), channels, { silu: true });
+    this.norm1 = new GroupNorm(fittingGroups(channels, groups), channels, { silu: true, eps });
     this.conv1 = new Conv2d(channels, outChannels, 3, { padding: 1 });
     this.time = timeDim !== undefined ? new Linear(timeDim, scaleShift ? 2 * outChannels : outChannels) : null;
     // With scale and shift in between, SiLU cannot be part of the normalisation's kernel.
-    this.norm2 = new GroupNorm(fittingGroups(outChannels, groups), outChannels, { silu: !scaleShift });
+    this.norm2 = new GroupNorm(fittingGroups(outChannels, groups), outChannels, { silu: !scaleShift, eps });
     this.dropout = dropout > 0 ? new Dropout(dropout) : null;
     this.conv2 = new Conv2d(outChannels, outChannels, 3, { padding: 1, weightInit: zeroInit, biasInit: zeroInit });
     this.shortcut = outChannels === channels ? null : new Conv2d(channels, outChannels, 1);
