@@ -5,6 +5,7 @@ import { interruptedCode } from "@figment/nn";
 import { FigmentError } from "@figment/tensor";
 import { Command } from "commander";
 import { convertCommand } from "./commands/convert.js";
+import { dataCommand } from "./commands/data.js";
 import { inspectCommand } from "./commands/inspect.js";
 import { doctorCommand } from "./doctor.js";
 import { firstLightCommand } from "./firstLight/command.js";
@@ -17,6 +18,7 @@ const program = new Command("figment")
   .addCommand(firstLightCommand())
   .addCommand(inspectCommand())
   .addCommand(convertCommand())
+  .addCommand(dataCommand())
   .addCommand(doctorCommand());
 
 try {

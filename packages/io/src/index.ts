@@ -28,6 +28,14 @@ export { type Cifar10Options, cifar10 } from "./data/cifar10.js";
 export { Dataset, type DatasetSource, type Example, type ImmediateDataset, openSource } from "./data/dataset.js";
 export { type DigitsOptions, digits } from "./data/digits/digits.js";
 export type { DigitStyles } from "./data/digits/skeletons.js";
+export {
+  defaultCache,
+  type FetchProgress,
+  type GetDatasetOptions,
+  getDataset,
+  listDatasets,
+} from "./data/download/getDataset.js";
+export type { RemoteDataset, RemoteFile } from "./data/download/sources.js";
 export { type ImageFolderOptions, imageFolder } from "./data/imageFolder.js";
 export { fashionMnist, type MnistOptions, mnist } from "./data/mnist.js";
 export { openDataset } from "./data/openDataset.js";

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as io from "@figment/io";
 import * as figment from "@figment/tensor";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { examplesIn, exportsWithout, runExample } from "../../tensor/test/support/examples.js";
 import { pickle, storage, str, torchZip, view } from "./torchBytes.js";
 
@@ -43,6 +43,8 @@ async function writeTorch(at: string): Promise<void> {
 
 beforeAll(async () => {
   process.chdir(folder);
+  // Examples do not depend on the network: it says what it says where there is none.
+  vi.stubGlobal("fetch", () => Promise.reject(new TypeError("no network")));
   writeMnist("data/mnist");
   await writeTorch("weights.pth");
   mkdirSync("data/cifar10");
@@ -52,6 +54,7 @@ beforeAll(async () => {
   await io.saveImage("emoji/smile.png", images.at(0));
 });
 afterAll(() => {
+  vi.unstubAllGlobals();
   process.chdir(before);
   rmSync(folder, { recursive: true, force: true });
   for (const tensor of [images, weight, bias, cell]) tensor.dispose();
