@@ -41,7 +41,7 @@ export type { CriticFunction } from "./penalties/slope.js";
 export { CompactUpscaler, type CompactUpscalerOptions } from "./restoration/compactUpscaler.js";
 export { DnCnn, type DnCnnOptions } from "./restoration/dncnn.js";
 export { PRelu } from "./restoration/prelu.js";
-export { type GenerateOptions, generate } from "./sampling.js";
+export { type GenerateFromOptions, type GenerateOptions, generate, generateFrom } from "./sampling.js";
 export { compileGame, type GameStep } from "./training/compileGame.js";
 export { Game, type GameResults } from "./training/game.js";
 export type { GameBatch, GameRules, Players } from "./training/players.js";

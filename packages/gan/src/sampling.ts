@@ -2,14 +2,11 @@
 
 import { checkCounts } from "@figment/nn";
 import { compile, concat, type Rng, ShapeError, scope, type Tensor, throwIfAborted, UsageError } from "@figment/tensor";
+import { checkLatents } from "./networks/checks.js";
 import type { Generator } from "./networks/network.js";
 
-/** Options of {@link generate}. */
-export interface GenerateOptions {
-  /** How many samples. */
-  readonly count: number;
-  /** Where the latents come from. */
-  readonly rng: Rng;
+/** Options of {@link generateFrom}. */
+export interface GenerateFromOptions {
   /** i32 [count], for a generator with classes. */
   readonly label?: Tensor;
   /** Samples in one native call. Default 100. The samples do not depend on it. */
@@ -18,22 +15,54 @@ export interface GenerateOptions {
   readonly signal?: AbortSignal;
 }
 
+/** Options of {@link generate}. */
+export interface GenerateOptions extends GenerateFromOptions {
+  /** How many samples. */
+  readonly count: number;
+  /** Where the latents come from. */
+  readonly rng: Rng;
+}
+
 /**
  * Draws samples: latents from N(0, I), then the generator in evaluation mode, compiled once for the call.
  *
  * @returns [count, ...], the caller's own.
- * @throws UsageError when labels are missing or given to a generator without classes; ShapeError unless they are [count]; the
- * signal's reason when it is aborted.
+ * @throws as {@link generateFrom}.
  * @example
  * const generator = new DcganGenerator({ latents: 8, channels: [8, 4] }).init(random.fork("weights"));
  * const images = await generate(generator, { count: 3, rng: rng(0) });
  * images; // [3, 28, 28, 1]
  */
-export async function generate(
+export async function generate(generator: Generator, { count, rng, ...options }: GenerateOptions): Promise<Tensor> {
+  checkCounts("generate", { count });
+  const latents = rng.normal([count, generator.latents]);
+  try {
+    return await generateFrom(generator, latents, options);
+  } finally {
+    latents.dispose();
+  }
+}
+
+/**
+ * The samples of given latents, such as those on a way from one to another: {@link generate} without the draw.
+ *
+ * @param latents f32 [count, latents].
+ * @returns [count, ...], the caller's own.
+ * @throws UsageError when labels are missing or given to a generator without classes; ShapeError unless latents are
+ * [count, latents] and labels [count]; the signal's reason when it is aborted.
+ * @example
+ * const generator = new DcganGenerator({ latents: 8, channels: [8, 4] }).init(random.fork("weights"));
+ * const images = await generateFrom(generator, zeros([2, 8]));
+ * images; // [2, 28, 28, 1]
+ */
+export async function generateFrom(
   generator: Generator,
-  { count, rng: random, label, batchSize = 100, signal }: GenerateOptions,
+  latents: Tensor,
+  { label, batchSize = 100, signal }: GenerateFromOptions = {},
 ): Promise<Tensor> {
-  checkCounts("generate", { count, batchSize });
+  checkCounts("generate", { batchSize });
+  checkLatents("generate", generator.latents, latents);
+  const count = latents.dim(0);
   if ((label === undefined) !== (generator.classes === 0))
     throw new UsageError(
       `generate: labels are given exactly when the generator has classes; it has ${generator.classes || "none"}`,
@@ -45,7 +74,6 @@ export async function generate(
     mode: "eval",
     name: "generator",
   });
-  const latents = random.normal([count, generator.latents]);
   const parts: Tensor[] = [];
   try {
     for (let from = 0; from < count; from += batchSize) {
@@ -62,7 +90,6 @@ export async function generate(
     return parts.length === 1 ? (parts.pop() as Tensor) : scope(() => concat(parts, 0));
   } finally {
     for (const part of parts) part.dispose();
-    latents.dispose();
     forward.dispose();
   }
 }
