@@ -14,8 +14,8 @@ export interface MnistClassifierOptions extends TrainingControl {
   /** A folder with MNIST's files (or those of a set in its format with ten classes), or two data sets of 28×28×1 images. */
   readonly data: string | { readonly train: Dataset; readonly test: Dataset };
   /**
-   * A folder for trained classifiers; false keeps none. Default: `figment/classifiers` in the user's cache folder
-   * ($XDG_CACHE_HOME, ~/.cache, ~/Library/Caches or %LOCALAPPDATA%).
+   * A folder for trained classifiers; false keeps none. Default: `figment/classifiers` in $XDG_CACHE_HOME, or in .cache of the
+   * user's folder.
    */
   readonly cache?: string | false;
   /** Of the weights, the order and the augmentation. Default 0. */
