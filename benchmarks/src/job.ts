@@ -4,17 +4,22 @@
 import { cosineBetas, Diffusion, type Sampler, UNet } from "@figment/diffusion";
 import { AdamW, compileStep, type EMA, summary, type TrainStep } from "@figment/nn";
 import { rng, type Tensor, tensor } from "@figment/tensor";
-import { architecture, defaults, recipe } from "figment/first-light";
+import { firstLightSettings } from "figment/first-light";
 import { randomTensor } from "./case.js";
 
 const imageSize = 28;
 const classes = 10;
 
+const { model: architecture, batch: batchSize, timesteps, optimizer: rates, ema: emaDecay } = firstLightSettings;
+
 /** Model, batch and recipe; the peer gets the same as JSON. */
 export const jobConfig = {
   model: { ...architecture, inChannels: 1, attention: [imageSize / (2 * architecture.patch)], imageSize, classes },
-  batch: defaults.batch,
-  ...recipe,
+  batch: batchSize,
+  timesteps,
+  learningRate: rates.lr,
+  clipNorm: rates.clipNorm,
+  emaDecay,
 } as const;
 
 const sampleCount = 64;

@@ -7,7 +7,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { Command } from "commander";
 import type { ProbeReport } from "./doctorProbe.js";
-import { defaults } from "./firstLight/defaults.js";
+import { defaultOut } from "./recipe/run.js";
 import { version } from "./version.js";
 
 /** What the command finds out. */
@@ -15,7 +15,7 @@ export interface DoctorReport {
   readonly figment: string;
   readonly node: { readonly version: string; readonly platform: string; readonly arch: string; readonly napi: string };
   readonly memoryBytes: number;
-  /** Where `figment first-light` writes unless told otherwise. */
+  /** Where `npm start` writes unless told otherwise. */
   readonly output: string;
   /** Environment variables of Figment that are set. */
   readonly environment: Readonly<Record<string, string>>;
@@ -51,7 +51,7 @@ export function examine({ measure = false }: { readonly measure?: boolean } = {}
       napi: process.versions.napi ?? "none",
     },
     memoryBytes: os.totalmem(),
-    output: path.resolve(defaults.out),
+    output: path.resolve(defaultOut({ name: "first-light" })),
     environment: Object.fromEntries(variables) as Record<string, string>,
     native: askAddon(measure),
   };

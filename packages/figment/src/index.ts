@@ -1,4 +1,7 @@
 // figment: the whole toolkit under one name.
+//   recipe/    what recipes are, how they are run, and how what they have trained is opened again
+//   recipes/   those that are built in
+//   commands/  the figment command
 
 export * from "@figment/diffusion";
 export * from "@figment/gan";
@@ -7,3 +10,24 @@ export * from "@figment/metrics";
 export * from "@figment/nn";
 export * from "@figment/tensor";
 export * from "@figment/vae";
+export type { FieldRule, FieldRules, Override, Settings } from "./recipe/config.js";
+export {
+  type Abilities,
+  type AbilityOptions,
+  type BaseConfig,
+  type Built,
+  defineRecipe,
+  type FinishContext,
+  type FullConfig,
+  type ImageFacts,
+  type InterpolationOptions,
+  precisionOf,
+  type Recipe,
+  type RecipeDefinition,
+  type SamplingOptions,
+  type TrainContext,
+  type Training,
+} from "./recipe/recipe.js";
+export { findRecipe, recipes } from "./recipe/registry.js";
+export { type RunOptions, type RunSummary, runRecipe } from "./recipe/run.js";
+export { type OpenedModel, type OpenOptions, openModel } from "./recipe/savedModel.js";

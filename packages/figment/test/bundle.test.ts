@@ -42,7 +42,19 @@ describe("the packages as users import them", () => {
 
   it("train and draw", async () => {
     const out = path.join(scratch, "run");
-    await node("dist/cli.js", "first-light", "--steps", "3", "--batch", "2", "--sample-steps", "2", "--out", out);
+    await node(
+      "dist/cli.js",
+      "train",
+      "first-light",
+      "--steps",
+      "3",
+      "--batch",
+      "2",
+      "--sample-steps",
+      "2",
+      "--out",
+      out,
+    );
     expect(await readdir(out)).toEqual(expect.arrayContaining(["model.safetensors", "samples.png"]));
   });
 });

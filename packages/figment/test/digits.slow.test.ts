@@ -1,12 +1,10 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
-import { assertNoLeaks, cosineBetas, Diffusion, ddpm, digits, loadModel, rng, tensor } from "figment";
+import { assertNoLeaks, digits, openModel, rng, type Tensor, tensor } from "figment";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { defaults, recipe } from "#firstLight/defaults";
-import { firstLight } from "#firstLight/run";
-import { buildModel } from "#firstLight/session";
 import { type Judge, trainJudge } from "./support/classifier.js";
+import { firstLight } from "./support/firstLight.js";
 
 let judge: Judge;
 let folder: string;
@@ -32,22 +30,14 @@ describe("the judge", () => {
 describe("npm start", () => {
   const title = "learns to draw digits: of 640 samples, 90 % get a label with confidence 0.9, and every digit occurs";
   it(title, { timeout: 1_800_000 }, async () => {
-    await firstLight({ ...defaults, out: folder, resume: false });
-    const dataset = digits();
-    const model = buildModel(dataset);
-    await loadModel(path.join(folder, "model.safetensors"), model);
-    const diffusion = new Diffusion({ betas: cosineBetas(recipe.timesteps), predict: "v" });
+    await firstLight(folder);
+    const model = await openModel(folder);
     const random = rng(123);
     const labels = tensor(Int32Array.from({ length: 128 }, (_, i) => i % 10));
     const counts = new Array<number>(10).fill(0);
     let confident = 0;
     for (let k = 0; k < 5; k++) {
-      const images = await diffusion.sample(model, {
-        shape: [128, 28, 28, 1],
-        sampler: ddpm({ steps: defaults.sampleSteps }),
-        rng: random,
-        label: labels,
-      });
+      const images = (await model.sample?.(128, { rng: random, label: labels })) as Tensor;
       for (const { label, confidence } of await judge.classify(images)) {
         if (confidence < 0.9) continue;
         confident++;
@@ -58,9 +48,6 @@ describe("npm start", () => {
     console.log(`confident: ${confident} of 640; by digit: ${counts.join(" ")}`);
     expect(confident).toBeGreaterThanOrEqual(576);
     expect(Math.min(...counts)).toBeGreaterThan(0);
-    diffusion.dispose();
-    random.dispose();
-    labels.dispose();
-    for (const cell of model.cells()) cell.dispose();
+    for (const owner of [random, labels, model]) owner.dispose();
   });
 });

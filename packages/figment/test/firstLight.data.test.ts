@@ -11,7 +11,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-describe.skipIf(!data)("figment first-light on real data", () => {
+describe.skipIf(!data)("figment train first-light on real data", () => {
   const run = async (
     source: string,
     ...more: string[]
@@ -30,7 +30,7 @@ describe.skipIf(!data)("figment first-light on real data", () => {
       "3",
       ...more,
     ];
-    const { code, stderr } = await figment(["first-light", ...args]);
+    const { code, stderr } = await figment(["train", "first-light", ...args]);
     expect(code, stderr).toBe(0);
     return JSON.parse(await readFile(path.join(out, "summary.json"), "utf8"));
   };

@@ -1,13 +1,10 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
-import { assertNoLeaks, digits, loadImage } from "figment";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { drawPictures } from "#firstLight/pictures";
-import { firstLight } from "#firstLight/run";
-import { Session } from "#firstLight/session";
-import { train } from "#firstLight/train";
+import { assertNoLeaks, Diffusion, loadImage, type RunSummary } from "figment";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { figment } from "./support/command.js";
+import { firstLight, trained } from "./support/firstLight.js";
 
 let folder: string;
 beforeAll(async () => {
@@ -19,22 +16,27 @@ afterAll(async () => {
 });
 
 const small = ["--batch", "8", "--sample-steps", "4"];
-const optionsFor = (out: string) => ({ steps: 6, seed: 3, out, batch: 8, sampleSteps: 4, saveEvery: 4, resume: false });
+const settings = { steps: 6, seed: 3, batch: 8, sampleSteps: 4, saveEvery: 4 };
+const run = (out: string, more: Readonly<Record<string, unknown>> = {}): Promise<RunSummary> =>
+  firstLight(out, { ...settings, ...more });
 
 describe("the main job", () => {
   it("leaves the pictures, the curve, the weights and the summary", async () => {
     const out = path.join(folder, "whole");
-    const summary = await firstLight(optionsFor(out));
+    const summary = await run(out);
     const files = await readdir(out);
     expect(files.sort()).toEqual([
-      "checkpoint.safetensors",
+      "checkpoints",
+      "config.json",
       "denoising.png",
+      "events",
+      "log.jsonl",
       "loss.svg",
       "model.safetensors",
       "samples.png",
       "summary.json",
     ]);
-    expect(summary).toMatchObject({ seed: 3, steps: 6, batch: 8, precision: "f32" });
+    expect(summary).toMatchObject({ steps: 6, config: { seed: 3, batch: 8 }, precision: "f32" });
     for (const key of ["seconds", "imagesPerSecond", "finalLoss", "threads", "isa"])
       expect(summary).toHaveProperty(key);
     expect(JSON.parse(await readFile(path.join(out, "summary.json"), "utf8"))).toEqual(summary);
@@ -46,7 +48,7 @@ describe("the main job", () => {
   it("gives the same bytes for the same seed, and others for another", async () => {
     const model = async (name: string, seed: number): Promise<Buffer> => {
       const out = path.join(folder, name);
-      await firstLight({ ...optionsFor(out), seed });
+      await run(out, { seed });
       return readFile(path.join(out, "model.safetensors"));
     };
     const first = await model("a", 3);
@@ -56,7 +58,7 @@ describe("the main job", () => {
 
   it("trains and samples in bf16 when asked to, and says so", async () => {
     const out = path.join(folder, "bf16");
-    const summary = await firstLight({ ...optionsFor(out), precision: "bf16" });
+    const summary = await run(out, { precision: "bf16" });
     expect(summary).toMatchObject({ precision: "bf16" });
     const [rounded, exact] = await Promise.all(
       [out, path.join(folder, "whole")].map((at) => readFile(path.join(at, "model.safetensors"))),
@@ -73,21 +75,20 @@ describe("the main job", () => {
         products.map((line) => ((line.split(/ {2,}/)[2] as string).match(/^\S+?(?=×|$|\s)/) as string[])[0] as string),
       );
     };
-    const data = await digits();
+    const drawing = vi.spyOn(Diffusion.prototype, "sampleSteps");
     for (const [precision, compiled, other] of [
       ["bf16", "bf16", "highest"],
       ["f32", "highest", "bf16"],
     ] as const) {
-      const options = { ...optionsFor(path.join(folder, `formats-${precision}`)), steps: 2, precision };
-      const session = new Session(options, data);
-      const { signal } = new AbortController();
-      await train(session, options, async () => {}, signal);
-      await drawPictures(session, data, options, (name) => path.join(folder, `${precision}-${name}`), signal);
-      expect(factors(session.step.explain())).toEqual(new Set([precision]));
-      expect(factors(session.diffusion.explainSampling(compiled))).toEqual(new Set([precision]));
-      expect(session.diffusion.explainSampling(other)).toBeUndefined();
-      session.dispose();
+      await trained({ ...settings, steps: 2, precision }, async (step, _losses, draw) => {
+        await draw(path.join(folder, `formats-${precision}`));
+        const diffusion = drawing.mock.contexts.at(-1) as Diffusion;
+        expect(factors(step.explain())).toEqual(new Set([precision]));
+        expect(factors(diffusion.explainSampling(compiled))).toEqual(new Set([precision]));
+        expect(diffusion.explainSampling(other)).toBeUndefined();
+      });
     }
+    drawing.mockRestore();
   });
 
   it("lets timers fire while it trains and samples", async () => {
@@ -98,7 +99,7 @@ describe("the main job", () => {
       gaps.push(now - last);
       last = now;
     }, 5);
-    await firstLight({ ...optionsFor(path.join(folder, "timers")), steps: 12, batch: 64 });
+    await run(path.join(folder, "timers"), { steps: 12, batch: 64 });
     clearInterval(timer);
     // Tracing and loading the programs happens once, before the first step.
     const late = gaps.sort((a, b) => a - b)[Math.floor(gaps.length * 0.99) - 1] as number;
@@ -106,18 +107,18 @@ describe("the main job", () => {
   });
 });
 
-describe("figment first-light", () => {
+describe("figment train first-light", () => {
   it("goes on after interruptions at random moments, bit for bit as if it had never stopped", async () => {
     const steps = ["--steps", "40", ...small];
     const reference = path.join(folder, "reference");
-    expect((await figment(["first-light", "--out", reference, ...steps])).code).toBe(0);
+    expect((await figment(["train", "first-light", "--out", reference, ...steps])).code).toBe(0);
     const out = path.join(folder, "interrupted");
     let interruptions = 0;
     for (let round = 0; ; round++) {
       const after = Math.random() * 900;
       const resume = round > 0 ? ["--resume"] : [];
       const { code, stderr } = await figment(
-        ["first-light", "--out", out, ...steps, ...resume],
+        ["train", "first-light", "--out", out, ...steps, ...resume],
         round < 6 ? { interruptAfter: after } : {},
       );
       if (code === 0) break;
@@ -132,42 +133,77 @@ describe("figment first-light", () => {
   });
 
   it("explains itself", async () => {
-    const { code, stdout } = await figment(["first-light", "--help"]);
+    const { code, stdout } = await figment(["train", "first-light", "--help"]);
     expect(code).toBe(0);
     for (const option of ["--data", "--steps", "--seed", "--out", "--size", "--precision", "--resume"])
       expect(stdout).toContain(option);
   });
 
-  it("says what is wrong with its options and data, in one line, without a stack", async () => {
-    const bad: [string[], RegExp][] = [
-      [["--steps", "0"], /--steps: expected an integer of at least 1, got "0"/],
-      [["--size", "x"], /--size: expected an integer/],
-      [["--precision", "f8"], /--precision: expected f32 or bf16, got "f8"/],
-      [["--data", path.join(folder, "nowhere")], /nowhere/],
-      [["--resume", "--out", path.join(folder, "empty")], /checkpoint/],
-      [["--sample-steps", "1001"], /--sample-steps: expected at most 1000/],
-      [["--out", process.execPath], /expected a folder/],
+  it("says what is wrong with its options and data, in one line, without a stack, and tells the kinds apart", async () => {
+    const bad: [string[], number, RegExp][] = [
+      [["--steps", "0"], 2, /--steps: expected an integer of at least 1, got "0"/],
+      [["--size", "x"], 2, /--size: expected an integer of at least 8 or null, got "x"/],
+      [["--precision", "f8"], 2, /--precision: expected f32 or bf16, got "f8"/],
+      [["--set", "optimizer.lr=fast"], 2, /--set optimizer.lr: expected a number of at least 0, got "fast"/],
+      [["--set", "optimizer.rate=1"], 2, /--set optimizer.rate: there is no such setting; there are .*optimizer.lr/],
+      [["--sample-steps", "1001"], 2, /expected at most 1000, the timesteps, got 1001/],
+      [["--bogus"], 2, /unknown option '--bogus'/],
+      [["--data", path.join(folder, "nowhere")], 3, /nowhere/],
+      [["--resume", "--out", path.join(folder, "empty")], 3, /checkpoint/],
+      [["--out", process.execPath], 3, /expected a folder/],
     ];
-    for (const [args, message] of bad) {
-      const { code, stderr } = await figment(["first-light", "--out", path.join(folder, "bad"), ...args]);
-      expect(code).toBe(1);
+    for (const [args, expected, message] of bad) {
+      const { code, stderr } = await figment(["train", "first-light", "--out", path.join(folder, "bad"), ...args]);
+      expect([code, args]).toEqual([expected, args]);
       expect(stderr).toMatch(message);
       expect(stderr).not.toMatch(/\n\s+at /);
     }
   });
 
-  it("refuses to resume a damaged checkpoint, or one of another run", async () => {
+  it("goes on with the settings that a run was begun with, and refuses others", async () => {
     const out = path.join(folder, "other");
-    expect((await figment(["first-light", "--out", out, "--steps", "4", ...small])).code).toBe(0);
-    const other = await figment(["first-light", "--out", out, "--steps", "4", ...small, "--seed", "9", "--resume"]);
-    expect([other.code, other.stderr]).toEqual([1, expect.stringMatching(/made with the options/)]);
-    const rounded = ["--precision", "bf16", "--resume"];
-    const precise = await figment(["first-light", "--out", out, "--steps", "4", ...small, ...rounded]);
-    expect([precise.code, precise.stderr]).toEqual([1, expect.stringMatching(/"precision":"f32".*"precision":"bf16"/)]);
-    const file = path.join(out, "checkpoint.safetensors");
-    const bytes = await readFile(file);
-    await writeFile(file, bytes.subarray(0, bytes.length / 2));
-    const damaged = await figment(["first-light", "--out", out, "--steps", "4", ...small, "--resume"]);
-    expect([damaged.code, damaged.stderr]).toEqual([1, expect.stringMatching(/CheckpointError/)]);
+    const train = (...more: string[]) => figment(["train", "first-light", "--out", out, ...more]);
+    expect((await train("--steps", "4", ...small)).code).toBe(0);
+    const same = await train("--resume", "--json");
+    expect(same.code).toBe(0);
+    expect(JSON.parse(same.stdout)).toMatchObject({ steps: 4, config: { batch: 8 } });
+    const other = await train("--seed", "9", "--resume");
+    expect([other.code, other.stderr]).toEqual([3, expect.stringMatching(/made with seed 0, not 9/)]);
+    const precise = await train("--precision", "bf16", "--resume");
+    expect([precise.code, precise.stderr]).toEqual([3, expect.stringMatching(/precision "f32", not "bf16"/)]);
+    expect((await train("--save-every", "3", "--resume")).code).toBe(0);
+  });
+
+  it("passes a damaged checkpoint over, and refuses to go on when none is whole", async () => {
+    const out = path.join(folder, "damaged");
+    const train = (...more: string[]) => figment(["train", "first-light", "--out", out, ...more]);
+    expect((await train("--steps", "6", "--save-every", "4", ...small)).code).toBe(0);
+    const model = await readFile(path.join(out, "model.safetensors"));
+    const halve = async (step: number): Promise<void> => {
+      const file = path.join(out, "checkpoints", `step-0000000${step}.safetensors`);
+      const bytes = await readFile(file);
+      await writeFile(file, bytes.subarray(0, bytes.length / 2));
+    };
+    await halve(6);
+    const passed = await train("--resume");
+    expect([passed.code, passed.stderr]).toEqual([0, expect.stringMatching(/Going on from .*step-00000004/)]);
+    expect((await readFile(path.join(out, "model.safetensors"))).equals(model)).toBe(true);
+    await halve(4);
+    await halve(6);
+    const none = await train("--resume");
+    expect([none.code, none.stderr]).toEqual([3, expect.stringMatching(/CheckpointError/)]);
+  });
+
+  it("does not begin anew over a run that was stopped, unless told to", async () => {
+    const out = path.join(folder, "stopped");
+    const train = (...more: string[]) =>
+      figment(["train", "first-light", "--out", out, "--steps", "40", ...small, ...more]);
+    const stopped = await figment(["train", "first-light", "--out", out, "--steps", "40", ...small], {
+      interruptAfter: 500,
+    });
+    expect(stopped.code).toBe(130);
+    const again = await train();
+    expect([again.code, again.stderr]).toEqual([2, expect.stringMatching(/stopped at step \d+; add --resume/)]);
+    expect((await train("--overwrite", "--steps", "3")).code).toBe(0);
   });
 });

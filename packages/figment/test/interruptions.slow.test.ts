@@ -1,23 +1,35 @@
 // Runs that are stopped at random moments, politely (SIGINT) or not (SIGKILL), and go on: each ends with the very bytes of
 // a run that was never stopped. FIGMENT_INTERRUPTIONS says how many times in all.
 
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
-import { digits } from "figment";
+import { digits, listCheckpoints, loadCheckpoint, readLog, rng } from "figment";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { Session } from "#firstLight/session";
 import { figment } from "./support/command.js";
+import { recipe } from "./support/firstLight.js";
 
 const wanted = Number(process.env.FIGMENT_INTERRUPTIONS ?? 30);
 /** A run is left to end after this many interruptions, and the next one begins. */
 const perRun = 10;
 /** Longest time from the first step to the stop, in milliseconds: beyond it the run may be over. */
 const longest = 1200;
-const options = { steps: 60, seed: 0, batch: 8, sampleSteps: 4, saveEvery: 7, resume: true };
-const command = ["first-light", "--steps", "60", "--batch", "8", "--sample-steps", "4", "--save-every", "7"];
+const settings = { steps: 60, batch: 8, sampleSteps: 4, saveEvery: 7 };
+const command = [
+  "train",
+  "first-light",
+  "--steps",
+  "60",
+  "--batch",
+  "8",
+  "--sample-steps",
+  "4",
+  "--save-every",
+  "7",
+  "--log-every",
+  "3",
+];
 const results = ["model.safetensors", "samples.png", "denoising.png", "loss.svg"];
-const checkpoint = "checkpoint.safetensors";
 
 let folder: string;
 beforeAll(async () => {
@@ -25,17 +37,34 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-const listing = (out: string): Promise<string[]> => readdir(out).catch((): string[] => []);
+const checkpointsOf = (out: string) => listCheckpoints(path.join(out, "checkpoints"));
 
-/** Loads a checkpoint as the command would. */
-async function loads(out: string): Promise<void> {
-  const session = new Session({ ...options, out }, digits());
-  try {
-    await session.load(path.join(out, checkpoint), { ...options, out });
-  } finally {
-    session.dispose();
+/** Loads every checkpoint of a run as the command would. */
+async function loadAll(out: string): Promise<number> {
+  const files = await checkpointsOf(out);
+  const dataset = digits();
+  for (const file of files) {
+    const built = recipe.build(
+      { ...recipe.config, ...settings },
+      { shape: dataset.shape, classes: dataset.classes ?? [] },
+    );
+    const random = rng(0);
+    const training = await built.train({ dataset, random });
+    try {
+      await loadCheckpoint(file.path, { training: training.step, ...training.state, data: training.data });
+      expect(training.step.count).toBe(file.step);
+    } finally {
+      training.dispose();
+      built.dispose?.();
+      for (const model of Object.values(built.models)) model.dispose();
+      random.dispose();
+    }
   }
+  return files.length;
 }
+
+/** The lines of a log without the time. */
+const linesOf = async (out: string) => (await readLog(out)).map(({ seconds: _, ...line }) => line);
 
 describe("a run that is stopped at random moments", () => {
   it(`ends as if it had not been, after ${wanted} interruptions`, { timeout: 60_000 + wanted * 15_000 }, async () => {
@@ -45,7 +74,7 @@ describe("a run that is stopped at random moments", () => {
     for (let done = 0; done < wanted; counts.runs++) {
       const out = path.join(folder, `run-${counts.runs}`);
       for (let stops = 0; ; ) {
-        const resume = (await listing(out)).includes(checkpoint) ? ["--resume"] : [];
+        const resume = (await checkpointsOf(out)).length > 0 ? ["--resume"] : [];
         const signal = Math.random() < 0.5 ? "SIGINT" : "SIGKILL";
         const last = stops >= perRun || done >= wanted;
         const stop = last ? {} : { interruptAfter: Math.random() * longest, signal: signal as NodeJS.Signals };
@@ -55,14 +84,13 @@ describe("a run that is stopped at random moments", () => {
         stops++;
         done++;
         counts[signal]++;
-        if (!(await listing(out)).includes(checkpoint)) continue;
-        await loads(out);
-        counts.checkpoints++;
+        counts.checkpoints += await loadAll(out);
       }
       for (const name of results) {
         const [a, b] = await Promise.all([readFile(path.join(reference, name)), readFile(path.join(out, name))]);
         expect(a.equals(b), `${name} of run ${counts.runs}`).toBe(true);
       }
+      expect(await linesOf(out)).toEqual(await linesOf(reference));
       await rm(out, { recursive: true });
     }
     console.log(

@@ -32,7 +32,7 @@ export function figment(args: readonly string[], { interruptAfter, signal = "SIG
     });
     child.stderr.on("data", (chunk) => {
       stderr += chunk;
-      if (interruptAfter !== undefined && !armed && /Learning|Resumed/.test(stderr)) {
+      if (interruptAfter !== undefined && !armed && /Learning|Going on with/.test(stderr)) {
         armed = true;
         setTimeout(() => child.kill(signal), interruptAfter);
       }

@@ -1,0 +1,150 @@
+// Diffusion models of images (Ho et al. 2020) as recipes: a U-Net that is told the class where there are classes, trained with
+// a moving average, sampled by ancestral steps. Recipes differ in their settings and their data.
+
+import { cosineBetas, Diffusion, ddpm, UNet } from "@figment/diffusion";
+import { AdamW, compileStep, type HookContext, warmupCosineLr } from "@figment/nn";
+import { type Tensor, tensor, UsageError } from "@figment/tensor";
+import {
+  defineRecipe,
+  type ImageFacts,
+  precisionOf,
+  type Recipe,
+  type RecipeDefinition,
+  type SamplingOptions,
+} from "../../recipe/recipe.js";
+import { drawPictures, gridSide } from "./pictures.js";
+import type { DdpmSettings } from "./settings.js";
+
+type Batch = { readonly image: Tensor; readonly label: Tensor };
+
+/** The model for images of a shape: on patches where they fit, at full resolution otherwise; attention at the lowest one. */
+function buildModel(
+  { model: { channels, blocks, patch, dropout } }: DdpmSettings,
+  { shape, classes }: ImageFacts,
+): UNet {
+  const [height, width, inChannels] = shape;
+  const levels = 2 ** (channels.length - 1);
+  const fits = height % (levels * patch) === 0 && width % (levels * patch) === 0;
+  const side = fits ? height / patch : height;
+  return new UNet({
+    inChannels,
+    channels: [...channels],
+    blocks,
+    attention: [Math.ceil(side / levels)],
+    imageSize: height,
+    dropout,
+    ...(classes.length > 0 ? { classes: classes.length } : {}),
+    patch: fits ? patch : 1,
+  });
+}
+
+/** One class after another, where there are classes. */
+const cycledLabels = (n: number, classes: number): Tensor | undefined =>
+  classes > 0 ? tensor(Int32Array.from({ length: n }, (_, i) => i % classes)) : undefined;
+
+const rules: RecipeDefinition<DdpmSettings>["rules"] = {
+  size: { type: "integer", least: 8, help: "image side; null for the data set's own" },
+  batch: { type: "integer", least: 1, help: "images per training step" },
+  timesteps: { type: "integer", least: 2, help: "length of the diffusion process" },
+  predict: { choices: ["epsilon", "v"], help: "what the model predicts" },
+  "model.blocks": { type: "integer", least: 1 },
+  "model.patch": { type: "integer", least: 1 },
+  "model.dropout": { least: 0, most: 1 },
+  "optimizer.lr": { least: 0 },
+  "optimizer.warmup": { type: "integer", least: 1 },
+  "optimizer.clipNorm": { least: 0 },
+  ema: { least: 0, most: 1, help: "decay of the moving average" },
+  flip: { help: "mirror images at random" },
+  sampleSteps: { type: "integer", least: 1, help: "denoising steps per sample" },
+  sampleEvery: { type: "integer", least: 1, help: "steps between grids of samples while training" },
+};
+
+/** A recipe for a diffusion model with other settings or other data than first-light has. */
+export function ddpmRecipe(
+  definition: Pick<RecipeDefinition<DdpmSettings>, "name" | "summary" | "config"> & {
+    readonly dataset: NonNullable<RecipeDefinition<DdpmSettings>["dataset"]>;
+  },
+): Recipe {
+  return defineRecipe({
+    ...definition,
+    rules,
+    build: (config, facts) => {
+      if (config.sampleSteps > config.timesteps)
+        throw new UsageError(
+          `sampleSteps: expected at most ${config.timesteps}, the timesteps, got ${config.sampleSteps}`,
+        );
+      const { steps, batch, sampleSteps, sampleEvery, timesteps, predict, flip } = config;
+      const model = buildModel(config, facts);
+      const classes = facts.classes.length;
+      const precision = precisionOf(config);
+      const diffusion = new Diffusion({ betas: cosineBetas(timesteps), predict: predict as "epsilon" | "v" });
+      const sampler = ddpm({ steps: sampleSteps });
+      const sampleFrom = async (net: UNet, n: number, { rng, signal, label }: SamplingOptions): Promise<Tensor> => {
+        const labels = label ? label.clone() : cycledLabels(n, classes);
+        const shape = [n, ...facts.shape];
+        return diffusion
+          .sample(net, { shape, sampler, rng, signal, precision, ...(labels ? { label: labels } : {}) })
+          .finally(() => labels?.dispose());
+      };
+      return {
+        models: { model },
+        sample: (n, options) => sampleFrom(model, n, options),
+        train: ({ dataset, random }) => {
+          const weights = random.fork("weights");
+          model.init(weights);
+          weights.dispose();
+          const noise = random.fork("training");
+          const lr = warmupCosineLr({
+            peak: config.optimizer.lr,
+            warmup: Math.min(config.optimizer.warmup, Math.floor(steps / 10) + 1),
+            total: Math.max(steps, 3),
+          });
+          const optimizer = new AdamW(model, { lr });
+          const step = compileStep(
+            model,
+            optimizer,
+            (net: UNet, { image, label }: Batch) => diffusion.loss(net, image, noise, classes > 0 ? label : undefined),
+            { clipNorm: config.optimizer.clipNorm, ema: config.ema, precision },
+          );
+          const imagesPerStep = Math.min(batch, dataset.length);
+          const order = random.fork("data");
+          const data = dataset.loader({ batchSize: imagesPerStep, steps, rng: order, augment: { flip } });
+          order.dispose();
+          const drawGrid = async ({ step: at, picture, signal }: HookContext): Promise<void> => {
+            const rng = random.fork("grid", at);
+            try {
+              const images = await sampleFrom(step.ema.model, gridSide ** 2, { rng, signal });
+              await picture("samples", images, { columns: gridSide }).finally(() => images.dispose());
+            } finally {
+              rng.dispose();
+            }
+          };
+          return {
+            step,
+            data,
+            state: { random: noise },
+            hooks: sampleEvery === null ? [] : [{ every: sampleEvery, run: drawGrid }],
+            imagesPerStep,
+            trained: { model: step.ema.model },
+            finish: async ({ file, signal }) => {
+              const stream = random.fork("samples");
+              const label = cycledLabels(gridSide ** 2, classes);
+              try {
+                const drawn = { shape: facts.shape, sampler, rng: stream, label, signal, precision };
+                await drawPictures(diffusion, step.ema.model, drawn, sampleSteps, file);
+              } finally {
+                stream.dispose();
+                label?.dispose();
+              }
+              return undefined;
+            },
+            dispose: () => {
+              for (const part of [step, optimizer, noise]) part.dispose();
+            },
+          };
+        },
+        dispose: () => diffusion.dispose(),
+      };
+    },
+  });
+}
