@@ -1,6 +1,6 @@
 // The recipes that are built in, in the order of lists.
 
 import type { Recipe } from "../recipe/recipe.js";
-import { firstLight } from "./ddpm/recipes.js";
+import { ddpmEmoji, ddpmMnist, firstLight } from "./ddpm/recipes.js";
 
-export const builtIn: readonly Recipe[] = [firstLight];
+export const builtIn: readonly Recipe[] = [firstLight, ddpmMnist, ddpmEmoji];

@@ -16,8 +16,9 @@ import { StopClock } from "./stopClock.js";
 /** Steps that may be queued and not yet done: enough to keep the device busy, few enough to stop soon. */
 const inFlight = 2;
 
-/** Digits of a rate beside a progress bar, and of seconds in the log. */
+/** Digits of a rate beside a progress bar, and decimals of seconds in the log. */
 const rateDigits = 3;
+const secondsDigits = 3;
 const millisecond = 1e-3;
 
 /** What the trainer keeps of itself in a checkpoint. */
@@ -205,7 +206,7 @@ export class Trainer<B extends StepBatch> {
     const { seconds } = this.clock;
     if (at % logEvery === 0 || at === 1 || at === steps)
       await this.log?.scalars(at, values, {
-        seconds: Math.round((this.secondsBefore + seconds) / millisecond) * millisecond,
+        seconds: Number((this.secondsBefore + seconds).toFixed(secondsDigits)),
       });
     const rate = ((at - this.madeBefore) / Math.max(seconds, millisecond)).toPrecision(rateDigits);
     this.progress?.update(at, `${showResults(values)}  ${rate} steps/s`);

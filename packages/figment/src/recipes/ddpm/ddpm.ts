@@ -1,9 +1,10 @@
 // Diffusion models of images (Ho et al. 2020) as recipes: a U-Net that is told the class where there are classes, trained with
-// a moving average, sampled by ancestral steps. Recipes differ in their settings and their data.
+// a moving average. Recipes differ in their settings and their data.
 
-import { cosineBetas, Diffusion, ddpm, UNet } from "@figment/diffusion";
+import { cosineBetas, Diffusion, ddim, ddpm, UNet } from "@figment/diffusion";
+import type { Dataset } from "@figment/io";
 import { AdamW, compileStep, type HookContext, warmupCosineLr } from "@figment/nn";
-import { type Tensor, tensor, UsageError } from "@figment/tensor";
+import { compile, concat, type Rng, type Tensor, tensor, throwIfAborted, UsageError } from "@figment/tensor";
 import {
   defineRecipe,
   type ImageFacts,
@@ -19,7 +20,7 @@ type Batch = { readonly image: Tensor; readonly label: Tensor };
 
 /** The model for images of a shape: on patches where they fit, at full resolution otherwise; attention at the lowest one. */
 function buildModel(
-  { model: { channels, blocks, patch, dropout } }: DdpmSettings,
+  { model: { channels, blocks, patch, dropout }, labelDropout }: DdpmSettings,
   { shape, classes }: ImageFacts,
 ): UNet {
   const [height, width, inChannels] = shape;
@@ -33,7 +34,7 @@ function buildModel(
     attention: [Math.ceil(side / levels)],
     imageSize: height,
     dropout,
-    ...(classes.length > 0 ? { classes: classes.length } : {}),
+    ...(classes.length > 0 ? { classes: classes.length, nullClass: labelDropout > 0 } : {}),
     patch: fits ? patch : 1,
   });
 }
@@ -41,6 +42,39 @@ function buildModel(
 /** One class after another, where there are classes. */
 const cycledLabels = (n: number, classes: number): Tensor | undefined =>
   classes > 0 ? tensor(Int32Array.from({ length: n }, (_, i) => i % classes)) : undefined;
+
+/** Samples drawn together. */
+const mostAtOnce = 128;
+
+/** Images that are denoised together when a model is evaluated. */
+const evaluatedAtOnce = 100;
+
+/** The training loss over a whole data set, each image once, at timesteps and noise from `random`. */
+async function denoisingLoss(
+  diffusion: Diffusion,
+  model: UNet,
+  dataset: Dataset,
+  random: Rng,
+  signal?: AbortSignal,
+): Promise<number> {
+  const lossOf = compile(
+    (net: UNet, image: Tensor, stream: Rng, label?: Tensor) => diffusion.loss(net, image, stream, label),
+    { mode: "eval", name: "denoising loss" },
+  );
+  const labelled = (dataset.classes?.length ?? 0) > 0;
+  const batchSize = Math.min(evaluatedAtOnce, dataset.length);
+  let sum = 0;
+  try {
+    for await (const { image, label } of dataset.loader({ batchSize, shuffle: false, dropLast: false })) {
+      throwIfAborted(signal);
+      const loss = lossOf(model, image, random, ...(labelled ? [label] : []));
+      sum += (await loss.item()) * image.dim(0);
+    }
+    return sum / dataset.length;
+  } finally {
+    lossOf.dispose();
+  }
+}
 
 const rules: RecipeDefinition<DdpmSettings>["rules"] = {
   size: { type: "integer", least: 8, help: "image side; null for the data set's own" },
@@ -55,7 +89,10 @@ const rules: RecipeDefinition<DdpmSettings>["rules"] = {
   "optimizer.clipNorm": { least: 0 },
   ema: { least: 0, most: 1, help: "decay of the moving average" },
   flip: { help: "mirror images at random" },
+  labelDropout: { least: 0, most: 1, help: "share of labels left out, for guidance" },
+  sampler: { choices: ["ddpm", "ddim"], help: "how samples are drawn" },
   sampleSteps: { type: "integer", least: 1, help: "denoising steps per sample" },
+  guidance: { least: 0, help: "how much a class is asked for; needs labelDropout" },
   sampleEvery: { type: "integer", least: 1, help: "steps between grids of samples while training" },
 };
 
@@ -73,22 +110,44 @@ export function ddpmRecipe(
         throw new UsageError(
           `sampleSteps: expected at most ${config.timesteps}, the timesteps, got ${config.sampleSteps}`,
         );
-      const { steps, batch, sampleSteps, sampleEvery, timesteps, predict, flip } = config;
+      const { steps, batch, sampleSteps, sampleEvery, timesteps, predict, flip, labelDropout } = config;
       const model = buildModel(config, facts);
       const classes = facts.classes.length;
       const precision = precisionOf(config);
-      const diffusion = new Diffusion({ betas: cosineBetas(timesteps), predict: predict as "epsilon" | "v" });
-      const sampler = ddpm({ steps: sampleSteps });
+      const diffusion = new Diffusion({
+        betas: cosineBetas(timesteps),
+        predict: predict as "epsilon" | "v",
+        labelDropout,
+      });
+      const sampler = config.sampler === "ddim" ? ddim({ steps: sampleSteps }) : ddpm({ steps: sampleSteps });
+      const guidance = classes > 0 ? config.guidance : 1;
+      const drawing = (n: number, rng: Rng, signal?: AbortSignal, label?: Tensor) => ({
+        shape: [n, ...facts.shape],
+        ...{ sampler, rng, precision, guidance },
+        ...(signal ? { signal } : {}),
+        ...(label ? { label } : {}),
+      });
+      /** Some at a time, so that memory bounds no number of images. */
       const sampleFrom = async (net: UNet, n: number, { rng, signal, label }: SamplingOptions): Promise<Tensor> => {
+        const drawn: Tensor[] = [];
         const labels = label ? label.clone() : cycledLabels(n, classes);
-        const shape = [n, ...facts.shape];
-        return diffusion
-          .sample(net, { shape, sampler, rng, signal, precision, ...(labels ? { label: labels } : {}) })
-          .finally(() => labels?.dispose());
+        try {
+          for (let start = 0; start < n; start += mostAtOnce) {
+            const count = Math.min(mostAtOnce, n - start);
+            const own = labels?.slice([start], [count]);
+            drawn.push(await diffusion.sample(net, drawing(count, rng, signal, own)).finally(() => own?.dispose()));
+          }
+          return concat(drawn, 0);
+        } finally {
+          for (const part of [...drawn, ...(labels ? [labels] : [])]) part.dispose();
+        }
       };
       return {
         models: { model },
         sample: (n, options) => sampleFrom(model, n, options),
+        evaluate: async (dataset, { rng, signal }) => ({
+          denoisingLoss: await denoisingLoss(diffusion, model, dataset, rng, signal),
+        }),
         train: ({ dataset, random }) => {
           const weights = random.fork("weights");
           model.init(weights);
@@ -130,8 +189,8 @@ export function ddpmRecipe(
               const stream = random.fork("samples");
               const label = cycledLabels(gridSide ** 2, classes);
               try {
-                const drawn = { shape: facts.shape, sampler, rng: stream, label, signal, precision };
-                await drawPictures(diffusion, step.ema.model, drawn, sampleSteps, file);
+                const options = drawing(gridSide ** 2, stream, signal, label);
+                await drawPictures(diffusion, step.ema.model, options, sampleSteps, file);
               } finally {
                 stream.dispose();
                 label?.dispose();

@@ -1,6 +1,6 @@
 // What a diffusion model draws: a grid of samples, and a strip that shows a few of them coming out of the noise.
 
-import type { Diffusion, SampleOptions, UNet } from "@figment/diffusion";
+import type { Diffusion, SampleStepsOptions, UNet } from "@figment/diffusion";
 import { saveGrid, saveStrip } from "@figment/io";
 import { showProgress } from "@figment/nn";
 import type { Tensor } from "@figment/tensor";
@@ -14,22 +14,21 @@ const strip = { images: 4, frames: 10 } as const;
 /** Pixels of a picture's narrower side that are comfortable to look at. */
 const comfortable = 640;
 
-/** Draws samples.png and denoising.png in that many steps; the shape is that of one image. */
+/** Draws samples.png, gridSide² images, and denoising.png, in that many steps. */
 export async function drawPictures(
   diffusion: Diffusion,
   model: UNet,
-  options: Omit<SampleOptions, "shape"> & { readonly shape: readonly [number, number, number] },
+  options: SampleStepsOptions,
   steps: number,
   file: (name: string) => string,
 ): Promise<void> {
-  const [height, width, channels] = options.shape;
+  const [, height, width, channels] = options.shape as [number, number, number, number];
   const progress = await showProgress("Sampling", 0, steps);
   const kept: Tensor[] = [];
   let images: Tensor | undefined;
   try {
-    const shape = [gridSide * gridSide, height, width, channels];
     const every = Math.max(1, Math.floor(steps / (strip.frames - 1)));
-    for await (const { step: at, total, x } of diffusion.sampleSteps(model, { ...options, shape })) {
+    for await (const { step: at, total, x } of diffusion.sampleSteps(model, options)) {
       progress.update(at, "");
       if (at % every === 0 || at === 1 || at === total)
         kept.push(x.slice([0, 0, 0, 0], [strip.images, height, width, channels]));

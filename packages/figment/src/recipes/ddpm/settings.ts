@@ -18,8 +18,14 @@ export const firstLightSettings = {
   ema: 0.999,
   /** Images mirrored at random. */
   flip: false,
-  /** Denoising steps per sample, and steps between grids of samples while training; null for none. */
+  /** The share of labels left out, so that the model can do without and guidance is possible. */
+  labelDropout: 0,
+  sampler: "ddpm",
+  /** Denoising steps per sample. */
   sampleSteps: 50,
+  /** How much a class is asked for; 1 is the plain model. */
+  guidance: 1,
+  /** Steps between grids of samples while training; null for none. */
   sampleEvery: null as number | null,
 };
 
