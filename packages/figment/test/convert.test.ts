@@ -31,7 +31,7 @@ describe("figment inspect", () => {
 
   it("exits with 1 and one sentence for a file that is none of these", async () => {
     const { code, stderr } = await figment(["inspect", path.join(folder, "nowhere.pth")]);
-    expect(code).toBe(1);
+    expect(code).toBe(3);
     expect(stderr).toMatch(/^\s*CheckpointError: .*nowhere\.pth: cannot be opened/);
   });
 });
@@ -57,7 +57,7 @@ describe("figment convert", () => {
   it("refuses a pickle that names unknown classes, by name, unless it is told to describe them", async () => {
     const output = path.join(folder, "module.npz");
     const refused = await figment(["convert", torch("module.pth"), output]);
-    expect(refused.code).toBe(1);
+    expect(refused.code).toBe(3);
     expect(refused.stderr).toMatch(/wants to import torch\.nn\.modules\.container\.Sequential, which is refused/);
     const walked = await figment(["convert", torch("module.pth"), output, "--objects", "records"]);
     expect([walked.code, walked.stdout.trim()]).toEqual([0, `${output}: 9 tensors, 228 B`]);
