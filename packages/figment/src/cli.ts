@@ -2,9 +2,11 @@
 // The figment command. Each subcommand lives in a file of its own; this one only wires them.
 
 import { Command } from "commander";
+import { benchCommand } from "./commands/bench.js";
 import { convertCommand } from "./commands/convert.js";
 import { dataCommand } from "./commands/data.js";
 import { exitCodesHelp, explain } from "./commands/exitCodes.js";
+import { initCommand } from "./commands/init.js";
 import { inspectCommand } from "./commands/inspect.js";
 import { trainCommand } from "./commands/train.js";
 import { evaluateCommand, interpolateCommand, reconstructCommand, sampleCommand } from "./commands/use.js";
@@ -28,6 +30,8 @@ const commands = [
   inspectCommand,
   convertCommand,
   dataCommand,
+  initCommand,
+  benchCommand,
   doctorCommand,
 ];
 for (const make of commands) program.addCommand(make().copyInheritedSettings(program));

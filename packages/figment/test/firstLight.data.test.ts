@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -45,5 +45,40 @@ describe.skipIf(!data)("figment train first-light on real data", () => {
 
   it("learns from a folder of images, in colour", async () => {
     expect((await run("noto-emoji/72", "--size", "32")).steps).toBe(5);
+  });
+});
+
+describe.skipIf(!data)("figment train ddpm-mnist", () => {
+  it("learns labels and their absence, draws grids on the way, is evaluated, and draws by guidance", async () => {
+    const out = path.join(folder, "ddpm-mnist");
+    const run = async (...args: string[]): Promise<Record<string, unknown>> => {
+      const { code, stdout, stderr } = await figment([...args, "--json"]);
+      expect(code, stderr).toBe(0);
+      return JSON.parse(stdout);
+    };
+    const source = path.join(data as string, "mnist");
+    const short = [
+      "--steps",
+      "4",
+      "--batch",
+      "8",
+      "--sample-steps",
+      "2",
+      "--sample-every",
+      "2",
+      "--set",
+      "model.channels=8,16",
+    ];
+    await run("train", "ddpm-mnist", "--data", source, "--out", out, ...short);
+    expect(await readdir(path.join(out, "samples"))).toEqual(["samples-000002.png", "samples-000004.png"]);
+    const picture = path.join(out, "guided.png");
+    const drawn = await run("sample", out, "--count", "4", "--label", "7", "--set", "guidance=3", "--out", picture);
+    expect(drawn).toEqual({ file: picture, shape: [4, 28, 28, 1] });
+    expect(await run("evaluate", out)).toMatchObject({ images: 10_000, denoisingLoss: expect.any(Number) });
+  });
+
+  it("says where its data should be when it is not told", async () => {
+    const { code, stderr } = await figment(["train", "ddpm-mnist", "--out", path.join(folder, "nothing")]);
+    expect([code, stderr]).toEqual([2, expect.stringMatching(/ddpm-mnist: --data must name the folder/)]);
   });
 });

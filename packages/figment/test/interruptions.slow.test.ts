@@ -4,8 +4,9 @@
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
-import { digits, listCheckpoints, loadCheckpoint, readLog, rng } from "figment";
+import { listCheckpoints, loadCheckpoint, readLog } from "figment";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { withTraining } from "#recipe/withTraining";
 import { figment } from "./support/command.js";
 import { recipe } from "./support/firstLight.js";
 
@@ -42,23 +43,11 @@ const checkpointsOf = (out: string) => listCheckpoints(path.join(out, "checkpoin
 /** Loads every checkpoint of a run as the command would. */
 async function loadAll(out: string): Promise<number> {
   const files = await checkpointsOf(out);
-  const dataset = digits();
   for (const file of files) {
-    const built = recipe.build(
-      { ...recipe.config, ...settings },
-      { shape: dataset.shape, classes: dataset.classes ?? [] },
-    );
-    const random = rng(0);
-    const training = await built.train({ dataset, random });
-    try {
-      await loadCheckpoint(file.path, { training: training.step, ...training.state, data: training.data });
-      expect(training.step.count).toBe(file.step);
-    } finally {
-      training.dispose();
-      built.dispose?.();
-      for (const model of Object.values(built.models)) model.dispose();
-      random.dispose();
-    }
+    await withTraining(recipe, { ...recipe.config, ...settings }, async ({ training: { step, state, data } }) => {
+      await loadCheckpoint(file.path, { training: step, ...state, data });
+      expect(step.count).toBe(file.step);
+    });
   }
   return files.length;
 }

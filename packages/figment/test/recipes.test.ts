@@ -96,6 +96,14 @@ describe("a recipe in a file", () => {
     expect(numbers).toEqual({ data: expect.any(String), images: 8, meanSquaredError: expect.any(Number) });
   });
 
+  it("is measured, step by step and kernel by kernel", async () => {
+    const measured = await json("bench", inFolder("flat.ts"), "--runs", "3");
+    expect(measured).toMatchObject({ recipe: "flat", runs: 3, records: expect.any(Array) });
+    const { stepsPerSecond, imagesPerSecond } = measured as Record<string, number>;
+    expect(imagesPerSecond).toBeCloseTo(4 * (stepsPerSecond as number), 3);
+    expect((await figment(["bench", inFolder("flat.ts"), "--runs", "1"])).stdout).toMatch(/matmul/);
+  });
+
   it("is opened from the API, and refused where it is another or has not ended", async () => {
     const model = await openModel(inFolder("ts"), { set: { batch: "2" } });
     expect(model.config).toMatchObject({ batch: 2, steps: 6 });

@@ -13,11 +13,12 @@ import {
   Trainer,
   type TrainerSummary,
 } from "@figment/nn";
-import { CheckpointError, deviceInfo, type Json, type Rng, rng, setThreads, UsageError } from "@figment/tensor";
+import { CheckpointError, deviceInfo, type Json, setThreads, UsageError } from "@figment/tensor";
 import { version } from "../version.js";
 import { applyOverrides, checkSettings, differences, type Override, readOverride, type Settings } from "./config.js";
-import { type BaseConfig, type Built, freeSettings, type ImageFacts, type Recipe, type Training } from "./recipe.js";
+import { type BaseConfig, type Built, freeSettings, type Recipe, type Training } from "./recipe.js";
 import { configName, modelName, type Origin, saveTrained } from "./savedModel.js";
+import { withTraining } from "./withTraining.js";
 
 /** How a run is made. */
 export interface RunOptions {
@@ -41,12 +42,6 @@ export type RunSummary = Readonly<Record<string, Json>>;
 /** Where a recipe's runs go unless told otherwise. */
 export const defaultOut = ({ name }: Pick<Recipe, "name">): string => path.join("out", name);
 
-/** What models need to know of a data set. */
-const factsOf = (dataset: Dataset | undefined): ImageFacts => ({
-  shape: dataset?.shape ?? [0, 0, 0],
-  classes: dataset?.classes ?? [],
-});
-
 /**
  * Trains a recipe in a folder, as `figment train` does; gives the summary that it writes.
  *
@@ -60,9 +55,6 @@ const factsOf = (dataset: Dataset | undefined): ImageFacts => ({
 export async function runRecipe(recipe: Recipe, options: RunOptions = {}): Promise<RunSummary> {
   const { out = defaultOut(recipe), overrides = [], resume = false, threads } = options;
   const interrupt = options.interrupt ?? onInterrupt();
-  let random: Rng | undefined;
-  let built: Built | undefined;
-  let training: Training | undefined;
   try {
     const begun = resume ? await settingsOfRun(recipe, out) : undefined;
     const config = await applyOverrides(
@@ -72,28 +64,15 @@ export async function runRecipe(recipe: Recipe, options: RunOptions = {}): Promi
     );
     if (threads !== undefined) setThreads(threads);
     await makeFolder(out);
-    const dataset = (await recipe.dataset?.(config, "train")) ?? undefined;
-    const facts = factsOf(dataset);
-    const origin: Origin = { recipe: recipe.name, ...(options.file ? { file: options.file } : {}), config, facts };
-    built = recipe.build(config, facts);
-    random = rng(config.seed);
-    training = await built.train({
-      get dataset() {
-        if (!dataset) throw new UsageError(`${recipe.name}: this recipe has no data set`);
-        return dataset;
-      },
-      random,
+    return await withTraining(recipe, config, async ({ dataset, facts, built, training }) => {
+      const origin: Origin = { recipe: recipe.name, ...(options.file ? { file: options.file } : {}), config, facts };
+      const run = new Run(recipe, config, origin, out, built, training, interrupt.signal);
+      if (!resume) await run.begin(options.overwrite ?? false);
+      run.announce(dataset, resume);
+      return run.complete(dataset, resume);
     });
-    const run = new Run(recipe, config, origin, out, built, training, interrupt.signal);
-    if (!resume) await run.begin(options.overwrite ?? false);
-    run.announce(dataset, resume);
-    return await run.complete(dataset, resume);
   } finally {
     interrupt.release();
-    training?.dispose();
-    built?.dispose?.();
-    for (const module of Object.values(built?.models ?? {})) module.dispose();
-    random?.dispose();
   }
 }
 
