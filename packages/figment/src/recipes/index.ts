@@ -1,6 +1,6 @@
 // The recipes that are built in, in the order of lists.
 
 import type { Recipe } from "../recipe/recipe.js";
-import { ddpmEmoji, ddpmMnist, firstLight } from "./ddpm/recipes.js";
+import { cifar10Ddpm, ddpmEmoji, ddpmMnist, firstLight } from "./ddpm/recipes.js";
 
-export const builtIn: readonly Recipe[] = [firstLight, ddpmMnist, ddpmEmoji];
+export const builtIn: readonly Recipe[] = [firstLight, ddpmMnist, ddpmEmoji, cifar10Ddpm];

@@ -167,7 +167,8 @@ export function ddpmRecipe(
           );
           const imagesPerStep = Math.min(batch, dataset.length);
           const order = random.fork("data");
-          const data = dataset.loader({ batchSize: imagesPerStep, steps, rng: order, augment: { flip } });
+          const transforms = flip ? [{ flip: 0.5 }] : [];
+          const data = dataset.loader({ batchSize: imagesPerStep, steps, rng: order, transforms });
           order.dispose();
           const drawGrid = async ({ step: at, picture, signal }: HookContext): Promise<void> => {
             const rng = random.fork("grid", at);
