@@ -1,7 +1,7 @@
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { figment } from "./support/command.js";
 
 const data = process.env.FIGMENT_DATA;
@@ -77,8 +77,10 @@ describe.skipIf(!data)("figment train ddpm-mnist", () => {
     expect(await run("evaluate", out)).toMatchObject({ images: 10_000, denoisingLoss: expect.any(Number) });
   });
 
-  it("says where its data should be when it is not told", async () => {
+  it("says where its data should be when it is not told, and fetches nothing", async () => {
+    vi.stubEnv("XDG_CACHE_HOME", path.join(folder, "cache"));
     const { code, stderr } = await figment(["train", "ddpm-mnist", "--out", path.join(folder, "nothing")]);
-    expect([code, stderr]).toEqual([2, expect.stringMatching(/ddpm-mnist: --data must name the folder/)]);
+    expect([code, stderr]).toEqual([2, expect.stringMatching(/"figment data get mnist" fetch it/)]);
+    vi.unstubAllEnvs();
   });
 });

@@ -1,6 +1,7 @@
 // Diffusion models that are built in.
 
 import { cifar10, digits, imageFolder, mnist, openDataset } from "@figment/io";
+import { UsageError } from "@figment/tensor";
 import type { Recipe } from "../../recipe/recipe.js";
 import { folderOf } from "../data.js";
 import { ddpmRecipe } from "./ddpm.js";
@@ -31,7 +32,7 @@ export const ddpmMnist: Recipe = ddpmRecipe({
     sampler: "ddim",
     sampleEvery: 2000,
   },
-  dataset: ({ data, size }, split) => mnist(folderOf("ddpm-mnist", data, "mnist"), { split, size: size ?? undefined }),
+  dataset: async ({ data, size }, split) => mnist(await folderOf(data, "mnist"), { split, size: size ?? undefined }),
 });
 
 /** Emoji, or any folder of pictures in colour. */
@@ -50,7 +51,11 @@ export const ddpmEmoji: Recipe = ddpmRecipe({
     sampler: "ddim",
     sampleEvery: 2000,
   },
-  dataset: ({ data, size }) => imageFolder(folderOf("ddpm-emoji", data, null), { size: size ?? 32, fit: "contain" }),
+  dataset: ({ data, size }) => {
+    if (data === null)
+      throw new UsageError("--data must name a folder of pictures, such as the PNG files of Noto Emoji");
+    return imageFolder(data, { size: size ?? 32, fit: "contain" });
+  },
 });
 
 /** CIFAR-10 with the numbers of Ho et al. 2020, appendix B, on a network a tenth as large, which two cores can train in a day. */
@@ -71,5 +76,5 @@ export const cifar10Ddpm: Recipe = ddpmRecipe({
     sampler: "ddim",
     sampleEvery: 5000,
   },
-  dataset: ({ data }, split) => cifar10(folderOf("cifar10-ddpm", data, "cifar10"), { split }),
+  dataset: async ({ data }, split) => cifar10(await folderOf(data, "cifar10"), { split }),
 });
