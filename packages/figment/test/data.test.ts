@@ -26,7 +26,7 @@ describe("figment data", () => {
     ]);
   });
 
-  it("exits with 1 where a set cannot be had, saying what to do", async () => {
+  it("exits with 3 where a set cannot be had, saying what to do", async () => {
     const { code, stderr } = await figment([
       "data",
       "get",
@@ -36,14 +36,14 @@ describe("figment data", () => {
       "--from",
       "http://127.0.0.1:1/",
     ]);
-    expect(code).toBe(1);
+    expect(code).toBe(3);
     expect(stderr).toMatch(
       /DataError: train-images-idx3-ubyte\.gz could not be fetched:\n {2}http:\/\/127\.0\.0\.1:1\//,
     );
     expect(stderr).toMatch(/Without a network: fetch .* and put them into .*mnist/);
     const unknown = await figment(["data", "get", "imagenet"]);
     expect([unknown.code, unknown.stderr]).toEqual([
-      1,
+      2,
       expect.stringMatching(/no data set "imagenet"; known are mnist/),
     ]);
   });
@@ -54,7 +54,7 @@ describe("figment data", () => {
     const from = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
     const { code, stderr } = await figment(["data", "get", "mnist", "--cache", folder, "--from", from]);
     server.close();
-    expect(code).toBe(1);
+    expect(code).toBe(3);
     expect(stderr).toMatch(/the connection ended after 9 of 9912422 bytes/);
   });
 });
