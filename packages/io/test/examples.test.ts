@@ -1,6 +1,6 @@
 // Every example in the documentation comments of @figment/io runs and says the truth, in a folder of its own.
 
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as io from "@figment/io";
@@ -10,6 +10,12 @@ import { examplesIn, exportsWithout, runExample } from "../../tensor/test/suppor
 import { pickle, storage, str, torchZip, view } from "./torchBytes.js";
 
 const examples = examplesIn(new URL("../src/", import.meta.url));
+const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8");
+/** The README's programs, without their imports. */
+const programs = [...readme.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code = ""], i) => ({
+  name: `README ${i + 1}`,
+  code: code.replace(/^import .*$/gm, ""),
+}));
 const images = figment.zeros([2, 4, 4, 1]);
 const [weight, bias] = [figment.ones([2, 2]), figment.ones([2])];
 const cell = new figment.Cell({ shape: [2], initial: () => [1, 2] });
@@ -65,7 +71,9 @@ describe("examples", () => {
 
   it("are there for everything public", () => expect(exportsWithout(examples, io)).toEqual([]));
 
-  it.each(examples)("$name", async (example) => {
+  it("of the README are found", () => expect(programs).toHaveLength(3));
+
+  it.each([...examples, ...programs])("$name", async (example) => {
     await runExample(example, { ...figment, ...io, images, weight, bias, model, frames: [images, images] });
   });
 });
