@@ -46,6 +46,9 @@ export { DataError } from "./errors.js";
 export { makeFolder, type WriteBytes, writeAtomically, writeFileAtomic, writeJson } from "./files/atomic.js";
 export { type AnimationOptions, saveAnimation } from "./images/animation.js";
 export {
+  decodeImage,
+  encodeImage,
+  type ImageFormat,
   type LoadImageOptions,
   loadImage,
   type RangeOptions,

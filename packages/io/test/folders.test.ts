@@ -116,6 +116,22 @@ describe("MNIST's files", () => {
     },
   );
 
+  it("are refused or read, whatever 300 mutations make of them", async () => {
+    const random = seeded(504);
+    const folder = await idxFolder({ "train-labels-idx1-ubyte": labels });
+    for (let round = 0; round < 300; round++) {
+      let mutant = Uint8Array.from(round % 2 === 0 ? images : gzipped);
+      for (let edits = 1 + random.below(3); edits > 0; edits--) {
+        mutant[random.below(Math.min(mutant.length, 24))] = random.below(256);
+        if (random.below(8) === 0) mutant = mutant.slice(0, random.below(mutant.length) + 1);
+      }
+      await writeFile(join(folder, "train-images-idx3-ubyte"), mutant);
+      await mnist(folder).catch((error: unknown) => {
+        if (!(error instanceof DataError)) throw error;
+      });
+    }
+  });
+
   it.skipIf(!realData)("as published are read in full", async () => {
     const folder = join(realData as string, "mnist");
     const [train, test] = await Promise.all([mnist(folder), mnist(folder, { split: "test" })]);

@@ -2,6 +2,8 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import {
   DataError,
+  decodeImage,
+  encodeImage,
   imageGrid,
   loadImage,
   lossCurve,
@@ -59,6 +61,36 @@ describe("an image file", () => {
     using odd = randomImage([2, 2, 2], 611);
     await expect(saveImage("image.png", odd)).rejects.toThrow(UsageError);
   });
+
+  it("is encoded and decoded in memory, too", async () => {
+    using image = randomImage([4, 6, 3], 612);
+    using decoded = await decodeImage(await encodeImage(image, "png"));
+    const before = await image.data();
+    for (const [i, value] of (await decoded.data()).entries()) expect(value).toBeCloseTo(before[i] as number, 5);
+    await expect(encodeImage(image, "bmp" as "png")).rejects.toThrow(/must be png, jpeg, webp or avif/);
+    await expect(decodeImage(new Uint8Array(10))).rejects.toThrow(DataError);
+  });
+
+  it.each(["png", "jpeg", "webp"] as const)(
+    "as %s is refused or decoded, whatever 150 mutations make of it",
+    async (format) => {
+      using image = randomImage([24, 24, 3], 613);
+      const original = await encodeImage(image, format);
+      const random = seeded(614);
+      for (let round = 0; round < 150; round++) {
+        let mutant = original.slice();
+        for (let edits = 1 + random.below(4); edits > 0; edits--)
+          mutant[random.below(mutant.length)] = random.below(256);
+        if (random.below(4) === 0) mutant = mutant.slice(0, random.below(mutant.length));
+        await decodeImage(mutant).then(
+          (decoded) => decoded.dispose(),
+          (error: unknown) => {
+            if (!(error instanceof DataError)) throw error;
+          },
+        );
+      }
+    },
+  );
 });
 
 describe("a grid", () => {

@@ -342,7 +342,7 @@ describe("a damaged or hostile file", () => {
     disposeAll(loaded);
   });
 
-  it("fails with a CheckpointError or loads, whatever 2,000 random mutations make of it", async () => {
+  it("fails with a CheckpointError or loads, whatever 1,000 random mutations make of it", async () => {
     const folder = await temporaryFolder();
     const path = join(folder, "mutant");
     const tensors = sampleTensors(104);
@@ -354,7 +354,7 @@ describe("a damaged or hostile file", () => {
     const { writeFile } = await import("node:fs/promises");
     const alphabet = new TextEncoder().encode('{}[]",:0123456789-eE.\\ \u00ff');
     let refused = 0;
-    for (let round = 0; round < 2000; round++) {
+    for (let round = 0; round < 1000; round++) {
       let mutant = original.slice();
       for (let edits = 1 + random.below(3); edits > 0; edits--) {
         const at = random.below(Math.min(headerEnd, mutant.length));
@@ -373,6 +373,6 @@ describe("a damaged or hostile file", () => {
         refused++;
       }
     }
-    expect(refused).toBeGreaterThan(1000);
+    expect(refused).toBeGreaterThan(500);
   });
 });

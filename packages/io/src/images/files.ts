@@ -18,7 +18,43 @@ export interface LoadImageOptions extends RangeOptions {
   readonly channels?: 1 | 3 | 4;
 }
 
+/** Formats by the endings of names. */
 const formats = { ".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".avif": "avif" } as const;
+
+/** Formats that images are encoded in. */
+export type ImageFormat = "png" | "jpeg" | "webp" | "avif";
+
+async function encode(
+  { width, height, channels, data }: ImageBytes,
+  format: ImageFormat,
+  what: string,
+): Promise<Uint8Array> {
+  if (channels !== 1 && channels !== 3 && channels !== 4) {
+    throw new UsageError(`${what}: an image has 1, 3 or 4 channels, got ${channels}`);
+  }
+  const sharp = await loadSharp();
+  const encoded = await sharp(data, { raw: { width, height, channels } }).toFormat(format).toBuffer();
+  return new Uint8Array(encoded.buffer, encoded.byteOffset, encoded.byteLength);
+}
+
+async function decode(source: string | Uint8Array, channels: 1 | 3 | 4, what: string): Promise<ImageBytes> {
+  const sharp = await loadSharp();
+  try {
+    const upright = sharp(source, { failOn: "error" }).autoOrient();
+    const wanted = channels === 4 ? upright.ensureAlpha() : upright.flatten({ background: "#ffffff" });
+    const coloured = wanted.toColourspace(channels === 1 ? "b-w" : "srgb");
+    const { data, info } = await coloured.raw({ depth: "uchar" }).toBuffer({ resolveWithObject: true });
+    return {
+      width: info.width,
+      height: info.height,
+      channels: info.channels,
+      data: new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
+    };
+  } catch (error) {
+    const path = typeof source === "string" ? source : undefined;
+    throw new DataError(`${what}: cannot be read as an image: ${messageOf(error)}`, { path, cause: error });
+  }
+}
 
 /**
  * Writes image bytes to a file, atomically. The name's ending says the format: .png, .jpg, .webp or .avif.
@@ -28,17 +64,12 @@ const formats = { ".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp
  * @example
  * await writeImage("dot.png", { width: 1, height: 1, channels: 1, data: new Uint8Array([128]) });
  */
-export async function writeImage(path: string, { width, height, channels, data }: ImageBytes): Promise<void> {
+export async function writeImage(path: string, image: ImageBytes): Promise<void> {
   const ending = extname(path).toLowerCase();
   if (!Object.hasOwn(formats, ending)) {
     throw new UsageError(`${path}: the name must end in one of ${Object.keys(formats).join(" ")}`);
   }
-  if (channels !== 1 && channels !== 3 && channels !== 4) {
-    throw new UsageError(`${path}: an image has 1, 3 or 4 channels, got ${channels}`);
-  }
-  const sharp = await loadSharp();
-  const image = sharp(data, { raw: { width, height, channels } }).toFormat(formats[ending as keyof typeof formats]);
-  await writeFileAtomic(path, await image.toBuffer());
+  await writeFileAtomic(path, await encode(image, formats[ending as keyof typeof formats], path));
 }
 
 /**
@@ -50,22 +81,34 @@ export async function writeImage(path: string, { width, height, channels, data }
  * await saveImage("sample.png", images.at(0));
  * const { width } = await readImage("sample.png");
  */
-export async function readImage(path: string, channels: 1 | 3 | 4 = 3): Promise<ImageBytes> {
-  const sharp = await loadSharp();
-  try {
-    const upright = sharp(path, { failOn: "error" }).autoOrient();
-    const wanted = channels === 4 ? upright.ensureAlpha() : upright.flatten({ background: "#ffffff" });
-    const coloured = wanted.toColourspace(channels === 1 ? "b-w" : "srgb");
-    const { data, info } = await coloured.raw({ depth: "uchar" }).toBuffer({ resolveWithObject: true });
-    return {
-      width: info.width,
-      height: info.height,
-      channels: info.channels,
-      data: new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
-    };
-  } catch (error) {
-    throw new DataError(`${path}: cannot be read as an image: ${messageOf(error)}`, { path, cause: error });
+export function readImage(path: string, channels: 1 | 3 | 4 = 3): Promise<ImageBytes> {
+  return decode(path, channels, path);
+}
+
+/**
+ * Encodes an image [H,W,C] (C = 1, 3 or 4) or [H,W] in memory. Values beyond the range are clipped.
+ *
+ * @throws UsageError for a format that is none of png, jpeg, webp and avif.
+ * @example
+ * const png = await encodeImage(images.at(0), "png");
+ */
+export async function encodeImage(image: Tensor, format: ImageFormat, options: RangeOptions = {}): Promise<Uint8Array> {
+  if (!Object.values(formats).includes(format)) {
+    throw new UsageError(`encodeImage: the format must be png, jpeg, webp or avif, got ${JSON.stringify(format)}`);
   }
+  return encode(await toImage(image, options), format, "encodeImage");
+}
+
+/**
+ * Decodes an image file that is in memory, as f32 [H,W,C]. The caller owns it.
+ *
+ * @throws DataError when it is no readable image.
+ * @example
+ * const png = await encodeImage(images.at(0), "png");
+ * const image = await decodeImage(png, { channels: 1 }); // [4, 4, 1]
+ */
+export async function decodeImage(bytes: Uint8Array, { channels = 3, range }: LoadImageOptions = {}): Promise<Tensor> {
+  return fromImage(await decode(bytes, channels, "decodeImage"), { range });
 }
 
 /**

@@ -24,7 +24,7 @@ export type TorchValue =
   | TorchTensor;
 
 /** Most names that a tree may have, and how deep they may nest: parts shared over and over multiply. */
-const maxNames = 2 ** 21;
+const maxNames = 2 ** 18;
 const maxDepth = 256;
 
 /** Puts in place what values that were put together step by step have become. */
