@@ -179,6 +179,8 @@ describe("a foreign file", () => {
     await using file = await SafetensorsFile.open(path);
     expect(file.tensors.get("big")?.shape).toEqual([terabyte - 4]);
     expect([...(await file.readData("small"))]).toEqual([9, 8, 7, 6]);
+    await expect(file.read("big")).rejects.toThrow(CheckpointError);
+    await expect(file.read("big")).rejects.toThrow(/the 1099511627772 bytes from here on do not fit into memory/);
   });
 });
 

@@ -44,8 +44,7 @@ export class ByteFile {
 
   /** The bytes from `offset` on, in memory of their own. */
   async read(offset: number, length: number): Promise<ArrayBuffer> {
-    // Memory that is not cleared first; all of it is overwritten, or nobody sees it.
-    const bytes = Buffer.allocUnsafeSlow(length);
+    const bytes = this.allocate(offset, length);
     let done = 0;
     while (done < length) {
       const { bytesRead } = await this.handle.read(
@@ -59,6 +58,15 @@ export class ByteFile {
       done += bytesRead;
     }
     return bytes.buffer as ArrayBuffer;
+  }
+
+  /** Memory that is not cleared first: all of it is overwritten, or nobody sees it. */
+  private allocate(offset: number, length: number): Buffer {
+    try {
+      return Buffer.allocUnsafeSlow(length);
+    } catch (error) {
+      throw this.errorAt(offset, `the ${length} bytes from here on do not fit into memory at once`, error);
+    }
   }
 
   /** An error at a byte of this file. */
