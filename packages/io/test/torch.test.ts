@@ -85,6 +85,8 @@ describe("a PyTorch file", () => {
     expect(root.get("size")).toEqual([2, 3]);
     expect([root.get("dtype"), root.get("device")]).toEqual(["torch.float32", "cpu"]);
     expect(root.get("bytes")).toEqual(Uint8Array.of(0, 255));
+    expect(root.get("buffer")).toEqual(Uint8Array.of(97, 98, 255));
+    expect(root.get("milestones")).toEqual(new Map([30, 80].map((step, i) => [step, 2 - i])));
     expect(file.select("optimizer.param_groups.0.lr")).toBe(0.01);
     expect(await contents(file, "params_ema")).toEqual(expected.state);
     expect(await contents(file, "state_dict")).toEqual(expected.state);

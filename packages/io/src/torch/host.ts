@@ -56,6 +56,7 @@ export class TorchHost implements PickleHost {
     const scalar: Rule = ([dtype, bytes], at) => scalarOf(dtype, bytes, at);
     this.rules = new Map<string, Rule>([
       ["collections.OrderedDict", dictOf],
+      ["collections.Counter", ([counts], at) => (counts instanceof Map ? new Map(counts) : dictOf([], at))],
       ["torch._utils._rebuild_tensor", view],
       ["torch._utils._rebuild_tensor_v2", view],
       [
@@ -77,6 +78,8 @@ export class TorchHost implements PickleHost {
         ([layout], at) => (typeof layout === "string" ? layout : refuseArguments("a layout", at)),
       ],
       ["_codecs.encode", ([text], at) => bytesOfText(text, at)],
+      ["builtins.bytearray", ([content], at) => bytesOfText(content ?? "", at)],
+      ["__builtin__.bytearray", ([content], at) => bytesOfText(content ?? "", at)],
       ["builtins.set", setOf],
       ["__builtin__.set", setOf],
       ["numpy.dtype", (args, at) => new NumpyDtype(args, at)],
