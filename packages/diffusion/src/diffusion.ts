@@ -1,6 +1,16 @@
 // Denoising diffusion (Ho et al. 2020): the forward process, the training loss, the posterior, and sampling.
 
-import { addNoise, Cell, gather, type Precision, type Rng, scope, type Tensor, UsageError } from "@figment/tensor";
+import {
+  addNoise,
+  Cell,
+  concat,
+  gather,
+  type Precision,
+  type Rng,
+  scope,
+  type Tensor,
+  UsageError,
+} from "@figment/tensor";
 import {
   type BoundOptions,
   type BoundResult,
@@ -169,14 +179,16 @@ export class Diffusion implements SampledProcess {
    *
    * @param x0 clean images [N,H,W,C], in [-1, 1].
    * @param label i32 [N], for a network with classes.
+   * @param condition channels [N,H,W,K] that the network sees beside the noisy image, as samplers give it too.
    * @throws UsageError when labels are to be left out and the network has none that stands for no class.
    */
-  loss(net: Denoiser, x0: Tensor, random: Rng, label?: Tensor): Tensor {
+  loss(net: Denoiser, x0: Tensor, random: Rng, label?: Tensor, condition?: Tensor): Tensor {
     return scope(() => {
       const t = this.timesteps(x0.dim(0), random);
       const noise = random.normal(x0.shape);
       const xt = this.qSample(x0, t, noise);
-      const output = net.forward(xt, t, label && this.withoutSome(net, label, random));
+      const seen = condition ? concat([xt, condition], xt.rank - 1) : xt;
+      const output = net.forward(seen, t, label && this.withoutSome(net, label, random));
       const { prediction, spread } = this.partsOf(output, x0);
       const squared = prediction.sub(this.target(x0, t, noise)).square();
       const simple = this.weights

@@ -5,7 +5,7 @@
 //   samplers/       DDPM, DDIM and the others as rows of coefficients
 //   step.ts         the compiled step that takes a row; sampling.ts is the loop around it
 //   editing.ts      starting from images, and keeping known pixels
-//   noise.ts        PyTorch's noise for a seed
+//   noise.ts        PyTorch's noise for a seed, with the functions of float32.ts
 //   unet.ts         the network
 //   diffusers/      configurations and folders of diffusers
 

@@ -131,6 +131,7 @@ export async function* runSampler(
   const total = steps.length;
   const statics = staticsOf(process, net, options, steps);
   const guidance = guidanceOf(options.guidance);
+  const timeType = steps.every(({ row }) => Number.isInteger(row.timestep)) ? "i32" : "f32";
   const uses = steps.map(({ row }) => usedBy(row));
   const most = Math.max(0, ...uses.map((names) => names.length));
   // Stops queued steps when the signal is aborted, and when the loop over the frames is left.
@@ -148,7 +149,7 @@ export async function* runSampler(
     const keeps = Object.entries(row.keep ?? {});
     const names = uses[next] as readonly string[];
     const padded = Array.from({ length: statics.keeps }, (_, i) => keeps[i]?.[1]);
-    const timestep = scalar(row.timestep, steps.every((step) => Number.isInteger(step.row.timestep)) ? "i32" : "f32");
+    const timestep = scalar(row.timestep, timeType);
     const coef = tensor(
       coefficientsOf(
         row,

@@ -247,6 +247,22 @@ describe("learned variances", () => {
   });
 });
 
+describe("a condition", () => {
+  it("is what the network sees beside the noisy image while it is trained", () => {
+    using diffusion = new Diffusion({ betas: linearBetas(10), predict: "x0" });
+    const shapes: (readonly number[])[] = [];
+    const net = functionNet((x) => {
+      shapes.push(x.shape);
+      return x.slice([0, 0, 0, 1], [2, 3, 3, 1]);
+    }, "copies the condition");
+    scope(() => {
+      const x0 = random.normal([2, 3, 3, 1]);
+      expect(diffusion.loss(net, x0, random, undefined, x0).itemSync()).toBe(0);
+    });
+    expect(shapes).toEqual([[2, 3, 3, 2]]);
+  });
+});
+
 describe("label dropout", () => {
   it("tells the network of no class as often as asked", () => {
     using diffusion = new Diffusion({ betas: linearBetas(10), labelDropout: 0.25 });
