@@ -28,9 +28,9 @@ export interface Inpainting {
 /** A step of a walk: a row, and what surrounds it. */
 export type PlannedStep = { readonly row: SamplerRow } & Pick<StepNumbers, "known" | "again">;
 
-/** The parts of signal and noise in x when a row is about to be taken: √ᾱ and √(1 − ᾱ), or 1 and σ. */
+/** The parts of signal and noise in x when a row is about to be taken. */
 export function levelBefore(row: SamplerRow, { alphasCumprod }: Process): readonly [signal: number, noise: number] {
-  if (row.inputScale !== undefined) return [1, Math.sqrt(Math.max(0, 1 / row.inputScale ** 2 - 1))];
+  if (row.level) return row.level;
   const alphaBar = alphaBarAt(alphasCumprod, Math.round(row.timestep));
   return [Math.sqrt(alphaBar), Math.sqrt(1 - alphaBar)];
 }
@@ -67,7 +67,7 @@ export function inpaintingSteps(
   for (const [name, value] of Object.entries({ resamples, jump }))
     if (!Number.isInteger(value) || value < 1)
       throw new UsageError(`sample: ${name} must be an integer of at least 1, got ${value}`);
-  if (rows.some((row) => looksBack(row) || row.inputScale !== undefined))
+  if (rows.some((row) => looksBack(row) || row.level !== undefined))
     throw new UsageError("sample: known pixels can be kept by samplers that look at one step alone; take ddim or ddpm");
   /** √ᾱ and √(1 − ᾱ) once a row has been taken. */
   const after = (i: number): readonly [number, number] => {

@@ -1,6 +1,17 @@
 // Guidance, conditions, starting from images, and keeping known pixels.
 
-import { type Denoiser, Diffusion, ddim, ddimInversion, ddpm, dpmSolver, euler, linearBetas } from "@figment/diffusion";
+import {
+  type Denoiser,
+  Diffusion,
+  ddim,
+  ddimInversion,
+  ddpm,
+  dpmSolver,
+  edm,
+  euler,
+  flowEuler,
+  linearBetas,
+} from "@figment/diffusion";
 import { assertNoLeaks, concat, rng, scope, type Tensor, tensor, UsageError } from "@figment/tensor";
 import { afterAll, describe, expect, it } from "vitest";
 import { functionNet, gaussianNet, moments } from "./support.js";
@@ -150,6 +161,28 @@ describe("starting from an image", () => {
     }
     expect(distances[0]).toBeLessThan((distances[1] as number) * 0.8);
     expect(distances[1]).toBeLessThan((distances[2] as number) * 0.9);
+  });
+
+  it.each([
+    ["EDM", edm({ steps: 10, order: 1, sigmaData: 0.5 }), 0.5],
+    ["flow matching", flowEuler({ steps: 10 }), 0.5],
+  ] as const)("adds as much noise as the walk has there, %s", async (_name, sampler, strength) => {
+    using diffusion = new Diffusion({ betas: linearBetas(100) });
+    using image = scope(() => random.normal([1, 32, 32, 1]).mul(0).add(3));
+    const net = functionNet((x) => x.mul(0), "nothing");
+    const rows = sampler.rows(diffusion);
+    const [signal, level] = (rows[5] as (typeof rows)[number]).level as readonly [number, number];
+    for await (const { x, x0 } of diffusion.sampleSteps(net, {
+      ...{ shape: [1, 32, 32, 1], rng: random, clip: false, sampler, from: { image, strength }, predictions: true },
+    })) {
+      expect(x.shape).toEqual([1, 32, 32, 1]);
+      // x₀ is a known multiple of what the walk started from.
+      const share = (rows[5] as (typeof rows)[number]).x0FromX;
+      const { mean, deviation } = moments([...(await (x0 as Tensor).data())].map((value) => value / share));
+      expect(Math.abs(mean - 3 * signal)).toBeLessThan(0.2 * level + 1e-6);
+      expect(Math.abs(deviation / level - 1)).toBeLessThan(0.15);
+      break;
+    }
   });
 
   it("is refused by samplers that look back, by strengths out of range, and beside a start", async () => {

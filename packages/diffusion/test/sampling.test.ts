@@ -5,10 +5,19 @@ import {
   Diffusion,
   ddim,
   ddpm,
+  deis,
+  dpmSolver,
+  dpmSolverSinglestep,
+  euler,
+  eulerAncestral,
+  heun,
   linearBetas,
+  lms,
+  pndm,
   posterior,
   type SamplerRow,
   trailingTimesteps,
+  uniPc,
 } from "@figment/diffusion";
 import { Conv2d, Module } from "@figment/nn";
 import { assertNoLeaks, matmul, memory, openScope, type Rng, rng, scope, settled, type Tensor } from "@figment/tensor";
@@ -93,6 +102,30 @@ describe("with the true score of a normal distribution", () => {
     const found = moments(await x.data());
     x.dispose();
     // Discretisation moves the deviation by some percent at these numbers of steps.
+    expect(Math.abs(found.mean - mean)).toBeLessThan(0.02);
+    expect(Math.abs(found.deviation / deviation - 1)).toBeLessThan(0.06);
+  });
+
+  it.each([
+    ["PNDM", pndm({ steps: 50 })],
+    ["PNDM from Runge-Kutta steps", pndm({ steps: 50, rungeKutta: true })],
+    ["Euler", euler({ steps: 100 })],
+    ["Euler ancestral", eulerAncestral({ steps: 600 })],
+    ["Heun", heun({ steps: 40 })],
+    ["linear multistep", lms({ steps: 50 })],
+    ["DPM-Solver++ of order 2", dpmSolver({ steps: 60 })],
+    ["DPM-Solver++ of order 3", dpmSolver({ steps: 60, order: 3 })],
+    ["DPM-Solver++ with noise", dpmSolver({ steps: 60, sde: true })],
+    ["DPM-Solver++ of order 3 with noise", dpmSolver({ steps: 60, sde: true, order: 3 })],
+    ["DPM-Solver++ in single steps", dpmSolverSinglestep({ steps: 60 })],
+    ["UniPC of order 3", uniPc({ steps: 60, order: 3 })],
+    ["DEIS of order 3", deis({ steps: 60, order: 3 })],
+  ])("%s recovers it in few steps", async (_name, sampler) => {
+    using diffusion = new Diffusion({ betas: linearBetas(1000) });
+    const net = gaussianNet(diffusion, mean, deviation);
+    const x = await diffusion.sample(net, { shape: [n], sampler, rng: random, clip: false });
+    const found = moments(await x.data());
+    x.dispose();
     expect(Math.abs(found.mean - mean)).toBeLessThan(0.02);
     expect(Math.abs(found.deviation / deviation - 1)).toBeLessThan(0.06);
   });

@@ -45,6 +45,7 @@ export function flowEuler({
         const mix = stochastic ? combine([1 - next, clean]) : combine([1, now], [next - sigma, output]);
         return {
           timestep: Math.fround(sigma * trainSteps),
+          level: [1 - sigma, sigma] as const,
           x0FromX: 1,
           x0FromModel: -sigma,
           ...mix,

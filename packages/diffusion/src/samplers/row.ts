@@ -31,6 +31,8 @@ export interface Mix {
 export interface SamplerRow extends Mix {
   /** The time that the network is told; it may be between training steps. */
   readonly timestep: number;
+  /** What x = signal·x₀ + noise·ε is made of before the step. Default √ᾱ and √(1 − ᾱ) of the timestep. */
+  readonly level?: readonly [signal: number, noise: number];
   /** The network sees x times this. Default 1. */
   readonly inputScale?: number;
   readonly x0FromX: number;

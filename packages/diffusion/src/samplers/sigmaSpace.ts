@@ -16,7 +16,7 @@ import {
 import { spacedTimesteps, type TimestepOptions } from "./timesteps.js";
 
 /** What a network is told at a noise level, and how its output becomes x₀. */
-export type Denoised = Pick<SamplerRow, "timestep" | "inputScale" | "x0FromX" | "x0FromModel">;
+export type Denoised = Pick<SamplerRow, "timestep" | "level" | "inputScale" | "x0FromX" | "x0FromModel">;
 
 /** The noise levels of a walk, the last one where it ends, and the network at each of the others. */
 export interface SigmaWalk {
@@ -67,6 +67,7 @@ function walk({ alphasCumprod, predict }: Process, options: SigmaOptions): Sigma
       const sigma = rounded[i] as number;
       return {
         timestep: Math.fround(t),
+        level: [1, sigma],
         inputScale: 1 / Math.sqrt(sigma ** 2 + 1),
         ...fromScaled(predict, sigma),
       };
@@ -240,6 +241,7 @@ export function edmWalk(options: EdmOptions): SigmaWalk {
       const scale = (sigma * sigmaData) / Math.sqrt(total);
       return {
         timestep: Math.fround(0.25 * Math.log(sigma)),
+        level: [1, sigma],
         inputScale: 1 / Math.sqrt(total),
         x0FromX: sigmaData ** 2 / total,
         x0FromModel: output === "F" ? scale : -scale,

@@ -86,6 +86,7 @@ export function solverWalk({ alphasCumprod, predict }: Process, options: SolverO
     levels,
     denoised: times.map((timestep, i) => ({
       timestep,
+      level: [levels[i]?.alpha ?? 1, levels[i]?.noise ?? 0],
       ...x0Coefficients(predict, 1 / ((rounded[i] as number) ** 2 + 1)),
     })),
   };
