@@ -11,9 +11,12 @@ const cosineOffset = 0.008;
 /** Where the sigmoid schedule begins and ends on the curve (Xu et al. 2022). */
 const sigmoidSpan = 6;
 
+/** A thousand times the usual number of steps; more is a mistake that would fill the memory. */
+export const mostSteps = 1_000_000;
+
 function checkSteps(name: string, steps: number): void {
-  if (!Number.isInteger(steps) || steps < 1)
-    throw new UsageError(`${name}: expected a number of steps ≥ 1, got ${steps}`);
+  if (!Number.isInteger(steps) || steps < 1 || steps > mostSteps)
+    throw new UsageError(`${name}: expected a number of steps from 1 to ${mostSteps}, got ${String(steps)}`);
 }
 
 /** `value` of numbers from 0 to 1. */

@@ -1,7 +1,14 @@
 // Samplers against whole loops that diffusers' own schedulers made, step for step, with the same noise.
 
 import { readFileSync } from "node:fs";
-import { Diffusion, type NoiseSource, type SchedulerConfig, schedulerFromConfig } from "@figment/diffusion";
+import {
+  Diffusion,
+  linearBetas,
+  type NoiseSource,
+  type SchedulerConfig,
+  schedulerFromConfig,
+  spacedTimesteps,
+} from "@figment/diffusion";
 import { assertNoLeaks, CheckpointError, concat, rng, type Tensor, tensor } from "@figment/tensor";
 import { afterAll, describe, expect, it } from "vitest";
 import { goldenFile } from "../../tensor/test/support/golden.js";
@@ -129,5 +136,14 @@ describe("configurations without a counterpart", () => {
   ])("%j are refused by name", (config, message) => {
     expect(() => schedulerFromConfig(config)).toThrow(CheckpointError);
     expect(() => schedulerFromConfig(config)).toThrow(message);
+  });
+});
+
+describe("numbers of steps", () => {
+  it("beyond a million are refused before any memory is taken", () => {
+    expect(() => linearBetas(2 ** 40)).toThrow(
+      "linearBetas: expected a number of steps from 1 to 1000000, got 1099511627776",
+    );
+    expect(() => spacedTimesteps(2 ** 40, 2 ** 40)).toThrow("sampler: expected 1 to 1000000 training steps");
   });
 });

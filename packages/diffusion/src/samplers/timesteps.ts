@@ -1,6 +1,7 @@
 // Which of the training steps a sampler visits (Lin et al. 2024, table 2), from the noisiest down.
 
 import { UsageError } from "@figment/tensor";
+import { mostSteps } from "../schedule.js";
 
 /** How timesteps are spread over training: "trailing" ends at the last one, "leading" at the first, "linspace" at both. */
 export type Spacing = "leading" | "linspace" | "trailing";
@@ -21,8 +22,10 @@ export function roundEven(x: number): number {
 }
 
 export function checkCount(count: number, total: number): void {
+  if (!Number.isInteger(total) || total < 1 || total > mostSteps)
+    throw new UsageError(`sampler: expected 1 to ${mostSteps} training steps, got ${String(total)}`);
   if (!Number.isInteger(count) || count < 1 || count > total)
-    throw new UsageError(`sampler: expected 1 to ${total} steps, got ${count}`);
+    throw new UsageError(`sampler: expected 1 to ${total} steps, got ${String(count)}`);
 }
 
 /** `count` numbers from `from` to `to`. */
