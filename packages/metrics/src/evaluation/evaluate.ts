@@ -2,7 +2,7 @@
 // perfect generator would reach.
 
 import type { Dataset } from "@figment/io";
-import { show, UsageError } from "@figment/tensor";
+import { show, throwIfAborted, UsageError } from "@figment/tensor";
 import { checkCount } from "../checks.js";
 import { extractFeatures, type FeatureExtractor } from "../features/extract.js";
 import type { FeatureSet } from "../features/featureSet.js";
@@ -131,13 +131,14 @@ async function compare(
   const frechet = frechetDistance(gaussianStatistics(reference), gaussianStatistics(samples));
   const resampled = (a: Int32Array, b: Int32Array) => frechetDistance(reference.select(a), samples.select(b));
   const counts = [reference.count, samples.count];
-  return {
-    name,
-    frechet,
-    ratio: frechet / (floor ?? frechet),
-    interval: resamples > 0 ? await bootstrap(counts, resampled, { resamples, method: "basic", seed, signal }) : null,
-    kernel: (await kernelDistance(reference, samples, { seed })).mean,
-    ...(await precisionRecall(reference, samples)),
-    ...(await densityCoverage(reference, samples)),
-  };
+  const interval =
+    resamples > 0 ? await bootstrap(counts, resampled, { resamples, method: "basic", seed, signal }) : null;
+  throwIfAborted(signal);
+  const { mean: kernel } = await kernelDistance(reference, samples, { seed });
+  throwIfAborted(signal);
+  const overlap = await precisionRecall(reference, samples);
+  throwIfAborted(signal);
+  const neighbourhoods = await densityCoverage(reference, samples);
+  const ratio = floor === null ? 1 : frechet / floor;
+  return { name, frechet, ratio, interval, kernel, ...overlap, ...neighbourhoods };
 }
