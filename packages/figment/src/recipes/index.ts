@@ -2,5 +2,6 @@
 
 import type { Recipe } from "../recipe/recipe.js";
 import { cifar10Ddpm, ddpmEmoji, ddpmMnist, firstLight } from "./ddpm/recipes.js";
+import { autoencoders } from "./vae/recipes.js";
 
-export const builtIn: readonly Recipe[] = [firstLight, ddpmMnist, ddpmEmoji, cifar10Ddpm];
+export const builtIn: readonly Recipe[] = [firstLight, ddpmMnist, ddpmEmoji, cifar10Ddpm, ...autoencoders];

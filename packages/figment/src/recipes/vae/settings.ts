@@ -1,0 +1,48 @@
+// Settings that recipes of autoencoders have in common.
+
+import type { RecipeDefinition } from "../../recipe/recipe.js";
+
+/** Of all autoencoders here: how they are trained. */
+export const trainingSettings = {
+  steps: 40_000,
+  saveEvery: 2000,
+  batch: 128,
+  optimizer: { lr: 1e-3, warmup: 200, clipNorm: 200 },
+  ema: 0.999,
+  /** Steps between grids of pictures while training; null for none. */
+  sampleEvery: null as number | null,
+};
+
+/** Of those with a bound on the evidence. */
+export const latentSettings = {
+  ...trainingSettings,
+  /** Whether grey pixels are drawn black or white anew in each step. */
+  binarise: true,
+  /** What is minimised; k draws in an importance-weighted bound, β and free bits otherwise. */
+  objective: { kind: "elbo", beta: 1, warmup: 2000, freeBits: 0, k: 1 },
+  /** Draws for each image in the bound that is measured. */
+  evaluateK: 50,
+};
+
+export type TrainingSettings = typeof trainingSettings;
+export type LatentSettings = typeof latentSettings;
+
+export const trainingRules: RecipeDefinition<TrainingSettings>["rules"] = {
+  batch: { type: "integer", least: 2, help: "images per training step" },
+  "optimizer.lr": { least: 0, help: "the highest learning rate; it falls as a cosine" },
+  "optimizer.warmup": { type: "integer", least: 1 },
+  "optimizer.clipNorm": { least: 0 },
+  ema: { least: 0, most: 1, help: "decay of the moving average" },
+  sampleEvery: { type: "integer", least: 1, help: "steps between grids of pictures while training" },
+};
+
+export const latentRules: RecipeDefinition<LatentSettings>["rules"] = {
+  ...trainingRules,
+  binarise: { help: "draw grey pixels black or white, anew in each step" },
+  "objective.kind": { choices: ["elbo", "tc", "iwae"], help: "the ELBO, β-TC, or k importance-weighted draws" },
+  "objective.beta": { least: 0, help: "factor of the divergence, or of the total correlation" },
+  "objective.warmup": { type: "integer", least: 1, help: "steps until β is reached" },
+  "objective.freeBits": { least: 0, help: "nats of each latent that cost nothing" },
+  "objective.k": { type: "integer", least: 1, help: "draws of the importance-weighted bound" },
+  evaluateK: { type: "integer", least: 1, help: "draws for each image in the bound that is measured" },
+};
