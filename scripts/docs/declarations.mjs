@@ -60,7 +60,8 @@ function exportsOf(file, passedOn) {
   const module = moduleAt(file);
   for (const statement of module.body) {
     const source = statement.source?.value;
-    const target = source && targetOf(file, source);
+    // Imports need not be of packages of ours.
+    const target = source && statement.type !== "ImportDeclaration" ? targetOf(file, source) : undefined;
     if (statement.type === "ExportAllDeclaration") {
       if (!source.startsWith(".")) passedOn.add(source);
       else for (const [name, declarations] of exportsOf(target, passedOn)) found.set(name, declarations);

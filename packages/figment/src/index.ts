@@ -1,6 +1,7 @@
 // figment: the whole toolkit under one name.
 //   recipe/    what recipes are, how they are run, and how what they have trained is opened again
 //   recipes/   those that are built in
+//   serving/   one loaded model for many requests and threads
 //   commands/  the figment command
 
 export * from "@figment/diffusion";
@@ -31,3 +32,6 @@ export {
 export { findRecipe, recipes } from "./recipe/registry.js";
 export { type RunOptions, type RunSummary, runRecipe } from "./recipe/run.js";
 export { type OpenedModel, type OpenOptions, openModel } from "./recipe/savedModel.js";
+export { RemoteModel } from "./serving/remote.js";
+export { BusyError, type InterpolateRequest, type RequestOptions, type SampleRequest } from "./serving/requests.js";
+export { ModelServer, type ServeOptions } from "./serving/server.js";
