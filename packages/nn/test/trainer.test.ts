@@ -6,11 +6,13 @@ import path from "node:path";
 import { digits, loadImage } from "@figment/io";
 import {
   AdamW,
+  compileStep,
   compileTraining,
   EMA,
   Linear,
   listCheckpoints,
   readLog,
+  SGD,
   Trainer,
   type TrainerOptions,
 } from "@figment/nn";
@@ -148,6 +150,27 @@ describe("a trainer", () => {
     expect(await readdir(empty)).toEqual([]);
     expect(run.step.count).toBe(12);
     run.dispose();
+  });
+
+  it("takes a loader's stacks as the small batches of one update", async () => {
+    const weights: number[][] = [];
+    for (const stack of [undefined, 4]) {
+      const model = new Linear(64, 64).init(rng(seed));
+      const optimizer = new SGD(model, { lr: 0.05 });
+      const loss = (net: Linear, { image }: { image: Tensor }): Tensor => {
+        const flat = image.reshape([image.dim(0), 64]);
+        return net.forward(flat).sub(flat).square().mean();
+      };
+      const step = compileStep(model, optimizer, loss, { accumulate: stack });
+      const options = stack === undefined ? { batchSize: 8 } : { batchSize: 2, stack };
+      const data = digits({ count: 16, size: 8 }).loader({ ...options, steps: 6, seed });
+      expect(await new Trainer({ step, data, steps: 6, progress: false }).run()).toMatchObject({ steps: 6 });
+      weights.push(scope(() => [...model.weight.value.dataSync()].map(Number)));
+      for (const owner of [step, optimizer, model]) owner.dispose();
+    }
+    weights[1]?.forEach((weight, i) => {
+      expect(weight).toBeCloseTo(weights[0]?.[i] as number, 5);
+    });
   });
 
   it("begins anew where a folder has an older run, unless it is to go on", async () => {

@@ -79,6 +79,7 @@ async function denoisingLoss(
 const rules: RecipeDefinition<DdpmSettings>["rules"] = {
   size: { type: "integer", least: 8, help: "image side; null for the data set's own" },
   batch: { type: "integer", least: 1, help: "images per training step" },
+  accumulate: { type: "integer", least: 1, help: "batches to each step, where memory is short; null for one" },
   timesteps: { type: "integer", least: 2, help: "length of the diffusion process" },
   predict: { choices: ["epsilon", "v"], help: "what the model predicts" },
   "model.blocks": { type: "integer", least: 1 },
@@ -159,16 +160,19 @@ export function ddpmRecipe(
             total: Math.max(steps, 3),
           });
           const optimizer = new AdamW(model, { lr });
+          const { accumulate } = config;
+          const accumulation = accumulate === null ? {} : { accumulate };
           const step = compileStep(
             model,
             optimizer,
             (net: UNet, { image, label }: Batch) => diffusion.loss(net, image, noise, classes > 0 ? label : undefined),
-            { clipNorm: config.optimizer.clipNorm, ema: config.ema, precision },
+            { clipNorm: config.optimizer.clipNorm, ema: config.ema, precision, ...accumulation },
           );
-          const imagesPerStep = Math.min(batch, dataset.length);
+          const batchSize = Math.min(batch, dataset.length);
+          const stack = accumulate === null ? {} : { stack: accumulate };
           const order = random.fork("data");
           const transforms = flip ? [{ flip: 0.5 }] : [];
-          const data = dataset.loader({ batchSize: imagesPerStep, steps, rng: order, transforms });
+          const data = dataset.loader({ batchSize, steps, rng: order, transforms, ...stack });
           order.dispose();
           const drawGrid = async ({ step: at, picture, signal }: HookContext): Promise<void> => {
             const rng = random.fork("grid", at);
@@ -184,7 +188,7 @@ export function ddpmRecipe(
             data,
             state: { random: noise },
             hooks: sampleEvery === null ? [] : [{ every: sampleEvery, run: drawGrid }],
-            imagesPerStep,
+            imagesPerStep: batchSize * (accumulate ?? 1),
             trained: { model: step.ema.model },
             finish: async ({ file, signal }) => {
               const stream = random.fork("samples");

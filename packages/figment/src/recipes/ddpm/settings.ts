@@ -7,6 +7,8 @@ export const firstLightSettings = {
   saveEvery: 200,
   /** Many small steps learn more from a second of computing than few large ones. */
   batch: 16,
+  /** Batches to each step, one after the other, as if they were one; null for one. */
+  accumulate: null as number | null,
   /** Pixels a side; null for the data set's own. */
   size: null as number | null,
   /** A U-Net on 2×2 patches, so that convolutions run at 14×14 and 7×7 for images of 28×28. */
