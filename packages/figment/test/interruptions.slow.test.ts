@@ -56,7 +56,7 @@ async function loadAll(out: string): Promise<number> {
 const linesOf = async (out: string) => (await readLog(out)).map(({ seconds: _, ...line }) => line);
 
 describe("a run that is stopped at random moments", () => {
-  it(`ends as if it had not been, after ${wanted} interruptions`, { timeout: 60_000 + wanted * 15_000 }, async () => {
+  it(`ends as if it had not been, after ${wanted} interruptions`, { timeout: 120_000 + wanted * 30_000 }, async () => {
     const reference = path.join(folder, "reference");
     expect((await figment([...command, "--out", reference])).code).toBe(0);
     const counts = { SIGINT: 0, SIGKILL: 0, checkpoints: 0, runs: 0 };
