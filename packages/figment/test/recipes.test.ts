@@ -17,6 +17,7 @@ import {
 } from "figment";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { applyOverrides, checkSettings, fieldsOf, readOverride } from "#recipe/config";
+import { readOrigin } from "#recipe/savedModel";
 import { figment } from "./support/command.js";
 import { flatRecipe } from "./support/flatRecipe.js";
 
@@ -73,6 +74,7 @@ describe("a recipe in a file", () => {
       shape: [6, 8, 8, 1],
     });
     expect(await readImage(picture)).toMatchObject({ width: 3 * 8 + 4 * 2, height: 2 * 8 + 3 * 2 });
+    expect((await readOrigin(path.join(inFolder("ts"), "model.safetensors"))).file).toBeUndefined();
     const model = inFolder("moved.safetensors");
     await writeFile(model, await readFile(path.join(inFolder("ts"), "model.safetensors")));
     const numbers = inFolder("samples.safetensors");

@@ -65,7 +65,12 @@ export async function runRecipe(recipe: Recipe, options: RunOptions = {}): Promi
     if (threads !== undefined) setThreads(threads);
     await makeFolder(out);
     return await withTraining(recipe, config, async ({ dataset, facts, built, training }) => {
-      const origin: Origin = { recipe: recipe.name, ...(options.file ? { file: options.file } : {}), config, facts };
+      const origin: Origin = {
+        recipe: recipe.name,
+        ...(options.file ? { file: path.resolve(options.file) } : {}),
+        config,
+        facts,
+      };
       const run = new Run(recipe, config, origin, out, built, training, interrupt.signal);
       if (!resume) await run.begin(options.overwrite ?? false);
       run.announce(dataset, resume);
@@ -134,7 +139,9 @@ class Run {
   async complete(dataset: Dataset | undefined, resume: boolean): Promise<RunSummary> {
     const began = performance.now();
     const trained = await this.train(resume);
-    await saveTrained(this.file(modelName), this.training.trained ?? this.built.models, this.origin);
+    // Where the recipe lies on this machine is the run's business, not the model's.
+    const { file: _, ...origin } = this.origin;
+    await saveTrained(this.file(modelName), this.training.trained ?? this.built.models, origin);
     const log = await readLog(this.out);
     const losses = log.filter(({ loss }) => loss !== undefined) as (LogRecord & { readonly loss: number })[];
     if (losses.length > 0)

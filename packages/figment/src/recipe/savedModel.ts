@@ -26,7 +26,7 @@ export const configName = "config.json";
 /** What a model's file says of where it comes from. */
 export interface Origin {
   readonly recipe: string;
-  /** The recipe's file, for one that is not built in, as it was named. */
+  /** In config.json: the recipe's file, for one that is not built in. */
   readonly file?: string;
   readonly config: Settings;
   readonly facts: ImageFacts;
