@@ -2,6 +2,7 @@
 //
 //   schedule.ts     βₜ and ᾱₜ
 //   diffusion.ts    the forward process, the loss, the posterior; lossWeights.ts and bound.ts are parts of the loss
+//   continuous.ts   losses of flow matching and EDM
 //   samplers/       DDPM, DDIM and the others as rows of coefficients
 //   step.ts         the compiled step that takes a row; sampling.ts is the loop around it
 //   editing.ts      starting from images, and keeping known pixels
@@ -10,6 +11,13 @@
 //   diffusers/      configurations and folders of diffusers
 
 export type { BoundOptions, BoundResult } from "./bound.js";
+export {
+  type ContinuousLossOptions,
+  type EdmLossOptions,
+  edmLoss,
+  type FlowMatchingOptions,
+  flowMatchingLoss,
+} from "./continuous.js";
 export {
   loadPipeline,
   Pipeline,
