@@ -189,7 +189,7 @@ const classes: Readonly<
   DDPMScheduler: {
     steps: 1000,
     make: (fields, { steps }) => ({
-      ...ddpm({ steps, variance: varianceOf(fields), ...timesteps(fields, "leading") }),
+      ...ddpm({ steps, variance: varianceOf(fields), noiseAtEnd: true, ...timesteps(fields, "leading") }),
       clip: clipOf(fields, true),
     }),
   },

@@ -15,6 +15,8 @@ export interface DdpmOptions extends TimestepOptions {
    * §3.1). Default "small".
    */
   readonly variance?: "small" | "large" | "learned";
+  /** Whether the last step adds noise too, unless it is that of the first training step: as diffusers does. Default false. */
+  readonly noiseAtEnd?: boolean;
 }
 
 /**
@@ -24,7 +26,7 @@ export interface DdpmOptions extends TimestepOptions {
  * @example
  * const images = await diffusion.sample(model, { shape: [4, 28, 28, 1], sampler: ddpm(), rng: rng(0) });
  */
-export function ddpm({ steps, variance = "small", ...spacing }: DdpmOptions = {}): Sampler {
+export function ddpm({ steps, variance = "small", noiseAtEnd = false, ...spacing }: DdpmOptions = {}): Sampler {
   return {
     name: "ddpm",
     rows: ({ alphasCumprod, predict }) => {
@@ -33,9 +35,9 @@ export function ddpm({ steps, variance = "small", ...spacing }: DdpmOptions = {}
         const alphaBar = alphaBarAt(alphasCumprod, t);
         const previous = alphaBarAt(alphasCumprod, times[i + 1] ?? -1);
         const { onX0, onX, variance: small } = posterior(alphaBar, previous);
-        const last = i === times.length - 1;
+        const last = i === times.length - 1 && !(noiseAtEnd && t > 0);
         const large = 1 - alphaBar / previous;
-        const onNoise = last ? 0 : Math.sqrt(variance === "large" ? large : small);
+        const onNoise = last ? 0 : Math.sqrt(Math.max(variance === "large" ? large : small, smallestVariance));
         const row = { timestep: t, ...x0Coefficients(predict, alphaBar), onX0, onX, onNoise };
         if (variance !== "learned" || last) return row;
         return { ...row, logVariance: [Math.log(Math.max(small, smallestVariance)), Math.log(large)] as const };
