@@ -141,7 +141,7 @@ export class Trainer<B extends StepBatch> {
     this.clock.start();
     try {
       for await (const batch of data) {
-        pending.push(handled(this.take(this.made + 1, step(batch))));
+        pending.push(handled(this.take(this.made + 1, step(batch), pending.at(-1))));
         this.made++;
         this.owed = this.hooksDue().length > 0;
         if (pending.length >= inFlight) await pending.shift();
@@ -199,10 +199,11 @@ export class Trainer<B extends StepBatch> {
     await Promise.all([this.checkpoints?.save(this.made, json), this.log?.sync()]);
   }
 
-  /** Waits for what a step gave, shows it, and logs it when it is time. */
-  private async take(at: number, results: StepResults): Promise<void> {
+  /** Waits for what a step gave, shows it, and logs it when it is time; in the order of the steps, whichever is read first. */
+  private async take(at: number, results: StepResults, before: Promise<void> | undefined): Promise<void> {
     const { step, steps, logEvery = 20 } = this.options;
     const values = await readResults(at, results, () => step.captureState());
+    await before;
     const { seconds } = this.clock;
     if (at % logEvery === 0 || at === 1 || at === steps)
       await this.log?.scalars(at, values, {
