@@ -7,6 +7,7 @@ import {
   DcganGenerator,
   Game,
   type GameRules,
+  type GameStep,
   hinge,
   MlpCritic,
   MlpGenerator,
@@ -249,6 +250,26 @@ describe("players", () => {
     play(20);
     expect(memory().live).toBe(before);
     dispose(step, image, ...Object.values(world));
+  });
+});
+
+describe("a game that goes on from a saved state", () => {
+  it("plays as one that never stopped, bit for bit", () => {
+    const rules = { objective: hinge(), criticSteps: 2 } as const;
+    const worlds = [worldOf({ norm: "spectral" }), worldOf({ norm: "spectral" })] as const;
+    const [first, second] = worlds.map((world) => compileGame(world, rules)) as [GameStep, GameStep];
+    const data = rng(8);
+    scope(() => {
+      const batches = [0, 1, 2].map(() => data.normal([2, 8, 8, 8, 1]).tanh());
+      for (const image of batches.slice(0, 2)) first({ image });
+      const { cells, json } = first.captureState();
+      const tensors = Object.fromEntries(Object.entries(cells).map(([path, cell]) => [path, cell.value]));
+      second.restoreState({ tensors, json });
+      for (const step of [first, second]) step({ image: batches[2] as Tensor });
+      expect(second.count).toBe(3);
+      expect(stateOf(worlds[1])).toEqual(stateOf(worlds[0]));
+    });
+    dispose(first, second, data, ...worlds.flatMap((world) => Object.values(world)));
   });
 });
 

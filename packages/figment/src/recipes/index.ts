@@ -2,6 +2,14 @@
 
 import type { Recipe } from "../recipe/recipe.js";
 import { cifar10Ddpm, ddpmEmoji, ddpmMnist, firstLight } from "./ddpm/recipes.js";
+import { games } from "./gan/recipes.js";
 import { autoencoders } from "./vae/recipes.js";
 
-export const builtIn: readonly Recipe[] = [firstLight, ddpmMnist, ddpmEmoji, cifar10Ddpm, ...autoencoders];
+export const builtIn: readonly Recipe[] = [
+  firstLight,
+  ddpmMnist,
+  ddpmEmoji,
+  cifar10Ddpm,
+  ...autoencoders,
+  ...games,
+];
