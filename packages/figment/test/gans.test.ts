@@ -84,7 +84,7 @@ describe("recipes of games refuse", () => {
   it.each([
     ["game.objective=wasserstain", /game\.objective: expected minimax or nonSaturating or/],
     ["game.criticSteps=0", /game\.criticSteps: expected an integer of at least 1/],
-    ["critic.channels=[2,4,8]", /28×28 cannot be halved 3 times/],
+    ["critic.channels=[2,2,2,2,2,2]", /28×28 cannot be halved 6 times/],
   ])("%s", async (override, message) => {
     const overrides = ["steps=1", `data=${folder}`, override];
     const run = runRecipe(recipes["dcgan-mnist"] as never, { out: inFolder("refused"), overrides });

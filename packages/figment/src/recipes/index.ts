@@ -5,11 +5,4 @@ import { cifar10Ddpm, ddpmEmoji, ddpmMnist, firstLight } from "./ddpm/recipes.js
 import { games } from "./gan/recipes.js";
 import { autoencoders } from "./vae/recipes.js";
 
-export const builtIn: readonly Recipe[] = [
-  firstLight,
-  ddpmMnist,
-  ddpmEmoji,
-  cifar10Ddpm,
-  ...autoencoders,
-  ...games,
-];
+export const builtIn: readonly Recipe[] = [firstLight, ddpmMnist, ddpmEmoji, cifar10Ddpm, ...autoencoders, ...games];

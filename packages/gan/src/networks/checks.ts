@@ -22,6 +22,31 @@ export function checkClasses(owner: string, classes: number): void {
     throw new UsageError(`${owner}: classes must be an integer ≥ 0, got ${classes}`);
 }
 
+/** How images are halved by convolutions of 4×4 with a stride of 2, or doubled by transposed ones. */
+export interface Halving {
+  /** Side of the smallest feature map. */
+  readonly side: number;
+  /** Padding of the convolution at the image; all others have 1. */
+  readonly imagePadding: number;
+}
+
+/** The widest border that images are extended by on each side: less than a kernel covers. */
+const widestMargin = 2;
+
+/**
+ * Halves images once for each of the channels. Where their side is no multiple of the power of 2, they are taken to have a border
+ * of nothing, which the convolution at the image brings or cuts: 28 is halved to 16, 8 and 4, as 32 is.
+ */
+export function halve(owner: string, imageSize: number, channels: readonly number[]): Halving {
+  const side = Math.ceil(imageSize / 2 ** channels.length);
+  const margin = (side * 2 ** channels.length - imageSize) / 2;
+  if (channels.length === 0 || !Number.isInteger(margin) || margin > widestMargin)
+    throw new UsageError(
+      `${owner}: images of ${imageSize}×${imageSize} cannot be halved ${channels.length} times, once for each of the channels [${channels.join(", ")}]`,
+    );
+  return { side, imagePadding: 1 + margin };
+}
+
 /** Side of the smallest feature map: the image's, halved once for each of the channels. */
 export function smallestSide(owner: string, imageSize: number, channels: readonly number[]): number {
   const side = imageSize / 2 ** channels.length;

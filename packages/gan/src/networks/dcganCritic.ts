@@ -19,7 +19,7 @@ import { AuxiliaryHead } from "../conditioning/auxiliary.js";
 import { type HeadOptions, linearHead, ProjectionHead } from "../conditioning/projection.js";
 import type { CriticOutput } from "../conditioning/scores.js";
 import { MinibatchStd } from "../layers/minibatchStd.js";
-import { checkClasses, checkLabel, smallestSide } from "./checks.js";
+import { checkClasses, checkLabel, halve } from "./checks.js";
 import { dcganInit } from "./dcganGenerator.js";
 import type { Critic } from "./network.js";
 
@@ -37,11 +37,11 @@ export type CriticCondition = "channel" | "projection" | "auxiliary";
 
 /** Options of {@link DcganCritic}. */
 export interface DcganCriticOptions {
-  /** Height and width of the images: a multiple of 2 to the number of `channels`. Default 28. */
+  /** Height and width of the images. Default 28. */
   readonly imageSize?: number;
   /** Default 1. */
   readonly imageChannels?: number;
-  /** Channels of the feature maps from that of half the image's size to the smallest. Default [64, 128]. */
+  /** Channels of the feature maps from that of half the image's size, rounded up, to the smallest. Default [32, 64, 128]. */
   readonly channels?: readonly number[];
   /** Default "batch". */
   readonly norm?: CriticNorm;
@@ -85,7 +85,7 @@ export class DcganCritic extends Module implements Critic {
   constructor({
     imageSize = 28,
     imageChannels = 1,
-    channels = [64, 128],
+    channels = [32, 64, 128],
     norm = "batch",
     minibatchStd = false,
     classes = 0,
@@ -99,7 +99,7 @@ export class DcganCritic extends Module implements Critic {
     if (!norms.includes(norm)) throw new UsageError(`${owner}: norm must be one of ${norms.join(", ")}, got ${norm}`);
     if (!conditions.includes(condition))
       throw new UsageError(`${owner}: condition must be one of ${conditions.join(", ")}, got ${condition}`);
-    const side = smallestSide(owner, imageSize, channels);
+    const { side, imagePadding } = halve(owner, imageSize, channels);
     this.imageSize = imageSize;
     this.imageChannels = imageChannels;
     this.classes = classes;
@@ -112,7 +112,12 @@ export class DcganCritic extends Module implements Critic {
       // What another norm shifts needs no bias; where none follows, the first weights keep the scale of what they are given.
       const normed = i > 0 && (norm === "batch" || norm === "layer");
       const weightInit = normed ? dcganInit : kaimingNormal(gain);
-      const conv = new Conv2d(from, to, 4, { stride: 2, padding: 1, bias: !normed, weightInit });
+      const conv = new Conv2d(from, to, 4, {
+        stride: 2,
+        padding: i === 0 ? imagePadding : 1,
+        bias: !normed,
+        weightInit,
+      });
       return spectral ? spectralNorm(conv) : conv;
     });
     this.norms = channels.map((c, i) => {

@@ -3,7 +3,7 @@
 
 import { BatchNorm, ConvTranspose2d, checkCounts, Embedding, Module, normalInit } from "@figment/nn";
 import { concat, relu, scope, type Tensor, tanh } from "@figment/tensor";
-import { checkClasses, checkLabel, checkLatents, smallestSide } from "./checks.js";
+import { checkClasses, checkLabel, checkLatents, halve } from "./checks.js";
 import { LatentStem } from "./latentStem.js";
 import type { Generator } from "./network.js";
 
@@ -11,11 +11,11 @@ import type { Generator } from "./network.js";
 export interface DcganGeneratorOptions {
   /** Numbers in a latent. Default 64. */
   readonly latents?: number;
-  /** Height and width of the images: a multiple of 2 to the number of `channels`. Default 28. */
+  /** Height and width of the images. Default 28. */
   readonly imageSize?: number;
   /** Default 1. */
   readonly imageChannels?: number;
-  /** Channels of the feature maps from the smallest to that of half the image's size. Default [128, 64]. */
+  /** Channels of the feature maps from the smallest to that of half the image's size, rounded up. Default [128, 64, 32]. */
   readonly channels?: readonly number[];
   /** Draw images of one of so many classes. Default 0: no labels. */
   readonly classes?: number;
@@ -48,7 +48,7 @@ export class DcganGenerator extends Module implements Generator {
     latents = 64,
     imageSize = 28,
     imageChannels = 1,
-    channels = [128, 64],
+    channels = [128, 64, 32],
     classes = 0,
     embedding = Math.max(1, classes),
   }: DcganGeneratorOptions = {}) {
@@ -57,7 +57,7 @@ export class DcganGenerator extends Module implements Generator {
     checkCounts(owner, { latents, imageSize, imageChannels, embedding });
     checkCounts(owner, Object.fromEntries(channels.map((c, i) => [`channels[${i}]`, c])));
     checkClasses(owner, classes);
-    const side = smallestSide(owner, imageSize, channels);
+    const { side, imagePadding } = halve(owner, imageSize, channels);
     this.latents = latents;
     this.classes = classes;
     this.label = classes > 0 ? new Embedding(classes, embedding) : null;
@@ -65,7 +65,8 @@ export class DcganGenerator extends Module implements Generator {
     this.norms = channels.map((c) => new BatchNorm(c));
     this.ups = channels.map((c, i) => {
       const to = channels[i + 1] ?? imageChannels;
-      return new ConvTranspose2d(c, to, 4, { stride: 2, padding: 1, bias: false, weightInit: dcganInit });
+      const padding = i + 1 === channels.length ? imagePadding : 1;
+      return new ConvTranspose2d(c, to, 4, { stride: 2, padding, bias: false, weightInit: dcganInit });
     });
   }
 

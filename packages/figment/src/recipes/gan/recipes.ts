@@ -18,11 +18,11 @@ const wganClipMnist = imageGameRecipe({
   summary: "the first Wasserstein GAN on digits: clipped weights, RMSProp, five updates of the critic",
   config: {
     ...base,
-    steps: 10_000,
+    steps: 12_000,
     saveEvery: 1000,
     logEvery: 50,
-    generator: { ...generator, channels: [64, 32] },
-    critic: { ...critic, channels: [32, 64] },
+    generator: { ...generator, channels: [96, 48, 24] },
+    critic: { ...critic, channels: [24, 48, 96] },
     game: { ...game, objective: "wasserstein", criticSteps: 5, clipWeights: 0.01 },
     optimizer: { ...optimizer, kind: "rmsprop", generatorLr: 1e-4, criticLr: 1e-4 },
   },
@@ -30,11 +30,11 @@ const wganClipMnist = imageGameRecipe({
 
 const wganGp = {
   ...base,
-  steps: 6000,
+  steps: 7000,
   saveEvery: 500,
   logEvery: 20,
-  generator: { ...generator, channels: [64, 32] },
-  critic: { ...critic, channels: [32, 64], norm: "layer" },
+  generator: { ...generator, channels: [96, 48, 24] },
+  critic: { ...critic, channels: [24, 48, 96], norm: "layer" },
   game: { ...game, objective: "wasserstein", criticSteps: 5, gradientPenalty: 10 },
   optimizer: { ...optimizer, generatorLr: 5e-4, criticLr: 5e-4, betas: [0, 0.9] },
 };

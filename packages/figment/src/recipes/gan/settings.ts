@@ -2,7 +2,7 @@
 
 /** A step plays `game.r1Every` rounds where R1 is asked for lazily, else one; steps, saves and logs count steps. */
 export const imageGameSettings = {
-  steps: 16_000,
+  steps: 22_000,
   saveEvery: 1000,
   logEvery: 50,
   /** Images that the critic sees of each kind in one of its updates. */
@@ -12,11 +12,11 @@ export const imageGameSettings = {
     kind: "dcgan",
     latents: 64,
     /** Channels from the smallest feature map on; each doubles the resolution. */
-    channels: [96, 48],
+    channels: [128, 64, 32],
   },
   critic: {
     /** Channels from the largest feature map on; each halves the resolution. */
-    channels: [48, 96],
+    channels: [32, 64, 128],
     norm: "batch",
     minibatchStd: false,
     /** How labels reach it, where the game has labels. */
@@ -27,7 +27,7 @@ export const imageGameSettings = {
   game: {
     objective: "nonSaturating",
     /** One-sided label smoothing. */
-    smoothing: 0,
+    smoothing: 0.1,
     /** Updates of the critic for each of the generator. */
     criticSteps: 1,
     /** λ of WGAN-GP's penalty; null for none. */
@@ -41,8 +41,8 @@ export const imageGameSettings = {
   optimizer: {
     kind: "adam",
     /** Rates of the two time scales. */
-    generatorLr: 1e-3,
-    criticLr: 1e-3,
+    generatorLr: 5e-4,
+    criticLr: 5e-4,
     /** Share of the rates that is left in the end, after half a cosine. */
     floor: 0.05,
     /** Of Adam. */
