@@ -13,6 +13,11 @@ afterAll(() => assertNoLeaks());
 
 const floats = (count: number): Uint8Array => new Uint8Array(Float32Array.from({ length: count }, (_, i) => i).buffer);
 
+const rebuilt = (...parts: readonly Uint8Array[]) =>
+  pickle(global("torch._utils", "_rebuild_tensor_v2"), tuple(...parts, pickle("\x89"), pickle(")")), "R");
+const storageWith = (key: Uint8Array, count: Uint8Array) =>
+  pickle(tuple(str("storage"), pickle(global("torch", "FloatStorage")), key, str("cpu"), count), "Q");
+
 async function refusal(bytes: Uint8Array, objects: "refuse" | "records" = "refuse"): Promise<string> {
   const path = await temporaryFile("x.pth", bytes);
   const error = await readTorch(path, { objects })
@@ -134,6 +139,35 @@ describe("a pickle that is broken", () => {
     const laughs = pickle("]q", 0, "Na", ...levels);
     expect(await refusal(await torchZip(laughs))).toMatch(/more than 262144 names/);
   });
+
+  it.each([
+    ["a key", (deep: Uint8Array) => pickle("}", deep, view(storage("0", 4), 0, [2], [1]), "s"), undefined],
+    [
+      "a size",
+      (deep: Uint8Array) => rebuilt(storage("0", 4), int(0), tuple(deep), tuple(int(1))),
+      /not described by storage/,
+    ],
+    ["an offset", (deep: Uint8Array) => rebuilt(storage("0", 4), deep, tuple(), tuple()), /not described by storage/],
+    ["the count of a storage", (deep: Uint8Array) => storageWith(str("0"), deep), /a storage of \(a tuple\) elements/],
+    ["the name of a storage", (deep: Uint8Array) => storageWith(deep, int(1)), /no member "x\/data\/\(a tuple\)"/],
+    ["a device", (deep: Uint8Array) => pickle(global("torch", "device"), tuple(str("cpu"), deep), "R"), undefined],
+    [
+      "a NumPy dtype",
+      (deep: Uint8Array) => pickle(global("numpy", "dtype"), tuple(deep), "R"),
+      /the NumPy dtype "\(a tuple\)"/,
+    ],
+  ] as const)(
+    "with fifty thousand tuples within each other as %s is read or refused",
+    async (_what, bodyOf, message) => {
+      const bytes = await torchZip(bodyOf(pickle("N", "\x85".repeat(50_000))), { 0: floats(4) });
+      if (message) {
+        expect(await refusal(bytes)).toMatch(message);
+      } else {
+        await using file = await readTorch(await temporaryFile("x.pth", bytes));
+        expect(file.leaves()).toHaveLength(1);
+      }
+    },
+  );
 
   it("that nests a million deep is read, and refused when it is flattened", async () => {
     const deep = pickle("N", "\x85".repeat(1_000_000));

@@ -4,7 +4,7 @@
 
 import { Cursor, PickleError, shortest } from "./cursor.js";
 import { Memo, PickleStack } from "./stack.js";
-import { isList, type PickleGlobal, PickleRecord, type PickleValue, tupleOf } from "./values.js";
+import { brief, isList, type PickleGlobal, PickleRecord, type PickleValue, tupleOf } from "./values.js";
 
 /** Decides what a pickle's references to the world outside it mean. Anything may be refused by a {@link PickleError}. */
 export interface PickleHost {
@@ -92,7 +92,7 @@ class Machine {
     if (items.length % 2 !== 0) this.fail("a dict's key without a value");
     for (let i = 0; i < items.length; i += 2) {
       const key = items[i] as PickleValue;
-      if (into.has(key)) this.fail(`the key ${JSON.stringify(String(key)).slice(0, 80)} is set twice in one dict`);
+      if (into.has(key)) this.fail(`the key ${JSON.stringify(brief(key))} is set twice in one dict`);
       into.set(this.hashable(key), items[i + 1] as PickleValue);
     }
   }

@@ -73,3 +73,17 @@ export function tupleOf(items: PickleValue[]): readonly PickleValue[] {
 
 /** Whether a value is a list, and not a tuple. */
 export const isList = (value: PickleValue): value is PickleValue[] => Array.isArray(value) && !tuples.has(value);
+
+/** Longest text that {@link brief} gives. */
+const maxBrief = 80;
+
+/**
+ * A value in a few words, for names and messages. Containers are not looked into: they may nest without end or hold themselves.
+ */
+export function brief(value: PickleValue | undefined): string {
+  if (value === undefined) return "nothing";
+  if (typeof value !== "object" || value === null) return String(value).slice(0, maxBrief);
+  if (value instanceof PickleGlobal) return value.name.slice(0, maxBrief);
+  if (Array.isArray(value)) return isList(value) ? "(a list)" : "(a tuple)";
+  return value instanceof Map ? "(a dict)" : "(an object)";
+}

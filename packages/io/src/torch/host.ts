@@ -7,7 +7,7 @@ import { checkView } from "../elements/strides.js";
 import { bytesOfElements, type FileType } from "../elements/types.js";
 import { PickleError } from "../pickle/cursor.js";
 import type { PickleHost } from "../pickle/machine.js";
-import { type Opaque, opaque, PickleGlobal, PickleRecord, type PickleValue, tupleOf } from "../pickle/values.js";
+import { brief, type Opaque, opaque, PickleGlobal, PickleRecord, type PickleValue, tupleOf } from "../pickle/values.js";
 import { bytesOfText, NumpyDtype, numpyArray } from "./numpy.js";
 import { type Storage, storageTypes, torchTypes } from "./storage.js";
 import { TorchTensor } from "./tensor.js";
@@ -71,7 +71,7 @@ export class TorchHost implements PickleHost {
       ],
       [
         "torch.device",
-        (args, at) => (typeof args[0] === "string" ? args.map(String).join(":") : refuseArguments("torch.device", at)),
+        (args, at) => (typeof args[0] === "string" ? args.map(brief).join(":") : refuseArguments("torch.device", at)),
       ],
       [
         "torch.serialization._get_layout",
@@ -135,7 +135,7 @@ export class TorchHost implements PickleHost {
       throw new PickleError(at, `${what} is referred to; known are ${[...storageTypes.keys()].join(", ")}`);
     }
     if (typeof count !== "number" || !Number.isSafeInteger(8 * count) || count < 0) {
-      throw new PickleError(at, `a storage of ${String(count)} elements`);
+      throw new PickleError(at, `a storage of ${brief(count)} elements`);
     }
     return new StorageValue(this.findStorage(parts, elementType, bytesOfElements(elementType, count), at));
   }
@@ -148,16 +148,17 @@ export class TorchHost implements PickleHost {
     dtype: PickleValue | undefined,
     at: number,
   ): TorchTensor {
-    const type = dtype === undefined ? undefined : torchTypes.get(String(dtype));
+    const type = dtype === undefined ? undefined : torchTypes.get(brief(dtype));
     if (
       !(source instanceof StorageValue) ||
-      !Array.isArray(shape) ||
-      !Array.isArray(strides) ||
+      typeof offset !== "number" ||
+      !areNumbers(shape) ||
+      !areNumbers(strides) ||
       (dtype !== undefined && !type)
     ) {
       throw new PickleError(at, "a tensor is not described by storage, offset, shape and strides of a known type");
     }
-    return this.tensorOf(source.storage, type ?? source.storage.type, offset as number, shape, strides, at);
+    return this.tensorOf(source.storage, type ?? source.storage.type, offset, shape, strides, at);
   }
 
   private arrayOf(state: PickleValue, at: number): TorchTensor {
@@ -193,6 +194,9 @@ export function settle(value: PickleValue): PickleValue {
   return value;
 }
 
+const areNumbers = (value: PickleValue | undefined): value is number[] =>
+  Array.isArray(value) && value.every((element) => typeof element === "number");
+
 function refuseArguments(what: string, at: number): never {
   throw new PickleError(at, `${what} with arguments of another kind`);
 }
@@ -204,8 +208,7 @@ function dictOf([pairs]: readonly PickleValue[], at: number): PickleValue {
   for (const pair of pairs as readonly PickleValue[]) {
     if (!Array.isArray(pair) || pair.length !== 2) refuseArguments("an ordered dict", at);
     const [key, value] = pair as [PickleValue, PickleValue];
-    if (dict.has(key))
-      throw new PickleError(at, `the key ${JSON.stringify(String(key)).slice(0, 80)} is set twice in one dict`);
+    if (dict.has(key)) throw new PickleError(at, `the key ${JSON.stringify(brief(key))} is set twice in one dict`);
     dict.set(key, value);
   }
   return dict;

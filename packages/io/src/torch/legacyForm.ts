@@ -5,7 +5,7 @@ import { bytesOfElements, type FileType } from "../elements/types.js";
 import type { ByteFile } from "../files/byteFile.js";
 import { PickleEndError, PickleError } from "../pickle/cursor.js";
 import { type PickleHost, unpickle } from "../pickle/machine.js";
-import type { PickleValue } from "../pickle/values.js";
+import { brief, type PickleValue } from "../pickle/values.js";
 import { TorchHost, type UnknownObjects } from "./host.js";
 import type { Storage } from "./storage.js";
 
@@ -50,7 +50,7 @@ async function readPickles(file: ByteFile, bytes: Uint8Array, objects: UnknownOb
   };
   const expect = (what: string, value: PickleValue, expected: PickleValue): void => {
     if (value !== expected)
-      throw file.errorAt(at, `not a PyTorch file: the ${what} is ${String(value).slice(0, 40)}, expected ${expected}`);
+      throw file.errorAt(at, `not a PyTorch file: the ${what} is ${brief(value)}, expected ${expected}`);
   };
   expect("magic number", next(plainHost), magicNumber);
   expect("version of the format", next(plainHost), formatVersion);
@@ -95,7 +95,7 @@ class LegacyStorages {
 
   /** The storage of a persistent id. A sixth part, (key, offset, count), makes it a view of the storage named first. */
   readonly find = (id: readonly PickleValue[], type: FileType, byteLength: number, at: number): Storage => {
-    const root = this.root(String(id[2]), type, byteLength, at);
+    const root = this.root(brief(id[2]), type, byteLength, at);
     const view = id[5];
     if (view === null || view === undefined) return root;
     const [key, offset, count] = Array.isArray(view) ? (view as readonly PickleValue[]) : [];
@@ -110,10 +110,10 @@ class LegacyStorages {
     ) {
       throw new PickleError(
         at,
-        `a view of elements ${String(offset)} to ${String(offset)} + ${String(count)} of a storage of ${byteLength} bytes`,
+        `a view of elements ${brief(offset)} to ${brief(offset)} + ${brief(count)} of a storage of ${byteLength} bytes`,
       );
     }
-    const name = `${root.key}/${String(key)}`;
+    const name = `${root.key}/${brief(key)}`;
     const known = this.views.get(name);
     if (known && known.byteLength === length) return known;
     const storage: Storage = {
@@ -148,8 +148,8 @@ class LegacyStorages {
     const { file } = this;
     let at = start;
     for (const key of keys) {
-      const storage = this.found.get(String(key));
-      if (!storage) throw file.errorAt(at, `the storage ${JSON.stringify(String(key))} belongs to no tensor`);
+      const storage = this.found.get(brief(key));
+      if (!storage) throw file.errorAt(at, `the storage ${JSON.stringify(brief(key))} belongs to no tensor`);
       if (storage.offset !== undefined)
         throw file.errorAt(at, `the storage ${JSON.stringify(storage.key)} is there twice`);
       if (at + countBytes > file.size)

@@ -3,7 +3,7 @@
 import { denseStrides, typeOfNumpy } from "../elements/numpy.js";
 import type { FileType } from "../elements/types.js";
 import { PickleError } from "../pickle/cursor.js";
-import { type Opaque, opaque, type PickleValue } from "../pickle/values.js";
+import { brief, type Opaque, opaque, type PickleValue } from "../pickle/values.js";
 
 /** A dtype while it is put together. */
 export class NumpyDtype implements Opaque {
@@ -13,8 +13,7 @@ export class NumpyDtype implements Opaque {
   constructor(args: readonly PickleValue[], at: number) {
     const code = args[0];
     const type = typeof code === "string" ? typeOfNumpy(code) : undefined;
-    if (!type)
-      throw new PickleError(at, `the NumPy dtype ${JSON.stringify(String(code)).slice(0, 40)}; numbers are read`);
+    if (!type) throw new PickleError(at, `the NumPy dtype ${JSON.stringify(brief(code))}; numbers are read`);
     this.type = type;
   }
 
@@ -24,7 +23,7 @@ export class NumpyDtype implements Opaque {
     if (order !== "<" && order !== "|" && order !== "=") {
       throw new PickleError(
         at,
-        `a NumPy dtype of byte order ${JSON.stringify(order ?? null)}; little-endian ones are read`,
+        `a NumPy dtype of byte order ${JSON.stringify(brief(order))}; little-endian ones are read`,
       );
     }
   }

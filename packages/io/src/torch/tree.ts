@@ -1,7 +1,7 @@
 // The tree of what a PyTorch file holds: settling, naming, flattening and finding parts of it. Files may share parts or hold
 // themselves, so that nothing here goes through a part twice without counting, and nothing recurses without bound.
 
-import { PickleGlobal, PickleRecord, type PickleValue } from "../pickle/values.js";
+import { brief, PickleGlobal, PickleRecord, type PickleValue } from "../pickle/values.js";
 import { settle } from "./host.js";
 import { nameTensor, TorchTensor } from "./tensor.js";
 
@@ -55,9 +55,12 @@ export function settleTree(root: PickleValue): TorchValue {
   return result as TorchValue;
 }
 
+/** Keys may be longer than {@link brief} shows. */
+const nameOfKey = (key: TorchValue): string => (typeof key === "string" ? key : brief(key as PickleValue));
+
 /** The parts of a value under their names; none for what has no parts. */
 export function partsOf(value: TorchValue): readonly (readonly [name: string, part: TorchValue])[] {
-  if (value instanceof Map) return [...value].map(([key, item]) => [String(key), item]);
+  if (value instanceof Map) return [...value].map(([key, item]) => [nameOfKey(key), item]);
   if (Array.isArray(value)) return value.map((element, i) => [String(i), element]);
   if (value instanceof Set) return [...value].map((element, i) => [String(i), element]);
   if (!(value instanceof PickleRecord)) return [];

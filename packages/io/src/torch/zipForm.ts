@@ -5,7 +5,7 @@ import type { ByteFile } from "../files/byteFile.js";
 import { ZipArchive, type ZipEntry } from "../files/zip.js";
 import { PickleError } from "../pickle/cursor.js";
 import { unpickle } from "../pickle/machine.js";
-import type { PickleValue } from "../pickle/values.js";
+import { brief, type PickleValue } from "../pickle/values.js";
 import { TorchHost, type UnknownObjects } from "./host.js";
 import { maxPickleBytes } from "./legacyForm.js";
 import type { Storage } from "./storage.js";
@@ -49,7 +49,7 @@ async function checkByteOrder(file: ByteFile, archive: ZipArchive, root: string)
 function storageFinder(archive: ZipArchive, root: string) {
   const found = new Map<string, Storage>();
   return (id: readonly PickleValue[], type: FileType, byteLength: number, at: number): Storage => {
-    const key = String(id[2]);
+    const key = brief(id[2]);
     const known = found.get(key);
     if (known) {
       if (known.type === type && known.byteLength === byteLength) return known;
