@@ -207,6 +207,11 @@ describe("configurations without a counterpart", () => {
     const broken = copy("broken");
     writeFileSync(join(broken, "scheduler", "scheduler_config.json"), "{");
     await expect(loadPipeline(broken)).rejects.toThrow(/scheduler_config.json: is no JSON/);
+    writeFileSync(
+      join(broken, "scheduler", "scheduler_config.json"),
+      '{"_class_name": "DDPMScheduler", "limit": -Infinity}',
+    );
+    (await loadPipeline(broken)).dispose();
     const bare = copy("bare");
     rmSync(join(bare, "unet", "diffusion_pytorch_model.safetensors"));
     await expect(loadPipeline(bare)).rejects.toThrow(/has neither diffusion_pytorch_model.safetensors/);

@@ -94,13 +94,17 @@ async function readObject(path: string): Promise<Record<string, unknown>> {
     throw new CheckpointError(`${path}: cannot be read: ${(error as Error).message}`, { cause: error });
   }
   try {
-    const value: unknown = JSON.parse(text);
+    const value: unknown = JSON.parse(withoutInfinities(text));
     if (value !== null && typeof value === "object" && !Array.isArray(value)) return value as Record<string, unknown>;
   } catch (error) {
     throw new CheckpointError(`${path}: is no JSON: ${(error as Error).message}`, { cause: error });
   }
   throw new CheckpointError(`${path}: expected an object`);
 }
+
+/** Python writes infinities and NaN as words that JSON does not have; here they are null. */
+const withoutInfinities = (text: string): string =>
+  text.replace(/("(?:[^"\\]|\\.)*")|-?Infinity|NaN/g, (_word, quoted: string | undefined) => quoted ?? "null");
 
 /** The weights of a folder, whichever of its files there is. */
 async function readWeights(folder: string): Promise<Record<string, Tensor>> {

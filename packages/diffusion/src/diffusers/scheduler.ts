@@ -46,6 +46,13 @@ class Fields {
     throw this.wrong(name, value, "a number");
   }
 
+  /** A number; -∞, which configurations have in several spellings, where there is none. */
+  limit(name: string): number {
+    const value = this.config[name] ?? null;
+    const none = value === null || value === "-inf" || value === "-Infinity" || value === Number.NEGATIVE_INFINITY;
+    return none ? Number.NEGATIVE_INFINITY : this.number(name, 0);
+  }
+
   flag(name: string, fallback: boolean): boolean {
     const value = this.config[name] ?? fallback;
     if (typeof value === "boolean") return value;
@@ -164,8 +171,8 @@ const solver = (fields: Fields) => ({
 
 const dpm = (fields: Fields) => {
   fields.without("thresholding");
-  if (fields.number("lambda_min_clipped", 0) !== 0) fields.without("lambda_min_clipped");
   return {
+    leastLambda: fields.limit("lambda_min_clipped"),
     sde: fields.choice("algorithm_type", "dpmsolver++", { "dpmsolver++": false, "sde-dpmsolver++": true }),
     kind: fields.choice("solver_type", "midpoint", { midpoint: "midpoint", heun: "heun" } as const),
     finalSigma: fields.choice("final_sigmas_type", "zero", finalSigmas),

@@ -31,6 +31,8 @@ export interface SolverOptions extends TimestepOptions {
   readonly sigmas?: SigmaSpacing;
   /** Where the walk ends: no noise, or that of the first training step. Default "zero". */
   readonly finalSigma?: "zero" | "smallest";
+  /** Training steps with less of λ = ln(α/σ) are left out: some -5 for the cosine schedule. Default: none. */
+  readonly leastLambda?: number;
 }
 
 /** One noise level of a solver: x = α·x₀ + noise·ε there. */
@@ -67,8 +69,10 @@ export interface Placing {
 
 export function solverWalk({ alphasCumprod, predict }: Process, options: SolverOptions, placing: Placing): SolverWalk {
   const { steps = 20, sigmas: spread = "timesteps", finalSigma = "zero", ...spacing } = options;
+  const { leastLambda = Number.NEGATIVE_INFINITY } = options;
   const all = finiteSigmas(alphasCumprod);
-  let times = solverTimesteps(steps, all.length, spacing);
+  const noisy = all.filter((sigma) => -Math.log(sigma) < leastLambda).length;
+  let times = solverTimesteps(steps, all.length, spacing, all.length - noisy);
   let sigmas = times.map((t) => interpolate(all, t));
   let smallest = all[0] as number;
   if (spread !== "timesteps") {

@@ -69,20 +69,21 @@ export function spacedTimesteps(
   return down(Array.from({ length: count }, (_, i) => i * ratio + stepsOffset));
 }
 
-/** The timesteps of multistep solvers, which leave out the last of `count + 1`. */
+/** The timesteps below `last` of multistep solvers, which leave out the last of `count + 1`. */
 export function solverTimesteps(
   count: number,
   total: number,
   { spacing = "trailing", stepsOffset = 0 }: TimestepOptions,
+  last = total,
 ): number[] {
   checkCount(count, total);
-  if (spacing === "trailing") return trailing(total, total / count).slice(0, count);
+  if (spacing === "trailing") return trailing(last, total / count).slice(0, count);
   if (spacing === "linspace")
-    return down(linspace(0, total - 1, count + 1))
+    return down(linspace(0, last - 1, count + 1))
       .slice(0, -1)
       .map(roundEven);
   if (spacing !== "leading") throw unknownSpacing(spacing);
-  const ratio = Math.floor(total / (count + 1));
+  const ratio = Math.floor(last / (count + 1));
   return down(Array.from({ length: count + 1 }, (_, i) => i * ratio))
     .slice(0, -1)
     .map((t) => t + stepsOffset);
