@@ -82,6 +82,7 @@ const rules: RecipeDefinition<DdpmSettings>["rules"] = {
   accumulate: { type: "integer", least: 1, help: "batches to each step, where memory is short; null for one" },
   timesteps: { type: "integer", least: 2, help: "length of the diffusion process" },
   predict: { choices: ["epsilon", "v"], help: "what the model predicts" },
+  minSnr: { type: "number", least: 0, help: "cap of the timesteps' weights, such as 5; null for equal weights" },
   "model.blocks": { type: "integer", least: 1 },
   "model.patch": { type: "integer", least: 1 },
   "model.dropout": { least: 0, most: 1 },
@@ -119,6 +120,7 @@ export function ddpmRecipe(
         betas: cosineBetas(timesteps),
         predict: predict as "epsilon" | "v",
         labelDropout,
+        weighting: config.minSnr === null ? "simple" : { minSnr: config.minSnr },
       });
       const sampler = config.sampler === "ddim" ? ddim({ steps: sampleSteps }) : ddpm({ steps: sampleSteps });
       const guidance = classes > 0 ? config.guidance : 1;

@@ -16,6 +16,8 @@ export const firstLightSettings = {
   /** Length of the diffusion process. */
   timesteps: 1000,
   predict: "v",
+  /** The signal-to-noise ratio at which a timestep's weight is capped (min-SNR-γ); null for equal weights. */
+  minSnr: null as number | null,
   optimizer: { lr: 2e-3, warmup: 50, clipNorm: 1 },
   ema: 0.999,
   /** Images mirrored at random. */
