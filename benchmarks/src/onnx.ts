@@ -43,15 +43,16 @@ const irVersion = 10;
 class Message {
   private readonly parts: Uint8Array[] = [];
 
+  /** Seven bits a byte, the lowest first; a negative number as the 64 bits of its two's complement. */
   private number(value: number): void {
     const bytes: number[] = [];
-    let rest = value;
-    for (; rest > 127; rest = Math.floor(rest / 128)) bytes.push((rest % 128) | 128);
-    bytes.push(rest);
+    let rest = BigInt.asUintN(64, BigInt(value));
+    for (; rest > 127n; rest >>= 7n) bytes.push(Number(rest & 127n) | 128);
+    bytes.push(Number(rest));
     this.parts.push(Uint8Array.from(bytes));
   }
 
-  /** A non-negative integer. */
+  /** An integer. */
   int(field: number, value: number): this {
     this.number((field << 3) | varint);
     this.number(value);

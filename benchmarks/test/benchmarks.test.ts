@@ -70,6 +70,13 @@ describe("ONNX models", () => {
     const expected = `080a1207${hex("figment")}3a2a${node}${name}${input}42040a001015`;
     expect(Buffer.from(bytes).toString("hex")).toBe(expected);
   });
+
+  it("hold negative attributes as the 64 bits of their two's complement", () => {
+    const nodes = [{ op: "Softmax", inputs: ["x"], outputs: ["y"], ints: { axis: -1 } }];
+    // AttributeProto {1: axis, 3: −1, 20: int}.
+    const attribute = `0a04${hex("axis")}18ffffffffffffffffff01a00102`;
+    expect(Buffer.from(onnxModel({ inputs: [], outputs: [], nodes })).toString("hex")).toContain(attribute);
+  });
 });
 
 const hex = (text: string): string => Buffer.from(text).toString("hex");
