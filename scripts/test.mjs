@@ -1,8 +1,8 @@
 // npm test [-- FILTER…]: builds, then runs the tests; `--all` (npm run test:all) adds the slow ones, *.slow.test.ts, and,
 // without a filter, a bounded part of the sanitizers' (scripts/sanitize.mjs). Closes with one line: `N passed, N failed, N skipped`.
 //
-// Tests on real data are in *.data.test.ts and run when FIGMENT_DATA names the data folder. FIGMENT_REQUIRE_DATA=1
-// turns a skipped one into a failure.
+// Tests on real data are in *.data.test.ts (or *.data.slow.test.ts) and run when FIGMENT_DATA names the data folder.
+// FIGMENT_REQUIRE_DATA=1 turns a skipped one into a failure.
 
 import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
@@ -25,7 +25,7 @@ function summarise(code) {
       if (test.status === "passed" || test.status === "failed") counts[test.status]++;
       else {
         counts.skipped++;
-        if (file.name.endsWith(".data.test.ts")) counts.skippedOnData.push(test.fullName);
+        if (file.name.includes(".data.")) counts.skippedOnData.push(test.fullName);
       }
     }
   }

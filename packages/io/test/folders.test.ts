@@ -9,10 +9,6 @@ import { seeded, temporaryFolder } from "./support.js";
 
 afterAll(() => assertNoLeaks());
 
-/** Real data lies in this folder; see the contributors' guide. */
-const realData = process.env.FIGMENT_DATA;
-if (!realData) console.warn("FIGMENT_DATA is not set: the tests on real MNIST and emoji are skipped");
-
 function idx(magic: number, shape: readonly number[], data: Uint8Array): Uint8Array {
   const bytes = new Uint8Array(4 + 4 * shape.length + data.length);
   const view = new DataView(bytes.buffer);
@@ -131,15 +127,6 @@ describe("MNIST's files", () => {
       });
     }
   });
-
-  it.skipIf(!realData)("as published are read in full", async () => {
-    const folder = join(realData as string, "mnist");
-    const [train, test] = await Promise.all([mnist(folder), mnist(folder, { split: "test" })]);
-    expect([train.length, train.shape, test.length]).toEqual([60_000, [28, 28, 1], 10_000]);
-    expect(Array.from({ length: 10 }, (_, i) => train.get(i).label)).toEqual([5, 0, 4, 1, 9, 2, 1, 3, 1, 4]);
-    expect(Array.from({ length: 10 }, (_, i) => test.get(i).label)).toEqual([7, 2, 1, 0, 4, 1, 4, 9, 5, 9]);
-    expect((await openDataset(folder, { size: 32 })).shape).toEqual([32, 32, 1]);
-  });
 });
 
 describe("a folder of images", () => {
@@ -217,17 +204,5 @@ describe("a folder of images", () => {
     await expect(imageFolder(folder, { size: 4 })).rejects.toThrow(/no images/);
     await expect(imageFolder(join(folder, "nowhere"), { size: 4 })).rejects.toThrow(/cannot be listed/);
     await expect(openDataset(folder)).rejects.toThrow(DataError);
-  });
-
-  it.skipIf(!realData)("of emoji is decoded on the loader's worker", async () => {
-    const set = await openDataset(join(realData as string, "noto-emoji/72"), { size: 24 });
-    expect([set.length, set.shape]).toEqual([3583, [24, 24, 3]]);
-    const loader = set.loader({ batchSize: 32, steps: 4 });
-    for await (const { image } of loader) {
-      const values = await image.data();
-      expect(Math.max(...values)).toBe(1);
-      expect(Math.min(...values)).toBeLessThan(0);
-    }
-    expect(loader.position).toBe(4);
   });
 });
