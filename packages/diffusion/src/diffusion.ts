@@ -74,8 +74,6 @@ export class Diffusion implements SampledProcess {
   private readonly signal: Cell;
   private readonly noise: Cell;
   private readonly negativeNoise: Cell;
-  private readonly onX0: Cell;
-  private readonly onXt: Cell;
   private readonly posteriorVariance: Cell;
   /** How much each timestep counts; null where all count alike. */
   private readonly weights: Cell | null;
@@ -115,8 +113,6 @@ export class Diffusion implements SampledProcess {
     this.signal = table("signal", Math.sqrt);
     this.noise = table("noise", (alphaBar) => Math.sqrt(1 - alphaBar));
     this.negativeNoise = table("negativeNoise", (alphaBar) => -Math.sqrt(1 - alphaBar));
-    this.onX0 = table("onX0", (alphaBar, previous) => posterior(alphaBar, previous).onX0);
-    this.onXt = table("onXt", (alphaBar, previous) => posterior(alphaBar, previous).onX);
     this.posteriorVariance = table("variance", (alphaBar, previous) => posterior(alphaBar, previous).variance);
     const counts = lossWeights(weighting, predict, this.alphasCumprod);
     this.weights = counts && new Cell({ shape: [this.steps], name: "Diffusion.weights", initial: () => counts });
@@ -146,7 +142,7 @@ export class Diffusion implements SampledProcess {
    */
   posterior(x0: Tensor, xt: Tensor, t: Tensor): { mean: Tensor; variance: Tensor } {
     return scope(() => ({
-      mean: addNoise(x0, xt, t, this.onX0.value, this.onXt.value),
+      mean: addNoise(x0, xt, t, this.bound.onX0.value, this.bound.onXt.value),
       variance: gather(this.posteriorVariance.value, t),
     }));
   }
@@ -296,8 +292,8 @@ export class Diffusion implements SampledProcess {
   /** Frees the tables and the compiled sampling step. */
   dispose(): void {
     for (const step of this.denoisers.values()) step.dispose();
-    const { signal, noise, negativeNoise, onX0, onXt, posteriorVariance, weights, bound } = this;
-    for (const cell of [signal, noise, negativeNoise, onX0, onXt, posteriorVariance]) cell.dispose();
+    const { signal, noise, negativeNoise, posteriorVariance, weights, bound } = this;
+    for (const cell of [signal, noise, negativeNoise, posteriorVariance]) cell.dispose();
     weights?.dispose();
     for (const cell of Object.values(bound)) cell.dispose();
   }

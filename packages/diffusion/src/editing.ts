@@ -1,6 +1,7 @@
 // Editing images with a model that was trained to draw them: starting from a noised image (Meng et al. 2022, SDEdit), and
 // keeping known pixels while the rest is drawn (Lugmayr et al. 2022, RePaint). Both only change which steps are taken.
 
+import { checkCounts } from "@figment/nn";
 import { ShapeError, type Tensor, UsageError } from "@figment/tensor";
 import { alphaBarAt, type Process, type SamplerRow } from "./samplers/row.js";
 import type { StepNumbers } from "./step.js";
@@ -64,9 +65,7 @@ export function inpaintingSteps(
   process: Process,
   { resamples = 10, jump = 10 }: Inpainting,
 ): PlannedStep[] {
-  for (const [name, value] of Object.entries({ resamples, jump }))
-    if (!Number.isInteger(value) || value < 1)
-      throw new UsageError(`sample: ${name} must be an integer of at least 1, got ${value}`);
+  checkCounts("sample", { resamples, jump });
   if (rows.some((row) => looksBack(row) || row.level !== undefined))
     throw new UsageError("sample: known pixels can be kept by samplers that look at one step alone; take ddim or ddpm");
   /** √ᾱ and √(1 − ᾱ) once a row has been taken. */

@@ -5,6 +5,7 @@ import { spawnSync } from "node:child_process";
 import os from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
+import { cacheFolder } from "@figment/io";
 import { Command } from "commander";
 import type { ProbeReport } from "./doctorProbe.js";
 import { defaultOut } from "./recipe/run.js";
@@ -17,6 +18,8 @@ export interface DoctorReport {
   readonly memoryBytes: number;
   /** Where `npm start` writes unless told otherwise. */
   readonly output: string;
+  /** Where fetched data sets and trained judges are kept. */
+  readonly cache: string;
   /** Environment variables of Figment that are set. */
   readonly environment: Readonly<Record<string, string>>;
   /** What the addon says, or why it says nothing. */
@@ -52,6 +55,7 @@ export function examine({ measure = false }: { readonly measure?: boolean } = {}
     },
     memoryBytes: os.totalmem(),
     output: path.resolve(defaultOut({ name: "first-light" })),
+    cache: cacheFolder(),
     environment: Object.fromEntries(variables) as Record<string, string>,
     native: askAddon(measure),
   };
@@ -65,10 +69,8 @@ export function describe(report: DoctorReport): string {
     ["figment", figment],
     ["node", `${node.version} on ${node.platform} ${node.arch}, Node-API ${node.napi}`],
     ...("problem" in native ? [["addon", native.problem] as const] : nativeRows(native, report.memoryBytes)),
-    [
-      "data",
-      "digits are embedded; MNIST's files and folders of images are named with --data; nothing is cached on disk",
-    ],
+    ["data", "digits are embedded; other data sets are named with --data, or fetched by figment data get"],
+    ["cache", report.cache],
     ["output", report.output],
     ["environment", settings.join(" ") || "no variables of Figment are set"],
   ];

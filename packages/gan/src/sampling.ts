@@ -1,8 +1,8 @@
 // Drawing samples from a trained generator.
 
 import { checkCounts } from "@figment/nn";
-import { compile, concat, type Rng, ShapeError, scope, type Tensor, throwIfAborted, UsageError } from "@figment/tensor";
-import { checkLatents } from "./networks/checks.js";
+import { compile, concat, type Rng, ShapeError, scope, type Tensor, throwIfAborted } from "@figment/tensor";
+import { checkLabel, checkLatents } from "./networks/checks.js";
 import type { Generator } from "./networks/network.js";
 
 /** Options of {@link generateFrom}. */
@@ -63,10 +63,7 @@ export async function generateFrom(
   checkCounts("generate", { batchSize });
   checkLatents("generate", generator.latents, latents);
   const count = latents.dim(0);
-  if ((label === undefined) !== (generator.classes === 0))
-    throw new UsageError(
-      `generate: labels are given exactly when the generator has classes; it has ${generator.classes || "none"}`,
-    );
+  checkLabel("generate", generator.classes, label);
   if (label && (label.rank !== 1 || label.dim(0) !== count))
     throw new ShapeError(`generate: expected labels [${count}], got [${label.shape.join(", ")}]`);
   throwIfAborted(signal);

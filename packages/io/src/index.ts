@@ -1,5 +1,5 @@
 // @figment/io: everything that Figment reads and writes.
-//   files/        atomic writing, reading in ranges, zip archives
+//   files/        atomic writing, reading in ranges, zip archives, the cache folder
 //   elements/     element types of files, and tensors made of their bytes
 //   pickle/       Python's pickles as inert values
 //   torch/        PyTorch's files, browsed and read lazily
@@ -44,6 +44,7 @@ export type { TensorFile, TensorInfo } from "./elements/tensorFile.js";
 export type { FileType } from "./elements/types.js";
 export { DataError } from "./errors.js";
 export { makeFolder, type WriteBytes, writeAtomically, writeFileAtomic, writeJson } from "./files/atomic.js";
+export { cacheFolder } from "./files/cacheFolder.js";
 export { type AnimationOptions, saveAnimation } from "./images/animation.js";
 export {
   decodeImage,

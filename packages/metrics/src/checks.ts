@@ -8,19 +8,6 @@ export function checkFiniteNumbers(owner: string, data: ArrayLike<number>, place
     if (!Number.isFinite(data[i])) throw new NonFiniteError(`${owner}: ${place(i)} is ${data[i]}`);
 }
 
-/** Throws unless `value` is an integer of at least `least`, and of at most `most`. */
-export function checkCount(
-  owner: string,
-  name: string,
-  value: number,
-  least = 1,
-  most = Number.MAX_SAFE_INTEGER,
-): void {
-  if (Number.isSafeInteger(value) && value >= least && value <= most) return;
-  const bounds = most === Number.MAX_SAFE_INTEGER ? `of at least ${least}` : `from ${least} to ${most}`;
-  throw new UsageError(`${owner}: ${name} must be an integer ${bounds}, got ${show(value)}`);
-}
-
 /** The width of the interval [low, high] that pixels lie in. */
 export function spanOf(owner: string, range: readonly [number, number]): number {
   const span = Array.isArray(range) && range.length === 2 ? (range[1] as number) - (range[0] as number) : Number.NaN;

@@ -31,21 +31,28 @@ const finite = (x: unknown, valid: (x: number) => boolean): boolean =>
   typeof x === "number" && Number.isFinite(x) && valid(x);
 
 /**
- * Checks whole numbers of at least 1 and below 2³¹: channels, groups, heads.
+ * Checks whole numbers of at least 1, or another `least`, and below 2³¹: channels, groups, heads.
  *
  * @param owner whose arguments they are; the message begins with it.
  * @throws UsageError naming the first that is none, what it is and what was expected.
  * @example
  * checkCounts("Encoder", { latentChannels: 4, levels: 3 });
  */
-export const checkCounts = (owner: string, values: Named): void =>
-  check(owner, values, (x) => isCount(x, 1), "an integer ≥ 1");
+export const checkCounts = (owner: string, values: Named, least = 1): void =>
+  check(owner, values, (x) => isCount(x, least), `an integer ≥ ${least}`);
 
 /** Checks finite numbers above 0. */
 export const checkPositive = (owner: string, values: Named): void =>
   check(owner, values, (x) => finite(x, (n) => n > 0), "a positive number");
 
-/** Checks finite numbers that are not negative. */
+/**
+ * Checks finite numbers that are not negative: weights of losses, rates.
+ *
+ * @param owner whose arguments they are; the message begins with it.
+ * @throws UsageError naming the first that is none, what it is and what was expected.
+ * @example
+ * checkNotNegative("Game", { gradientPenalty: 10 });
+ */
 export const checkNotNegative = (owner: string, values: Named): void =>
   check(owner, values, (x) => finite(x, (n) => n >= 0), "a finite number ≥ 0");
 

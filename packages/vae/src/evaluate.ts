@@ -152,7 +152,8 @@ export async function evaluateBounds<P>(
   options: EvaluateOptions,
 ): Promise<Bounds> {
   const { rng, binarise: binary = false, k = 0, batchSize = 250, signal } = options;
-  checkCounts("evaluateBounds", { batchSize, ...(k === 0 ? {} : { k }) });
+  checkCounts("evaluateBounds", { batchSize });
+  checkCounts("evaluateBounds", { k }, 0);
   if (binary && !(model.likelihood instanceof BernoulliLikelihood))
     throw new UsageError("evaluateBounds: only a Bernoulli likelihood takes binarised images");
   const programs = new Map<number, ReturnType<typeof programFor<P>>>();

@@ -63,7 +63,7 @@ describe("spherical interpolation", () => {
       };
       compare(0, a);
       compare(4, b);
-      expect(() => interpolateLatents(model, a, b, { steps: 1 })).toThrow(/at least 2/);
+      expect(() => interpolateLatents(model, a, b, { steps: 1 })).toThrow(/≥ 2/);
     });
     model.dispose();
   });

@@ -1,5 +1,6 @@
 // What generators and critics ask of their arguments.
 
+import { checkCounts } from "@figment/nn";
 import { ShapeError, type Tensor, UsageError } from "@figment/tensor";
 
 /** Labels are given exactly when a network has classes. */
@@ -17,10 +18,7 @@ export function checkLatents(owner: string, latents: number, z: Tensor): void {
 }
 
 /** The number of classes: an integer of at least 0. */
-export function checkClasses(owner: string, classes: number): void {
-  if (!Number.isInteger(classes) || classes < 0 || classes >= 2 ** 31)
-    throw new UsageError(`${owner}: classes must be an integer ≥ 0, got ${classes}`);
-}
+export const checkClasses = (owner: string, classes: number): void => checkCounts(owner, { classes }, 0);
 
 /** How images are halved by convolutions of 4×4 with a stride of 2, or doubled by transposed ones. */
 export interface Halving {
@@ -36,23 +34,20 @@ const widestMargin = 2;
 /**
  * Halves images once for each of the channels. Where their side is no multiple of the power of 2, they are taken to have a border
  * of nothing, which the convolution at the image brings or cuts: 28 is halved to 16, 8 and 4, as 32 is.
+ *
+ * @param widest how wide that border may be; 0 where nothing brings it.
  */
-export function halve(owner: string, imageSize: number, channels: readonly number[]): Halving {
+export function halve(
+  owner: string,
+  imageSize: number,
+  channels: readonly number[],
+  widest: number = widestMargin,
+): Halving {
   const side = Math.ceil(imageSize / 2 ** channels.length);
   const margin = (side * 2 ** channels.length - imageSize) / 2;
-  if (channels.length === 0 || !Number.isInteger(margin) || margin > widestMargin)
+  if (channels.length === 0 || !Number.isInteger(margin) || margin > widest)
     throw new UsageError(
       `${owner}: images of ${imageSize}×${imageSize} cannot be halved ${channels.length} times, once for each of the channels [${channels.join(", ")}]`,
     );
   return { side, imagePadding: 1 + margin };
-}
-
-/** Side of the smallest feature map: the image's, halved once for each of the channels. */
-export function smallestSide(owner: string, imageSize: number, channels: readonly number[]): number {
-  const side = imageSize / 2 ** channels.length;
-  if (channels.length === 0 || !Number.isInteger(side) || side < 1)
-    throw new UsageError(
-      `${owner}: images of ${imageSize}×${imageSize} cannot be halved ${channels.length} times, once for each of the channels [${channels.join(", ")}]`,
-    );
-  return side;
 }

@@ -4,7 +4,7 @@
 
 import { BatchNorm, Conv2d, checkCounts, Embedding, Linear, Module } from "@figment/nn";
 import { concat, relu, resizeNearest, scope, type Tensor, tanh } from "@figment/tensor";
-import { checkClasses, checkLabel, checkLatents, smallestSide } from "./checks.js";
+import { checkClasses, checkLabel, checkLatents, halve } from "./checks.js";
 import type { Generator } from "./network.js";
 
 /** Options of {@link ResizeGenerator}. */
@@ -60,7 +60,7 @@ export class ResizeGenerator extends Module implements Generator {
     checkCounts(owner, { latents, imageSize, imageChannels, embedding });
     checkCounts(owner, Object.fromEntries(channels.map((c, i) => [`channels[${i}]`, c])));
     checkClasses(owner, classes);
-    this.side = smallestSide(owner, imageSize, channels);
+    this.side = halve(owner, imageSize, channels, 0).side;
     this.latents = latents;
     this.classes = classes;
     const [first] = channels as readonly [number, ...number[]];

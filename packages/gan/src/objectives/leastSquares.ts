@@ -6,8 +6,8 @@
 //
 // With b − c = 1 and b − a = 2 the generator minimises Pearson's χ² divergence (eq. 8).
 
-import { scope, UsageError } from "@figment/tensor";
-import { checkScores, type Objective } from "./objective.js";
+import { UsageError } from "@figment/tensor";
+import { type Objective, objectiveOf } from "./objective.js";
 
 /** The targets of {@link leastSquares}. */
 export interface LeastSquaresOptions {
@@ -31,15 +31,8 @@ export function leastSquares({ fake: a = 0, real: b = 1, wanted: c = 1 }: LeastS
   for (const [name, target] of Object.entries({ fake: a, real: b, wanted: c }))
     if (!Number.isFinite(target))
       throw new UsageError(`leastSquares: the target ${name} must be finite, got ${target}`);
-  return {
-    name: "leastSquares",
-    critic: (real, fake) => {
-      checkScores("leastSquares", { real, fake });
-      return scope(() => real.sub(b).square().mean().add(fake.sub(a).square().mean()).mul(0.5));
-    },
-    generator: (fake) => {
-      checkScores("leastSquares", { fake });
-      return scope(() => fake.sub(c).square().mean().mul(0.5));
-    },
-  };
+  return objectiveOf("leastSquares", {
+    critic: (real, fake) => real.sub(b).square().mean().add(fake.sub(a).square().mean()).mul(0.5),
+    generator: (fake) => fake.sub(c).square().mean().mul(0.5),
+  });
 }

@@ -5,8 +5,8 @@
 // The critic gives logits s, D = σ(s); ln σ(s) = −softplus(−s) and ln(1 − σ(s)) = −softplus(s) overflow nowhere. For a fixed
 // generator the best D is p/(p + q), where V is 2·JSD(p ‖ q) − ln 4 (proposition 1, theorem 1).
 
-import { neg, scope, softplus, type Tensor, UsageError } from "@figment/tensor";
-import { checkScores, type Objective } from "./objective.js";
+import { neg, softplus, UsageError } from "@figment/tensor";
+import { type Objective, objectiveOf } from "./objective.js";
 
 /** Options of {@link minimax} and {@link nonSaturating}. */
 export interface SmoothingOptions {
@@ -17,21 +17,22 @@ export interface SmoothingOptions {
   readonly smoothing?: number;
 }
 
-/** Checks the smoothing and gives it. */
-export function smoothingOf(objective: string, { smoothing = 0 }: SmoothingOptions): number {
+/** A game whose critic minimises −V: the cross entropy of telling real from generated, real ones with the target 1 − smoothing. */
+export function classificationGame(
+  name: string,
+  { smoothing = 0 }: SmoothingOptions,
+  generator: Objective["generator"],
+): Objective {
   if (!(smoothing >= 0 && smoothing < 1))
-    throw new UsageError(`${objective}: the smoothing must be in [0, 1), got ${smoothing}`);
-  return smoothing;
-}
-
-/** −V: the cross entropy of telling real from generated, real ones with the target 1 − smoothing. */
-export function discriminatorLoss(objective: string, real: Tensor, fake: Tensor, smoothing: number): Tensor {
-  checkScores(objective, { real, fake });
-  return scope(() => {
-    const onReal = softplus(neg(real)).mean();
-    // −t·ln σ(s) − (1 − t)·ln(1 − σ(s)) = softplus(−s) + (1 − t)·s
-    const smoothed = smoothing === 0 ? onReal : onReal.add(real.mean().mul(smoothing));
-    return smoothed.add(softplus(fake).mean());
+    throw new UsageError(`${name}: the smoothing must be in [0, 1), got ${smoothing}`);
+  return objectiveOf(name, {
+    critic: (real, fake) => {
+      const onReal = softplus(neg(real)).mean();
+      // −t·ln σ(s) − (1 − t)·ln(1 − σ(s)) = softplus(−s) + (1 − t)·s
+      const smoothed = smoothing === 0 ? onReal : onReal.add(real.mean().mul(smoothing));
+      return smoothed.add(softplus(fake).mean());
+    },
+    generator,
   });
 }
 
@@ -47,14 +48,5 @@ export function discriminatorLoss(objective: string, real: Tensor, fake: Tensor,
  * game.generator(tensor([0])); // -0.693147
  */
 export function minimax(options: SmoothingOptions = {}): Objective {
-  const name = "minimax";
-  const smoothing = smoothingOf(name, options);
-  return {
-    name,
-    critic: (real, fake) => discriminatorLoss(name, real, fake, smoothing),
-    generator: (fake) => {
-      checkScores(name, { fake });
-      return scope(() => neg(softplus(fake).mean()));
-    },
-  };
+  return classificationGame("minimax", options, (fake) => neg(softplus(fake).mean()));
 }

@@ -1,9 +1,9 @@
 // The generator's loss that is used in place of the minimax game's (Goodfellow et al. 2014, §3): it maximises ln D(G(z))
 // instead of minimising ln(1 − D(G(z))). The same fixed point, and a slope where the critic rejects.
 
-import { neg, scope, softplus } from "@figment/tensor";
-import { discriminatorLoss, type SmoothingOptions, smoothingOf } from "./minimax.js";
-import { checkScores, type Objective } from "./objective.js";
+import { neg, softplus } from "@figment/tensor";
+import { classificationGame, type SmoothingOptions } from "./minimax.js";
+import type { Objective } from "./objective.js";
 
 /**
  * The non-saturating game (Goodfellow et al. 2014, §3): the critic as in {@link minimax}, the generator minimises
@@ -16,14 +16,5 @@ import { checkScores, type Objective } from "./objective.js";
  * game.generator(tensor([-2])); // 2.126928
  */
 export function nonSaturating(options: SmoothingOptions = {}): Objective {
-  const name = "nonSaturating";
-  const smoothing = smoothingOf(name, options);
-  return {
-    name,
-    critic: (real, fake) => discriminatorLoss(name, real, fake, smoothing),
-    generator: (fake) => {
-      checkScores(name, { fake });
-      return scope(() => softplus(neg(fake)).mean());
-    },
-  };
+  return classificationGame("nonSaturating", options, (fake) => softplus(neg(fake)).mean());
 }

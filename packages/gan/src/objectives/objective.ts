@@ -1,6 +1,6 @@
 // What an adversarial objective is: two losses of the critic's scores, one for each player. Imports tensor only.
 
-import { DTypeError, isFloat, ShapeError, show, Tensor } from "@figment/tensor";
+import { DTypeError, isFloat, ShapeError, scope, show, Tensor } from "@figment/tensor";
 
 /** The game's two losses; both are minimised. Scores are what the critic gives, before any sigmoid, one a sample. */
 export interface Objective {
@@ -20,8 +20,21 @@ export interface Objective {
   generator(fake: Tensor): Tensor;
 }
 
+/** An objective of two formulas: scores are checked, and what lies between is freed. */
+export const objectiveOf = (name: string, { critic, generator }: Omit<Objective, "name">): Objective => ({
+  name,
+  critic: (real, fake) => {
+    checkScores(name, { real, fake });
+    return scope(() => critic(real, fake));
+  },
+  generator: (fake) => {
+    checkScores(name, { fake });
+    return scope(() => generator(fake));
+  },
+});
+
 /** Checks that scores are one number a sample: feature maps would be averaged without a word. */
-export function checkScores(objective: string, scores: Readonly<Record<string, Tensor>>): void {
+function checkScores(objective: string, scores: Readonly<Record<string, Tensor>>): void {
   for (const [name, x] of Object.entries(scores)) {
     if (!(x instanceof Tensor))
       throw new DTypeError(`${objective}: expected a tensor of ${name} scores, got ${show(x)}`);

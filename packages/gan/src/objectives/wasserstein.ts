@@ -5,8 +5,8 @@
 //
 // What keeps the critic Lipschitz comes from elsewhere: clipWeights, gradientPenalty, or nn's SpectralNorm.
 
-import { neg, scope } from "@figment/tensor";
-import { checkScores, type Objective } from "./objective.js";
+import { neg } from "@figment/tensor";
+import { type Objective, objectiveOf } from "./objective.js";
 
 /**
  * The Wasserstein game: the critic minimises E[f(G(z))] − E[f(x)], the generator −E[f(G(z))] (Arjovsky et al. 2017, algorithm
@@ -17,15 +17,8 @@ import { checkScores, type Objective } from "./objective.js";
  * wasserstein().generator(tensor([-1, 0])); // 0.5
  */
 export function wasserstein(): Objective {
-  return {
-    name: "wasserstein",
-    critic: (real, fake) => {
-      checkScores("wasserstein", { real, fake });
-      return scope(() => fake.mean().sub(real.mean()));
-    },
-    generator: (fake) => {
-      checkScores("wasserstein", { fake });
-      return scope(() => neg(fake.mean()));
-    },
-  };
+  return objectiveOf("wasserstein", {
+    critic: (real, fake) => fake.mean().sub(real.mean()),
+    generator: (fake) => neg(fake.mean()),
+  });
 }

@@ -39,7 +39,8 @@ export class CompactUpscaler extends Module {
   /** @throws UsageError unless the numbers are integers of at least 1, the depth of at least 0. */
   constructor({ imageChannels = 3, channels = 64, depth = 16, factor = 4 }: CompactUpscalerOptions = {}) {
     super();
-    checkCounts("CompactUpscaler", { imageChannels, channels, "depth + 1": depth + 1, factor });
+    checkCounts("CompactUpscaler", { imageChannels, channels, factor });
+    checkCounts("CompactUpscaler", { depth }, 0);
     this.factor = factor;
     this.stages = Array.from({ length: depth + 1 }, (_, i) => ({
       conv: new Conv2d(i === 0 ? imageChannels : channels, channels, 3, { padding: 1 }),

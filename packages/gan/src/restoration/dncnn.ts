@@ -29,7 +29,8 @@ export class DnCnn extends Module {
   /** @throws UsageError unless the numbers are integers of at least 1, and the depth of at least 2. */
   constructor({ imageChannels = 1, channels = 64, depth = 17 }: DnCnnOptions = {}) {
     super();
-    checkCounts("DnCnn", { imageChannels, channels, "depth − 1": depth - 1 });
+    checkCounts("DnCnn", { imageChannels, channels });
+    checkCounts("DnCnn", { depth }, 2);
     this.convs = Array.from({ length: depth }, (_, i) => {
       const from = i === 0 ? imageChannels : channels;
       return new Conv2d(from, i === depth - 1 ? imageChannels : channels, 3, { padding: 1 });

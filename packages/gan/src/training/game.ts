@@ -1,6 +1,7 @@
 // One round of the game after another (Goodfellow et al. 2014, algorithm 1): the critic's updates on real and generated samples,
 // then the generator's. The same code runs operation by operation and, traced once, as one program.
 
+import { checkCounts, checkNotNegative } from "@figment/nn";
 import { Cell, repeat, ShapeError, scope, type Tensor, UsageError } from "@figment/tensor";
 import { auxiliaryLoss } from "../conditioning/auxiliary.js";
 import { type ClassifiedScores, type CriticOutput, scoresOf } from "../conditioning/scores.js";
@@ -153,12 +154,8 @@ function report(name: string): Cell {
 
 function checkRules({ generator, critic }: Players, rules: GameRules): void {
   const { criticSteps = 1, r1, gradientPenalty: lambda, auxiliary } = rules;
-  for (const [name, count] of Object.entries({ criticSteps, "r1.every": r1?.every ?? 1 }))
-    if (!Number.isSafeInteger(count) || count < 1)
-      throw new UsageError(`Game: ${name} must be an integer ≥ 1, got ${count}`);
-  for (const [name, weight] of Object.entries({ gradientPenalty: lambda, "r1.gamma": r1?.gamma, auxiliary }))
-    if (weight !== undefined && !(weight >= 0 && Number.isFinite(weight)))
-      throw new UsageError(`Game: ${name} must be a finite number ≥ 0, got ${weight}`);
+  checkCounts("Game", { criticSteps, "r1.every": r1?.every ?? 1 });
+  checkNotNegative("Game", { gradientPenalty: lambda ?? 0, "r1.gamma": r1?.gamma ?? 0, auxiliary: auxiliary ?? 1 });
   if (generator.classes !== critic.classes)
     throw new UsageError(
       `Game: the generator has ${generator.classes} classes and the critic ${critic.classes}; expected the same`,

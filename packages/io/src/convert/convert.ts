@@ -1,7 +1,7 @@
 // From one format of weights to another, tensor by tensor, bit for bit.
 
 import { extname } from "node:path";
-import { CheckpointError, UsageError } from "@figment/tensor";
+import { CheckpointError, sizeOf, UsageError } from "@figment/tensor";
 import type { TensorFile } from "../elements/tensorFile.js";
 import { bytesOfElements } from "../elements/types.js";
 import { writeNpy, writeNpz } from "../npy/write.js";
@@ -44,11 +44,7 @@ export async function convertCheckpoint(
   else if (ending === ".npy") await writeNpy(output, only(input, sources));
   else await writeBytes(output, sources, metadataOf(file));
   let bytes = 0;
-  for (const { type, shape } of file.tensors.values())
-    bytes += bytesOfElements(
-      type,
-      shape.reduce((a, b) => a * b, 1),
-    );
+  for (const { type, shape } of file.tensors.values()) bytes += bytesOfElements(type, sizeOf(shape));
   return { tensors: sources.size, bytes };
 }
 

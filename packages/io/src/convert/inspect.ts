@@ -1,7 +1,7 @@
 // What a file of weights or a folder of data holds, for people and for programs.
 
 import { stat } from "node:fs/promises";
-import { CheckpointError } from "@figment/tensor";
+import { CheckpointError, sizeOf } from "@figment/tensor";
 import { openDataset } from "../data/openDataset.js";
 import { bytesOfElements, type FileType } from "../elements/types.js";
 import { messageOf } from "../errors.js";
@@ -73,13 +73,11 @@ async function inspectFolder(path: string): Promise<Inspection> {
   return summarise(path, "data set", undefined, entries, new Map(), []);
 }
 
-const elements = (shape: readonly number[]): number => shape.reduce((product, extent) => product * extent, 1);
-
 const tensorEntry = (name: string, type: FileType, shape: readonly number[]): InspectedEntry => ({
   name,
   type,
   shape,
-  bytes: bytesOfElements(type, elements(shape)),
+  bytes: bytesOfElements(type, sizeOf(shape)),
 });
 
 function torchEntries(file: TorchFile): InspectedEntry[] {
@@ -123,7 +121,7 @@ function summarise(
     metadata: Object.fromEntries(metadata),
     classes,
     tensors: tensors.length,
-    parameters: tensors.reduce((sum, { shape }) => sum + elements(shape as readonly number[]), 0),
+    parameters: tensors.reduce((sum, { shape }) => sum + sizeOf(shape as readonly number[]), 0),
     tensorBytes: tensors.reduce((sum, { bytes }) => sum + (bytes as number), 0),
   };
 }

@@ -1,6 +1,7 @@
 // Strided views: what they reach, whether that is allowed, and their elements in row-major order.
 
-import { bytesOfElements, type FileType } from "../elements/types.js";
+import { sizeOf } from "@figment/tensor";
+import { bytesOfElements, type FileType } from "./types.js";
 
 /** More dimensions than PyTorch allows. */
 const maxRank = 64;
@@ -12,8 +13,6 @@ const maxRepeated = 2 ** 26;
 export function reach(shape: readonly number[], strides: readonly number[]): number {
   return shape.reduce((last, extent, i) => last + (extent - 1) * (strides[i] as number), 1);
 }
-
-const product = (shape: readonly number[]): number => shape.reduce((size, extent) => size * extent, 1);
 
 /** Whether a view's elements lie in row-major order without gaps. */
 export function isContiguous(shape: readonly number[], strides: readonly number[]): boolean {
@@ -40,7 +39,7 @@ export function checkView(
   if (!isCount(offset)) return `a storage offset of ${offset}`;
   if (!shape.every(isCount)) return `the shape [${shape.slice(0, 8)}]`;
   if (!strides.every(isCount)) return `the strides [${strides.slice(0, 8)}]`;
-  if (!Number.isSafeInteger(product(shape.map((extent) => Math.max(1, extent)))))
+  if (!Number.isSafeInteger(sizeOf(shape.map((extent) => Math.max(1, extent)))))
     return `the shape [${shape.slice(0, 8)}], with too many elements`;
   if (shape.includes(0)) return undefined;
   const held = Math.floor(byteLength / bytesOfElements(type, 1));
@@ -48,7 +47,7 @@ export function checkView(
   if (!(last <= held)) {
     return `a view of shape [${shape}], strides [${strides}] and offset ${offset}, which reaches element ${last} of a storage of ${held}`;
   }
-  if (product(shape) > Math.max(held, maxRepeated)) return `a view of shape [${shape}] that repeats ${held} elements`;
+  if (sizeOf(shape) > Math.max(held, maxRepeated)) return `a view of shape [${shape}] that repeats ${held} elements`;
   return undefined;
 }
 
@@ -62,7 +61,7 @@ export function gather(
   const Words = { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array, 8: BigUint64Array }[itemBytes];
   if (!Words) throw new TypeError(`elements of ${itemBytes} bytes cannot be gathered`);
   const from = new Words(buffer);
-  const into = new Words(product(shape));
+  const into = new Words(sizeOf(shape));
   const rank = shape.length;
   const [width, step] = [shape[rank - 1] as number, strides[rank - 1] as number];
   const index = new Array<number>(rank - 1).fill(0);

@@ -21,11 +21,11 @@ function makeTables(): readonly Uint32Array[] {
   return all;
 }
 
-/** The checksum of bytes. */
-export function crc32(bytes: Uint8Array): number {
+/** The checksum of bytes that follow those of the checksum `before`. */
+export function crc32(bytes: Uint8Array, before = 0): number {
   tables ??= makeTables();
   const [t0, t1, t2, t3] = tables as [Uint32Array, Uint32Array, Uint32Array, Uint32Array];
-  let remainder = -1;
+  let remainder = ~before;
   let i = 0;
   for (; i + 4 <= bytes.length; i += 4) {
     remainder ^=

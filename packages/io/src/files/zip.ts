@@ -6,6 +6,20 @@ import { promisify } from "node:util";
 import { messageOf } from "../errors.js";
 import type { ByteFile } from "./byteFile.js";
 import { crc32 } from "./crc32.js";
+import {
+  centralBytes,
+  centralSignature,
+  end64Bytes,
+  end64LocatorBytes,
+  end64LocatorSignature,
+  end64Signature,
+  endBytes,
+  endSignature,
+  extra64Id,
+  in64Bits,
+  localBytes,
+  localSignature,
+} from "./zipFormat.js";
 
 /** A member as the central directory describes it. */
 export interface ZipEntry {
@@ -19,22 +33,9 @@ export interface ZipEntry {
   readonly headerOffset: number;
 }
 
-const endSignature = 0x06054b50;
-const endBytes = 22;
-const end64LocatorSignature = 0x07064b50;
-const end64LocatorBytes = 20;
-const end64Signature = 0x06064b50;
-const end64Bytes = 56;
-const centralSignature = 0x02014b50;
-const centralBytes = 46;
-const localSignature = 0x04034b50;
-const localBytes = 30;
-
 const stored = 0;
 const deflated = 8;
 const encryptedFlag = 1;
-const extra64Id = 1;
-const in64Bits = 0xffffffff;
 
 /** The comment that may follow the directory's end record. */
 const maxCommentBytes = 65535;

@@ -3,6 +3,16 @@
 
 import type { WriteBytes } from "./atomic.js";
 import { crc32 } from "./crc32.js";
+import {
+  centralSignature,
+  end64Bytes,
+  end64LocatorSignature,
+  end64Signature,
+  endSignature,
+  extra64Id,
+  in64Bits,
+  localSignature,
+} from "./zipFormat.js";
 
 /** 1 January 1980, the first day that zip knows: files depend on their contents alone. */
 const earliestDate = 0x21;
@@ -13,7 +23,6 @@ const utf8Flag = 0x800;
 /** Version 4.5 of the format, the first one with 64-bit sizes. */
 const versionNeeded = 45;
 
-const in64Bits = 0xffffffff;
 const in64BitsCount = 0xffff;
 
 interface Member {
@@ -36,7 +45,7 @@ export class ZipWriter {
   /** Appends a member; `parts` are its contents one after the other. */
   async add(name: string, parts: readonly Uint8Array[]): Promise<void> {
     const bytes = parts.reduce((sum, part) => sum + part.byteLength, 0);
-    const crc = parts.length === 1 ? crc32(parts[0] as Uint8Array) : crc32(Buffer.concat(parts));
+    const crc = parts.reduce((before, part) => crc32(part, before), 0);
     const member = { name: new TextEncoder().encode(name), crc, bytes, offset: this.offset };
     this.members.push(member);
     await this.put(localHeader(member));
@@ -56,8 +65,11 @@ export class ZipWriter {
   }
 }
 
-/** Little-endian fields one after the other, as [bytes, value]. */
-function fields(...parts: readonly (readonly [bytes: 2 | 4 | 8, value: number])[]): Uint8Array {
+/** A little-endian field. */
+type Field = readonly [bytes: 2 | 4 | 8, value: number];
+
+/** Fields one after the other. */
+function fields(...parts: readonly Field[]): Uint8Array {
   const out = new DataView(new ArrayBuffer(parts.reduce((sum, [bytes]) => sum + bytes, 0)));
   let at = 0;
   for (const [bytes, value] of parts) {
@@ -71,81 +83,75 @@ function fields(...parts: readonly (readonly [bytes: 2 | 4 | 8, value: number])[
 
 const narrow = (value: number): number => Math.min(value, in64Bits);
 
-function localHeader({ name, crc, bytes }: Member): Uint8Array {
-  const extra = bytes >= in64Bits ? fields([2, 1], [2, 16], [8, bytes], [8, bytes]) : new Uint8Array();
-  const header = fields(
-    [4, 0x04034b50],
-    [2, versionNeeded],
-    [2, utf8Flag],
-    [2, 0],
-    [2, 0],
-    [2, earliestDate],
-    [4, crc],
-    [4, narrow(bytes)],
-    [4, narrow(bytes)],
-    [2, name.byteLength],
-    [2, extra.byteLength],
-  );
-  return Buffer.concat([header, name, extra]);
+/** The extra field with those numbers that do not fit 32 bits, or nothing. */
+function extra64(...numbers: readonly number[]): Uint8Array {
+  const wide = numbers.filter((value) => value >= in64Bits);
+  return wide.length === 0
+    ? new Uint8Array()
+    : fields([2, extra64Id], [2, 8 * wide.length], ...wide.map((value): Field => [8, value]));
 }
 
-function centralHeader({ name, crc, bytes, offset }: Member): Uint8Array {
-  const wide: (readonly [8, number])[] = [];
-  if (bytes >= in64Bits) wide.push([8, bytes], [8, bytes]);
-  if (offset >= in64Bits) wide.push([8, offset]);
-  const extra = wide.length > 0 ? fields([2, 1], [2, 8 * wide.length], ...wide) : new Uint8Array();
+/** What local and central headers have in common: from the version that is needed to the length of the extra field. */
+const described = ({ name, crc, bytes }: Member, extra: Uint8Array): readonly Field[] => [
+  [2, versionNeeded],
+  [2, utf8Flag],
+  // Stored, at midnight.
+  [2, 0],
+  [2, 0],
+  [2, earliestDate],
+  [4, crc],
+  [4, narrow(bytes)],
+  [4, narrow(bytes)],
+  [2, name.byteLength],
+  [2, extra.byteLength],
+];
+
+function localHeader(member: Member): Uint8Array {
+  const extra = extra64(member.bytes, member.bytes);
+  return Buffer.concat([fields([4, localSignature], ...described(member, extra)), member.name, extra]);
+}
+
+function centralHeader(member: Member): Uint8Array {
+  const extra = extra64(member.bytes, member.bytes, member.offset);
   const header = fields(
-    [4, 0x02014b50],
+    [4, centralSignature],
     [2, versionNeeded],
-    [2, versionNeeded],
-    [2, utf8Flag],
-    [2, 0],
-    [2, 0],
-    [2, earliestDate],
-    [4, crc],
-    [4, narrow(bytes)],
-    [4, narrow(bytes)],
-    [2, name.byteLength],
-    [2, extra.byteLength],
+    ...described(member, extra),
+    // No comment, the first disk, no attributes.
     [2, 0],
     [2, 0],
     [2, 0],
     [4, 0],
-    [4, narrow(offset)],
+    [4, narrow(member.offset)],
   );
-  return Buffer.concat([header, name, extra]);
+  return Buffer.concat([header, member.name, extra]);
 }
 
+/** The 64-bit end of the directory and its locator. */
+const end64 = (count: number, start: number, bytes: number): Uint8Array =>
+  fields(
+    [4, end64Signature],
+    // Bytes that follow this number.
+    [8, end64Bytes - 12],
+    [2, versionNeeded],
+    [2, versionNeeded],
+    [4, 0],
+    [4, 0],
+    [8, count],
+    [8, count],
+    [8, bytes],
+    [8, start],
+    [4, end64LocatorSignature],
+    [4, 0],
+    [8, start + bytes],
+    [4, 1],
+  );
+
 function endOfDirectory(count: number, start: number, bytes: number): Uint8Array {
-  const end64 = start + bytes;
-  const wide =
-    end64 >= in64Bits || count >= in64BitsCount
-      ? fields(
-          ...([
-            [4, 0x06064b50],
-            [8, 44],
-            [2, versionNeeded],
-            [2, versionNeeded],
-            [4, 0],
-            [4, 0],
-          ] as const),
-          ...([
-            [8, count],
-            [8, count],
-            [8, bytes],
-            [8, start],
-          ] as const),
-          ...([
-            [4, 0x07064b50],
-            [4, 0],
-            [8, end64],
-            [4, 1],
-          ] as const),
-        )
-      : new Uint8Array();
+  const isWide = start + bytes >= in64Bits || count >= in64BitsCount;
   const shortCount = Math.min(count, in64BitsCount);
   const end = fields(
-    [4, 0x06054b50],
+    [4, endSignature],
     [2, 0],
     [2, 0],
     [2, shortCount],
@@ -154,5 +160,5 @@ function endOfDirectory(count: number, start: number, bytes: number): Uint8Array
     [4, narrow(start)],
     [2, 0],
   );
-  return Buffer.concat([wide, end]);
+  return isWide ? Buffer.concat([end64(count, start, bytes), end]) : end;
 }

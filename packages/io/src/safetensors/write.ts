@@ -1,6 +1,6 @@
 // Writing safetensors files: atomically, and with bytes that depend on the contents alone.
 
-import { type DataArray, type DType, type Tensor, UsageError } from "@figment/tensor";
+import { type DataArray, type DType, sizeOf, type Tensor, UsageError } from "@figment/tensor";
 import { encodeElements } from "../elements/encode.js";
 import { bytesOfElements, type FileType, fileTypeOf } from "../elements/types.js";
 import { writeAtomically } from "../files/atomic.js";
@@ -91,8 +91,7 @@ function layOut(tensors: ReadonlyMap<string, BytesToWrite>): Placed[] {
   );
   let begin = 0;
   return ordered.map(([name, source]) => {
-    const elements = source.shape.reduce((product, extent) => product * extent, 1);
-    const bytes = bytesOfElements(source.type, elements);
+    const bytes = bytesOfElements(source.type, sizeOf(source.shape));
     const placed = { name, source, begin, bytes };
     begin += bytes;
     return placed;

@@ -2,8 +2,8 @@
 // perfect generator would reach.
 
 import type { Dataset } from "@figment/io";
+import { checkCounts } from "@figment/nn";
 import { show, throwIfAborted, UsageError } from "@figment/tensor";
-import { checkCount } from "../checks.js";
 import { extractFeatures, type FeatureExtractor } from "../features/extract.js";
 import type { FeatureSet } from "../features/featureSet.js";
 import { bootstrap, type Interval } from "../resampling/bootstrap.js";
@@ -88,8 +88,8 @@ export async function evaluateSamples(options: EvaluationOptions): Promise<Evalu
   if (!data?.train || !data.test)
     throw new UsageError(`evaluateSamples: expected { data: { train, test } }, got ${show(data)}`);
   const { count = data.test.length } = options;
-  checkCount("evaluateSamples", "count", count, 2);
-  checkCount("evaluateSamples", "batchSize", batchSize);
+  checkCounts("evaluateSamples", { count }, 2);
+  checkCounts("evaluateSamples", { batchSize });
   const most = Math.min(data.test.length, data.train.length);
   if (count > most) throw new UsageError(`evaluateSamples: ${count} images asked for, the data sets have ${most}`);
   const draw = (name: string, source: SampleSource): Promise<FeatureSet> =>

@@ -1,7 +1,7 @@
 // Where the samples that are evaluated come from.
 
 import type { Dataset } from "@figment/io";
-import { rng, type Tensor, tensor, UsageError } from "@figment/tensor";
+import { rng, sizeOf, type Tensor, tensor, UsageError } from "@figment/tensor";
 import { spanOf } from "../checks.js";
 
 /**
@@ -38,7 +38,7 @@ export function realImages(
     if (first + count > dataset.length)
       throw new UsageError(`realImages: ${dataset.name} has ${dataset.length} images, asked for ${first + count}`);
     if (seed !== undefined) order ??= permutation(dataset.length, seed);
-    const size = dataset.shape.reduce((product, d) => product * d, 1);
+    const size = sizeOf(dataset.shape);
     const data = new Float32Array(count * size);
     for (let i = 0; i < count; i++) {
       const { image } = await dataset.get(order ? (order[first + i] as number) : first + i);

@@ -1,7 +1,7 @@
 // From images to features, batch by batch: what the images come from and what looks at them are the caller's.
 
+import { checkCounts } from "@figment/nn";
 import { DTypeError, ShapeError, scope, show, Tensor, throwIfAborted, UsageError } from "@figment/tensor";
-import { checkCount } from "../checks.js";
 import { FeatureSet } from "./featureSet.js";
 
 /** Looks at images [N,H,W,C] and gives features [N,D], or [N,...], which are flattened: a network's layer, or anything. */
@@ -37,7 +37,7 @@ export async function extractFeatures(
   extractor: FeatureExtractor,
   { batchSize = 250, signal, onProgress }: ExtractOptions = {},
 ): Promise<FeatureSet> {
-  checkCount("extractFeatures", "batchSize", batchSize);
+  checkCounts("extractFeatures", { batchSize });
   if (typeof extractor !== "function")
     throw new UsageError(`extractFeatures: expected a function from images to features, got ${show(extractor)}`);
   const sets: FeatureSet[] = [];

@@ -1,7 +1,8 @@
 // Features of many images, on the host and in f64: what all distances between sets are computed from.
 
+import { checkCounts } from "@figment/nn";
 import { DTypeError, isFloat, ShapeError, show, Tensor, UsageError } from "@figment/tensor";
-import { checkCount, checkFiniteNumbers } from "../checks.js";
+import { checkFiniteNumbers } from "../checks.js";
 
 /**
  * The features of a set of images: `count` rows of `dims` finite numbers in f64.
@@ -22,7 +23,7 @@ export class FeatureSet {
    * @throws ShapeError when they do not fill rows; NonFiniteError for NaN or infinite numbers, naming the first.
    */
   constructor(data: ArrayLike<number>, dims: number) {
-    checkCount("FeatureSet", "dims", dims);
+    checkCounts("FeatureSet", { dims });
     if (data?.length === undefined) throw new UsageError(`FeatureSet: expected numbers, got ${show(data)}`);
     if (data.length % dims !== 0)
       throw new ShapeError(`FeatureSet: ${data.length} numbers do not fill rows of ${dims}`);
@@ -71,7 +72,8 @@ export class FeatureSet {
 
   /** Row `i`, as a view. */
   row(i: number): Float64Array {
-    checkCount("FeatureSet", "the row", i, 0, this.count - 1);
+    if (!(Number.isInteger(i) && i >= 0 && i < this.count))
+      throw new UsageError(`FeatureSet: expected a row from 0 to ${this.count - 1}, got ${show(i)}`);
     return this.data.subarray(i * this.dims, (i + 1) * this.dims);
   }
 

@@ -1,7 +1,7 @@
 // How sure a number is that was computed from samples: the bootstrap (Efron & Tibshirani 1993, chapters 6, 12 and 13).
 
+import { checkCounts } from "@figment/nn";
 import { rng, show, throwIfAborted, UsageError } from "@figment/tensor";
-import { checkCount } from "../checks.js";
 
 /** Options of {@link bootstrap}. */
 export interface BootstrapOptions {
@@ -56,8 +56,8 @@ export async function bootstrap(
   const { resamples = 200, level = 0.95, method = "percentile", seed = 0, signal } = options;
   if (!Array.isArray(counts) || counts.length === 0)
     throw new UsageError(`bootstrap: expected the counts of one set or more, got ${show(counts)}`);
-  for (const count of counts) checkCount("bootstrap", "a count", count, 1, 2 ** 31 - 1);
-  checkCount("bootstrap", "resamples", resamples, 2);
+  for (const count of counts) checkCounts("bootstrap", { "a count": count });
+  checkCounts("bootstrap", { resamples }, 2);
   if (!(level > 0 && level < 1)) throw new UsageError(`bootstrap: level must be within (0, 1), got ${show(level)}`);
   if (method !== "percentile" && method !== "basic")
     throw new UsageError(`bootstrap: method must be "percentile" or "basic", got ${show(method)}`);

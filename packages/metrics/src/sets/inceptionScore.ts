@@ -1,7 +1,7 @@
 // The inception score (Salimans et al. 2016), of any classifier.
 
+import { checkCounts } from "@figment/nn";
 import { show, UsageError } from "@figment/tensor";
-import { checkCount } from "../checks.js";
 import { FeatureSet } from "../features/featureSet.js";
 
 /** Options of {@link inceptionScore}. */
@@ -41,7 +41,7 @@ export function inceptionScore(
     throw new UsageError(`inceptionScore: expected a FeatureSet, got ${show(outputs)}; see extractFeatures`);
   if (of !== "logits" && of !== "probabilities")
     throw new UsageError(`inceptionScore: of must be "logits" or "probabilities", got ${show(of)}`);
-  checkCount("inceptionScore", "splits", splits);
+  checkCounts("inceptionScore", { splits });
   const { count } = outputs;
   if (count < splits) throw new UsageError(`inceptionScore: ${splits} parts asked for, but there are ${count} samples`);
   const scores = Float64Array.from({ length: splits }, (_, part) => {

@@ -1,7 +1,7 @@
 // The kernel distance (Bińkowski et al. 2018): the squared maximum mean discrepancy (Gretton et al. 2012) with a cubic kernel.
 
+import { checkCounts } from "@figment/nn";
 import { gather, rng, scope, type Tensor, UsageError } from "@figment/tensor";
-import { checkCount } from "../checks.js";
 import { checkSets, type FeatureSet } from "../features/featureSet.js";
 import { dot } from "../linear/matrix.js";
 import { forProducts, type Rows, rowsOf, type View, viewOf } from "./products.js";
@@ -50,8 +50,8 @@ export async function kernelDistance(
   checkSets("kernelDistance", real, generated, 2);
   const most = Math.min(real.count, generated.count);
   const { subsets = 100, subsetSize = Math.min(usualSize, most), seed = 0 } = options;
-  checkCount("kernelDistance", "subsets", subsets);
-  checkCount("kernelDistance", "subsetSize", subsetSize, 2);
+  checkCounts("kernelDistance", { subsets });
+  checkCounts("kernelDistance", { subsetSize }, 2);
   if (subsetSize > most)
     throw new UsageError(`kernelDistance: subsets of ${subsetSize} asked for, but a set has only ${most} samples`);
   const view = viewOf(real, generated);

@@ -1,7 +1,7 @@
 // How much two sets overlap, by neighbourhoods in feature space: improved precision and recall (Kynkäänniemi et al. 2019),
 // density and coverage (Naeem et al. 2020).
 
-import { checkCount } from "../checks.js";
+import { checkCounts } from "@figment/nn";
 import { checkSets, type FeatureSet } from "../features/featureSet.js";
 import { memberships, squaredRadii } from "./neighbours.js";
 import { type Rows, rowsOf, viewOf } from "./products.js";
@@ -47,7 +47,7 @@ export async function precisionRecall(
   generated: FeatureSet,
   { k = 3 }: NeighbourOptions = {},
 ): Promise<PrecisionRecall> {
-  checkCount("precisionRecall", "k", k);
+  checkCounts("precisionRecall", { k });
   checkSets("precisionRecall", real, generated, k + 1);
   return withRows(real, generated, async (a, b) => {
     const [realRadii, generatedRadii] = [await squaredRadii(a, k), await squaredRadii(b, k)];
@@ -75,7 +75,7 @@ export async function densityCoverage(
   generated: FeatureSet,
   { k = 5 }: NeighbourOptions = {},
 ): Promise<DensityCoverage> {
-  checkCount("densityCoverage", "k", k);
+  checkCounts("densityCoverage", { k });
   checkSets("densityCoverage", real, generated, 1);
   checkSets("densityCoverage", real, real, k + 1);
   return withRows(real, generated, async (a, b) => {

@@ -1,8 +1,8 @@
 // Mean and covariance of features that come batch by batch, in f64 (Chan, Golub & LeVeque 1983, eq. 2.1; Welford 1962 is the
 // case of one row): each batch is centred by its own mean, so that nothing cancels however far the mean is from zero.
 
+import { checkCounts } from "@figment/nn";
 import { ShapeError, show, UsageError } from "@figment/tensor";
-import { checkCount } from "../checks.js";
 import { checkSameDims, FeatureSet } from "../features/featureSet.js";
 import { addScatter } from "../linear/matrix.js";
 
@@ -34,7 +34,7 @@ export class RunningStatistics {
   private readonly scatter: Float64Array;
 
   constructor(readonly dims: number) {
-    checkCount("RunningStatistics", "dims", dims);
+    checkCounts("RunningStatistics", { dims });
     this.mean = new Float64Array(dims);
     this.scatter = new Float64Array(dims * dims);
   }

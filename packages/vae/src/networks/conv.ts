@@ -49,7 +49,8 @@ function coarsest(owner: string, options: ConvOptions): readonly [number, number
   if (!Array.isArray(channels) || channels.length === 0)
     throw new UsageError(`${owner}: channels must name at least one level`);
   checkCounts(owner, Object.fromEntries(channels.map((count, level) => [`channels[${level}]`, count])));
-  checkCounts(owner, { hidden, ...(blocks === 0 ? {} : { blocks }), ...(classes === undefined ? {} : { classes }) });
+  checkCounts(owner, { hidden, ...(classes === undefined ? {} : { classes }) });
+  checkCounts(owner, { blocks }, 0);
   checkFractions(owner, { dropout });
   const [height, width] = [image[0] / 2 ** channels.length, image[1] / 2 ** channels.length];
   if (!Number.isInteger(height) || !Number.isInteger(width))

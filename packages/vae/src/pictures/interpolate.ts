@@ -84,8 +84,7 @@ export function interpolateLatents(
   b: Tensor,
   { steps = 8 }: { readonly steps?: number } = {},
 ): Tensor {
-  checkCounts("interpolateLatents", { steps });
-  if (steps < 2) throw new UsageError(`interpolateLatents: steps must be at least 2, got ${steps}`);
+  checkCounts("interpolateLatents", { steps }, 2);
   return scope(() => {
     const [from, to] = [model.infer(a).mean, model.infer(b).mean];
     const ways = stack(

@@ -22,7 +22,7 @@ export const ddpmMnist: Recipe = ddpmRecipe({
   summary: "a diffusion model of MNIST's digits, by class and with guidance",
   config: {
     ...firstLightSettings,
-    // Some 25 minutes of two cores.
+    // Chosen for half an hour of two cores; not yet measured in a whole run.
     steps: 9000,
     saveEvery: 1000,
     batch: 32,
@@ -60,7 +60,7 @@ export const ddpmEmoji: Recipe = ddpmRecipe({
   },
 });
 
-/** CIFAR-10 with the numbers of Ho et al. 2020, appendix B, on a network a tenth as large, which two cores can train in a day. */
+/** CIFAR-10 with the numbers of Ho et al. 2020, appendix B, on a network a tenth as large; not yet trained to its end. */
 export const cifar10Ddpm: Recipe = ddpmRecipe({
   name: "cifar10-ddpm",
   summary: "a diffusion model of CIFAR-10, by class and with guidance",

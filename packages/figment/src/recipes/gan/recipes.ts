@@ -1,4 +1,4 @@
-// Adversarial games that are built in. Each of those on images takes less than 30 minutes on two cores with AVX2.
+// Adversarial games that are built in. Steps and rates of those on images are chosen and not yet measured in whole runs.
 
 import type { Recipe } from "../../recipe/recipe.js";
 import { imageGameRecipe } from "./images.js";

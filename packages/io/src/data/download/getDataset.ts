@@ -1,9 +1,9 @@
 // Data sets from the web, kept in a folder of this machine.
 
-import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { UsageError } from "@figment/tensor";
 import { DataError, messageOf } from "../../errors.js";
+import { cacheFolder } from "../../files/cacheFolder.js";
 import { type FetchOptions, type FetchProgress, fetchFile, isWhole } from "./fetchFile.js";
 import { type RemoteDataset, remoteDatasets } from "./sources.js";
 
@@ -27,13 +27,12 @@ export type { FetchProgress };
 export const listDatasets = (): readonly RemoteDataset[] => [...remoteDatasets.values()];
 
 /**
- * Where {@link getDataset} keeps data sets when nothing is said: in XDG_CACHE_HOME, or .cache in the user's folder.
+ * Where {@link getDataset} keeps data sets when nothing is said: see {@link cacheFolder}.
  *
  * @example
  * console.log(defaultCache());
  */
-export const defaultCache = (): string =>
-  join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "figment", "data");
+export const defaultCache = (): string => cacheFolder("data");
 
 /**
  * Fetches a data set from where it is published, unless it is there already, and gives its folder. Files are checked against

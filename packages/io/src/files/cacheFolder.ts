@@ -1,0 +1,14 @@
+// Where this user's programs keep what they can make or fetch again.
+
+import { homedir } from "node:os";
+import { join } from "node:path";
+
+/**
+ * Figment's cache folder, or one in it: in XDG_CACHE_HOME where that is set, else in .cache of the user's folder. Nothing is
+ * made.
+ *
+ * @example
+ * console.log(cacheFolder("data"));
+ */
+export const cacheFolder = (...inside: readonly string[]): string =>
+  join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "figment", ...inside);
