@@ -3,10 +3,12 @@
 import path from "node:path";
 import { type Dataset, saveGrid, saveTensors } from "@figment/io";
 import { onInterrupt } from "@figment/nn";
-import { concat, type Rng, rng, scope, setThreads, type Tensor, tensor, UsageError } from "@figment/tensor";
+import { type Rng, rng, scope, setThreads, type Tensor, UsageError } from "@figment/tensor";
 import { Command } from "commander";
 import { applyOverrides, type Override } from "../recipe/config.js";
+import { checkAsked, cycledLabels } from "../recipe/labels.js";
 import { ability, type OpenedModel, openModel } from "../recipe/savedModel.js";
+import { inTurn } from "../recipes/pictures.js";
 import { exitCodesHelp } from "./exitCodes.js";
 import { integerOption, labelsOption, setOption } from "./options.js";
 
@@ -107,11 +109,8 @@ export const sampleCommand = (): Command =>
       withModel(target, flags, async (model, random, signal) => {
         const sample = ability(model, "sample");
         const { count, label: classes } = flags;
-        const bad = classes?.find((label) => label >= model.facts.classes.length);
-        if (bad !== undefined)
-          throw new UsageError(`--label: the model knows ${model.facts.classes.length} classes, got ${bad}`);
-        const label =
-          classes && tensor(Int32Array.from({ length: count }, (_, i) => classes[i % classes.length] as number));
+        if (classes) checkAsked("--label", classes, model.facts.classes.length);
+        const label = classes && cycledLabels(count, classes);
         try {
           using images = await sample(count, { rng: random, signal, ...(label ? { label } : {}) });
           await writeImages(images, flags, model.range);
@@ -137,22 +136,6 @@ export const reconstructCommand = (): Command =>
         await writeImages(rows, { ...flags, columns }, model.range, { meanSquaredError: error });
       }),
     );
-
-/** Rows of `a` and `b` in turn, `columns` images each. */
-function inTurn(a: Tensor, b: Tensor, columns: number): Tensor {
-  return scope(() => {
-    const count = a.dim(0);
-    const starts = Array.from({ length: Math.ceil(count / columns) }, (_, i) => i * columns);
-    const row = (x: Tensor, start: number): Tensor => {
-      const end = Math.min(start + columns, count);
-      return x.slice([start, 0, 0, 0], [end - start, ...x.shape.slice(1)]);
-    };
-    return concat(
-      starts.flatMap((start) => [row(a, start), row(b, start)]),
-      0,
-    );
-  });
-}
 
 /** The `interpolate` subcommand. */
 export const interpolateCommand = (): Command =>

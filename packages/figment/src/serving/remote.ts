@@ -4,6 +4,7 @@ import type { MessagePort } from "node:worker_threads";
 import { type Tensor, throwIfAborted } from "@figment/tensor";
 import {
   type Asked,
+  fromPlain,
   type InterpolateRequest,
   type RequestOptions,
   revive,
@@ -11,7 +12,6 @@ import {
   type ToClient,
   type ToServer,
 } from "./requests.js";
-import { fromPlain } from "./server.js";
 
 interface Pending {
   resolve(images: Tensor): void;

@@ -1,6 +1,15 @@
 // What can be asked of a served model, as it is said within a thread and between threads.
 
-import { AbortError, CheckpointError, FigmentError, OutOfMemoryError, ShapeError, UsageError } from "@figment/tensor";
+import {
+  AbortError,
+  CheckpointError,
+  FigmentError,
+  OutOfMemoryError,
+  ShapeError,
+  type Tensor,
+  tensor,
+  UsageError,
+} from "@figment/tensor";
 
 /**
  * A server has as many requests waiting as it takes: ask again later.
@@ -42,6 +51,9 @@ export interface Plain {
   readonly data: Float32Array<ArrayBuffer>;
   readonly shape: readonly number[];
 }
+
+/** A tensor of this thread from numbers of another. */
+export const fromPlain = ({ data, shape }: Plain): Tensor => tensor(data, { shape: [...shape], dtype: "f32" });
 
 /** What a thread asks for. */
 export type Asked =

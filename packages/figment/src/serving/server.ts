@@ -3,13 +3,14 @@
 
 import { MessageChannel, type MessagePort } from "node:worker_threads";
 import { checkCounts } from "@figment/nn";
-import { AbortError, memory, rng, setMemoryLimit, type Tensor, tensor, UsageError } from "@figment/tensor";
+import { AbortError, memory, rng, setMemoryLimit, type Tensor, UsageError } from "@figment/tensor";
+import { checkAsked, cycledLabels } from "../recipe/labels.js";
 import { ability, type OpenedModel } from "../recipe/savedModel.js";
 import { RequestQueue } from "./queue.js";
 import {
   type Asked,
+  fromPlain,
   type InterpolateRequest,
-  type Plain,
   plainFailure,
   type RequestOptions,
   type SampleRequest,
@@ -74,12 +75,9 @@ export class ModelServer {
     checkCounts("sample", { n });
     const sample = ability(this.model, "sample");
     const classes = label === undefined ? undefined : [label].flat();
-    const many = this.model.facts.classes.length;
-    const unknown = classes?.find((one) => !(Number.isInteger(one) && one >= 0 && one < many));
-    if (unknown !== undefined || classes?.length === 0)
-      throw new UsageError(`sample: the model knows ${many} classes, got ${JSON.stringify(label)}`);
+    if (classes) checkAsked("sample", classes, this.model.facts.classes.length);
     return this.answer({ seed, signal }, async (options) => {
-      const labels = classes && tensor(Int32Array.from({ length: n }, (_, i) => classes[i % classes.length] as number));
+      const labels = classes && cycledLabels(n, classes);
       return sample(n, { ...options, ...(labels ? { label: labels } : {}) }).finally(() => labels?.dispose());
     });
   }
@@ -186,6 +184,3 @@ export class ModelServer {
     return await this.reconstruct(images, request);
   }
 }
-
-/** A tensor of this thread from numbers of another. */
-export const fromPlain = ({ data, shape }: Plain): Tensor => tensor(data, { shape: [...shape], dtype: "f32" });

@@ -26,7 +26,7 @@ export function symmetricEigen(matrix: Float64Array, size: number): Eigen {
   return { values: Float64Array.from(order, (i) => scale * (diagonal[i] as number)), vectors };
 }
 
-/** The eigenvalues alone, ascending: a fifth of the work. */
+/** The eigenvalues alone, ascending: a quarter of the work. */
 export function symmetricEigenvalues(matrix: Float64Array, size: number): Float64Array {
   const { diagonal, offDiagonal, scale } = tridiagonalise(matrix, size);
   iterate(diagonal, offDiagonal, null);

@@ -16,7 +16,7 @@ import { type GaussianStatistics, gaussianStatistics } from "./statistics.js";
  *
  * From samples, the distance is biased upwards, the more the fewer they are (Chong & Forsyth 2020): compare only numbers from
  * as many samples, and set them beside the distance between two real sets of that size. Takes time cubic in the
- * dimensions: about a second for 512.
+ * dimensions: two seconds of processor time for 512.
  *
  * @param real, generated sets of at least two samples each, or their statistics.
  * @throws ShapeError when the dimensions differ; UsageError when there are fewer than two samples; NonFiniteError when

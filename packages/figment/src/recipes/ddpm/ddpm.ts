@@ -3,8 +3,9 @@
 
 import { cosineBetas, Diffusion, ddim, ddpm, UNet } from "@figment/diffusion";
 import type { Dataset } from "@figment/io";
-import { AdamW, compileStep, type HookContext, warmupCosineLr } from "@figment/nn";
-import { compile, concat, type Rng, type Tensor, tensor, throwIfAborted, UsageError } from "@figment/tensor";
+import { AdamW, compileStep, type HookContext } from "@figment/nn";
+import { compile, concat, type Rng, type Tensor, throwIfAborted, UsageError } from "@figment/tensor";
+import { cycledLabels } from "../../recipe/labels.js";
 import {
   defineRecipe,
   type ImageFacts,
@@ -13,6 +14,8 @@ import {
   type RecipeDefinition,
   type SamplingOptions,
 } from "../../recipe/recipe.js";
+import { risingRate } from "../rate.js";
+import { withStream } from "../streams.js";
 import { drawPictures, gridSide } from "./pictures.js";
 import type { DdpmSettings } from "./settings.js";
 
@@ -38,10 +41,6 @@ function buildModel(
     patch: fits ? patch : 1,
   });
 }
-
-/** One class after another, where there are classes. */
-const cycledLabels = (n: number, classes: number): Tensor | undefined =>
-  classes > 0 ? tensor(Int32Array.from({ length: n }, (_, i) => i % classes)) : undefined;
 
 /** Samples drawn together. */
 const mostAtOnce = 128;
@@ -156,12 +155,7 @@ export function ddpmRecipe(
           model.init(weights);
           weights.dispose();
           const noise = random.fork("training");
-          const lr = warmupCosineLr({
-            peak: config.optimizer.lr,
-            warmup: Math.min(config.optimizer.warmup, Math.floor(steps / 10) + 1),
-            total: Math.max(steps, 3),
-          });
-          const optimizer = new AdamW(model, { lr });
+          const optimizer = new AdamW(model, { lr: risingRate(config.optimizer, steps) });
           const { accumulate } = config;
           const accumulation = accumulate === null ? {} : { accumulate };
           const step = compileStep(
@@ -176,15 +170,11 @@ export function ddpmRecipe(
           const transforms = flip ? [{ flip: 0.5 }] : [];
           const data = dataset.loader({ batchSize, steps, rng: order, transforms, ...stack });
           order.dispose();
-          const drawGrid = async ({ step: at, picture, signal }: HookContext): Promise<void> => {
-            const rng = random.fork("grid", at);
-            try {
+          const drawGrid = ({ step: at, picture, signal }: HookContext): Promise<void> =>
+            withStream(random.fork("grid", at), async (rng) => {
               const images = await sampleFrom(step.ema.model, gridSide ** 2, { rng, signal });
               await picture("samples", images, { columns: gridSide }).finally(() => images.dispose());
-            } finally {
-              rng.dispose();
-            }
-          };
+            });
           return {
             step,
             data,
@@ -192,18 +182,15 @@ export function ddpmRecipe(
             hooks: sampleEvery === null ? [] : [{ every: sampleEvery, run: drawGrid }],
             imagesPerStep: batchSize * (accumulate ?? 1),
             trained: { model: step.ema.model },
-            finish: async ({ file, signal }) => {
-              const stream = random.fork("samples");
-              const label = cycledLabels(gridSide ** 2, classes);
-              try {
+            finish: ({ file, signal }) =>
+              withStream(random.fork("samples"), async (stream) => {
+                const label = cycledLabels(gridSide ** 2, classes);
                 const options = drawing(gridSide ** 2, stream, signal, label);
-                await drawPictures(diffusion, step.ema.model, options, sampleSteps, file);
-              } finally {
-                stream.dispose();
-                label?.dispose();
-              }
-              return undefined;
-            },
+                await drawPictures(diffusion, step.ema.model, options, sampleSteps, file).finally(() =>
+                  label?.dispose(),
+                );
+                return undefined;
+              }),
             dispose: () => {
               for (const part of [step, optimizer, noise]) part.dispose();
             },

@@ -4,15 +4,13 @@ import type { Diffusion, SampleStepsOptions, UNet } from "@figment/diffusion";
 import { saveGrid, saveStrip } from "@figment/io";
 import { showProgress } from "@figment/nn";
 import type { Tensor } from "@figment/tensor";
+import { scaleFor } from "../pictures.js";
 
 /** Samples in a grid: a square of this side. */
 export const gridSide = 8;
 
 /** Images and moments in denoising.png. */
 const strip = { images: 4, frames: 10 } as const;
-
-/** Pixels of a picture's narrower side that are comfortable to look at. */
-const comfortable = 640;
 
 /** Draws samples.png, gridSide² images, and denoising.png, in that many steps. */
 export async function drawPictures(
@@ -35,7 +33,7 @@ export async function drawPictures(
       if (at === total) images = x.clone();
     }
     if (images) {
-      const scale = Math.max(1, Math.floor(comfortable / (gridSide * height)));
+      const scale = scaleFor(gridSide, height);
       await saveGrid(file("samples.png"), images, { columns: gridSide, scale });
       await saveStrip(file("denoising.png"), kept, { scale });
     }

@@ -24,6 +24,7 @@ import { mnist, saveGrid } from "@figment/io";
 import { Adam, cosineLr, EMA, type HookContext, type Optimizer, RMSProp } from "@figment/nn";
 import { type Rng, scope, stack, type Tensor, tensor, UsageError } from "@figment/tensor";
 import { slerp } from "@figment/vae";
+import { cycledLabels } from "../../recipe/labels.js";
 import {
   defineRecipe,
   type FullConfig,
@@ -33,6 +34,8 @@ import {
   type RecipeDefinition,
 } from "../../recipe/recipe.js";
 import { folderOf } from "../data.js";
+import { scaleFor } from "../pictures.js";
+import { withStream } from "../streams.js";
 import type { ImageGameSettings } from "./settings.js";
 
 const objectives: Readonly<Record<string, (smoothing: number) => Objective>> = {
@@ -70,13 +73,6 @@ const rules: RecipeDefinition<ImageGameSettings>["rules"] = {
 
 /** Images in a row of pictures. */
 const columns = 10;
-
-/** Pixels of a picture's side that are comfortable to look at. */
-const comfortable = 640;
-
-/** One class after another, where there are classes: a column for each. */
-const cycledLabels = (n: number, classes: number): Tensor | undefined =>
-  classes > 0 ? tensor(Int32Array.from({ length: n }, (_, i) => i % classes)) : undefined;
 
 function playersOf(
   { generator: { kind, latents, channels: up }, critic, labels }: ImageGameSettings,
@@ -187,32 +183,24 @@ export function imageGameRecipe(
             rng: order,
             ...(stack > 1 ? { stack } : {}),
           });
-          const drawGrid = async ({ step: at, picture, signal }: HookContext): Promise<void> => {
-            const rng = random.fork("grid", at);
-            try {
+          const drawGrid = ({ step: at, picture, signal }: HookContext): Promise<void> =>
+            withStream(random.fork("grid", at), async (rng) => {
               const images = await draw(ema.model, columns ** 2, rng, undefined, signal);
               await picture("samples", images, { columns }).finally(() => images.dispose());
-            } finally {
-              rng.dispose();
-            }
-          };
+            });
           return {
             step,
             data,
             hooks: config.sampleEvery === null ? [] : [{ every: config.sampleEvery, run: drawGrid }],
             imagesPerStep: batchSize * stack,
             trained: { generator: ema.model, critic },
-            finish: async ({ file, signal }) => {
-              const rng = random.fork("samples");
-              try {
+            finish: ({ file, signal }) =>
+              withStream(random.fork("samples"), async (rng) => {
                 const images = await draw(ema.model, columns ** 2, rng, undefined, signal);
-                const scale = Math.max(1, Math.floor(comfortable / (columns * facts.shape[0])));
+                const scale = scaleFor(columns, facts.shape[0]);
                 await saveGrid(file("samples.png"), images, { columns, scale }).finally(() => images.dispose());
-              } finally {
-                rng.dispose();
-              }
-              return undefined;
-            },
+                return undefined;
+              }),
             dispose: () => {
               for (const owner of [step, ema, ...Object.values(optimizers), ...streams]) owner.dispose();
             },

@@ -15,6 +15,7 @@ import { saveGrid } from "@figment/io";
 import { Adam, cosineLr, EMA, type HookContext } from "@figment/nn";
 import { concat, type Rng, type Tensor } from "@figment/tensor";
 import { defineRecipe, precisionOf, type Recipe } from "../../recipe/recipe.js";
+import { withStream } from "../streams.js";
 
 /** Points that numbers are taken over, and that pictures show. */
 const pointCount = 10_000;
@@ -107,8 +108,9 @@ export const ganGaussians: Recipe = defineRecipe({
         const { criticUpdates: stack } = step;
         const data = new PointStream(grid, { batchSize: batch, ...(stack > 1 ? { stack } : {}), rng: draws });
         const look = async ({ step: at, picture: save, scalars: log, signal }: HookContext): Promise<void> => {
-          const rng = random.fork("grid", at);
-          const { scalars, picture } = await measure(ema.model, rng, signal).finally(() => rng.dispose());
+          const { scalars, picture } = await withStream(random.fork("grid", at), (rng) =>
+            measure(ema.model, rng, signal),
+          );
           await log(scalars);
           await save("points", picture, { columns: 1 }).finally(() => picture.dispose());
         };
@@ -118,8 +120,9 @@ export const ganGaussians: Recipe = defineRecipe({
           hooks: sampleEvery === null ? [] : [{ every: sampleEvery, run: look }],
           trained: { generator: ema.model, critic },
           finish: async ({ file, signal }) => {
-            const rng = random.fork("samples");
-            const { scalars, picture } = await measure(ema.model, rng, signal).finally(() => rng.dispose());
+            const { scalars, picture } = await withStream(random.fork("samples"), (rng) =>
+              measure(ema.model, rng, signal),
+            );
             await saveGrid(file("samples.png"), picture, { columns: 1, padding: 0, scale: 2 }).finally(() =>
               picture.dispose(),
             );

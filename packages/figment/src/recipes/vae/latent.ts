@@ -2,8 +2,8 @@
 // binarised images and on grey ones.
 
 import { type Dataset, mnist } from "@figment/io";
-import { Adam, compileTraining, EMA, type Module, warmupCosineLr } from "@figment/nn";
-import { type Rng, scope, type Tensor, tensor, UsageError } from "@figment/tensor";
+import type { Module } from "@figment/nn";
+import { type Rng, scope, type Tensor, UsageError } from "@figment/tensor";
 import {
   BernoulliLikelihood,
   type Bounds,
@@ -18,23 +18,23 @@ import {
   negativeElbo,
   VAE,
 } from "@figment/vae";
+import { cycledLabels } from "../../recipe/labels.js";
 import {
   type Abilities,
   type AbilityOptions,
   defineRecipe,
   type FullConfig,
   type ImageFacts,
-  precisionOf,
   type Recipe,
   type RecipeDefinition,
   type TrainContext,
   type Training,
 } from "../../recipe/recipe.js";
 import { folderOf } from "../data.js";
-import { gridSide, saveLatents, saveReconstructions, saveSamples, withStream } from "./pictures.js";
+import { withStream } from "../streams.js";
+import { gridSide, saveLatents, saveReconstructions, saveSamples } from "./pictures.js";
 import { type LatentSettings, latentRules } from "./settings.js";
-
-type Batch = { readonly image: Tensor; readonly label: Tensor };
+import { averagedTraining, type Batch } from "./training.js";
 
 /** What a recipe can train: any model of one or more layers of latents. */
 export type Autoencoder = Module &
@@ -81,10 +81,6 @@ function lossOf(
   }
   return negativeElbo(net, x, draws, { beta, freeBits, label });
 }
-
-/** One class after another. */
-const cycledLabels = (n: number, classes: number): Tensor =>
-  tensor(Int32Array.from({ length: n }, (_, i) => i % classes));
 
 /** Bounds as numbers by name. */
 const numbersOf = (prefix: string, { negativeElbo: elbo, reconstruction, kl, negativeIwae }: Bounds, k: number) => ({
@@ -159,65 +155,32 @@ function train(
   config: FullConfig<LatentSettings>,
   { classes }: ImageFacts,
   conditional: boolean,
-  { dataset, random }: TrainContext,
+  context: TrainContext,
 ): Training<Batch> {
-  const {
-    steps,
-    batch,
-    objective,
-    optimizer: { lr, warmup, clipNorm },
-    sampleEvery,
-  } = config;
-  const weights = random.fork("weights");
-  model.init(weights);
-  weights.dispose();
+  const { objective, sampleEvery } = config;
+  const { dataset, random } = context;
   const draws = random.fork("training");
-  const rate = warmupCosineLr({
-    peak: lr,
-    warmup: Math.min(warmup, Math.floor(steps / 10) + 1),
-    total: Math.max(steps, 3),
-  });
-  const optimizer = new Adam(model, { lr: rate });
-  const average = new EMA(model, { decay: config.ema });
   const rise = linearAnnealing({ from: 0, to: objective.beta, steps: objective.warmup });
-  const step = compileTraining(
-    { model, optimizer, average, draws },
-    ({ image, label }: Batch) => {
-      const told: Record<string, Tensor> = {};
-      const loss = optimizer.minimize(
-        () => {
-          const x = config.binarise ? binarise(image, draws) : image;
-          const { loss: value, ...parts } = lossOf(objective, {
-            net: model,
-            x,
-            draws,
-            label: conditional ? label : undefined,
-            beta: rise(optimizer.step.value),
-            datasetSize: dataset.length,
-          });
-          Object.assign(told, parts);
-          return value;
-        },
-        { clipNorm },
-      );
-      average.update();
-      return { loss, ...told };
-    },
-    { precision: precisionOf(config) },
-  );
-  const imagesPerStep = Math.min(batch, dataset.length);
   const { range } = model.likelihood;
-  const order = random.fork("data");
-  const data = dataset.loader({ batchSize: imagesPerStep, steps, rng: order, range });
-  order.dispose();
-  const net = average.model as Autoencoder;
+  const { average: net, ...made } = averagedTraining(model, config, context, {
+    range,
+    parts: { draws },
+    loss: ({ image, label }, updates) =>
+      lossOf(objective, {
+        net: model,
+        x: config.binarise ? binarise(image, draws) : image,
+        draws,
+        label: conditional ? label : undefined,
+        beta: rise(updates),
+        datasetSize: dataset.length,
+      }),
+  });
   const samples = (stream: Rng): Tensor =>
     scope(() =>
       net.sample(gridSide ** 2, stream, conditional ? { label: cycledLabels(gridSide ** 2, classes.length) } : {}),
     );
   return {
-    step,
-    data,
+    ...made,
     hooks:
       sampleEvery === null
         ? []
@@ -231,7 +194,6 @@ function train(
                 }),
             },
           ],
-    imagesPerStep,
     trained: { model: net },
     finish: async ({ file }) => {
       await withStream(random.fork("samples"), async (stream) => {
@@ -243,9 +205,6 @@ function train(
       );
       if (net instanceof VAE && !conditional) await saveLatents(file, net, dataset);
       return undefined;
-    },
-    dispose: () => {
-      for (const part of [step, optimizer, average, draws]) part.dispose();
     },
   };
 }

@@ -1,15 +1,13 @@
 // VQ-VAE as a recipe: images as small images of code numbers, measured by what is lost and by how many codes are in use.
 
 import { mnist } from "@figment/io";
-import { Adam, compileTraining, EMA, warmupCosineLr } from "@figment/nn";
-import { scope, type Tensor } from "@figment/tensor";
+import { scope } from "@figment/tensor";
 import { evaluateCodes, VQVAE } from "@figment/vae";
-import { defineRecipe, precisionOf } from "../../recipe/recipe.js";
+import { defineRecipe } from "../../recipe/recipe.js";
 import { folderOf } from "../data.js";
 import { saveReconstructions } from "./pictures.js";
 import { trainingRules, trainingSettings } from "./settings.js";
-
-type Batch = { readonly image: Tensor; readonly label: Tensor };
+import { averagedTraining } from "./training.js";
 
 const range = [-1, 1] as const;
 
@@ -47,56 +45,19 @@ export const vqRecipe = defineRecipe({
           codeNatsPerImage: natsPerImage,
         };
       },
-      train: ({ dataset, random }) => {
-        const {
-          steps,
-          batch,
-          optimizer: { lr, warmup, clipNorm },
-        } = config;
-        const weights = random.fork("weights");
-        model.init(weights);
-        weights.dispose();
-        const rate = warmupCosineLr({
-          peak: lr,
-          warmup: Math.min(warmup, Math.floor(steps / 10) + 1),
-          total: Math.max(steps, 3),
+      train: (context) => {
+        const { average, ...made } = averagedTraining(model, config, context, {
+          range,
+          loss: ({ image }) => model.loss(image),
         });
-        const optimizer = new Adam(model, { lr: rate });
-        const average = new EMA(model, { decay: config.ema });
-        const step = compileTraining(
-          { model, optimizer, average },
-          ({ image }: Batch) => {
-            const told: Record<string, Tensor> = {};
-            const loss = optimizer.minimize(
-              () => {
-                const { loss: value, ...parts } = model.loss(image);
-                Object.assign(told, parts);
-                return value;
-              },
-              { clipNorm },
-            );
-            average.update();
-            return { loss, ...told };
-          },
-          { precision: precisionOf(config) },
-        );
-        const imagesPerStep = Math.min(batch, dataset.length);
-        const order = random.fork("data");
-        const data = dataset.loader({ batchSize: imagesPerStep, steps, rng: order, range });
-        order.dispose();
         return {
-          step,
-          data,
-          imagesPerStep,
-          trained: { model: average.model },
+          ...made,
+          trained: { model: average },
           finish: async ({ file }) => {
-            await saveReconstructions(file("reconstructions.png"), dataset, range, (images) =>
-              average.model.reconstruct(images),
+            await saveReconstructions(file("reconstructions.png"), context.dataset, range, (images) =>
+              average.reconstruct(images),
             );
             return undefined;
-          },
-          dispose: () => {
-            for (const part of [step, optimizer, average]) part.dispose();
           },
         };
       },
