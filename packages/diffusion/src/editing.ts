@@ -2,7 +2,7 @@
 // keeping known pixels while the rest is drawn (Lugmayr et al. 2022, RePaint). Both only change which steps are taken.
 
 import { checkCounts } from "@figment/nn";
-import { ShapeError, type Tensor, UsageError } from "@figment/tensor";
+import { ShapeError, showShape, type Tensor, UsageError } from "@figment/tensor";
 import { alphaBarAt, type Process, type SamplerRow } from "./samplers/row.js";
 import type { StepNumbers } from "./step.js";
 
@@ -48,7 +48,7 @@ export function rowsFrom(
   if (!(strength > 0 && strength <= 1)) throw new UsageError(`sample: strength must be in (0, 1], got ${strength}`);
   if (image.shape.join() !== shape.join())
     throw new ShapeError(
-      `sample: the image to start from has shape [${image.shape.join(", ")}], expected [${shape.join(", ")}]`,
+      `sample: the image to start from has shape ${showShape(image.shape)}, expected [${shape.join(", ")}]`,
     );
   const taken = Math.max(1, Math.min(rows.length, Math.floor(rows.length * strength)));
   const rest = rows.slice(rows.length - taken);

@@ -8,6 +8,7 @@ import {
   type Shape,
   ShapeError,
   scalar,
+  showShape,
   type Tensor,
   tensor,
   throwIfAborted,
@@ -220,20 +221,16 @@ function dispose({ x, x0 }: { readonly x: Tensor; readonly x0?: Tensor }): void 
 
 /** @throws ShapeError when a tensor does not fit the shape to be drawn. */
 function checkTensors({ shape, start, condition, inpaint, label, from }: SampleStepsOptions): void {
-  const show = (dims: readonly number[]): string => `[${dims.join(", ")}]`;
   if (start && from) throw new UsageError("sample: give start or from, not both");
   for (const [name, given] of Object.entries({ start, "inpaint.image": inpaint?.image }))
     if (given && given.shape.join() !== shape.join())
-      throw new ShapeError(`sample: ${name} has shape ${show(given.shape)}, expected ${show(shape)}`);
+      throw new ShapeError(`sample: ${name} has shape ${showShape(given.shape)}, expected ${showShape(shape)}`);
   if (condition && condition.shape.slice(0, -1).join() !== shape.slice(0, -1).join())
     throw new ShapeError(
-      `sample: condition has shape ${show(condition.shape)}, expected ${show([...shape.slice(0, -1), NaN])}`.replace(
-        "NaN",
-        "K",
-      ),
+      `sample: condition has shape ${showShape(condition.shape)}, expected [${[...shape.slice(0, -1), "K"].join(", ")}]`,
     );
   if (label && label.shape.join() !== String(shape[0]))
-    throw new ShapeError(`sample: label has shape ${show(label.shape)}, expected [${shape[0]}]`);
+    throw new ShapeError(`sample: label has shape ${showShape(label.shape)}, expected [${shape[0]}]`);
 }
 
 /** The steps to be taken. */

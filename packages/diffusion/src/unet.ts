@@ -18,7 +18,7 @@ import {
   Upsample,
   zeroInit,
 } from "@figment/nn";
-import { checkTensor, concat, ShapeError, type Tensor, UsageError } from "@figment/tensor";
+import { checkTensor, concat, ShapeError, showShape, type Tensor, UsageError } from "@figment/tensor";
 import { patchify, unpatchify } from "./patch.js";
 
 /** What a {@link UNet} looks like. */
@@ -201,7 +201,7 @@ export class UNet extends Module {
     const [n, , , c] = x.dims(4);
     if (c !== this.inChannels || t.rank !== 1 || t.dim(0) !== n) {
       throw new ShapeError(
-        `UNet: expected x [N, H, W, ${this.inChannels}] and t [N], got [${x.shape.join(", ")}] and [${t.shape.join(", ")}]`,
+        `UNet: expected x [N, H, W, ${this.inChannels}] and t [N], got ${showShape(x.shape)} and ${showShape(t.shape)}`,
       );
     }
     if ((label === undefined) !== (this.label === null)) {

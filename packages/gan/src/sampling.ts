@@ -1,7 +1,7 @@
 // Drawing samples from a trained generator.
 
 import { checkCounts } from "@figment/nn";
-import { compile, concat, type Rng, ShapeError, scope, type Tensor, throwIfAborted } from "@figment/tensor";
+import { compile, concat, type Rng, ShapeError, scope, showShape, type Tensor, throwIfAborted } from "@figment/tensor";
 import { checkLabel, checkLatents } from "./networks/checks.js";
 import type { Generator } from "./networks/network.js";
 
@@ -65,7 +65,7 @@ export async function generateFrom(
   const count = latents.dim(0);
   checkLabel("generate", generator.classes, label);
   if (label && (label.rank !== 1 || label.dim(0) !== count))
-    throw new ShapeError(`generate: expected labels [${count}], got [${label.shape.join(", ")}]`);
+    throw new ShapeError(`generate: expected labels [${count}], got ${showShape(label.shape)}`);
   throwIfAborted(signal);
   const forward = compile((net: Generator, z: Tensor, labels?: Tensor) => net.forward(z, labels), {
     mode: "eval",

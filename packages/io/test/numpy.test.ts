@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { loadNpy, loadNpz, openTensors, saveNpy, saveNpz } from "@figment/io";
-import { assertNoLeaks, CheckpointError, DTypeError, type Tensor, tensor } from "@figment/tensor";
+import { assertNoLeaks, CheckpointError, DTypeError, fromBits, type Tensor, tensor } from "@figment/tensor";
 import { afterAll, describe, expect, it } from "vitest";
 import { seeded, temporaryFile, temporaryFolder } from "./support.js";
 import { zipBytes } from "./torchBytes.js";
@@ -70,6 +70,15 @@ describe("NumPy's files", () => {
       read.dispose();
       written.dispose();
     }
+  });
+
+  it("keep the bits of f16 NaNs, signs and payloads included", async () => {
+    const path = join(await temporaryFolder(), "nans.npy");
+    const bits = Uint16Array.of(0x7e00, 0xfe01, 0x7d55, 0x3c00);
+    using half = fromBits(bits, [4], "f16");
+    await saveNpy(path, half);
+    await using file = await openTensors(path);
+    expect([...new Uint16Array(await file.readBytes("array"))]).toEqual([...bits]);
   });
 
   it("cannot hold bf16, and say so", async () => {

@@ -1,7 +1,7 @@
 // How many modes of a mixture a generator has found, and how good its samples are (Srivastava et al. 2017, §4.1): a sample is good
 // when it lies within three standard deviations of a mode; a mode is covered when good samples of its own are there.
 
-import { ShapeError, type Tensor, UsageError } from "@figment/tensor";
+import { ShapeError, showShape, type Tensor, UsageError } from "@figment/tensor";
 
 /** A mixture of Gaussians that share one deviation. */
 export interface Mixture {
@@ -50,7 +50,7 @@ export async function modeCoverage(
   const [n = 0, dimensions = 0] = samples.shape;
   if (samples.rank !== 2 || n === 0 || modes.length === 0 || modes.some((mode) => mode.length !== dimensions))
     throw new ShapeError(
-      `modeCoverage: expected samples [N, ${modes[0]?.length ?? "D"}] as the ${modes.length} modes are, got [${samples.shape.join(", ")}]`,
+      `modeCoverage: expected samples [N, ${modes[0]?.length ?? "D"}] as the ${modes.length} modes are, got ${showShape(samples.shape)}`,
     );
   for (const [name, value] of Object.entries({ deviation, within, atLeast }))
     if (!(value > 0)) throw new UsageError(`modeCoverage: ${name} must be a positive number, got ${value}`);

@@ -1,7 +1,7 @@
 // Points in the plane as a picture, so that recipes on toy distributions have something to look at.
 
 import { checkCounts } from "@figment/nn";
-import { ShapeError, type Tensor, tensor, UsageError } from "@figment/tensor";
+import { ShapeError, showShape, type Tensor, tensor, UsageError } from "@figment/tensor";
 
 /** Options of {@link scatter}. */
 export interface ScatterOptions {
@@ -27,7 +27,7 @@ export async function scatter(points: Tensor, { extent, size = 256 }: ScatterOpt
   if (!(extent > 0 && Number.isFinite(extent)))
     throw new UsageError(`scatter: the extent must be a positive number, got ${extent}`);
   if (points.rank !== 2 || points.dim(1) !== 2)
-    throw new ShapeError(`scatter: expected points [N, 2], got [${points.shape.join(", ")}]`);
+    throw new ShapeError(`scatter: expected points [N, 2], got ${showShape(points.shape)}`);
   const data = await points.data();
   const counts = new Float32Array(size * size);
   for (let i = 0; i < data.length; i += 2) {

@@ -2,7 +2,7 @@
 // of a batch differ, so that a generator that has collapsed to few images gives itself away.
 
 import { checkCounts, Module } from "@figment/nn";
-import { concat, ShapeError, scope, type Tensor } from "@figment/tensor";
+import { concat, ShapeError, scope, showShape, type Tensor } from "@figment/tensor";
 
 /** Options of {@link MinibatchStd}. */
 export interface MinibatchStdOptions {
@@ -43,7 +43,7 @@ export class MinibatchStd extends Module {
     const { features } = this;
     if (x.rank < 2 || n === 0 || n % group !== 0 || channels % features !== 0)
       throw new ShapeError(
-        `MinibatchStd: samples [${x.shape.join(", ")}] do not divide into groups of ${this.groupSize} and ${features} shares of channels`,
+        `MinibatchStd: samples ${showShape(x.shape)} do not divide into groups of ${this.groupSize} and ${features} shares of channels`,
       );
     return scope(() => {
       const positions = x.size / (n * channels);

@@ -1,7 +1,7 @@
 // What generators and critics ask of their arguments.
 
 import { checkCounts } from "@figment/nn";
-import { ShapeError, type Tensor, UsageError } from "@figment/tensor";
+import { ShapeError, showShape, type Tensor, UsageError } from "@figment/tensor";
 
 /** Labels are given exactly when a network has classes. */
 export function checkLabel(owner: string, classes: number, label: Tensor | undefined): void {
@@ -14,7 +14,7 @@ export function checkLabel(owner: string, classes: number, label: Tensor | undef
 /** Checks latents [N, latents]. */
 export function checkLatents(owner: string, latents: number, z: Tensor): void {
   if (z.rank !== 2 || z.dim(1) !== latents)
-    throw new ShapeError(`${owner}: expected latents [N, ${latents}], got [${z.shape.join(", ")}]`);
+    throw new ShapeError(`${owner}: expected latents [N, ${latents}], got ${showShape(z.shape)}`);
 }
 
 /** The number of classes: an integer of at least 0. */

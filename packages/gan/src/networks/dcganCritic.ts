@@ -14,7 +14,7 @@ import {
   type SpectralNorm,
   spectralNorm,
 } from "@figment/nn";
-import { concat, leakyRelu, ShapeError, scope, sizeOf, type Tensor, UsageError } from "@figment/tensor";
+import { concat, leakyRelu, ShapeError, scope, showShape, sizeOf, type Tensor, UsageError } from "@figment/tensor";
 import { AuxiliaryHead } from "../conditioning/auxiliary.js";
 import { type HeadOptions, linearHead, ProjectionHead } from "../conditioning/projection.js";
 import type { CriticOutput } from "../conditioning/scores.js";
@@ -136,7 +136,7 @@ export class DcganCritic extends Module implements Critic {
     checkLabel("DcganCritic", this.classes, label);
     if (x.rank !== 4 || x.dim(1) !== side || x.dim(2) !== side || x.dim(3) !== imageChannels)
       throw new ShapeError(
-        `DcganCritic: expected images [N, ${side}, ${side}, ${imageChannels}], got [${x.shape.join(", ")}]`,
+        `DcganCritic: expected images [N, ${side}, ${side}, ${imageChannels}], got ${showShape(x.shape)}`,
       );
     return scope(() => {
       const n = x.dim(0);

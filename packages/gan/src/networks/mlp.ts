@@ -2,7 +2,7 @@
 // distributions: three hidden layers of ReLU).
 
 import { checkCounts, Linear, Module } from "@figment/nn";
-import { leakyRelu, relu, ShapeError, scope, type Tensor } from "@figment/tensor";
+import { leakyRelu, relu, ShapeError, scope, showShape, type Tensor } from "@figment/tensor";
 import { checkLatents } from "./checks.js";
 import type { Critic, Generator } from "./network.js";
 
@@ -88,7 +88,7 @@ export class MlpCritic extends Module implements Critic {
   forward(x: Tensor): Tensor {
     const n = x.shape[0] ?? 0;
     if (n === 0 || x.size !== n * this.features)
-      throw new ShapeError(`MlpCritic: expected samples [N, ${this.features}], got [${x.shape.join(", ")}]`);
+      throw new ShapeError(`MlpCritic: expected samples [N, ${this.features}], got ${showShape(x.shape)}`);
     return scope(() =>
       through(this.layers, x.rank === 2 ? x : x.reshape([n, this.features]), (h) => leakyRelu(h, slope)),
     );

@@ -1,6 +1,6 @@
 // What an adversarial objective is: two losses of the critic's scores, one for each player. Imports tensor only.
 
-import { DTypeError, isFloat, ShapeError, scope, show, Tensor } from "@figment/tensor";
+import { DTypeError, isFloat, ShapeError, scope, show, showShape, Tensor } from "@figment/tensor";
 
 /** The game's two losses; both are minimised. Scores are what the critic gives, before any sigmoid, one a sample. */
 export interface Objective {
@@ -42,7 +42,7 @@ function checkScores(objective: string, scores: Readonly<Record<string, Tensor>>
       throw new DTypeError(`${objective}: the ${name} scores are ${x.dtype}; expected a float type`);
     if (x.size === 0 || x.rank === 0 || x.size !== x.dim(0))
       throw new ShapeError(
-        `${objective}: expected ${name} scores [N] or [N, 1], one a sample, got [${x.shape.join(", ")}]`,
+        `${objective}: expected ${name} scores [N] or [N, 1], one a sample, got ${showShape(x.shape)}`,
       );
   }
 }

@@ -6,7 +6,7 @@
 //
 // A critic whose norm mixes samples (batch norm) has no slope of one sample: use layer, instance or no norm with it.
 
-import { lerp, norm, type Rng, ShapeError, scope, type Tensor, UsageError } from "@figment/tensor";
+import { lerp, norm, type Rng, ShapeError, scope, showShape, type Tensor, UsageError } from "@figment/tensor";
 import { type CriticFunction, sampleAxes, slopesAt } from "./slope.js";
 
 /** Options of {@link gradientPenalty}. */
@@ -39,7 +39,7 @@ export function gradientPenalty(
     throw new UsageError(`gradientPenalty: the target must be a positive number, got ${target}`);
   if (String(real.shape) !== String(fake.shape))
     throw new ShapeError(
-      `gradientPenalty: real samples are [${real.shape.join(", ")}], generated ones [${fake.shape.join(", ")}]; expected the same shape`,
+      `gradientPenalty: real samples are ${showShape(real.shape)}, generated ones ${showShape(fake.shape)}; expected the same shape`,
     );
   return scope(() => {
     const epsilon = random.uniform([real.dim(0), ...sampleAxes(real).map(() => 1)]);

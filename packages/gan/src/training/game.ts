@@ -2,7 +2,7 @@
 // then the generator's. The same code runs operation by operation and, traced once, as one program.
 
 import { checkCounts, checkNotNegative } from "@figment/nn";
-import { Cell, repeat, ShapeError, scope, type Tensor, UsageError } from "@figment/tensor";
+import { Cell, repeat, ShapeError, scope, showShape, type Tensor, UsageError } from "@figment/tensor";
 import { auxiliaryLoss } from "../conditioning/auxiliary.js";
 import { type ClassifiedScores, type CriticOutput, scoresOf } from "../conditioning/scores.js";
 import { clipWeights } from "../penalties/clipWeights.js";
@@ -140,7 +140,7 @@ export class Game {
     const { criticUpdates: updates } = this;
     if (updates > 1 && image.shape[0] !== updates)
       throw new ShapeError(
-        `Game: a call makes ${updates} updates of the critic; expected batches [${updates}, N, ...], as a loader with stack: ${updates} yields them, got [${image.shape.join(", ")}]`,
+        `Game: a call makes ${updates} updates of the critic; expected batches [${updates}, N, ...], as a loader with stack: ${updates} yields them, got ${showShape(image.shape)}`,
       );
     if (this.players.generator.classes > 0 && !label)
       throw new UsageError("Game: the networks have classes, but the batch has no labels");

@@ -3,9 +3,10 @@
 import { extname } from "node:path";
 import { CheckpointError, sizeOf, UsageError } from "@figment/tensor";
 import type { TensorFile } from "../elements/tensorFile.js";
+import type { BytesToWrite } from "../elements/toWrite.js";
 import { bytesOfElements } from "../elements/types.js";
 import { writeNpy, writeNpz } from "../npy/write.js";
-import { type BytesToWrite, writeBytes } from "../safetensors/write.js";
+import { writeBytes } from "../safetensors/write.js";
 import { type OpenTensorsOptions, openTensors } from "./open.js";
 
 /** What was written. */

@@ -1,7 +1,7 @@
 // What a file of weights or a folder of data holds, for people and for programs.
 
 import { stat } from "node:fs/promises";
-import { CheckpointError, sizeOf } from "@figment/tensor";
+import { CheckpointError, showShape, sizeOf } from "@figment/tensor";
 import { openDataset } from "../data/openDataset.js";
 import { bytesOfElements, type FileType } from "../elements/types.js";
 import { messageOf } from "../errors.js";
@@ -65,7 +65,7 @@ async function inspectFolder(path: string): Promise<Inspection> {
   const set = await openDataset(path);
   const entries: InspectedEntry[] = [
     { name: "images", value: String(set.length) },
-    { name: "shape", value: `[${set.shape.join(", ")}]` },
+    { name: "shape", value: showShape(set.shape) },
     ...(set.classes
       ? [{ name: "classes", value: `${set.classes.length}: ${set.classes.slice(0, 20).join(", ")}` }]
       : []),

@@ -65,17 +65,21 @@ export abstract class TensorFileBase implements TensorFile {
   }
 }
 
-/** Reads every tensor of an open file; on failure those already read are disposed. */
-export async function readAll(
-  file: TensorFile,
-  optionsOf: (name: string) => ReadOptions,
+/** Reads tensors by name; on failure those already read are disposed. */
+export async function readEach(
+  names: Iterable<string>,
+  read: (name: string) => Promise<Tensor>,
 ): Promise<Record<string, Tensor>> {
   const loaded: Record<string, Tensor> = Object.create(null);
   try {
-    for (const name of file.tensors.keys()) loaded[name] = await file.read(name, optionsOf(name));
+    for (const name of names) loaded[name] = await read(name);
     return loaded;
   } catch (error) {
     for (const tensor of Object.values(loaded)) tensor.dispose();
     throw error;
   }
 }
+
+/** Reads every tensor of an open file, as {@link readEach} does. */
+export const readAll = (file: TensorFile, optionsOf: (name: string) => ReadOptions): Promise<Record<string, Tensor>> =>
+  readEach(file.tensors.keys(), (name) => file.read(name, optionsOf(name)));

@@ -1,12 +1,10 @@
 // Writing NumPy's files, atomically and with bytes that depend on the contents alone.
 
 import { DTypeError, type Tensor } from "@figment/tensor";
-import { encodeElements } from "../elements/encode.js";
 import { numpyOfType } from "../elements/numpy.js";
-import { type FileType, fileTypeOf } from "../elements/types.js";
+import { asBytes, type BytesToWrite } from "../elements/toWrite.js";
 import { type WriteBytes, writeAtomically } from "../files/atomic.js";
 import { ZipWriter } from "../files/zipWrite.js";
-import type { BytesToWrite } from "../safetensors/write.js";
 import { encodeNpyHeader } from "./header.js";
 
 /**
@@ -17,7 +15,7 @@ import { encodeNpyHeader } from "./header.js";
  * await saveNpy("weight.npy", weight);
  */
 export async function saveNpy(path: string, tensor: Tensor): Promise<void> {
-  await writeNpy(path, sourceOf(tensor));
+  await writeNpy(path, asBytes(tensor));
 }
 
 /**
@@ -28,7 +26,7 @@ export async function saveNpy(path: string, tensor: Tensor): Promise<void> {
  * await saveNpz("layer.npz", { weight, bias });
  */
 export async function saveNpz(path: string, tensors: Readonly<Record<string, Tensor>>): Promise<void> {
-  await writeNpz(path, new Map(Object.entries(tensors).map(([name, tensor]) => [name, sourceOf(tensor)])));
+  await writeNpz(path, new Map(Object.entries(tensors).map(([name, tensor]) => [name, asBytes(tensor)])));
 }
 
 /** Writes one array of any type that NumPy has. */
@@ -58,9 +56,4 @@ function headerOf(what: string, { type, shape }: BytesToWrite): Uint8Array {
   if (code === undefined)
     throw new DTypeError(`NumPy's files have no ${type}, which ${what} is of; cast it to f32 first`);
   return encodeNpyHeader(code, shape);
-}
-
-function sourceOf(tensor: Tensor): BytesToWrite {
-  const type: FileType = fileTypeOf[tensor.dtype];
-  return { type, shape: tensor.shape, bytes: async () => encodeElements(await tensor.data(), tensor.dtype) };
 }

@@ -1,19 +1,10 @@
 // Writing safetensors files: atomically, and with bytes that depend on the contents alone.
 
-import { type DataArray, type DType, sizeOf, type Tensor, UsageError } from "@figment/tensor";
-import { encodeElements } from "../elements/encode.js";
-import { bytesOfElements, type FileType, fileTypeOf } from "../elements/types.js";
+import { sizeOf, type Tensor, UsageError } from "@figment/tensor";
+import { asBytes, type BytesToWrite, type TensorToWrite } from "../elements/toWrite.js";
+import { bytesOfElements } from "../elements/types.js";
 import { writeAtomically } from "../files/atomic.js";
 import { lengthBytes } from "./header.js";
-
-/** A tensor to be written: its shape and type now, its data when its turn comes. */
-export interface TensorToWrite {
-  readonly shape: readonly number[];
-  readonly dtype: DType;
-  data(): Promise<DataArray>;
-  /** The elements of a bf16 or f16 tensor; without it they are taken from `data`, all NaNs alike. */
-  bits?(): Promise<Uint16Array>;
-}
 
 /**
  * Writes tensors to a safetensors file atomically. Order and bytes of the file depend on names, contents and
@@ -38,18 +29,7 @@ export function writeTensors(
   tensors: ReadonlyMap<string, TensorToWrite>,
   metadata: Readonly<Record<string, string>>,
 ): Promise<void> {
-  const asBytes = ([name, source]: [string, TensorToWrite]): [string, BytesToWrite] => [
-    name,
-    { shape: source.shape, type: fileTypeOf[source.dtype], bytes: () => bytesOfSource(source) },
-  ];
-  return writeBytes(path, new Map([...tensors].map(asBytes)), metadata);
-}
-
-/** A tensor of any file type to be written: its little-endian bytes when its turn comes. */
-export interface BytesToWrite {
-  readonly shape: readonly number[];
-  readonly type: FileType;
-  bytes(): Promise<Uint8Array>;
+  return writeBytes(path, new Map([...tensors].map(([name, source]) => [name, asBytes(source)])), metadata);
 }
 
 /** Like {@link saveTensors}, for bytes of any file type. */
@@ -68,12 +48,6 @@ export async function writeBytes(
       await write(data);
     }
   });
-}
-
-async function bytesOfSource(source: TensorToWrite): Promise<Uint8Array> {
-  const half = source.dtype === "bf16" || source.dtype === "f16";
-  if (half && source.bits) return new Uint8Array((await source.bits()).buffer);
-  return encodeElements(await source.data(), source.dtype);
 }
 
 interface Placed {

@@ -2,6 +2,7 @@
 
 import { CheckpointError, type Tensor, UsageError } from "@figment/tensor";
 import type { ReadOptions } from "../elements/decode.js";
+import { readEach } from "../elements/tensorFile.js";
 import { listSome } from "../errors.js";
 import { ByteFile } from "../files/byteFile.js";
 import type { UnknownObjects } from "./host.js";
@@ -138,14 +139,8 @@ export async function loadTorch(
   { select, floats, ...options }: LoadTorchOptions = {},
 ): Promise<Record<string, Tensor>> {
   await using file = await readTorch(path, options);
-  const loaded: Record<string, Tensor> = Object.create(null);
-  try {
-    for (const [name, tensor] of file.tensors(select)) loaded[name] = await tensor.tensor({ floats });
-    return loaded;
-  } catch (error) {
-    for (const tensor of Object.values(loaded)) tensor.dispose();
-    throw error;
-  }
+  const tensors = file.tensors(select);
+  return await readEach(tensors.keys(), (name) => (tensors.get(name) as TorchTensor).tensor({ floats }));
 }
 
 /** Where "ustar" stands in a tar archive. */

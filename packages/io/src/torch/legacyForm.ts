@@ -7,7 +7,7 @@ import { PickleEndError, PickleError } from "../pickle/cursor.js";
 import { type PickleHost, unpickle } from "../pickle/machine.js";
 import { brief, type PickleValue } from "../pickle/values.js";
 import { TorchHost, type UnknownObjects } from "./host.js";
-import type { Storage } from "./storage.js";
+import { checkSame, type Storage } from "./storage.js";
 
 const magicNumber = 0x1950a86a20f9469cfc6cn;
 const formatVersion = 1001;
@@ -129,8 +129,8 @@ class LegacyStorages {
   private root(key: string, type: FileType, byteLength: number, at: number): Storage {
     const known = this.found.get(key);
     if (known) {
-      if (known.type === type && known.byteLength === byteLength) return known;
-      throw new PickleError(at, `the storage ${JSON.stringify(key)} is said to be of two types or sizes`);
+      checkSame(known, type, byteLength, at);
+      return known;
     }
     const storage: Placed = {
       key,

@@ -1,6 +1,7 @@
 // Where the elements of PyTorch's tensors lie: typed runs of memory that several tensors may look into.
 
 import type { FileType } from "../elements/types.js";
+import { PickleError } from "../pickle/cursor.js";
 
 /** The element types of the storage classes that files may name. */
 export const storageTypes: ReadonlyMap<string, FileType> = new Map([
@@ -52,4 +53,10 @@ export interface Storage {
   readonly type: FileType;
   readonly byteLength: number;
   readonly read: ReadStorage;
+}
+
+/** Refuses a storage that is spoken of again as another type or size. */
+export function checkSame({ key, ...known }: Storage, type: FileType, byteLength: number, at: number): void {
+  if (known.type !== type || known.byteLength !== byteLength)
+    throw new PickleError(at, `the storage ${JSON.stringify(key)} is said to be of two types or sizes`);
 }

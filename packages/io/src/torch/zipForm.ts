@@ -8,7 +8,7 @@ import { unpickle } from "../pickle/machine.js";
 import { brief, type PickleValue } from "../pickle/values.js";
 import { TorchHost, type UnknownObjects } from "./host.js";
 import { maxPickleBytes } from "./legacyForm.js";
-import type { Storage } from "./storage.js";
+import { checkSame, type Storage } from "./storage.js";
 
 const pickleName = "data.pkl";
 
@@ -52,8 +52,8 @@ function storageFinder(archive: ZipArchive, root: string) {
     const key = brief(id[2]);
     const known = found.get(key);
     if (known) {
-      if (known.type === type && known.byteLength === byteLength) return known;
-      throw new PickleError(at, `the storage ${JSON.stringify(key)} is said to be of two types or sizes`);
+      checkSame(known, type, byteLength, at);
+      return known;
     }
     const entry = archive.entries.get(`${root}data/${key}`);
     if (!entry) throw new PickleError(at, `the archive has no member ${JSON.stringify(`${root}data/${key}`)}`);

@@ -2,7 +2,16 @@
 
 import path from "node:path";
 import { cacheFolder, DataError, type Dataset, loadModel, mnist, SafetensorsFile, saveModel } from "@figment/io";
-import { CheckpointError, type Compiled, compile, ShapeError, show, Tensor, UsageError } from "@figment/tensor";
+import {
+  CheckpointError,
+  type Compiled,
+  compile,
+  ShapeError,
+  show,
+  showShape,
+  Tensor,
+  UsageError,
+} from "@figment/tensor";
 import { checkFiniteNumbers } from "../checks.js";
 import { classCount, DigitNetwork } from "./network.js";
 import { keyOf } from "./recipe.js";
@@ -89,7 +98,7 @@ export class MnistClassifier {
 function checkImages(images: Tensor): Tensor {
   if (!(images instanceof Tensor) || images.rank !== 4 || String(images.shape.slice(1)) !== "28,28,1")
     throw new ShapeError(
-      `MnistClassifier: expected images [N,28,28,1], got ${images instanceof Tensor ? `[${images.shape.join(", ")}]` : show(images)}`,
+      `MnistClassifier: expected images [N,28,28,1], got ${images instanceof Tensor ? showShape(images.shape) : show(images)}`,
     );
   return images;
 }

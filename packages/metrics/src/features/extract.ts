@@ -1,7 +1,7 @@
 // From images to features, batch by batch: what the images come from and what looks at them are the caller's.
 
 import { checkCounts } from "@figment/nn";
-import { DTypeError, ShapeError, scope, show, Tensor, throwIfAborted, UsageError } from "@figment/tensor";
+import { DTypeError, ShapeError, scope, show, showShape, Tensor, throwIfAborted, UsageError } from "@figment/tensor";
 import { FeatureSet } from "./featureSet.js";
 
 /** Looks at images [N,H,W,C] and gives features [N,D], or [N,...], which are flattened: a network's layer, or anything. */
@@ -48,7 +48,7 @@ export async function extractFeatures(
     try {
       if (features.dim(0) !== images.dim(0))
         throw new ShapeError(
-          `extractFeatures: ${images.dim(0)} images gave features of shape [${features.shape.join(", ")}]`,
+          `extractFeatures: ${images.dim(0)} images gave features of shape ${showShape(features.shape)}`,
         );
       sets.push(await FeatureSet.from(features));
     } finally {

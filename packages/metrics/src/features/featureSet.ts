@@ -1,7 +1,7 @@
 // Features of many images, on the host and in f64: what all distances between sets are computed from.
 
 import { checkCounts } from "@figment/nn";
-import { DTypeError, isFloat, ShapeError, show, Tensor, UsageError } from "@figment/tensor";
+import { DTypeError, isFloat, ShapeError, show, showShape, Tensor, UsageError } from "@figment/tensor";
 import { checkFiniteNumbers } from "../checks.js";
 
 /**
@@ -45,7 +45,7 @@ export class FeatureSet {
   static async from(features: Tensor): Promise<FeatureSet> {
     if (!(features instanceof Tensor)) throw new DTypeError(`FeatureSet: expected a tensor, got ${show(features)}`);
     if (features.rank < 2 || features.size === 0)
-      throw new ShapeError(`FeatureSet: expected features [N, D], got [${features.shape.join(", ")}]`);
+      throw new ShapeError(`FeatureSet: expected features [N, D], got ${showShape(features.shape)}`);
     if (!isFloat(features.dtype)) throw new DTypeError(`FeatureSet: expected floats, got ${features.dtype}`);
     return new FeatureSet(await features.data(), features.size / features.dim(0));
   }

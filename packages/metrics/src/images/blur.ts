@@ -1,6 +1,17 @@
 // Gaussian blur: what slightly damages real images, to see whether a distance notices.
 
-import { concat, conv2d, edgePad, ShapeError, scope, show, type Tensor, tensor, UsageError } from "@figment/tensor";
+import {
+  concat,
+  conv2d,
+  edgePad,
+  ShapeError,
+  scope,
+  show,
+  showShape,
+  type Tensor,
+  tensor,
+  UsageError,
+} from "@figment/tensor";
 
 /** The kernel reaches to that many standard deviations. */
 const reach = 3;
@@ -17,7 +28,7 @@ export function gaussianBlur(images: Tensor, sigma: number): Tensor {
   if (!(sigma > 0 && Number.isFinite(sigma)))
     throw new UsageError(`gaussianBlur: sigma must be a number above 0, got ${show(sigma)}`);
   if (images.rank !== 4)
-    throw new ShapeError(`gaussianBlur: expected images [N,H,W,C], got [${images.shape.join(", ")}]`);
+    throw new ShapeError(`gaussianBlur: expected images [N,H,W,C], got ${showShape(images.shape)}`);
   return scope(() => {
     const channels = images.dim(3);
     const radius = Math.ceil(reach * sigma);

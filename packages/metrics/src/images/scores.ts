@@ -1,7 +1,7 @@
 // What the comparisons of images pixel by pixel share: two batches of the same shape, read to the host in f64, and a number for
 // each image.
 
-import { DTypeError, isFloat, ShapeError, show, Tensor, UsageError } from "@figment/tensor";
+import { DTypeError, isFloat, ShapeError, show, showShape, Tensor, UsageError } from "@figment/tensor";
 import { checkFiniteNumbers, spanOf } from "../checks.js";
 
 /** Options of comparisons of images. */
@@ -48,7 +48,7 @@ export async function readPair(
   }
   if (String(a.shape) !== String(b.shape) || (a.rank !== 3 && a.rank !== 4))
     throw new ShapeError(
-      `${owner}: expected two batches [N,H,W,C] of the same shape, or two images [H,W,C]; got [${a.shape.join(", ")}] and [${b.shape.join(", ")}]`,
+      `${owner}: expected two batches [N,H,W,C] of the same shape, or two images [H,W,C]; got ${showShape(a.shape)} and ${showShape(b.shape)}`,
     );
   if (a.size === 0) throw new UsageError(`${owner}: there are no images`);
   const [height = 0, width = 0, channels = 0] = a.shape.slice(-3);

@@ -1,7 +1,7 @@
 // Inner products of all pairs of rows of two sets, by the engine's f32 matrix product: for 10,000 rows of 84 features 0.6 s of
-// processor time with AVX2, where f64 on the host takes 13 s or more. Rows are centred and scaled first, so that what is rounded is as small as the features' spread and cannot overflow;
-// what that takes away is added back in f64. Whoever must not be wrong asks for the bound of the error and computes the pairs
-// that it leaves open again, exactly.
+// processor time with AVX2, where f64 on the host takes 13 s or more. Rows are centred and scaled first, so that what is
+// rounded is as small as the features' spread and cannot overflow; what that takes away is added back in f64. Whoever must not
+// be wrong asks for the bound of the error and computes the pairs that it leaves open again, exactly.
 
 import { matmul, scope, type Tensor, tensor } from "@figment/tensor";
 import type { FeatureSet } from "../features/featureSet.js";
