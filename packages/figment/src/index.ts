@@ -2,6 +2,7 @@
 //   recipe/    what recipes are, how they are run, and how what they have trained is opened again
 //   recipes/   those that are built in
 //   serving/   one loaded model for many requests and threads
+//   evaluation/  what models draw, judged
 //   commands/  the figment command
 
 export * from "@figment/diffusion";

@@ -21,15 +21,18 @@ import {
   type SampleSource,
   tensor,
 } from "figment";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { figment } from "./support/command.js";
 
 const data = process.env.FIGMENT_DATA ?? "";
-let cache: string;
+let home: string;
 beforeAll(async () => {
-  cache = await mkdtemp(path.join(os.tmpdir(), "figment-judge-"));
+  home = await mkdtemp(path.join(os.tmpdir(), "figment-judge-"));
+  vi.stubEnv("XDG_CACHE_HOME", home);
 });
 afterAll(async () => {
-  await rm(cache, { recursive: true, force: true });
+  vi.unstubAllEnvs();
+  await rm(home, { recursive: true, force: true });
   assertNoLeaks();
 });
 
@@ -59,7 +62,7 @@ describe.skipIf(!data)("the judge of digits", () => {
     const folder = path.join(data, "mnist");
     const [train, test] = [await mnist(folder), await mnist(folder, { split: "test" })];
     const started = performance.now();
-    const judge = await mnistClassifier({ data: { train, test }, cache });
+    const judge = await mnistClassifier({ data: { train, test } });
     console.log(`${(100 * judge.accuracy).toFixed(2)} % in ${((performance.now() - started) / 1000).toFixed(0)} s`);
     expect(judge.accuracy).toBeGreaterThanOrEqual(0.99);
     const wganGp = await publicGenerator();
@@ -84,5 +87,20 @@ describe.skipIf(!data)("the judge of digits", () => {
     expect(drawn).toBeGreaterThan(10);
     judge.dispose();
     wganGp.dispose();
+  });
+
+  it("judges what a trained model draws, by the command", { timeout: 1_800_000 }, async () => {
+    const out = path.join(home, "run");
+    const folder = path.join(data, "mnist");
+    const short = ["--steps", "4", "--batch", "8", "--sample-steps", "2", "--set", "model.channels=8,16"];
+    expect((await figment(["train", "ddpm-mnist", "--data", folder, "--out", out, ...short])).code).toBe(0);
+    const { code, stdout, stderr } = await figment(["evaluate", out, "--samples", "200", "--json"]);
+    expect(code, stderr).toBe(0);
+    const scores = JSON.parse(stdout);
+    expect(scores).toMatchObject({ denoisingLoss: expect.any(Number), samples: 200 });
+    // Noise is far from digits, and agrees with labels by chance.
+    expect(scores.frechetRatio).toBeGreaterThan(20);
+    expect(scores.labelAgreement).toBeLessThan(0.3);
+    expect(scores.digitShares.reduce((sum: number, share: number) => sum + share, 0)).toBeCloseTo(1, 6);
   });
 });

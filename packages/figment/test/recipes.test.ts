@@ -96,6 +96,8 @@ describe("a recipe in a file", () => {
       ).toMatchObject({ shape: [10, 8, 8, 1] });
     const numbers = await json("evaluate", inFolder("ts"));
     expect(numbers).toEqual({ data: expect.any(String), images: 8, meanSquaredError: expect.any(Number) });
+    const judged = await figment(["evaluate", inFolder("ts"), "--samples", "4"]);
+    expect([judged.code, judged.stderr]).toEqual([2, expect.stringMatching(/digits of 28×28×1, .* are 8×8×1/)]);
   });
 
   it("is measured, step by step and kernel by kernel", async () => {

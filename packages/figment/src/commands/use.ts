@@ -5,6 +5,7 @@ import { type Dataset, saveGrid, saveTensors } from "@figment/io";
 import { onInterrupt } from "@figment/nn";
 import { type Rng, rng, scope, setThreads, type Tensor, UsageError } from "@figment/tensor";
 import { Command } from "commander";
+import { type DigitOptions, type DigitScores, evaluateDigits } from "../evaluation/digits.js";
 import { applyOverrides, type Override } from "../recipe/config.js";
 import { checkAsked, cycledLabels } from "../recipe/labels.js";
 import { ability, type OpenedModel, openModel } from "../recipe/savedModel.js";
@@ -77,11 +78,15 @@ async function writeImages(
   console.log(json ? JSON.stringify({ file: out, shape: images.shape, ...told }, null, 2) : out);
 }
 
-/** The part of a data set that evaluations use, of the recipe or from a folder. */
-async function datasetOf({ recipe, config }: OpenedModel, data: string | undefined): Promise<Dataset> {
+/** The part of a data set that evaluations use, of the recipe or from a folder; or the part to train on. */
+async function datasetOf(
+  { recipe, config }: OpenedModel,
+  data: string | undefined,
+  split: "train" | "test" = "test",
+): Promise<Dataset> {
   if (!recipe.dataset) throw new UsageError(`${recipe.name}: this recipe has no data set`);
   const overrides = data === undefined ? [] : [{ path: "data", text: data, label: "--data" }];
-  return recipe.dataset(await applyOverrides(config, recipe.rules, overrides), "test");
+  return recipe.dataset(await applyOverrides(config, recipe.rules, overrides), split);
 }
 
 /** The first images of a data set, [n, H, W, C] in a model's range. */
@@ -165,17 +170,48 @@ export const interpolateCommand = (): Command =>
         }),
     );
 
+/** Text of a number, or of several. */
+const showNumbers = (value: unknown): string =>
+  [value]
+    .flat()
+    .map((x) => Number((x as number).toPrecision(shownDigits)))
+    .join(" ");
+const shownDigits = 5;
+
 /** The `evaluate` subcommand. */
 export const evaluateCommand = (): Command =>
   modelCommand("evaluate", "measure a trained model on data that it has not seen")
     .option(...dataFlag)
-    .action(async (target: string, flags: CommonFlags & { data?: string }) =>
+    .option(
+      "--samples <n>",
+      "draw so many digits, too, and set them beside real ones: Fréchet distance and its floor, digits that occur",
+      integerOption("samples", 2),
+    )
+    .action(async (target: string, flags: CommonFlags & { data?: string; samples?: number }) =>
       withModel(target, flags, async (model, random, signal) => {
-        const evaluate = ability(model, "evaluate");
-        const dataset = await datasetOf(model, flags.data);
-        const numbers = await evaluate(dataset, { rng: random, signal });
-        if (flags.json)
-          console.log(JSON.stringify({ data: dataset.name, images: dataset.length, ...numbers }, null, 2));
-        else for (const [name, value] of Object.entries(numbers)) console.log(`${name}  ${value}`);
+        const { data, samples: count } = flags;
+        const evaluate = count === undefined || model.evaluate ? ability(model, "evaluate") : undefined;
+        const test = await datasetOf(model, data);
+        const own = { ...(await evaluate?.(test, { rng: random, signal })) };
+        const drawn = count && (await drawnDigits(model, test, data, { count, rng: random, signal }));
+        const numbers = { ...own, ...drawn };
+        if (flags.json) console.log(JSON.stringify({ data: test.name, images: test.length, ...numbers }, null, 2));
+        else for (const [name, value] of Object.entries(numbers)) console.log(`${name}  ${showNumbers(value)}`);
       }),
     );
+
+/** Scores of digits that a model draws; from a stream of their own, whatever else is evaluated. */
+async function drawnDigits(
+  model: OpenedModel,
+  test: Dataset,
+  data: string | undefined,
+  options: DigitOptions,
+): Promise<DigitScores> {
+  const stream = options.rng.fork("samples");
+  try {
+    const train = await datasetOf(model, data, "train");
+    return await evaluateDigits(model, { train, test }, { ...options, rng: stream });
+  } finally {
+    stream.dispose();
+  }
+}
