@@ -1,7 +1,9 @@
 // npm run check: format and lint of TypeScript and JSON (Biome), format of C++ (clang-format), types of sources and
-// tests. `npm run format` (--write) mends what can be mended.
+// tests. Before the types it deletes what was compiled from files that are gone, which imports would still find. `npm run format` (--write) mends what can be mended.
 
 import { execFileSync, spawnSync } from "node:child_process";
+import { existsSync, readdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
 import { root, run, tool } from "./lib.mjs";
 
 const write = process.argv.includes("--write");
@@ -25,9 +27,25 @@ function clangFormat() {
   return files.length === 0 ? 0 : run("clang-format", [...(write ? ["-i"] : ["--dry-run", "-Werror"]), ...files]);
 }
 
+/** Deletes what was compiled from TypeScript files that are gone. Bundles are made of all modules, of no file alone. */
+function deleteStale() {
+  const packages = readdirSync(join(root, "packages")).map((name) => [`packages/${name}`, "src"]);
+  for (const [folder, sources] of [["native", "ts"], ["benchmarks", "src"], ...packages]) {
+    const dist = join(root, folder, "dist");
+    if (!existsSync(dist)) continue;
+    for (const output of readdirSync(dist, { recursive: true })) {
+      const [, module] = /^(.*?)(?:\.d\.ts|\.js)(?:\.map)?$/.exec(output) ?? [];
+      if (module === undefined || module === "bundle") continue;
+      if (!existsSync(join(root, folder, sources, `${module}.ts`))) rmSync(join(dist, output));
+    }
+  }
+  return 0;
+}
+
 const steps = [
   ["Biome", () => run(tool("biome"), ["check", "--error-on-warnings", ...(write ? ["--write"] : []), "."])],
   ["clang-format", clangFormat],
+  ["stale outputs", deleteStale],
   ["types", () => run(tool("tsc"), ["-b"])],
   ["types of tests", () => run(tool("tsc"), ["-p", "tsconfig.test.json"])],
 ];

@@ -5,7 +5,6 @@ import { DataError, digits } from "@figment/io";
 import { extractFeatures, type MnistClassifierOptions, mnistClassifier } from "@figment/metrics";
 import { assertNoLeaks, full, NonFiniteError, ShapeError, scope, UsageError, zeros } from "@figment/tensor";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { cacheFolder } from "#classifier/cacheFolder";
 
 const data = { train: digits({ count: 1500, seed: 1 }), test: digits({ split: "test", count: 300, seed: 2 }) };
 let cache: string;
@@ -113,16 +112,5 @@ describe("the classifier of digits", () => {
     await expect(train({ data: undefined as unknown as string })).rejects.toThrow(UsageError);
     await expect(train({ minAccuracy: 2 })).rejects.toThrow(UsageError);
     await expect(train({ seed: 0.5 })).rejects.toThrow(UsageError);
-  });
-});
-
-describe("the cache folder", () => {
-  it("lies in $XDG_CACHE_HOME where that is set", () => {
-    const before = process.env.XDG_CACHE_HOME;
-    process.env.XDG_CACHE_HOME = path.resolve("/some/caches");
-    expect(cacheFolder()).toBe(path.resolve("/some/caches/figment"));
-    delete process.env.XDG_CACHE_HOME;
-    expect(cacheFolder()).toBe(path.join(os.homedir(), ".cache", "figment"));
-    if (before !== undefined) process.env.XDG_CACHE_HOME = before;
   });
 });
