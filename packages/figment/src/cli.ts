@@ -34,7 +34,11 @@ const commands = [
   benchCommand,
   doctorCommand,
 ];
-for (const make of commands) program.addCommand(make().copyInheritedSettings(program));
+for (const make of commands) {
+  const command = make().copyInheritedSettings(program);
+  for (const part of command.commands) part.copyInheritedSettings(program);
+  program.addCommand(command);
+}
 
 try {
   await program.parseAsync();

@@ -48,6 +48,11 @@ describe("figment data", () => {
     ]);
   });
 
+  it("exits with 2 where it is used wrongly", async () => {
+    expect((await figment(["data", "get"])).code).toBe(2);
+    expect((await figment(["data", "list", "--bogus"])).code).toBe(2);
+  });
+
   it("refuses what a place gives under the name of a file", async () => {
     const server = createServer((_request, response) => response.end("not MNIST"));
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));

@@ -1,6 +1,6 @@
 // Recipes of the user's own: from a file to a trained model and what it can do, each by the command.
 
-import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import {
@@ -13,6 +13,9 @@ import {
   readImage,
   recipes,
   rng,
+  runRecipe,
+  saveTensors,
+  tensor,
   UsageError,
 } from "figment";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -124,6 +127,37 @@ describe("a recipe in a file", () => {
     await expect(openModel(inFolder("empty"))).rejects.toThrow(CheckpointError);
     const label = await figment(["sample", inFolder("ts"), "--label", "10"]);
     expect([label.code, label.stderr]).toEqual([2, expect.stringMatching(/the model knows 10 classes, got 10/)]);
+  });
+
+  it("is never run because a file of weights names it", async () => {
+    await writeFile(
+      inFolder("evil.mjs"),
+      `import fs from "node:fs"; fs.writeFileSync(${JSON.stringify(inFolder("ran"))}, "");`,
+    );
+    const weights = { weight: tensor([1]) };
+    const origin = { recipe: inFolder("evil.mjs"), config: {}, facts: { shape: [8, 8, 1], classes: [] } };
+    await saveTensors(inFolder("evil.safetensors"), weights, { "figment.recipe": JSON.stringify(origin) });
+    weights.weight.dispose();
+    await expect(openModel(inFolder("evil.safetensors"))).rejects.toThrow(/the metadata "figment.recipe" are damaged/);
+    expect(await readdir(folder)).not.toContain("ran");
+  });
+
+  it("is opened by its own name where config.json is damaged", async () => {
+    await cp(inFolder("ts"), inFolder("odd"), { recursive: true });
+    await writeFile(inFolder("odd/config.json"), JSON.stringify({ recipe: "flat", file: 5 }));
+    await expect(openModel(inFolder("odd"))).rejects.toThrow(UsageError);
+  });
+
+  it("is trained by one run at a time in a folder", async () => {
+    const recipe = await findRecipe(inFolder("flat.ts"));
+    const runs = await Promise.allSettled([1, 2].map(() => runRecipe(recipe, { out: inFolder("twice") })));
+    const refused = runs.filter((run) => run.status === "rejected");
+    expect(refused.map(({ reason }) => String(reason))).toEqual([
+      expect.stringMatching(/UsageError: .*another run is writing there \(process \d+\)/),
+    ]);
+    expect(await readdir(inFolder("twice"))).not.toContain("run.lock");
+    await writeFile(inFolder("twice/run.lock"), `${process.pid} 1`);
+    await expect(runRecipe(recipe, { out: inFolder("twice") })).resolves.toMatchObject({ steps: 6 });
   });
 
   it("is refused where it gives no recipe", async () => {

@@ -24,6 +24,7 @@ import {
   UsageError,
 } from "figment";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { figment } from "./support/command.js";
 import { flatRecipe } from "./support/flatRecipe.js";
 
 let folder: string;
@@ -153,6 +154,18 @@ describe("a model that is served", () => {
     expect(memory().limit).toBe(before);
   });
 
+  it("refuses more images than memory could hold at once, before anything is made for them", async () => {
+    await serving({ memoryLimit: 2 ** 30 }, async (server) => {
+      await expect(server.sample(10 ** 9, { label: 1 })).rejects.toThrow(
+        /images of \[8, 8, 1\] take 256000000000 bytes/,
+      );
+      await expect(server.interpolate({ count: 10 ** 9 })).rejects.toThrow(OutOfMemoryError);
+    });
+    const recipe = ["--recipe", path.join(folder, "flat.ts")];
+    const huge = await figment(["sample", path.join(folder, "run"), ...recipe, "--count", String(2 ** 40)]);
+    expect([huge.code, huge.stderr]).toEqual([5, expect.stringMatching(/--count: 1099511627776 images/)]);
+  });
+
   it("when it is closed waits for what runs and refuses what waits and what comes", async () => {
     await gated({ concurrency: 1 }, async (server, _begun, opened) => {
       const running = numbers(server.sample(1));
@@ -186,6 +199,16 @@ describe("worker threads", () => {
         expect(results.wrong).toEqual({ name: "UsageError", message: "sample: the model knows 10 classes, got 10" });
         expect(["AbortError", undefined]).toContain(results.stopped.name);
       }
+    });
+  });
+
+  it("are told where a request cannot be sent, and wait for no answer to it", async () => {
+    await serving({}, async (server) => {
+      const remote = new RemoteModel(server.port());
+      const request = { seed: (() => 1) as unknown as number };
+      await expect(remote.sample(1, request)).rejects.toThrow(UsageError);
+      remote.close();
+      await settle();
     });
   });
 

@@ -78,6 +78,13 @@ describe("a written file", () => {
     disposeAll(tensors);
   });
 
+  it("is not written with metadata that could not be read back", async () => {
+    const metadata = { nested: { key: "text" } } as unknown as Record<string, string>;
+    await expect(saveTensors(join(await temporaryFolder(), "x.safetensors"), {}, metadata)).rejects.toThrow(
+      'saveTensors: the metadata "nested" must be a string, got an object',
+    );
+  });
+
   it("can be empty", async () => {
     const path = join(await temporaryFolder(), "empty");
     await saveTensors(path, {});

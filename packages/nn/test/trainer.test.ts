@@ -326,6 +326,22 @@ describe("a run that is stopped and goes on", () => {
     expect(steps).toEqual([1, 2, 4, 6, 8, 10, 12]);
   });
 
+  it("goes on after the last whole line of a log that was cut in the middle of one", async () => {
+    const out = path.join(folder, "cut");
+    const run = makeRun();
+    await trainerOf(run, { out, steps: 6, hooks: hooks() }).run();
+    run.dispose();
+    const file = path.join(out, "log.jsonl");
+    const log = await readFile(file);
+    await writeFile(file, log.subarray(0, log.lastIndexOf("\n", -2) + 4));
+    const again = makeRun();
+    await trainerOf(again, { out, resume: true, hooks: hooks() }).run();
+    again.dispose();
+    const steps = (await readLog(out)).filter((line) => "loss" in line).map(({ step }) => step);
+    expect(steps.slice(-3)).toEqual([8, 10, 12]);
+    expect(steps).toEqual([...steps].sort((a, b) => a - b));
+  });
+
   it("passes a damaged checkpoint over for the one before it, and says so", async () => {
     const out = path.join(folder, "damaged");
     const run = makeRun();

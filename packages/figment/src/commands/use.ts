@@ -7,6 +7,7 @@ import { type Rng, rng, scope, setThreads, type Tensor, UsageError } from "@figm
 import { Command } from "commander";
 import { type DigitOptions, type DigitScores, evaluateDigits } from "../evaluation/digits.js";
 import { applyOverrides, type Override } from "../recipe/config.js";
+import { checkFits } from "../recipe/fits.js";
 import { checkAsked, cycledLabels } from "../recipe/labels.js";
 import { ability, type OpenedModel, openModel } from "../recipe/savedModel.js";
 import { inTurn } from "../recipes/pictures.js";
@@ -115,6 +116,7 @@ export const sampleCommand = (): Command =>
         const sample = ability(model, "sample");
         const { count, label: classes } = flags;
         if (classes) checkAsked("--label", classes, model.facts.classes.length);
+        checkFits("--count", count, model.facts);
         const label = classes && cycledLabels(count, classes);
         try {
           using images = await sample(count, { rng: random, signal, ...(label ? { label } : {}) });
@@ -157,6 +159,7 @@ export const interpolateCommand = (): Command =>
         withModel(target, flags, async (model, random, signal) => {
           const interpolate = ability(model, "interpolate");
           const { count, frames, fromData, data } = flags;
+          checkFits("--count times --frames", count * frames, model.facts);
           const ends =
             fromData || data !== undefined
               ? await firstImages(await datasetOf(model, data), 2 * count, model.range)

@@ -177,6 +177,10 @@ export const precisionOf = ({ precision }: Pick<BaseConfig, "precision">): Preci
 /** Settings that a run may change when it goes on: they change no result. */
 export const freeSettings: readonly (keyof BaseConfig)[] = ["data", "saveEvery", "keep", "logEvery"];
 
+/** Whether a value is what recipes may be called, and so no path of a file. */
+export const isRecipeName = (name: unknown): name is string =>
+  typeof name === "string" && /^[a-z0-9][a-z0-9-]*$/.test(name);
+
 const defaultDataset = ({ data }: BaseConfig): Dataset | Promise<Dataset> =>
   data === null ? digits() : openDataset(data);
 
@@ -215,7 +219,7 @@ export function defineRecipe<const N extends string, C extends Settings & { read
   definition: RecipeDefinition<C> & { readonly name: N },
 ): Recipe {
   const { name, summary, rules = {}, dataset = defaultDataset, build } = definition;
-  if (!/^[a-z0-9][a-z0-9-]*$/.test(name))
+  if (!isRecipeName(name))
     throw new UsageError(
       `defineRecipe: a name is made of small letters, digits and dashes, got ${JSON.stringify(name)}`,
     );

@@ -16,6 +16,7 @@ import {
 import { CheckpointError, deviceInfo, type Json, setThreads, UsageError } from "@figment/tensor";
 import { version } from "../version.js";
 import { applyOverrides, checkSettings, differences, type Override, readOverride, type Settings } from "./config.js";
+import { lockFolder } from "./folderLock.js";
 import { type BaseConfig, type Built, freeSettings, type Recipe, type Training } from "./recipe.js";
 import { configName, modelName, type Origin, saveTrained } from "./savedModel.js";
 import { withTraining } from "./withTraining.js";
@@ -45,8 +46,8 @@ export const defaultOut = ({ name }: Pick<Recipe, "name">): string => path.join(
 /**
  * Trains a recipe in a folder, as `figment train` does; gives the summary that it writes.
  *
- * @throws UsageError for settings that are not allowed, and where the folder has a run that was stopped; CheckpointError when
- *   there is nothing to resume or it does not fit; what a Trainer throws.
+ * @throws UsageError for settings that are not allowed, and where the folder has a run that was stopped or that goes on;
+ *   CheckpointError when there is nothing to resume or it does not fit; what a Trainer throws.
  * @example
  * const recipe = await findRecipe("first-light");
  * const overrides = ["steps=2", "batch=2", "sampleSteps=2"];
@@ -55,6 +56,7 @@ export const defaultOut = ({ name }: Pick<Recipe, "name">): string => path.join(
 export async function runRecipe(recipe: Recipe, options: RunOptions = {}): Promise<RunSummary> {
   const { out = defaultOut(recipe), overrides = [], resume = false, threads } = options;
   const interrupt = options.interrupt ?? onInterrupt();
+  let lock: ReturnType<typeof lockFolder> | undefined;
   try {
     const begun = resume ? await settingsOfRun(recipe, out) : undefined;
     const config = await applyOverrides(
@@ -64,6 +66,7 @@ export async function runRecipe(recipe: Recipe, options: RunOptions = {}): Promi
     );
     if (threads !== undefined) setThreads(threads);
     await makeFolder(out);
+    lock = lockFolder(out);
     return await withTraining(recipe, config, async ({ dataset, facts, built, training }) => {
       const origin: Origin = {
         recipe: recipe.name,
@@ -77,6 +80,7 @@ export async function runRecipe(recipe: Recipe, options: RunOptions = {}): Promi
       return run.complete(dataset, resume);
     });
   } finally {
+    await lock?.release();
     interrupt.release();
   }
 }

@@ -14,7 +14,7 @@ import {
   UsageError,
 } from "@figment/tensor";
 import { applyOverrides, checkSettings, type Override, type Settings } from "./config.js";
-import type { BaseConfig, Built, ImageFacts, Recipe } from "./recipe.js";
+import { type BaseConfig, type Built, type ImageFacts, isRecipeName, type Recipe } from "./recipe.js";
 import { findRecipe } from "./registry.js";
 
 const recipeKey = "figment.recipe";
@@ -141,7 +141,8 @@ export async function readOrigin(file: string): Promise<Origin> {
     );
   const origin = parse(text) as Partial<Origin> | null;
   const { recipe, config, facts } = origin ?? {};
-  if (typeof recipe !== "string" || !config || !Array.isArray(facts?.shape) || !Array.isArray(facts?.classes))
+  // A name and no path: a file of weights says what it needs, and never which code is run.
+  if (!isRecipeName(recipe) || !config || !Array.isArray(facts?.shape) || !Array.isArray(facts?.classes))
     throw new CheckpointError(`${file}: the metadata "${recipeKey}" are damaged`);
   return origin as Origin;
 }
@@ -158,7 +159,7 @@ function parse(text: string): Json {
 async function fileOfRun(folder: string, { recipe }: Origin): Promise<string | undefined> {
   const text = await readFile(path.join(folder, configName), "utf8").catch(() => "null");
   const run = parse(text) as Partial<Origin> | null;
-  return run?.recipe === recipe ? run.file : undefined;
+  return run?.recipe === recipe && typeof run.file === "string" ? run.file : undefined;
 }
 
 /** Refuses an ability that a model does not have. */

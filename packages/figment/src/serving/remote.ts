@@ -1,7 +1,7 @@
 // A model that another thread serves, as a worker thread sees it: nothing of it is loaded here.
 
 import type { MessagePort } from "node:worker_threads";
-import { type Tensor, throwIfAborted } from "@figment/tensor";
+import { type Tensor, throwIfAborted, UsageError } from "@figment/tensor";
 import {
   type Asked,
   fromPlain,
@@ -84,9 +84,13 @@ export class RemoteModel {
     const id = this.asked++;
     const send = (message: ToServer): void => this.port.postMessage(message);
     const abort = (): void => send({ id, abort: true });
+    try {
+      send({ id, asked });
+    } catch (cause) {
+      throw new UsageError(`RemoteModel: a request that cannot be sent to another thread: ${(cause as Error).message}`);
+    }
     const answer = new Promise<Tensor>((resolve, reject) => this.pending.set(id, { resolve, reject }));
     this.port.ref();
-    send({ id, asked });
     signal?.addEventListener("abort", abort, { once: true });
     return answer.finally(() => signal?.removeEventListener("abort", abort));
   }

@@ -4,6 +4,7 @@
 import { MessageChannel, type MessagePort } from "node:worker_threads";
 import { checkCounts } from "@figment/nn";
 import { AbortError, memory, rng, setMemoryLimit, type Tensor, UsageError } from "@figment/tensor";
+import { checkFits } from "../recipe/fits.js";
 import { checkAsked, cycledLabels } from "../recipe/labels.js";
 import { ability, type OpenedModel } from "../recipe/savedModel.js";
 import { RequestQueue } from "./queue.js";
@@ -76,6 +77,7 @@ export class ModelServer {
     const sample = ability(this.model, "sample");
     const classes = label === undefined ? undefined : [label].flat();
     if (classes) checkAsked("sample", classes, this.model.facts.classes.length);
+    checkFits("sample", n, this.model.facts);
     return this.answer({ seed, signal }, async (options) => {
       const labels = classes && cycledLabels(n, classes);
       return sample(n, { ...options, ...(labels ? { label: labels } : {}) }).finally(() => labels?.dispose());
@@ -85,6 +87,7 @@ export class ModelServer {
   /** What the model makes of images [n, H, W, C] within its range. Fails as {@link sample} does. */
   async reconstruct(images: Tensor, request: RequestOptions = {}): Promise<Tensor> {
     const reconstruct = ability(this.model, "reconstruct");
+    this.refuseClosed();
     const own = images.clone();
     return this.answer(request, (options) => reconstruct(own, options)).finally(() => own.dispose());
   }
@@ -93,6 +96,7 @@ export class ModelServer {
   async interpolate({ frames = 10, count = 1, ...request }: InterpolateRequest = {}): Promise<Tensor> {
     checkCounts("interpolate", { frames, count });
     const interpolate = ability(this.model, "interpolate");
+    checkFits("interpolate", count * frames, this.model.facts);
     return this.answer(request, (options) => interpolate({ ...options, frames, count }));
   }
 

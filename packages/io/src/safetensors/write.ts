@@ -1,6 +1,6 @@
 // Writing safetensors files: atomically, and with bytes that depend on the contents alone.
 
-import { sizeOf, type Tensor, UsageError } from "@figment/tensor";
+import { show, sizeOf, type Tensor, UsageError } from "@figment/tensor";
 import { asBytes, type BytesToWrite, type TensorToWrite } from "../elements/toWrite.js";
 import { bytesOfElements } from "../elements/types.js";
 import { writeAtomically } from "../files/atomic.js";
@@ -12,6 +12,7 @@ import { lengthBytes } from "./header.js";
  * tensors must not be disposed before the promise resolves.
  *
  * @param metadata strings to keep in the header.
+ * @throws UsageError for metadata that are no strings; DataError when the file cannot be written.
  * @example
  * await saveTensors("layer.safetensors", { weight, bias }, { trainedOn: "digits" });
  */
@@ -76,7 +77,12 @@ function encodeHeader(layout: readonly Placed[], metadata: Readonly<Record<strin
   const members: string[] = [];
   const keys = Object.keys(metadata).sort();
   if (keys.length > 0) {
-    const strings = keys.map((key) => `${JSON.stringify(key)}:${JSON.stringify(metadata[key] as string)}`);
+    for (const key of keys)
+      if (typeof metadata[key] !== "string")
+        throw new UsageError(
+          `saveTensors: the metadata ${JSON.stringify(key)} must be a string, got ${show(metadata[key])}`,
+        );
+    const strings = keys.map((key) => `${JSON.stringify(key)}:${JSON.stringify(metadata[key])}`);
     members.push(`"__metadata__":{${strings.join(",")}}`);
   }
   for (const { name, source, begin, bytes } of layout) {

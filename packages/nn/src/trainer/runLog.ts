@@ -17,19 +17,26 @@ const eventFolder = "events";
 /** TensorBoard takes files with this in their name for event files, and reads them in the order of their names. */
 const eventPrefix = "events.out.tfevents.";
 
+const unwritable = (file: string, cause: Error): DataError =>
+  new DataError(`${file}: cannot be written: ${cause.message}`, { path: file, cause });
+
 /** A file that only grows, by pieces in the order of the calls. */
 class GrowingFile {
   private written: Promise<void> = Promise.resolve();
 
   private constructor(
     readonly name: string,
+    private readonly file: string,
     private readonly handle: FileHandle,
     private length: number,
   ) {}
 
   static async open(folder: string, name: string): Promise<GrowingFile> {
-    const handle = await open(path.join(folder, name), "a");
-    return new GrowingFile(name, handle, (await handle.stat()).size);
+    const file = path.join(folder, name);
+    const handle = await open(file, "a").catch((cause) => {
+      throw unwritable(file, cause);
+    });
+    return new GrowingFile(name, file, handle, (await handle.stat()).size);
   }
 
   get bytes(): number {
@@ -38,7 +45,11 @@ class GrowingFile {
 
   append(data: Uint8Array): Promise<void> {
     this.length += data.length;
-    this.written = this.written.then(() => this.handle.appendFile(data));
+    this.written = this.written.then(async () => {
+      await this.handle.appendFile(data).catch((cause) => {
+        throw unwritable(this.file, cause);
+      });
+    });
     return this.written;
   }
 
@@ -126,10 +137,13 @@ async function cutBack(folder: string, mark: LogMark): Promise<void> {
 
 async function shorten(file: string, length: number): Promise<void> {
   const handle = await open(file, "r+").catch(() => undefined);
-  // A log that somebody removed or shortened is not missed: the run goes on from its end.
+  // A log that somebody removed or shortened is not missed: the run goes on from its end, or that of its last whole line.
   if (!handle) return;
   try {
-    if ((await handle.stat()).size > length) await handle.truncate(length);
+    const { size } = await handle.stat();
+    if (size > length) await handle.truncate(length);
+    else if (size < length && path.basename(file) === logName)
+      await handle.truncate((await handle.readFile()).lastIndexOf("\n") + 1);
   } finally {
     await handle.close();
   }
