@@ -3,6 +3,7 @@
 //   case.ts, cases/   the kernels' work; kernels.ts runs it     race.ts      interleaved timing
 //   models.ts         train step, event loop, abort             ceilings.ts  what the machine can do
 //   overheads.ts      eager dispatch, compiled calls, import
+//   digits.ts         what recipes reach on MNIST, in hours; only where it is asked for
 //   ort.ts, onnx.ts   the peer and its model files              machine.ts   what results belong to
 
 import { mkdirSync, writeFileSync } from "node:fs";
@@ -12,6 +13,7 @@ import { fileURLToPath } from "node:url";
 import { type Ceilings, fmaCeiling } from "@figment/tensor";
 import { Command, Option } from "commander";
 import { highestCeilings } from "./ceilings.js";
+import { digitTable, runDigits } from "./digits.js";
 import { kernelTable, runKernels } from "./kernels.js";
 import { describeMachine, type Machine } from "./machine.js";
 import { modelTable, runModels } from "./models.js";
@@ -20,12 +22,15 @@ import { overheadTable, runOverheads } from "./overheads.js";
 import { formatTable } from "./table.js";
 
 interface Options {
-  readonly suite: "all" | "kernels" | "models" | "overheads";
+  readonly suite: "all" | "kernels" | "models" | "overheads" | "digits";
   readonly peers: "all" | "none";
   readonly threads: readonly number[];
   readonly filter: string;
   readonly quick: boolean;
   readonly json?: string;
+  readonly data?: string;
+  readonly out: string;
+  readonly wganGp?: string;
 }
 
 // Seconds for each kernel and number of threads.
@@ -47,12 +52,17 @@ function parseOptions(): Options {
   const command = new Command("npm run bench --")
     .description("Measures kernels and models against this machine's ceilings and against peers")
     .addOption(
-      new Option("--suite <name>", "what to run").choices(["all", "kernels", "models", "overheads"]).default("all"),
+      new Option("--suite <name>", "what to run")
+        .choices(["all", "kernels", "models", "overheads", "digits"])
+        .default("all"),
     )
     .addOption(new Option("--peers <which>", "what to compare with").choices(["all", "none"]).default("all"))
     .option("--threads <counts>", "numbers of threads", parseThreads, defaultThreads)
     .option("--filter <text>", "only kernels whose name contains this", "")
     .option("--quick", "fewer rounds: minutes become seconds, figures become rough", false)
+    .option("--data <folder>", "suite digits: MNIST's four files")
+    .option("--out <folder>", "suite digits: where runs are, or come to be", "out")
+    .option("--wgan-gp <file>", "suite digits: weights of a public generator to set beside")
     .option("--json <file>", "write the results here (a full run also writes benchmarks/results/)");
   return command.parse().opts<Options>();
 }
@@ -74,20 +84,28 @@ function ceilingTable(ceilings: readonly Ceilings[]): string {
 
 /** The peer if wanted and there; otherwise says why not. */
 function peer(options: Options): OrtModule | undefined {
-  if (options.peers === "none" || options.suite === "models" || options.suite === "overheads") return undefined;
+  if (options.peers === "none" || !["all", "kernels"].includes(options.suite)) return undefined;
   const ort = loadOrt();
   if (typeof ort !== "string") return ort;
   console.log(`No comparison with onnxruntime: ${ort}`);
   return undefined;
 }
 
-/** A result file of one machine class: benchmarks/results/amd-epyc-family-25-model-17.json. */
-function resultPath({ cpu }: Machine): string {
+/** A result file of one machine class: benchmarks/results/amd-epyc-family-25-model-17.json, or …-digits.json. */
+function resultPath({ cpu }: Machine, suffix = ""): string {
   const slug = cpu
     .toLowerCase()
     .replace(/[^a-z0-9]+/g, "-")
     .replace(/^-|-$/g, "");
-  return fileURLToPath(new URL(`../results/${slug}.json`, import.meta.url));
+  return fileURLToPath(new URL(`../results/${slug}${suffix}.json`, import.meta.url));
+}
+
+function save(files: readonly string[], result: unknown): void {
+  for (const file of files) {
+    mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(file, `${JSON.stringify(result, null, 1)}\n`);
+    console.log(`Results: ${file}`);
+  }
 }
 
 function progress(name: string): void {
@@ -101,6 +119,16 @@ if (machine.load > busyShare * machine.cores) {
   console.log(
     `The machine is busy (load ${machine.load.toFixed(1)}): the figures will be too low and the ratios unsure.\n`,
   );
+}
+
+if (options.suite === "digits") {
+  if (options.data === undefined) throw new Error("--suite digits needs --data, the folder of MNIST's four files");
+  const { data, out, wganGp, filter } = options;
+  const digits = await runDigits({ data, out, filter, ...(wganGp === undefined ? {} : { wganGp }) });
+  console.log(digitTable(digits));
+  const files = [...(filter === "" ? [resultPath(machine, "-digits")] : []), ...(options.json ? [options.json] : [])];
+  save(files, { machine, digits });
+  process.exit();
 }
 
 const ceilings = await highestCeilings(options.threads);
@@ -130,8 +158,4 @@ if (options.suite === "all" || options.suite === "overheads") {
 
 const complete = options.suite === "all" && options.peers === "all" && options.filter === "" && !options.quick;
 const files = [...(complete ? [resultPath(machine)] : []), ...(options.json ? [options.json] : [])];
-for (const file of files) {
-  mkdirSync(dirname(file), { recursive: true });
-  writeFileSync(file, `${JSON.stringify(result, null, 1)}\n`);
-  console.log(`Results: ${file}`);
-}
+save(files, result);

@@ -5,6 +5,7 @@ import { assertNoLeaks, deviceInfo, markNoLeaks, setThreads } from "@figment/ten
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { generatedCases } from "#cases/generated";
 import { kernelCases } from "#cases/index";
+import { digitTable } from "#digits";
 import { onnxModel } from "#onnx";
 import { type Contestant, median, race } from "#race";
 import { formatSeconds, formatTable } from "#table";
@@ -52,6 +53,37 @@ describe("tables", () => {
 
   it("choose the unit of a time", () => {
     expect([2.345, 0.01234, 0.0000123].map(formatSeconds)).toEqual(["2.35 s", "12.3 ms", "12.3 µs"]);
+  });
+});
+
+describe("digits", () => {
+  it("stand in one table: real ones, and an evaluation of each trained model in a line", () => {
+    const row = { interval: null, kernel: 0, precision: 1, recall: 1, density: 1, coverage: 1 };
+    const floor = { ...row, name: "training images", frechet: 0.5, ratio: 1 };
+    const blurred = { ...row, name: "blurred", frechet: 2, ratio: 4 };
+    const run = { parameters: 9, steps: 3, trainingSeconds: 7, threads: 1, secondsAtMeasuredRate: 4, config: {} };
+    const table = digitTable({
+      judgeAccuracy: 0.99,
+      references: { reference: "mnist test", count: 10, dims: 2, floor, rows: [blurred] },
+      results: [
+        {
+          ...run,
+          recipe: "ddpm-mnist",
+          evaluations: [
+            { command: "figment evaluate out/ddpm-mnist", numbers: { frechet: 1.5, frechetRatio: 3 } },
+            {
+              command: "figment evaluate out/ddpm-mnist --samples 20 --set guidance=2",
+              numbers: { labelAgreement: 0.987 },
+            },
+          ],
+        },
+      ],
+    });
+    const lines = table.split("\n").map((line) => line.split(/ {2,}/));
+    expect(lines[2]).toEqual(["training images", "0.50", "1.00"]);
+    expect(lines[3]).toEqual(["blurred", "2.00", "4.00"]);
+    expect(lines[4]).toEqual(["ddpm-mnist", "4 s", "1.50", "3.00"]);
+    expect(lines[5]).toEqual(["ddpm-mnist --set guidance=2", "4 s", "98.7 %"]);
   });
 });
 

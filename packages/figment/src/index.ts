@@ -26,6 +26,7 @@ export {
   precisionOf,
   type Recipe,
   type RecipeDefinition,
+  type ReconstructionOptions,
   type SamplingOptions,
   type TrainContext,
   type Training,

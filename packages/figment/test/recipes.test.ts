@@ -208,6 +208,13 @@ describe("settings", () => {
     await expect((async () => set(text))()).rejects.toThrow(UsageError);
   });
 
+  it("that came after a file was written are as by default", async () => {
+    const { size: _, deep: __, ...earlier } = defaults;
+    expect(await checkSettings("config.json", earlier, defaults, rules)).toEqual(defaults);
+    const { k: ___, ...deep } = defaults.deep;
+    expect(await checkSettings("config.json", { ...defaults, deep }, defaults, rules)).toEqual(defaults);
+  });
+
   it("from files must have the same names and allowed values", async () => {
     expect(await checkSettings("config.json", { ...defaults, size: 3 }, defaults, rules)).toMatchObject({ size: 3 });
     await expect(checkSettings("x", { ...defaults, deep: { k: "3" }, more: 1 }, defaults, rules)).rejects.toThrow(

@@ -13,6 +13,7 @@ import {
   rng,
   runRecipe,
   type Tensor,
+  tensor,
 } from "figment";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
@@ -56,6 +57,7 @@ const narrow: Readonly<Record<string, readonly string[]>> = {
   "cvae-mnist": [...latent, "model.latents=4", "model.hidden=16"],
   "iwae-mnist": [...latent, "model.latents=4", "model.hidden=16", "objective.k=2"],
   "ladder-vae-mnist": [...latent, "model.latents=4,2", "model.hidden=16,8"],
+  "discrete-vae-mnist": [...latent, "model.variables=3", "model.classes=4", "model.hidden=16"],
   "vqvae-mnist": [...small, "model.channels=8,8", "model.codes=16", "model.dim=4"],
 };
 
@@ -79,8 +81,11 @@ describe.each(Object.entries(narrow))("%s", (name, overrides) => {
     const random = rng(1);
     const images = random.uniform([4, side, side, 1]);
     if (name !== "vqvae-mnist") expect(await shapeOf(model.sample?.(5, { rng: random }))).toEqual([5, side, side, 1]);
-    if (name !== "cvae-mnist")
-      expect(await shapeOf(model.reconstruct?.(images, { rng: random }))).toEqual([4, side, side, 1]);
+    const label = tensor([3, 1, 4, 1], { dtype: "i32" });
+    expect(await shapeOf(model.reconstruct?.(images, { rng: random, label }))).toEqual([4, side, side, 1]);
+    label.dispose();
+    if (name === "cvae-mnist")
+      await expect(model.reconstruct?.(images, { rng: random })).rejects.toThrow(/needs the label of each image/);
     if (model.interpolate)
       for (const ends of [{}, { images }]) {
         const rows = model.interpolate({ rng: random, count: 2, frames: 3, ...ends });
@@ -97,6 +102,45 @@ describe.each(Object.entries(narrow))("%s", (name, overrides) => {
     for (const key of expected) expect(numbers?.[key], key).toBeTypeOf("number");
     for (const owner of [model, random, images]) owner.dispose();
   });
+});
+
+describe("a likelihood", () => {
+  const likelihoods = ["gaussian", "pixel-gaussian", "logistic"];
+  const models = ["vae-mnist", "conv-vae-mnist", "ladder-vae-mnist", "discrete-vae-mnist"];
+  it.each(likelihoods.map((likelihood, i) => [likelihood, models[i] as string]))(
+    "%s of grey pixels trains %s, and is measured in bits",
+    async (likelihood, name) => {
+      const out = path.join(folder, likelihood);
+      const recipe = await findRecipe(name);
+      const overrides = [...(narrow[name] as string[]), "binarise=false", `likelihood=${likelihood}`, `data=${folder}`];
+      await runRecipe(recipe, { out, overrides });
+      const model = await openModel(out);
+      const random = rng(1);
+      const test = await recipe.dataset?.({ ...recipe.config, data: folder }, "test");
+      if (!test) throw new Error("there is no test set");
+      const numbers = await model.evaluate?.(test, { rng: random });
+      expect(numbers).toMatchObject({ greyNegativeElboNats: expect.any(Number), bitsPerDim: expect.any(Number) });
+      for (const owner of [model, random]) owner.dispose();
+    },
+  );
+
+  it("of grey pixels is refused where pixels are drawn black or white", async () => {
+    const recipe = await findRecipe("vae-mnist");
+    const overrides = ["likelihood=logistic", `data=${folder}`];
+    await expect(runRecipe(recipe, { out: path.join(folder, "refused"), overrides })).rejects.toThrow(
+      'binarise: expected false with the likelihood "logistic", got true',
+    );
+  });
+});
+
+it("the temperature of discrete-vae-mnist falls as it trains", async () => {
+  const out = path.join(folder, "cooled");
+  const overrides = [...(narrow["discrete-vae-mnist"] as string[]), "model.temperature.rate=0.1", `data=${folder}`];
+  await runRecipe(await findRecipe("discrete-vae-mnist"), { out, overrides: [...overrides, "ema=0"] });
+  const tensors = await loadTensors(path.join(out, "model.safetensors"));
+  const temperature = Object.entries(tensors).find(([name]) => name.endsWith("temperature"))?.[1];
+  expect(temperature?.itemSync()).toBeCloseTo(Math.exp(-0.2), 5);
+  for (const one of Object.values(tensors)) one.dispose();
 });
 
 it.each(["conv-vae-mnist", "vqvae-mnist"])("%s goes on, once stopped, as if it had not been", async (name) => {

@@ -90,8 +90,12 @@ async function datasetOf(
   return recipe.dataset(await applyOverrides(config, recipe.rules, overrides), split);
 }
 
-/** The first images of a data set, [n, H, W, C] in a model's range. */
-async function firstImages(dataset: Dataset, n: number, range: readonly [number, number] | undefined): Promise<Tensor> {
+/** The first images of a data set, [n, H, W, C] in a model's range, with their classes. */
+async function firstImages(
+  dataset: Dataset,
+  n: number,
+  range: readonly [number, number] | undefined,
+): Promise<{ readonly images: Tensor; readonly label: Tensor }> {
   const count = Math.min(n, dataset.length);
   const loader = dataset.loader({
     batchSize: count,
@@ -100,7 +104,7 @@ async function firstImages(dataset: Dataset, n: number, range: readonly [number,
     prefetch: 0,
     ...(range ? { range } : {}),
   });
-  for await (const { image } of loader) return image.clone();
+  for await (const { image, label } of loader) return { images: image.clone(), label: label.clone() };
   throw new UsageError(`${dataset.name}: there are no images`);
 }
 
@@ -135,8 +139,10 @@ export const reconstructCommand = (): Command =>
     .action(async (target: string, flags: PictureFlags & { count: number; data?: string }) =>
       withModel(target, flags, async (model, random, signal) => {
         const reconstruct = ability(model, "reconstruct");
-        using images = await firstImages(await datasetOf(model, flags.data), flags.count, model.range);
-        using made = await reconstruct(images, { rng: random, signal });
+        const first = await firstImages(await datasetOf(model, flags.data), flags.count, model.range);
+        using images = first.images;
+        using label = first.label;
+        using made = await reconstruct(images, { rng: random, signal, label });
         const columns = Math.min(flags.columns ?? 8, images.dim(0));
         using rows = inTurn(images, made, columns);
         const error = scope(() => made.sub(images).square().mean().itemSync());
@@ -165,10 +171,12 @@ export const interpolateCommand = (): Command =>
               ? await firstImages(await datasetOf(model, data), 2 * count, model.range)
               : undefined;
           try {
-            using rows = await interpolate({ rng: random, signal, count, frames, ...(ends ? { images: ends } : {}) });
+            const images = ends ? { images: ends.images } : {};
+            using rows = await interpolate({ rng: random, signal, count, frames, ...images });
             await writeImages(rows, { ...flags, columns: frames }, model.range);
           } finally {
-            ends?.dispose();
+            ends?.images.dispose();
+            ends?.label.dispose();
           }
         }),
     );

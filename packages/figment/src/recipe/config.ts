@@ -156,7 +156,8 @@ function replaced(settings: Settings, [name, ...rest]: readonly string[], value:
 }
 
 /**
- * Checks settings that come from a file against a recipe's defaults: the same names, and allowed values.
+ * Checks settings that come from a file against a recipe's defaults: the same names, those that are missing as by default,
+ * and allowed values.
  *
  * @throws UsageError that lists what is wrong.
  */
@@ -179,10 +180,21 @@ export async function checkSettings<C extends Settings>(
         }),
       ),
     );
-  const { success, output, issues } = v.safeParse(treeSchema(defaults, ""), found);
+  const { success, output, issues } = v.safeParse(treeSchema(defaults, ""), completed(found, defaults));
   if (success) return output as C;
   const problems = issues.map((issue) => `${v.getDotPath(issue) ?? "the whole"}: ${issue.message}`);
   throw new UsageError(`${owner}: the settings do not fit\n  ${problems.join("\n  ")}`);
+}
+
+/** Settings that a file lacks, since they came after it, as they are by default: what it was before them. */
+function completed(found: Json, defaults: Settings): Json {
+  if (!isTree(found)) return found;
+  const missing = Object.entries(defaults).filter(([name]) => !(name in found));
+  const known = Object.entries(found).map(([name, value]) => {
+    const initial = Object.hasOwn(defaults, name) ? defaults[name] : undefined;
+    return [name, initial !== undefined && isTree(initial) ? completed(value, initial) : value] as const;
+  });
+  return Object.fromEntries([...known, ...missing]);
 }
 
 /** Names of settings in which two configurations differ, those of the list aside. */

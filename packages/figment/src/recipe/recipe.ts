@@ -45,6 +45,12 @@ export interface SamplingOptions extends AbilityOptions {
   readonly label?: Tensor;
 }
 
+/** What can be asked of reconstructions. */
+export interface ReconstructionOptions extends AbilityOptions {
+  /** The classes of the images, i32 [n], for a model that is told them. */
+  readonly label?: Tensor;
+}
+
 /** What can be asked of interpolations. */
 export interface InterpolationOptions extends AbilityOptions {
   /** Pictures in a row, both ends included. */
@@ -62,7 +68,7 @@ export interface Abilities {
   /** n images [n, H, W, C]. */
   sample?(n: number, options: SamplingOptions): Promise<Tensor>;
   /** Images of the same shape as those given, as the model sees them. */
-  reconstruct?(images: Tensor, options: AbilityOptions): Promise<Tensor>;
+  reconstruct?(images: Tensor, options: ReconstructionOptions): Promise<Tensor>;
   /** Rows of pictures one after the other, [count·frames, H, W, C]. */
   interpolate?(options: InterpolationOptions): Promise<Tensor>;
   /** Numbers by name, units in the names, over a whole data set. */

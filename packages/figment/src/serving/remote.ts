@@ -6,7 +6,6 @@ import {
   type Asked,
   fromPlain,
   type InterpolateRequest,
-  type RequestOptions,
   revive,
   type SampleRequest,
   type ToClient,
@@ -63,7 +62,7 @@ export class RemoteModel {
   }
 
   /** As {@link ModelServer}'s. */
-  async reconstruct(images: Tensor, { signal, ...request }: RequestOptions = {}): Promise<Tensor> {
+  async reconstruct(images: Tensor, { signal, ...request }: SampleRequest = {}): Promise<Tensor> {
     const data = Float32Array.from(await images.data());
     return this.ask({ ability: "reconstruct", images: { data, shape: images.shape }, request }, signal);
   }

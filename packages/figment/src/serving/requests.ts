@@ -32,9 +32,9 @@ export interface RequestOptions {
   readonly signal?: AbortSignal;
 }
 
-/** A request for samples. */
+/** A request for samples, or for reconstructions. */
 export interface SampleRequest extends RequestOptions {
-  /** Classes to draw, one image after another. */
+  /** Classes, one image after another. */
   readonly label?: number | readonly number[];
 }
 
@@ -58,7 +58,7 @@ export const fromPlain = ({ data, shape }: Plain): Tensor => tensor(data, { shap
 /** What a thread asks for. */
 export type Asked =
   | { readonly ability: "sample"; readonly n: number; readonly request: Omit<SampleRequest, "signal"> }
-  | { readonly ability: "reconstruct"; readonly images: Plain; readonly request: Omit<RequestOptions, "signal"> }
+  | { readonly ability: "reconstruct"; readonly images: Plain; readonly request: Omit<SampleRequest, "signal"> }
   | { readonly ability: "interpolate"; readonly request: Omit<InterpolateRequest, "signal"> };
 
 /** From a client to the server. */

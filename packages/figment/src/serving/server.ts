@@ -75,8 +75,7 @@ export class ModelServer {
   async sample(n: number, { label, seed, signal }: SampleRequest = {}): Promise<Tensor> {
     checkCounts("sample", { n });
     const sample = ability(this.model, "sample");
-    const classes = label === undefined ? undefined : [label].flat();
-    if (classes) checkAsked("sample", classes, this.model.facts.classes.length);
+    const classes = this.classesAsked("sample", label);
     checkFits("sample", n, this.model.facts);
     return this.answer({ seed, signal }, async (options) => {
       const labels = classes && cycledLabels(n, classes);
@@ -84,12 +83,16 @@ export class ModelServer {
     });
   }
 
-  /** What the model makes of images [n, H, W, C] within its range. Fails as {@link sample} does. */
-  async reconstruct(images: Tensor, request: RequestOptions = {}): Promise<Tensor> {
+  /** What the model makes of images [n, H, W, C] within its range, told their classes if need be. Fails as {@link sample} does. */
+  async reconstruct(images: Tensor, { label, ...request }: SampleRequest = {}): Promise<Tensor> {
     const reconstruct = ability(this.model, "reconstruct");
+    const classes = this.classesAsked("reconstruct", label);
     this.refuseClosed();
     const own = images.clone();
-    return this.answer(request, (options) => reconstruct(own, options)).finally(() => own.dispose());
+    return this.answer(request, (options) => {
+      const labels = classes && cycledLabels(own.dim(0), classes);
+      return reconstruct(own, { ...options, ...(labels ? { label: labels } : {}) }).finally(() => labels?.dispose());
+    }).finally(() => own.dispose());
   }
 
   /** Rows between samples, [count·frames, H, W, C]. Fails as {@link sample} does. */
@@ -98,6 +101,14 @@ export class ModelServer {
     const interpolate = ability(this.model, "interpolate");
     checkFits("interpolate", count * frames, this.model.facts);
     return this.answer(request, (options) => interpolate({ ...options, frames, count }));
+  }
+
+  /** @throws UsageError for classes that the model does not know. */
+  private classesAsked(what: string, label: SampleRequest["label"]): readonly number[] | undefined {
+    if (label === undefined) return undefined;
+    const classes = [label].flat();
+    checkAsked(what, classes, this.model.facts.classes.length);
+    return classes;
   }
 
   /** An end of a channel, to be handed to a worker thread, which connects to the model by it: see {@link RemoteModel}. */

@@ -54,6 +54,8 @@ export interface LatentRecipe<C extends LatentSettings> {
   readonly model: (config: FullConfig<C>, facts: ImageFacts) => Autoencoder;
   /** Whether the model is told the classes. Default false. */
   readonly conditional?: boolean;
+  /** Changes what depends on the updates made, such as a temperature, before each update. */
+  readonly anneal?: (model: Autoencoder, updates: Tensor, config: FullConfig<C>) => void;
 }
 
 /** What one update is told and tells. */
@@ -93,7 +95,7 @@ const numbersOf = (prefix: string, { negativeElbo: elbo, reconstruction, kl, neg
 
 /** Makes a recipe of a model and its settings. */
 export function latentRecipe<C extends LatentSettings>(definition: LatentRecipe<C>): Recipe {
-  const { name, summary, config: defaults, rules, model: make, conditional = false } = definition;
+  const { name, summary, config: defaults, rules, model: make, conditional = false, anneal } = definition;
   return defineRecipe({
     name,
     summary,
@@ -102,29 +104,34 @@ export function latentRecipe<C extends LatentSettings>(definition: LatentRecipe<
     dataset: async ({ data }, split) => mnist(await folderOf(data, "mnist"), { split }),
     build: (config, facts) => {
       const settings = config as unknown as FullConfig<LatentSettings>;
+      if (settings.binarise && settings.likelihood !== "bernoulli")
+        throw new UsageError(`binarise: expected false with the likelihood "${settings.likelihood}", got true`);
       const model = make(config as FullConfig<C>, facts);
       return {
         models: { model },
-        ...abilitiesOf(model, settings, facts, conditional),
-        train: (context) => train(model, settings, facts, conditional, context),
+        ...abilitiesOf(model, settings, conditional ? facts.classes.length : 0),
+        train: (context) =>
+          train(model, settings, context, {
+            classes: conditional ? facts.classes.length : 0,
+            anneal: (updates) => anneal?.(model, updates, config as FullConfig<C>),
+          }),
       };
     },
   });
 }
 
-/** What a trained model can do. */
-function abilitiesOf(
-  model: Autoencoder,
-  { evaluateK: k }: LatentSettings,
-  { classes }: ImageFacts,
-  conditional: boolean,
-): Abilities {
+/** What a trained model can do, told one of `classes` if there are some. */
+function abilitiesOf(model: Autoencoder, { evaluateK: k }: LatentSettings, classes: number): Abilities {
+  const conditional = classes > 0;
   const binary = model.likelihood instanceof BernoulliLikelihood;
   return {
     range: model.likelihood.range,
     sample: async (n, { rng, label }) =>
-      scope(() => model.eval().sample(n, rng, conditional ? { label: label ?? cycledLabels(n, classes.length) } : {})),
-    ...(conditional ? {} : { reconstruct: async (images) => scope(() => model.eval().reconstruct(images)) }),
+      scope(() => model.eval().sample(n, rng, conditional ? { label: label ?? cycledLabels(n, classes) } : {})),
+    reconstruct: async (images, { label }) => {
+      if (conditional && !label) throw new UsageError("reconstruct: this model needs the label of each image");
+      return scope(() => model.eval().reconstruct(images, conditional ? label : undefined));
+    },
     ...(model instanceof VAE && !conditional
       ? {
           interpolate: async ({ rng, frames, count, images }) =>
@@ -142,43 +149,50 @@ function abilitiesOf(
     evaluate: async (dataset: Dataset, { rng, signal }: AbilityOptions) => {
       const options = { rng, k, conditional, signal };
       const grey = await evaluateBounds(model, dataset, options);
-      if (!binary) return { ...numbersOf("", grey, k), bitsPerDim: grey.bitsPerDim };
+      if (!binary) return { ...numbersOf("grey", grey, k), bitsPerDim: grey.bitsPerDim };
       const binarised = await evaluateBounds(model, dataset, { ...options, binarise: true });
       return { ...numbersOf("binarised", binarised, k), ...numbersOf("grey", grey, k) };
     },
   };
 }
 
+/** What is particular to a training. */
+interface Particulars {
+  /** How many classes the model is told of. */
+  readonly classes: number;
+  readonly anneal: (updates: Tensor) => void;
+}
+
 /** Initialises a model and makes what trains it. */
 function train(
   model: Autoencoder,
   config: FullConfig<LatentSettings>,
-  { classes }: ImageFacts,
-  conditional: boolean,
   context: TrainContext,
+  { classes, anneal }: Particulars,
 ): Training<Batch> {
   const { objective, sampleEvery } = config;
   const { dataset, random } = context;
+  const conditional = classes > 0;
   const draws = random.fork("training");
   const rise = linearAnnealing({ from: 0, to: objective.beta, steps: objective.warmup });
   const { range } = model.likelihood;
   const { average: net, ...made } = averagedTraining(model, config, context, {
     range,
     parts: { draws },
-    loss: ({ image, label }, updates) =>
-      lossOf(objective, {
+    loss: ({ image, label }, updates) => {
+      anneal(updates);
+      return lossOf(objective, {
         net: model,
         x: config.binarise ? binarise(image, draws) : image,
         draws,
         label: conditional ? label : undefined,
         beta: rise(updates),
         datasetSize: dataset.length,
-      }),
+      });
+    },
   });
   const samples = (stream: Rng): Tensor =>
-    scope(() =>
-      net.sample(gridSide ** 2, stream, conditional ? { label: cycledLabels(gridSide ** 2, classes.length) } : {}),
-    );
+    scope(() => net.sample(gridSide ** 2, stream, conditional ? { label: cycledLabels(gridSide ** 2, classes) } : {}));
   return {
     ...made,
     hooks:

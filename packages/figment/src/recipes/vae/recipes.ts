@@ -1,20 +1,30 @@
 // Autoencoders that are built in. Their steps and rates are chosen and not yet measured in whole runs.
 
-import { ConvDecoder, ConvEncoder, DenseDecoder, DenseEncoder, LadderVAE, VAE } from "@figment/vae";
+import {
+  CategoricalVAE,
+  ConvDecoder,
+  ConvEncoder,
+  DenseDecoder,
+  DenseEncoder,
+  exponentialAnnealing,
+  LadderVAE,
+  type Likelihood,
+  VAE,
+} from "@figment/vae";
 import type { Recipe } from "../../recipe/recipe.js";
 import { latentRecipe } from "./latent.js";
-import { latentSettings } from "./settings.js";
+import { latentSettings, likelihoodOf } from "./settings.js";
 import { vqRecipe } from "./vq.js";
 
 /** A dense encoder and its mirror image. */
 const dense = (
   { latents, hidden }: { readonly latents: number; readonly hidden: readonly number[] },
-  image: readonly [number, number, number],
-  classes?: number,
+  { shape: image, likelihood, classes }: Facts,
 ): VAE =>
   new VAE({
     encoder: new DenseEncoder({ image, hidden, features: 2 * latents, classes }),
-    decoder: new DenseDecoder({ latents, hidden: [...hidden].reverse(), image, classes }),
+    decoder: new DenseDecoder({ latents, hidden: [...hidden].reverse(), image, classes, outputs: likelihood.outputs }),
+    likelihood,
   });
 
 /** A convolutional encoder and its mirror image. */
@@ -28,12 +38,21 @@ const conv = (
     readonly blocks: number;
     readonly hidden: number;
   },
-  image: readonly [number, number, number],
+  { shape: image, likelihood }: Facts,
 ): VAE =>
   new VAE({
     encoder: new ConvEncoder({ ...model, image, features: 2 * latents }),
-    decoder: new ConvDecoder({ ...model, image, latents }),
+    decoder: new ConvDecoder({ ...model, image, latents, outputs: likelihood.outputs }),
+    likelihood,
   });
+
+/** What networks need to know besides their sizes. */
+interface Facts {
+  readonly shape: readonly [height: number, width: number, channels: number];
+  readonly likelihood: Likelihood;
+  /** Where they are told the class. */
+  readonly classes?: number;
+}
 
 const denseModel = { latents: 32, hidden: [512, 512] };
 const convModel = { latents: 32, channels: [32, 64], blocks: 0, hidden: 256 };
@@ -43,14 +62,14 @@ export const vaeMnist = latentRecipe({
   name: "vae-mnist",
   summary: "a dense VAE of binary digits",
   config: { ...latentSettings, steps: 60_000, optimizer: { ...latentSettings.optimizer, lr: 2e-3 }, model: denseModel },
-  model: ({ model }, { shape }) => dense(model, shape),
+  model: ({ model, ...config }, { shape }) => dense(model, { shape, likelihood: likelihoodOf(config) }),
 });
 
 export const convVaeMnist = latentRecipe({
   name: "conv-vae-mnist",
   summary: "a convolutional VAE of binary digits",
   config: { ...latentSettings, steps: 40_000, optimizer: { ...latentSettings.optimizer, lr: 2e-3 }, model: convModel },
-  model: ({ model }, { shape }) => conv(model, shape),
+  model: ({ model, ...config }, { shape }) => conv(model, { shape, likelihood: likelihoodOf(config) }),
 });
 
 export const betaVae = latentRecipe({
@@ -62,7 +81,7 @@ export const betaVae = latentRecipe({
     objective: { ...latentSettings.objective, kind: "tc", beta: 6 },
     model: { ...convModel, latents: 10 },
   },
-  model: ({ model }, { shape }) => conv(model, shape),
+  model: ({ model, ...config }, { shape }) => conv(model, { shape, likelihood: likelihoodOf(config) }),
 });
 
 export const cvaeMnist = latentRecipe({
@@ -70,7 +89,8 @@ export const cvaeMnist = latentRecipe({
   summary: "a dense VAE that is told the class, and draws the one that is asked for",
   config: { ...latentSettings, steps: 30_000, model: denseModel },
   conditional: true,
-  model: ({ model }, { shape, classes }) => dense(model, shape, Math.max(1, classes.length)),
+  model: ({ model, ...config }, { shape, classes }) =>
+    dense(model, { shape, likelihood: likelihoodOf(config), classes: Math.max(1, classes.length) }),
 });
 
 export const iwaeMnist = latentRecipe({
@@ -82,7 +102,7 @@ export const iwaeMnist = latentRecipe({
     objective: { ...latentSettings.objective, kind: "iwae", k: 5 },
     model: denseModel,
   },
-  model: ({ model }, { shape }) => dense(model, shape),
+  model: ({ model, ...config }, { shape }) => dense(model, { shape, likelihood: likelihoodOf(config) }),
 });
 
 export const ladderVaeMnist = latentRecipe({
@@ -94,7 +114,37 @@ export const ladderVaeMnist = latentRecipe({
     objective: { ...latentSettings.objective, warmup: 10_000 },
     model: { latents: [32, 16, 8], hidden: [512, 256, 128] },
   },
-  model: ({ model: { latents, hidden } }, { shape }) => new LadderVAE({ image: shape, latents, hidden }),
+  model: ({ model: { latents, hidden }, ...config }, { shape: image }) =>
+    new LadderVAE({ image, latents, hidden, likelihood: likelihoodOf(config) }),
+});
+
+/** A VAE of categories, trained by Gumbel-softmax. */
+export const discreteVaeMnist = latentRecipe({
+  name: "discrete-vae-mnist",
+  summary: "a dense VAE of categorical latents, relaxed by Gumbel-softmax",
+  config: {
+    ...latentSettings,
+    steps: 30_000,
+    model: { variables: 20, classes: 10, hidden: [512, 256], temperature: { lowest: 0.5, rate: 1e-4 } },
+  },
+  rules: {
+    "model.variables": { type: "integer", least: 1 },
+    "model.classes": { type: "integer", least: 2, help: "values of each variable" },
+    "model.temperature.lowest": { least: 0.01, most: 1, help: "where the temperature's fall from 1 ends" },
+    "model.temperature.rate": { least: 1e-9, help: "the temperature is e to the minus this times the updates" },
+  },
+  model: ({ model: { variables, classes, hidden }, ...config }, { shape: image }) => {
+    const [likelihood, latents] = [likelihoodOf(config), variables * classes];
+    return new CategoricalVAE({
+      encoder: new DenseEncoder({ image, hidden, features: latents }),
+      decoder: new DenseDecoder({ image, hidden: [...hidden].reverse(), latents, outputs: likelihood.outputs }),
+      ...{ variables, classes, likelihood },
+    });
+  },
+  anneal: (model, updates, { model: { temperature } }) => {
+    const { lowest: to, rate } = temperature;
+    if (model instanceof CategoricalVAE) model.temperature.set(exponentialAnnealing({ to, rate })(updates));
+  },
 });
 
 /** All of them, in the order of lists. */
@@ -105,5 +155,6 @@ export const autoencoders: readonly Recipe[] = [
   cvaeMnist,
   iwaeMnist,
   ladderVaeMnist,
+  discreteVaeMnist,
   vqRecipe,
 ];

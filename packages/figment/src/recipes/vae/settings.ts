@@ -1,5 +1,6 @@
 // Settings that recipes of autoencoders have in common.
 
+import { BernoulliLikelihood, DiscretisedLogisticLikelihood, GaussianLikelihood, type Likelihood } from "@figment/vae";
 import type { RecipeDefinition } from "../../recipe/recipe.js";
 
 /** Of all autoencoders here: how they are trained. */
@@ -16,7 +17,9 @@ export const trainingSettings = {
 /** Of those with a bound on the evidence. */
 export const latentSettings = {
   ...trainingSettings,
-  /** Whether grey pixels are drawn black or white anew in each step. */
+  /** What the decoder's output means. */
+  likelihood: "bernoulli",
+  /** Whether grey pixels are drawn black or white anew in each step; for the Bernoulli likelihood. */
   binarise: true,
   /** What is minimised; k draws in an importance-weighted bound, β and free bits otherwise. */
   objective: { kind: "elbo", beta: 1, warmup: 2000, freeBits: 0, k: 1 },
@@ -38,7 +41,11 @@ export const trainingRules: RecipeDefinition<TrainingSettings>["rules"] = {
 
 export const latentRules: RecipeDefinition<LatentSettings>["rules"] = {
   ...trainingRules,
-  binarise: { help: "draw grey pixels black or white, anew in each step" },
+  likelihood: {
+    choices: ["bernoulli", "gaussian", "pixel-gaussian", "logistic"],
+    help: "of black and white pixels, grey ones with one learned variance or one for each, or bytes",
+  },
+  binarise: { help: "draw grey pixels black or white, anew in each step; with the Bernoulli likelihood" },
   "objective.kind": { choices: ["elbo", "tc", "iwae"], help: "the ELBO, β-TC, or k importance-weighted draws" },
   "objective.beta": { least: 0, help: "factor of the divergence, or of the total correlation" },
   "objective.warmup": { type: "integer", least: 1, help: "steps until β is reached" },
@@ -46,3 +53,10 @@ export const latentRules: RecipeDefinition<LatentSettings>["rules"] = {
   "objective.k": { type: "integer", least: 1, help: "draws of the importance-weighted bound" },
   evaluateK: { type: "integer", least: 1, help: "draws for each image in the bound that is measured" },
 };
+
+/** The likelihood of a setting's name. */
+export function likelihoodOf({ likelihood }: { readonly likelihood: string }): Likelihood {
+  if (likelihood === "bernoulli") return new BernoulliLikelihood();
+  if (likelihood === "logistic") return new DiscretisedLogisticLikelihood();
+  return new GaussianLikelihood({ variance: likelihood === "gaussian" ? "shared" : "pixel" });
+}

@@ -1,0 +1,204 @@
+// What the recipes reach on MNIST: trained by the command, evaluated by the command, the digits they draw set beside real and
+// damaged ones. Hours of work: a recipe whose run has ended is not trained again.
+
+import { spawnSync } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join, resolve } from "node:path";
+import {
+  type Evaluation,
+  evaluateSamples,
+  gaussianBlur,
+  generate,
+  importTorch,
+  loadTorch,
+  type MnistClassifier,
+  mnist,
+  mnistClassifier,
+  ResizeGenerator,
+  realImages,
+  resizeGeneratorNames,
+  rng,
+  type SampleSource,
+  tensor,
+} from "figment";
+import { formatSeconds, formatTable } from "./table.js";
+
+/** A recipe, and how what it has trained is measured. */
+interface Work {
+  readonly recipe: string;
+  /** Each a run of `figment evaluate` with these arguments. */
+  readonly evaluations: readonly (readonly string[])[];
+}
+
+const drawn = ["--samples", "10000"];
+
+const works: readonly Work[] = [
+  { recipe: "vae-mnist", evaluations: [drawn] },
+  { recipe: "conv-vae-mnist", evaluations: [drawn] },
+  { recipe: "iwae-mnist", evaluations: [[]] },
+  { recipe: "vqvae-mnist", evaluations: [[]] },
+  { recipe: "dcgan-mnist", evaluations: [drawn] },
+  { recipe: "ddpm-mnist", evaluations: [drawn, ["--samples", "2000", "--set", "guidance=2"]] },
+];
+
+export interface DigitOptions {
+  /** The folder of MNIST's four files. */
+  readonly data: string;
+  /** Where runs are, or come to be. */
+  readonly out: string;
+  /** Weights of a public conditional WGAN-GP (generator.pth), drawn beside. */
+  readonly wganGp?: string;
+  /** Only recipes whose name contains this. */
+  readonly filter: string;
+}
+
+/** Numbers of one evaluation, and the command that gave them. */
+interface Measured {
+  readonly command: string;
+  readonly numbers: Readonly<Record<string, unknown>>;
+}
+
+export interface DigitResult {
+  readonly recipe: string;
+  readonly parameters: number;
+  readonly steps: number;
+  /** Of the training itself, on `threads` threads, whatever else the machine did. */
+  readonly trainingSeconds: number;
+  readonly threads: number;
+  /** The steps at the rate that `figment bench` has just measured on all cores. */
+  readonly secondsAtMeasuredRate: number;
+  readonly config: unknown;
+  readonly evaluations: readonly Measured[];
+}
+
+export interface DigitResults {
+  readonly judgeAccuracy: number;
+  readonly references: Evaluation;
+  readonly results: readonly DigitResult[];
+}
+
+const cli = join(dirname(createRequire(import.meta.url).resolve("figment")), "..", "bin", "figment.js");
+
+/** Runs the command with this terminal as its own; gives what it printed, and how to run it again. */
+function figment(args: readonly string[]): { readonly command: string; readonly stdout: string } {
+  const command = `figment ${args.join(" ")}`;
+  const { status, stdout } = spawnSync(process.execPath, [cli, ...args], {
+    stdio: ["ignore", "pipe", "inherit"],
+    encoding: "utf8",
+    maxBuffer: 2 ** 26,
+  });
+  if (status !== 0) throw new Error(`${command}: exit code ${status}`);
+  return { command, stdout };
+}
+
+const parse = (text: string): Record<string, unknown> => JSON.parse(text) as Record<string, unknown>;
+
+function runWork({ recipe, evaluations }: Work, { data, out }: DigitOptions): DigitResult {
+  const run = join(out, recipe);
+  const train = ["train", recipe, "--data", data, "--out", run];
+  const resume = existsSync(join(run, "checkpoints")) ? ["--resume"] : [];
+  if (!existsSync(join(run, "summary.json"))) figment([...train, ...resume]);
+  const summary = parse(readFileSync(join(run, "summary.json"), "utf8")) as Record<string, number>;
+  const steps = summary.steps as number;
+  const rate = parse(figment(["bench", recipe, "--set", `data=${data}`, "--json"]).stdout).stepsPerSecond as number;
+  return {
+    recipe,
+    parameters: summary.parameters as number,
+    steps,
+    trainingSeconds: summary.trainingSeconds as number,
+    threads: summary.threads as number,
+    secondsAtMeasuredRate: steps / rate,
+    config: { ...(summary.config as unknown as object), data: "mnist" },
+    evaluations: evaluations.map((flags) => {
+      const { stdout } = figment(["evaluate", run, "--data", data, "--json", ...flags]);
+      return { command: `figment evaluate out/${recipe} ${flags.join(" ")}`.trim(), numbers: parse(stdout) };
+    }),
+  };
+}
+
+/** Digits of the public generator, all ten in turn. */
+async function publicGenerator(file: string): Promise<{ readonly draw: SampleSource; dispose(): void }> {
+  const generator = new ResizeGenerator({ classes: 10 });
+  const tensors = await loadTorch(file);
+  importTorch(generator, tensors, { rules: resizeGeneratorNames(generator) });
+  const random = rng(0);
+  return {
+    async draw(count, first) {
+      using label = tensor(Int32Array.from({ length: count }, (_, i) => (first + i) % 10));
+      return await generate(generator, { count, rng: random, label });
+    },
+    dispose() {
+      for (const owner of [generator, random, ...Object.values(tensors)]) owner.dispose();
+    },
+  };
+}
+
+/** What stands beside generated digits: other real ones, slightly blurred ones, those of the public weights. */
+async function compareReferences(judge: MnistClassifier, { data, wganGp }: DigitOptions): Promise<Evaluation> {
+  const sets = { train: await mnist(data), test: await mnist(data, { split: "test" }) };
+  const blurred = (sigma: number): SampleSource =>
+    realImages(sets.train, { seed: 1, transform: (images) => gaussianBlur(images, sigma) });
+  const generator = wganGp === undefined ? undefined : await publicGenerator(wganGp);
+  try {
+    return await evaluateSamples({
+      data: sets,
+      features: judge.features,
+      sources: {
+        "other training images": realImages(sets.train, { seed: 1 }),
+        "blurred, σ = 0.5": blurred(0.5),
+        "blurred, σ = 0.7": blurred(0.7),
+        ...(generator ? { "public conditional WGAN-GP": generator.draw } : {}),
+      },
+    });
+  } finally {
+    generator?.dispose();
+  }
+}
+
+/** Trains what has not been trained, and measures all of it. */
+export async function runDigits(options: DigitOptions): Promise<DigitResults> {
+  const asked = { ...options, data: resolve(options.data), out: resolve(options.out) };
+  const judge = await mnistClassifier({
+    data: { train: await mnist(asked.data), test: await mnist(asked.data, { split: "test" }) },
+  });
+  try {
+    const references = await compareReferences(judge, asked);
+    const results = works.filter(({ recipe }) => recipe.includes(asked.filter)).map((work) => runWork(work, asked));
+    return { judgeAccuracy: judge.accuracy, references, results };
+  } finally {
+    judge.dispose();
+  }
+}
+
+/** Columns of numbers that some evaluations have. */
+const columns: readonly (readonly [title: string, key: string, show: (value: number) => string])[] = [
+  ["−ELBO, nats", "binarisedNegativeElboNats", (x) => x.toFixed(2)],
+  ["k = 50", "binarisedNegativeIwae50Nats", (x) => x.toFixed(2)],
+  ["grey", "greyNegativeElboNats", (x) => x.toFixed(2)],
+  ["PSNR, dB", "psnrDb", (x) => x.toFixed(1)],
+  ["codes used", "codesUsed", String],
+  ["Fréchet", "frechet", (x) => x.toFixed(2)],
+  ["× floor", "frechetRatio", (x) => x.toFixed(2)],
+  ["label read", "labelAgreement", (x) => `${(100 * x).toFixed(1)} %`],
+];
+
+/** The results as text. */
+export function digitTable({ references, results }: DigitResults): string {
+  const number = (x: unknown, show: (value: number) => string): string => (typeof x === "number" ? show(x) : "");
+  const real = [references.floor, ...references.rows].map(({ name, frechet, ratio }) => [
+    name,
+    "",
+    ...columns.map(([, key, show]) =>
+      number(key === "frechet" ? frechet : key === "frechetRatio" ? ratio : null, show),
+    ),
+  ]);
+  const trained = results.flatMap(({ recipe, secondsAtMeasuredRate, evaluations }) =>
+    evaluations.map(({ command, numbers }) => [
+      `${recipe}${/ --set (.*)/.exec(command)?.[0] ?? ""}`,
+      formatSeconds(secondsAtMeasuredRate),
+      ...columns.map(([, key, show]) => number(numbers[key], show)),
+    ]),
+  );
+  return formatTable(["digits", "training", ...columns.map(([title]) => title)], [...real, ...trained]);
+}
