@@ -1,5 +1,5 @@
-// Joins the modules of the package in the current folder into dist/bundle.js, which is what users import: Node resolves
-// a hundred small files slower than it runs them. Tests, which look inside, import the modules themselves through the
+// Joins the modules of the package in the current folder into dist/bundle.js, which is what users import: loading hundreds
+// of small files takes Node longer than running them. Tests, which look inside, import the modules themselves through the
 // condition "figment-modules" (vitest.config.ts). Other packages stay imports.
 
 import { rolldown } from "rolldown";

@@ -3,8 +3,9 @@
 
 import {
   apply,
-  type DType,
+  bytesOf,
   definedOps,
+  isFloat,
   type Node,
   type OpDef,
   type Sample,
@@ -15,10 +16,7 @@ import {
 import { type KernelCase, ourContestant, product, randomValues } from "../case.js";
 
 const elements = 2 ** 20;
-const bytesOf: Readonly<Record<DType, number>> = { f64: 8, f32: 4, i32: 4, bf16: 2, f16: 2, u8: 1, bool: 1 };
 const defaultRange = [-2, 2] as const;
-
-const isInteger = (dtype: DType): boolean => dtype === "i32" || dtype === "u8" || dtype === "bool";
 
 /** Draws the inputs of a sample; those that fit others are computed from them. */
 function operandsOf({ inputs }: Sample): readonly Tensor[] {
@@ -27,7 +25,7 @@ function operandsOf({ inputs }: Sample): readonly Tensor[] {
     const [lo, hi] = dtype === "bool" ? [0, 2] : range;
     const values = randomValues(product(shape), i + 1).map((x) => lo + ((x + 1) / 2) * (hi - lo));
     made.push(
-      derive ? scope(() => derive(made)) : tensor(isInteger(dtype) ? values.map(Math.floor) : values, { shape, dtype }),
+      derive ? scope(() => derive(made)) : tensor(isFloat(dtype) ? values : values.map(Math.floor), { shape, dtype }),
     );
   });
   return made;

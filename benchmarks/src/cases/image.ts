@@ -1,5 +1,5 @@
-// Resampling of images: bilinear and nearest-neighbour resizing, max and average pooling, StyleGAN's filtered up- and downsampling, a reversal. The
-// peer has Resize and MaxPool.
+// Resampling of images: bilinear and nearest-neighbour resizing, max and average pooling, StyleGAN's filtered up- and
+// downsampling, a reversal. The peer has Resize, MaxPool and AveragePool.
 
 import { avgPool, flip, maxPool, resizeBilinear, resizeNearest, tensor, upfirdn2d } from "@figment/tensor";
 import { bytesPerFloat, type KernelCase, ourContestant, product, randomTensor, randomValues } from "../case.js";

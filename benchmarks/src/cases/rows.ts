@@ -1,5 +1,5 @@
-// Rows: reductions over long and short ones and down columns, places of extremes, running sums, orders, and the
-// logarithm of softmax; softmax itself; and draws of categories. The peer has each as one node where it has it.
+// Rows: reductions over long and short ones and down columns, places of extremes, running sums, orders, softmax
+// and its logarithm; and draws of categories. The peer has each as one node where it has it.
 
 import {
   argmax,

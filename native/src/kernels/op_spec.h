@@ -21,6 +21,11 @@ constexpr OpSpec specOf(const char* name, std::string (*check)(const OpCall&),
 /// For ops whose results may start at no operand.
 inline bool neverAliases(const OpCall&, int, int) { return false; }
 
+/// Whether a result takes the very bytes of an operand of its shape.
+inline bool sameFormat(const OpCall& call, int out, int in) {
+  return call.in[in].format == call.out[out].format;
+}
+
 /// One operation for each element of the first operand.
 inline Cost costOfElements(const OpCall& call) {
   return {.flops = double(call.in[0].elements()), .bytes = operandBytes(call)};

@@ -1,15 +1,8 @@
 // Walking a module: which of its own properties are state, and a structure id that clones share. Knows
 // modules only as objects that the caller recognises, so that module.ts can import it.
 
-import { Cell, Rng } from "@figment/tensor";
+import { Cell, isPlainObject, Rng } from "@figment/tensor";
 import { Parameter } from "./parameter.js";
-
-/** Whether `x` is a plain object (not a class instance). */
-const isPlainObject = (x: unknown): x is Record<string, unknown> => {
-  if (x === null || typeof x !== "object") return false;
-  const prototype: unknown = Object.getPrototypeOf(x);
-  return prototype === Object.prototype || prototype === null;
-};
 
 /** Entries of an array or a plain object; undefined for anything else. */
 export const entriesOf = (x: unknown): [string, unknown][] | undefined => {

@@ -1,58 +1,27 @@
-// Optimisers, schedules and moving averages.
+// Optimisers: their updates, which PyTorch recorded, and their states.
 
-import * as nn from "@figment/nn";
 import {
   Adam,
   AdamW,
-  compileStep,
-  constantLr,
   cosineLr,
-  EMA,
-  exponentialLr,
   Linear,
-  linearLr,
-  Module,
+  type Module,
   mse,
   Optimizer,
-  Parameter,
-  polynomialLr,
   RMSProp,
-  type Schedule,
   Sequential,
   SGD,
-  sequentialLr,
   stepLr,
-  vectorsWithoutDecay,
-  warmupCosineLr,
-  warmupLr,
-  zeroInit,
 } from "@figment/nn";
-import {
-  assertNoLeaks,
-  CheckpointError,
-  compile,
-  rng,
-  scalar,
-  scope,
-  type Tensor,
-  tensor,
-  UsageError,
-  valueAndGrad,
-  zeros,
-} from "@figment/tensor";
+import { assertNoLeaks, CheckpointError, compile, rng, scope, type Tensor, tensor, UsageError } from "@figment/tensor";
 import { afterAll, describe, expect, it } from "vitest";
-import { casesOf, expectGolden, golden, numbers } from "./golden.js";
+import { expectGolden, golden } from "./golden.js";
 import { subclassesOf } from "./goldenCase.js";
+import { Pair } from "./support/pair.js";
 
 const seed = 11;
 console.log(`optimiser tests: seed ${seed}`);
 afterAll(() => assertNoLeaks());
-
-/** Two parameters, as the golden optimiser runs have them. */
-class Pair extends Module {
-  readonly first = new Parameter({ shape: [4, 3], init: zeroInit, name: "first" });
-  readonly second = new Parameter({ shape: [5], init: zeroInit, name: "second" });
-}
 
 interface GoldenRun {
   readonly name: string;
@@ -93,24 +62,6 @@ describe("ten steps agree with PyTorch", () => {
     expect(exported.length).toBeGreaterThan(3);
     expect(exported.filter((kind) => !compared.has(kind)).map(({ name }) => name)).toEqual([]);
     for (const owner of [...made, model]) owner.dispose();
-  });
-
-  it("of a moving average", () => {
-    const model = new Pair();
-    const load = (from: string): unknown =>
-      model.loadStateDict({ first: golden(`ema/${from}/first`), second: golden(`ema/${from}/second`) });
-    scope(() => {
-      load("start");
-      const ema = new EMA(model, { decay: 0.8, warmup: false });
-      for (let step = 0; step < 10; step++) {
-        load(`weights${step}`);
-        ema.update();
-        expectGolden(ema.model.first.value, `ema/step${step}/first`);
-        expectGolden(ema.model.second.value, `ema/step${step}/second`);
-      }
-      ema.dispose();
-    });
-    model.dispose();
   });
 
   it.each(goldenRuns)("$name, eagerly", ({ name, make, clipNorm }) => {
@@ -214,157 +165,6 @@ describe("Adam", () => {
   });
 });
 
-const goldenSchedules: Readonly<Record<string, Schedule>> = {
-  constant: constantLr(0.2),
-  warmup: warmupLr({ to: 0.2, steps: 4 }),
-  linear: linearLr({ from: 0.2, to: 0.02, steps: 7 }),
-  polynomial: polynomialLr({ from: 0.2, steps: 8, power: 1.5 }),
-  cosine: cosineLr({ from: 0.2, to: 0.02, steps: 9 }),
-  exponential: exponentialLr({ from: 0.2, decay: 0.8 }),
-  step: stepLr({ from: 0.2, factor: 0.3, every: 3 }),
-  sequential: sequentialLr(
-    [
-      { lr: warmupLr({ to: 0.2, steps: 4 }), steps: 2 },
-      { lr: constantLr(0.2), steps: 3 },
-    ],
-    exponentialLr({ from: 0.2, decay: 0.7 }),
-  ),
-  warmupCosine: warmupCosineLr({ peak: 0.2, warmup: 3, total: 10, floor: 0.02 }),
-};
-
-describe("schedules", () => {
-  const at = (schedule: Schedule, step: number): number => scope(() => schedule(scalar(step)).itemSync());
-
-  it("are recorded from PyTorch one and all", () => {
-    const exported = Object.keys(nn).flatMap((name) => /^(\w+)Lr$/.exec(name)?.[1] ?? []);
-    expect(Object.keys(goldenSchedules).sort()).toEqual(exported.sort());
-    expect(casesOf("schedule").sort()).toEqual(exported.sort());
-  });
-
-  it.each(Object.entries(goldenSchedules))("%s gives the ten rates of PyTorch's", (name, schedule) => {
-    numbers(`schedule/${name}/lr`).forEach((rate, step) => {
-      expect(at(schedule, step), `step ${step}`).toBeCloseTo(rate, 6);
-    });
-  });
-
-  it("stay where they arrived", () => {
-    const far = 100_000;
-    expect(at(warmupLr({ to: 0.5, steps: 10 }), far)).toBe(0.5);
-    expect(at(linearLr({ from: 1, to: 0.5, steps: 10 }), far)).toBe(0.5);
-    expect(at(cosineLr({ from: 1, to: 0.25, steps: 10 }), far)).toBeCloseTo(0.25, 7);
-    expect(at(polynomialLr({ from: 1, steps: 10, power: 3 }), far)).toBe(0);
-  });
-
-  it("follow one another, each from its own beginning", () => {
-    const schedule = sequentialLr(
-      [
-        { lr: constantLr(1), steps: 2 },
-        { lr: linearLr({ from: 0.5, to: 0, steps: 2 }), steps: 2 },
-      ],
-      constantLr(3),
-    );
-    expect([0, 1, 2, 3, 4, 9].map((step) => at(schedule, step))).toEqual([1, 1, 0.5, 0.25, 3, 3]);
-  });
-
-  it("refuse lengths and rates that make none", () => {
-    expect(() => warmupLr({ to: 1, steps: 0 })).toThrow(UsageError);
-    expect(() => linearLr({ from: -1, steps: 3 })).toThrow(/from must be a finite number ≥ 0, got -1/);
-    expect(() => exponentialLr({ from: 1, decay: 0 })).toThrow(UsageError);
-    expect(() => sequentialLr([{ lr: constantLr(1), steps: 0 }], constantLr(1))).toThrow(UsageError);
-    expect(() => warmupCosineLr({ peak: 1, warmup: 5, total: 5 })).toThrow(/total must exceed warmup/);
-  });
-
-  it("act inside one compiled step, and leave the rate used in the optimiser's cell", () => {
-    const model = new Pair().init(rng(seed));
-    const optimizer = new Adam(model, { lr: warmupLr({ to: 1, steps: 4 }) });
-    const step = compile(() => optimizer.minimize(() => model.second.value.sum()));
-    scope(() => {
-      expect(optimizer.lr.value.itemSync()).toBe(0.25);
-      for (let i = 0; i < 3; i++) step();
-      // A constant gradient moves each parameter by the learning rate: 1/4 + 2/4 + 3/4.
-      for (const x of model.second.value.dataSync()) expect(x).toBeCloseTo(-1.5, 4);
-      expect(optimizer.lr.value.itemSync()).toBe(0.75);
-    });
-    expect(step.stats.traces).toBe(1);
-    expect(() => optimizer.setLearningRate(1)).toThrow(/schedule/);
-    for (const owner of [step, optimizer, model]) owner.dispose();
-  });
-});
-
-describe("what an optimiser is told wrongly", () => {
-  it("is a schedule that gives a number: refused, saying what is expected", () => {
-    const model = new Pair().init(rng(seed));
-    const optimizer = new Adam(model, { lr: (() => 3) as unknown as Schedule });
-    const minimize = (): Tensor => optimizer.minimize(() => model.second.value.sum());
-    scope(() => {
-      expect(minimize).toThrow(UsageError);
-      expect(minimize).toThrow(/Adam: the schedule gave 3; expected a 0-d tensor/);
-      expect(() => optimizer.lr.value).toThrow(/Adam: the schedule gave 3/);
-    });
-    for (const owner of [optimizer, model]) owner.dispose();
-  });
-
-  it("is an option that there is not: refused by minimize, update and a compiled step", () => {
-    const model = new Pair().init(rng(seed));
-    const optimizer = new Adam(model);
-    const misspelt = { clipnorm: 1 } as object;
-    const loss = (): Tensor => model.second.value.sum();
-    expect(() => optimizer.minimize(loss, misspelt)).toThrow(
-      /Adam: unknown option "clipnorm"; the options are clipValue/,
-    );
-    const { value, grads } = valueAndGrad(loss, { wrt: model })();
-    expect(() => optimizer.update(grads, misspelt)).toThrow(UsageError);
-    grads.dispose();
-    value.dispose();
-    const step = compileStep(model, optimizer, loss, misspelt);
-    expect(() => step({})).toThrow(/unknown option "clipnorm"/);
-    for (const owner of [step, optimizer, model]) owner.dispose();
-  });
-});
-
-describe("groups of parameters", () => {
-  it("keep vectors from decaying", () => {
-    const model = new Pair().init(rng(seed));
-    const optimizer = new AdamW(model, { lr: 0.1, weightDecay: 0.5, groups: [vectorsWithoutDecay] });
-    scope(() => {
-      model.first.setData(new Array(12).fill(1));
-      model.second.setData(new Array(5).fill(1));
-      // No gradient: only weight decay moves anything.
-      optimizer.minimize(() => model.first.value.add(model.second.value.sum()).mul(0).sum());
-      for (const x of model.first.value.dataSync()) expect(x).toBeCloseTo(0.95, 6);
-      for (const x of model.second.value.dataSync()) expect(x).toBe(1);
-    });
-    for (const owner of [optimizer, model]) owner.dispose();
-  });
-
-  it("scale the learning rate, and the first that selects a parameter has it", () => {
-    const model = new Pair().init(rng(seed));
-    const optimizer = new SGD(model, {
-      lr: 1,
-      groups: [
-        { select: (path) => path === "second", lrScale: 0.5 },
-        { select: () => true, lrScale: 0.25 },
-      ],
-    });
-    scope(() => {
-      optimizer.minimize(() => model.first.value.sum().add(model.second.value.sum()));
-      expect([...model.first.value.dataSync()]).toEqual(new Array(12).fill(-0.25));
-      expect([...model.second.value.dataSync()]).toEqual(new Array(5).fill(-0.5));
-    });
-    for (const owner of [optimizer, model]) owner.dispose();
-  });
-
-  it("share one gradient norm", () => {
-    const model = new Pair().init(rng(seed));
-    const optimizer = new SGD(model, { lr: 1, groups: [vectorsWithoutDecay] });
-    scope(() => {
-      optimizer.minimize(() => model.first.value.sum().add(model.second.value.sum()), { clipNorm: 1 });
-      for (const x of model.second.value.dataSync()) expect(x).toBeCloseTo(-1 / Math.sqrt(17), 5);
-    });
-    for (const owner of [optimizer, model]) owner.dispose();
-  });
-});
-
 describe("SGD and RMSProp", () => {
   it("keep only the states that they need", () => {
     const model = new Linear(2, 1, { bias: false });
@@ -407,135 +207,5 @@ describe("SGD and RMSProp", () => {
     expect(() => new SGD(model, { nesterov: true })).toThrow(/nesterov needs momentum/);
     expect(() => new SGD(model, { weightDecay: -1 })).toThrow(UsageError);
     expect(() => new RMSProp(model, { alpha: 1.5 })).toThrow(UsageError);
-  });
-});
-
-describe("clipping by value", () => {
-  it("bounds each element, before the norm is taken", () => {
-    const model = new Pair().init(rng(seed));
-    const optimizer = new SGD(model, { lr: 1 });
-    scope(() => {
-      const loss = (): Tensor => model.second.value.mul(tensor([-9, -1, 0, 1, 9])).sum();
-      optimizer.minimize(loss, { clipValue: 2 });
-      expect([...model.second.value.dataSync()]).toEqual([2, 1, 0, -1, -2]);
-      model.second.set(zeros([5]));
-      optimizer.minimize(loss, { clipValue: 2, clipNorm: 1 });
-      expect(model.second.value.dataSync()[0]).toBeCloseTo(2 / Math.sqrt(10), 5);
-    });
-    for (const owner of [optimizer, model]) owner.dispose();
-  });
-});
-
-describe("clipping by norm", () => {
-  /** The step that gradients of 3 and of 4, one in each parameter, make at a learning rate of 1. */
-  const stepAt = (clipNorm: number, scale = 1): readonly [number, number] => {
-    const model = new Pair().init(rng(seed));
-    const optimizer = new SGD(model, { lr: 1 });
-    const moved = scope(() => {
-      const [first, second] = [zeros([4, 3]), tensor([0, 0, 4 * scale, 0, 0])];
-      const one = first.add(tensor([3 * scale, ...new Array<number>(11).fill(0)]).reshape([4, 3]));
-      optimizer.minimize(() => model.first.value.mul(one).sum().add(model.second.value.mul(second).sum()), {
-        clipNorm,
-      });
-      return [model.first.value.dataSync()[0], model.second.value.dataSync()[2]] as [number, number];
-    });
-    for (const owner of [optimizer, model]) owner.dispose();
-    return moved;
-  };
-
-  it("scales all gradients by one factor, so that their common norm is the bound", () => {
-    const [first, second] = stepAt(1);
-    expect(first).toBeCloseTo(-3 / 5, 5);
-    expect(second).toBeCloseTo(-4 / 5, 5);
-  });
-
-  it("leaves gradients below the bound as they are", () => {
-    expect(stepAt(5.1)).toEqual([-3, -4]);
-    expect(stepAt(1e30)).toEqual([-3, -4]);
-  });
-
-  it("leaves gradients of zero at zero", () => {
-    expect(stepAt(1, 0).map(Math.abs)).toEqual([0, 0]);
-  });
-});
-
-describe("settings of an update", () => {
-  it.each(["clipNorm", "clipValue"] as const)(
-    "refuse a %s that bounds nothing, and leave the parameters alone",
-    (option) => {
-      const model = new Pair().init(rng(seed));
-      const optimizer = new SGD(model, { lr: 1 });
-      scope(() => {
-        for (const bound of [0, -1, Number.NaN, Number.POSITIVE_INFINITY, "1" as unknown as number]) {
-          const attempt = (): unknown => optimizer.minimize(() => model.second.value.sum(), { [option]: bound });
-          expect(attempt, String(bound)).toThrow(UsageError);
-          expect(attempt, String(bound)).toThrow(new RegExp(option));
-        }
-        expect([...model.second.value.dataSync()]).toEqual([0, 0, 0, 0, 0]);
-        expect(optimizer.step.value.itemSync()).toBe(0);
-      });
-      for (const owner of [optimizer, model]) owner.dispose();
-    },
-  );
-
-  it("refuse a learning rate that is none, and keep the one before", () => {
-    const model = new Pair().init(rng(seed));
-    const optimizer = new SGD(model, { lr: 0.5 });
-    scope(() => {
-      for (const lr of [-1, Number.NaN, Number.POSITIVE_INFINITY, "1" as unknown as number]) {
-        expect(() => optimizer.setLearningRate(lr), String(lr)).toThrow(UsageError);
-        expect(() => optimizer.setLearningRate(lr), String(lr)).toThrow(/SGD: .*learning rate/);
-      }
-      expect(optimizer.lr.value.itemSync()).toBe(0.5);
-      optimizer.setLearningRate(0.25);
-      optimizer.minimize(() => model.second.value.sum());
-      expect([...model.second.value.dataSync()]).toEqual(new Array(5).fill(-0.25));
-    });
-    for (const owner of [optimizer, model]) owner.dispose();
-  });
-});
-
-describe("EMA", () => {
-  it("averages with the warmed-up decay, in a model of its own that is in evaluation mode", () => {
-    const model = new Pair().init(rng(seed));
-    const ema = new EMA(model, { decay: 0.15 });
-    const expected = [1, 2, 3].reduce((average, value, n) => {
-      const decay = Math.min(0.15, (1 + n) / (10 + n));
-      return decay * average + (1 - decay) * value;
-    }, 0);
-    scope(() => {
-      for (const value of [1, 2, 3]) {
-        model.second.setData(new Array(5).fill(value));
-        ema.update();
-      }
-      for (const x of ema.model.second.value.dataSync()) expect(x).toBeCloseTo(expected, 6);
-    });
-    expect(ema.model.training).toBe(false);
-    expect(model.training).toBe(true);
-    ema.dispose();
-    model.dispose();
-  });
-
-  it("refuses a module without weights", () => {
-    expect(() => new EMA(new Linear(1, 1))).toThrow(/init\(rng\)/);
-  });
-
-  it("can be saved and restored", () => {
-    const model = new Pair().init(rng(seed));
-    const [a, b] = [new EMA(model), new EMA(model)];
-    scope(() => {
-      model.second.set(zeros([5]).add(3));
-      a.update();
-      const { cells, json } = a.captureState();
-      b.restoreState({
-        tensors: Object.fromEntries(Object.entries(cells).map(([path, cell]) => [path, cell.value])),
-        json,
-      });
-      model.second.set(zeros([5]).add(4));
-      a.update();
-      b.update();
-      expect([...b.model.second.value.dataSync()]).toEqual([...a.model.second.value.dataSync()]);
-    });
-    for (const owner of [a, b, model]) owner.dispose();
   });
 });

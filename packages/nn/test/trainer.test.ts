@@ -413,7 +413,7 @@ describe("what goes wrong", () => {
       [{ steps: 0 }, /steps/],
       [{ keep: 0.5 }, /keep/],
       [{ hooks: [{ every: 0, run: () => {} }] }, /every of hook 0/],
-      [{ saveEvry: 3 }, /no option "saveEvry"/],
+      [{ saveEvry: 3 }, /unknown option "saveEvry"/],
       [{ state: { data: run.noise } }, /"data"/],
       [{ resume: true }, /"out"/],
     ] as [Partial<TrainerOptions<Batch>>, RegExp][]) {

@@ -236,4 +236,12 @@ inline bool takesAttentionGrad(const OpCall& call) {
          gemm::isTileFormat(call.in[3].format);
 }
 
+template <class Tiles>
+constexpr Variant attentionGradOn() {
+  using P = AttentionGradParams;
+  return {"attentionGrad",      Tiles::kName,
+          Tiles::kIsa,          Tiles::template supports<takesAttentionGrad, fillsAttention<P>>,
+          attentionGradScratch, runAttentionGrad<Tiles>};
+}
+
 }  // namespace figment::FIGMENT_ISA::tiles

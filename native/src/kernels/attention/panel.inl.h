@@ -59,8 +59,6 @@ void multiplyPanel(int64_t rows, const float* a, int64_t aStride, const float* b
   multiplyRows<1, L, kOrder>(row, rows, a, aStride, b, bStride, depth, finish);
 }
 
-constexpr double kLn2 = 0.69314718055994531;
-
 using gemm::Elements;
 using gemm::Results;
 

@@ -6,17 +6,10 @@
 namespace figment::FIGMENT_ISA::tiles {
 namespace {
 
-template <bool (*kTakes)(const OpCall&)>
-int supports(const OpCall& call) {
-  return kTakes(call) ? kOnRequest : -1;
-}
-
-const RegisterVariant forward{{"attention", "emulated-bf16", Isa::generic,
-                               supports<takesAttention<AttentionParams>>, attentionScratch,
-                               runAttention<EmulatedTiles>}};
-const RegisterVariant backward{{"attentionGrad", "emulated-bf16", Isa::generic,
-                                supports<takesAttentionGrad>, attentionGradScratch,
-                                runAttentionGrad<EmulatedTiles>}};
+constexpr Variant forward = attentionOn<EmulatedTiles>();
+const RegisterVariant forwardRegistrar{forward};
+constexpr Variant backward = attentionGradOn<EmulatedTiles>();
+const RegisterVariant backwardRegistrar{backward};
 
 }  // namespace
 }  // namespace figment::FIGMENT_ISA::tiles

@@ -16,7 +16,6 @@ namespace figment::FIGMENT_ISA::tiles {
 
 /// Queries of a tile and keys of a block; whole kBlocks.
 constexpr int64_t kQueries = 64, kKeys = 128;
-constexpr double kLn2 = 0.69314718055994531;
 
 /// One head of a [b, s, h, d] operand of bf16.
 struct HeadRows {
@@ -259,8 +258,17 @@ inline bool takesAttention(const OpCall& call) {
 
 /// Whether tiles are filled well enough to repay the packing.
 template <class P>
-inline bool fillsAttentionTiles(const P& p) {
+inline bool fillsAttention(const OpCall& call) {
+  const auto& p = call.as<P>();
   return p.sq >= kLeastRows && p.sk >= kLeastDepth && p.d >= kLeastRows;
+}
+
+template <class Tiles>
+constexpr Variant attentionOn() {
+  using P = AttentionParams;
+  return {"attention",      Tiles::kName,
+          Tiles::kIsa,      Tiles::template supports<takesAttention<P>, fillsAttention<P>>,
+          attentionScratch, runAttention<Tiles>};
 }
 
 }  // namespace figment::FIGMENT_ISA::tiles

@@ -10,20 +10,18 @@ namespace {
 
 /// A loop without branches, for the compiler to vectorise.
 template <class Word>
-FIGMENT_INLINE bool holdsAll(const Word* x, int64_t count, Word bits) {
+FIGMENT_INLINE bool holdsAll(const Operand& x, int64_t first, int64_t count) {
+  const Word* words = static_cast<const Word*>(x.data) + first;
+  const Word bits = Word(exponentBits(x.format));
   Word found = 0;
-  for (int64_t i = 0; i < count; i++) found |= Word((x[i] & bits) == bits);
+  for (int64_t i = 0; i < count; i++) found |= Word((words[i] & bits) == bits);
   return found != 0;
 }
 
 FIGMENT_INLINE bool chunkHolds(const Operand& x, int64_t first, int64_t elements) {
-  if (x.format == Format::f32)
-    return holdsAll(static_cast<const uint32_t*>(x.data) + first, elements, 0x7f800000u);
-  if (x.format == Format::f64)
-    return holdsAll(static_cast<const uint64_t*>(x.data) + first, elements,
-                    uint64_t{0x7ff0000000000000});
-  return holdsAll(static_cast<const uint16_t*>(x.data) + first, elements,
-                  uint16_t(x.format == Format::bf16 ? 0x7f80 : 0x7c00));
+  if (x.format == Format::f32) return holdsAll<uint32_t>(x, first, elements);
+  if (x.format == Format::f64) return holdsAll<uint64_t>(x, first, elements);
+  return holdsAll<uint16_t>(x, first, elements);
 }
 
 void run(const OpCall& call, Context& context) {

@@ -46,20 +46,6 @@ Cost cost(const OpCall& call) {
 const RegisterOp checkFinite{{"checkFinite", CheckFiniteParams::kHash, sizeof(CheckFiniteParams),
                               true, checkCall, neverAliases, cost}};
 
-/// The bits that are all ones in NaN and in the infinities, and in no other number.
-constexpr uint64_t exponentBits(Format format) {
-  switch (format) {
-    case Format::f64:
-      return 0x7ff0000000000000;
-    case Format::bf16:
-      return 0x7f80;
-    case Format::f16:
-      return 0x7c00;
-    default:
-      return 0x7f800000;
-  }
-}
-
 std::string nameOf(const OpCall& call, int tensor) {
   const auto* text = static_cast<const char*>(call.params) + sizeof(CheckFiniteParams);
   const auto* end = static_cast<const char*>(call.params) + call.paramBytes;

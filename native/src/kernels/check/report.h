@@ -5,6 +5,20 @@
 
 namespace figment {
 
+/// The bits that are all ones in NaN and in the infinities, and in no other number.
+FIGMENT_ALWAYS_INLINE constexpr uint64_t exponentBits(Format format) {
+  switch (format) {
+    case Format::f64:
+      return 0x7ff0000000000000;
+    case Format::bf16:
+      return 0x7f80;
+    case Format::f16:
+      return 0x7c00;
+    default:
+      return 0x7f800000;
+  }
+}
+
 /// Fails the run for the first element of [first, first + elements) of input `tensor` that is not
 /// finite, naming the input by the call's tail; does nothing when there is none.
 void reportFirst(const OpCall& call, Context& context, int tensor, int64_t first, int64_t elements);

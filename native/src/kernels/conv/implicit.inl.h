@@ -1,20 +1,16 @@
 // conv2d and conv2dInputGrad as implicit matrix products: rows are positions of the result, columns
 // its channels, K runs over taps and source channels. The rows of A are never gathered: each is a
-// pointer into a window of the source, and each tap a constant offset from it. The input gradient
-// falls into stride² phases (sub-pixel decomposition), each a stride-1 convolution of dy with the
-// taps that reach it. Where groups are of few channels, the channels of the result are the lanes.
-// Include only from files compiled for one instruction set.
+// pointer into a window of the source, and each tap a constant offset from it. Where groups are of
+// few channels, the channels of the result are the lanes. Include only from files compiled for one
+// instruction set.
 #pragma once
 
-#include "kernels/conv/window.inl.h"
+#include "kernels/conv/geometry.inl.h"
 #include "kernels/gemm/block.inl.h"
 #include "kernels/kernel.h"
-#include "kernels/params/conv2d.generated.h"
-#include "kernels/params/conv2dInputGrad.generated.h"
 
 namespace figment::FIGMENT_ISA::conv {
 
-constexpr int kMaxPhases = 16;
 /// A unit of work aims at this many rows of A in one phase, in a window that fits the L2 cache.
 constexpr int64_t kMinUnitRows = 96, kMaxUnitRows = 512;
 constexpr int64_t kUnitWindowBytes = 384 * 1024;
@@ -23,29 +19,20 @@ constexpr int64_t kWantedUnits = 16;
 /// Rows of A whose distance is a multiple of this fall into one set of the L1 cache.
 constexpr int64_t kConflictFloats = 1024;
 
-struct Implicit {
+struct Implicit : Geometry {
+  explicit Implicit(const Geometry& shape) : Geometry(shape) {}
+
   Source source;
   Results out;
-  int64_t outHeight, outWidth, outChannels;
-  int64_t images, groups, groupIn, groupOut;
   Elements weights, bias;
-  int64_t kernelHeight, kernelWidth;
-  int activation;
-  bool transposed;  ///< the input gradient: K walks the outermost dimension of the weights
   Columns kind;
 
-  Axis y[kMaxPhases], x[kMaxPhases];
-  int64_t phasesY, phasesX;
   int64_t gridHeight, gridWidth;  ///< of the largest phase
   Span columns;
   bool direct;  ///< no padding to make real: the source is its own window
   int64_t pixelStep, windowWidth;
   int64_t band, bands, unitImages, units, panels, panelSplits;
 
-  int64_t phases() const { return phasesY * phasesX; }
-  int64_t depth(int64_t phase) const {
-    return y[phase / phasesX].taps * x[phase % phasesX].taps * groupIn;
-  }
   /// The source rows that grid rows [begin, end) of all phases read.
   Span rows(int64_t begin, int64_t end) const {
     Span span;
@@ -112,52 +99,15 @@ inline void chooseColumns(Implicit& g) {
 }
 
 template <class P>
-inline void describeShared(const P& p, Implicit& g) {
-  g.images = p.n;
-  g.groups = p.groups;
-  g.kernelHeight = p.kh;
-  g.kernelWidth = p.kw;
-  g.bias = {};
-  g.activation = 0;
-}
-
-inline void describe(const OpCall& call, const Conv2dParams& p, Implicit& g) {
-  describeShared(p, g);
-  g.source = {Elements::of(call.in[0]), p.h, p.w, p.c};
+inline Implicit describe(const OpCall& call) {
+  Implicit g(geometryOf(call.as<P>()));
+  g.source = {Elements::of(call.in[0]), g.sourceHeight, g.sourceWidth, g.sourceChannels};
   g.weights = Elements::of(call.in[1]);
-  if (p.bias) g.bias = Elements::of(call.in[2]);
-  g.activation = p.activation;
+  if (g.biased) g.bias = Elements::of(call.in[2]);
   g.out = Results::of(call.out[0]);
-  g.outHeight = p.ho;
-  g.outWidth = p.wo;
-  g.outChannels = p.o;
-  g.groupIn = p.c / p.groups;
-  g.groupOut = p.o / p.groups;
-  g.transposed = false;
-  g.phasesY = g.phasesX = 1;
-  g.y[0] = forwardAxis(axisShape(p, 0));
-  g.x[0] = forwardAxis(axisShape(p, 1));
   chooseColumns(g);
   planUnits(g);
-}
-
-inline void describe(const OpCall& call, const Conv2dInputGradParams& p, Implicit& g) {
-  describeShared(p, g);
-  g.source = {Elements::of(call.in[0]), p.ho, p.wo, p.o};
-  g.weights = Elements::of(call.in[1]);
-  g.out = Results::of(call.out[0]);
-  g.outHeight = p.h;
-  g.outWidth = p.w;
-  g.outChannels = p.c;
-  g.groupIn = p.o / p.groups;
-  g.groupOut = p.c / p.groups;
-  g.transposed = true;
-  g.phasesY = smaller(p.stride[0], p.h);
-  g.phasesX = smaller(p.stride[1], p.w);
-  for (int64_t i = 0; i < g.phasesY; i++) g.y[i] = inputGradAxis(axisShape(p, 0), i);
-  for (int64_t i = 0; i < g.phasesX; i++) g.x[i] = inputGradAxis(axisShape(p, 1), i);
-  chooseColumns(g);
-  planUnits(g);
+  return g;
 }
 
 struct ImplicitScratch {
@@ -201,7 +151,7 @@ inline size_t carve(const Implicit& g, int threads, std::byte* base, ImplicitScr
 /// The layout of dot tiles.
 inline void packDots(const Implicit& g, const Axis& y, const Axis& x, int64_t group, int64_t column,
                      int64_t valid, float* to) {
-  const int64_t taps = g.kernelHeight * g.kernelWidth;
+  const int64_t taps = g.kernelTaps;
   const int64_t toColumn = y.taps * x.taps * g.groupIn;
   const int64_t fromColumn = g.transposed ? 1 : taps * g.groupIn;
   const int64_t fromRow = g.transposed ? taps * g.groupOut : 1;
@@ -219,7 +169,7 @@ inline void packDots(const Implicit& g, const Axis& y, const Axis& x, int64_t gr
 /// The layout of lane tiles: for each tap and source channel of a group a row of all results.
 inline void packLanes(const Implicit& g, const Axis& y, const Axis& x, int64_t column,
                       int64_t valid, int64_t width, float* to) {
-  const int64_t taps = g.kernelHeight * g.kernelWidth;
+  const int64_t taps = g.kernelTaps;
   const int64_t in = g.source.laneIn, out = g.source.laneOut;
   zeroFloats(to, y.taps * x.taps * in * width);
   for (int64_t ty = 0; ty < y.taps; ty++)
@@ -238,7 +188,7 @@ inline void packPanel(const Implicit& g, int64_t phase, int64_t group, int64_t p
   const int64_t column = panel * kTileColumns;
   const int64_t valid = smaller(kTileColumns, g.groupOut - column);
   const int64_t width = panelWidth(valid);
-  const int64_t taps = g.kernelHeight * g.kernelWidth;
+  const int64_t taps = g.kernelTaps;
   if (g.kind == Columns::lanes) return packLanes(g, y, x, column, valid, width, to);
   if (g.kind == Columns::dots) return packDots(g, y, x, group, column, valid, to);
   if (!g.transposed) {
@@ -377,23 +327,19 @@ template <class P>
 inline int implicitSupports(const OpCall& call) {
   const auto& p = call.as<P>();
   if (!plainShape(call, p)) return -1;
-  if constexpr (std::is_same_v<P, Conv2dInputGradParams>)
-    if (int64_t(p.stride[0]) * p.stride[1] > kMaxPhases) return -1;
-  return reasonable(p) ? kPackedPreference : -1;
+  return phasesOf(p) <= kMaxPhases && reasonable(p) ? kPackedPreference : -1;
 }
 
 template <class P>
 inline size_t implicitScratch(const OpCall& call, int threads) {
-  Implicit g;
-  describe(call, call.as<P>(), g);
+  const Implicit g = describe<P>(call);
   ImplicitScratch s;
   return carve(g, threads, nullptr, s);
 }
 
 template <class P>
 inline void implicitRun(const OpCall& call, Context& context) {
-  Implicit g;
-  describe(call, call.as<P>(), g);
+  const Implicit g = describe<P>(call);
   runImplicit(g, context);
 }
 

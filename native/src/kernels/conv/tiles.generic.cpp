@@ -6,21 +6,13 @@
 namespace figment::FIGMENT_ISA::tiles {
 namespace {
 
-template <bool (*kTakes)(const OpCall&)>
-int supports(const OpCall& call) {
-  return kTakes(call) ? kOnRequest : -1;
-}
-
-const RegisterVariant forward{
-    {"conv2d", "emulated-bf16", Isa::generic, supports<takesConvolution<Conv2dParams>>,
-     convolutionScratch<Conv2dParams>, runConvolution<Conv2dParams, EmulatedTiles>}};
-const RegisterVariant inputGrad{{"conv2dInputGrad", "emulated-bf16", Isa::generic,
-                                 supports<takesConvolution<Conv2dInputGradParams>>,
-                                 convolutionScratch<Conv2dInputGradParams>,
-                                 runConvolution<Conv2dInputGradParams, EmulatedTiles>}};
-const RegisterVariant weightGrad{{"conv2dWeightGrad", "emulated-bf16", Isa::generic,
-                                  supports<takesWeightGradient>, weightGradientScratch,
-                                  runWeightGradient<EmulatedTiles>}};
+constexpr Variant forward = convolutionOn<EmulatedTiles, Conv2dParams>("conv2d");
+const RegisterVariant forwardRegistrar{forward};
+constexpr Variant inputGrad =
+    convolutionOn<EmulatedTiles, Conv2dInputGradParams>("conv2dInputGrad");
+const RegisterVariant inputGradRegistrar{inputGrad};
+constexpr Variant weightGrad = weightGradientOn<EmulatedTiles>();
+const RegisterVariant weightGradRegistrar{weightGrad};
 
 }  // namespace
 }  // namespace figment::FIGMENT_ISA::tiles

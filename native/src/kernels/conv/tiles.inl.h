@@ -1,38 +1,27 @@
 // conv2d and conv2dInputGrad of bf16 factors on matrix tiles, as implicit matrix products: rows are
 // positions of the result, columns its channels, K runs over taps and source channels and is padded
 // once, at its end. Weights are packed once; rows are gathered from the image, tap by tap, by the
-// unit that needs them, one cut of K at a time. The input gradient falls into stride² phases, as in
-// implicit.inl.h. Include only from files compiled for one instruction set.
+// unit that needs them, one cut of K at a time. Include only from files compiled for one
+// instruction set.
 #pragma once
 
-#include "../params/conv2d.generated.h"
-#include "../params/conv2dInputGrad.generated.h"
-#include "kernels/conv/window.inl.h"
+#include "kernels/conv/geometry.inl.h"
 #include "kernels/gemm/matrix_tiles.inl.h"
 
 namespace figment::FIGMENT_ISA::tiles {
 
-constexpr int kMostPhases = 16;
 /// Packed weights may take this, and this many times what they take unpacked: groups of few
 /// channels are mostly padding.
 constexpr double kPackedBytes = 64e6, kPackedShare = 8;
 
-struct Convolution {
-  const uint16_t *source, *weights;
-  int64_t images, height, width, channels;  ///< of the source
-  Results out;
-  int64_t outHeight, outWidth, outChannels;
-  int64_t groups, groupIn, groupOut, kernelWidth, kernelTaps;
-  Elements bias;
-  int activation = kNoActivation;
-  bool transposed;  ///< the input gradient: K walks the outermost dimension of the weights
-  conv::Axis y[kMostPhases], x[kMostPhases];
-  int64_t phasesY, phasesX, panels, columnUnits;
+struct Convolution : conv::Geometry {
+  explicit Convolution(const Geometry& shape) : Geometry(shape) {}
 
-  int64_t phases() const { return phasesY * phasesX; }
-  const conv::Axis& axisY(int64_t phase) const { return y[phase / phasesX]; }
-  const conv::Axis& axisX(int64_t phase) const { return x[phase % phasesX]; }
-  int64_t depth(int64_t phase) const { return axisY(phase).taps * axisX(phase).taps * groupIn; }
+  const uint16_t *source, *weights;
+  Results out;
+  Elements bias;
+  int64_t panels, columnUnits;
+
   int64_t positions(int64_t phase) const { return images * axisY(phase).size * axisX(phase).size; }
   int64_t units(int64_t phase) const {
     return ceilDiv(positions(phase), kUnitRows) * groups * columnUnits;
@@ -46,56 +35,15 @@ struct Convolution {
 };
 
 template <class P>
-inline void describeShared(const OpCall& call, const P& p, Convolution& g) {
+inline Convolution describe(const OpCall& call) {
+  Convolution g(conv::geometryOf(call.as<P>()));
   g.source = call.in[0].as<const uint16_t>();
   g.weights = call.in[1].as<const uint16_t>();
   g.out = Results::of(call.out[0]);
-  g.images = p.n;
-  g.groups = p.groups;
-  g.kernelWidth = p.kw;
-  g.kernelTaps = int64_t(p.kh) * p.kw;
-}
-
-inline void plan(Convolution& g) {
+  if (g.biased) g.bias = Elements::of(call.in[2]);
   g.panels = ceilDiv(g.groupOut, kBlock);
   g.columnUnits = ceilDiv(g.groupOut, kUnitColumns);
-}
-
-inline void describe(const OpCall& call, const Conv2dParams& p, Convolution& g) {
-  describeShared(call, p, g);
-  g.height = p.h;
-  g.width = p.w;
-  g.channels = p.c;
-  g.outHeight = p.ho;
-  g.outWidth = p.wo;
-  g.outChannels = p.o;
-  g.groupIn = p.c / p.groups;
-  g.groupOut = p.o / p.groups;
-  if (p.bias) g.bias = Elements::of(call.in[2]);
-  g.activation = p.activation;
-  g.transposed = false;
-  g.phasesY = g.phasesX = 1;
-  g.y[0] = conv::forwardAxis(conv::axisShape(p, 0));
-  g.x[0] = conv::forwardAxis(conv::axisShape(p, 1));
-  plan(g);
-}
-
-inline void describe(const OpCall& call, const Conv2dInputGradParams& p, Convolution& g) {
-  describeShared(call, p, g);
-  g.height = p.ho;
-  g.width = p.wo;
-  g.channels = p.o;
-  g.outHeight = p.h;
-  g.outWidth = p.w;
-  g.outChannels = p.c;
-  g.groupIn = p.o / p.groups;
-  g.groupOut = p.c / p.groups;
-  g.transposed = true;
-  g.phasesY = smaller(p.stride[0], p.h);
-  g.phasesX = smaller(p.stride[1], p.w);
-  for (int64_t i = 0; i < g.phasesY; i++) g.y[i] = conv::inputGradAxis(conv::axisShape(p, 0), i);
-  for (int64_t i = 0; i < g.phasesX; i++) g.x[i] = conv::inputGradAxis(conv::axisShape(p, 1), i);
-  plan(g);
+  return g;
 }
 
 /// Packs the weights of kBlock result channels of a group, for the taps of a phase.
@@ -135,12 +83,13 @@ inline void gatherRow(const Convolution& g, int64_t phase, const Position& at, i
   for (int64_t tap = k / g.groupIn; tap * g.groupIn < k + depth; tap++) {
     const int64_t sourceY = at.y * y.sourceStep + y.offset(tap / x.taps);
     const int64_t sourceX = at.x * x.sourceStep + x.offset(tap % x.taps);
-    if (sourceY < 0 || sourceY >= g.height || sourceX < 0 || sourceX >= g.width) continue;
+    if (sourceY < 0 || sourceY >= g.sourceHeight || sourceX < 0 || sourceX >= g.sourceWidth)
+      continue;
     const int64_t begin = larger(tap * g.groupIn, k);
     const int64_t end = smaller((tap + 1) * g.groupIn, k + depth);
-    const int64_t pixel = (at.image * g.height + sourceY) * g.width + sourceX;
+    const int64_t pixel = (at.image * g.sourceHeight + sourceY) * g.sourceWidth + sourceX;
     const int64_t channel = group * g.groupIn + begin - tap * g.groupIn;
-    placeRun(to, row, begin - k, g.source + pixel * g.channels + channel, end - begin);
+    placeRun(to, row, begin - k, g.source + pixel * g.sourceChannels + channel, end - begin);
   }
 }
 
@@ -181,16 +130,14 @@ inline void runUnit(const Convolution& g, Tiles& tiles, const uint16_t* packed, 
 
 template <class P>
 inline size_t convolutionScratch(const OpCall& call, int threads) {
-  Convolution g;
-  describe(call, call.as<P>(), g);
+  const Convolution g = describe<P>(call);
   return size_t(g.packedAt(g.phases())) * sizeof(uint16_t) +
          size_t(threads) * UnitScratch::bytes(false);
 }
 
 template <class P, class Tiles>
 inline void runConvolution(const OpCall& call, Context& context) {
-  Convolution g;
-  describe(call, call.as<P>(), g);
+  const Convolution g = describe<P>(call);
   const size_t workerBytes = UnitScratch::bytes(false);
   std::byte* workers = context.scratch();
   auto* packed = reinterpret_cast<uint16_t*>(workers + size_t(context.threads()) * workerBytes);
@@ -214,28 +161,36 @@ inline void runConvolution(const OpCall& call, Context& context) {
 template <class P>
 inline bool takesConvolution(const OpCall& call) {
   const auto& p = call.as<P>();
+  const int64_t phases = conv::phasesOf(p);
   if (call.in[0].format != Format::bf16 || call.in[1].format != Format::bf16 ||
-      !conv::plainShape(call, p))
+      !conv::plainShape(call, p) || phases > conv::kMaxPhases)
     return false;
   constexpr bool kTransposed = std::is_same_v<P, Conv2dInputGradParams>;
-  if constexpr (kTransposed)
-    if (int64_t(p.stride[0]) * p.stride[1] > kMostPhases) return false;
   const int64_t in = kTransposed ? p.o / p.groups : p.c / p.groups;
   const int64_t out = kTransposed ? p.c / p.groups : p.o / p.groups;
-  // Each phase rounds its depth up.
-  const double phases = kTransposed ? double(p.stride[0]) * p.stride[1] : 1;
   const double depth = double(p.kh) * p.kw * double(in);
-  const double bytes =
-      2 * double(p.groups) * double(ceilDiv(out, kBlock) * kBlock) * (depth + phases * kTileDepth);
+  // Each phase rounds its depth up.
+  const double bytes = 2 * double(p.groups) * double(ceilDiv(out, kBlock) * kBlock) *
+                       (depth + double(phases) * kTileDepth);
   const double unpacked = 2 * double(p.groups) * double(out) * depth;
   return bytes <= larger(int64_t(kPackedBytes), int64_t(kPackedShare * unpacked));
 }
 
 /// Whether tiles are filled well enough to repay the packing.
 template <class P>
-inline bool fillsConvolutionTiles(const P& p) {
-  const int64_t in = p.c / p.groups, out = p.o / p.groups;
-  return smaller(in, out) >= kLeastRows;
+inline bool fillsConvolution(const OpCall& call) {
+  const auto& p = call.as<P>();
+  return smaller(p.c / p.groups, p.o / p.groups) >= kLeastRows;
+}
+
+template <class Tiles, class P>
+constexpr Variant convolutionOn(const char* op) {
+  return {op,
+          Tiles::kName,
+          Tiles::kIsa,
+          Tiles::template supports<takesConvolution<P>, fillsConvolution<P>>,
+          convolutionScratch<P>,
+          runConvolution<P, Tiles>};
 }
 
 }  // namespace figment::FIGMENT_ISA::tiles

@@ -5,8 +5,7 @@
 #pragma once
 
 #include "../params/conv2dWeightGrad.generated.h"
-#include "kernels/conv/window.inl.h"
-#include "kernels/gemm/matrix_tiles.inl.h"
+#include "kernels/conv/tiles.inl.h"
 
 namespace figment::FIGMENT_ISA::tiles {
 
@@ -149,6 +148,14 @@ inline void runWeightGradient(const OpCall& call, Context& context) {
 inline bool takesWeightGradient(const OpCall& call) {
   return call.in[0].format == Format::bf16 && call.in[1].format == Format::bf16 &&
          conv::plainShape(call, call.as<Conv2dWeightGradParams>());
+}
+
+template <class Tiles>
+constexpr Variant weightGradientOn() {
+  using P = Conv2dWeightGradParams;
+  return {"conv2dWeightGrad",    Tiles::kName,
+          Tiles::kIsa,           Tiles::template supports<takesWeightGradient, fillsConvolution<P>>,
+          weightGradientScratch, runWeightGradient<Tiles>};
 }
 
 }  // namespace figment::FIGMENT_ISA::tiles

@@ -10,6 +10,15 @@ namespace figment::FIGMENT_ISA::tiles {
 /// The eight tile registers of this thread, all of 16 rows of 64 bytes while this lives.
 class HardwareTiles {
  public:
+  /// What variants on these tiles are called and need, and which calls they are preferred for.
+  static constexpr const char* kName = "amx-bf16";
+  static constexpr Isa kIsa = Isa::amx;
+  template <bool (*kTakes)(const OpCall&), bool (*kFills)(const OpCall&)>
+  static int supports(const OpCall& call) {
+    if (!kTakes(call)) return -1;
+    return kFills(call) ? kPreferred : kPossible;
+  }
+
   HardwareTiles() {
     struct alignas(64) {
       uint8_t palette = 1, startRow = 0, reserved[14] = {};

@@ -11,6 +11,13 @@ namespace figment::FIGMENT_ISA::tiles {
 /// Eight tiles of 16 rows of 64 bytes, and the four instructions that the kernels use.
 class EmulatedTiles {
  public:
+  static constexpr const char* kName = "emulated-bf16";
+  static constexpr Isa kIsa = Isa::generic;
+  template <bool (*kTakes)(const OpCall&), bool (*)(const OpCall&)>
+  static int supports(const OpCall& call) {
+    return kTakes(call) ? kOnRequest : -1;
+  }
+
   template <int kTile>
   void zero() {
     std::memset(rows_[kTile], 0, sizeof rows_[kTile]);

@@ -33,7 +33,7 @@ std::string checkBackward(const OpCall& call) {
 }
 
 bool logitsInPlace(const OpCall& call, int out, int in) {
-  return in == 0 && call.in[in].format == call.out[out].format;
+  return in == 0 && sameFormat(call, out, in);
 }
 
 Cost costForward(const OpCall& call) {

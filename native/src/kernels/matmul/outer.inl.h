@@ -6,6 +6,7 @@
 #include "../params/conv2dWeightGrad.generated.h"
 #include "../params/matmul.generated.h"
 #include "kernels/conv/weight_grad.inl.h"
+#include "kernels/isa_name.h"
 
 namespace figment::FIGMENT_ISA::matmul {
 
@@ -48,4 +49,12 @@ inline void outerRun(const OpCall& call, Context& context) {
   conv::runWeightGrad(g, context);
 }
 
+namespace {
+
+constexpr Variant outer{"matmul",     FIGMENT_TEXT(FIGMENT_ISA) "-outer",
+                        kVariantIsa,  outerSupports,
+                        outerScratch, outerRun};
+const RegisterVariant outerRegistrar{outer};
+
+}  // namespace
 }  // namespace figment::FIGMENT_ISA::matmul

@@ -6,7 +6,7 @@
 #pragma once
 
 #include "kernels/gemm/block.inl.h"
-#include "kernels/kernel.h"
+#include "kernels/isa_name.h"
 #include "kernels/params/matmul.generated.h"
 
 namespace figment::FIGMENT_ISA::matmul {
@@ -333,4 +333,12 @@ inline void matmulRun(const OpCall& call, Context& context) {
   });
 }
 
+namespace {
+
+constexpr Variant packed{"matmul",      FIGMENT_TEXT(FIGMENT_ISA) "-packed",
+                         kVariantIsa,   matmulSupports,
+                         matmulScratch, matmulRun};
+const RegisterVariant packedRegistrar{packed};
+
+}  // namespace
 }  // namespace figment::FIGMENT_ISA::matmul

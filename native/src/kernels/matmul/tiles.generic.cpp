@@ -5,10 +5,8 @@
 namespace figment::FIGMENT_ISA::tiles {
 namespace {
 
-int supports(const OpCall& call) { return takesProduct(call) ? kOnRequest : -1; }
-
-const RegisterVariant registration{
-    {"matmul", "emulated-bf16", Isa::generic, supports, productScratch, runProduct<EmulatedTiles>}};
+constexpr Variant product = productOn<EmulatedTiles>();
+const RegisterVariant productRegistrar{product};
 
 }  // namespace
 }  // namespace figment::FIGMENT_ISA::tiles

@@ -93,4 +93,17 @@ inline bool takesProduct(const OpCall& call) {
          p.m > 0 && p.n > 0 && p.k > 0;
 }
 
+/// Whether tiles are filled well enough to repay the packing.
+inline bool fillsProduct(const OpCall& call) {
+  const auto& p = call.as<MatmulParams>();
+  return p.m >= kLeastRows && p.n >= kLeastRows && p.k >= kLeastDepth;
+}
+
+template <class Tiles>
+constexpr Variant productOn() {
+  return {"matmul",       Tiles::kName,
+          Tiles::kIsa,    Tiles::template supports<takesProduct, fillsProduct>,
+          productScratch, runProduct<Tiles>};
+}
+
 }  // namespace figment::FIGMENT_ISA::tiles

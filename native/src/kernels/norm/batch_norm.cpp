@@ -53,10 +53,10 @@ std::string checkBackward(const OpCall& call) {
 }
 
 bool forwardInPlace(const OpCall& call, int out, int in) {
-  return out == 0 && in == 0 && call.in[in].format == call.out[out].format;
+  return out == 0 && in == 0 && sameFormat(call, out, in);
 }
 bool backwardInPlace(const OpCall& call, int out, int in) {
-  return out == 0 && (in == 0 || in == 4) && call.in[in].format == call.out[out].format;
+  return out == 0 && (in == 0 || in == 4) && sameFormat(call, out, in);
 }
 
 Cost costForward(const OpCall& call) {

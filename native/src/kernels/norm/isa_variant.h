@@ -1,18 +1,12 @@
-// What the vectorised variants of the dense ops have in common: their name, instruction set and
-// preference, and how scratch memory is cut into aligned pieces. Variants are constexpr objects, so
-// that registering them at start-up runs no instruction that the machine may lack.
+// What the vectorised variants of the dense ops have in common: their preference, and how scratch
+// memory is cut into aligned pieces. Variants are constexpr objects, so that registering them at
+// start-up runs no instruction that the machine may lack.
 #pragma once
 
-#include "../kernel.h"
-#include "../simd/vec.h"
-
-#define FIGMENT_TEXT_(text) #text
-#define FIGMENT_TEXT(text) FIGMENT_TEXT_(text)
+#include "../isa_name.h"
 
 namespace figment::FIGMENT_ISA {
 
-constexpr const char* kVariantName = FIGMENT_TEXT(FIGMENT_ISA);
-constexpr Isa kVariantIsa = Isa(FIGMENT_LEVEL);
 constexpr int kVariantPreference = 10 * (1 + FIGMENT_LEVEL);
 
 /// Variants compute in f32; f64 is the reference's.

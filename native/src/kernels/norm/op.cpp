@@ -50,11 +50,11 @@ std::string checkBackward(const OpCall& call) {
 }
 
 bool forwardInPlace(const OpCall& call, int out, int in) {
-  return out == 0 && in == 0 && call.in[in].format == call.out[out].format;
+  return out == 0 && in == 0 && sameFormat(call, out, in);
 }
 /// dx may take dy's place; not x's, which is read again after dx has held an intermediate value.
 bool backwardInPlace(const OpCall& call, int out, int in) {
-  return out == 0 && in == 5 && call.in[in].format == call.out[out].format;
+  return out == 0 && in == 5 && sameFormat(call, out, in);
 }
 
 constexpr double kSiluFlops = 14;

@@ -72,18 +72,15 @@ std::string checkRmsNormGrad(const OpCall& call) {
       .done();
 }
 
-bool sameBytes(const OpCall& call, int out, int in) {
-  return call.in[in].format == call.out[out].format;
-}
 /// A row is read before its place is written, whichever of x and dy that place was.
 bool firstInFirst(const OpCall& call, int out, int in) {
-  return out == 0 && in == 0 && sameBytes(call, out, in);
+  return out == 0 && in == 0 && sameFormat(call, out, in);
 }
 bool layerGradInPlace(const OpCall& call, int out, int in) {
-  return out == 0 && (in == 0 || in == 4) && sameBytes(call, out, in);
+  return out == 0 && (in == 0 || in == 4) && sameFormat(call, out, in);
 }
 bool rmsGradInPlace(const OpCall& call, int out, int in) {
-  return out == 0 && (in == 0 || in == 3) && sameBytes(call, out, in);
+  return out == 0 && (in == 0 || in == 3) && sameFormat(call, out, in);
 }
 
 template <int kFlops>

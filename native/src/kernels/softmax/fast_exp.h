@@ -34,6 +34,7 @@ FIGMENT_INLINE F32 exp2Bounded(F32 x) {
 }
 
 constexpr float kLog2E = 1.44269502f;
+constexpr double kLn2 = 0.69314718055994531;
 /// log2(e) − kLog2E.
 constexpr float kLog2ELow = 1.92596299e-8f;
 

@@ -32,10 +32,8 @@ std::string checkGrad(const char* op, const OpCall& call) {
       .done();
 }
 
-/// Rows are read before their place is written, where both take the same bytes.
-bool inPlace(const OpCall& call, int out, int in) {
-  return call.in[in].format == call.out[out].format;
-}
+/// Rows are read before their place is written.
+constexpr auto inPlace = sameFormat;
 
 // An exponential is counted as ten operations throughout.
 Cost costForward(const OpCall& call) {

@@ -78,19 +78,18 @@ export function flattenedImages(shape: readonly number[], images: readonly (Imag
  * @param kept which of its axes the vector lists.
  */
 export function vectorAlong(
-  { split = [], axes, shape: _shape }: TorchLayout,
   shape: readonly number[],
+  { split: parts = shape, axes }: TorchLayout,
   kept: readonly number[],
 ): TorchLayout {
-  const parts = split.length > 0 ? split : shape;
   const owners = axesOfParts(parts, shape);
   const order = axes ?? parts.map((_, i) => i);
   const listed = parts.flatMap((_, part) => (kept.includes(owners[part] as number) ? [part] : []));
-  const size = listed.reduce((product, part) => product * (parts[part] as number), 1);
+  const split = listed.map((part) => parts[part] as number);
   return {
-    split: listed.map((part) => parts[part] as number),
+    split,
     axes: order.filter((part) => listed.includes(part)).map((part) => listed.indexOf(part)),
-    shape: [size],
+    shape: [sizeOf(split)],
   };
 }
 

@@ -96,7 +96,7 @@ export class SpectralNorm<L extends WeightedLayer> extends Module {
     const { shape } = this.layer.weight;
     const { layout = {} } = this.layer.torchMember("weight");
     const others = shape.flatMap((_, axis) => (axis === this.axis ? [] : [axis]));
-    const along = vectorAlong(layout, shape, name === "u" ? [this.axis] : others);
+    const along = vectorAlong(shape, layout, name === "u" ? [this.axis] : others);
     return { name: `${inTorch}.0._${name}`, aliases: [`weight_${name}`], layout: along };
   }
 

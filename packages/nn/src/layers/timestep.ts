@@ -28,8 +28,8 @@ export interface SinusoidOptions {
 }
 
 /**
- * [sin(t·ω₀) … sin(t·ωₖ₋₁), cos(t·ω₀) … cos(t·ωₖ₋₁)] with k = dim/2 and ωᵢ = maxPeriod^(−i/(k−1)), as in
- * the code of Ho et al. 2020: t [N] (any type) → [N, dim].
+ * [sin(t·ω₀) … sin(t·ωₖ₋₁), cos(t·ω₀) … cos(t·ωₖ₋₁)] with k = dim/2 and
+ * ωᵢ = maxPeriod^(−i/(k − frequencyShift)): t [N] (any type) → [N, dim]. By default as in the code of Ho et al. 2020.
  *
  * @throws UsageError unless `dim` is even and at least 4, and the shift is below k.
  * @example

@@ -1,6 +1,6 @@
 // What a trainer is asked for, and what it tells in the end.
 
-import { type Json, type Stateful, show, UsageError } from "@figment/tensor";
+import { checkOptions, type Json, type Stateful, UsageError } from "@figment/tensor";
 import { checkCounts } from "../checks.js";
 import type { StepBatch, TrainingStep } from "../training.js";
 import type { TrainerHook } from "./hooks.js";
@@ -73,11 +73,7 @@ export const dataPart = "data";
 
 /** Refuses what no run can be made of. */
 export function checkTrainerOptions<B extends StepBatch>(options: TrainerOptions<B>): void {
-  for (const name of Object.keys(options))
-    if (!Object.hasOwn(known, name))
-      throw new UsageError(
-        `Trainer: there is no option ${show(name)}; the options are ${Object.keys(known).join(", ")}`,
-      );
+  checkOptions("Trainer", options, Object.keys(known));
   const { steps, saveEvery = 1, keep = 1, logEvery = 1, hooks = [], state = {}, resume, out } = options;
   checkCounts("Trainer", { steps, saveEvery, keep, logEvery });
   hooks.forEach(({ every }, i) => {

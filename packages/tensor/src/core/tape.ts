@@ -9,7 +9,7 @@ import { add } from "../ops/arithmetic.js";
 import type { OpDef } from "../ops/definition.js";
 import { zeros } from "./create.js";
 import { atPath, currentPath } from "./path.js";
-import { currentPrecision, precisionOf, withPrecision } from "./precision.js";
+import { currentPrecision, withPrecision } from "./precision.js";
 import type { Tensor } from "./tensor.js";
 import { traceMode, withMode } from "./trace.js";
 
@@ -129,11 +129,7 @@ export function recordOp(def: OpDef, inputs: readonly Tensor[], attrs: Attrs, ou
   recordEntry({
     inputs,
     outputs,
-    backward: (cotangents, needs) =>
-      // Derivatives of a product are products of its own precision; other rules use that of where they run.
-      withPrecision(def.factors && precisionOf(attrs), () =>
-        opBackward(def, inputs, attrs, outputs, cotangents, needs),
-      ),
+    backward: (cotangents, needs) => opBackward(def, inputs, attrs, outputs, cotangents, needs),
   });
 }
 

@@ -141,7 +141,7 @@ export const batchNormGradDef: OpDef<BatchNormAttrs> = defineOp({
  * the statistics that it was normalised with. Running variances are kept unbiased: variance · m / (m − 1) for m
  * values a channel.
  *
- * @param x [N, ..., C], f32 or f64.
+ * @param x [N, ..., C], of a float type.
  * @param gamma [C].
  * @param beta [C].
  * @throws ShapeError when x has fewer than two dimensions or gamma and beta are not [C]; DTypeError for other types.
@@ -167,7 +167,7 @@ export function batchNorm(x: Tensor, gamma: Tensor, beta: Tensor, options: Batch
  * Batch normalisation as in evaluation, with statistics given (Ioffe & Szegedy 2015, algorithm 2, step 11): an affine
  * map per channel, (x − mean) / √(variance + eps) · gamma + beta.
  *
- * @param x [N, ..., C], f32 or f64.
+ * @param x [N, ..., C], of a float type.
  * @param gamma [C].
  * @param beta [C].
  * @param centre mean of each channel, [C].

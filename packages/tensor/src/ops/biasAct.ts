@@ -156,7 +156,7 @@ export const biasActGradDef: OpDef<BiasActAttrs> = defineOp({
  * clamp(gain · f(x + bias), ±clamp) in one sweep, for one of a few activations f. Where the clamp acts, no derivative
  * flows.
  *
- * @param x [..., C], f32 or f64.
+ * @param x [..., C], of a float type.
  * @param bias [C].
  * @returns x's shape.
  * @throws ShapeError when bias is not [C]; UsageError for an unknown activation or a negative clamp; DTypeError for

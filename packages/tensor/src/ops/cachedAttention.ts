@@ -46,7 +46,7 @@ export interface CachedAttentionOptions {
  * {@link attention} over the filled part of the cache followed by the new keys and values; the cache itself need not hold
  * these yet. Reading the cache here and writing the new keys to it by `dynamicUpdateSlice` copies only the new ones.
  *
- * @param q [B, S, H, D], f32 or f64.
+ * @param q [B, S, H, D], of a float type.
  * @param past what the cache holds.
  * @param k [B, S, H, D], the new keys.
  * @param v [B, S, H, D], the new values.

@@ -1,17 +1,15 @@
 // Convolution over channels-last images as three bilinear primitives that share one geometry:
 // conv2d(x, w), conv2dInputGrad(y, w) (the transposed convolution) and conv2dWeightGrad(x, y). The
 // derivatives of each are the other two, so the triple is closed under differentiation.
-// Ho = ⌊(H + padLo + padHi − dilation·(kH − 1) − 1) / stride⌋ + 1, and likewise Wo.
 
 import { applyOne } from "../core/apply.js";
 import type { Tensor } from "../core/tensor.js";
 import { ShapeError } from "../errors.js";
 import type { Aval, Node } from "../ir/graph.js";
-import { checkShape, type Shape, show, showShape } from "../shape.js";
+import { checkShape, type Shape, showShape } from "../shape.js";
 import { type Activation, activate, activationCode } from "./activation.js";
 import { add } from "./arithmetic.js";
 import {
-  checkInteger,
   checkOptions,
   checkTensor,
   expectCount,
@@ -20,42 +18,28 @@ import {
   expectShape,
   type Pair,
   type ProductAttrs,
-  paddingOf,
   pairOf,
 } from "./checks.js";
-import { convSamples } from "./conv-samples.js";
+import {
+  type ConvGeometry,
+  type ConvOptions,
+  convFields,
+  convParams,
+  geometryKeys,
+  geometryOf,
+  geometryOnly,
+  imageLayout,
+  resultShape,
+  weightLayout,
+} from "./convGeometry.js";
+import { convSamples } from "./convSamples.js";
 import { defineOp, type KernelCall, nativeSchema, type OpDef, type VjpArgs } from "./definition.js";
 import { unbroadcast } from "./elementwise.js";
 import { gradientThrough } from "./fused.js";
 
-const convFields = {
-  n: "i32",
-  h: "i32",
-  w: "i32",
-  c: "i32",
-  ho: "i32",
-  wo: "i32",
-  o: "i32",
-  kh: "i32",
-  kw: "i32",
-  stride: ["i32", 2],
-  padLo: ["i32", 2],
-  padHi: ["i32", 2],
-  dilation: ["i32", 2],
-  groups: "i32",
-} as const;
 const conv2dSchema = nativeSchema("conv2d", { ...convFields, bias: "i32", activation: "i32" });
 const conv2dInputGradSchema = nativeSchema("conv2dInputGrad", convFields);
 const conv2dWeightGradSchema = nativeSchema("conv2dWeightGrad", convFields);
-
-/** What the three primitives share. Pairs are [height, width]. */
-export type ConvGeometry = {
-  readonly stride: Pair;
-  readonly padLo: Pair;
-  readonly padHi: Pair;
-  readonly dilation: Pair;
-  readonly groups: number;
-};
 
 /** Attributes of conv2d. */
 export type Conv2dAttrs = ConvGeometry & ProductAttrs & { readonly activation: Activation };
@@ -64,110 +48,19 @@ export type Conv2dInputGradAttrs = ConvGeometry & ProductAttrs & { readonly inpu
 /** Attributes of conv2dWeightGrad: the kernel size, which the images leave open. */
 export type Conv2dWeightGradAttrs = ConvGeometry & ProductAttrs & { readonly kernelSize: Pair };
 
-/** Options common to the convolutions. */
-export interface ConvOptions {
-  /** Step of the window: a number or [height, width]. Default 1. */
-  readonly stride?: number | Pair;
-  /** Zeros around the image: a number, [height, width], or [[top, bottom], [left, right]]. Default 0. */
-  readonly padding?: number | Pair | readonly [Pair, Pair];
-  /** Distance between taps: a number or [height, width]. Default 1. */
-  readonly dilation?: number | Pair;
-  /** Channel groups convolved separately; divides input and output channels. Default 1. */
-  readonly groups?: number;
-}
-
-const geometryKeys = ["stride", "padding", "dilation", "groups"];
-const imageLayout = "[N, H, W, C]";
-const weightLayout = "[O, kH, kW, C / groups]";
-
-function geometryOf(op: string, options: ConvOptions): ConvGeometry {
-  const { stride = 1, padding = 0, dilation = 1, groups = 1 } = options;
-  checkInteger(op, "groups", groups, 1);
-  return {
-    stride: pairOf(op, "stride", stride, 1),
-    ...paddingOf(op, padding),
-    dilation: pairOf(op, "dilation", dilation, 1),
-    groups,
-  };
-}
-
-/** Extent of the result along one axis; 0 or less where the window does not fit. */
-function outputExtent(
-  axis: 0 | 1,
-  input: number,
-  kernel: number,
-  { stride, padLo, padHi, dilation }: ConvGeometry,
-): number {
-  const room = input + padLo[axis] + padHi[axis] - dilation[axis] * (kernel - 1) - 1;
-  return room < 0 ? 0 : Math.floor(room / stride[axis]) + 1;
-}
-
-/** Image, weight and result shapes, checked to belong together. */
-interface ConvShapes {
-  readonly x: Shape;
-  readonly w: Shape;
-  readonly y: Shape;
-}
-
-function resultShape(op: string, x: Shape, w: Shape, geometry: ConvGeometry): Shape {
-  const [n = 0, h = 0, width = 0, c = 0] = x;
-  const [o = 0, kh = 0, kw = 0, perGroup = 0] = w;
-  const { groups } = geometry;
-  if (kh < 1 || kw < 1) throw new ShapeError(`${op}: weights ${showShape(w)} have no taps`);
-  if (c !== perGroup * groups || o % groups !== 0) {
-    throw new ShapeError(
-      `${op}: image ${showShape(x)} and weights ${showShape(w)} do not fit with ${groups} group${groups === 1 ? "" : "s"}: weights must be ${weightLayout} with C = ${c}, and groups must divide O`,
-    );
-  }
-  const ho = outputExtent(0, h, kh, geometry);
-  const wo = outputExtent(1, width, kw, geometry);
-  if (ho < 1 || wo < 1) {
-    const { padLo, padHi, dilation } = geometry;
-    throw new ShapeError(
-      `${op}: the ${kh}×${kw} window with dilation ${show([...dilation])} does not fit into the image ${showShape(x)} with padding [[${padLo[0]}, ${padHi[0]}], [${padLo[1]}, ${padHi[1]}]]`,
-    );
-  }
-  return [n, ho, wo, o];
-}
-
-const convParams = ({ x, w, y }: ConvShapes, { stride, padLo, padHi, dilation, groups }: ConvGeometry) => ({
-  n: x[0] as number,
-  h: x[1] as number,
-  w: x[2] as number,
-  c: x[3] as number,
-  ho: y[1] as number,
-  wo: y[2] as number,
-  o: y[3] as number,
-  kh: w[1] as number,
-  kw: w[2] as number,
-  stride,
-  padLo,
-  padHi,
-  dilation,
-  groups,
-});
-
 const operandsOf = (node: Node): readonly [Aval, Aval, Aval | undefined] =>
   node.inputs as unknown as readonly [Aval, Aval, Aval | undefined];
 
 const whole = (avals: readonly Aval[]) => avals.map(({ shape }, index) => ({ index, dims: shape }));
 
-const geometry = ({ stride, padLo, padHi, dilation, groups }: ConvGeometry): ConvGeometry => ({
-  stride,
-  padLo,
-  padHi,
-  dilation,
-  groups,
-});
-
 const spatial = (x: Tensor): Pair => [x.dim(1), x.dim(2)];
 
 const convolve = (x: Tensor, w: Tensor, attrs: ConvGeometry): Tensor =>
-  applyOne(conv2dDef, [x, w], { ...geometry(attrs), activation: "none" });
+  applyOne(conv2dDef, [x, w], { ...geometryOnly(attrs), activation: "none" });
 const inputGrad = (y: Tensor, w: Tensor, attrs: ConvGeometry, inputSize: Pair): Tensor =>
-  applyOne(conv2dInputGradDef, [y, w], { ...geometry(attrs), inputSize });
+  applyOne(conv2dInputGradDef, [y, w], { ...geometryOnly(attrs), inputSize });
 const weightGrad = (x: Tensor, y: Tensor, attrs: ConvGeometry, kernelSize: Pair): Tensor =>
-  applyOne(conv2dWeightGradDef, [x, y], { ...geometry(attrs), kernelSize });
+  applyOne(conv2dWeightGradDef, [x, y], { ...geometryOnly(attrs), kernelSize });
 
 function conv2dVjp({ inputs, attrs, cotangent, needs }: VjpArgs<Conv2dAttrs>): (Tensor | undefined)[] {
   const [x, w, bias] = inputs as readonly [Tensor, Tensor, Tensor | undefined];

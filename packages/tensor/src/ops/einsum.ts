@@ -177,7 +177,7 @@ function cheapestPair(terms: readonly Term[], extents: ReadonlyMap<Label, number
  * any further axes, which broadcast; without "->" the result has the letters that occur once, in alphabetical order.
  *
  * @param equation such as "bij,bjk->bik".
- * @param operands f32 or f64 of one type where there are several.
+ * @param operands of one float type where there are several.
  * @throws ShapeError when the equation and the operands' shapes do not fit.
  * @example
  * const [a, b] = [ones([2, 3, 4]), ones([2, 4, 5])];

@@ -179,7 +179,7 @@ export const maxPoolGradDef: OpDef<PoolAttrs> = defineOp({
  * The largest element of each window, channel by channel. Padding takes no part. The derivative goes to the largest
  * element, the first one in row-major order where several are equal; NaN counts as larger than any number.
  *
- * @param x [N, H, W, C], f32 or f64.
+ * @param x [N, H, W, C], of a float type.
  * @param options `padding` must be smaller than `kernel`, so that no window is empty.
  * @returns [N, Ho, Wo, C] with Ho = ⌊(H + padding − kernel) / stride⌋ + 1.
  * @throws ShapeError when the window does not fit or lies in the padding alone.

@@ -161,7 +161,7 @@ export const resizeBilinearGradDef: OpDef<BilinearAttrs> = defineOp({
  * `out` lies at (i + ½)·in/out − ½, not before the first centre; with `alignCorners` at i·(in − 1)/(out − 1). As
  * PyTorch's `interpolate` with mode "bilinear"; shrinking does not smooth.
  *
- * @param x [N, H, W, C], f32 or f64.
+ * @param x [N, H, W, C], of a float type.
  * @param size [Ho, Wo].
  * @returns [N, Ho, Wo, C].
  * @throws ShapeError when x is not an image batch or size not a pair of positive integers.

@@ -218,7 +218,7 @@ export const rmsNormGradDef: OpDef<RowNormAttrs> = defineOp({
  * Layer normalisation over the last axis: (x − mean) / √(variance + eps) · gamma + beta, with each row's mean
  * and biased variance (Ba, Kiros & Hinton 2016, eq. 4).
  *
- * @param x [..., C], f32 or f64.
+ * @param x [..., C], of a float type.
  * @param gamma [C].
  * @param beta [C].
  * @returns x's shape.
@@ -238,7 +238,7 @@ export function layerNorm(x: Tensor, gamma: Tensor, beta: Tensor, options: RowNo
 /**
  * Root-mean-square normalisation over the last axis: x / √(mean(x²) + eps) · gamma (Zhang & Sennrich 2019, eq. 4).
  *
- * @param x [..., C], f32 or f64.
+ * @param x [..., C], of a float type.
  * @param gamma [C].
  * @returns x's shape.
  * @throws ShapeError when x has no dimensions or gamma is not [C]; DTypeError for other types.

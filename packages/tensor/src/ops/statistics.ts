@@ -76,7 +76,7 @@ export function prod(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tenso
  * log Σ exp(x) over axes, without overflow: −∞ where all elements are −∞ (or there are none), +∞ where one is +∞. Its
  * derivative is softmax's weights, and 0 where all elements are −∞.
  *
- * @param x f32 or f64; bf16 and f16 are summed in f32.
+ * @param x of a float type; bf16 and f16 are summed in f32.
  * @param axes one axis, several, or all when omitted; negative ones count from the end.
  * @returns x without those axes, or with extent 1 there when `keepDims` is set.
  * @throws ShapeError when an axis is out of range or named twice; DTypeError for integers.

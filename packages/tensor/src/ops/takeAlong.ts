@@ -211,7 +211,7 @@ export function takeAlong(x: Tensor, indices: Tensor, axis = -1): Tensor {
  * Adds elements into a tensor of zeros along an axis: out[…, indices[…, j, …], …] += updates[…, j, …], in the order
  * of j. The transpose of {@link takeAlong}.
  *
- * @param updates f32 or f64, at least one dimension.
+ * @param updates of a float type, at least one dimension.
  * @param indices i32 of updates' shape, each in [0, size).
  * @param size extent of the result along the axis.
  * @param axis negative counts from the end. Default −1.

@@ -259,7 +259,7 @@ function signedPadding(op: string, x: unknown): { readonly padLo: Pair; readonly
  * keeps every down-th element (Karras et al. 2020). One pass: no zero is stored. With up = 2, to keep the brightness,
  * the filter should sum to 4 (2 for each axis).
  *
- * @param x [N, H, W, C], f32 or f64.
+ * @param x [N, H, W, C], of a float type.
  * @param filter [kH, kW]; or [k], a separable filter, applied along the height and then along the width.
  * @returns [N, Ho, Wo, C] with Ho = ⌊(H·up + padding − kH) / down⌋ + 1.
  * @throws ShapeError when the filter does not fit into the padded image, or a factor, a padding or a side of the

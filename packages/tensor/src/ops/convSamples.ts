@@ -3,7 +3,8 @@
 
 import type { Activation } from "./activation.js";
 import type { Pair } from "./checks.js";
-import type { Conv2dAttrs, Conv2dInputGradAttrs, Conv2dWeightGradAttrs, ConvGeometry } from "./conv.js";
+import type { Conv2dAttrs, Conv2dInputGradAttrs, Conv2dWeightGradAttrs } from "./conv.js";
+import type { ConvGeometry } from "./convGeometry.js";
 import type { Sample } from "./definition.js";
 
 /** Image [N,H,W,C], output channels and kernel, with a geometry; sides of 1 where nothing else is said. */
