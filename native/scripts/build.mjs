@@ -11,6 +11,7 @@ import { createRequire } from "node:module";
 import { availableParallelism, platform, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { lock } from "./lock.mjs";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const minimumCmake = [3, 18];
@@ -99,6 +100,8 @@ if (problems.length > 0) {
   );
 }
 
+mkdirSync(join(root, "build"), { recursive: true });
+lock(join(root, "build", "lock"));
 generateParams();
 
 // `configure` first: `build` alone ignores changed options. Never `compile`: it deletes the tree on any error.
