@@ -7,10 +7,12 @@
 //   step.ts         the compiled step that takes a row; sampling.ts is the loop around it
 //   editing.ts      starting from images, and keeping known pixels
 //   noise.ts        PyTorch's noise for a seed, with the functions of float32.ts
-//   unet.ts         the network
+//   unet.ts         the network; conditional/ is Stable Diffusion's, which attends to a context
 //   diffusers/      configurations and folders of diffusers
 
 export type { BoundOptions, BoundResult } from "./bound.js";
+export { SpatialTransformer, type SpatialTransformerOptions } from "./conditional/spatialTransformer.js";
+export { UNet2DConditionModel, type UNet2DConditionOptions } from "./conditional/unet2dCondition.js";
 export {
   type ContinuousLossOptions,
   type EdmLossOptions,
@@ -18,6 +20,7 @@ export {
   type FlowMatchingOptions,
   flowMatchingLoss,
 } from "./continuous.js";
+export type { UNetConfig } from "./diffusers/fields.js";
 export {
   loadPipeline,
   Pipeline,
@@ -31,7 +34,8 @@ export {
   type SchedulerRun,
   schedulerFromConfig,
 } from "./diffusers/scheduler.js";
-export { type UNetConfig, unet2dNames, unetConfig, unetFromConfig } from "./diffusers/unet.js";
+export { unet2dNames, unetConfig, unetFromConfig } from "./diffusers/unet.js";
+export { unet2dConditionFromConfig, unet2dConditionNames } from "./diffusers/unet2dCondition.js";
 export { type BoundBatch, Diffusion, type DiffusionOptions } from "./diffusion.js";
 export type { FromImage, Inpainting } from "./editing.js";
 export type { LossWeighting } from "./lossWeights.js";

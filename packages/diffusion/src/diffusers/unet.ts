@@ -2,11 +2,9 @@
 // and the table of names.
 
 import { GroupNorm, type TorchRules } from "@figment/nn";
-import { CheckpointError, UsageError } from "@figment/tensor";
+import { UsageError } from "@figment/tensor";
 import type { UNet, UNetOptions } from "../unet.js";
-
-/** The fields of a UNet2DModel's config.json. */
-export type UNetConfig = Readonly<Record<string, unknown>>;
+import { attendedLevels, type Fields, readFields, refuse as refuseFor, type UNetConfig } from "./fields.js";
 
 /**
  * Names of tensors in a UNet2DModel, and ours.
@@ -31,7 +29,8 @@ export const unet2dNames: TorchRules = {
   ...residual("mid_block.resnets.1", "middle.1"),
 };
 
-function residual(theirs: string, ours: string): TorchRules {
+/** Names of the parts of a residual block. */
+export function residual(theirs: string, ours: string): TorchRules {
   return {
     [`${theirs}.time_emb_proj`]: `${ours}.time`,
     [`${theirs}.conv_shortcut`]: `${ours}.shortcut`,
@@ -84,33 +83,17 @@ const defaults = {
   sample_size: null as number | readonly number[] | null,
 };
 
-const refuse = (field: string, value: unknown, expected: string): CheckpointError =>
-  new CheckpointError(`UNet2DModel: ${field} is ${JSON.stringify(value)}; expected ${expected}`);
+const owner = "UNet2DModel";
 
-/** Checks that a field has the type of its default. */
-function checkType(field: string, value: unknown, example: unknown): void {
-  if (
-    value === null &&
-    ["attention_head_dim", "attn_norm_num_groups", "time_embedding_dim", "num_class_embeds", "sample_size"].includes(
-      field,
-    )
-  )
-    return;
-  const list = Array.isArray(example);
-  const expected = example === null ? "number" : typeof example;
-  const good = list
-    ? Array.isArray(value) && value.every((item) => typeof item === typeof example[0])
-    : typeof value === expected || (field === "sample_size" && Array.isArray(value));
-  if (!good) throw refuse(field, value, list ? `a list of ${typeof example[0]}s` : `a ${expected}`);
-}
+const fields: Fields<typeof defaults> = {
+  owner,
+  fixed,
+  defaults,
+  nullable: ["attention_head_dim", "attn_norm_num_groups", "time_embedding_dim", "num_class_embeds", "sample_size"],
+  numberOrList: ["sample_size"],
+};
 
-/** Whether each level has attention, from the types of blocks, the finest level first. */
-function attentionOf(field: string, types: readonly string[], plain: string, attending: string): boolean[] {
-  return types.map((type) => {
-    if (type !== plain && type !== attending) throw refuse(field, type, `${plain} or ${attending}`);
-    return type === attending;
-  });
-}
+const refuse = (field: string, value: unknown, expected: string) => refuseFor(owner, field, value, expected);
 
 /**
  * The options of our U-Net for a UNet2DModel's config.json, with diffusers' defaults for what is missing.
@@ -122,58 +105,37 @@ function attentionOf(field: string, types: readonly string[], plain: string, att
  * new UNet(options).inChannels; // 1
  */
 export function unetFromConfig(config: UNetConfig): UNetOptions {
-  for (const [field, value] of Object.entries(fixed))
-    if (config[field] !== undefined && config[field] !== value)
-      throw refuse(field, config[field], JSON.stringify(value));
-  const fields = { ...defaults };
-  for (const [field, example] of Object.entries(defaults)) {
-    const value = config[field];
-    if (value === undefined) continue;
-    checkType(field, value, example);
-    Object.assign(fields, { [field]: value });
-  }
-  const down = attentionOf("down_block_types", fields.down_block_types, "DownBlock2D", "AttnDownBlock2D");
-  const up = attentionOf("up_block_types", fields.up_block_types, "UpBlock2D", "AttnUpBlock2D").reverse();
-  const channels = fields.block_out_channels;
-  if (down.length !== channels.length || up.length !== channels.length)
-    throw refuse(
-      "block_out_channels",
-      channels,
-      `as many levels as down_block_types and up_block_types (${down.length}, ${up.length})`,
-    );
-  if (down.join() !== up.join())
-    throw refuse("up_block_types", fields.up_block_types, "attention at the levels where down_block_types has it");
-  const groups = fields.norm_num_groups;
-  const uneven = channels.find((count) => count % groups !== 0);
-  if (uneven !== undefined) throw refuse("norm_num_groups", groups, `a divisor of all channels, ${uneven} among them`);
-  const scaleShift = fields.resnet_time_scale_shift === "scale_shift";
-  if (!scaleShift && fields.resnet_time_scale_shift !== "default")
-    throw refuse("resnet_time_scale_shift", fields.resnet_time_scale_shift, '"default" or "scale_shift"');
-  const inMiddle = fields.attn_norm_num_groups ?? (scaleShift ? null : groups);
-  if (fields.add_attention && inMiddle !== groups)
+  const read = readFields(config, fields);
+  const attentionLevels = attendedLevels(owner, read, "{}Block2D", "Attn{}Block2D");
+  const { block_out_channels: channels, norm_num_groups: groups } = read;
+  const scaleShift = read.resnet_time_scale_shift === "scale_shift";
+  if (!scaleShift && read.resnet_time_scale_shift !== "default")
+    throw refuse("resnet_time_scale_shift", read.resnet_time_scale_shift, '"default" or "scale_shift"');
+  const inMiddle = read.attn_norm_num_groups ?? (scaleShift ? null : groups);
+  if (read.add_attention && inMiddle !== groups)
     throw refuse(
       "attn_norm_num_groups",
-      fields.attn_norm_num_groups,
+      read.attn_norm_num_groups,
       `${groups}, the groups of the other normalisations`,
     );
-  if (fields.downsample_padding !== 0 && fields.downsample_padding !== 1)
-    throw refuse("downsample_padding", fields.downsample_padding, "0 or 1");
+  if (read.downsample_padding !== 0 && read.downsample_padding !== 1)
+    throw refuse("downsample_padding", read.downsample_padding, "0 or 1");
   return {
-    inChannels: fields.in_channels,
-    outChannels: fields.out_channels,
+    inChannels: read.in_channels,
+    outChannels: read.out_channels,
     channels,
-    blocks: fields.layers_per_block,
-    attentionLevels: down.flatMap((attends, level) => (attends ? [level] : [])),
-    middleAttention: fields.add_attention,
-    ...(fields.attention_head_dim === null ? { heads: 1 } : { headDim: fields.attention_head_dim }),
-    dropout: fields.dropout,
+    blocks: read.layers_per_block,
+    attentionLevels,
+    middleAttention: read.add_attention,
+    ...(read.attention_head_dim === null ? { heads: 1 } : { headDim: read.attention_head_dim }),
+    dropout: read.dropout,
     groups,
-    normEps: fields.norm_eps,
-    sinusoids: { frequencyShift: fields.freq_shift, cosinesFirst: fields.flip_sin_to_cos },
-    downsamplePadding: fields.downsample_padding === 0 ? "end" : "around",
+    normEps: read.norm_eps,
+    sinusoids: { frequencyShift: read.freq_shift, cosinesFirst: read.flip_sin_to_cos },
+    downsamplePadding: read.downsample_padding === 0 ? "end" : "around",
     scaleShift,
-    ...(fields.time_embedding_dim === null ? {} : { timeDim: fields.time_embedding_dim }),
-    ...(fields.num_class_embeds === null ? {} : { classes: fields.num_class_embeds }),
+    ...(read.time_embedding_dim === null ? {} : { timeDim: read.time_embedding_dim }),
+    ...(read.num_class_embeds === null ? {} : { classes: read.num_class_embeds }),
   };
 }
 

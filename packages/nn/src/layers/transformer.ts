@@ -1,7 +1,7 @@
 // Transformers (Vaswani et al. 2017) with normalisation before each part (Xiong et al. 2020), and a decoder of tokens
 // made of them (Radford et al. 2019).
 
-import { arange, checkTensor, gelu, ShapeError, type Tensor, UsageError } from "@figment/tensor";
+import { arange, checkTensor, gelu, ShapeError, split, type Tensor, UsageError } from "@figment/tensor";
 import { checkCounts, checkFractions } from "../checks.js";
 import { normalInit } from "../initialisers.js";
 import { KVCache, type KVCacheOptions, type LayerCache, placeOfNext } from "../kvCache.js";
@@ -24,6 +24,10 @@ export interface TransformerBlockOptions {
   readonly contextDim?: number;
   /** Probability of dropping an element of what each part adds. Default 0. */
   readonly dropout?: number;
+  /** Whether queries, keys and values have biases. Default true. */
+  readonly attentionBias?: boolean;
+  /** Whether the perceptron's activations are u·gelu(v), (u, v) = W₁·x, in place of gelu(W₁·x) (Shazeer 2020, GEGLU). Default false. */
+  readonly gated?: boolean;
 }
 
 /** What a block works with besides x. */
@@ -51,21 +55,25 @@ export class TransformerBlock extends Module {
   readonly mlpNorm: LayerNorm;
   readonly mlp: readonly [Linear, Linear];
   readonly dropout: Dropout | null;
+  readonly gated: boolean;
 
   /** @throws UsageError when a number is out of range or `dim` does not divide into the heads. */
   constructor(
     readonly dim: number,
-    { heads = 1, hidden = 4 * dim, causal = false, contextDim, dropout = 0 }: TransformerBlockOptions = {},
+    options: TransformerBlockOptions = {},
   ) {
     super();
+    const { heads = 1, hidden = 4 * dim, causal = false, contextDim, dropout = 0 } = options;
+    const { attentionBias: bias = true, gated = false } = options;
     checkCounts("TransformerBlock", { dim, heads, hidden });
     checkFractions("TransformerBlock", { dropout });
     this.attentionNorm = new LayerNorm(dim);
-    this.attention = new MultiHeadAttention(dim, heads, { causal });
+    this.attention = new MultiHeadAttention(dim, heads, { causal, bias });
     this.contextNorm = contextDim === undefined ? null : new LayerNorm(dim);
-    this.contextAttention = contextDim === undefined ? null : new MultiHeadAttention(dim, heads, { contextDim });
+    this.contextAttention = contextDim === undefined ? null : new MultiHeadAttention(dim, heads, { contextDim, bias });
     this.mlpNorm = new LayerNorm(dim);
-    this.mlp = [new Linear(dim, hidden), new Linear(hidden, dim)];
+    this.gated = gated;
+    this.mlp = [new Linear(dim, gated ? 2 * hidden : hidden), new Linear(hidden, dim)];
     this.dropout = dropout > 0 ? new Dropout(dropout) : null;
   }
 
@@ -86,8 +94,15 @@ export class TransformerBlock extends Module {
     let h = x.add(added(this.attention.forward(normed, normed, cache)));
     if (contextNorm && contextAttention) h = h.add(added(contextAttention.forward(contextNorm.forward(h), context)));
     const [widen, narrow] = this.mlp;
-    return h.add(added(narrow.forward(gelu(widen.forward(this.mlpNorm.forward(h))))));
+    const wide = widen.forward(this.mlpNorm.forward(h));
+    return h.add(added(narrow.forward(this.gated ? gatedGelu(wide) : gelu(wide))));
   }
+}
+
+/** u·gelu(v) of the halves u and v of the last axis. */
+function gatedGelu(x: Tensor): Tensor {
+  const [value, gate] = split(x, 2, x.rank - 1) as [Tensor, Tensor];
+  return value.mul(gelu(gate));
 }
 
 /** Options of {@link Transformer}. */
