@@ -42,6 +42,10 @@ describe("the inception score", () => {
     expect(inceptionScore(shifted).mean).toBeCloseTo(inceptionScore(logits).mean, 9);
   });
 
+  it("is 1 where all images are surely of one class and the others' shares are nothing", () => {
+    expect(inceptionScore(new FeatureSet([0, -1000, 0, -1000], 2), { splits: 1 }).mean).toBe(1);
+  });
+
   it("refuses more parts than samples, and rows that are no probabilities", () => {
     expect(() => inceptionScore(sure(5, 2))).toThrow(UsageError);
     expect(() => inceptionScore(logits, { of: "probabilities" })).toThrow("a row is no probabilities");

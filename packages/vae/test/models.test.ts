@@ -295,6 +295,17 @@ describe("a categorical VAE", () => {
           expect(Math.abs((share[i] as number) - p)).toBeLessThan(5 * Math.sqrt((p * (1 - p)) / n));
     }));
 
+  it("has finite draws from the smallest and the largest uniform numbers that there are", () => {
+    const extremes = { uniform: () => tensor([[0, 1 - 2 ** -24, 0.5]]) } as unknown as Rng;
+    scope(() => {
+      expect([...gumbelSoftmax(zeros([1, 3]), extremes, 1).dataSync()].map((x) => x.toFixed(3))).toEqual([
+        "0.000",
+        "1.000",
+        "0.000",
+      ]);
+    });
+  });
+
   it("decodes one-hot latents in evaluation, and has a bound that its draws have in the mean", () => {
     const model = categorical().init(random).eval();
     scope(() => {

@@ -59,8 +59,11 @@ function scoreOf(logs: readonly Float64Array[]): number {
   const marginal = first.map((_, c) => logs.reduce((sum, row) => sum + Math.exp(row[c] as number), 0) / logs.length);
   let divergence = 0;
   for (const row of logs)
-    for (const [c, log] of row.entries())
-      if (log > -Infinity) divergence += Math.exp(log) * (log - Math.log(marginal[c] as number));
+    for (const [c, log] of row.entries()) {
+      const share = Math.exp(log);
+      // Classes without a share add nothing, and need none in the marginal.
+      if (share > 0) divergence += share * (log - Math.log(marginal[c] as number));
+    }
   return Math.exp(divergence / logs.length);
 }
 

@@ -35,8 +35,11 @@ export interface CategoricalVAEOptions {
   readonly likelihood?: Likelihood;
 }
 
-/** Uniform numbers are kept this far from 0, whose logarithm is −∞. */
-const tiny = 2 ** -25;
+/**
+ * Uniform numbers are multiples of 2⁻²⁴ below 1: half a step away from 0, whose logarithm is −∞, and no nearer to 1, where that
+ * of the logarithm is, than they are.
+ */
+const [least, most] = [2 ** -25, 1 - 2 ** -24];
 
 /** One-hot vectors of the largest element along the last axis. */
 const oneHotMax = (x: Tensor): Tensor =>
@@ -57,7 +60,7 @@ const oneHotMax = (x: Tensor): Tensor =>
  */
 export function gumbelSoftmax(logits: Tensor, random: Rng, temperature: number | Tensor, hard = false): Tensor {
   return scope(() => {
-    const gumbel = random.uniform(logits.shape).add(tiny).log().neg().log().neg();
+    const gumbel = random.uniform(logits.shape).clamp(least, most).log().neg().log().neg();
     const relaxed = softmax(logits.add(gumbel).div(temperature));
     return hard ? relaxed.add(stopGradient(oneHotMax(relaxed).sub(relaxed))) : relaxed;
   });
