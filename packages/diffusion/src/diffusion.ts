@@ -1,5 +1,6 @@
 // Denoising diffusion (Ho et al. 2020): the forward process, the training loss, the posterior, and sampling.
 
+import { checkNotNegative } from "@figment/nn";
 import {
   addNoise,
   Cell,
@@ -96,6 +97,7 @@ export class Diffusion implements SampledProcess {
     }
     if (!(labelDropout >= 0 && labelDropout <= 1))
       throw new UsageError(`Diffusion: labelDropout must be in [0, 1], got ${labelDropout}`);
+    checkNotNegative("Diffusion", { boundWeight });
     if (betas?.length === undefined)
       throw new UsageError("Diffusion: expected { betas }, for example cosineBetas(1000)");
     this.alphasCumprod = alphasCumprod(betas);

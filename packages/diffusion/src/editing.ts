@@ -22,7 +22,7 @@ export interface Inpainting {
   readonly mask: Tensor;
   /** How often each stretch of steps is taken, so that both parts come to fit each other. Default 10. */
   readonly resamples?: number;
-  /** Steps of a stretch. Default 10. */
+  /** Steps of a stretch, the last of which may be shorter. Default 10. */
   readonly jump?: number;
 }
 
@@ -76,11 +76,9 @@ export function inpaintingSteps(
   const steps: PlannedStep[] = [];
   for (let begin = 0; begin < rows.length; begin += jump) {
     const end = Math.min(begin + jump, rows.length);
-    // Where nothing is left to draw there is nothing to fit.
-    const times = end === rows.length && end - begin < jump ? 1 : resamples;
-    for (let time = 0; time < times; time++) {
+    for (let time = 0; time < resamples; time++) {
       for (let i = begin; i < end; i++) {
-        const back = i === end - 1 && time < times - 1;
+        const back = i === end - 1 && time < resamples - 1;
         const [signal] = levelBefore(rows[begin] as SamplerRow, process);
         const scale = signal / after(i)[0];
         const again = back ? ([scale, Math.sqrt(Math.max(0, 1 - scale ** 2))] as const) : undefined;

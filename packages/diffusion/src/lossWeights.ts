@@ -1,6 +1,6 @@
 // How much each timestep counts in the loss. Numbers only, in float64.
 
-import { UsageError } from "@figment/tensor";
+import { show, UsageError } from "@figment/tensor";
 import type { Prediction } from "./samplers/row.js";
 
 /**
@@ -20,10 +20,16 @@ export function lossWeights(
   alphasCumprod: Float64Array,
 ): Float64Array | null {
   if (weighting === "simple") return null;
-  const [name, value] = Object.entries(weighting ?? {})[0] ?? [];
-  if ((name !== "minSnr" && name !== "p2") || !(typeof value === "number" && value > 0))
+  const names = Object.keys(weighting ?? {});
+  const numbers = Object.values(weighting ?? {}) as unknown[];
+  const known = names.every((name) => name === "minSnr") || names.every((name) => name === "p2" || name === "k");
+  if (
+    !known ||
+    !("minSnr" in weighting || "p2" in weighting) ||
+    !numbers.every((x) => Number.isFinite(x) && Number(x) > 0)
+  )
     throw new UsageError(
-      `Diffusion: weighting must be "simple", { minSnr: γ } or { p2: γ }, got ${JSON.stringify(weighting)}`,
+      `Diffusion: weighting must be "simple", { minSnr: γ } or { p2: γ, k } with numbers above 0, got ${show(weighting)}`,
     );
   return alphasCumprod.map((alphaBar) => {
     const snr = signalToNoise(alphaBar);

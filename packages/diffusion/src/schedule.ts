@@ -80,13 +80,15 @@ export function sigmoidBetas(steps: number, start = 1e-4, end = 0.02): Float64Ar
  * The same schedule with √ᾱ shifted and scaled so that nothing of the image is left at the end, and the first step is as it
  * was (Lin et al. 2024, algorithm 1). Networks for it predict v or x₀: no noise can be told there.
  *
- * @throws UsageError when a β is not in (0, 1].
+ * @throws UsageError when a β is not in (0, 1], or the first step is the last.
  * @example
  * alphasCumprod(zeroTerminalSnr(linearBetas(1000))).at(-1); // 0
  */
 export function zeroTerminalSnr(betas: ArrayLike<number>): Float64Array {
   const roots = alphasCumprod(Float64Array.from(betas)).map(Math.sqrt);
   const [first, last] = [roots[0] as number, roots.at(-1) as number];
+  if (!(first > last))
+    throw new UsageError("zeroTerminalSnr: expected steps of which the last leaves less of the image than the first");
   const signal = roots.map((root) => (((root - last) * first) / (first - last)) ** 2);
   return signal.map((alphaBar, t) => 1 - (t === 0 ? alphaBar : alphaBar / (signal[t - 1] as number)));
 }

@@ -213,6 +213,22 @@ describe("starting from an image", () => {
   });
 });
 
+describe("the inversion of DDIM", () => {
+  it.each(["leading", "linspace", "trailing"] as const)("goes between the same levels, %s spacing", (spacing) => {
+    using diffusion = new Diffusion({ betas: linearBetas(1000), predict: "v" });
+    const down = ddim({ steps: 3, spacing, clippedNoise: false }).rows(diffusion);
+    const up = ddimInversion({ steps: 3, spacing }).rows(diffusion);
+    expect(up.map(({ timestep }) => timestep).reverse()).toEqual(down.map(({ timestep }) => timestep));
+    // With a network that says v = 0, x₀ = √ᾱ·x and ε = √(1 − ᾱ)·x where a step begins.
+    const signal = (t: number): number => diffusion.alphasCumprod[t] ?? 1;
+    up.forEach(({ timestep, x0FromX, onX0, onX }, i) => {
+      const [from, to] = [signal(up[i - 1]?.timestep ?? -1), signal(timestep)];
+      const scale = Math.sqrt(to * from) + Math.sqrt((1 - to) * (1 - from));
+      expect(onX0 * x0FromX + onX).toBeCloseTo(scale, 12);
+    });
+  });
+});
+
 describe("inpainting", () => {
   it("keeps what is known and draws the rest to fit it", async () => {
     using diffusion = new Diffusion({ betas: linearBetas(100, 1e-3, 0.1), predict: "x0" });
@@ -253,6 +269,10 @@ describe("inpainting", () => {
     const options = { shape: [1, 4, 4, 1], rng: random, sampler: ddim({ steps: 4 }), inpaint };
     for await (const { timestep } of diffusion.sampleSteps(net, options)) times.push(timestep);
     expect(times).toEqual([99, 74, 99, 74, 49, 24, 49, 24]);
+    times.length = 0;
+    const uneven = { ...options, inpaint: { ...inpaint, jump: 3 } };
+    for await (const { timestep } of diffusion.sampleSteps(net, uneven)) times.push(timestep);
+    expect(times).toEqual([99, 74, 49, 99, 74, 49, 24, 24]);
     await expect(diffusion.sample(net, { ...options, sampler: euler() })).rejects.toThrow(/ddim or ddpm/);
     await expect(diffusion.sample(net, { ...options, inpaint: { ...inpaint, jump: 0 } })).rejects.toThrow(/jump/);
   });

@@ -73,9 +73,13 @@ describe("loss weights", () => {
       costs({ weighting: { p2: 0.5, k: 2 } }, 6),
       onEpsilon.map((w, t) => w * (ratios[t] as number)),
     );
+    expectClose(costs({ weighting: { k: 2, p2: 0.5 }, predict: "epsilon" }, 6), onEpsilon);
   });
 
   it("refuse what is none", () => {
+    for (const weighting of [{ p2: 1, k: Number.NaN }, { k: 1 }, { p2: 1, minSnr: 5 }, {}])
+      expect(() => new Diffusion({ betas: [0.1], weighting: weighting as "simple" })).toThrow(/weighting/);
+    expect(() => new Diffusion({ betas: [0.1], boundWeight: Number.NaN })).toThrow(/boundWeight.*NaN/);
     expect(() => new Diffusion({ betas: [0.1], weighting: { minSnr: 0 } })).toThrow(/weighting/);
     expect(() => new Diffusion({ betas: [0.1], weighting: "snr" as "simple" })).toThrow(UsageError);
   });
@@ -87,6 +91,11 @@ describe("zero terminal SNR", () => {
     using diffusion = new Diffusion({ betas: zeroTerminalSnr(betas), predict: "v" });
     expect(diffusion.alphasCumprod.at(-1)).toBe(0);
     expect(diffusion.alphasCumprod[0]).toBeCloseTo(1 - (betas[0] as number), 12);
+  });
+
+  it("needs a last step that is not the first", () => {
+    for (const betas of [[0.1], [1e-18, 1e-18]])
+      expect(() => zeroTerminalSnr(betas)).toThrow("the last leaves less of the image than the first");
   });
 
   it("cannot be walked by a network that predicts the noise", async () => {

@@ -159,6 +159,9 @@ describe("a folder of ours", () => {
     refuses({ inChannels: 1, channels: [8, 16], heads: 2, attentionLevels: [0, 1] }, /heads of different sizes/);
     const model = new UNet({ inChannels: 1, channels: [8] });
     await expect(savePipeline(join(folder, "none"), { model, imageSize: 8 })).rejects.toThrow(UsageError);
+    using learned = new Diffusion({ betas: linearBetas(10), variance: "learned" });
+    const told = savePipeline(join(folder, "none"), { model, imageSize: 8, diffusion: learned });
+    await expect(told).rejects.toThrow(/variances that are "learned"/);
     expect(diffusion.steps).toBe(10);
   });
 });
@@ -188,6 +191,15 @@ describe("configurations without a counterpart", () => {
     [{ resnet_time_scale_shift: "scale_shift" }, /attn_norm_num_groups/],
     [{ downsample_padding: 2 }, /downsample_padding/],
     [{ layers_per_block: "two" }, /layers_per_block is "two"; expected a number/],
+    [{ layers_per_block: 20_000 }, /layers_per_block is 20000; expected an integer from 1 to 64/],
+    [
+      {
+        block_out_channels: new Array(33).fill(8),
+        down_block_types: new Array(33).fill("DownBlock2D"),
+        up_block_types: new Array(33).fill("UpBlock2D"),
+      },
+      /block_out_channels is 33; expected at most 32 levels/,
+    ],
     [{ center_input_sample: true }, /center_input_sample/],
   ])("%j", (change, message) => {
     expect(() => unetFromConfig({ ...base, ...change })).toThrow(CheckpointError);
@@ -207,6 +219,15 @@ describe("configurations without a counterpart", () => {
     const broken = copy("broken");
     writeFileSync(join(broken, "scheduler", "scheduler_config.json"), "{");
     await expect(loadPipeline(broken)).rejects.toThrow(/scheduler_config.json: is no JSON/);
+    // A string without an end in which every quote might begin one: hours, were each of them tried.
+    writeFileSync(join(broken, "scheduler", "scheduler_config.json"), `{"a": "${'\\"'.repeat(400_000)}`);
+    await expect(loadPipeline(broken)).rejects.toThrow(/scheduler_config.json: is no JSON/);
+    const sized = copy("sized");
+    const unet = JSON.parse(readFileSync(join(sized, "unet", "config.json"), "utf8")) as object;
+    for (const size of [-3, [8, "a"], 1e9]) {
+      writeFileSync(join(sized, "unet", "config.json"), JSON.stringify({ ...unet, sample_size: size }));
+      await expect(loadPipeline(sized)).rejects.toThrow(/sample_size is .* expected one or two integers/);
+    }
     writeFileSync(
       join(broken, "scheduler", "scheduler_config.json"),
       '{"_class_name": "DDPMScheduler", "limit": -Infinity}',

@@ -3,13 +3,21 @@
 import { readFileSync } from "node:fs";
 import {
   Diffusion,
+  ddim,
+  ddpm,
+  dpmSolver,
+  edm,
+  euler,
   linearBetas,
   type NoiseSource,
+  pndm,
+  type Sampler,
   type SchedulerConfig,
   schedulerFromConfig,
   spacedTimesteps,
+  uniPc,
 } from "@figment/diffusion";
-import { assertNoLeaks, CheckpointError, concat, rng, type Tensor, tensor } from "@figment/tensor";
+import { assertNoLeaks, CheckpointError, concat, rng, type Tensor, tensor, UsageError } from "@figment/tensor";
 import { afterAll, describe, expect, it } from "vitest";
 import { goldenFile } from "../../tensor/test/support/golden.js";
 import { functionNet } from "./support.js";
@@ -133,9 +141,57 @@ describe("configurations without a counterpart", () => {
     [{ _class_name: "DPMSolverMultistepScheduler", algorithm_type: "dpmsolver" }, /algorithm_type/],
     [{ _class_name: "EulerDiscreteScheduler", use_beta_sigmas: true }, /use_beta_sigmas/],
     [{ _class_name: "DDIMScheduler", num_train_timesteps: "many" }, /num_train_timesteps is "many"; expected a number/],
+    [
+      { _class_name: "DDIMScheduler", num_train_timesteps: 1e12 },
+      /num_train_timesteps is 1000000000000; expected an int/,
+    ],
+    [
+      { _class_name: "EDMEulerScheduler", num_train_timesteps: 10.5 },
+      /num_train_timesteps is 10.5; expected an integer/,
+    ],
   ])("%j are refused by name", (config, message) => {
     expect(() => schedulerFromConfig(config)).toThrow(CheckpointError);
     expect(() => schedulerFromConfig(config)).toThrow(message);
+  });
+});
+
+describe("values that lead to no walk", () => {
+  it.each([
+    [
+      { _class_name: "DDIMScheduler", steps_offset: 5000 },
+      /stepsOffset must be an integer from 0 to 19 here, got 5000/,
+    ],
+    [{ _class_name: "DDPMScheduler", steps_offset: -500 }, /stepsOffset.*got -500/],
+    [
+      { _class_name: "UniPCMultistepScheduler", timestep_spacing: "leading", steps_offset: 0.5 },
+      /stepsOffset.*got 0.5/,
+    ],
+    [{ _class_name: "DPMSolverMultistepScheduler", lambda_min_clipped: 50 }, /leastLambda, 50/],
+    [{ _class_name: "EDMEulerScheduler", rho: 0 }, /rho must be a positive number, got 0/],
+    [{ _class_name: "LCMScheduler", timestep_scaling: 0 }, /timestepScaling must be a positive number/],
+  ])("%j are refused", (config, message) => {
+    const rows = (): unknown => {
+      const { process, sampler } = schedulerFromConfig(config);
+      using diffusion = new Diffusion(process);
+      return sampler({ steps: 50 }).rows(diffusion);
+    };
+    expect(rows).toThrow(UsageError);
+    expect(rows).toThrow(message);
+  });
+
+  it.each([
+    [(): Sampler => euler({ sigmas: "cosine" as "karras" }), /sigmas must be "timesteps" or "karras" or "exponential"/],
+    [(): Sampler => dpmSolver({ finalSigma: "none" as "zero" }), /finalSigma must be "zero" or "smallest"/],
+    [(): Sampler => dpmSolver({ kind: "euler" as "heun" }), /kind must be "midpoint" or "heun", got "euler"/],
+    [(): Sampler => uniPc({ kind: "bh3" as "bh2" }), /kind must be "bh1" or "bh2"/],
+    [(): Sampler => edm({ order: 3 as 2 }), /order must be 1 or 2, got 3/],
+    [(): Sampler => edm({ output: "x0" as "F" }), /output must be "F" or "v"/],
+    [(): Sampler => ddpm({ variance: "fixed" as "small" }), /variance must be "small" or "large" or "learned"/],
+    [(): Sampler => pndm({ finalAlpha: "zero" as "one" }), /finalAlpha must be "one" or "first"/],
+    [(): Sampler => ddim({ spacing: "even" as "leading" }), /spacing must be "leading" or "linspace" or "trailing"/],
+  ])("%s is refused", (make, message) => {
+    using diffusion = new Diffusion({ betas: linearBetas(1000) });
+    expect(() => make().rows(diffusion)).toThrow(message);
   });
 });
 

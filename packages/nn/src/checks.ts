@@ -41,7 +41,14 @@ const finite = (x: unknown, valid: (x: number) => boolean): boolean =>
 export const checkCounts = (owner: string, values: Named, least = 1): void =>
   check(owner, values, (x) => isCount(x, least), `an integer ≥ ${least}`);
 
-/** Checks finite numbers above 0. */
+/**
+ * Checks finite numbers above 0: scales, powers.
+ *
+ * @param owner whose arguments they are; the message begins with it.
+ * @throws UsageError naming the first that is none, what it is and what was expected.
+ * @example
+ * checkPositive("Game", { scale: 0.5 });
+ */
 export const checkPositive = (owner: string, values: Named): void =>
   check(owner, values, (x) => finite(x, (n) => n > 0), "a positive number");
 

@@ -62,8 +62,12 @@ export interface BlockTypes {
   readonly down_block_types: readonly string[];
   readonly up_block_types: readonly string[];
   readonly block_out_channels: readonly number[];
+  readonly layers_per_block: number;
   readonly norm_num_groups: number;
 }
+
+/** More than any network has: what a file asks for is built before its weights can say otherwise. */
+const [mostLevels, mostBlocks] = [32, 64];
 
 /**
  * Levels with attention, from the types of blocks: `plain` or `attending`, each with Down or Up in place of {}.
@@ -95,6 +99,11 @@ export function attendedLevels(owner: string, fields: BlockTypes, plain: string,
       fields.up_block_types,
       "attention at the levels where down_block_types has it",
     );
+  if (channels.length > mostLevels)
+    throw refuse(owner, "block_out_channels", channels.length, `at most ${mostLevels} levels`);
+  const { layers_per_block: blocks } = fields;
+  if (!Number.isInteger(blocks) || blocks < 1 || blocks > mostBlocks)
+    throw refuse(owner, "layers_per_block", blocks, `an integer from 1 to ${mostBlocks}`);
   const uneven = channels.find((count) => count % groups !== 0);
   if (uneven !== undefined)
     throw refuse(owner, "norm_num_groups", groups, `a divisor of all channels, ${uneven} among them`);

@@ -17,6 +17,9 @@ const weightFiles = ["diffusion_pytorch_model.safetensors", "diffusion_pytorch_m
 /** A configuration larger than this is none. */
 const mostJsonBytes = 1 << 20;
 
+/** Images of more pixels a side than this are not drawn. */
+const mostSide = 65536;
+
 /** Options of {@link Pipeline.sample}. */
 export interface PipelineSampleOptions extends SchedulerRun, Omit<SampleOptions, "shape" | "sampler" | "rng"> {
   /** Where noise comes from; may be left out when `noise` is given. */
@@ -102,9 +105,12 @@ async function readObject(path: string): Promise<Record<string, unknown>> {
   throw new CheckpointError(`${path}: expected an object`);
 }
 
-/** Python writes infinities and NaN as words that JSON does not have; here they are null. */
+/**
+ * Python writes infinities and NaN as words that JSON does not have; here they are null. A string that does not end is passed
+ * over as a whole: to look again from each of its quotes would take for ever.
+ */
 const withoutInfinities = (text: string): string =>
-  text.replace(/("(?:[^"\\]|\\.)*")|-?Infinity|NaN/g, (_word, quoted: string | undefined) => quoted ?? "null");
+  text.replace(/("(?:[^"\\]|\\.)*"?)|-?Infinity|NaN/gs, (_word, quoted: string | undefined) => quoted ?? "null");
 
 /** The weights of a folder, whichever of its files there is. */
 async function readWeights(folder: string): Promise<Record<string, Tensor>> {
@@ -146,20 +152,31 @@ export async function loadPipeline(folder: string): Promise<Pipeline> {
   checkPart(indexPath, index, "scheduler");
   const config = await readObject(join(folder, "unet", "config.json"));
   const scheduler = await readObject(join(folder, "scheduler", "scheduler_config.json"));
+  // Before the weights are read: what the configurations get wrong costs no memory.
   const model = new UNet(unetFromConfig(config)).eval();
-  const weights = await readWeights(join(folder, "unet"));
+  const pipeline = new Pipeline(model, scheduler, imageSizeOf(config.sample_size));
   try {
-    importTorch(model, weights, { rules: unet2dNames });
-  } finally {
-    for (const tensor of Object.values(weights)) tensor.dispose();
+    const weights = await readWeights(join(folder, "unet"));
+    try {
+      importTorch(model, weights, { rules: unet2dNames });
+    } finally {
+      for (const tensor of Object.values(weights)) tensor.dispose();
+    }
+  } catch (error) {
+    pipeline.dispose();
+    throw error;
   }
-  return new Pipeline(model, scheduler, imageSizeOf(config.sample_size));
+  return pipeline;
 }
 
 function imageSizeOf(size: unknown): number | readonly [number, number] {
-  if (typeof size === "number") return size;
-  if (Array.isArray(size) && size.length === 2) return [Number(size[0]), Number(size[1])];
-  throw new CheckpointError(`UNet2DModel: sample_size is ${JSON.stringify(size)}; expected a number or two`);
+  const sides = Array.isArray(size) ? size : [size];
+  const valid = sides.every((side) => Number.isInteger(side) && side >= 1 && side <= mostSide);
+  if (valid && sides.length === 1) return sides[0];
+  if (valid && sides.length === 2) return [sides[0], sides[1]];
+  throw new CheckpointError(
+    `UNet2DModel: sample_size is ${JSON.stringify(size)}; expected one or two integers from 1 to ${mostSide}`,
+  );
 }
 
 /** What {@link savePipeline} writes. */
@@ -175,6 +192,10 @@ export interface PipelineToSave {
 
 /** The scheduler_config.json of a process: every β by itself. */
 function configOf({ betas, predict, variance }: Diffusion): SchedulerConfig {
+  if (variance === "learned")
+    throw new UsageError(
+      'savePipeline: diffusers has no counterpart of variances that are "learned"; "learned-range" has',
+    );
   const names = { epsilon: "epsilon", x0: "sample", v: "v_prediction" } as const;
   return {
     _class_name: "DDPMScheduler",
@@ -182,7 +203,7 @@ function configOf({ betas, predict, variance }: Diffusion): SchedulerConfig {
     num_train_timesteps: betas.length,
     trained_betas: [...betas],
     prediction_type: names[predict],
-    variance_type: variance === "fixed" ? "fixed_small" : variance.replace("-", "_"),
+    variance_type: variance === "fixed" ? "fixed_small" : "learned_range",
     clip_sample: true,
     timestep_spacing: "trailing",
   };

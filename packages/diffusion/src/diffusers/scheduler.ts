@@ -12,7 +12,7 @@ import type { SigmaSpacing } from "../samplers/sigmas.js";
 import { deis, dpmSolver, dpmSolverSinglestep, edmDpmSolver } from "../samplers/solvers.js";
 import type { Spacing } from "../samplers/timesteps.js";
 import { uniPc } from "../samplers/unipc.js";
-import { alphasCumprod } from "../schedule.js";
+import { alphasCumprod, mostSteps } from "../schedule.js";
 
 /** The fields of a scheduler_config.json. */
 export type SchedulerConfig = Readonly<Record<string, unknown>>;
@@ -44,6 +44,13 @@ class Fields {
     const value = this.config[name] ?? fallback;
     if (typeof value === "number" && Number.isFinite(value)) return value;
     throw this.wrong(name, value, "a number");
+  }
+
+  /** A number of training steps. */
+  trainSteps(): number {
+    const value = this.number("num_train_timesteps", 1000);
+    if (Number.isInteger(value) && value >= 1 && value <= mostSteps) return value;
+    throw this.wrong("num_train_timesteps", value, `an integer from 1 to ${mostSteps}`);
   }
 
   /** A number; -∞, which configurations have in several spellings, where there is none. */
@@ -99,7 +106,7 @@ function linspace32(from: number, to: number, count: number): Float32Array {
 /** βs of a configuration, in float32 as diffusers computes them. */
 function betasOf(fields: Fields, start: number, end: number): Float32Array {
   const f = Math.fround;
-  const count = fields.number("num_train_timesteps", 1000);
+  const count = fields.trainSteps();
   const trained = fields.numbers("trained_betas");
   if (trained) return rescaled(fields, Float32Array.from(trained));
   const [from, to] = [fields.number("beta_start", start), fields.number("beta_end", end)];
@@ -215,7 +222,12 @@ const classes: Readonly<
   },
   DDIMInverseScheduler: {
     make: (fields, { steps }) => ({
-      ...ddimInversion({ steps, finalAlpha: finalAlpha(fields, true), ...timesteps(fields, "leading") }),
+      ...ddimInversion({
+        steps,
+        evenSteps: true,
+        finalAlpha: finalAlpha(fields, true),
+        ...timesteps(fields, "leading"),
+      }),
       clip: clipOf(fields, true),
     }),
   },
@@ -301,7 +313,7 @@ const classes: Readonly<
       return flowEuler({
         steps,
         shift: fields.number("shift", 1),
-        trainSteps: fields.number("num_train_timesteps", 1000),
+        trainSteps: fields.trainSteps(),
         stochastic: fields.flag("stochastic_sampling", false),
       });
     },
@@ -359,9 +371,7 @@ export function schedulerFromConfig(config: SchedulerConfig): Scheduler {
   sampler();
   return {
     process: {
-      betas: hasBetas
-        ? betasOf(fields, start, end)
-        : linspace32(1e-4, 0.02, fields.number("num_train_timesteps", 1000)),
+      betas: hasBetas ? betasOf(fields, start, end) : linspace32(1e-4, 0.02, fields.trainSteps()),
       predict: hasBetas ? fields.choice("prediction_type", "epsilon", predictions) : "epsilon",
       variance: learned ? "learned-range" : "fixed",
     },

@@ -3,7 +3,7 @@
 
 import { UsageError } from "@figment/tensor";
 import { alphaBarAt, clean, combine, epsilonFromModel, epsilonFromX0, type Sampler, x0Coefficients } from "./row.js";
-import { spacedTimesteps, type TimestepOptions } from "./timesteps.js";
+import { checkChoice, spacedTimesteps, type TimestepOptions } from "./timesteps.js";
 
 /** Options of {@link ddpm}. */
 export interface DdpmOptions extends TimestepOptions {
@@ -27,6 +27,7 @@ export interface DdpmOptions extends TimestepOptions {
  * const images = await diffusion.sample(model, { shape: [4, 28, 28, 1], sampler: ddpm(), rng: rng(0) });
  */
 export function ddpm({ steps, variance = "small", noiseAtEnd = false, ...spacing }: DdpmOptions = {}): Sampler {
+  checkChoice("ddpm", "variance", variance, ["small", "large", "learned"]);
   return {
     name: "ddpm",
     rows: ({ alphasCumprod, predict }) => {
@@ -93,6 +94,7 @@ export interface DdimOptions extends TimestepOptions {
 export function ddim(options: DdimOptions = {}): Sampler {
   const { steps = 50, eta = 0, clippedNoise = true, evenSteps = false, finalAlpha = "one", ...spacing } = options;
   if (!(eta >= 0 && eta <= 1)) throw new UsageError(`ddim: eta must be in [0, 1], got ${eta}`);
+  checkChoice("ddim", "finalAlpha", finalAlpha, ["one", "first"]);
   return {
     name: "ddim",
     rows: ({ alphasCumprod, predict }) => {
@@ -129,28 +131,30 @@ export function ddim(options: DdimOptions = {}): Sampler {
  */
 export function ddimInversion({
   steps = 50,
+  evenSteps = false,
   finalAlpha = "one",
   ...spacing
-}: Omit<DdimOptions, "eta" | "evenSteps"> = {}): Sampler {
+}: Omit<DdimOptions, "eta"> = {}): Sampler {
+  checkChoice("ddimInversion", "finalAlpha", finalAlpha, ["one", "first"]);
   return {
     name: "ddim inversion",
     rows: ({ alphasCumprod, predict }) => {
       const total = alphasCumprod.length;
       const ratio = Math.floor(total / steps);
       const start = finalAlpha === "one" ? 1 : alphaBarAt(alphasCumprod, 0);
-      return spacedTimesteps(steps, total, spacing)
-        .reverse()
-        .map((t) => {
-          const alphaBar = alphaBarAt(alphasCumprod, Math.min(t - ratio, total - 1), start);
-          const next = alphaBarAt(alphasCumprod, t);
-          const noise = alphaBar < 1 ? epsilonFromModel(predict, alphaBar) : epsilonAtTheEnd(predict);
-          return {
-            timestep: t,
-            ...x0Coefficients(predict, alphaBar),
-            ...combine([Math.sqrt(next), clean], [Math.sqrt(1 - next), noise]),
-            onNoise: 0,
-          };
-        });
+      const times = spacedTimesteps(steps, total, spacing).reverse();
+      return times.map((t, i) => {
+        const before = evenSteps ? Math.min(t - ratio, total - 1) : (times[i - 1] ?? -1);
+        const alphaBar = alphaBarAt(alphasCumprod, before, start);
+        const next = alphaBarAt(alphasCumprod, t);
+        const noise = alphaBar < 1 ? epsilonFromModel(predict, alphaBar) : epsilonAtTheEnd(predict);
+        return {
+          timestep: t,
+          ...x0Coefficients(predict, alphaBar),
+          ...combine([Math.sqrt(next), clean], [Math.sqrt(1 - next), noise]),
+          onNoise: 0,
+        };
+      });
     },
   };
 }

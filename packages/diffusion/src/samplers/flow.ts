@@ -2,7 +2,7 @@
 // 2024), whose network gives the velocity from image to noise, and latent consistency models (Luo et al. 2023), whose
 // network jumps to the image at once.
 
-import { UsageError } from "@figment/tensor";
+import { checkPositive } from "@figment/nn";
 import { alphaBarAt, clean, combine, now, output, type Sampler, x0Coefficients } from "./row.js";
 import { checkCount, linspace } from "./timesteps.js";
 
@@ -32,7 +32,7 @@ export function flowEuler({
   stochastic = false,
 }: FlowEulerOptions = {}): Sampler {
   checkCount(steps, trainSteps);
-  if (!(shift > 0)) throw new UsageError(`flowEuler: shift must be above 0, got ${shift}`);
+  checkPositive("flowEuler", { shift });
   const shifted = (sigma: number): number => (shift * sigma) / (1 + (shift - 1) * sigma);
   return {
     name: "flow euler",
@@ -81,6 +81,7 @@ const sigmaData = 0.5;
  */
 export function lcm({ steps = 4, originalSteps = 50, timestepScaling = 10 }: LcmOptions = {}): Sampler {
   checkCount(steps, originalSteps);
+  checkPositive("lcm", { timestepScaling });
   return {
     name: "lcm",
     rows: ({ alphasCumprod, predict }) => {

@@ -15,7 +15,7 @@ import {
   type SamplerRow,
   x0Coefficients,
 } from "./row.js";
-import { spacedTimesteps, type TimestepOptions } from "./timesteps.js";
+import { checkChoice, spacedTimesteps, type TimestepOptions } from "./timesteps.js";
 
 /** Options of {@link pndm}. */
 export interface PndmOptions extends TimestepOptions {
@@ -46,6 +46,7 @@ const adams: readonly (readonly number[])[] = [
  * const images = await diffusion.sample(model, { shape: [4, 28, 28, 1], sampler: pndm({ steps: 10 }), rng: rng(0) });
  */
 export function pndm({ steps = 50, rungeKutta = false, finalAlpha = "first", ...spacing }: PndmOptions = {}): Sampler {
+  checkChoice("pndm", "finalAlpha", finalAlpha, ["one", "first"]);
   return {
     name: "pndm",
     rows: (process) => {

@@ -2,9 +2,12 @@
 // ancestral noise, and linear multistep (as k-diffusion has them); for networks trained on timesteps, and for those trained
 // on noise levels themselves (EDM).
 
+import { checkPositive } from "@figment/nn";
 import { UsageError } from "@figment/tensor";
+import { mostSteps } from "../schedule.js";
 import { clean, combine, kept, type Mix, now, type Process, type Sampler, type SamplerRow } from "./row.js";
 import {
+  checkSpread,
   exponentialSigmas,
   interpolate,
   karrasSigmas,
@@ -13,7 +16,7 @@ import {
   spreadSigmas,
   timeOfSigma,
 } from "./sigmas.js";
-import { spacedTimesteps, type TimestepOptions } from "./timesteps.js";
+import { checkChoice, checkCount, spacedTimesteps, type TimestepOptions } from "./timesteps.js";
 
 /** What a network is told at a noise level, and how its output becomes x₀. */
 export type Denoised = Pick<SamplerRow, "timestep" | "level" | "inputScale" | "x0FromX" | "x0FromModel">;
@@ -53,6 +56,7 @@ export const finiteSigmas = (alphasCumprod: Float64Array): Float64Array =>
 
 function walk({ alphasCumprod, predict }: Process, options: SigmaOptions): SigmaWalk {
   const { steps = 50, sigmas: spread = "timesteps", finalSigma = "zero", ...spacing } = options;
+  checkSpread(spread, finalSigma);
   const all = finiteSigmas(alphasCumprod);
   let times = spacedTimesteps(steps, all.length, spacing, false);
   let sigmas = times.map((t) => interpolate(all, t));
@@ -224,16 +228,17 @@ export interface EdmOptions {
 /** The walk of EDM: a network told ¼·ln σ, with the preconditioning of Karras et al. 2022, table 1. */
 export function edmWalk(options: EdmOptions): SigmaWalk {
   const { steps = 18, sigmaMin = 0.002, sigmaMax = 80, sigmaData = 0.5, rho = 7, output = "F" } = options;
-  if (!Number.isInteger(steps) || steps < 1) throw new UsageError(`edm: expected at least 1 step, got ${steps}`);
-  if (!(sigmaMin > 0 && sigmaMax > sigmaMin && sigmaData > 0))
-    throw new UsageError(
-      `edm: expected 0 < sigmaMin < sigmaMax and sigmaData > 0, got ${sigmaMin}, ${sigmaMax}, ${sigmaData}`,
-    );
+  const { sigmas: spacing = "karras", finalSigma = "zero" } = options;
+  checkCount(steps, mostSteps);
+  checkSpread(spacing, finalSigma, []);
+  checkChoice("edm", "output", output, ["F", "v"]);
+  checkPositive("edm", { sigmaMin, sigmaMax, sigmaData, rho });
+  if (sigmaMax <= sigmaMin) throw new UsageError(`edm: expected sigmaMin < sigmaMax, got ${sigmaMin} and ${sigmaMax}`);
   const spread =
-    options.sigmas === "exponential"
+    spacing === "exponential"
       ? exponentialSigmas(steps, sigmaMin, sigmaMax)
       : karrasSigmas(steps, sigmaMin, sigmaMax, rho);
-  const sigmas = [...spread, options.finalSigma === "smallest" ? sigmaMin : 0].map(Math.fround);
+  const sigmas = [...spread, finalSigma === "smallest" ? sigmaMin : 0].map(Math.fround);
   return {
     sigmas,
     levels: sigmas.slice(0, -1).map((sigma) => {
@@ -258,8 +263,11 @@ export function edmWalk(options: EdmOptions): SigmaWalk {
  * @example
  * const images = await diffusion.sample(model, { shape: [4, 28, 28, 1], sampler: edm({ steps: 4 }), rng: rng(0) });
  */
-export const edm = (options: EdmOptions = {}): Sampler => ({
-  name: "edm",
-  rows: () => (options.order === 1 ? eulerRows : heunRows)(edmWalk(options)),
-  startScale: () => Math.sqrt((options.sigmaMax ?? 80) ** 2 + 1),
-});
+export function edm(options: EdmOptions = {}): Sampler {
+  checkChoice("edm", "order", options.order ?? 2, [1, 2]);
+  return {
+    name: "edm",
+    rows: () => (options.order === 1 ? eulerRows : heunRows)(edmWalk(options)),
+    startScale: () => Math.sqrt((options.sigmaMax ?? 80) ** 2 + 1),
+  };
+}

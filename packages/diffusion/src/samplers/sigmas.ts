@@ -1,10 +1,16 @@
 // Noise levels σ = √((1 − ᾱ)/ᾱ): the same processes as in ᾱ, scaled so that the signal keeps its size (Karras et al.
 // 2022). Numbers as float32 where other implementations keep them so.
 
-import { linspace } from "./timesteps.js";
+import { checkChoice, linspace } from "./timesteps.js";
 
 /** How noise levels are spread between the largest and the smallest. */
 export type SigmaSpacing = "timesteps" | "karras" | "exponential";
+
+/** Checks how noise levels are spread, and where they end. */
+export function checkSpread(sigmas: unknown, finalSigma: unknown, spacings: readonly string[] = ["timesteps"]): void {
+  checkChoice("sampler", "sigmas", sigmas, [...spacings, "karras", "exponential"]);
+  checkChoice("sampler", "finalSigma", finalSigma, ["zero", "smallest"]);
+}
 
 /** σ at each training step. */
 export const sigmasOf = (alphasCumprod: Float64Array): Float64Array =>

@@ -16,8 +16,8 @@ import {
   x0Coefficients,
 } from "./row.js";
 import { type Denoised, type EdmOptions, edmWalk, finiteSigmas } from "./sigmaSpace.js";
-import { interpolate, partsOf, type SigmaSpacing, spreadSigmas, timeOfSigma } from "./sigmas.js";
-import { roundEven, solverTimesteps, type TimestepOptions } from "./timesteps.js";
+import { checkSpread, interpolate, partsOf, type SigmaSpacing, spreadSigmas, timeOfSigma } from "./sigmas.js";
+import { checkChoice, roundEven, solverTimesteps, type TimestepOptions } from "./timesteps.js";
 
 /** Where multistep solvers go. */
 export interface SolverOptions extends TimestepOptions {
@@ -72,6 +72,9 @@ export function solverWalk({ alphasCumprod, predict }: Process, options: SolverO
   const { leastLambda = Number.NEGATIVE_INFINITY } = options;
   const all = finiteSigmas(alphasCumprod);
   const noisy = all.filter((sigma) => -Math.log(sigma) < leastLambda).length;
+  checkSpread(spread, finalSigma);
+  if (noisy === all.length)
+    throw new UsageError(`sampler: no training step has as much as leastLambda, ${leastLambda}`);
   let times = solverTimesteps(steps, all.length, spacing, all.length - noisy);
   let sigmas = times.map((t) => interpolate(all, t));
   let smallest = all[0] as number;
@@ -181,6 +184,7 @@ function multistepRows({ levels, denoised }: SolverWalk, options: DpmSolverOptio
  */
 export function dpmSolver(options: DpmSolverOptions = {}): Sampler {
   checkOrder("dpmSolver", options.order ?? 2);
+  checkChoice("dpmSolver", "kind", options.kind ?? "midpoint", ["midpoint", "heun"]);
   return {
     name: options.sde ? "dpm-solver++ sde" : "dpm-solver++",
     rows: (process) => multistepRows(solverWalk(process, options, { round: true }), options),

@@ -1,10 +1,11 @@
 // Which of the training steps a sampler visits (Lin et al. 2024, table 2), from the noisiest down.
 
-import { UsageError } from "@figment/tensor";
+import { show, UsageError } from "@figment/tensor";
 import { mostSteps } from "../schedule.js";
 
 /** How timesteps are spread over training: "trailing" ends at the last one, "leading" at the first, "linspace" at both. */
 export type Spacing = "leading" | "linspace" | "trailing";
+const spacings: readonly Spacing[] = ["leading", "linspace", "trailing"];
 
 /** Where a sampler's timesteps lie. */
 export interface TimestepOptions {
@@ -28,6 +29,20 @@ export function checkCount(count: number, total: number): void {
     throw new UsageError(`sampler: expected 1 to ${total} steps, got ${String(count)}`);
 }
 
+/** Checks an option that has one of a few values. */
+export function checkChoice(owner: string, name: string, value: unknown, choices: readonly unknown[]): void {
+  if (!choices.includes(value))
+    throw new UsageError(`${owner}: ${name} must be ${choices.map(show).join(" or ")}, got ${show(value)}`);
+}
+
+/** Multiples of `ratio`, the largest first, moved by the offset, which must not lead out of training. */
+function leading(indices: readonly number[], ratio: number, offset: number, total: number): number[] {
+  const most = total - 1 - (indices.at(-1) as number) * ratio;
+  if (!Number.isInteger(offset) || offset < 0 || offset > most)
+    throw new UsageError(`sampler: stepsOffset must be an integer from 0 to ${most} here, got ${show(offset)}`);
+  return down(indices.map((i) => i * ratio + offset));
+}
+
 /** `count` numbers from `from` to `to`. */
 export function linspace(from: number, to: number, count: number): number[] {
   const step = count > 1 ? (to - from) / (count - 1) : 0;
@@ -48,7 +63,7 @@ const trailing = (last: number, ratio: number): number[] => {
  * The timesteps of samplers that take one step from each: `count` of `total`, evenly spread.
  *
  * @param rounded whether "linspace" rounds to whole steps.
- * @throws UsageError unless 1 ≤ count ≤ total, or for another spacing.
+ * @throws UsageError unless 1 ≤ count ≤ total, for another spacing, or an offset that leads out of training.
  * @example
  * spacedTimesteps(4, 1000, { spacing: "leading", stepsOffset: 1 })[0]; // 751
  */
@@ -64,9 +79,9 @@ export function spacedTimesteps(
     const times = down(linspace(0, total - 1, count));
     return rounded ? times.map(roundEven) : times.map(Math.fround);
   }
-  if (spacing !== "leading") throw unknownSpacing(spacing);
-  const ratio = Math.floor(total / count);
-  return down(Array.from({ length: count }, (_, i) => i * ratio + stepsOffset));
+  checkChoice("sampler", "spacing", spacing, spacings);
+  const indices = Array.from({ length: count }, (_, i) => i);
+  return leading(indices, Math.floor(total / count), stepsOffset, total);
 }
 
 /** The timesteps below `last` of multistep solvers, which leave out the last of `count + 1`. */
@@ -82,15 +97,10 @@ export function solverTimesteps(
     return down(linspace(0, last - 1, count + 1))
       .slice(0, -1)
       .map(roundEven);
-  if (spacing !== "leading") throw unknownSpacing(spacing);
-  const ratio = Math.floor(last / (count + 1));
-  return down(Array.from({ length: count + 1 }, (_, i) => i * ratio))
-    .slice(0, -1)
-    .map((t) => t + stepsOffset);
+  checkChoice("sampler", "spacing", spacing, spacings);
+  const indices = Array.from({ length: count }, (_, i) => i + 1);
+  return leading(indices, Math.floor(last / (count + 1)), stepsOffset, total);
 }
-
-const unknownSpacing = (spacing: never): UsageError =>
-  new UsageError(`sampler: spacing must be "leading", "linspace" or "trailing", got ${JSON.stringify(spacing)}`);
 
 /**
  * `count` timesteps of `total`, evenly spaced from the last one down: round(total·(1 − i/count)) − 1. The last

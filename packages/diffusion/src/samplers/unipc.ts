@@ -3,6 +3,7 @@
 
 import { clean, combine, kept, type Mix, now, type Sampler } from "./row.js";
 import { checkOrder, type Level, type SolverOptions, solverWalk } from "./solvers.js";
+import { checkChoice } from "./timesteps.js";
 
 /** Options of {@link uniPc}. */
 export interface UniPcOptions extends SolverOptions {
@@ -82,6 +83,7 @@ const difference = (m: Mix, m0: Mix, place: number): Mix => combine([1 / place, 
 export function uniPc(options: UniPcOptions = {}): Sampler {
   const { order = 2, kind = "bh2", lowerOrderFinal = true, uncorrected = [] } = options;
   checkOrder("uniPc", order);
+  checkChoice("uniPc", "kind", kind, ["bh1", "bh2"]);
   const name = (i: number): string => `x₀ ${i % order}`;
   return {
     name: "unipc",
