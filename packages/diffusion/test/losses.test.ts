@@ -78,7 +78,7 @@ describe("loss weights", () => {
 
   it("refuse what is none", () => {
     for (const weighting of [{ p2: 1, k: Number.NaN }, { k: 1 }, { p2: 1, minSnr: 5 }, {}])
-      expect(() => new Diffusion({ betas: [0.1], weighting: weighting as "simple" })).toThrow(/weighting/);
+      expect(() => new Diffusion({ betas: [0.1], weighting: weighting as unknown as "simple" })).toThrow(/weighting/);
     expect(() => new Diffusion({ betas: [0.1], boundWeight: Number.NaN })).toThrow(/boundWeight.*NaN/);
     expect(() => new Diffusion({ betas: [0.1], weighting: { minSnr: 0 } })).toThrow(/weighting/);
     expect(() => new Diffusion({ betas: [0.1], weighting: "snr" as "simple" })).toThrow(UsageError);
