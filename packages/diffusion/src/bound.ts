@@ -3,6 +3,7 @@
 import {
   addNoise,
   Cell,
+  checkObject,
   compile,
   erf,
   gather,
@@ -147,8 +148,10 @@ export async function evaluateBound(
   tables: BoundTables,
   net: Denoiser,
   batches: Iterable<BoundBatch> | AsyncIterable<BoundBatch>,
-  { rng, clip = true, precision = "highest", signal, onProgress }: BoundOptions,
+  options: BoundOptions,
 ): Promise<BoundResult> {
+  const { rng, clip = true, precision = "highest", signal, onProgress } = checkObject("bitsPerDim", "options", options);
+  checkObject("bitsPerDim", "rng", rng, "normal");
   const step = compile(
     (model: Denoiser, x0: Tensor, time: Tensor, random: Rng, label?: Tensor) => {
       const t = time.broadcastTo([x0.dim(0)]);

@@ -1,7 +1,8 @@
 // Losses of the two processes whose time is continuous: flow matching (Lipman et al. 2023; Esser et al. 2024) and EDM (Karras
 // et al. 2022). Networks trained so are sampled by `flowEuler` and `edm`.
 
-import { concat, type Rng, scope, type Tensor, UsageError } from "@figment/tensor";
+import { checkPositive } from "@figment/nn";
+import { checkObject, checkTensor, concat, type Rng, scope, type Tensor, UsageError } from "@figment/tensor";
 import type { Denoiser } from "./step.js";
 
 /** What both losses are given besides images. */
@@ -40,7 +41,10 @@ const ask = (net: Denoiser, x: Tensor, time: Tensor, { label, condition }: Conti
  * flowMatchingLoss(model, images, random, { levels: "logit-normal" }).rank; // 0
  */
 export function flowMatchingLoss(net: Denoiser, x0: Tensor, random: Rng, options: FlowMatchingOptions = {}): Tensor {
-  const { trainSteps = 1000, levels = "uniform" } = options;
+  checkTensor("flowMatchingLoss", "x0", x0);
+  checkObject("flowMatchingLoss", "random", random, "uniform");
+  const { trainSteps = 1000, levels = "uniform" } = checkObject("flowMatchingLoss", "options", options);
+  checkPositive("flowMatchingLoss", { trainSteps });
   if (levels !== "uniform" && levels !== "logit-normal")
     throw new UsageError(`flowMatchingLoss: levels must be "uniform" or "logit-normal", got ${JSON.stringify(levels)}`);
   return scope(() => {
@@ -73,7 +77,9 @@ export interface EdmLossOptions extends ContinuousLossOptions {
  * edmLoss(model, images, random).rank; // 0
  */
 export function edmLoss(net: Denoiser, x0: Tensor, random: Rng, options: EdmLossOptions = {}): Tensor {
-  const { logMean = -1.2, logDeviation = 1.2, sigmaData = 0.5 } = options;
+  checkTensor("edmLoss", "x0", x0);
+  checkObject("edmLoss", "random", random, "normal");
+  const { logMean = -1.2, logDeviation = 1.2, sigmaData = 0.5 } = checkObject("edmLoss", "options", options);
   if (!(Number.isFinite(logMean) && logDeviation >= 0 && sigmaData > 0))
     throw new UsageError(
       `edmLoss: expected a number, one ≥ 0 and one > 0 for logMean, logDeviation and sigmaData, got ${logMean}, ${logDeviation}, ${sigmaData}`,

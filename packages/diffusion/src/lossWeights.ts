@@ -20,14 +20,10 @@ export function lossWeights(
   alphasCumprod: Float64Array,
 ): Float64Array | null {
   if (weighting === "simple") return null;
-  const names = Object.keys(weighting ?? {});
-  const numbers = Object.values(weighting ?? {}) as unknown[];
+  const parts: Readonly<Record<string, unknown>> = Object(weighting);
+  const [names, numbers] = [Object.keys(parts), Object.values(parts)];
   const known = names.every((name) => name === "minSnr") || names.every((name) => name === "p2" || name === "k");
-  if (
-    !known ||
-    !("minSnr" in weighting || "p2" in weighting) ||
-    !numbers.every((x) => Number.isFinite(x) && Number(x) > 0)
-  )
+  if (!known || !("minSnr" in parts || "p2" in parts) || !numbers.every((x) => Number.isFinite(x) && Number(x) > 0))
     throw new UsageError(
       `Diffusion: weighting must be "simple", { minSnr: γ } or { p2: γ, k } with numbers above 0, got ${show(weighting)}`,
     );

@@ -1,6 +1,7 @@
 // PyTorch's normal noise on the CPU for a seed, so that images made there can be made here: the Mersenne Twister (Matsumoto &
 // Nishimura 1998), and Box and Muller's transform as torch.randn applies it, in blocks of 16 where there are as many.
 
+import { checkCounts } from "@figment/nn";
 import { sizeOf, type Tensor, tensor, UsageError } from "@figment/tensor";
 import { log32, sincos32 } from "./float32.js";
 
@@ -97,6 +98,7 @@ export class TorchNoise implements NoiseSource {
 
   /** The numbers in PyTorch's order. */
   draw(count: number): Float32Array {
+    checkCounts("torchNoise", { count }, 0);
     const out = new Float32Array(count);
     if (count < block) {
       for (let i = 0; i < count; i++) out[i] = this.one();

@@ -1,6 +1,6 @@
 // Trading resolution for channels without loss, so that a network can work at a lower resolution.
 
-import { ShapeError, scope, type Tensor } from "@figment/tensor";
+import { checkTensor, ShapeError, scope, type Tensor } from "@figment/tensor";
 
 /**
  * Folds each patch of p×p pixels into channels: [N,H,W,C] → [N,H/p,W/p,p·p·C].
@@ -10,6 +10,7 @@ import { ShapeError, scope, type Tensor } from "@figment/tensor";
  * patchify(rng(0).normal([1, 4, 4, 3]), 2); // [1, 2, 2, 12]
  */
 export function patchify(x: Tensor, p: number): Tensor {
+  checkTensor("patchify", "x", x);
   const [n, h, w, c] = x.dims(4);
   if (h % p !== 0 || w % p !== 0)
     throw new ShapeError(`patchify: ${h}×${w} pixels do not divide into patches of ${p}×${p}`);
@@ -29,6 +30,7 @@ export function patchify(x: Tensor, p: number): Tensor {
  * unpatchify(rng(0).normal([1, 2, 2, 12]), 2); // [1, 4, 4, 3]
  */
 export function unpatchify(x: Tensor, p: number): Tensor {
+  checkTensor("unpatchify", "x", x);
   const [n, h, w, c] = x.dims(4);
   if (c % (p * p) !== 0) throw new ShapeError(`unpatchify: ${c} channels do not divide into patches of ${p}×${p}`);
   const channels = c / (p * p);

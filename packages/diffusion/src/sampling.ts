@@ -3,11 +3,14 @@
 
 import { setImmediate as breathe } from "node:timers/promises";
 import {
+  checkObject,
+  checkTensor,
   type Precision,
   Rng,
   type Shape,
   ShapeError,
   scalar,
+  show,
   showShape,
   type Tensor,
   tensor,
@@ -123,11 +126,13 @@ export async function* runSampler(
   if (!Array.isArray(options?.shape) || !(rng instanceof Rng))
     throw new UsageError("sample: expected options { shape: [N, H, W, C], rng }, and others that may be left out");
   checkTensors(options);
+  const { sampler = ddim(), noise } = options;
+  checkObject("sample", "sampler", sampler, "rows");
+  if (noise !== undefined) checkObject("sample", "noise", noise, "normal");
   const denoise = denoiser(options.precision);
   throwIfAborted(signal);
   // Leaves the scope of a caller that does not wait: what is made from here on outlives it.
   await breathe();
-  const { sampler = ddim() } = options;
   const steps = plan(process, sampler, options);
   const total = steps.length;
   const statics = staticsOf(process, net, options, steps);
@@ -221,6 +226,13 @@ function dispose({ x, x0 }: { readonly x: Tensor; readonly x0?: Tensor }): void 
 
 /** @throws ShapeError when a tensor does not fit the shape to be drawn. */
 function checkTensors({ shape, start, condition, inpaint, label, from }: SampleStepsOptions): void {
+  for (const [name, given] of Object.entries({ start, condition, label }))
+    if (given !== undefined) checkTensor("sample", name, given);
+  if (inpaint !== undefined) {
+    checkObject("sample", "inpaint", inpaint);
+    for (const name of ["image", "mask"] as const) checkTensor("sample", `inpaint.${name}`, inpaint[name]);
+  }
+  if (from !== undefined) checkTensor("sample", "from.image", checkObject("sample", "from", from).image);
   if (start && from) throw new UsageError("sample: give start or from, not both");
   for (const [name, given] of Object.entries({ start, "inpaint.image": inpaint?.image }))
     if (given && given.shape.join() !== shape.join())
@@ -282,7 +294,8 @@ function replace(x: Tensor, by: (x: Tensor) => Tensor): Tensor {
 }
 
 const guidanceOf = (guidance: SampleStepsOptions["guidance"]): Required<Pick<StepNumbers, "guidance" | "rescale">> => {
-  const { scale, rescale = 0 } = typeof guidance === "object" ? guidance : { scale: guidance ?? 1 };
+  const { scale, rescale = 0 } =
+    typeof guidance === "object" ? checkObject("sample", "guidance", guidance, "scale") : { scale: guidance ?? 1 };
   if (!(scale >= 0) || !(rescale >= 0 && rescale <= 1))
     throw new UsageError(
       `sample: guidance must be a number ≥ 0, rescaled by a share in [0, 1], got ${scale} and ${rescale}`,
@@ -326,9 +339,9 @@ function staticsOf(
 /** Bounds of x₀; equal ones stand for none. */
 function clampBounds(clip: NonNullable<SampleStepsOptions["clip"]>): readonly [number, number] {
   if (typeof clip === "boolean") return clip ? [-1, 1] : [0, 0];
-  const [lo, hi] = clip;
-  if (!(lo < hi)) throw new UsageError(`sample: clip must be [lo, hi] with lo < hi, got [${clip.join(", ")}]`);
-  return clip;
+  if (!Array.isArray(clip) || !(clip[0] < clip[1]))
+    throw new UsageError(`sample: clip must be true, false or [lo, hi] with lo < hi, got ${show(clip)}`);
+  return [clip[0], clip[1]];
 }
 
 /** A promise that rejects with the signal's reason when it is aborted, which stops `work` too; and a way to stop listening. */

@@ -1,6 +1,6 @@
 // Noise schedules: how much noise each step of the forward process adds. Numbers only; imports nothing but error types.
 
-import { UsageError } from "@figment/tensor";
+import { checkObject, UsageError } from "@figment/tensor";
 
 /** βₜ is kept at or below this, so that no step erases everything (Nichol & Dhariwal 2021, §3.2). */
 const largestBeta = 0.999;
@@ -85,7 +85,7 @@ export function sigmoidBetas(steps: number, start = 1e-4, end = 0.02): Float64Ar
  * alphasCumprod(zeroTerminalSnr(linearBetas(1000))).at(-1); // 0
  */
 export function zeroTerminalSnr(betas: ArrayLike<number>): Float64Array {
-  const roots = alphasCumprod(Float64Array.from(betas)).map(Math.sqrt);
+  const roots = alphasCumprod(checkedBetas(betas)).map(Math.sqrt);
   const [first, last] = [roots[0] as number, roots.at(-1) as number];
   if (!(first > last))
     throw new UsageError("zeroTerminalSnr: expected steps of which the last leaves less of the image than the first");
@@ -105,13 +105,15 @@ export function alphasCumprod(betas: ArrayLike<number>): Float64Array {
   const single = betas instanceof Float32Array;
   const round = single ? Math.fround : (x: number): number => x;
   let product = 1;
-  return checkedBetas(Float64Array.from(betas)).map((beta) => {
+  return checkedBetas(betas).map((beta) => {
     product *= round(1 - beta);
     return round(product);
   });
 }
 
-function checkedBetas(betas: Float64Array): Float64Array {
+function checkedBetas(given: ArrayLike<number>): Float64Array {
+  checkObject("betas", "numbers", given, "length");
+  const betas = Float64Array.from(given);
   const wrong = betas.findIndex((beta) => !(beta > 0 && beta <= 1));
   if (wrong >= 0 || betas.length === 0) {
     throw new UsageError(

@@ -4,6 +4,7 @@
 import {
   Conv2d,
   checkCounts,
+  checkCountsOf,
   checkFractions,
   Downsample,
   Embedding,
@@ -18,7 +19,16 @@ import {
   Upsample,
   zeroInit,
 } from "@figment/nn";
-import { checkTensor, concat, ShapeError, showShape, type Tensor, UsageError } from "@figment/tensor";
+import {
+  checkArray,
+  checkObject,
+  checkTensor,
+  concat,
+  ShapeError,
+  showShape,
+  type Tensor,
+  UsageError,
+} from "@figment/tensor";
 import { patchify, unpatchify } from "./patch.js";
 
 /** What a {@link UNet} looks like. */
@@ -128,15 +138,25 @@ export class UNet extends Module {
   /** @throws UsageError when a number is out of range, there are no channels, or `attention` names a resolution that no level has. */
   constructor(readonly options: UNetOptions) {
     super();
-    const { inChannels, outChannels = inChannels, channels, blocks = 1, attention = [], heads = 1, headDim } = options;
+    const {
+      inChannels,
+      outChannels = inChannels,
+      channels,
+      blocks = 1,
+      attention = [],
+      heads = 1,
+      headDim,
+    } = checkObject("UNet", "options", options, "inChannels", "channels");
     const { dropout = 0, groups, patch = 1, imageSize, scaleShift = false, classes, nullClass = false } = options;
+    checkCountsOf("UNet", "channels", channels);
+    checkArray("UNet", "attention", attention);
+    if (options.attentionLevels !== undefined) checkArray("UNet", "attentionLevels", options.attentionLevels);
     const base = channels[0];
     const deepest = channels.at(-1);
     if (base === undefined || deepest === undefined)
       throw new UsageError("UNet: channels must name at least one level");
     const { timeDim = 4 * base } = options;
     checkCounts("UNet", { inChannels, outChannels, blocks, heads, patch, timeDim });
-    checkCounts("UNet", Object.fromEntries(channels.map((count, level) => [`channels[${level}]`, count])));
     const { attentionLevels, normEps: eps, sinusoids, downsamplePadding: padding } = options;
     for (const [name, count] of Object.entries({ groups, imageSize, classes, headDim }))
       if (count !== undefined) checkCounts("UNet", { [name]: count });

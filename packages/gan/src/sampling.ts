@@ -1,7 +1,18 @@
 // Drawing samples from a trained generator.
 
 import { checkCounts } from "@figment/nn";
-import { compile, concat, type Rng, ShapeError, scope, showShape, type Tensor, throwIfAborted } from "@figment/tensor";
+import {
+  checkObject,
+  checkTensor,
+  compile,
+  concat,
+  type Rng,
+  ShapeError,
+  scope,
+  showShape,
+  type Tensor,
+  throwIfAborted,
+} from "@figment/tensor";
 import { checkLabel, checkLatents } from "./networks/checks.js";
 import type { Generator } from "./networks/network.js";
 
@@ -33,7 +44,9 @@ export interface GenerateOptions extends GenerateFromOptions {
  * const images = await generate(generator, { count: 3, rng: rng(0) });
  * images; // [3, 28, 28, 1]
  */
-export async function generate(generator: Generator, { count, rng, ...options }: GenerateOptions): Promise<Tensor> {
+export async function generate(generator: Generator, given: GenerateOptions): Promise<Tensor> {
+  const { count, rng, ...options } = checkObject("generate", "options", given, "count", "rng");
+  checkObject("generate", "rng", rng, "normal");
   checkCounts("generate", { count });
   const latents = rng.normal([count, generator.latents]);
   try {
@@ -58,9 +71,12 @@ export async function generate(generator: Generator, { count, rng, ...options }:
 export async function generateFrom(
   generator: Generator,
   latents: Tensor,
-  { label, batchSize = 100, signal }: GenerateFromOptions = {},
+  options: GenerateFromOptions = {},
 ): Promise<Tensor> {
+  checkTensor("generate", "latents", latents);
+  const { label, batchSize = 100, signal } = checkObject("generate", "options", options);
   checkCounts("generate", { batchSize });
+  checkObject("generate", "generator", generator, "latents", "classes", "forward");
   checkLatents("generate", generator.latents, latents);
   const count = latents.dim(0);
   checkLabel("generate", generator.classes, label);

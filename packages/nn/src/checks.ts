@@ -2,7 +2,7 @@
 // refused where it is written and not where it is used. Every message says whose argument it is, what was given and what
 // was expected. Imports tensor only.
 
-import { show, UsageError } from "@figment/tensor";
+import { checkArray, checkObject, show, UsageError } from "@figment/tensor";
 
 /** One number for both axes, or [height, width]. */
 export type Pair = number | readonly [number, number];
@@ -23,7 +23,7 @@ const isCount = (x: unknown, least: number): boolean =>
   typeof x === "number" && Number.isInteger(x) && x >= least && x < pastExtent;
 
 function check(owner: string, values: Named, valid: (x: unknown) => boolean, expected: string): void {
-  for (const [name, value] of Object.entries(values))
+  for (const [name, value] of Object.entries(checkObject(owner, "values", values)))
     if (!valid(value)) throw new UsageError(`${owner}: ${name} must be ${expected}, got ${show(value)}`);
 }
 
@@ -40,6 +40,44 @@ const finite = (x: unknown, valid: (x: number) => boolean): boolean =>
  */
 export const checkCounts = (owner: string, values: Named, least = 1): void =>
   check(owner, values, (x) => isCount(x, least), `an integer ≥ ${least}`);
+
+/**
+ * Checks a list of whole numbers of at least 1: the channels of levels, the widths of layers.
+ *
+ * @param owner whose argument it is; the message begins with it.
+ * @throws UsageError when it is no list, or naming the first item that is no such number.
+ * @example
+ * checkCountsOf("Encoder", "channels", [32, 64]);
+ */
+export function checkCountsOf(owner: string, name: string, list: readonly number[]): void {
+  checkArray(owner, name, list);
+  checkCounts(owner, Object.fromEntries(list.map((count, i) => [`${name}[${i}]`, count])));
+}
+
+/**
+ * Checks an option that has one of a few values.
+ *
+ * @param owner whose option it is; the message begins with it.
+ * @throws UsageError naming the option, what it is and what there is.
+ * @example
+ * checkChoice("Encoder", "norm", "batch", ["batch", "layer"]);
+ */
+export function checkChoice(owner: string, name: string, value: unknown, choices: readonly unknown[]): void {
+  checkArray(owner, "choices", choices);
+  if (!choices.includes(value))
+    throw new UsageError(`${owner}: ${name} must be ${choices.map(show).join(" or ")}, got ${show(value)}`);
+}
+
+/**
+ * Checks finite numbers, of any sign.
+ *
+ * @param owner whose arguments they are; the message begins with it.
+ * @throws UsageError naming the first that is none, what it is and what was expected.
+ * @example
+ * checkNumbers("Encoder", { offset: -0.5 });
+ */
+export const checkNumbers = (owner: string, values: Named): void =>
+  check(owner, values, (x) => finite(x, () => true), "a finite number");
 
 /**
  * Checks finite numbers above 0: scales, powers.

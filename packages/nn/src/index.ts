@@ -9,7 +9,17 @@
 //   checks.ts       what constructors ask of their numbers
 //   initialisers.ts, losses.ts, ema.ts, summary.ts
 
-export { checkCounts, checkFractions, checkNotNegative, checkPositive, type Padding, type Pair } from "./checks.js";
+export {
+  checkChoice,
+  checkCounts,
+  checkCountsOf,
+  checkFractions,
+  checkNotNegative,
+  checkNumbers,
+  checkPositive,
+  type Padding,
+  type Pair,
+} from "./checks.js";
 export { EMA, type EmaOptions } from "./ema.js";
 export * from "./initialisers.js";
 export {

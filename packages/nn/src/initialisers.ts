@@ -1,7 +1,16 @@
 // Initialisers: how a parameter's first value is drawn. Each is a function of a random stream and a shape,
 // and each states its formula. Imports tensor only.
 
-import { full, type Rng, type Shape, ShapeError, sizeOf, type Tensor, zeros as zeroTensor } from "@figment/tensor";
+import {
+  checkArray,
+  full,
+  type Rng,
+  type Shape,
+  ShapeError,
+  sizeOf,
+  type Tensor,
+  zeros as zeroTensor,
+} from "@figment/tensor";
 
 /** Draws the first value of a parameter of the given shape. */
 export type Initialiser = (random: Rng, shape: Shape) => Tensor;
@@ -21,6 +30,7 @@ export interface Fans {
  * fansOf([16, 3, 3, 8]).fanIn; // 72
  */
 export function fansOf(shape: Shape): Fans {
+  checkArray("fansOf", "shape", shape);
   const outputs = shape[0];
   const inputs = shape.at(-1);
   if (outputs === undefined || inputs === undefined || shape.length < 2) {

@@ -4,6 +4,7 @@ import {
   arange,
   Cell,
   type CellTree,
+  checkObject,
   gather,
   restoreCells,
   type SavedState,
@@ -38,7 +39,8 @@ export interface LayerCache {
  * const cache = new KVCache({ layers: 1, heads: 2, headDim: 8, maxLength: 4 });
  * placeOfNext(cache.layers[0] as LayerCache, 3); // 0
  */
-export function placeOfNext({ k, length }: LayerCache, count: number): Tensor {
+export function placeOfNext(cache: LayerCache, count: number): Tensor {
+  const { k, length } = checkObject("placeOfNext", "cache", cache, "k", "length");
   const room = k.shape[1] as number;
   if (count > room) throw new ShapeError(`KVCache: ${count} tokens for ${room} positions`);
   return gather(arange(room - count + 1, "i32"), length.value);
@@ -78,7 +80,14 @@ export class KVCache implements CellTree, Stateful {
 
   /** @throws UsageError unless the numbers are integers of at least 1. */
   constructor(options: KVCacheOptions) {
-    const { layers, batch = 1, heads, headDim, maxLength, dtype = "f32" } = options;
+    const {
+      layers,
+      batch = 1,
+      heads,
+      headDim,
+      maxLength,
+      dtype = "f32",
+    } = checkObject("KVCache", "options", options, "layers", "heads", "headDim", "maxLength");
     checkCounts("KVCache", { layers, batch, heads, headDim, maxLength });
     const shape: Shape = [batch, maxLength, heads, headDim];
     const empty = (name: string): Cell =>

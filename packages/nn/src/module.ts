@@ -4,6 +4,7 @@
 import {
   Cell,
   type CellTree,
+  checkFunction,
   type DType,
   isDType,
   isFloat,
@@ -53,6 +54,8 @@ let observer: ForwardObserver | null = null;
  * seen.length; // 2
  */
 export function observeForward<T>(watch: ForwardObserver, fn: () => T): T {
+  checkFunction("observeForward", "watch", watch);
+  checkFunction("observeForward", "fn", fn);
   const previous = observer;
   observer = watch;
   try {

@@ -1,7 +1,7 @@
 // The cells of modules: parameters, which optimisers train, and buffers, which layers keep by themselves; both know
 // how their first value is drawn.
 
-import { Cell, type DType, type Shape, type Tensor } from "@figment/tensor";
+import { Cell, checkObject, type DType, type Shape, type Tensor } from "@figment/tensor";
 import type { Initialiser } from "./initialisers.js";
 
 /** What a cell of a module holds and how it starts. */
@@ -26,7 +26,8 @@ export class InitialisedCell extends Cell {
   /** Draws the first value. */
   readonly initialiser: Initialiser;
 
-  constructor({ init, ...options }: ParameterOptions) {
+  constructor(given: ParameterOptions) {
+    const { init, ...options } = checkObject("InitialisedCell", "options", given, "init");
     super(options);
     this.initialiser = init;
   }

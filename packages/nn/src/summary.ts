@@ -1,6 +1,6 @@
 // A table of a model: modules, output shapes, parameters and FLOPs.
 
-import { scope, Tensor } from "@figment/tensor";
+import { checkObject, scope, Tensor } from "@figment/tensor";
 import { internals, type Module, observeForward } from "./module.js";
 
 /** One call of one module. */
@@ -46,6 +46,7 @@ export function summary<M extends Module & { forward(...inputs: never[]): unknow
   model: M,
   ...inputs: Parameters<M["forward"]>
 ): Summary {
+  checkObject("summary", "model", model, "namedModules");
   const own = new Map<Module, { flops: number; output: readonly number[] | null }>();
   const watch = (module: Module, args: readonly unknown[], output: unknown): void => {
     const flops = (own.get(module)?.flops ?? 0) + (isCostly(module) ? module.flops(args, output) : 0);

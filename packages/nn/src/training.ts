@@ -4,6 +4,8 @@ import {
   Cell,
   CheckpointError,
   type CompileStats,
+  checkFunction,
+  checkObject,
   compile,
   isPlainObject,
   type Precision,
@@ -83,10 +85,18 @@ export interface TrainingStep<B extends StepBatch = StepBatch, R extends StepRes
 export function compileTraining<B extends StepBatch, R extends StepResults>(
   parts: Readonly<Record<string, Stateful>>,
   update: (batch: B) => R,
-  { name = "training step", precision, checkFinite: checks = false }: TrainingOptions = {},
+  options: TrainingOptions = {},
 ): TrainingStep<B, R> {
+  const {
+    name = "training step",
+    precision,
+    checkFinite: checks = false,
+  } = checkObject("compileTraining", "options", options);
+  checkFunction("compileTraining", "update", update);
   const modules = Object.fromEntries(
-    Object.entries(parts).flatMap(([part, item]) => (item instanceof Module ? [[part, item]] : [])),
+    Object.entries(checkObject("compileTraining", "parts", parts)).flatMap(([part, item]) =>
+      item instanceof Module ? [[part, item]] : [],
+    ),
   );
   // Where steps can fail, only the device knows how many did not.
   const made =

@@ -41,7 +41,7 @@ export { bytesOf, type DataArray, type DType, type HalfType, isDType, isFloat } 
 export * from "./errors.js";
 export type { Attrs, Aval, Node } from "./ir/graph.js";
 export type { Field, Fields, FieldType, Schema } from "./ir/schema.js";
-export { checkOptions, checkTensor } from "./ops/checks.js";
+export { checkArray, checkFunction, checkObject, checkOptions, checkTensor } from "./ops/checks.js";
 export {
   type AssemblePlan,
   definedOps,
@@ -76,6 +76,6 @@ export {
 } from "./runtime/memory.js";
 export type { Profile, ProfiledRecord } from "./runtime/profile.js";
 export { startTimeline, stopTimeline, type TimelineFile, writeTimeline } from "./runtime/timeline.js";
-export { type Shape, show, showShape, sizeOf } from "./shape.js";
+export { checkRange, type Shape, show, showShape, sizeOf } from "./shape.js";
 
 startFromEnvironment();

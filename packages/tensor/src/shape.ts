@@ -1,6 +1,6 @@
 // Shapes: validation, NumPy broadcasting, strides, axes. Everything that needs no tensor.
 
-import { ShapeError } from "./errors.js";
+import { ShapeError, UsageError } from "./errors.js";
 
 /** The extent of each dimension; a scalar has none. At most 8 dimensions, each below 2³¹. */
 export type Shape = readonly number[];
@@ -91,6 +91,18 @@ export function resolveAxes(op: string, axes: number | readonly number[] | undef
   const list = (typeof axes === "number" ? [axes] : [...axes]).map((axis) => resolveAxis(op, axis, rank));
   if (new Set(list).size !== list.length) throw new ShapeError(`${op}: axes ${show(axes)} name an axis twice`);
   return list.sort((a, b) => a - b);
+}
+
+/**
+ * Checks that a range is two finite numbers of which the second is larger: the values of black and white.
+ *
+ * @throws UsageError saying whose range it is, and what it is.
+ * @example
+ * checkRange("loadPicture", [0, 1]);
+ */
+export function checkRange(owner: string, range: unknown): asserts range is readonly [number, number] {
+  if (!Array.isArray(range) || range.length !== 2 || !range.every(Number.isFinite) || range[0] >= range[1])
+    throw new UsageError(`${owner}: range must be two ascending numbers, got ${show(range)}`);
 }
 
 /**

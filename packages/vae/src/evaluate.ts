@@ -3,7 +3,17 @@
 
 import type { Dataset } from "@figment/io";
 import { checkCounts } from "@figment/nn";
-import { Cell, type Compiled, compile, ones, type Rng, repeat, type Tensor, UsageError } from "@figment/tensor";
+import {
+  Cell,
+  type Compiled,
+  checkObject,
+  compile,
+  ones,
+  type Rng,
+  repeat,
+  type Tensor,
+  UsageError,
+} from "@figment/tensor";
 import { BernoulliLikelihood, binarise } from "./likelihoods/bernoulli.js";
 import type { Likelihood } from "./likelihoods/likelihood.js";
 import type { LatentModel } from "./models/latentModel.js";
@@ -151,7 +161,13 @@ export async function evaluateBounds<P>(
   data: Dataset,
   options: EvaluateOptions,
 ): Promise<Bounds> {
-  const { rng, binarise: binary = false, k = 0, batchSize = 250, signal } = options;
+  const {
+    rng,
+    binarise: binary = false,
+    k = 0,
+    batchSize = 250,
+    signal,
+  } = checkObject("evaluateBounds", "options", options, "rng");
   checkCounts("evaluateBounds", { batchSize });
   checkCounts("evaluateBounds", { k }, 0);
   if (binary && !(model.likelihood instanceof BernoulliLikelihood))

@@ -2,7 +2,7 @@
 
 import type { Dataset } from "@figment/io";
 import { checkCounts } from "@figment/nn";
-import { compile, ones, scatterAdd, scope, type Tensor, tensor } from "@figment/tensor";
+import { checkObject, compile, ones, scatterAdd, scope, type Tensor, tensor } from "@figment/tensor";
 import { perplexity } from "./models/codebook.js";
 import type { VQVAE } from "./models/vqVae.js";
 import { taken } from "./taken.js";
@@ -43,9 +43,9 @@ const peak = 2;
  * images; // 20
  */
 export async function evaluateCodes(model: VQVAE, data: Dataset, options: EvaluateCodesOptions = {}): Promise<CodeUse> {
-  const { batchSize = 250, signal } = options;
+  const { batchSize = 250, signal } = checkObject("evaluateCodes", "options", options);
   checkCounts("evaluateCodes", { batchSize });
-  const { codes } = model.codebook;
+  const { codes } = checkObject("evaluateCodes", "model", model, "codebook").codebook;
   const counts = new Float64Array(codes);
   let [images, squares, places] = [0, 0, 0];
   const program = compile(

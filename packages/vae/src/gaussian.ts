@@ -1,7 +1,7 @@
 // Diagonal Gaussians, the posteriors and priors of most VAEs: reparameterised draws, log-densities and closed-form
 // Kullback–Leibler divergences (Kingma & Welling 2014, section 2.4 and appendix B). Imports tensor only.
 
-import { type Rng, ShapeError, scope, showShape, type Tensor } from "@figment/tensor";
+import { checkObject, checkTensor, type Rng, ShapeError, scope, showShape, type Tensor } from "@figment/tensor";
 
 /** N(mean, diag(exp(logVariance))), one for each element; both of one shape. */
 export interface Gaussian {
@@ -13,7 +13,9 @@ export interface Gaussian {
 /** ln 2π. */
 const log2Pi = Math.log(2 * Math.PI);
 
-function checkPair(op: string, { mean, logVariance }: Gaussian): void {
+/** Checks that mean and logVariance are there and of one shape. */
+export function checkGaussian(op: string, gaussian: Gaussian): void {
+  const { mean, logVariance } = checkObject(op, "a Gaussian", gaussian, "mean", "logVariance");
   if (String(mean.shape) !== String(logVariance.shape))
     throw new ShapeError(
       `${op}: mean ${showShape(mean.shape)} and logVariance ${showShape(logVariance.shape)} must have one shape`,
@@ -30,7 +32,8 @@ function checkPair(op: string, { mean, logVariance }: Gaussian): void {
  * const z = drawGaussian({ mean: zeros([4, 2]), logVariance: zeros([4, 2]) }, rng(0)); // [4, 2]
  */
 export function drawGaussian(q: Gaussian, random: Rng): Tensor {
-  checkPair("drawGaussian", q);
+  checkObject("drawGaussian", "random", random, "normal");
+  checkGaussian("drawGaussian", q);
   return scope(() => q.logVariance.mul(0.5).exp().mul(random.normal(q.mean.shape)).add(q.mean));
 }
 
@@ -43,7 +46,8 @@ export function drawGaussian(q: Gaussian, random: Rng): Tensor {
  * gaussianLogDensity({ mean: zeros([1]), logVariance: zeros([1]) }, tensor([0])).at(0); // -0.918939
  */
 export function gaussianLogDensity(q: Gaussian, z: Tensor): Tensor {
-  checkPair("gaussianLogDensity", q);
+  checkTensor("gaussianLogDensity", "z", z);
+  checkGaussian("gaussianLogDensity", q);
   return scope(() => z.sub(q.mean).square().mul(q.logVariance.neg().exp()).add(q.logVariance).add(log2Pi).mul(-0.5));
 }
 
@@ -54,7 +58,10 @@ export function gaussianLogDensity(q: Gaussian, z: Tensor): Tensor {
  * @example
  * standardLogDensity(tensor([0])).at(0); // -0.918939
  */
-export const standardLogDensity = (z: Tensor): Tensor => scope(() => z.square().add(log2Pi).mul(-0.5));
+export const standardLogDensity = (z: Tensor): Tensor => {
+  checkTensor("standardLogDensity", "z", z);
+  return scope(() => z.square().add(log2Pi).mul(-0.5));
+};
 
 /**
  * KL(q ‖ p) of each element, in nats: (ln σₚ² − ln σ_q² + (σ_q² + (μ_q − μₚ)²)/σₚ² − 1) / 2. Without `p` it is the
@@ -66,8 +73,8 @@ export const standardLogDensity = (z: Tensor): Tensor => scope(() => z.square().
  * gaussianKl({ mean: tensor([1]), logVariance: tensor([0]) }).at(0); // 0.5
  */
 export function gaussianKl(q: Gaussian, p?: Gaussian): Tensor {
-  checkPair("gaussianKl", q);
-  if (p) checkPair("gaussianKl", p);
+  checkGaussian("gaussianKl", q);
+  if (p) checkGaussian("gaussianKl", p);
   return scope(() => {
     if (!p) return q.logVariance.exp().add(q.mean.square()).sub(1).sub(q.logVariance).mul(0.5);
     const logRatio = q.logVariance.sub(p.logVariance);

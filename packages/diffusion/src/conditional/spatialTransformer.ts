@@ -2,7 +2,7 @@
 // words of a caption (Rombach et al. 2022, §3.3 and appendix E.2.1).
 
 import { Conv2d, checkCounts, fittingGroups, GroupNorm, Linear, Module, TransformerBlock } from "@figment/nn";
-import { checkTensor, ShapeError, showShape, type Tensor } from "@figment/tensor";
+import { checkObject, checkTensor, ShapeError, showShape, type Tensor } from "@figment/tensor";
 
 /** Options of {@link SpatialTransformer}. */
 export interface SpatialTransformerOptions {
@@ -41,6 +41,7 @@ export class SpatialTransformer extends Module {
   /** @throws UsageError when a number is out of range or the channels do not divide into the heads. */
   constructor(channels: number, options: SpatialTransformerOptions) {
     super();
+    checkObject("SpatialTransformer", "options", options, "contextDim");
     const { heads = 1, contextDim, layers = 1, linearProjection = false, groups = stableGroups, dropout } = options;
     checkCounts("SpatialTransformer", { channels, heads, contextDim, layers });
     const project = (): Conv2d | Linear =>

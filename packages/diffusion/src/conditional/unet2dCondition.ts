@@ -4,6 +4,7 @@
 import {
   Conv2d,
   checkCounts,
+  checkCountsOf,
   Downsample,
   fittingGroups,
   GroupNorm,
@@ -13,7 +14,7 @@ import {
   TimestepEmbedding,
   Upsample,
 } from "@figment/nn";
-import { checkTensor, concat, ShapeError, showShape, type Tensor, UsageError } from "@figment/tensor";
+import { checkObject, checkTensor, concat, ShapeError, showShape, type Tensor, UsageError } from "@figment/tensor";
 import { SpatialTransformer, stableGroups } from "./spatialTransformer.js";
 
 /** What a {@link UNet2DConditionModel} looks like. The defaults are those of Stable Diffusion 1.5. */
@@ -94,15 +95,21 @@ export class UNet2DConditionModel extends Module {
   /** @throws UsageError when a number is out of range, there are no channels, or a level is named that there is not. */
   constructor(readonly options: UNet2DConditionOptions = {}) {
     super();
-    const { inChannels = 4, outChannels = 4, channels = stableChannels, blocks = 2, contextDim = 768 } = options;
+    const {
+      inChannels = 4,
+      outChannels = 4,
+      channels = stableChannels,
+      blocks = 2,
+      contextDim = 768,
+    } = checkObject("UNet2DConditionModel", "options", options);
     const { transformerLayers: layers = 1, linearProjection, groups = stableGroups, normEps: eps, dropout } = options;
     const { sinusoids = { frequencyShift: 0, cosinesFirst: true } } = options;
     const owner = "UNet2DConditionModel";
+    checkCountsOf(owner, "channels", channels);
     const [base, deepest] = [channels[0], channels.at(-1)];
     if (base === undefined || deepest === undefined)
       throw new UsageError(`${owner}: channels must name at least one level`);
     checkCounts(owner, { inChannels, outChannels, blocks, contextDim, layers, groups });
-    checkCounts(owner, Object.fromEntries(channels.map((count, level) => [`channels[${level}]`, count])));
     const attended = attendedLevels(options.attentionLevels, channels.length);
     const heads = headsOfLevels(options.heads ?? 8, channels.length);
     this.inChannels = inChannels;

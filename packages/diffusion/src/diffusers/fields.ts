@@ -1,7 +1,7 @@
 // Reading the fields of diffusers' configurations: those that must be as they are, defaults for what is missing, and the types
 // of what is given.
 
-import { CheckpointError } from "@figment/tensor";
+import { CheckpointError, checkObject } from "@figment/tensor";
 
 /** The fields of a config.json. */
 export type UNetConfig = Readonly<Record<string, unknown>>;
@@ -44,6 +44,7 @@ function checkType<D extends object>(
  * @throws CheckpointError naming the field whose value has no counterpart or another type.
  */
 export function readFields<D extends object>(config: UNetConfig, fields: Fields<D>): D {
+  checkObject(fields.owner, "config", config);
   for (const [field, value] of Object.entries(fields.fixed))
     if (config[field] !== undefined && config[field] !== value)
       throw refuse(fields.owner, field, config[field], JSON.stringify(value));
@@ -68,6 +69,12 @@ export interface BlockTypes {
 
 /** More than any network has: what a file asks for is built before its weights can say otherwise. */
 const [mostLevels, mostBlocks] = [32, 64];
+
+/** Checks how many blocks of a kind follow each other. */
+export function checkDepth(owner: string, field: string, blocks: number): void {
+  if (!Number.isInteger(blocks) || blocks < 1 || blocks > mostBlocks)
+    throw refuse(owner, field, blocks, `an integer from 1 to ${mostBlocks}`);
+}
 
 /**
  * Levels with attention, from the types of blocks: `plain` or `attending`, each with Down or Up in place of {}.
@@ -101,9 +108,7 @@ export function attendedLevels(owner: string, fields: BlockTypes, plain: string,
     );
   if (channels.length > mostLevels)
     throw refuse(owner, "block_out_channels", channels.length, `at most ${mostLevels} levels`);
-  const { layers_per_block: blocks } = fields;
-  if (!Number.isInteger(blocks) || blocks < 1 || blocks > mostBlocks)
-    throw refuse(owner, "layers_per_block", blocks, `an integer from 1 to ${mostBlocks}`);
+  checkDepth(owner, "layers_per_block", fields.layers_per_block);
   const uneven = channels.find((count) => count % groups !== 0);
   if (uneven !== undefined)
     throw refuse(owner, "norm_num_groups", groups, `a divisor of all channels, ${uneven} among them`);

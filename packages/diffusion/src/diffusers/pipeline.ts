@@ -3,9 +3,9 @@
 
 import { access, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { loadTensors, loadTorch, makeFolder, saveTensors, writeJson } from "@figment/io";
+import { checkPath, loadTensors, loadTorch, makeFolder, saveTensors, writeJson } from "@figment/io";
 import { exportTorch, importTorch } from "@figment/nn";
-import { CheckpointError, rng as makeStream, type Rng, type Tensor, UsageError } from "@figment/tensor";
+import { CheckpointError, checkObject, rng as makeStream, type Rng, type Tensor, UsageError } from "@figment/tensor";
 import { Diffusion } from "../diffusion.js";
 import type { SampleOptions } from "../sampling.js";
 import { UNet } from "../unet.js";
@@ -146,6 +146,7 @@ function checkPart(path: string, index: Readonly<Record<string, unknown>>, part:
  * };
  */
 export async function loadPipeline(folder: string): Promise<Pipeline> {
+  checkPath("loadPipeline", "folder", folder);
   const indexPath = join(folder, "model_index.json");
   const index = await readObject(indexPath);
   checkPart(indexPath, index, "unet", "UNet2DModel");
@@ -216,10 +217,9 @@ function configOf({ betas, predict, variance }: Diffusion): SchedulerConfig {
  * @example
  * const write = (folder: string): Promise<void> => savePipeline(folder, { model, diffusion, imageSize: 28 });
  */
-export async function savePipeline(
-  folder: string,
-  { model, imageSize, diffusion, scheduler }: PipelineToSave,
-): Promise<void> {
+export async function savePipeline(folder: string, parts: PipelineToSave): Promise<void> {
+  checkPath("savePipeline", "folder", folder);
+  const { model, imageSize, diffusion, scheduler } = checkObject("savePipeline", "parts", parts, "model", "imageSize");
   const schedulerConfig = scheduler ?? (diffusion && configOf(diffusion));
   if (!schedulerConfig) throw new UsageError("savePipeline: expected { diffusion } or { scheduler }");
   const config = unetConfig(model, imageSize);

@@ -2,7 +2,7 @@
 // and the table of names.
 
 import { GroupNorm, type TorchRules } from "@figment/nn";
-import { UsageError } from "@figment/tensor";
+import { checkObject, UsageError } from "@figment/tensor";
 import type { UNet, UNetOptions } from "../unet.js";
 import { attendedLevels, type Fields, readFields, refuse as refuseFor, type UNetConfig } from "./fields.js";
 
@@ -149,7 +149,7 @@ export function unetFromConfig(config: UNetConfig): UNetOptions {
  * unetConfig(net, 28).layers_per_block; // 1
  */
 export function unetConfig(unet: UNet, sampleSize: number | readonly [height: number, width: number]): UNetConfig {
-  const { options } = unet;
+  const { options } = checkObject("unetConfig", "unet", unet, "options");
   const { channels, scaleShift = false, sinusoids = {}, dropout = 0, timeDim, classes, nullClass = false } = options;
   const cannot = (what: string): UsageError => new UsageError(`UNet2DModel: has no counterpart of ${what}`);
   if (unet.patch !== 1) throw cannot(`patches of ${unet.patch}×${unet.patch}`);

@@ -3,7 +3,7 @@
 
 import type { TorchRules } from "@figment/nn";
 import type { UNet2DConditionOptions } from "../conditional/unet2dCondition.js";
-import { attendedLevels, type Fields, readFields, refuse, type UNetConfig } from "./fields.js";
+import { attendedLevels, checkDepth, type Fields, readFields, refuse, type UNetConfig } from "./fields.js";
 import { residual } from "./unet.js";
 
 /**
@@ -116,6 +116,7 @@ const fields: Fields<typeof defaults> = {
 export function unet2dConditionFromConfig(config: UNetConfig): UNet2DConditionOptions {
   const read = readFields(config, fields);
   const attentionLevels = attendedLevels(owner, read, "{}Block2D", "CrossAttn{}Block2D");
+  checkDepth(owner, "transformer_layers_per_block", read.transformer_layers_per_block);
   const { block_out_channels: channels, attention_head_dim: heads } = read;
   if (Array.isArray(heads) && heads.length !== channels.length)
     throw refuse(owner, "attention_head_dim", heads, `a number, or one for each of ${channels.length} levels`);

@@ -1,9 +1,10 @@
 // The samplers of the papers that introduced diffusion models: ancestral sampling (Ho et al. 2020) and DDIM (Song et
 // al. 2021), with its inversion.
 
-import { UsageError } from "@figment/tensor";
+import { checkChoice } from "@figment/nn";
+import { checkObject, UsageError } from "@figment/tensor";
 import { alphaBarAt, clean, combine, epsilonFromModel, epsilonFromX0, type Sampler, x0Coefficients } from "./row.js";
-import { checkChoice, spacedTimesteps, type TimestepOptions } from "./timesteps.js";
+import { spacedTimesteps, type TimestepOptions } from "./timesteps.js";
 
 /** Options of {@link ddpm}. */
 export interface DdpmOptions extends TimestepOptions {
@@ -26,7 +27,8 @@ export interface DdpmOptions extends TimestepOptions {
  * @example
  * const images = await diffusion.sample(model, { shape: [4, 28, 28, 1], sampler: ddpm(), rng: rng(0) });
  */
-export function ddpm({ steps, variance = "small", noiseAtEnd = false, ...spacing }: DdpmOptions = {}): Sampler {
+export function ddpm(options: DdpmOptions = {}): Sampler {
+  const { steps, variance = "small", noiseAtEnd = false, ...spacing } = checkObject("ddpm", "options", options);
   checkChoice("ddpm", "variance", variance, ["small", "large", "learned"]);
   return {
     name: "ddpm",
@@ -92,7 +94,14 @@ export interface DdimOptions extends TimestepOptions {
  * const images = await diffusion.sample(model, { shape: [4, 28, 28, 1], sampler: ddim({ steps: 20 }), rng: rng(0) });
  */
 export function ddim(options: DdimOptions = {}): Sampler {
-  const { steps = 50, eta = 0, clippedNoise = true, evenSteps = false, finalAlpha = "one", ...spacing } = options;
+  const {
+    steps = 50,
+    eta = 0,
+    clippedNoise = true,
+    evenSteps = false,
+    finalAlpha = "one",
+    ...spacing
+  } = checkObject("ddim", "options", options);
   if (!(eta >= 0 && eta <= 1)) throw new UsageError(`ddim: eta must be in [0, 1], got ${eta}`);
   checkChoice("ddim", "finalAlpha", finalAlpha, ["one", "first"]);
   return {
@@ -129,12 +138,13 @@ export function ddim(options: DdimOptions = {}): Sampler {
  *   shape: images.shape, start: images, sampler: ddimInversion({ steps: 5 }), rng: rng(0), clip: false,
  * });
  */
-export function ddimInversion({
-  steps = 50,
-  evenSteps = false,
-  finalAlpha = "one",
-  ...spacing
-}: Omit<DdimOptions, "eta"> = {}): Sampler {
+export function ddimInversion(options: Omit<DdimOptions, "eta"> = {}): Sampler {
+  const {
+    steps = 50,
+    evenSteps = false,
+    finalAlpha = "one",
+    ...spacing
+  } = checkObject("ddimInversion", "options", options);
   checkChoice("ddimInversion", "finalAlpha", finalAlpha, ["one", "first"]);
   return {
     name: "ddim inversion",

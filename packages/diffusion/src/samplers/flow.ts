@@ -3,6 +3,7 @@
 // network jumps to the image at once.
 
 import { checkPositive } from "@figment/nn";
+import { checkObject } from "@figment/tensor";
 import { alphaBarAt, clean, combine, now, output, type Sampler, x0Coefficients } from "./row.js";
 import { checkCount, linspace } from "./timesteps.js";
 
@@ -25,12 +26,8 @@ export interface FlowEulerOptions {
  * @example
  * const images = await diffusion.sample(model, { shape: [4, 28, 28, 1], sampler: flowEuler({ steps: 5 }), rng: rng(0) });
  */
-export function flowEuler({
-  steps = 50,
-  shift = 1,
-  trainSteps = 1000,
-  stochastic = false,
-}: FlowEulerOptions = {}): Sampler {
+export function flowEuler(options: FlowEulerOptions = {}): Sampler {
+  const { steps = 50, shift = 1, trainSteps = 1000, stochastic = false } = checkObject("flowEuler", "options", options);
   checkCount(steps, trainSteps);
   checkPositive("flowEuler", { shift });
   const shifted = (sigma: number): number => (shift * sigma) / (1 + (shift - 1) * sigma);
@@ -79,7 +76,8 @@ const sigmaData = 0.5;
  *   shape: [4, 28, 28, 1], sampler: lcm({ steps: 2, originalSteps: 10 }), rng: rng(0),
  * });
  */
-export function lcm({ steps = 4, originalSteps = 50, timestepScaling = 10 }: LcmOptions = {}): Sampler {
+export function lcm(options: LcmOptions = {}): Sampler {
+  const { steps = 4, originalSteps = 50, timestepScaling = 10 } = checkObject("lcm", "options", options);
   checkCount(steps, originalSteps);
   checkPositive("lcm", { timestepScaling });
   return {

@@ -1,7 +1,8 @@
 // PNDM (Liu et al. 2022): a linear multistep on the network's own output with DDIM's transfer, begun by Runge–Kutta steps or
 // by one step taken twice.
 
-import { UsageError } from "@figment/tensor";
+import { checkChoice } from "@figment/nn";
+import { checkObject, UsageError } from "@figment/tensor";
 import {
   alphaBarAt,
   combine,
@@ -15,7 +16,7 @@ import {
   type SamplerRow,
   x0Coefficients,
 } from "./row.js";
-import { checkChoice, spacedTimesteps, type TimestepOptions } from "./timesteps.js";
+import { spacedTimesteps, type TimestepOptions } from "./timesteps.js";
 
 /** Options of {@link pndm}. */
 export interface PndmOptions extends TimestepOptions {
@@ -45,7 +46,8 @@ const adams: readonly (readonly number[])[] = [
  * @example
  * const images = await diffusion.sample(model, { shape: [4, 28, 28, 1], sampler: pndm({ steps: 10 }), rng: rng(0) });
  */
-export function pndm({ steps = 50, rungeKutta = false, finalAlpha = "first", ...spacing }: PndmOptions = {}): Sampler {
+export function pndm(options: PndmOptions = {}): Sampler {
+  const { steps = 50, rungeKutta = false, finalAlpha = "first", ...spacing } = checkObject("pndm", "options", options);
   checkChoice("pndm", "finalAlpha", finalAlpha, ["one", "first"]);
   return {
     name: "pndm",

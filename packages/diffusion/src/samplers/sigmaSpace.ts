@@ -2,8 +2,8 @@
 // ancestral noise, and linear multistep (as k-diffusion has them); for networks trained on timesteps, and for those trained
 // on noise levels themselves (EDM).
 
-import { checkPositive } from "@figment/nn";
-import { UsageError } from "@figment/tensor";
+import { checkChoice, checkPositive } from "@figment/nn";
+import { checkObject, UsageError } from "@figment/tensor";
 import { mostSteps } from "../schedule.js";
 import { clean, combine, kept, type Mix, now, type Process, type Sampler, type SamplerRow } from "./row.js";
 import {
@@ -16,7 +16,7 @@ import {
   spreadSigmas,
   timeOfSigma,
 } from "./sigmas.js";
-import { checkChoice, checkCount, spacedTimesteps, type TimestepOptions } from "./timesteps.js";
+import { checkCount, spacedTimesteps, type TimestepOptions } from "./timesteps.js";
 
 /** What a network is told at a noise level, and how its output becomes x₀. */
 export type Denoised = Pick<SamplerRow, "timestep" | "level" | "inputScale" | "x0FromX" | "x0FromModel">;
@@ -170,7 +170,8 @@ const mostSlopes = 4;
  * @example
  * const images = await diffusion.sample(model, { shape: [4, 28, 28, 1], sampler: lms({ steps: 8 }), rng: rng(0) });
  */
-export function lms({ order = mostSlopes, ...options }: LmsOptions = {}): Sampler {
+export function lms(given: LmsOptions = {}): Sampler {
+  const { order = mostSlopes, ...options } = checkObject("lms", "options", given);
   if (!Number.isInteger(order) || order < 1 || order > mostSlopes)
     throw new UsageError(`lms: the order must be 1 to ${mostSlopes}, got ${order}`);
   const name = (i: number): string => `slope ${i % order}`;
@@ -264,6 +265,7 @@ export function edmWalk(options: EdmOptions): SigmaWalk {
  * const images = await diffusion.sample(model, { shape: [4, 28, 28, 1], sampler: edm({ steps: 4 }), rng: rng(0) });
  */
 export function edm(options: EdmOptions = {}): Sampler {
+  checkObject("edm", "options", options);
   checkChoice("edm", "order", options.order ?? 2, [1, 2]);
   return {
     name: "edm",

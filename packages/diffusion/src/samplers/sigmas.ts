@@ -1,7 +1,8 @@
 // Noise levels σ = √((1 − ᾱ)/ᾱ): the same processes as in ᾱ, scaled so that the signal keeps its size (Karras et al.
 // 2022). Numbers as float32 where other implementations keep them so.
 
-import { checkChoice, linspace } from "./timesteps.js";
+import { checkChoice } from "@figment/nn";
+import { linspace } from "./timesteps.js";
 
 /** How noise levels are spread between the largest and the smallest. */
 export type SigmaSpacing = "timesteps" | "karras" | "exponential";

@@ -2,7 +2,8 @@
 // (Lu et al. 2022), with noise and without, and DEIS (Zhang & Chen 2023). A step of order k is exact where x₀ (DEIS: ε) is a
 // polynomial of degree k − 1 in λ.
 
-import { UsageError } from "@figment/tensor";
+import { checkChoice } from "@figment/nn";
+import { checkObject, show, UsageError } from "@figment/tensor";
 import {
   clean,
   combine,
@@ -17,7 +18,7 @@ import {
 } from "./row.js";
 import { type Denoised, type EdmOptions, edmWalk, finiteSigmas } from "./sigmaSpace.js";
 import { checkSpread, interpolate, partsOf, type SigmaSpacing, spreadSigmas, timeOfSigma } from "./sigmas.js";
-import { checkChoice, roundEven, solverTimesteps, type TimestepOptions } from "./timesteps.js";
+import { roundEven, solverTimesteps, type TimestepOptions } from "./timesteps.js";
 
 /** Where multistep solvers go. */
 export interface SolverOptions extends TimestepOptions {
@@ -73,6 +74,8 @@ export function solverWalk({ alphasCumprod, predict }: Process, options: SolverO
   const all = finiteSigmas(alphasCumprod);
   const noisy = all.filter((sigma) => -Math.log(sigma) < leastLambda).length;
   checkSpread(spread, finalSigma);
+  if (typeof leastLambda !== "number" || Number.isNaN(leastLambda))
+    throw new UsageError(`sampler: leastLambda must be a number, got ${show(leastLambda)}`);
   if (noisy === all.length)
     throw new UsageError(`sampler: no training step has as much as leastLambda, ${leastLambda}`);
   let times = solverTimesteps(steps, all.length, spacing, all.length - noisy);
@@ -183,7 +186,9 @@ function multistepRows({ levels, denoised }: SolverWalk, options: DpmSolverOptio
  * });
  */
 export function dpmSolver(options: DpmSolverOptions = {}): Sampler {
-  checkOrder("dpmSolver", options.order ?? 2);
+  checkObject("dpmSolver", "options", options);
+  const { order = 2 } = options;
+  checkOrder("dpmSolver", order);
   checkChoice("dpmSolver", "kind", options.kind ?? "midpoint", ["midpoint", "heun"]);
   return {
     name: options.sde ? "dpm-solver++ sde" : "dpm-solver++",
@@ -208,7 +213,11 @@ export type DpmSinglestepOptions = Omit<DpmSolverOptions, "order" | "eulerAtFina
  * });
  */
 export function dpmSolverSinglestep(options: DpmSinglestepOptions = {}): Sampler {
-  const { order = 2, finalSigma = "zero", lowerOrderFinal = true } = options;
+  const {
+    order = 2,
+    finalSigma = "zero",
+    lowerOrderFinal = true,
+  } = checkObject("dpmSolverSinglestep", "options", options);
   checkOrder("dpmSolverSinglestep", order, 2);
   return {
     name: "dpm-solver++ singlestep",
@@ -247,6 +256,7 @@ function singlestepOrders(steps: number, order: number, lower: boolean, toZero: 
  * const images = await diffusion.sample(model, { shape: [4, 28, 28, 1], sampler, rng: rng(0) });
  */
 export function edmDpmSolver(options: Omit<EdmOptions, "order"> & Omit<DpmSolverOptions, "sigmas"> = {}): Sampler {
+  checkObject("edmDpmSolver", "options", options);
   checkOrder("edmDpmSolver", options.order ?? 2);
   return {
     name: "edm dpm-solver++",
@@ -283,7 +293,7 @@ function logBasisIntegral(nodes: readonly number[], one: number, to: number): nu
  * const images = await diffusion.sample(model, { shape: [4, 28, 28, 1], sampler: deis({ steps: 10 }), rng: rng(0) });
  */
 export function deis(options: Omit<SolverOptions, "finalSigma"> = {}): Sampler {
-  const { order = 2, lowerOrderFinal = true } = options;
+  const { order = 2, lowerOrderFinal = true } = checkObject("deis", "options", options);
   checkOrder("deis", order);
   const name = (i: number): string => `ε ${i % order}`;
   return {

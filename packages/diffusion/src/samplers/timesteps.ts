@@ -1,5 +1,6 @@
 // Which of the training steps a sampler visits (Lin et al. 2024, table 2), from the noisiest down.
 
+import { checkChoice } from "@figment/nn";
 import { show, UsageError } from "@figment/tensor";
 import { mostSteps } from "../schedule.js";
 
@@ -27,12 +28,6 @@ export function checkCount(count: number, total: number): void {
     throw new UsageError(`sampler: expected 1 to ${mostSteps} training steps, got ${String(total)}`);
   if (!Number.isInteger(count) || count < 1 || count > total)
     throw new UsageError(`sampler: expected 1 to ${total} steps, got ${String(count)}`);
-}
-
-/** Checks an option that has one of a few values. */
-export function checkChoice(owner: string, name: string, value: unknown, choices: readonly unknown[]): void {
-  if (!choices.includes(value))
-    throw new UsageError(`${owner}: ${name} must be ${choices.map(show).join(" or ")}, got ${show(value)}`);
 }
 
 /** Multiples of `ratio`, the largest first, moved by the offset, which must not lead out of training. */

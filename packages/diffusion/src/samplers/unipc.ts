@@ -1,9 +1,10 @@
 // UniPC (Zhao et al. 2023): a multistep predictor, and a corrector that uses the prediction made at the new point at no
 // further evaluation of the network.
 
+import { checkChoice } from "@figment/nn";
+import { checkArray, checkObject } from "@figment/tensor";
 import { clean, combine, kept, type Mix, now, type Sampler } from "./row.js";
 import { checkOrder, type Level, type SolverOptions, solverWalk } from "./solvers.js";
-import { checkChoice } from "./timesteps.js";
 
 /** Options of {@link uniPc}. */
 export interface UniPcOptions extends SolverOptions {
@@ -81,8 +82,14 @@ const difference = (m: Mix, m0: Mix, place: number): Mix => combine([1 / place, 
  * const images = await diffusion.sample(model, { shape: [4, 28, 28, 1], sampler: uniPc({ steps: 8 }), rng: rng(0) });
  */
 export function uniPc(options: UniPcOptions = {}): Sampler {
-  const { order = 2, kind = "bh2", lowerOrderFinal = true, uncorrected = [] } = options;
+  const {
+    order = 2,
+    kind = "bh2",
+    lowerOrderFinal = true,
+    uncorrected = [],
+  } = checkObject("uniPc", "options", options);
   checkOrder("uniPc", order);
+  checkArray("uniPc", "uncorrected", uncorrected);
   checkChoice("uniPc", "kind", kind, ["bh1", "bh2"]);
   const name = (i: number): string => `x₀ ${i % order}`;
   return {

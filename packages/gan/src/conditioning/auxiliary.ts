@@ -7,7 +7,7 @@
 // The critic maximises L_S + L_C, the generator L_C − L_S. L_S is any objective of this package.
 
 import { checkCounts, crossEntropyLoss, type Linear, Module, type SpectralNorm } from "@figment/nn";
-import { scope, type Tensor } from "@figment/tensor";
+import { checkTensor, scope, type Tensor } from "@figment/tensor";
 import { type HeadOptions, linearHead } from "./projection.js";
 import type { ClassifiedScores } from "./scores.js";
 
@@ -45,5 +45,7 @@ export class AuxiliaryHead extends Module {
  * auxiliaryLoss(label, zeros([2, 10])); // 2.302585
  */
 export function auxiliaryLoss(label: Tensor, ...classLogits: readonly Tensor[]): Tensor {
+  checkTensor("auxiliaryLoss", "label", label);
+  checkTensor("auxiliaryLoss", "classLogits", classLogits[0]);
   return scope(() => classLogits.map((logits) => crossEntropyLoss(logits, label)).reduce((sum, loss) => sum.add(loss)));
 }

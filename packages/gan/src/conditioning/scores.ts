@@ -1,6 +1,6 @@
 // What critics say of samples: a score, and, where they also classify, logits of the classes.
 
-import { Tensor } from "@figment/tensor";
+import { checkObject, Tensor } from "@figment/tensor";
 
 /** A score and a classification of each sample, as an auxiliary classifier GAN's critic gives them. */
 export interface ClassifiedScores {
@@ -19,4 +19,5 @@ export type CriticOutput = Tensor | ClassifiedScores;
  * @example
  * scoresOf({ score: tensor([1, 2]), classes: zeros([2, 10]) }).sum(); // 3
  */
-export const scoresOf = (output: CriticOutput): Tensor => (output instanceof Tensor ? output : output.score);
+export const scoresOf = (output: CriticOutput): Tensor =>
+  output instanceof Tensor ? output : checkObject("scoresOf", "output", output, "score").score;

@@ -1,7 +1,7 @@
 // Which classes a generator draws, as a classifier sees them: a collapsed one draws few.
 
 import { checkCounts } from "@figment/nn";
-import { DTypeError, type Tensor, UsageError } from "@figment/tensor";
+import { checkTensor, DTypeError, type Tensor, UsageError } from "@figment/tensor";
 import { divergenceFromUniform } from "./modeCoverage.js";
 
 /** The classes of samples. */
@@ -26,6 +26,7 @@ export interface ClassHistogram {
  * missing[0]; // 1
  */
 export async function classHistogram(predicted: Tensor, classes: number): Promise<ClassHistogram> {
+  checkTensor("classHistogram", "predicted", predicted);
   checkCounts("classHistogram", { classes });
   if (predicted.dtype !== "i32") throw new DTypeError(`classHistogram: expected i32 classes, got ${predicted.dtype}`);
   if (predicted.size === 0) throw new UsageError("classHistogram: there are no samples");

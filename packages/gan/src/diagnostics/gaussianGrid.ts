@@ -2,7 +2,7 @@
 // the smallest data on which a generator can be seen to forget modes, or to put samples between them.
 
 import { checkCounts } from "@figment/nn";
-import { gather, type Rng, scope, type Tensor, tensor, UsageError } from "@figment/tensor";
+import { checkObject, gather, type Rng, scope, type Tensor, tensor, UsageError } from "@figment/tensor";
 
 /** Options of {@link GaussianGrid}. */
 export interface GaussianGridOptions {
@@ -30,7 +30,8 @@ export class GaussianGrid {
   readonly modes: readonly (readonly [x: number, y: number])[];
 
   /** @throws UsageError unless side is an integer of at least 1 and the lengths are positive numbers. */
-  constructor({ side = 5, spacing = 2, deviation = 0.05 }: GaussianGridOptions = {}) {
+  constructor(options: GaussianGridOptions = {}) {
+    const { side = 5, spacing = 2, deviation = 0.05 } = checkObject("GaussianGrid", "options", options);
     checkCounts("GaussianGrid", { side });
     for (const [name, length] of Object.entries({ spacing, deviation }))
       if (!(length > 0 && Number.isFinite(length)))

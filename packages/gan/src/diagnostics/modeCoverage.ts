@@ -1,7 +1,7 @@
 // How many modes of a mixture a generator has found, and how good its samples are (Srivastava et al. 2017, §4.1): a sample is good
 // when it lies within three standard deviations of a mode; a mode is covered when good samples of its own are there.
 
-import { ShapeError, showShape, type Tensor, UsageError } from "@figment/tensor";
+import { checkObject, checkTensor, ShapeError, showShape, type Tensor, UsageError } from "@figment/tensor";
 
 /** A mixture of Gaussians that share one deviation. */
 export interface Mixture {
@@ -44,9 +44,12 @@ export interface ModeCoverageOptions {
  */
 export async function modeCoverage(
   samples: Tensor,
-  { modes, deviation }: Mixture,
-  { within = 3, atLeast = 1 }: ModeCoverageOptions = {},
+  mixture: Mixture,
+  options: ModeCoverageOptions = {},
 ): Promise<ModeCoverage> {
+  checkTensor("modeCoverage", "samples", samples);
+  const { modes, deviation } = checkObject("modeCoverage", "mixture", mixture, "modes", "deviation");
+  const { within = 3, atLeast = 1 } = checkObject("modeCoverage", "options", options);
   const [n = 0, dimensions = 0] = samples.shape;
   if (samples.rank !== 2 || n === 0 || modes.length === 0 || modes.some((mode) => mode.length !== dimensions))
     throw new ShapeError(

@@ -2,7 +2,7 @@
 
 import { checkCounts } from "@figment/nn";
 import type { Rng, SavedState, Stateful, StateToRestore, Tensor } from "@figment/tensor";
-import { scope } from "@figment/tensor";
+import { checkObject, scope } from "@figment/tensor";
 
 /** What points are drawn from, such as a {@link GaussianGrid}. */
 export interface PointSource {
@@ -36,6 +36,9 @@ export class PointStream implements Stateful, AsyncIterable<{ readonly image: Te
 
   /** @throws UsageError unless the counts are integers of at least 1. */
   constructor(source: PointSource, options: PointStreamOptions) {
+    checkObject("PointStream", "source", source, "sample");
+    checkObject("PointStream", "options", options, "rng");
+    checkObject("PointStream", "rng", options.rng, "captureState");
     checkCounts("PointStream", { batchSize: options.batchSize, stack: options.stack ?? 1 });
     this.source = source;
     this.options = options;

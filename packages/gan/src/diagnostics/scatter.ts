@@ -1,7 +1,7 @@
 // Points in the plane as a picture, so that recipes on toy distributions have something to look at.
 
 import { checkCounts } from "@figment/nn";
-import { ShapeError, showShape, type Tensor, tensor, UsageError } from "@figment/tensor";
+import { checkObject, checkTensor, ShapeError, showShape, type Tensor, tensor, UsageError } from "@figment/tensor";
 
 /** Options of {@link scatter}. */
 export interface ScatterOptions {
@@ -22,7 +22,9 @@ export interface ScatterOptions {
  * const picture = await scatter(tensor([[0, 0.9]]), { extent: 1, size: 4 });
  * picture.at(0, 0, 2, 0); // 1
  */
-export async function scatter(points: Tensor, { extent, size = 256 }: ScatterOptions): Promise<Tensor> {
+export async function scatter(points: Tensor, options: ScatterOptions): Promise<Tensor> {
+  checkTensor("scatter", "points", points);
+  const { extent, size = 256 } = checkObject("scatter", "options", options, "extent");
   checkCounts("scatter", { size });
   if (!(extent > 0 && Number.isFinite(extent)))
     throw new UsageError(`scatter: the extent must be a positive number, got ${extent}`);

@@ -2,7 +2,7 @@
 // of a batch differ, so that a generator that has collapsed to few images gives itself away.
 
 import { checkCounts, Module } from "@figment/nn";
-import { concat, ShapeError, scope, showShape, type Tensor } from "@figment/tensor";
+import { checkObject, concat, ShapeError, scope, showShape, type Tensor } from "@figment/tensor";
 
 /** Options of {@link MinibatchStd}. */
 export interface MinibatchStdOptions {
@@ -28,8 +28,9 @@ export class MinibatchStd extends Module {
   readonly features: number;
 
   /** @throws UsageError unless the numbers are integers of at least 1. */
-  constructor({ groupSize = 4, features = 1 }: MinibatchStdOptions = {}) {
+  constructor(options: MinibatchStdOptions = {}) {
     super();
+    const { groupSize = 4, features = 1 } = checkObject("MinibatchStd", "options", options);
     checkCounts("MinibatchStd", { groupSize, features });
     this.groupSize = groupSize;
     this.features = features;

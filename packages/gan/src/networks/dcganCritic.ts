@@ -5,6 +5,7 @@ import {
   BatchNorm,
   Conv2d,
   checkCounts,
+  checkCountsOf,
   Embedding,
   GroupNorm,
   type ImageSize,
@@ -14,7 +15,17 @@ import {
   type SpectralNorm,
   spectralNorm,
 } from "@figment/nn";
-import { concat, leakyRelu, ShapeError, scope, showShape, sizeOf, type Tensor, UsageError } from "@figment/tensor";
+import {
+  checkObject,
+  concat,
+  leakyRelu,
+  ShapeError,
+  scope,
+  showShape,
+  sizeOf,
+  type Tensor,
+  UsageError,
+} from "@figment/tensor";
 import { AuxiliaryHead } from "../conditioning/auxiliary.js";
 import { type HeadOptions, linearHead, ProjectionHead } from "../conditioning/projection.js";
 import type { CriticOutput } from "../conditioning/scores.js";
@@ -82,19 +93,20 @@ export class DcganCritic extends Module implements Critic {
   readonly head: Linear | SpectralNorm<Linear> | ProjectionHead | AuxiliaryHead;
 
   /** @throws UsageError when a number is out of range, a name unknown, or the image cannot be halved that often. */
-  constructor({
-    imageSize = 28,
-    imageChannels = 1,
-    channels = [32, 64, 128],
-    norm = "batch",
-    minibatchStd = false,
-    classes = 0,
-    condition = "projection",
-  }: DcganCriticOptions = {}) {
+  constructor(options: DcganCriticOptions = {}) {
     super();
+    const {
+      imageSize = 28,
+      imageChannels = 1,
+      channels = [32, 64, 128],
+      norm = "batch",
+      minibatchStd = false,
+      classes = 0,
+      condition = "projection",
+    } = checkObject("DcganCritic", "options", options);
     const owner = "DcganCritic";
     checkCounts(owner, { imageSize, imageChannels });
-    checkCounts(owner, Object.fromEntries(channels.map((c, i) => [`channels[${i}]`, c])));
+    checkCountsOf(owner, "channels", channels);
     checkClasses(owner, classes);
     if (!norms.includes(norm)) throw new UsageError(`${owner}: norm must be one of ${norms.join(", ")}, got ${norm}`);
     if (!conditions.includes(condition))

@@ -1,8 +1,8 @@
 // The generator of the deep convolutional GAN (Radford, Metz & Chintala 2016, §3): no pooling and no dense hidden layers,
 // transposed convolutions that double the resolution, batch norm after each but the last, ReLU, and tanh at the end.
 
-import { BatchNorm, ConvTranspose2d, checkCounts, Embedding, Module, normalInit } from "@figment/nn";
-import { concat, relu, scope, type Tensor, tanh } from "@figment/tensor";
+import { BatchNorm, ConvTranspose2d, checkCounts, checkCountsOf, Embedding, Module, normalInit } from "@figment/nn";
+import { checkObject, concat, relu, scope, type Tensor, tanh } from "@figment/tensor";
 import { checkClasses, checkLabel, checkLatents, halve } from "./checks.js";
 import { LatentStem } from "./latentStem.js";
 import type { Generator } from "./network.js";
@@ -44,18 +44,19 @@ export class DcganGenerator extends Module implements Generator {
   readonly ups: readonly ConvTranspose2d[];
 
   /** @throws UsageError when a number is out of range or the image cannot be halved that often. */
-  constructor({
-    latents = 64,
-    imageSize = 28,
-    imageChannels = 1,
-    channels = [128, 64, 32],
-    classes = 0,
-    embedding = Math.max(1, classes),
-  }: DcganGeneratorOptions = {}) {
+  constructor(options: DcganGeneratorOptions = {}) {
     super();
+    const {
+      latents = 64,
+      imageSize = 28,
+      imageChannels = 1,
+      channels = [128, 64, 32],
+      classes = 0,
+      embedding = Math.max(1, classes),
+    } = checkObject("DcganGenerator", "options", options);
     const owner = "DcganGenerator";
     checkCounts(owner, { latents, imageSize, imageChannels, embedding });
-    checkCounts(owner, Object.fromEntries(channels.map((c, i) => [`channels[${i}]`, c])));
+    checkCountsOf(owner, "channels", channels);
     checkClasses(owner, classes);
     const { side, imagePadding } = halve(owner, imageSize, channels);
     this.latents = latents;

@@ -1,8 +1,8 @@
 // Players of dense layers, for points in the plane and other samples without a grid (Gulrajani et al. 2017, appendix on toy
 // distributions: three hidden layers of ReLU).
 
-import { checkCounts, Linear, Module } from "@figment/nn";
-import { leakyRelu, relu, ShapeError, scope, showShape, type Tensor } from "@figment/tensor";
+import { checkCounts, checkCountsOf, Linear, Module } from "@figment/nn";
+import { checkObject, leakyRelu, relu, ShapeError, scope, showShape, type Tensor } from "@figment/tensor";
 import { checkLatents } from "./checks.js";
 import type { Critic, Generator } from "./network.js";
 
@@ -30,8 +30,7 @@ const slope = 0.2;
 const layersOf = (widths: readonly number[]): Linear[] =>
   widths.slice(1).map((to, i) => new Linear(widths[i] as number, to));
 
-const checkHidden = (owner: string, hidden: readonly number[]): void =>
-  checkCounts(owner, Object.fromEntries(hidden.map((width, i) => [`hidden[${i}]`, width])));
+const checkHidden = (owner: string, hidden: readonly number[]): void => checkCountsOf(owner, "hidden", hidden);
 
 /** Applies layers with an activation between, none after the last. */
 const through = (layers: readonly Linear[], x: Tensor, activation: (x: Tensor) => Tensor): Tensor =>
@@ -49,8 +48,9 @@ export class MlpGenerator extends Module implements Generator {
   readonly layers: readonly Linear[];
 
   /** @throws UsageError unless the numbers are integers of at least 1. */
-  constructor({ latents = 2, features = 2, hidden = [128, 128, 128] }: MlpGeneratorOptions = {}) {
+  constructor(options: MlpGeneratorOptions = {}) {
     super();
+    const { latents = 2, features = 2, hidden = [128, 128, 128] } = checkObject("MlpGenerator", "options", options);
     checkCounts("MlpGenerator", { latents, features });
     checkHidden("MlpGenerator", hidden);
     this.latents = latents;
@@ -76,8 +76,9 @@ export class MlpCritic extends Module implements Critic {
   readonly layers: readonly Linear[];
 
   /** @throws UsageError unless the numbers are integers of at least 1. */
-  constructor({ features = 2, hidden = [128, 128, 128] }: MlpCriticOptions = {}) {
+  constructor(options: MlpCriticOptions = {}) {
     super();
+    const { features = 2, hidden = [128, 128, 128] } = checkObject("MlpCritic", "options", options);
     checkCounts("MlpCritic", { features });
     checkHidden("MlpCritic", hidden);
     this.features = features;

@@ -2,8 +2,8 @@
 // overlapping kernels leave a checkerboard (Odena, Dumoulin & Olah 2016). Batch norm with a large ε keeps its channels from being
 // blown up where they hardly vary. This is the network of the public conditional WGAN-GP weights on MNIST.
 
-import { BatchNorm, Conv2d, checkCounts, Embedding, Linear, Module } from "@figment/nn";
-import { concat, relu, resizeNearest, scope, type Tensor, tanh } from "@figment/tensor";
+import { BatchNorm, Conv2d, checkCounts, checkCountsOf, Embedding, Linear, Module } from "@figment/nn";
+import { checkObject, concat, relu, resizeNearest, scope, type Tensor, tanh } from "@figment/tensor";
 import { checkClasses, checkLabel, checkLatents, halve } from "./checks.js";
 import type { Generator } from "./network.js";
 
@@ -46,19 +46,20 @@ export class ResizeGenerator extends Module implements Generator {
   readonly last: Conv2d;
 
   /** @throws UsageError when a number is out of range or the image cannot be halved that often. */
-  constructor({
-    latents = 10,
-    imageSize = 28,
-    imageChannels = 1,
-    channels = [128, 64],
-    classes = 0,
-    embedding = Math.max(1, classes),
-    eps = 0.8,
-  }: ResizeGeneratorOptions = {}) {
+  constructor(options: ResizeGeneratorOptions = {}) {
     super();
+    const {
+      latents = 10,
+      imageSize = 28,
+      imageChannels = 1,
+      channels = [128, 64],
+      classes = 0,
+      embedding = Math.max(1, classes),
+      eps = 0.8,
+    } = checkObject("ResizeGenerator", "options", options);
     const owner = "ResizeGenerator";
     checkCounts(owner, { latents, imageSize, imageChannels, embedding });
-    checkCounts(owner, Object.fromEntries(channels.map((c, i) => [`channels[${i}]`, c])));
+    checkCountsOf(owner, "channels", channels);
     checkClasses(owner, classes);
     this.side = halve(owner, imageSize, channels, 0).side;
     this.latents = latents;

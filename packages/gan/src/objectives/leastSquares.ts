@@ -6,7 +6,7 @@
 //
 // With b − c = 1 and b − a = 2 the generator minimises Pearson's χ² divergence (eq. 8).
 
-import { UsageError } from "@figment/tensor";
+import { checkObject, UsageError } from "@figment/tensor";
 import { type Objective, objectiveOf } from "./objective.js";
 
 /** The targets of {@link leastSquares}. */
@@ -27,7 +27,8 @@ export interface LeastSquaresOptions {
  * leastSquares().critic(tensor([3]), tensor([1])); // 2.5
  * leastSquares({ fake: -1, real: 1, wanted: 0 }).generator(tensor([2])); // 2
  */
-export function leastSquares({ fake: a = 0, real: b = 1, wanted: c = 1 }: LeastSquaresOptions = {}): Objective {
+export function leastSquares(options: LeastSquaresOptions = {}): Objective {
+  const { fake: a = 0, real: b = 1, wanted: c = 1 } = checkObject("leastSquares", "options", options);
   for (const [name, target] of Object.entries({ fake: a, real: b, wanted: c }))
     if (!Number.isFinite(target))
       throw new UsageError(`leastSquares: the target ${name} must be finite, got ${target}`);

@@ -5,7 +5,7 @@
 // The critic gives logits s, D = σ(s); ln σ(s) = −softplus(−s) and ln(1 − σ(s)) = −softplus(s) overflow nowhere. For a fixed
 // generator the best D is p/(p + q), where V is 2·JSD(p ‖ q) − ln 4 (proposition 1, theorem 1).
 
-import { neg, softplus, UsageError } from "@figment/tensor";
+import { checkObject, neg, softplus, UsageError } from "@figment/tensor";
 import { type Objective, objectiveOf } from "./objective.js";
 
 /** Options of {@link minimax} and {@link nonSaturating}. */
@@ -20,9 +20,10 @@ export interface SmoothingOptions {
 /** A game whose critic minimises −V: the cross entropy of telling real from generated, real ones with the target 1 − smoothing. */
 export function classificationGame(
   name: string,
-  { smoothing = 0 }: SmoothingOptions,
+  options: SmoothingOptions,
   generator: Objective["generator"],
 ): Objective {
+  const { smoothing = 0 } = checkObject(name, "options", options);
   if (!(smoothing >= 0 && smoothing < 1))
     throw new UsageError(`${name}: the smoothing must be in [0, 1), got ${smoothing}`);
   return objectiveOf(name, {

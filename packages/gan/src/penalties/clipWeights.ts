@@ -2,7 +2,7 @@
 // constant that the box and the architecture set. Crude, as its authors say: WGAN-GP came to replace it.
 
 import type { Module } from "@figment/nn";
-import { clamp, scope, UsageError } from "@figment/tensor";
+import { checkObject, clamp, scope, UsageError } from "@figment/tensor";
 
 /**
  * Clips every parameter of a module to [−bound, bound], after each of the critic's updates (Arjovsky et al. 2017, algorithm 1,
@@ -17,6 +17,7 @@ import { clamp, scope, UsageError } from "@figment/tensor";
 export function clipWeights(module: Module, bound: number): void {
   if (!(bound > 0 && Number.isFinite(bound)))
     throw new UsageError(`clipWeights: the bound must be a positive number, got ${bound}`);
+  checkObject("clipWeights", "module", module, "parameters");
   scope(() => {
     for (const parameter of module.parameters()) parameter.set(clamp(parameter.value, -bound, bound));
   });

@@ -6,7 +6,18 @@
 //
 // A critic whose norm mixes samples (batch norm) has no slope of one sample: use layer, instance or no norm with it.
 
-import { lerp, norm, type Rng, ShapeError, scope, showShape, type Tensor, UsageError } from "@figment/tensor";
+import {
+  checkObject,
+  checkTensor,
+  lerp,
+  norm,
+  type Rng,
+  ShapeError,
+  scope,
+  showShape,
+  type Tensor,
+  UsageError,
+} from "@figment/tensor";
 import { type CriticFunction, sampleAxes, slopesAt } from "./slope.js";
 
 /** Options of {@link gradientPenalty}. */
@@ -33,8 +44,12 @@ export function gradientPenalty(
   real: Tensor,
   fake: Tensor,
   random: Rng,
-  { target = 1 }: GradientPenaltyOptions = {},
+  options: GradientPenaltyOptions = {},
 ): Tensor {
+  checkTensor("gradientPenalty", "real", real);
+  checkTensor("gradientPenalty", "fake", fake);
+  checkObject("gradientPenalty", "random", random, "uniform");
+  const { target = 1 } = checkObject("gradientPenalty", "options", options);
   if (!(target > 0 && Number.isFinite(target)))
     throw new UsageError(`gradientPenalty: the target must be a positive number, got ${target}`);
   if (String(real.shape) !== String(fake.shape))

@@ -3,7 +3,7 @@
 //
 //   R₁ = γ/2·E_x[‖∇s(x)‖²]                                            (eq. 9)
 
-import { scope, type Tensor } from "@figment/tensor";
+import { checkTensor, scope, type Tensor } from "@figment/tensor";
 import { type CriticFunction, sampleAxes, slopesAt } from "./slope.js";
 
 /**
@@ -15,5 +15,6 @@ import { type CriticFunction, sampleAxes, slopesAt } from "./slope.js";
  * r1Penalty((x) => x.matmul(tensor([[3], [4]])), random.normal([5, 2])); // 12.5
  */
 export function r1Penalty(critic: CriticFunction, real: Tensor): Tensor {
+  checkTensor("r1Penalty", "real", real);
   return scope(() => slopesAt("r1Penalty", critic, real).square().sum(sampleAxes(real)).mean().mul(0.5));
 }

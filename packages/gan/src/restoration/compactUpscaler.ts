@@ -3,7 +3,7 @@
 // the enlarged input added, so that the network only draws what is missing.
 
 import { Conv2d, checkCounts, Module } from "@figment/nn";
-import { pixelShuffle, resizeNearest, scope, type Tensor } from "@figment/tensor";
+import { checkObject, pixelShuffle, resizeNearest, scope, type Tensor } from "@figment/tensor";
 import { PRelu } from "./prelu.js";
 
 /** Options of {@link CompactUpscaler}. */
@@ -37,8 +37,14 @@ export class CompactUpscaler extends Module {
   readonly last: Conv2d;
 
   /** @throws UsageError unless the numbers are integers of at least 1, the depth of at least 0. */
-  constructor({ imageChannels = 3, channels = 64, depth = 16, factor = 4 }: CompactUpscalerOptions = {}) {
+  constructor(options: CompactUpscalerOptions = {}) {
     super();
+    const {
+      imageChannels = 3,
+      channels = 64,
+      depth = 16,
+      factor = 4,
+    } = checkObject("CompactUpscaler", "options", options);
     checkCounts("CompactUpscaler", { imageChannels, channels, factor });
     checkCounts("CompactUpscaler", { depth }, 0);
     this.factor = factor;

@@ -3,7 +3,7 @@
 // weights have their batch norms folded into the convolutions, so there are none here.
 
 import { Conv2d, checkCounts, Module } from "@figment/nn";
-import { relu, scope, type Tensor } from "@figment/tensor";
+import { checkObject, relu, scope, type Tensor } from "@figment/tensor";
 
 /** Options of {@link DnCnn}. */
 export interface DnCnnOptions {
@@ -27,8 +27,9 @@ export class DnCnn extends Module {
   readonly convs: readonly Conv2d[];
 
   /** @throws UsageError unless the numbers are integers of at least 1, and the depth of at least 2. */
-  constructor({ imageChannels = 1, channels = 64, depth = 17 }: DnCnnOptions = {}) {
+  constructor(options: DnCnnOptions = {}) {
     super();
+    const { imageChannels = 1, channels = 64, depth = 17 } = checkObject("DnCnn", "options", options);
     checkCounts("DnCnn", { imageChannels, channels });
     checkCounts("DnCnn", { depth }, 2);
     this.convs = Array.from({ length: depth }, (_, i) => {

@@ -1,8 +1,8 @@
 // One round of the game after another (Goodfellow et al. 2014, algorithm 1): the critic's updates on real and generated samples,
 // then the generator's. The same code runs operation by operation and, traced once, as one program.
 
-import { checkCounts, checkNotNegative } from "@figment/nn";
-import { Cell, repeat, ShapeError, scope, showShape, type Tensor, UsageError } from "@figment/tensor";
+import { checkCounts, checkNotNegative, checkPositive } from "@figment/nn";
+import { Cell, checkObject, repeat, ShapeError, scope, showShape, type Tensor, UsageError } from "@figment/tensor";
 import { auxiliaryLoss } from "../conditioning/auxiliary.js";
 import { type ClassifiedScores, type CriticOutput, scoresOf } from "../conditioning/scores.js";
 import { clipWeights } from "../penalties/clipWeights.js";
@@ -18,6 +18,9 @@ interface Samples {
   readonly image: Tensor;
   readonly label: Tensor | undefined;
 }
+
+/** What players must be made of. */
+const playing: readonly (keyof Players)[] = ["generator", "critic", "generatorOptimizer", "criticOptimizer", "random"];
 
 const classifies = (output: CriticOutput): output is ClassifiedScores => "score" in output;
 
@@ -152,8 +155,12 @@ function report(name: string): Cell {
   return new Cell({ shape: [], name: `Game.${name}`, initial: () => [0] });
 }
 
-function checkRules({ generator, critic }: Players, rules: GameRules): void {
-  const { criticSteps = 1, r1, gradientPenalty: lambda, auxiliary } = rules;
+function checkRules(players: Players, rules: GameRules): void {
+  const { generator, critic } = checkObject("Game", "players", players, ...playing);
+  const { criticSteps = 1, r1, gradientPenalty: lambda, auxiliary } = checkObject("Game", "rules", rules, "objective");
+  checkObject("Game", "objective", rules.objective, "critic", "generator");
+  if (r1 !== undefined) checkObject("Game", "r1", r1, "gamma");
+  if (rules.clipWeights !== undefined) checkPositive("Game", { clipWeights: rules.clipWeights });
   checkCounts("Game", { criticSteps, "r1.every": r1?.every ?? 1 });
   checkNotNegative("Game", { gradientPenalty: lambda ?? 0, "r1.gamma": r1?.gamma ?? 0, auxiliary: auxiliary ?? 1 });
   if (generator.classes !== critic.classes)

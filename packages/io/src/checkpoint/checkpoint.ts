@@ -5,6 +5,7 @@
 import {
   type Cell,
   CheckpointError,
+  checkObject,
   type Json,
   type Stateful,
   type StateToRestore,
@@ -13,6 +14,7 @@ import {
 } from "@figment/tensor";
 import { readAll, type TensorFile } from "../elements/tensorFile.js";
 import { listSome, messageOf } from "../errors.js";
+import { checkPath } from "../files/checkPath.js";
 import { openSafetensors } from "../safetensors/load.js";
 import { SafetensorsFile } from "../safetensors/read.js";
 import { writeTensors } from "../safetensors/write.js";
@@ -36,13 +38,14 @@ const extraKey = "figment.extra";
  * await saveCheckpoint("run.safetensors", { model, random: rng(0) }, { step: 3 });
  */
 export async function saveCheckpoint(path: string, parts: CheckpointParts, extra: Json = null): Promise<void> {
+  checkPath("saveCheckpoint", "path", path);
   const cells = new Map<string, Cell>();
   const state: Record<string, Json> = {};
-  for (const [part, stateful] of Object.entries(parts)) {
+  for (const [part, stateful] of Object.entries(checkObject("saveCheckpoint", "parts", parts))) {
     if (part === "" || part.includes(".")) {
       throw new UsageError(`saveCheckpoint: the part name ${JSON.stringify(part)} must be non-empty and without dots`);
     }
-    const captured = stateful.captureState();
+    const captured = checkObject("saveCheckpoint", part, stateful, "captureState").captureState();
     for (const [name, cell] of Object.entries(captured.cells)) cells.set(`${part}.${name}`, cell);
     state[part] = captured.json;
   }
@@ -104,10 +107,12 @@ export async function loadCheckpoint(path: string, parts: CheckpointParts): Prom
 export async function saveModel(
   path: string,
   module: Stateful,
-  { metadata = {} }: { readonly metadata?: Readonly<Record<string, string>> } = {},
+  options: { readonly metadata?: Readonly<Record<string, string>> } = {},
 ): Promise<void> {
+  checkPath("saveModel", "path", path);
+  const { metadata = {} } = checkObject("saveModel", "options", options);
   if (Object.hasOwn(metadata, stateKey)) throw new UsageError(`saveModel: the metadata key "${stateKey}" is taken`);
-  const { cells, json } = module.captureState();
+  const { cells, json } = checkObject("saveModel", "module", module, "captureState").captureState();
   const own: Record<string, string> = json === null ? {} : { [stateKey]: JSON.stringify(json) };
   await writeSnapshot(path, new Map(Object.entries(cells)), { ...metadata, ...own });
 }
@@ -123,6 +128,7 @@ export async function saveModel(
  * await loadModel("linear.safetensors", model);
  */
 export async function loadModel(path: string, module: Stateful): Promise<void> {
+  checkPath("loadModel", "path", path);
   await using file = await openSafetensors(path);
   const { cells } = module.captureState();
   const isWide = (name: string) => Object.hasOwn(cells, name) && cells[name]?.dtype !== "f32";

@@ -5,6 +5,7 @@ import { CheckpointError, sizeOf, UsageError } from "@figment/tensor";
 import type { TensorFile } from "../elements/tensorFile.js";
 import type { BytesToWrite } from "../elements/toWrite.js";
 import { bytesOfElements } from "../elements/types.js";
+import { checkPath } from "../files/checkPath.js";
 import { writeNpy, writeNpz } from "../npy/write.js";
 import { writeBytes } from "../safetensors/write.js";
 import { type OpenTensorsOptions, openTensors } from "./open.js";
@@ -36,6 +37,7 @@ export async function convertCheckpoint(
   output: string,
   options: OpenTensorsOptions = {},
 ): Promise<Converted> {
+  checkPath("convertCheckpoint", "output", output);
   const ending = extname(output).toLowerCase();
   if (!endings.includes(ending)) throw new UsageError(`${output}: the name must end in one of ${endings.join(" ")}`);
   await using file = await openTensors(input, options);

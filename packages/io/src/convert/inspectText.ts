@@ -1,5 +1,6 @@
 // An inspection as text: the tree of names with types, shapes and sizes in columns.
 
+import { checkObject } from "@figment/tensor";
 import type { InspectedEntry, Inspection } from "./inspect.js";
 
 /** A name on its level, and what lies below it. */
@@ -36,7 +37,12 @@ export function showBytes(bytes: number): string {
  * console.log(showInspection(await inspectFile("weights.pth")));
  */
 export function showInspection(inspection: Inspection): string {
-  const { path, format, fileBytes, entries, metadata, classes, tensors, parameters, tensorBytes } = inspection;
+  const { path, format, fileBytes, entries, metadata, classes, tensors, parameters, tensorBytes } = checkObject(
+    "showInspection",
+    "inspection",
+    inspection,
+    "entries",
+  );
   const root: Branch = { children: new Map() };
   for (const entry of entries) plant(root, entry);
   const rows = rowsOf(root, "");

@@ -1,9 +1,10 @@
 // Opening files of tensors of any format that is known, by what they hold and not by their names.
 
-import { CheckpointError, type FigmentError } from "@figment/tensor";
+import { CheckpointError, checkObject, type FigmentError } from "@figment/tensor";
 import { type TensorFile, TensorFileBase, type TensorInfo } from "../elements/tensorFile.js";
 import { listSome } from "../errors.js";
 import { ByteFile } from "../files/byteFile.js";
+import { checkPath } from "../files/checkPath.js";
 import { ZipArchive } from "../files/zip.js";
 import { NumpyFile } from "../npy/read.js";
 import { openSafetensors } from "../safetensors/load.js";
@@ -50,7 +51,9 @@ export async function formatOf(path: string): Promise<TensorFormat> {
  * await using file = await openTensors("weights.pth", { select: "conv" });
  * const conv = await file.read("weight"); // [2, 3]
  */
-export async function openTensors(path: string, { select, ...options }: OpenTensorsOptions = {}): Promise<TensorFile> {
+export async function openTensors(path: string, given: OpenTensorsOptions = {}): Promise<TensorFile> {
+  checkPath("openTensors", "path", path);
+  const { select, ...options } = checkObject("openTensors", "options", given);
   const format = await formatOf(path);
   if (format === "PyTorch") return TorchTensors.of(await readTorch(path, options), select);
   if (select !== undefined)

@@ -4,8 +4,9 @@
 
 import { readdir, readFile, stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
-import { UsageError } from "@figment/tensor";
+import { checkObject, UsageError } from "@figment/tensor";
 import { DataError, messageOf } from "../errors.js";
+import { checkPath } from "../files/checkPath.js";
 import { Dataset, type DatasetSource, type Example, type ImmediateDataset } from "./dataset.js";
 
 /** Options of {@link cifar10}. */
@@ -62,7 +63,9 @@ class Cifar10 extends Dataset {
  * const test = await cifar10("data/cifar10", { split: "test" });
  * test.length; // 2
  */
-export async function cifar10(path: string, { split = "train" }: Cifar10Options = {}): Promise<ImmediateDataset> {
+export async function cifar10(path: string, options: Cifar10Options = {}): Promise<ImmediateDataset> {
+  checkPath("cifar10", "path", path);
+  const { split = "train" } = checkObject("cifar10", "options", options);
   if (!Object.hasOwn(filesOf, split)) {
     throw new UsageError(`cifar10: split must be "train" or "test", got ${JSON.stringify(split)}`);
   }

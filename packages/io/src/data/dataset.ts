@@ -1,6 +1,6 @@
 // What a data set is: numbered images of one shape with labels, and a way to open it again on another thread.
 
-import { UsageError } from "@figment/tensor";
+import { checkObject, UsageError } from "@figment/tensor";
 import { Loader, type LoaderOptions } from "../loader/loader.js";
 
 /** One image, [H,W,C] bytes in row-major order, and the number of its class. */
@@ -73,7 +73,8 @@ export interface ImmediateDataset extends Dataset {
  * const again = await openSource(source);
  * again.length; // 10
  */
-export async function openSource({ module, open, options }: DatasetSource): Promise<Dataset> {
+export async function openSource(source: DatasetSource): Promise<Dataset> {
+  const { module, open, options } = checkObject("openSource", "source", source, "module", "open");
   const exported = ((await import(module)) as Record<string, unknown>)[open];
   if (typeof exported !== "function") throw new UsageError(`${module} exports no function ${open}`);
   return (await exported(options)) as Dataset;

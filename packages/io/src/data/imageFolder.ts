@@ -2,8 +2,9 @@
 
 import { readdir } from "node:fs/promises";
 import { basename, extname, join, resolve, sep } from "node:path";
-import { UsageError } from "@figment/tensor";
+import { checkObject, UsageError } from "@figment/tensor";
 import { DataError, messageOf } from "../errors.js";
+import { checkPath } from "../files/checkPath.js";
 import { loadSharp } from "../images/codec.js";
 import { Dataset, type DatasetSource, type Example } from "./dataset.js";
 
@@ -89,7 +90,8 @@ interface FolderListing {
  * const emoji = await imageFolder("emoji", { size: 32 });
  */
 export async function imageFolder(directory: string, options: ImageFolderOptions): Promise<Dataset> {
-  const { size, channels = 3, fit = "cover" } = options;
+  checkPath("imageFolder", "directory", directory);
+  const { size, channels = 3, fit = "cover" } = checkObject("imageFolder", "options", options, "size");
   if (!Number.isInteger(size) || size < 1 || size > 4096) {
     throw new UsageError(`imageFolder: size must be an integer from 1 to 4096, got ${size}`);
   }

@@ -2,8 +2,9 @@
 
 import { stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { UsageError } from "@figment/tensor";
+import { checkArray, checkObject, UsageError } from "@figment/tensor";
 import { DataError } from "../errors.js";
+import { checkPath } from "../files/checkPath.js";
 import { Dataset, type DatasetSource, type Example, type ImmediateDataset } from "./dataset.js";
 import { readIdx } from "./idx.js";
 import { resampler } from "./resample.js";
@@ -69,12 +70,14 @@ class Mnist extends Dataset {
  * const test = await mnist("data/mnist", { split: "test" });
  */
 export async function mnist(directory: string, options: MnistOptions = {}): Promise<ImmediateDataset> {
-  const { split = "train", size } = options;
+  checkPath("mnist", "directory", directory);
+  const { split = "train", size } = checkObject("mnist", "options", options);
   if (!Object.hasOwn(prefixes, split))
     throw new UsageError(`mnist: split must be "train" or "test", got ${JSON.stringify(split)}`);
   if (size !== undefined && (!Number.isInteger(size) || size < 1 || size > 4096)) {
     throw new UsageError(`mnist: size must be an integer from 1 to 4096, got ${size}`);
   }
+  if (options.classes !== undefined) checkArray("mnist", "classes", options.classes);
   const folder = resolve(directory);
   const [imagesPath, labelsPath] = await Promise.all([
     findIdx(folder, `${prefixes[split]}-images`, 3),
@@ -102,10 +105,11 @@ const fashionClasses = "T-shirt/top Trouser Pullover Dress Coat Sandal Shirt Sne
  * const { classes } = await fashionMnist("data/mnist", { split: "test" });
  * classes?.[9]; // "Ankle boot"
  */
-export function fashionMnist(
+export async function fashionMnist(
   directory: string,
   options: Omit<MnistOptions, "classes"> = {},
 ): Promise<ImmediateDataset> {
+  checkPath("fashionMnist", "directory", directory);
   return mnist(directory, { ...options, classes: fashionClasses });
 }
 

@@ -1,5 +1,7 @@
 // Opens whatever data set lies in a folder.
 
+import { checkObject } from "@figment/tensor";
+import { checkPath } from "../files/checkPath.js";
 import { cifar10, isCifar10 } from "./cifar10.js";
 import type { Dataset } from "./dataset.js";
 import { imageFolder } from "./imageFolder.js";
@@ -19,8 +21,10 @@ const defaultSize = 32;
  */
 export async function openDataset(
   directory: string,
-  { size, channels }: { readonly size?: number; readonly channels?: 1 | 3 } = {},
+  options: { readonly size?: number; readonly channels?: 1 | 3 } = {},
 ): Promise<Dataset> {
+  checkPath("openDataset", "directory", directory);
+  const { size, channels } = checkObject("openDataset", "options", options);
   if (await isMnistFolder(directory)) return mnist(directory, { size });
   if (await isCifar10(directory)) return cifar10(directory);
   return imageFolder(directory, { size: size ?? defaultSize, channels });

@@ -1,6 +1,6 @@
 // What writers of files are given: tensors, or bytes of any file type, whose contents are asked for when their turn comes.
 
-import type { DataArray, DType } from "@figment/tensor";
+import { checkObject, type DataArray, type DType } from "@figment/tensor";
 import { encodeElements } from "./encode.js";
 import { type FileType, fileTypeOf } from "./types.js";
 
@@ -22,7 +22,7 @@ export interface BytesToWrite {
 
 /** A tensor as bytes of the file type of its tensor type. */
 export const asBytes = (source: TensorToWrite): BytesToWrite => ({
-  shape: source.shape,
+  shape: checkObject("saving tensors", "a tensor", source, "shape", "dtype").shape,
   type: fileTypeOf[source.dtype],
   bytes: async () => {
     const half = source.dtype === "bf16" || source.dtype === "f16";

@@ -4,7 +4,9 @@
 
 import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
+import { checkFunction, show, UsageError } from "@figment/tensor";
 import { DataError } from "../errors.js";
+import { checkPath } from "./checkPath.js";
 
 /**
  * Makes a folder and those on the way to it.
@@ -14,6 +16,7 @@ import { DataError } from "../errors.js";
  * await makeFolder("out/pictures");
  */
 export async function makeFolder(path: string): Promise<void> {
+  checkPath("makeFolder", "path", path);
   const folder = resolve(path);
   // Not mkdir's own recursion, which never ends below folders where nothing can be made, such as /proc.
   const known = await stat(folder).catch(() => undefined);
@@ -42,6 +45,8 @@ export type WriteBytes = (bytes: Uint8Array) => Promise<void>;
  * });
  */
 export async function writeAtomically(path: string, produce: (write: WriteBytes) => Promise<void>): Promise<void> {
+  checkPath("writing a file", "path", path);
+  checkFunction("writing a file", "produce", produce);
   const target = resolve(path);
   const folder = dirname(target);
   await makeFolder(folder);
@@ -104,7 +109,9 @@ function isRunning(pid: number): boolean {
  * @example
  * await writeFileAtomic("notes.txt", "all at once");
  */
-export function writeFileAtomic(path: string, data: string | Uint8Array): Promise<void> {
+export async function writeFileAtomic(path: string, data: string | Uint8Array): Promise<void> {
+  if (typeof data !== "string" && !(data instanceof Uint8Array))
+    throw new UsageError(`writeFileAtomic: expected a text or bytes, got ${show(data)}`);
   const bytes = typeof data === "string" ? new TextEncoder().encode(data) : data;
   return writeAtomically(path, (write) => write(bytes));
 }

@@ -2,6 +2,7 @@
 
 import { homedir } from "node:os";
 import { join } from "node:path";
+import { checkPath } from "./checkPath.js";
 
 /**
  * Figment's cache folder, or one in it: in XDG_CACHE_HOME where that is set, else in .cache of the user's folder. Nothing is
@@ -10,5 +11,7 @@ import { join } from "node:path";
  * @example
  * console.log(cacheFolder("data"));
  */
-export const cacheFolder = (...inside: readonly string[]): string =>
-  join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "figment", ...inside);
+export const cacheFolder = (...inside: readonly string[]): string => {
+  for (const part of inside) checkPath("cacheFolder", "inside", part);
+  return join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "figment", ...inside);
+};

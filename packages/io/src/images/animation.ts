@@ -1,10 +1,11 @@
 // Frames as a moving picture: GIF or WebP, written atomically.
 
 import { extname } from "node:path";
-import { type ImageBytes, ShapeError, type Tensor, UsageError } from "@figment/tensor";
+import { checkObject, type ImageBytes, ShapeError, type Tensor, UsageError } from "@figment/tensor";
 import { writeFileAtomic } from "../files/atomic.js";
+import { checkPath } from "../files/checkPath.js";
 import { loadSharp } from "./codec.js";
-import { type GridOptions, imageGrid } from "./grid.js";
+import { type GridOptions, imageGrid, maxPixels } from "./grid.js";
 
 /** How frames are shown. */
 export interface AnimationOptions extends GridOptions {
@@ -21,9 +22,6 @@ const formats = { ".gif": "gif", ".webp": "webp" } as const;
 /** Viewers of GIFs show shorter frames at a tenth of a second. */
 const maxFps = 50;
 
-/** Pictures of more pixels than this take minutes to encode and too much memory. */
-const maxPixels = 2 ** 28;
-
 /**
  * Saves frames of the same images as a moving picture, atomically; each frame [N,H,W,C] is laid out like a grid. The name's
  * ending says the format: .gif (256 colours) or .webp. Frames are read as they come and not kept, so that those that a
@@ -36,8 +34,10 @@ const maxPixels = 2 ** 28;
 export async function saveAnimation(
   path: string,
   frames: Iterable<Tensor> | AsyncIterable<Tensor>,
-  { fps = 20, hold, loop = 0, ...grid }: AnimationOptions = {},
+  options: AnimationOptions = {},
 ): Promise<void> {
+  checkPath("saveAnimation", "path", path);
+  const { fps = 20, hold, loop = 0, ...grid } = checkObject("saveAnimation", "options", options);
   const ending = extname(path).toLowerCase();
   if (!Object.hasOwn(formats, ending))
     throw new UsageError(`${path}: the name must end in one of ${Object.keys(formats).join(" ")}`);
@@ -64,8 +64,8 @@ export async function saveAnimation(
     Buffer.concat(pages.map(({ data }) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength))),
     { raw, limitInputPixels: maxPixels },
   );
-  const options = { delay, loop };
-  const encoded = ending === ".gif" ? image.gif(options) : image.webp({ ...options, quality: 90 });
+  const shown = { delay, loop };
+  const encoded = ending === ".gif" ? image.gif(shown) : image.webp({ ...shown, quality: 90 });
   await writeFileAtomic(path, await encoded.toBuffer());
 }
 

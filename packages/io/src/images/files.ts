@@ -1,9 +1,19 @@
 // Images as files: PNG, JPEG, WebP and AVIF through sharp, written atomically.
 
 import { extname } from "node:path";
-import { fromImage, type ImageBytes, type Tensor, toImage, UsageError } from "@figment/tensor";
+import {
+  checkObject,
+  checkTensor,
+  fromImage,
+  type ImageBytes,
+  show,
+  type Tensor,
+  toImage,
+  UsageError,
+} from "@figment/tensor";
 import { DataError, messageOf } from "../errors.js";
 import { writeFileAtomic } from "../files/atomic.js";
+import { checkPath } from "../files/checkPath.js";
 import { loadSharp } from "./codec.js";
 
 /** The values that stand for black and white. */
@@ -38,6 +48,7 @@ async function encode(
 }
 
 async function decode(source: string | Uint8Array, channels: 1 | 3 | 4, what: string): Promise<ImageBytes> {
+  if (![1, 3, 4].includes(channels)) throw new UsageError(`${what}: channels must be 1, 3 or 4, got ${show(channels)}`);
   const sharp = await loadSharp();
   try {
     const upright = sharp(source, { failOn: "error" }).autoOrient();
@@ -65,6 +76,8 @@ async function decode(source: string | Uint8Array, channels: 1 | 3 | 4, what: st
  * await writeImage("dot.png", { width: 1, height: 1, channels: 1, data: new Uint8Array([128]) });
  */
 export async function writeImage(path: string, image: ImageBytes): Promise<void> {
+  checkPath("writeImage", "path", path);
+  checkObject("writeImage", "image", image, "width", "height", "channels", "data");
   const ending = extname(path).toLowerCase();
   if (!Object.hasOwn(formats, ending)) {
     throw new UsageError(`${path}: the name must end in one of ${Object.keys(formats).join(" ")}`);
@@ -93,8 +106,9 @@ export function readImage(path: string, channels: 1 | 3 | 4 = 3): Promise<ImageB
  * const png = await encodeImage(images.at(0), "png");
  */
 export async function encodeImage(image: Tensor, format: ImageFormat, options: RangeOptions = {}): Promise<Uint8Array> {
+  checkTensor("encodeImage", "image", image);
   if (!Object.values(formats).includes(format)) {
-    throw new UsageError(`encodeImage: the format must be png, jpeg, webp or avif, got ${JSON.stringify(format)}`);
+    throw new UsageError(`encodeImage: the format must be png, jpeg, webp or avif, got ${show(format)}`);
   }
   return encode(await toImage(image, options), format, "encodeImage");
 }
@@ -107,7 +121,9 @@ export async function encodeImage(image: Tensor, format: ImageFormat, options: R
  * const png = await encodeImage(images.at(0), "png");
  * const image = await decodeImage(png, { channels: 1 }); // [4, 4, 1]
  */
-export async function decodeImage(bytes: Uint8Array, { channels = 3, range }: LoadImageOptions = {}): Promise<Tensor> {
+export async function decodeImage(bytes: Uint8Array, options: LoadImageOptions = {}): Promise<Tensor> {
+  const { channels = 3, range } = checkObject("decodeImage", "options", options);
+  if (!(bytes instanceof Uint8Array)) throw new UsageError(`decodeImage: expected bytes, got ${show(bytes)}`);
   return fromImage(await decode(bytes, channels, "decodeImage"), { range });
 }
 
@@ -118,6 +134,8 @@ export async function decodeImage(bytes: Uint8Array, { channels = 3, range }: Lo
  * await saveImage("sample.png", images.at(0));
  */
 export async function saveImage(path: string, image: Tensor, options: RangeOptions = {}): Promise<void> {
+  checkPath("saveImage", "path", path);
+  checkTensor("saveImage", "image", image);
   await writeImage(path, await toImage(image, options));
 }
 
@@ -128,6 +146,8 @@ export async function saveImage(path: string, image: Tensor, options: RangeOptio
  * await saveImage("sample.png", images.at(0));
  * const image = await loadImage("sample.png");
  */
-export async function loadImage(path: string, { channels, range }: LoadImageOptions = {}): Promise<Tensor> {
+export async function loadImage(path: string, options: LoadImageOptions = {}): Promise<Tensor> {
+  checkPath("loadImage", "path", path);
+  const { channels, range } = checkObject("loadImage", "options", options);
   return fromImage(await readImage(path, channels), { range });
 }

@@ -1,7 +1,21 @@
 // Many images as one: grids of samples, and strips that show how samples came about.
 
-import { type ImageBytes, ShapeError, type Tensor, UsageError } from "@figment/tensor";
+import {
+  checkArray,
+  checkObject,
+  checkRange,
+  checkTensor,
+  type ImageBytes,
+  ShapeError,
+  show,
+  type Tensor,
+  UsageError,
+} from "@figment/tensor";
+import { checkPath } from "../files/checkPath.js";
 import { type RangeOptions, writeImage } from "./files.js";
+
+/** Pictures of more pixels than this take minutes to encode and too much memory. */
+export const maxPixels = 2 ** 28;
 
 /** How images are laid out. */
 export interface GridOptions extends RangeOptions {
@@ -24,6 +38,7 @@ export interface GridOptions extends RangeOptions {
  * const { width } = await imageGrid(images, { columns: 2 });
  */
 export async function imageGrid(images: Tensor, options: GridOptions = {}): Promise<ImageBytes> {
+  checkTensor("imageGrid", "images", images);
   const { count, height, width, channels } = extents(images);
   return compose({ count, height, width, channels, data: await images.data() }, options);
 }
@@ -35,6 +50,8 @@ export async function imageGrid(images: Tensor, options: GridOptions = {}): Prom
  * await saveGrid("samples.png", images, { columns: 8 });
  */
 export async function saveGrid(path: string, images: Tensor, options: GridOptions = {}): Promise<void> {
+  checkPath("saveGrid", "path", path);
+  checkTensor("saveGrid", "images", images);
   await writeImage(path, await imageGrid(images, options));
 }
 
@@ -49,6 +66,9 @@ export async function saveStrip(
   frames: readonly Tensor[],
   options: Omit<GridOptions, "columns"> = {},
 ): Promise<void> {
+  checkPath("saveStrip", "path", path);
+  checkArray("saveStrip", "frames", frames);
+  for (const frame of frames) checkTensor("saveStrip", "a frame", frame);
   const [first] = frames;
   if (!first) throw new UsageError("saveStrip: there are no frames");
   const { count, height, width, channels } = extents(first);
@@ -86,23 +106,22 @@ function extents({ shape }: Tensor): Extents {
   return { count, height, width, channels };
 }
 
-function compose(
-  { count, height, width, channels, data }: Stack,
-  {
-    columns = Math.ceil(Math.sqrt(count)),
-    padding = 2,
-    scale = 1,
-    background = 0,
-    range: [low, high] = [-1, 1],
-  }: GridOptions,
-): ImageBytes {
+function compose({ count, height, width, channels, data }: Stack, options: GridOptions): ImageBytes {
+  const { padding = 2, scale = 1, background = 0, range = [-1, 1] } = checkObject("grid", "options", options);
+  const { columns = Math.ceil(Math.sqrt(count)) } = options;
+  checkRange("grid", range);
+  const [low, high] = range;
   check("columns", columns, 1);
   check("padding", padding, 0);
   check("scale", scale, 1);
+  if (!(background >= 0 && background <= 255))
+    throw new UsageError(`grid: background must be a byte, 0 to 255, got ${show(background)}`);
   const across = Math.min(columns, count);
   const down = Math.ceil(count / across);
   const gridWidth = scale * (across * width + (across + 1) * padding);
   const gridHeight = scale * (down * height + (down + 1) * padding);
+  if (!(gridWidth * gridHeight <= maxPixels))
+    throw new UsageError(`grid: ${gridWidth} × ${gridHeight} pixels; at most ${maxPixels} in all are laid out`);
   const bytes = new Uint8ClampedArray(gridWidth * gridHeight * channels).fill(background);
   for (let n = 0; n < count; n++) {
     const left = scale * (padding + (n % across) * (width + padding));

@@ -1,8 +1,9 @@
 // A loss curve as SVG: the raw values faint, a running mean bold, axes with round numbers. Written here because
 // what plots in Node does so through a DOM or a canvas.
 
-import { UsageError } from "@figment/tensor";
+import { checkArray, checkObject, show, UsageError } from "@figment/tensor";
 import { writeFileAtomic } from "../files/atomic.js";
+import { checkPath } from "../files/checkPath.js";
 
 /** One measurement. */
 export interface LossPoint {
@@ -48,10 +49,16 @@ const maxPoints = 1000;
  * ]);
  */
 export function lossCurve(points: readonly LossPoint[], options: LossCurveOptions = {}): string {
+  checkArray("lossCurve", "points", points);
+  const { title = "", label = "loss", width = 720, height = 400 } = checkObject("lossCurve", "options", options);
+  for (const [name, text] of Object.entries({ title, label }))
+    if (typeof text !== "string") throw new UsageError(`lossCurve: ${name} must be a text, got ${show(text)}`);
+  for (const [name, extent] of Object.entries({ width, height }))
+    if (!(extent > 0 && Number.isFinite(extent)))
+      throw new UsageError(`lossCurve: ${name} must be a number of pixels, got ${show(extent)}`);
   const finite = points.filter(({ step, loss }) => Number.isFinite(step) && Number.isFinite(loss));
   const log = options.log ?? prefersLog(finite);
   const drawn = thin(log ? finite.filter(({ loss }) => loss > 0) : finite);
-  const { title = "", label = "loss", width = 720, height = 400 } = options;
   const smoothing = options.smoothing ?? Math.max(0, 1 - 1 / (smoothedPart * Math.max(1, drawn.length)));
   if (!(smoothing >= 0 && smoothing < 1))
     throw new UsageError(`lossCurve: smoothing must be from 0 to below 1, got ${smoothing}`);
@@ -109,6 +116,7 @@ export async function saveLossCurve(
   points: readonly LossPoint[],
   options: LossCurveOptions = {},
 ): Promise<void> {
+  checkPath("saveLossCurve", "path", path);
   await writeFileAtomic(path, lossCurve(points, options));
 }
 

@@ -1,6 +1,17 @@
 // The loader: seeded, resumable batches of a data set, made ahead of time on a worker thread.
 
-import { CheckpointError, type Json, type Rng, type Stateful, type Tensor, tensor, UsageError } from "@figment/tensor";
+import {
+  CheckpointError,
+  checkArray,
+  checkObject,
+  checkRange,
+  type Json,
+  type Rng,
+  type Stateful,
+  type Tensor,
+  tensor,
+  UsageError,
+} from "@figment/tensor";
 import { seedWords } from "../data/counterRandom.js";
 import type { Dataset } from "../data/dataset.js";
 import { type Transform, transformedShape } from "../transforms/transform.js";
@@ -66,8 +77,18 @@ export class Loader implements Stateful, AsyncIterable<Batch> {
 
   /** @internal Use {@link Dataset.loader}. */
   constructor(dataset: Dataset, options: LoaderOptions) {
-    const { batchSize, steps, epochs, prefetch = 2, stack, transforms = [], signal } = options;
+    const {
+      batchSize,
+      steps,
+      epochs,
+      prefetch = 2,
+      stack,
+      transforms = [],
+      signal,
+    } = checkObject("Loader", "options", options, "batchSize");
     const { shuffle = true, dropLast = true, range = [-1, 1] } = options;
+    checkRange("loader", range);
+    checkArray("loader", "transforms", transforms);
     if (stack === 0) throw new UsageError("loader: stack must be an integer of at least 1, got 0");
     this.plan = {
       length: dataset.length,

@@ -69,7 +69,7 @@ export function checkPlan(
   epochs: number | undefined,
   prefetch: number,
 ): void {
-  const { length, batchSize, stack, dropLast, range } = plan;
+  const { length, batchSize, stack, dropLast } = plan;
   const integer = (name: string, value: number | undefined, least: number) => {
     const endless = value === Infinity && (name === "steps" || name === "epochs");
     if (value !== undefined && !endless && (!Number.isSafeInteger(value) || value < least)) {
@@ -87,8 +87,5 @@ export function checkPlan(
     throw new UsageError(
       `loader: batchSize ${batchSize} exceeds the ${length} items, so dropLast leaves no batch; use dropLast: false`,
     );
-  }
-  if (!range.every(Number.isFinite) || range[0] >= range[1]) {
-    throw new UsageError(`loader: range must be two ascending numbers, got [${range}]`);
   }
 }

@@ -1,9 +1,10 @@
 // Writing NumPy's files, atomically and with bytes that depend on the contents alone.
 
-import { DTypeError, type Tensor } from "@figment/tensor";
+import { checkObject, checkTensor, DTypeError, type Tensor } from "@figment/tensor";
 import { numpyOfType } from "../elements/numpy.js";
 import { asBytes, type BytesToWrite } from "../elements/toWrite.js";
 import { type WriteBytes, writeAtomically } from "../files/atomic.js";
+import { checkPath } from "../files/checkPath.js";
 import { ZipWriter } from "../files/zipWrite.js";
 import { encodeNpyHeader } from "./header.js";
 
@@ -15,6 +16,8 @@ import { encodeNpyHeader } from "./header.js";
  * await saveNpy("weight.npy", weight);
  */
 export async function saveNpy(path: string, tensor: Tensor): Promise<void> {
+  checkPath("saveNpy", "path", path);
+  checkTensor("saveNpy", "tensor", tensor);
   await writeNpy(path, asBytes(tensor));
 }
 
@@ -26,7 +29,13 @@ export async function saveNpy(path: string, tensor: Tensor): Promise<void> {
  * await saveNpz("layer.npz", { weight, bias });
  */
 export async function saveNpz(path: string, tensors: Readonly<Record<string, Tensor>>): Promise<void> {
-  await writeNpz(path, new Map(Object.entries(tensors).map(([name, tensor]) => [name, asBytes(tensor)])));
+  checkPath("saveNpz", "path", path);
+  await writeNpz(
+    path,
+    new Map(
+      Object.entries(checkObject("saveNpz", "tensors", tensors)).map(([name, tensor]) => [name, asBytes(tensor)]),
+    ),
+  );
 }
 
 /** Writes one array of any type that NumPy has. */

@@ -3,6 +3,7 @@
 import type { Tensor } from "@figment/tensor";
 import type { ReadOptions } from "../elements/decode.js";
 import { readAll, type TensorFile } from "../elements/tensorFile.js";
+import { checkPath } from "../files/checkPath.js";
 import { SafetensorsFile } from "./read.js";
 import { ShardedFile } from "./sharded.js";
 
@@ -14,7 +15,8 @@ import { ShardedFile } from "./sharded.js";
  * await using file = await openSafetensors("model.safetensors");
  * for (const [name, { type, shape }] of file.tensors) console.log(name, type, shape);
  */
-export function openSafetensors(path: string): Promise<TensorFile> {
+export async function openSafetensors(path: string): Promise<TensorFile> {
+  checkPath("openSafetensors", "path", path);
   return path.toLowerCase().endsWith(".json") ? ShardedFile.open(path) : SafetensorsFile.open(path);
 }
 
@@ -25,6 +27,7 @@ export function openSafetensors(path: string): Promise<TensorFile> {
  * const { weight, bias } = await loadTensors("layer.safetensors");
  */
 export async function loadTensors(path: string, options: ReadOptions = {}): Promise<Record<string, Tensor>> {
+  checkPath("loadTensors", "path", path);
   await using file = await openSafetensors(path);
   return await readAll(file, () => options);
 }

@@ -1,9 +1,10 @@
 // Writing safetensors files: atomically, and with bytes that depend on the contents alone.
 
-import { show, sizeOf, type Tensor, UsageError } from "@figment/tensor";
+import { checkObject, show, sizeOf, type Tensor, UsageError } from "@figment/tensor";
 import { asBytes, type BytesToWrite, type TensorToWrite } from "../elements/toWrite.js";
 import { bytesOfElements } from "../elements/types.js";
 import { writeAtomically } from "../files/atomic.js";
+import { checkPath } from "../files/checkPath.js";
 import { lengthBytes } from "./header.js";
 
 /**
@@ -21,7 +22,8 @@ export async function saveTensors(
   tensors: Readonly<Record<string, Tensor>>,
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<void> {
-  await writeTensors(path, new Map(Object.entries(tensors)), metadata);
+  checkPath("saveTensors", "path", path);
+  await writeTensors(path, new Map(Object.entries(checkObject("saveTensors", "tensors", tensors))), metadata);
 }
 
 /** Like {@link saveTensors}, for anything that can say its shape, type and data. */

@@ -1,10 +1,11 @@
 // Reading PyTorch's files (.pth, .pt, .bin, .ckpt) without Python: browsing what they hold, loading tensors one by one.
 
-import { CheckpointError, type Tensor, UsageError } from "@figment/tensor";
+import { CheckpointError, checkObject, type Tensor, UsageError } from "@figment/tensor";
 import type { ReadOptions } from "../elements/decode.js";
 import { readEach } from "../elements/tensorFile.js";
 import { listSome } from "../errors.js";
 import { ByteFile } from "../files/byteFile.js";
+import { checkPath } from "../files/checkPath.js";
 import type { UnknownObjects } from "./host.js";
 import { isLegacyStart, readLegacyForm } from "./legacyForm.js";
 import { TorchTensor } from "./tensor.js";
@@ -114,7 +115,9 @@ export class TorchFile {
  * await using file = await readTorch("weights.pth");
  * const bias = await file.tensor("conv.bias").data();
  */
-export async function readTorch(path: string, { objects = "refuse" }: ReadTorchOptions = {}): Promise<TorchFile> {
+export async function readTorch(path: string, options: ReadTorchOptions = {}): Promise<TorchFile> {
+  checkPath("readTorch", "path", path);
+  const { objects = "refuse" } = checkObject("readTorch", "options", options);
   if (objects !== "refuse" && objects !== "records") {
     throw new UsageError(`readTorch: objects must be "refuse" or "records", got ${JSON.stringify(objects)}`);
   }
@@ -134,10 +137,9 @@ export interface LoadTorchOptions extends ReadTorchOptions, ReadOptions {
  * @example
  * const tensors = await loadTorch("weights.pth", { floats: "f32" });
  */
-export async function loadTorch(
-  path: string,
-  { select, floats, ...options }: LoadTorchOptions = {},
-): Promise<Record<string, Tensor>> {
+export async function loadTorch(path: string, given: LoadTorchOptions = {}): Promise<Record<string, Tensor>> {
+  checkPath("loadTorch", "path", path);
+  const { select, floats, ...options } = checkObject("loadTorch", "options", given);
   await using file = await readTorch(path, options);
   const tensors = file.tensors(select);
   return await readEach(tensors.keys(), (name) => (tensors.get(name) as TorchTensor).tensor({ floats }));

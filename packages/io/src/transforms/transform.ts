@@ -1,7 +1,7 @@
 // What may be done to images on their way from the data set to the batch, as plain data: the loader's worker thread does it, and
 // a saved run knows what it was.
 
-import { UsageError } from "@figment/tensor";
+import { checkObject, UsageError } from "@figment/tensor";
 import type { ImageShape } from "../data/resample.js";
 
 /** Pixels a side, or [height, width]. */
@@ -27,7 +27,7 @@ const kinds = ["resize", "crop", "flip", "normalize"] as const;
 
 /** Height and width of a size. */
 export const sidesOf = (size: Size): readonly [number, number] =>
-  typeof size === "number" ? [size, size] : [size[0], size[1]];
+  Array.isArray(size) ? [size[0], size[1]] : [size as number, size as number];
 
 /**
  * The shape of images after some transforms.
@@ -64,7 +64,7 @@ function shapeAfter(
     return [height, width, channels];
   }
   if ("normalize" in transform) {
-    const { mean, std } = transform.normalize;
+    const { mean, std } = checkObject("loader", "normalize", transform.normalize, "mean", "std");
     for (const values of [mean, std]) {
       if (
         !Array.isArray(values) ||

@@ -5,6 +5,7 @@ import { cacheFolder, DataError, type Dataset, loadModel, mnist, SafetensorsFile
 import {
   CheckpointError,
   type Compiled,
+  checkObject,
   compile,
   ShapeError,
   show,
@@ -120,7 +121,13 @@ const accuracyKey = "figment.accuracy";
  * judge.dispose();
  */
 export async function mnistClassifier(options: MnistClassifierOptions): Promise<MnistClassifier> {
-  const { data, cache = cacheFolder("classifiers"), seed = 0, minAccuracy = 0.99, signal } = options;
+  const {
+    data,
+    cache = cacheFolder("classifiers"),
+    seed = 0,
+    minAccuracy = 0.99,
+    signal,
+  } = checkObject("mnistClassifier", "options", options, "data");
   if (!Number.isSafeInteger(seed)) throw new UsageError(`mnistClassifier: seed must be an integer, got ${show(seed)}`);
   if (!(minAccuracy >= 0 && minAccuracy <= 1))
     throw new UsageError(`mnistClassifier: minAccuracy must be within [0, 1], got ${show(minAccuracy)}`);

@@ -3,7 +3,7 @@
 
 import type { Dataset } from "@figment/io";
 import { checkCounts } from "@figment/nn";
-import { show, throwIfAborted, UsageError } from "@figment/tensor";
+import { checkFunction, checkObject, show, throwIfAborted, UsageError } from "@figment/tensor";
 import { extractFeatures, type FeatureExtractor } from "../features/extract.js";
 import type { FeatureSet } from "../features/featureSet.js";
 import { bootstrap, type Interval } from "../resampling/bootstrap.js";
@@ -84,11 +84,23 @@ export interface Evaluation {
  * console.log(evaluationTable(evaluation));
  */
 export async function evaluateSamples(options: EvaluationOptions): Promise<Evaluation> {
-  const { data, features, sources, range, seed = 0, signal, batchSize = 250, progress } = options;
+  const {
+    data,
+    features,
+    sources,
+    range,
+    seed = 0,
+    signal,
+    batchSize = 250,
+    progress,
+  } = checkObject("evaluateSamples", "options", options, "data", "features", "sources");
   if (!data?.train || !data.test)
     throw new UsageError(`evaluateSamples: expected { data: { train, test } }, got ${show(data)}`);
   const { count = data.test.length } = options;
   checkCounts("evaluateSamples", { count }, 2);
+  checkCounts("evaluateSamples", { resamples: options.resamples ?? 0 }, 0);
+  for (const [name, source] of Object.entries(checkObject("evaluateSamples", "sources", sources)))
+    checkFunction("evaluateSamples", name, source);
   checkCounts("evaluateSamples", { batchSize });
   const most = Math.min(data.test.length, data.train.length);
   if (count > most) throw new UsageError(`evaluateSamples: ${count} images asked for, the data sets have ${most}`);

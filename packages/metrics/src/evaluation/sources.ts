@@ -1,7 +1,7 @@
 // Where the samples that are evaluated come from.
 
 import type { Dataset } from "@figment/io";
-import { rng, sizeOf, type Tensor, tensor, UsageError } from "@figment/tensor";
+import { checkObject, rng, show, sizeOf, type Tensor, tensor, UsageError } from "@figment/tensor";
 import { spanOf } from "../checks.js";
 
 /**
@@ -28,10 +28,10 @@ export interface RealImagesOptions {
  * const source = realImages(train, { transform: (images) => gaussianBlur(images, 0.7) });
  * await source(4, 0); // f32 [4, 28, 28, 1]
  */
-export function realImages(
-  dataset: Dataset,
-  { seed, range = [-1, 1], transform }: RealImagesOptions = {},
-): SampleSource {
+export function realImages(dataset: Dataset, options: RealImagesOptions = {}): SampleSource {
+  const { seed, range = [-1, 1], transform } = checkObject("realImages", "options", options);
+  if (seed !== undefined && !Number.isSafeInteger(seed))
+    throw new UsageError(`realImages: seed must be an integer, got ${show(seed)}`);
   const span = spanOf("realImages", range);
   let order: Int32Array | null = null;
   return async (count, first) => {

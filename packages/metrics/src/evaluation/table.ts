@@ -1,5 +1,6 @@
 // Evaluations as text.
 
+import { checkObject } from "@figment/tensor";
 import type { Evaluation, EvaluationRow } from "./evaluate.js";
 
 /** Columns: a title, and what a row has there. */
@@ -24,7 +25,14 @@ const significant = (x: number): string => (x === 0 ? "0" : Number(x.toPrecision
  * const row = { name: "training images", frechet: 2.4, ratio: 1, interval: null, kernel: 0, precision: 1, recall: 1, density: 1, coverage: 1 };
  * console.log(evaluationTable({ reference: "mnist test", count: 10_000, dims: 84, floor: row, rows: [] }));
  */
-export function evaluationTable({ reference, count, dims, floor, rows }: Evaluation): string {
+export function evaluationTable(evaluation: Evaluation): string {
+  const { reference, count, dims, floor, rows } = checkObject(
+    "evaluationTable",
+    "evaluation",
+    evaluation,
+    "reference",
+    "rows",
+  );
   const lines = [
     columns.map(([title]) => title),
     ...[floor, ...rows].map((row) =>

@@ -1,7 +1,18 @@
 // From images to features, batch by batch: what the images come from and what looks at them are the caller's.
 
 import { checkCounts } from "@figment/nn";
-import { DTypeError, ShapeError, scope, show, showShape, Tensor, throwIfAborted, UsageError } from "@figment/tensor";
+import {
+  checkObject,
+  checkTensor,
+  DTypeError,
+  ShapeError,
+  scope,
+  show,
+  showShape,
+  Tensor,
+  throwIfAborted,
+  UsageError,
+} from "@figment/tensor";
 import { FeatureSet } from "./featureSet.js";
 
 /** Looks at images [N,H,W,C] and gives features [N,D], or [N,...], which are flattened: a network's layer, or anything. */
@@ -35,8 +46,9 @@ export interface ExtractOptions {
 export async function extractFeatures(
   source: ImageSource,
   extractor: FeatureExtractor,
-  { batchSize = 250, signal, onProgress }: ExtractOptions = {},
+  options: ExtractOptions = {},
 ): Promise<FeatureSet> {
+  const { batchSize = 250, signal, onProgress } = checkObject("extractFeatures", "options", options);
   checkCounts("extractFeatures", { batchSize });
   if (typeof extractor !== "function")
     throw new UsageError(`extractFeatures: expected a function from images to features, got ${show(extractor)}`);
@@ -45,6 +57,7 @@ export async function extractFeatures(
   for await (const images of batchesOf(source, batchSize)) {
     throwIfAborted(signal);
     const features = await extractor(images);
+    checkTensor("extractFeatures", "the extractor's result", features);
     try {
       if (features.dim(0) !== images.dim(0))
         throw new ShapeError(
@@ -76,6 +89,8 @@ export async function* batchesOf(source: ImageSource, batchSize: number): AsyncG
     }
     return;
   }
+  const batches = Symbol.asyncIterator in Object(source) || Symbol.iterator in Object(source);
+  if (!batches) throw new UsageError(`extractFeatures: expected images or batches of them, got ${show(source)}`);
   for await (const batch of source) {
     const images = batch instanceof Tensor ? batch : batch?.image;
     if (!(images instanceof Tensor))

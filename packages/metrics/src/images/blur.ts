@@ -1,6 +1,7 @@
 // Gaussian blur: what slightly damages real images, to see whether a distance notices.
 
 import {
+  checkTensor,
   concat,
   conv2d,
   edgePad,
@@ -25,6 +26,7 @@ const reach = 3;
  * gaussianBlur(images, 0.7); // [8, 4, 4, 1]
  */
 export function gaussianBlur(images: Tensor, sigma: number): Tensor {
+  checkTensor("gaussianBlur", "images", images);
   if (!(sigma > 0 && Number.isFinite(sigma)))
     throw new UsageError(`gaussianBlur: sigma must be a number above 0, got ${show(sigma)}`);
   if (images.rank !== 4)

@@ -1,7 +1,7 @@
 // The inception score (Salimans et al. 2016), of any classifier.
 
 import { checkCounts } from "@figment/nn";
-import { show, UsageError } from "@figment/tensor";
+import { checkObject, show, UsageError } from "@figment/tensor";
 import { FeatureSet } from "../features/featureSet.js";
 
 /** Options of {@link inceptionScore}. */
@@ -33,10 +33,8 @@ const tolerance = 1e-3;
  * const sure = new FeatureSet([50, 0, 0, 50], 2);
  * inceptionScore(sure, { splits: 1 }).mean; // 2
  */
-export function inceptionScore(
-  outputs: FeatureSet,
-  { splits = 10, of = "logits" }: InceptionScoreOptions = {},
-): InceptionScore {
+export function inceptionScore(outputs: FeatureSet, options: InceptionScoreOptions = {}): InceptionScore {
+  const { splits = 10, of = "logits" } = checkObject("inceptionScore", "options", options);
   if (!(outputs instanceof FeatureSet))
     throw new UsageError(`inceptionScore: expected a FeatureSet, got ${show(outputs)}; see extractFeatures`);
   if (of !== "logits" && of !== "probabilities")

@@ -1,7 +1,7 @@
 // How a cell's values lie in PyTorch, where images and weights have their channels first. Layers say it of their own
 // cells (`Module.torchMember`); everything that reads or writes foreign weights asks them. Imports tensors only.
 
-import { sizeOf, type Tensor, UsageError } from "@figment/tensor";
+import { checkArray, checkObject, checkTensor, sizeOf, type Tensor, UsageError } from "@figment/tensor";
 
 /**
  * theirs = ours.reshape(split).transpose(axes).reshape(shape), row by row as written; each part may be left out.
@@ -50,6 +50,8 @@ export type ImageSize = readonly [height: number, width: number, channels: numbe
  * toTorch(tensor([0, 1, 2, 3, 4, 5, 6, 7]), layout).at(1); // 2
  */
 export function flattenedImages(shape: readonly number[], images: readonly (ImageSize | undefined)[]): TorchLayout {
+  checkArray("flattenedImages", "shape", shape);
+  checkArray("flattenedImages", "images", images);
   const split: number[] = [];
   const axes: number[] = [];
   shape.forEach((size, axis) => {
@@ -122,6 +124,8 @@ export const shapeInTorch = (shape: readonly number[], layout: TorchLayout): rea
  * toTorch(zeros([8, 5, 5, 3]), channelsFirst); // [8, 3, 5, 5]
  */
 export function toTorch(ours: Tensor, layout: TorchLayout): Tensor {
+  checkTensor("toTorch", "ours", ours);
+  checkObject("toTorch", "layout", layout);
   const { split = ours.shape, axes, shape = permuted(split, axes) } = layout;
   const parts = ours.reshape(split);
   return (axes ? parts.transpose(axes) : parts).reshape(shape);
@@ -134,6 +138,8 @@ export function toTorch(ours: Tensor, layout: TorchLayout): Tensor {
  * fromTorch(zeros([1, 3, 4, 5]), channelsFirst, [1, 4, 5, 3]); // [1, 4, 5, 3]
  */
 export function fromTorch(theirs: Tensor, layout: TorchLayout, shape: readonly number[]): Tensor {
+  checkTensor("fromTorch", "theirs", theirs);
+  checkObject("fromTorch", "layout", layout);
   const { split = shape, axes } = layout;
   const parts = theirs.reshape(permuted(split, axes));
   const inverse = axes?.map((_, axis) => axes.indexOf(axis));

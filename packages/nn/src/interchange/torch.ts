@@ -1,7 +1,16 @@
 // Weights from and for PyTorch: channels first, by PyTorch's names. Which name and layout a cell has there is said by
 // the layer that it belongs to (`Module.torchMember`); names that a foreign model has instead are a table (rules.ts).
 
-import { type Cell, CheckpointError, concat, isFloat, scope, type Tensor } from "@figment/tensor";
+import {
+  type Cell,
+  CheckpointError,
+  checkObject,
+  checkTensor,
+  concat,
+  isFloat,
+  scope,
+  type Tensor,
+} from "@figment/tensor";
 import type { Module } from "../module.js";
 import { type TorchEntry, torchEntries } from "./entries.js";
 import { flattenedImages, fromTorch, shapeInTorch, type TorchLayout, toTorch } from "./layout.js";
@@ -69,7 +78,9 @@ function partsOf(module: Module, rules: TorchRules): Map<string, Part> {
  * const weights = exportTorch(new Conv2d(3, 8, 5).init(rng(0)));
  * weights.weight; // [8, 3, 5, 5]
  */
-export function exportTorch(module: Module, { rules = {} }: ExportTorchOptions = {}): Record<string, Tensor> {
+export function exportTorch(module: Module, options: ExportTorchOptions = {}): Record<string, Tensor> {
+  checkObject("exportTorch", "module", module, "torchMember");
+  const { rules = {} } = checkObject("exportTorch", "options", options);
   return scope(() => {
     const parts = [...partsOf(module, rules).values()];
     return Object.fromEntries(
@@ -87,10 +98,9 @@ export function exportTorch(module: Module, { rules = {} }: ExportTorchOptions =
  * @example
  * torchShapes(new BatchNorm(4)).running_mean[0]; // 4
  */
-export function torchShapes(
-  module: Module,
-  { rules = {} }: ExportTorchOptions = {},
-): Record<string, readonly number[]> {
+export function torchShapes(module: Module, options: ExportTorchOptions = {}): Record<string, readonly number[]> {
+  checkObject("torchShapes", "module", module, "torchMember");
+  const { rules = {} } = checkObject("torchShapes", "options", options);
   return Object.fromEntries([...partsOf(module, rules)].map(([theirs, { shape }]) => [theirs, shape]));
 }
 
@@ -107,8 +117,11 @@ export function torchShapes(
 export function importTorch<M extends Module>(
   module: M,
   tensors: Readonly<Record<string, Tensor>>,
-  { rules = {} }: ImportTorchOptions = {},
+  options: ImportTorchOptions = {},
 ): M {
+  checkObject("importTorch", "module", module, "torchMember");
+  checkObject("importTorch", "tensors", tensors);
+  const { rules = {} } = checkObject("importTorch", "options", options);
   const entries = new Map(
     [...torchEntries(module).values()].flatMap((entry) =>
       [entry.name, ...entry.aliases].map((name): [string, TorchEntry] => [name, entry]),
@@ -118,6 +131,7 @@ export function importTorch<M extends Module>(
   const problems = { unexpected: [] as string[], misshaped: [] as string[], twice: [] as string[] };
   const parts: { readonly part: Part; readonly tensor: Tensor }[] = [];
   for (const [theirs, tensor] of Object.entries(tensors)) {
+    checkTensor("importTorch", theirs, tensor);
     if (counter.test(theirs)) continue;
     const mapped = mapForeign(rules, theirs);
     if (!mapped) continue;

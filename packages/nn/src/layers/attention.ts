@@ -1,6 +1,14 @@
 // Multi-head attention (Vaswani et al. 2017), and its use over the pixels of an image (Ho et al. 2020).
 
-import { attention, cachedAttention, checkTensor, dynamicUpdateSlice, ShapeError, type Tensor } from "@figment/tensor";
+import {
+  attention,
+  cachedAttention,
+  checkObject,
+  checkTensor,
+  dynamicUpdateSlice,
+  ShapeError,
+  type Tensor,
+} from "@figment/tensor";
 import { checkCounts, checkDivisible } from "../checks.js";
 import { type Initialiser, zeroInit } from "../initialisers.js";
 import { type LayerCache, placeOfNext } from "../kvCache.js";
@@ -123,8 +131,9 @@ export class SelfAttention2d extends Module {
   readonly norm: GroupNorm;
   readonly attention: MultiHeadAttention;
 
-  constructor(channels: number, { heads = 1, groups, eps }: SelfAttention2dOptions = {}) {
+  constructor(channels: number, options: SelfAttention2dOptions = {}) {
     super();
+    const { heads = 1, groups, eps } = checkObject("SelfAttention2d", "options", options);
     this.norm = new GroupNorm(fittingGroups(channels, groups), channels, { eps });
     this.attention = new MultiHeadAttention(channels, heads, { outputInit: zeroInit });
   }

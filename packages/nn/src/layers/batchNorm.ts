@@ -3,6 +3,7 @@
 import {
   batchNorm,
   batchNormWith,
+  checkObject,
   checkTensor,
   emaUpdate,
   ones,
@@ -52,9 +53,15 @@ export class BatchNorm extends Module {
   /** @throws UsageError when a number is out of range. */
   constructor(
     readonly channels: number,
-    { eps = 1e-5, momentum = 0.1, affine = true, trackRunningStats = true }: BatchNormOptions = {},
+    options: BatchNormOptions = {},
   ) {
     super();
+    const {
+      eps = 1e-5,
+      momentum = 0.1,
+      affine = true,
+      trackRunningStats = true,
+    } = checkObject("BatchNorm", "options", options);
     checkCounts("BatchNorm", { channels });
     checkNotNegative("BatchNorm", { eps });
     checkShares("BatchNorm", { "the momentum": momentum });

@@ -1,6 +1,6 @@
 // Instance normalisation (Ulyanov, Vedaldi & Lempitsky 2016): group normalisation whose groups are single channels.
 
-import { checkTensor, groupNorm, ones, type Tensor, zeros } from "@figment/tensor";
+import { checkObject, checkTensor, groupNorm, ones, type Tensor, zeros } from "@figment/tensor";
 import { checkCounts, checkNotNegative } from "../checks.js";
 import { oneInit, zeroInit } from "../initialisers.js";
 import { Module } from "../module.js";
@@ -30,9 +30,10 @@ export class InstanceNorm extends Module {
   /** @throws UsageError when a number is out of range. */
   constructor(
     readonly channels: number,
-    { eps = 1e-5, affine = false }: InstanceNormOptions = {},
+    options: InstanceNormOptions = {},
   ) {
     super();
+    const { eps = 1e-5, affine = false } = checkObject("InstanceNorm", "options", options);
     checkCounts("InstanceNorm", { channels });
     checkNotNegative("InstanceNorm", { eps });
     this.eps = eps;

@@ -1,7 +1,7 @@
 // Normalisation of each position by itself: layer normalisation (Ba, Kiros & Hinton 2016) and its form without mean
 // and shift (Zhang & Sennrich 2019).
 
-import { checkTensor, layerNorm, ones, rmsNorm, type Tensor, zeros } from "@figment/tensor";
+import { checkObject, checkTensor, layerNorm, ones, rmsNorm, type Tensor, zeros } from "@figment/tensor";
 import { checkCounts, checkNotNegative } from "../checks.js";
 import { oneInit, zeroInit } from "../initialisers.js";
 import { Module } from "../module.js";
@@ -33,9 +33,10 @@ export class LayerNorm extends Module {
   /** @throws UsageError when a number is out of range. */
   constructor(
     readonly channels: number,
-    { eps = 1e-5, affine = true, bias = true }: LayerNormOptions = {},
+    options: LayerNormOptions = {},
   ) {
     super();
+    const { eps = 1e-5, affine = true, bias = true } = checkObject("LayerNorm", "options", options);
     checkCounts("LayerNorm", { channels });
     checkNotNegative("LayerNorm", { eps });
     const shape = [channels];
@@ -80,9 +81,10 @@ export class RMSNorm extends Module {
   /** @throws UsageError when a number is out of range. */
   constructor(
     readonly channels: number,
-    { eps = 1e-5, affine = true }: RMSNormOptions = {},
+    options: RMSNormOptions = {},
   ) {
     super();
+    const { eps = 1e-5, affine = true } = checkObject("RMSNorm", "options", options);
     checkCounts("RMSNorm", { channels });
     checkNotNegative("RMSNorm", { eps });
     this.eps = eps;

@@ -1,6 +1,6 @@
 // Fully connected layer.
 
-import { checkTensor, matmul, ShapeError, sizeOf, type Tensor, UsageError } from "@figment/tensor";
+import { checkArray, checkTensor, matmul, ShapeError, sizeOf, type Tensor, UsageError } from "@figment/tensor";
 import { checkCounts } from "../checks.js";
 import { fanInUniform, type Initialiser } from "../initialisers.js";
 import { flattenedImages, type ImageSize, type TorchMember } from "../interchange/layout.js";
@@ -51,6 +51,7 @@ export class Linear extends Module {
       ["inputImage", inputImage, inFeatures],
       ["outputImage", outputImage, outFeatures],
     ] as const) {
+      if (image) checkArray("Linear", name, image);
       if (image && sizeOf(image) !== size)
         throw new UsageError(`Linear: ${name} [${image.join(", ")}] has ${sizeOf(image)} elements, expected ${size}`);
     }

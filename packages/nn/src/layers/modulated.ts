@@ -2,7 +2,7 @@
 // §2.2): each sample scales the input channels of the weights by its style (eq. 1), and the result of each output
 // channel is brought back to unit variance (eq. 3).
 
-import { conv2d, conv2dInputGrad, ShapeError, type Tensor, upfirdn2d } from "@figment/tensor";
+import { checkObject, checkTensor, conv2d, conv2dInputGrad, ShapeError, type Tensor, upfirdn2d } from "@figment/tensor";
 
 /** Options of {@link modulatedConv2d}. */
 export interface ModulatedConv2dOptions {
@@ -79,7 +79,15 @@ export function modulatedConv2d(
   styles: Tensor,
   options: ModulatedConv2dOptions = {},
 ): Tensor {
-  const { demodulate = true, padding = Math.floor((weight.shape[1] ?? 1) / 2), upFilter, eps = 1e-8 } = options;
+  checkTensor("modulatedConv2d", "x", x);
+  checkTensor("modulatedConv2d", "weight", weight);
+  checkTensor("modulatedConv2d", "styles", styles);
+  const {
+    demodulate = true,
+    padding = Math.floor((weight.shape[1] ?? 1) / 2),
+    upFilter,
+    eps = 1e-8,
+  } = checkObject("modulatedConv2d", "options", options);
   const [n, , , c] = x.dims(4);
   const [o, , , inChannels] = weight.dims(4);
   if (inChannels !== c || styles.rank !== 2 || styles.dim(0) !== n || styles.dim(1) !== c) {

@@ -1,6 +1,6 @@
 // Pooling layers, channels last.
 
-import { avgPool, checkTensor, maxPool, show, type Tensor, UsageError } from "@figment/tensor";
+import { avgPool, checkObject, checkTensor, maxPool, show, type Tensor, UsageError } from "@figment/tensor";
 import { checkPairs, type Pair, pairOf } from "../checks.js";
 import { Module } from "../module.js";
 
@@ -12,7 +12,8 @@ export interface Pool2dOptions {
   readonly padding?: Pair;
 }
 
-function checkPool(owner: string, kernelSize: Pair, { stride = kernelSize, padding = 0 }: Pool2dOptions): void {
+function checkPool(owner: string, kernelSize: Pair, options: Pool2dOptions): void {
+  const { stride = kernelSize, padding = 0 } = checkObject(owner, "options", options);
   checkPairs(owner, { kernelSize, stride });
   checkPairs(owner, { padding }, 0);
 }

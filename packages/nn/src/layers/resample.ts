@@ -1,6 +1,7 @@
 // Changing the resolution of images, and the room around them.
 
 import {
+  checkObject,
   checkTensor,
   pixelShuffle,
   pixelUnshuffle,
@@ -9,7 +10,7 @@ import {
   resizeNearest,
   type Tensor,
 } from "@figment/tensor";
-import { checkCounts, checkPadding, type Padding, type Pair, pairOf } from "../checks.js";
+import { checkChoice, checkCounts, checkPadding, type Padding, type Pair, pairOf } from "../checks.js";
 import { Module } from "../module.js";
 import { Conv2d } from "./conv.js";
 
@@ -30,8 +31,10 @@ export interface DownsampleOptions {
 export class Downsample extends Module {
   readonly conv: Conv2d;
 
-  constructor(channels: number, { outChannels = channels, padding = "around" }: DownsampleOptions = {}) {
+  constructor(channels: number, options: DownsampleOptions = {}) {
     super();
+    const { outChannels = channels, padding = "around" } = checkObject("Downsample", "options", options);
+    checkChoice("Downsample", "padding", padding, ["around", "end"]);
     const sides =
       padding === "around"
         ? 1

@@ -1,6 +1,6 @@
 // The residual block of DDPM's U-Net (Ho et al. 2020, appendix B; Dhariwal & Nichol 2021 for scale and shift).
 
-import { checkTensor, silu, type Tensor, UsageError } from "@figment/tensor";
+import { checkObject, checkTensor, silu, type Tensor, UsageError } from "@figment/tensor";
 import { checkCounts, checkFractions } from "../checks.js";
 import { zeroInit } from "../initialisers.js";
 import { Module } from "../module.js";
@@ -48,7 +48,14 @@ export class ResidualBlock extends Module {
   /** @throws UsageError when a number is out of range. */
   constructor(channels: number, options: ResidualBlockOptions = {}) {
     super();
-    const { outChannels = channels, timeDim, scaleShift = false, dropout = 0, groups, eps } = options;
+    const {
+      outChannels = channels,
+      timeDim,
+      scaleShift = false,
+      dropout = 0,
+      groups,
+      eps,
+    } = checkObject("ResidualBlock", "options", options);
     checkCounts("ResidualBlock", { channels, outChannels, ...(timeDim === undefined ? {} : { timeDim }) });
     checkFractions("ResidualBlock", { dropout });
     this.scaleShift = scaleShift;

@@ -2,6 +2,7 @@
 // power iteration follows with one step per training call.
 
 import {
+  checkObject,
   matmul,
   reshape,
   sizeOf,
@@ -63,10 +64,15 @@ export class SpectralNorm<L extends WeightedLayer> extends Module {
   /** @throws UsageError when the weight has fewer than two axes or lacks the axis, or there are no iterations. */
   constructor(
     readonly layer: L,
-    { powerIterations = 1, eps = 1e-12, axis = layer instanceof ConvTranspose2d ? 3 : 0 }: SpectralNormOptions = {},
+    options: SpectralNormOptions = {},
   ) {
     super();
-    const { shape } = layer.weight;
+    const {
+      powerIterations = 1,
+      eps = 1e-12,
+      axis = layer instanceof ConvTranspose2d ? 3 : 0,
+    } = checkObject("SpectralNorm", "options", options);
+    const { shape } = checkObject("SpectralNorm", "layer", layer, "weight", "forward").weight;
     const rows = shape[axis];
     if (rows === undefined || shape.length < 2)
       throw new UsageError(`SpectralNorm: axis ${axis} of a weight [${shape.join(", ")}] does not make it a matrix`);

@@ -1,7 +1,7 @@
 // How a network is told the time: sinusoids (Vaswani et al. 2017, §3.5, as used by Ho et al. 2020), and a small
 // network on top of them.
 
-import { checkTensor, concat, silu, type Tensor, tensor, UsageError } from "@figment/tensor";
+import { checkObject, checkTensor, concat, silu, type Tensor, tensor, UsageError } from "@figment/tensor";
 import { checkCounts, checkPositive } from "../checks.js";
 import { Module } from "../module.js";
 import { Linear } from "./linear.js";
@@ -64,7 +64,7 @@ export class TimestepEmbedding extends Module {
     readonly sinusoids: SinusoidOptions = {},
   ) {
     super();
-    const { maxPeriod = defaultPeriod, frequencyShift = 1 } = sinusoids;
+    const { maxPeriod = defaultPeriod, frequencyShift = 1 } = checkObject("TimestepEmbedding", "sinusoids", sinusoids);
     checkEmbedding("TimestepEmbedding", frequencyDim, maxPeriod, frequencyShift);
     this.first = new Linear(frequencyDim, dim);
     this.second = new Linear(dim, dim);

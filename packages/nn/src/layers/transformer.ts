@@ -1,7 +1,7 @@
 // Transformers (Vaswani et al. 2017) with normalisation before each part (Xiong et al. 2020), and a decoder of tokens
 // made of them (Radford et al. 2019).
 
-import { arange, checkTensor, gelu, ShapeError, split, type Tensor, UsageError } from "@figment/tensor";
+import { arange, checkObject, checkTensor, gelu, ShapeError, split, type Tensor, UsageError } from "@figment/tensor";
 import { checkCounts, checkFractions } from "../checks.js";
 import { normalInit } from "../initialisers.js";
 import { KVCache, type KVCacheOptions, type LayerCache, placeOfNext } from "../kvCache.js";
@@ -63,6 +63,7 @@ export class TransformerBlock extends Module {
     options: TransformerBlockOptions = {},
   ) {
     super();
+    checkObject("TransformerBlock", "options", options);
     const { heads = 1, hidden = 4 * dim, causal = false, contextDim, dropout = 0 } = options;
     const { attentionBias: bias = true, gated = false } = options;
     checkCounts("TransformerBlock", { dim, heads, hidden });
@@ -142,7 +143,15 @@ export class Transformer extends Module {
   /** @throws UsageError when a number is out of range or `dim` does not divide into the heads. */
   constructor(readonly options: TransformerOptions) {
     super();
-    const { vocabulary, dim, heads = 1, layers, maxLength, hidden = 4 * dim, dropout = 0 } = options;
+    const {
+      vocabulary,
+      dim,
+      heads = 1,
+      layers,
+      maxLength,
+      hidden = 4 * dim,
+      dropout = 0,
+    } = checkObject("Transformer", "options", options, "vocabulary", "dim", "layers", "maxLength");
     checkCounts("Transformer", { vocabulary, dim, heads, layers, maxLength, hidden });
     checkFractions("Transformer", { dropout });
     const init = normalInit(embeddingScale);

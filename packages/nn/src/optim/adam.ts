@@ -1,6 +1,6 @@
 // Adam (Kingma & Ba 2015) and AdamW (Loshchilov & Hutter 2019).
 
-import { adamUpdate, checkOptions } from "@figment/tensor";
+import { adamUpdate, checkArray, checkObject, checkOptions } from "@figment/tensor";
 import { checkFractions, checkNotNegative } from "../checks.js";
 import { type GroupUpdate, Optimizer, type OptimizerOptions, type Trainable } from "./optimizer.js";
 
@@ -30,6 +30,7 @@ export class Adam extends Optimizer {
   constructor(target: Trainable, options: AdamOptions = {}) {
     checkOptions(new.target.name, options, ["lr", "weightDecay", "groups", "betas", "eps"]);
     const { lr = 1e-3, betas = [0.9, 0.999], eps = 1e-8 } = options;
+    checkArray(new.target.name, "betas", betas);
     super(target, { ...options, lr }, ["m", "v"]);
     checkFractions(this.constructor.name, { "betas[0]": betas[0], "betas[1]": betas[1] });
     checkNotNegative(this.constructor.name, { eps });
@@ -55,6 +56,6 @@ export class AdamW extends Adam {
   protected override readonly decoupled = true;
 
   constructor(target: Trainable, options: AdamOptions = {}) {
-    super(target, { ...options, weightDecay: options.weightDecay ?? 0.01 });
+    super(target, { ...options, weightDecay: checkObject(new.target.name, "options", options).weightDecay ?? 0.01 });
   }
 }

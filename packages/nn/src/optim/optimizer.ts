@@ -3,7 +3,9 @@
 
 import {
   Cell,
+  checkArray,
   checkFinite,
+  checkObject,
   checkOptions,
   clamp,
   DTypeError,
@@ -161,10 +163,12 @@ export abstract class Optimizer implements Stateful {
   /** @throws UsageError when there is nothing to train, two parameters share a path, or a constant is out of range. */
   protected constructor(
     target: Trainable,
-    { lr, weightDecay, groups = [] }: OptimizerOptions & { readonly lr: number | Schedule },
+    options: OptimizerOptions & { readonly lr: number | Schedule },
     stateNames: readonly string[],
   ) {
+    const { lr, weightDecay, groups = [] } = checkObject("Optimizer", "options", options, "lr");
     const name = this.constructor.name;
+    checkArray(name, "groups", groups);
     checkNotNegative(name, { weightDecay: weightDecay ?? 0 });
     this.schedule = typeof lr === "function" ? lr : undefined;
     if (!this.schedule) checkNotNegative(name, { "the learning rate": lr });

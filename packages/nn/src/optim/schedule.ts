@@ -1,7 +1,7 @@
 // Learning rates as functions of the step, a tensor, so that they run inside the compiled step. Formulas are those of
 // the schedulers of the same names in PyTorch, in closed form.
 
-import { exp, full, minimum, scope, select, type Tensor, UsageError } from "@figment/tensor";
+import { checkArray, checkObject, exp, full, minimum, scope, select, type Tensor, UsageError } from "@figment/tensor";
 import { checkNotNegative, checkPositive } from "../checks.js";
 
 /** The learning rate at a step: from the number of updates made before, a 0-d f32 tensor 0, 1, 2, …, to a 0-d tensor. */
@@ -38,7 +38,8 @@ export function constantLr(lr: number): Schedule {
  * @example
  * warmupLr({ to: 1, steps: 10 })(scalar(4)); // 0.5
  */
-export function warmupLr({ to, steps }: { readonly to: number; readonly steps: number }): Schedule {
+export function warmupLr(options: { readonly to: number; readonly steps: number }): Schedule {
+  const { to, steps } = checkObject("warmupLr", "options", options, "to", "steps");
   checkNotNegative("warmupLr", { to });
   checkPositive("warmupLr", { steps });
   return (step) => scope(() => passed(step.add(1), steps).mul(to));
@@ -51,7 +52,8 @@ export function warmupLr({ to, steps }: { readonly to: number; readonly steps: n
  * @example
  * linearLr({ from: 1, to: 0, steps: 10 })(scalar(4)); // 0.6
  */
-export const linearLr = ({ from, to = 0, steps }: LrSpan): Schedule => {
+export const linearLr = (options: LrSpan): Schedule => {
+  const { from, to = 0, steps } = checkObject("linearLr", "options", options, "from", "steps");
   checkNotNegative("linearLr", { from, to });
   checkPositive("linearLr", { steps });
   return (step) =>
@@ -69,7 +71,8 @@ export const linearLr = ({ from, to = 0, steps }: LrSpan): Schedule => {
  * @example
  * polynomialLr({ from: 1, steps: 10, power: 2 })(scalar(5)); // 0.25
  */
-export function polynomialLr({ from, to = 0, steps, power }: LrSpan & { readonly power: number }): Schedule {
+export function polynomialLr(options: LrSpan & { readonly power: number }): Schedule {
+  const { from, to = 0, steps, power } = checkObject("polynomialLr", "options", options, "from", "steps", "power");
   checkNotNegative("polynomialLr", { from, to });
   checkPositive("polynomialLr", { steps, power });
   return (step) =>
@@ -90,7 +93,8 @@ export function polynomialLr({ from, to = 0, steps, power }: LrSpan & { readonly
  * @example
  * cosineLr({ from: 1, to: 0.2, steps: 100 })(scalar(50)); // 0.6
  */
-export function cosineLr({ from, to = 0, steps }: LrSpan): Schedule {
+export function cosineLr(options: LrSpan): Schedule {
+  const { from, to = 0, steps } = checkObject("cosineLr", "options", options, "from", "steps");
   checkNotNegative("cosineLr", { from, to });
   checkPositive("cosineLr", { steps });
   return (step) =>
@@ -111,7 +115,8 @@ export function cosineLr({ from, to = 0, steps }: LrSpan): Schedule {
  * @example
  * exponentialLr({ from: 1, decay: 0.5 })(scalar(3)); // 0.125
  */
-export function exponentialLr({ from, decay }: { readonly from: number; readonly decay: number }): Schedule {
+export function exponentialLr(options: { readonly from: number; readonly decay: number }): Schedule {
+  const { from, decay } = checkObject("exponentialLr", "options", options, "from", "decay");
   checkNotNegative("exponentialLr", { from });
   checkPositive("exponentialLr", { decay });
   return (step) => scope(() => exp(step.mul(Math.log(decay))).mul(from));
@@ -124,15 +129,8 @@ export function exponentialLr({ from, decay }: { readonly from: number; readonly
  * @example
  * stepLr({ from: 1, factor: 0.5, every: 10 })(scalar(25)); // 0.25
  */
-export function stepLr({
-  from,
-  factor,
-  every,
-}: {
-  readonly from: number;
-  readonly factor: number;
-  readonly every: number;
-}): Schedule {
+export function stepLr(options: { readonly from: number; readonly factor: number; readonly every: number }): Schedule {
+  const { from, factor, every } = checkObject("stepLr", "options", options, "from", "factor", "every");
   checkNotNegative("stepLr", { from });
   checkPositive("stepLr", { factor, every });
   return (step) => scope(() => exp(step.div(every).floor().mul(Math.log(factor))).mul(from));
@@ -153,7 +151,9 @@ export interface LrStage {
  * sequentialLr([{ lr: warmupLr({ to: 0.1, steps: 10 }), steps: 10 }], decay)(scalar(10)); // 0.1
  */
 export function sequentialLr(stages: readonly LrStage[], last: Schedule): Schedule {
-  for (const { steps } of stages) checkPositive("sequentialLr", { steps });
+  checkArray("sequentialLr", "stages", stages);
+  for (const stage of stages)
+    checkPositive("sequentialLr", { steps: checkObject("sequentialLr", "a stage", stage, "lr").steps });
   const [first, ...rest] = stages;
   if (!first) return last;
   const next = sequentialLr(rest, last);
@@ -179,7 +179,8 @@ export interface WarmupCosineOptions {
  * @example
  * new AdamW(model, { lr: warmupCosineLr({ peak: 1e-3, warmup: 100, total: 3000 }) });
  */
-export function warmupCosineLr({ peak, warmup = 0, total, floor = 0 }: WarmupCosineOptions): Schedule {
+export function warmupCosineLr(options: WarmupCosineOptions): Schedule {
+  const { peak, warmup = 0, total, floor = 0 } = checkObject("warmupCosineLr", "options", options, "peak", "total");
   checkNotNegative("warmupCosineLr", { peak, warmup, floor });
   checkPositive("warmupCosineLr", { total });
   if (!(total > warmup)) throw new UsageError(`warmupCosineLr: total must exceed warmup, got ${total} and ${warmup}`);

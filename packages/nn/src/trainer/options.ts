@@ -1,6 +1,16 @@
 // What a trainer is asked for, and what it tells in the end.
 
-import { checkOptions, type Json, type Stateful, UsageError } from "@figment/tensor";
+import { checkPath } from "@figment/io";
+import {
+  checkArray,
+  checkFunction,
+  checkObject,
+  checkOptions,
+  type Json,
+  type Stateful,
+  show,
+  UsageError,
+} from "@figment/tensor";
 import { checkCounts } from "../checks.js";
 import type { StepBatch, TrainingStep } from "../training.js";
 import type { TrainerHook } from "./hooks.js";
@@ -75,7 +85,14 @@ export const dataPart = "data";
 export function checkTrainerOptions<B extends StepBatch>(options: TrainerOptions<B>): void {
   checkOptions("Trainer", options, Object.keys(known));
   const { steps, saveEvery = 1, keep = 1, logEvery = 1, hooks = [], state = {}, resume, out } = options;
+  checkFunction("Trainer", "step", options.step);
+  checkObject("Trainer", "data", options.data, "captureState");
+  checkObject("Trainer", "state", state);
+  checkArray("Trainer", "hooks", hooks);
+  if (out !== undefined) checkPath("Trainer", "out", out);
   checkCounts("Trainer", { steps, saveEvery, keep, logEvery });
+  if (resume !== undefined && resume !== "auto" && typeof resume !== "boolean")
+    throw new UsageError(`Trainer: resume must be true, false or "auto", got ${show(resume)}`);
   hooks.forEach(({ every }, i) => {
     checkCounts("Trainer", { [`every of hook ${i}`]: every });
   });

@@ -3,7 +3,7 @@
 
 import { type FileHandle, mkdir, open, readdir, readFile, rm } from "node:fs/promises";
 import path from "node:path";
-import { DataError } from "@figment/io";
+import { checkPath, DataError } from "@figment/io";
 import { type EncodedImage, imageEvent, restartEvent, scalarsEvent, versionEvent } from "./events/events.js";
 
 /** One line of log.jsonl. */
@@ -160,6 +160,7 @@ async function shorten(file: string, length: number): Promise<void> {
  * losses.length; // 3
  */
 export async function readLog(folder: string): Promise<LogRecord[]> {
+  checkPath("readLog", "folder", folder);
   const file = path.join(folder, logName);
   const text = await readFile(file, "utf8").catch((cause) => {
     throw new DataError(`${file}: there is no log here: ${cause.message}`, { path: file, cause });

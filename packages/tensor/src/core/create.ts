@@ -4,7 +4,7 @@ import { checkDType, checkNumber, type DType, encode, encodeWord, isHalf } from 
 import { DTypeError, ShapeError } from "../errors.js";
 import { defineOp } from "../ops/definition.js";
 import { upload } from "../runtime/device.js";
-import { checkShape, type Shape, sameShape, show, showShape, sizeOf } from "../shape.js";
+import { checkRange, checkShape, type Shape, sameShape, show, showShape, sizeOf } from "../shape.js";
 import { apply, applyOne } from "./apply.js";
 import { type NestedArray, Tensor } from "./tensor.js";
 import { currentTrace } from "./trace.js";
@@ -176,6 +176,7 @@ export function fromImage(
   checkShape("fromImage", shape);
   if (data.length !== sizeOf(shape))
     throw new ShapeError(`fromImage: ${width}×${height}×${channels} needs ${sizeOf(shape)} bytes, got ${data.length}`);
+  checkRange("fromImage", range);
   const [lo, hi] = range;
   return tensor(
     Float32Array.from(data, (byte) => lo + (byte * (hi - lo)) / 255),
@@ -198,6 +199,7 @@ export async function toImage(
   if (image.rank !== 2 && image.rank !== 3)
     throw new ShapeError(`toImage: expected [H, W, C] or [H, W], got ${showShape(image.shape)}`);
   const [height = 0, width = 0, channels = 1] = image.shape;
+  checkRange("toImage", range);
   const [lo, hi] = range;
   const data = Uint8ClampedArray.from(await image.data(), (x) => ((x - lo) * 255) / (hi - lo));
   return { width, height, channels, data: new Uint8Array(data.buffer) };

@@ -52,6 +52,47 @@ export function checkOptions(op: string, options: unknown, known: readonly strin
   }
 }
 
+/**
+ * Checks that an argument is an object, such as options, a model or a stream, and has what is asked of it.
+ *
+ * @param members what it must have.
+ * @returns the argument.
+ * @throws UsageError naming the argument, what it is or lacks, and what was expected.
+ * @example
+ * const { radius = 2 } = checkObject("blur", "options", { radius: 3 });
+ * radius; // 3
+ */
+export function checkObject<T>(owner: string, name: string, x: T, ...members: readonly string[]): T {
+  const expected = members.length > 0 ? `${name} with ${members.join(", ")}` : name;
+  if ((typeof x !== "object" && typeof x !== "function") || x === null)
+    throw new UsageError(`${owner}: expected ${expected}, got ${show(x)}`);
+  const missing = members.find((member) => (x as Readonly<Record<string, unknown>>)[member] === undefined);
+  if (missing !== undefined) throw new UsageError(`${owner}: expected ${expected}, got ${show(x)} without ${missing}`);
+  return x;
+}
+
+/**
+ * Checks that an argument is a function.
+ *
+ * @throws UsageError naming the argument and what it is.
+ * @example
+ * checkFunction("blur", "kernel", (x: number) => Math.exp(-x * x));
+ */
+export function checkFunction(owner: string, name: string, x: unknown): void {
+  if (typeof x !== "function") throw new UsageError(`${owner}: expected a function as ${name}, got ${show(x)}`);
+}
+
+/**
+ * Checks that an argument is an array, whatever of.
+ *
+ * @throws UsageError naming the argument and what it is.
+ * @example
+ * checkArray("blur", "radii", [1, 2]);
+ */
+export function checkArray(owner: string, name: string, x: unknown): void {
+  if (!Array.isArray(x)) throw new UsageError(`${owner}: expected an array as ${name}, got ${show(x)}`);
+}
+
 /** Checks an integer within [lo, 2³¹). */
 export function checkInteger(op: string, name: string, x: unknown, lo: number): asserts x is number {
   if (typeof x !== "number" || !Number.isInteger(x) || x < lo || x > largest) {

@@ -1,6 +1,6 @@
 // Bernoulli likelihood: each pixel is on with probability sigmoid(output) (Kingma & Welling 2014, appendix C.1).
 
-import { type Rng, scope, type Tensor } from "@figment/tensor";
+import { checkObject, checkTensor, type Rng, scope, type Tensor } from "@figment/tensor";
 import { perImage } from "../units.js";
 import { Likelihood } from "./likelihood.js";
 
@@ -42,4 +42,8 @@ export class BernoulliLikelihood extends Likelihood {
  * @example
  * binarise(tensor([0, 1]), rng(0)).sum(); // 1
  */
-export const binarise = (x: Tensor, random: Rng): Tensor => scope(() => random.uniform(x.shape).lt(x).cast(x.dtype));
+export const binarise = (x: Tensor, random: Rng): Tensor => {
+  checkTensor("binarise", "x", x);
+  checkObject("binarise", "random", random, "uniform");
+  return scope(() => random.uniform(x.shape).lt(x).cast(x.dtype));
+};

@@ -1,7 +1,7 @@
 // Gaussian likelihood with a fixed variance, one learned variance, or one that the decoder gives for each pixel.
 
 import { Parameter, zeroInit } from "@figment/nn";
-import { full, type Rng, scope, split, type Tensor, UsageError } from "@figment/tensor";
+import { checkObject, checkRange, full, type Rng, scope, split, type Tensor, UsageError } from "@figment/tensor";
 import { drawGaussian, type Gaussian, gaussianLogDensity } from "../gaussian.js";
 import { perImage } from "../units.js";
 import { Likelihood } from "./likelihood.js";
@@ -38,13 +38,15 @@ export class GaussianLikelihood extends Likelihood {
   readonly logVariance: Parameter | null;
 
   /** @throws UsageError unless the variance is a positive number, "shared" or "pixel". */
-  constructor({ variance = "shared", range = [-1, 1] }: GaussianLikelihoodOptions = {}) {
+  constructor(options: GaussianLikelihoodOptions = {}) {
     super();
+    const { variance = "shared", range = [-1, 1] } = checkObject("GaussianLikelihood", "options", options);
     const valid = typeof variance === "number" ? variance > 0 && Number.isFinite(variance) : undefined;
     if (valid === false || (valid === undefined && variance !== "shared" && variance !== "pixel"))
       throw new UsageError(
         `GaussianLikelihood: variance must be a positive number, "shared" or "pixel", got ${JSON.stringify(variance)}`,
       );
+    checkRange("GaussianLikelihood", range);
     this.outputs = variance === "pixel" ? 2 : 1;
     this.range = range;
     this.variance = variance;

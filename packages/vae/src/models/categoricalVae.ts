@@ -5,6 +5,8 @@ import { BufferCell, checkCounts, constantInit, Module } from "@figment/nn";
 import {
   arange,
   argmax,
+  checkObject,
+  checkTensor,
   logSoftmax,
   type Rng,
   ShapeError,
@@ -59,6 +61,8 @@ const oneHotMax = (x: Tensor): Tensor =>
  * gumbelSoftmax(zeros([2, 3]), rng(0), 0.5).sum(); // 2
  */
 export function gumbelSoftmax(logits: Tensor, random: Rng, temperature: number | Tensor, hard = false): Tensor {
+  checkTensor("gumbelSoftmax", "logits", logits);
+  checkObject("gumbelSoftmax", "random", random, "uniform");
   return scope(() => {
     const gumbel = random.uniform(logits.shape).clamp(least, most).log().neg().log().neg();
     const relaxed = softmax(logits.add(gumbel).div(temperature));
@@ -89,9 +93,19 @@ export class CategoricalVAE extends Module implements LatentModel<Tensor> {
   /** @throws ShapeError unless the networks have variables × classes features and latents. */
   constructor(options: CategoricalVAEOptions) {
     super();
-    const { encoder, decoder, variables, classes, hard = false, likelihood = new BernoulliLikelihood() } = options;
+    const {
+      encoder,
+      decoder,
+      variables,
+      classes,
+      hard = false,
+      likelihood = new BernoulliLikelihood(),
+    } = checkObject("CategoricalVAE", "options", options, "encoder", "decoder", "variables", "classes");
     checkCounts("CategoricalVAE", { variables, classes });
     const size = variables * classes;
+    checkObject("CategoricalVAE", "encoder", encoder, "features", "forward");
+    checkObject("CategoricalVAE", "decoder", decoder, "latents", "forward");
+    checkObject("CategoricalVAE", "likelihood", likelihood, "logDensity");
     if (encoder.features !== size || decoder.latents !== size)
       throw new ShapeError(
         `CategoricalVAE: ${variables} variables of ${classes} classes need ${size} features and latents, the networks have ${encoder.features} and ${decoder.latents}`,

@@ -2,9 +2,11 @@
 // derivative. Codes follow the vectors that choose them by moving averages (appendix A.1); codes that nobody chooses are
 // put where vectors are (random restarts, Dhariwal et al. 2020, section 3.1).
 
-import { BufferCell, checkCounts, checkFractions, Module, normalInit, zeroInit } from "@figment/nn";
+import { BufferCell, checkCounts, checkFractions, checkNotNegative, Module, normalInit, zeroInit } from "@figment/nn";
 import {
   argmin,
+  checkObject,
+  checkTensor,
   gather,
   matmul,
   ones,
@@ -16,7 +18,6 @@ import {
   showShape,
   stopGradient,
   type Tensor,
-  UsageError,
 } from "@figment/tensor";
 
 /** Options of {@link Codebook}. */
@@ -70,11 +71,12 @@ export class Codebook extends Module {
   readonly deadBelow: number;
 
   /** @throws UsageError when a number is out of range. */
-  constructor({ codes, dim, decay = 0.99, deadBelow = 0.1 }: CodebookOptions) {
+  constructor(options: CodebookOptions) {
     super();
+    const { codes, dim, decay = 0.99, deadBelow = 0.1 } = checkObject("Codebook", "options", options, "codes", "dim");
     checkCounts("Codebook", { codes, dim });
     checkFractions("Codebook", { decay });
-    if (!(deadBelow >= 0)) throw new UsageError(`Codebook: deadBelow must be a number ≥ 0, got ${deadBelow}`);
+    checkNotNegative("Codebook", { deadBelow });
     this.codes = codes;
     this.dim = dim;
     this.decay = decay;
@@ -174,9 +176,11 @@ function nearest(rows: Tensor, embedding: Tensor): Tensor {
  * @example
  * perplexity(tensor([5, 5, 0, 0])); // 2
  */
-export const perplexity = (counts: Tensor): Tensor =>
-  scope(() => {
+export const perplexity = (counts: Tensor): Tensor => {
+  checkTensor("perplexity", "counts", counts);
+  return scope(() => {
     const shares = counts.div(counts.sum());
     const logs = select(shares.gt(0), shares, 1).log();
     return shares.mul(logs).sum().neg().exp();
   });
+};

@@ -1,9 +1,10 @@
 // The ladder VAE (Sønderby et al. 2016): several stochastic layers. A deterministic pass upwards says what the image tells
 // of each layer; on the way down it is merged, weighted by precisions, with what the layers above predict (eq. 12–14).
 
-import { checkCounts, Linear, Module } from "@figment/nn";
+import { checkCounts, checkCountsOf, Linear, Module } from "@figment/nn";
 import {
   add,
+  checkObject,
   type Rng,
   ShapeError,
   scope,
@@ -14,11 +15,11 @@ import {
   UsageError,
   zeros,
 } from "@figment/tensor";
-import { drawGaussian, type Gaussian, gaussianKl, gaussianLogDensity } from "../gaussian.js";
+import { checkGaussian, drawGaussian, type Gaussian, gaussianKl, gaussianLogDensity } from "../gaussian.js";
 import { BernoulliLikelihood } from "../likelihoods/bernoulli.js";
 import type { Likelihood } from "../likelihoods/likelihood.js";
 import { DenseDecoder } from "../networks/dense.js";
-import type { Decoder, ImageShape } from "../networks/network.js";
+import { checkImage, type Decoder, type ImageShape } from "../networks/network.js";
 import { perImage } from "../units.js";
 import type { Draw, LatentModel } from "./latentModel.js";
 
@@ -69,6 +70,7 @@ class Perceptron extends Module {
  * mergeGaussians(unit, { mean: tensor([2]), logVariance: tensor([0]) }).mean.at(0); // 1
  */
 export function mergeGaussians(a: Gaussian, b: Gaussian): Gaussian {
+  for (const gaussian of [a, b]) checkGaussian("mergeGaussians", gaussian);
   return scope(() => {
     // σ² = 1/(1/σₐ² + 1/σ_b²); its logarithm is −softplus of a difference, which overflows nowhere.
     const difference = a.logVariance.sub(b.logVariance);
@@ -100,14 +102,22 @@ export class LadderVAE extends Module implements LatentModel<readonly Gaussian[]
   readonly likelihood: Likelihood;
 
   /** @throws UsageError when a number is out of range, there are fewer than two layers, or widths are missing. */
-  constructor({ image, latents, hidden, likelihood = new BernoulliLikelihood() }: LadderVAEOptions) {
+  constructor(options: LadderVAEOptions) {
     super();
+    const {
+      image,
+      latents,
+      hidden,
+      likelihood = new BernoulliLikelihood(),
+    } = checkObject("LadderVAE", "options", options, "image", "latents", "hidden");
+    checkCountsOf("LadderVAE", "latents", latents);
+    checkCountsOf("LadderVAE", "hidden", hidden);
+    checkImage("LadderVAE", image);
     if (latents.length < 2 || hidden.length !== latents.length)
       throw new UsageError(
         `LadderVAE: expected latents and hidden widths of two stochastic layers at least, got ${latents.length} and ${hidden.length}`,
       );
     const [h, w, c] = image;
-    checkCounts("LadderVAE", { height: h, width: w, channels: c });
     const width = (i: number): number => hidden[i] as number;
     const size = (i: number): number => latents[i] as number;
     this.image = image;

@@ -1,8 +1,8 @@
 // The variational autoencoder (Kingma & Welling 2014), and with classes the conditional one (Sohn et al. 2015):
 // z ~ N(0, I), x ~ p(x | z), q(z | x) = N(μ(x), diag σ²(x)); with labels, all but the prior are told them.
 
-import { checkCounts, Module } from "@figment/nn";
-import { type Rng, ShapeError, scope, showShape, split, type Tensor } from "@figment/tensor";
+import { checkCounts, checkNotNegative, Module } from "@figment/nn";
+import { checkObject, type Rng, ShapeError, scope, showShape, split, type Tensor } from "@figment/tensor";
 import { drawGaussian, type Gaussian, gaussianKl, gaussianLogDensity, standardLogDensity } from "../gaussian.js";
 import { BernoulliLikelihood } from "../likelihoods/bernoulli.js";
 import type { Likelihood } from "../likelihoods/likelihood.js";
@@ -43,8 +43,16 @@ export class VAE extends Module implements LatentModel<Gaussian> {
   readonly likelihood: Likelihood;
 
   /** @throws ShapeError unless the encoder gives two numbers for each of the decoder's latents. */
-  constructor({ encoder, decoder, likelihood = new BernoulliLikelihood() }: VAEOptions) {
+  constructor(options: VAEOptions) {
     super();
+    const {
+      encoder,
+      decoder,
+      likelihood = new BernoulliLikelihood(),
+    } = checkObject("VAE", "options", options, "encoder", "decoder");
+    checkObject("VAE", "encoder", encoder, "features", "forward");
+    checkObject("VAE", "decoder", decoder, "latents", "forward");
+    checkObject("VAE", "likelihood", likelihood, "logDensity");
     if (encoder.features !== 2 * decoder.latents)
       throw new ShapeError(
         `VAE: a decoder of ${decoder.latents} latents needs ${2 * decoder.latents} features, the encoder gives ${encoder.features}`,
@@ -102,6 +110,7 @@ export class VAE extends Module implements LatentModel<Gaussian> {
   /** Expected images at latents drawn from the prior, [n,H,W,C] in the likelihood's range. */
   sample(n: number, random: Rng, { label, temperature = 1 }: SampleVaeOptions = {}): Tensor {
     checkCounts("VAE.sample", { n });
+    checkNotNegative("VAE.sample", { temperature });
     return scope(() => this.decode(random.normal([n, this.latents]).mul(temperature), label));
   }
 }

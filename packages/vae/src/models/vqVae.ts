@@ -1,8 +1,17 @@
 // VQ-VAE (van den Oord et al. 2017): an encoder to a small image of vectors, each replaced by its nearest code, and a
 // decoder. Loss: reconstruction + β·‖z − sg(e)‖² (eq. 3, whose second term the moving averages of codebook.ts replace).
 
-import { Conv2d, ConvTranspose2d, checkCounts, GroupNorm, Module, ResidualBlock } from "@figment/nn";
-import { ShapeError, scope, showShape, silu, type Tensor, UsageError } from "@figment/tensor";
+import {
+  Conv2d,
+  ConvTranspose2d,
+  checkCounts,
+  checkCountsOf,
+  checkNotNegative,
+  GroupNorm,
+  Module,
+  ResidualBlock,
+} from "@figment/nn";
+import { checkObject, ShapeError, scope, showShape, silu, type Tensor, UsageError } from "@figment/tensor";
 import { Codebook, type CodebookOptions } from "./codebook.js";
 
 /** Options of {@link VQVAE}. */
@@ -93,11 +102,19 @@ export class VQVAE extends Module {
   readonly factor: number;
 
   /** @throws UsageError when a number is out of range or there are no levels. */
-  constructor({ imageChannels, channels, blocks = 2, commitment = 0.25, ...codebook }: VQVAEOptions) {
+  constructor(options: VQVAEOptions) {
     super();
+    const {
+      imageChannels,
+      channels,
+      blocks = 2,
+      commitment = 0.25,
+      ...codebook
+    } = checkObject("VQVAE", "options", options, "imageChannels", "channels");
+    checkCountsOf("VQVAE", "channels", channels);
     if (channels.length === 0) throw new UsageError("VQVAE: channels must name at least one level");
     checkCounts("VQVAE", { imageChannels, blocks });
-    if (!(commitment >= 0)) throw new UsageError(`VQVAE: commitment must be a number ≥ 0, got ${commitment}`);
+    checkNotNegative("VQVAE", { commitment });
     this.encoder = new VqEncoder(imageChannels, channels, blocks, codebook.dim);
     this.codebook = new Codebook(codebook);
     this.decoder = new VqDecoder(codebook.dim, channels, blocks, imageChannels);

@@ -3,7 +3,7 @@
 // that project's files into a VAE of the two, and `exportTorch` writes them.
 
 import { Conv2d, ConvTranspose2d, checkCounts, Linear, Module, type TorchMember } from "@figment/nn";
-import { relu, ShapeError, showShape, type Tensor, UsageError } from "@figment/tensor";
+import { checkObject, relu, ShapeError, showShape, type Tensor, UsageError } from "@figment/tensor";
 import type { Decoder, Encoder } from "./network.js";
 
 const channels = 32;
@@ -66,8 +66,9 @@ export class BurgessEncoder extends Module implements Encoder {
   readonly head: Linear;
 
   /** @throws UsageError when a number is out of range. */
-  constructor({ size, imageChannels = 1, features }: BurgessEncoderOptions) {
+  constructor(options: BurgessEncoderOptions) {
     super();
+    const { size, imageChannels = 1, features } = checkObject("BurgessEncoder", "options", options, "size", "features");
     checkSize("BurgessEncoder", size);
     checkCounts("BurgessEncoder", { imageChannels, features });
     this.size = size;
@@ -122,8 +123,9 @@ export class BurgessDecoder extends Module implements Decoder {
   readonly convs: readonly ConvTranspose2d[];
 
   /** @throws UsageError when a number is out of range. */
-  constructor({ latents, size, outputChannels = 1 }: BurgessDecoderOptions) {
+  constructor(options: BurgessDecoderOptions) {
     super();
+    const { latents, size, outputChannels = 1 } = checkObject("BurgessDecoder", "options", options, "latents", "size");
     checkSize("BurgessDecoder", size);
     checkCounts("BurgessDecoder", { latents, outputChannels });
     this.latents = latents;

@@ -5,14 +5,24 @@ import {
   Conv2d,
   ConvTranspose2d,
   checkCounts,
+  checkCountsOf,
   checkFractions,
   type Embedding,
   Linear,
   Module,
   ResidualBlock,
 } from "@figment/nn";
-import { pixelShuffle, ShapeError, showShape, silu, sizeOf, type Tensor, UsageError } from "@figment/tensor";
-import { type Decoder, type Encoder, type ImageShape, labelTable, labelVector } from "./network.js";
+import {
+  checkObject,
+  pixelShuffle,
+  ShapeError,
+  showShape,
+  silu,
+  sizeOf,
+  type Tensor,
+  UsageError,
+} from "@figment/tensor";
+import { checkImage, type Decoder, type Encoder, type ImageShape, labelTable, labelVector } from "./network.js";
 
 /** What {@link ConvEncoder} and {@link ConvDecoder} share. */
 interface ConvOptions {
@@ -46,9 +56,10 @@ export interface ConvDecoderOptions extends ConvOptions {
 /** Checks the options and gives the extents of the coarsest level. */
 function coarsest(owner: string, options: ConvOptions): readonly [number, number, number] {
   const { image, channels, blocks = 1, hidden = 256, dropout = 0, classes } = options;
+  checkImage(owner, image);
   if (!Array.isArray(channels) || channels.length === 0)
     throw new UsageError(`${owner}: channels must name at least one level`);
-  checkCounts(owner, Object.fromEntries(channels.map((count, level) => [`channels[${level}]`, count])));
+  checkCountsOf(owner, "channels", channels);
   checkCounts(owner, { hidden, ...(classes === undefined ? {} : { classes }) });
   checkCounts(owner, { blocks }, 0);
   checkFractions(owner, { dropout });
@@ -89,7 +100,15 @@ export class ConvEncoder extends Module implements Encoder {
   /** @throws UsageError when a number is out of range or the levels do not halve the image. */
   constructor(options: ConvEncoderOptions) {
     super();
-    const { image, channels, blocks = 1, hidden = 256, dropout = 0, features, classes } = options;
+    const {
+      image,
+      channels,
+      blocks = 1,
+      hidden = 256,
+      dropout = 0,
+      features,
+      classes,
+    } = checkObject("ConvEncoder", "options", options, "image", "channels", "features");
     const inputImage = coarsest("ConvEncoder", options);
     checkCounts("ConvEncoder", { features });
     this.image = image;
@@ -138,7 +157,16 @@ export class ConvDecoder extends Module implements Decoder {
   /** @throws UsageError when a number is out of range or the levels do not halve the image. */
   constructor(options: ConvDecoderOptions) {
     super();
-    const { latents, image, channels, blocks = 1, hidden = 256, dropout = 0, outputs = 1, classes } = options;
+    const {
+      latents,
+      image,
+      channels,
+      blocks = 1,
+      hidden = 256,
+      dropout = 0,
+      outputs = 1,
+      classes,
+    } = checkObject("ConvDecoder", "options", options, "latents", "image", "channels");
     this.start = coarsest("ConvDecoder", options);
     checkCounts("ConvDecoder", { latents, outputs });
     this.latents = latents;

@@ -1,8 +1,16 @@
 // Fully connected encoder and decoder, the networks of the first VAEs (Kingma & Welling 2014, appendix C).
 
-import { checkCounts, type Embedding, Linear, Module } from "@figment/nn";
-import { ShapeError, showShape, silu, sizeOf, type Tensor, UsageError } from "@figment/tensor";
-import { type Activation, type Decoder, type Encoder, type ImageShape, labelTable, labelVector } from "./network.js";
+import { checkCounts, checkCountsOf, type Embedding, Linear, Module } from "@figment/nn";
+import { checkObject, ShapeError, showShape, silu, sizeOf, type Tensor, UsageError } from "@figment/tensor";
+import {
+  type Activation,
+  checkImage,
+  type Decoder,
+  type Encoder,
+  type ImageShape,
+  labelTable,
+  labelVector,
+} from "./network.js";
 
 /** Options of {@link DenseEncoder}. */
 export interface DenseEncoderOptions {
@@ -21,7 +29,7 @@ export interface DenseEncoderOptions {
 function checkHidden(owner: string, hidden: readonly number[]): void {
   if (!Array.isArray(hidden) || hidden.length === 0)
     throw new UsageError(`${owner}: hidden must name at least one layer`);
-  checkCounts(owner, Object.fromEntries(hidden.map((width, i) => [`hidden[${i}]`, width])));
+  checkCountsOf(owner, "hidden", hidden);
 }
 
 /** Layers of the given widths, one from each to the next; the first or the last lists the pixels of an image. */
@@ -61,8 +69,16 @@ export class DenseEncoder extends Module implements Encoder {
   readonly activation: Activation;
 
   /** @throws UsageError when a number is out of range or there is no hidden layer. */
-  constructor({ image, hidden, features, classes, activation = silu }: DenseEncoderOptions) {
+  constructor(options: DenseEncoderOptions) {
     super();
+    const {
+      image,
+      hidden,
+      features,
+      classes,
+      activation = silu,
+    } = checkObject("DenseEncoder", "options", options, "image", "hidden", "features");
+    checkImage("DenseEncoder", image);
     checkHidden("DenseEncoder", hidden);
     checkCounts("DenseEncoder", { features, ...(classes === undefined ? {} : { classes }) });
     this.image = image;
@@ -113,8 +129,17 @@ export class DenseDecoder extends Module implements Decoder {
   readonly activation: Activation;
 
   /** @throws UsageError when a number is out of range or there is no hidden layer. */
-  constructor({ latents, hidden, image, outputs = 1, classes, activation = silu }: DenseDecoderOptions) {
+  constructor(options: DenseDecoderOptions) {
     super();
+    const {
+      latents,
+      hidden,
+      image,
+      outputs = 1,
+      classes,
+      activation = silu,
+    } = checkObject("DenseDecoder", "options", options, "latents", "hidden", "image");
+    checkImage("DenseDecoder", image);
     checkHidden("DenseDecoder", hidden);
     checkCounts("DenseDecoder", { latents, outputs, ...(classes === undefined ? {} : { classes }) });
     this.latents = latents;

@@ -1,7 +1,7 @@
 // What encoders and decoders are to a VAE, and how both are told a label.
 
-import { Embedding, type Module } from "@figment/nn";
-import { type Tensor, UsageError } from "@figment/tensor";
+import { checkCounts, Embedding, type Module } from "@figment/nn";
+import { checkArray, type Tensor, UsageError } from "@figment/tensor";
 
 /** From images [N,H,W,C] (and labels i32 [N]) to `features` numbers each: [N, features]. */
 export interface Encoder extends Module {
@@ -17,6 +17,13 @@ export interface Decoder extends Module {
 
 /** Height, width and channels of an image. */
 export type ImageShape = readonly [height: number, width: number, channels: number];
+
+/** Checks an {@link ImageShape}. */
+export function checkImage(owner: string, image: ImageShape): void {
+  checkArray(owner, "image", image);
+  const [height, width, channels] = image;
+  checkCounts(owner, { height, width, channels });
+}
 
 /** What dense layers and convolutions are followed by. */
 export type Activation = (x: Tensor) => Tensor;

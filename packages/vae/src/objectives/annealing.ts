@@ -1,7 +1,8 @@
 // Numbers that change while a model trains, as functions of the step that run inside the compiled step: β of a KL warm-up
 // (Bowman et al. 2016, section 3.1; Sønderby et al. 2016, section 2.3), the temperature of a relaxation (Jang et al. 2017).
 
-import { exp, minimum, scope, type Tensor, UsageError } from "@figment/tensor";
+import { checkPositive } from "@figment/nn";
+import { checkObject, exp, minimum, scope, show, type Tensor, UsageError } from "@figment/tensor";
 
 /** A number at a step: from the number of updates made before, a 0-d f32 tensor, to a 0-d tensor. */
 export type Annealing = (step: Tensor) => Tensor;
@@ -13,16 +14,16 @@ export type Annealing = (step: Tensor) => Tensor;
  * @example
  * linearAnnealing({ steps: 100 })(scalar(25)); // 0.25
  */
-export function linearAnnealing({
-  from = 0,
-  to = 1,
-  steps,
-}: {
+export function linearAnnealing(options: {
   readonly from?: number;
   readonly to?: number;
   readonly steps: number;
 }): Annealing {
-  if (!(steps >= 1)) throw new UsageError(`linearAnnealing: steps must be at least 1, got ${steps}`);
+  const { from = 0, to = 1, steps } = checkObject("linearAnnealing", "options", options, "steps");
+  if (![from, to].every(Number.isFinite))
+    throw new UsageError(`linearAnnealing: from and to must be finite numbers, got ${show(from)} and ${show(to)}`);
+  if (!(steps >= 1 && Number.isFinite(steps)))
+    throw new UsageError(`linearAnnealing: steps must be at least 1, got ${steps}`);
   return (step) =>
     scope(() =>
       minimum(step.div(steps), 1)
@@ -38,16 +39,13 @@ export function linearAnnealing({
  * @example
  * exponentialAnnealing({ to: 0.5, rate: 1e-3 })(scalar(100)); // 0.904837
  */
-export function exponentialAnnealing({
-  from = 1,
-  to,
-  rate,
-}: {
+export function exponentialAnnealing(options: {
   readonly from?: number;
   readonly to: number;
   readonly rate: number;
 }): Annealing {
-  if (!(from >= to && to > 0 && rate > 0))
-    throw new UsageError(`exponentialAnnealing: expected from ≥ to > 0 and rate > 0, got ${from}, ${to} and ${rate}`);
+  const { from = 1, to, rate } = checkObject("exponentialAnnealing", "options", options, "to", "rate");
+  checkPositive("exponentialAnnealing", { from, to, rate });
+  if (from < to) throw new UsageError(`exponentialAnnealing: expected from ≥ to, got ${from} and ${to}`);
   return (step) => scope(() => exp(step.mul(-rate)).mul(from).maximum(to));
 }

@@ -2,7 +2,8 @@
 // β before the divergence (Higgins et al. 2017, eq. 4; warm-up: Sønderby et al. 2016, eq. 16) and free bits (Kingma et al.
 // 2016, eq. 15).
 
-import { add, maximum, type Rng, scope, type Tensor, UsageError } from "@figment/tensor";
+import { checkNotNegative } from "@figment/nn";
+import { add, checkObject, checkTensor, maximum, type Rng, scope, type Tensor } from "@figment/tensor";
 import type { Draw, LatentModel } from "../models/latentModel.js";
 import { perImage } from "../units.js";
 
@@ -38,7 +39,10 @@ export type ElboTerms = {
  * @example
  * freeBits(tensor([[0.1, 3]]), 0.5); // 3.5
  */
-export const freeBits = (kl: Tensor, nats: number): Tensor => scope(() => maximum(kl.mean(0), nats).sum());
+export const freeBits = (kl: Tensor, nats: number): Tensor => {
+  checkTensor("freeBits", "kl", kl);
+  return scope(() => maximum(kl.mean(0), nats).sum());
+};
 
 /**
  * ln p(x | z) − Σ kl for each image, [N]: one draw of the bound, the divergence in closed form.
@@ -46,8 +50,10 @@ export const freeBits = (kl: Tensor, nats: number): Tensor => scope(() => maximu
  * @example
  * const bound = elboOf(model.draw(model.infer(images), images, rng(0))); // [3]
  */
-export const elboOf = ({ logLikelihood, kl }: Draw): Tensor =>
-  kl.reduce((bound, layer) => bound.sub(perImage(layer)), logLikelihood);
+export const elboOf = (draw: Draw): Tensor => {
+  const { logLikelihood, kl } = checkObject("elboOf", "draw", draw, "logLikelihood", "kl");
+  return kl.reduce((bound, layer) => bound.sub(perImage(layer)), logLikelihood);
+};
 
 /**
  * The negative bound from one draw of the latents, and its parts. Means over the batch, in nats per image.
@@ -58,13 +64,11 @@ export const elboOf = ({ logLikelihood, kl }: Draw): Tensor =>
  * const { loss, reconstruction, kl } = negativeElbo(model, images, rng(0), { beta: 0.5 });
  * loss.sub(reconstruction).div(kl); // 0.5
  */
-export function negativeElbo<P>(
-  model: LatentModel<P>,
-  x: Tensor,
-  random: Rng,
-  { beta = 1, freeBits: free = 0, label }: ElboOptions = {},
-): ElboTerms {
-  if (!(free >= 0)) throw new UsageError(`negativeElbo: freeBits must be a number ≥ 0, got ${free}`);
+export function negativeElbo<P>(model: LatentModel<P>, x: Tensor, random: Rng, options: ElboOptions = {}): ElboTerms {
+  checkTensor("negativeElbo", "x", x);
+  const { beta = 1, freeBits: free = 0, label } = checkObject("negativeElbo", "options", options);
+  checkObject("negativeElbo", "model", model, "infer", "draw");
+  checkNotNegative("negativeElbo", { freeBits: free, ...(typeof beta === "number" ? { beta } : {}) });
   return scope(() => {
     const { logLikelihood, kl: layers } = model.draw(model.infer(x, label), x, random, label);
     const reconstruction = logLikelihood.mean().neg();

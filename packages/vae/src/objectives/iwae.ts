@@ -2,7 +2,7 @@
 // is the ELBO; it grows with k and tends to ln p(x).
 
 import { checkCounts } from "@figment/nn";
-import { logsumexp, type Rng, remat, scope, stack, type Tensor } from "@figment/tensor";
+import { checkObject, checkTensor, logsumexp, type Rng, remat, scope, stack, type Tensor } from "@figment/tensor";
 import type { Draw, LatentModel } from "../models/latentModel.js";
 
 /** Options of {@link importanceWeightedBound}. */
@@ -19,7 +19,10 @@ export interface IwaeOptions {
  * @example
  * const weights = logWeight(model.draw(model.infer(images), images, rng(0))); // [3]
  */
-export const logWeight = ({ logLikelihood, logRatio }: Draw): Tensor => logLikelihood.add(logRatio);
+export const logWeight = (draw: Draw): Tensor => {
+  const { logLikelihood, logRatio } = checkObject("logWeight", "draw", draw, "logLikelihood", "logRatio");
+  return logLikelihood.add(logRatio);
+};
 
 /**
  * ln 1/k Σᵢ wᵢ for each image, [N], in nats: a loss is the negative of its mean. Its derivative weighs each draw by its
@@ -37,8 +40,11 @@ export function importanceWeightedBound<P>(
   model: LatentModel<P>,
   x: Tensor,
   random: Rng,
-  { k, label }: IwaeOptions,
+  options: IwaeOptions,
 ): Tensor {
+  checkTensor("importanceWeightedBound", "x", x);
+  const { k, label } = checkObject("importanceWeightedBound", "options", options, "k");
+  checkObject("importanceWeightedBound", "model", model, "infer", "draw");
   checkCounts("importanceWeightedBound", { k });
   return scope(() => {
     const posterior = model.infer(x, label);

@@ -1,8 +1,19 @@
 // β-TC-VAE (Chen et al. 2018): the divergence of the ELBO taken apart into mutual information, total correlation and
 // dimension-wise divergence (eq. 2), each estimated within a batch (section 3.1, appendix C).
 
-import { checkCounts } from "@figment/nn";
-import { logsumexp, type Rng, ShapeError, scope, showShape, type Tensor, tensor, UsageError } from "@figment/tensor";
+import { checkCounts, checkNumbers } from "@figment/nn";
+import {
+  checkObject,
+  checkTensor,
+  logsumexp,
+  type Rng,
+  ShapeError,
+  scope,
+  showShape,
+  type Tensor,
+  tensor,
+  UsageError,
+} from "@figment/tensor";
 import { type Gaussian, gaussianLogDensity, standardLogDensity } from "../gaussian.js";
 import type { VAE } from "../models/vae.js";
 import { perImage } from "../units.js";
@@ -57,8 +68,9 @@ function logWeights(batch: number, { datasetSize, sampling = "stratified" }: Bat
  * totalCorrelation(z, posterior, { datasetSize: 100 }).totalCorrelation; // 0
  */
 export function totalCorrelation(z: Tensor, posterior: Gaussian, options: BatchSampling): TotalCorrelation {
-  const { datasetSize, sampling = "stratified" } = options;
-  const { mean, logVariance } = posterior;
+  checkTensor("totalCorrelation", "z", z);
+  const { datasetSize, sampling = "stratified" } = checkObject("totalCorrelation", "options", options, "datasetSize");
+  const { mean, logVariance } = checkObject("totalCorrelation", "posterior", posterior, "mean", "logVariance");
   if (z.rank !== 2 || String(z.shape) !== String(mean.shape) || z.dim(0) < 2)
     throw new ShapeError(
       `totalCorrelation: expected z and the posterior of one shape [M, latents], M ≥ 2, got ${showShape(z.shape)} and ${showShape(mean.shape)}`,
@@ -110,8 +122,11 @@ export function betaTcLoss(
   model: VAE,
   x: Tensor,
   random: Rng,
-  { alpha = 1, beta = 6, gamma = 1, label, ...sampling }: BetaTcOptions,
+  options: BetaTcOptions,
 ): TotalCorrelation & { readonly loss: Tensor; readonly reconstruction: Tensor } {
+  checkTensor("betaTcLoss", "x", x);
+  const { alpha = 1, beta = 6, gamma = 1, label, ...sampling } = checkObject("betaTcLoss", "options", options);
+  checkNumbers("betaTcLoss", { alpha, gamma, ...(typeof beta === "number" ? { beta } : {}) });
   return scope(() => {
     const posterior = model.infer(x, label);
     const { latents, logLikelihood } = model.draw(posterior, x, random, label);

@@ -2,7 +2,17 @@
 // leaves; spherical interpolation stays on it (White 2016).
 
 import { checkCounts } from "@figment/nn";
-import { ShapeError, scope, select, showShape, stack, type Tensor, UsageError } from "@figment/tensor";
+import {
+  checkObject,
+  checkTensor,
+  ShapeError,
+  scope,
+  select,
+  showShape,
+  stack,
+  type Tensor,
+  UsageError,
+} from "@figment/tensor";
 
 /** Below this sine of the angle the two directions are one, and the way is a straight line. */
 const leastSine = 1e-6;
@@ -34,6 +44,8 @@ function arccosine(x: Tensor): Tensor {
  * slerp(tensor([[1, 0]]), tensor([[0, 1]]), 0.5).at(0, 0); // 0.707107
  */
 export function slerp(a: Tensor, b: Tensor, t: number): Tensor {
+  checkTensor("slerp", "a", a);
+  checkTensor("slerp", "b", b);
   if (a.rank !== 2 || String(a.shape) !== String(b.shape))
     throw new ShapeError(`slerp: expected two tensors [N, D], got ${showShape(a.shape)} and ${showShape(b.shape)}`);
   if (!(t >= 0 && t <= 1)) throw new UsageError(`slerp: t must be in [0, 1], got ${t}`);
@@ -82,8 +94,11 @@ export function interpolateLatents(
   model: Interpolable,
   a: Tensor,
   b: Tensor,
-  { steps = 8 }: { readonly steps?: number } = {},
+  options: { readonly steps?: number } = {},
 ): Tensor {
+  checkTensor("interpolateLatents", "a", a);
+  checkTensor("interpolateLatents", "b", b);
+  const { steps = 8 } = checkObject("interpolateLatents", "options", options);
   checkCounts("interpolateLatents", { steps }, 2);
   return scope(() => {
     const [from, to] = [model.infer(a).mean, model.infer(b).mean];

@@ -2,7 +2,7 @@
 // stands for the same probability (Kingma & Welling 2014, figure 4).
 
 import { checkCounts } from "@figment/nn";
-import { ShapeError, scope, type Tensor, tensor, UsageError } from "@figment/tensor";
+import { checkObject, ShapeError, scope, type Tensor, tensor, UsageError } from "@figment/tensor";
 
 /** Ratios of polynomials, highest power first, for three ranges of p: algorithm AS 241, PPND7 (Wichura 1988). */
 const centre = {
@@ -49,9 +49,11 @@ export function normalQuantile(p: number): number {
  */
 export function latentManifold(
   model: { readonly latents: number; decode(z: Tensor): Tensor },
-  { side = 20 }: { readonly side?: number } = {},
+  options: { readonly side?: number } = {},
 ): Tensor {
+  const { side = 20 } = checkObject("latentManifold", "options", options);
   checkCounts("latentManifold", { side });
+  checkObject("latentManifold", "model", model, "latents", "decode");
   if (model.latents !== 2) throw new ShapeError(`latentManifold: expected a model of 2 latents, got ${model.latents}`);
   const quantile = (i: number): number => normalQuantile((i + 0.5) / side);
   const places = Array.from({ length: side * side }, (_, i) => [

@@ -1,7 +1,19 @@
 // Latent traversals: what each latent alone does to an image, a row of pictures for each (Higgins et al. 2017, figure 4).
 
 import { checkCounts } from "@figment/nn";
-import { arange, ShapeError, scope, select, showShape, type Tensor, tensor } from "@figment/tensor";
+import {
+  arange,
+  checkArray,
+  checkObject,
+  checkRange,
+  checkTensor,
+  ShapeError,
+  scope,
+  select,
+  showShape,
+  type Tensor,
+  tensor,
+} from "@figment/tensor";
 
 /** Options of {@link traverse}. */
 export interface TraversalOptions {
@@ -25,12 +37,17 @@ export interface TraversalOptions {
 export function traverseLatents(
   model: { decode(z: Tensor): Tensor },
   z: Tensor,
-  { dims, steps = 8, range: [first, last] = [-3, 3] }: TraversalOptions = {},
+  options: TraversalOptions = {},
 ): Tensor {
+  checkTensor("traverseLatents", "z", z);
+  const { dims, steps = 8, range = [-3, 3] } = checkObject("traverseLatents", "options", options);
   if (z.rank !== 2 || z.dim(0) !== 1)
     throw new ShapeError(`traverseLatents: expected the latents of one image, [1, D], got ${showShape(z.shape)}`);
   checkCounts("traverseLatents", { steps });
   const latents = z.dim(1);
+  if (dims !== undefined) checkArray("traverseLatents", "dims", dims);
+  checkRange("traverseLatents", range);
+  const [first, last] = range;
   const chosen = dims ?? Array.from({ length: latents }, (_, i) => i);
   for (const dim of chosen)
     if (!(Number.isInteger(dim) && dim >= 0 && dim < latents))

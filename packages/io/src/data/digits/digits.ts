@@ -1,7 +1,7 @@
 // The embedded data set: handwritten-like digits, drawn on demand. Item i is a pure function of the options and i,
 // so that nothing is downloaded or stored and any worker can draw any item.
 
-import { UsageError } from "@figment/tensor";
+import { checkObject, UsageError } from "@figment/tensor";
 import { CounterRandom, seedWords } from "../counterRandom.js";
 import { Dataset, type DatasetSource, type Example, type ImmediateDataset } from "../dataset.js";
 import { Pen } from "./pen.js";
@@ -67,13 +67,9 @@ class Digits extends Dataset {
  * @example
  * const { image, label } = digits({ seed: 1 }).get(7); // label 7
  */
-export function digits({
-  seed = 0,
-  size = 28,
-  split = "train",
-  count = defaultCounts[split],
-  styles = "train",
-}: DigitsOptions = {}): ImmediateDataset {
+export function digits(options: DigitsOptions = {}): ImmediateDataset {
+  const { seed = 0, size = 28, split = "train", styles = "train" } = checkObject("digits", "options", options);
+  const { count = defaultCounts[split] } = options;
   if (!Number.isSafeInteger(seed)) throw new UsageError(`digits: seed must be an integer, got ${seed}`);
   if (!Number.isInteger(size) || size < 8 || size > maxSize) {
     throw new UsageError(`digits: size must be an integer from 8 to ${maxSize}, got ${size}`);

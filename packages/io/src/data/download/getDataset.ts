@@ -1,9 +1,10 @@
 // Data sets from the web, kept in a folder of this machine.
 
 import { join, resolve } from "node:path";
-import { UsageError } from "@figment/tensor";
+import { checkObject, show, UsageError } from "@figment/tensor";
 import { DataError, messageOf } from "../../errors.js";
 import { cacheFolder } from "../../files/cacheFolder.js";
+import { checkPath } from "../../files/checkPath.js";
 import { type FetchOptions, type FetchProgress, fetchFile, isWhole } from "./fetchFile.js";
 import { type RemoteDataset, remoteDatasets } from "./sources.js";
 
@@ -44,12 +45,12 @@ export const defaultCache = (): string => cacheFolder("data");
  * const folder = await getDataset("mnist", { cache: "data" }).catch(() => "data/mnist");
  * const test = await mnist(folder, { split: "test" });
  */
-export async function getDataset(name: string, { cache, from, ...options }: GetDatasetOptions = {}): Promise<string> {
+export async function getDataset(name: string, given: GetDatasetOptions = {}): Promise<string> {
+  const { cache, from, ...options } = checkObject("getDataset", "options", given);
   const set = remoteDatasets.get(name);
   if (!set)
-    throw new UsageError(
-      `getDataset: no data set ${JSON.stringify(name)}; known are ${[...remoteDatasets.keys()].join(", ")}`,
-    );
+    throw new UsageError(`getDataset: no data set ${show(name)}; known are ${[...remoteDatasets.keys()].join(", ")}`);
+  if (cache !== undefined) checkPath("getDataset", "cache", cache);
   const places = from === undefined ? set.places : [placeOf(from)];
   const folder = resolve(cache ?? defaultCache(), name);
   options.signal?.throwIfAborted();
