@@ -103,4 +103,16 @@ describe.skipIf(!data)("the judge of digits", () => {
     expect(scores.labelAgreement).toBeLessThan(0.3);
     expect(scores.digitShares.reduce((sum: number, share: number) => sum + share, 0)).toBeCloseTo(1, 6);
   });
+
+  it("judges what a generator draws that is told no classes", { timeout: 1_800_000 }, async () => {
+    const out = path.join(home, "game");
+    const short = ["--steps", "2", "--set", "generator.channels=[4,2,2]", "--set", "critic.channels=[2,4,4]"];
+    const trained = await figment(["train", "dcgan-mnist", "--data", path.join(data, "mnist"), "--out", out, ...short]);
+    expect(trained.code, trained.stderr).toBe(0);
+    const { code, stdout, stderr } = await figment(["evaluate", out, "--samples", "200", "--json"]);
+    expect(code, stderr).toBe(0);
+    const scores = JSON.parse(stdout);
+    expect(scores.frechetRatio).toBeGreaterThan(20);
+    expect(scores).not.toHaveProperty("labelAgreement");
+  });
 });

@@ -78,6 +78,7 @@ describe.each(Object.entries(narrow))("%s", (name, overrides) => {
     const pictures: Readonly<Record<string, string>> = { "vae-mnist": "manifold.png", "beta-vae": "traversal.png" };
     if (pictures[name]) await access(path.join(out, pictures[name]));
     const model = await openModel(out);
+    expect(model.classes).toBe(name === "cvae-mnist" ? 10 : 0);
     const random = rng(1);
     const images = random.uniform([4, side, side, 1]);
     if (name !== "vqvae-mnist") expect(await shapeOf(model.sample?.(5, { rng: random }))).toEqual([5, side, side, 1]);

@@ -119,7 +119,7 @@ export const sampleCommand = (): Command =>
       withModel(target, flags, async (model, random, signal) => {
         const sample = ability(model, "sample");
         const { count, label: classes } = flags;
-        if (classes) checkAsked("--label", classes, model.facts.classes.length);
+        if (classes) checkAsked("--label", classes, model.classes);
         checkFits("--count", count, model.facts);
         const label = classes && cycledLabels(count, classes);
         try {

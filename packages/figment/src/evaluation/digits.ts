@@ -34,7 +34,7 @@ export interface DigitScores extends Pick<EvaluationRow, "precision" | "recall" 
   readonly judgeAccuracy: number;
   /** The share of samples that the judge reads as each digit. */
   readonly digitShares: readonly number[];
-  /** The share of samples that the judge reads as the digit that was asked for; for models that know classes. */
+  /** The share of samples that the judge reads as the digit that was asked for; for models that are told. */
   readonly labelAgreement?: number;
 }
 
@@ -60,7 +60,7 @@ export async function evaluateDigits(
     progress: ({ step, total }) => told.of("Training the judge of digits", step, total),
   });
   try {
-    const classes = model.facts.classes.length;
+    const { classes } = model;
     const read = new Float64Array(digitCount);
     let agreed = 0;
     const source: SampleSource = async (asked, first) => {

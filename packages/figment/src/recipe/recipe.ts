@@ -65,6 +65,8 @@ export interface InterpolationOptions extends AbilityOptions {
 export interface Abilities {
   /** Values of black and white in images that go in and come out. Default [-1, 1]. */
   readonly range?: readonly [number, number];
+  /** How many classes samples can be asked for. Default: those that the data has. */
+  readonly classes?: number;
   /** n images [n, H, W, C]. */
   sample?(n: number, options: SamplingOptions): Promise<Tensor>;
   /** Images of the same shape as those given, as the model sees them. */

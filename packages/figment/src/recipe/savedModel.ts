@@ -65,6 +65,8 @@ export interface OpenedModel extends Built {
   readonly recipe: Recipe;
   readonly config: Settings & BaseConfig;
   readonly facts: ImageFacts;
+  /** How many classes samples can be asked for; 0 where the model is told none. */
+  readonly classes: number;
   /** The file that the weights came from. */
   readonly file: string;
   /** Frees the models. */
@@ -122,7 +124,8 @@ export async function openModel(
     throw error;
   }
   for (const module of Object.values(built.models)) module.eval();
-  return { ...built, recipe, config, facts: origin.facts, file, dispose };
+  const { facts } = origin;
+  return { ...built, classes: built.classes ?? facts.classes.length, recipe, config, facts, file, dispose };
 }
 
 const exists = (file: string): Promise<boolean> =>

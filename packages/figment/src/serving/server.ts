@@ -107,7 +107,7 @@ export class ModelServer {
   private classesAsked(what: string, label: SampleRequest["label"]): readonly number[] | undefined {
     if (label === undefined) return undefined;
     const classes = [label].flat();
-    checkAsked(what, classes, this.model.facts.classes.length);
+    checkAsked(what, classes, this.model.classes);
     return classes;
   }
 

@@ -164,6 +164,7 @@ export function imageGameRecipe(
       };
       return {
         models: { generator, critic },
+        classes: generator.classes,
         sample: (n, { rng, label, signal }) => draw(generator, n, rng, label, signal),
         interpolate: ({ rng, count, frames, signal }) => interpolate(generator, rng, count, frames, signal),
         train: ({ dataset, random }) => {

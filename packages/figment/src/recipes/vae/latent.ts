@@ -126,6 +126,7 @@ function abilitiesOf(model: Autoencoder, { evaluateK: k }: LatentSettings, class
   const binary = model.likelihood instanceof BernoulliLikelihood;
   return {
     range: model.likelihood.range,
+    classes,
     sample: async (n, { rng, label }) =>
       scope(() => model.eval().sample(n, rng, conditional ? { label: label ?? cycledLabels(n, classes) } : {})),
     reconstruct: async (images, { label }) => {

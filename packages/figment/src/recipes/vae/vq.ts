@@ -34,6 +34,7 @@ export const vqRecipe = defineRecipe({
     return {
       models: { model },
       range,
+      classes: 0,
       reconstruct: async (images) => scope(() => model.eval().reconstruct(images)),
       evaluate: async (dataset, { signal }) => {
         const { psnr, used, codes, perplexity, natsPerImage } = await evaluateCodes(model, dataset, { signal });
