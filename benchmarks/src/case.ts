@@ -1,13 +1,15 @@
-// What a kernel benchmark is: the work, its least FLOPs and bytes, ours through the public API, and the same work as a
-// graph for the peer. One file per family in cases/ lists them.
+// What a kernel benchmark is: the work, its least FLOPs and bytes, ours through the public API, and the same work in the form
+// that the peers take. One file per family in cases/ lists them.
 
 import { settled, type Tensor, tensor } from "@figment/tensor";
 import type { OnnxGraph } from "./onnx.js";
 import type { Contestant } from "./race.js";
+import type { Format, Work } from "./work.js";
 
 export type Data = Readonly<Record<string, Float32Array | Int32Array>>;
 
-export interface PeerWork {
+/** A graph for onnxruntime, and what it is fed. */
+export interface OnnxWork {
   readonly graph: OnnxGraph;
   readonly data: Data;
 }
@@ -23,12 +25,18 @@ export interface KernelCase {
   readonly bytes: number;
   /** What bounds it at best, hence which ceiling it is held against. */
   readonly bound: "fma" | "copy" | "none";
+  /** What operands and results are kept as. Default f32. */
+  readonly format?: Format;
   ours(): Contestant;
-  /** The peer's form of it; absent where the peer has none. */
-  readonly peer?: () => PeerWork;
+  /** The work that peers know; absent where they are not asked. */
+  readonly work?: Work;
+  /** Its form for onnxruntime; absent where there is none. */
+  readonly onnx?: () => OnnxWork;
 }
 
 export const bytesPerFloat = 4;
+
+export const bytesPer: Readonly<Record<Format, number>> = { f32: bytesPerFloat, bf16: 2 };
 
 export const product = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
 
@@ -45,8 +53,13 @@ export function randomValues(count: number, seed = 1): Float32Array {
   return values;
 }
 
-export const randomTensor = (shape: readonly number[], seed = 1): Tensor =>
-  tensor(randomValues(product(shape), seed), { shape });
+/** A tensor of them, rounded to the format. */
+export function randomTensor(shape: readonly number[], seed = 1, format: Format | "f16" = "f32"): Tensor {
+  const wide = tensor(randomValues(product(shape), seed), { shape });
+  if (format === "f32") return wide;
+  using exact = wide;
+  return exact.cast(format);
+}
 
 /** A contestant that calls an operation, waits for the queue and frees the results. */
 export function ourContestant(

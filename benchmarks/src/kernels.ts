@@ -1,16 +1,29 @@
-// The suite of kernels: each case on each number of threads, ours and the peer's in one interleaved race, held against
-// the ceilings measured at the start.
+// The suites of kernels and of other operations: each case on each number of threads, ours and the peers' in one interleaved
+// race, held against the ceilings measured at the start.
 
 import { type Ceilings, copyCeiling, fmaCeiling, setThreads } from "@figment/tensor";
 import type { KernelCase } from "./case.js";
-import { kernelCases } from "./cases/index.js";
-import { type OrtModule, ortContestant } from "./ort.js";
+import { type Caches, homeOf } from "./machine.js";
+import type { Peer } from "./peers/index.js";
 import { type Contestant, race } from "./race.js";
 import { formatPercent, formatRatio, formatSeconds, formatTable } from "./table.js";
+import type { Format } from "./work.js";
+
+export interface PeerResult {
+  readonly seconds: number;
+  readonly best: number;
+  /** Median of (peer's time / our time): above 1 we are faster. */
+  readonly ratio: number;
+}
 
 export interface KernelResult {
   readonly name: string;
   readonly threads: number;
+  /** What operands and results are kept as. */
+  readonly format: Format;
+  /** Bytes of operands and results, and the smallest cache that holds them; every call works on the same ones. */
+  readonly bytes: number;
+  readonly cached: string;
   /** Median and shortest seconds of one call. */
   readonly seconds: number;
   readonly best: number;
@@ -18,70 +31,87 @@ export interface KernelResult {
   readonly gbps?: number;
   /** Share of the ceiling that bounds the case. */
   readonly ofCeiling?: number;
-  readonly peerSeconds?: number;
-  /** Median of (peer's time / our time): above 1 we are faster. */
-  readonly peerRatio?: number;
+  readonly peers: Readonly<Record<string, PeerResult>>;
 }
 
 export interface KernelOptions {
-  readonly filter: string;
+  readonly cases: readonly KernelCase[];
   readonly ceilings: readonly Ceilings[];
-  readonly ort: OrtModule | undefined;
+  readonly peers: readonly Peer[];
+  readonly caches: Caches;
   /** Seconds for each case and number of threads. */
   readonly budget: number;
+  /** Rounds at least. */
+  readonly rounds?: number;
 }
 
-/** Names of the cases that a filter selects; an empty one selects all. */
-export const selectCases = (filter: string): readonly KernelCase[] =>
-  kernelCases.filter(({ name }) => name.toLowerCase().includes(filter.toLowerCase()));
+/** The cases that a filter selects: those whose name contains one of its parts between commas; all where it is empty. */
+export function selectCases(cases: readonly KernelCase[], filter: string): readonly KernelCase[] {
+  const parts = filter
+    .toLowerCase()
+    .split(",")
+    .map((part) => part.trim());
+  return cases.filter(({ name }) => parts.some((part) => name.toLowerCase().includes(part)));
+}
 
 async function measure(work: KernelCase, ceilings: Ceilings, options: KernelOptions): Promise<KernelResult> {
-  const { ort, budget } = options;
-  setThreads(ceilings.threads);
+  const { peers, caches, budget, rounds } = options;
+  const { name, bytes, format = "f32" } = work;
+  const { threads } = ceilings;
+  setThreads(threads);
   const contestants: Contestant[] = [work.ours()];
   try {
-    const peer = ort && work.peer?.();
-    if (ort && peer) contestants.push(await ortContestant(ort, ceilings.threads, peer.graph, peer.data));
-    const [ours, theirs] = await race(contestants, { budget });
+    for (const peer of peers) {
+      const rival = await peer.contestant(work, threads);
+      if (rival) contestants.push(rival);
+    }
+    const [ours, ...others] = await race(contestants, { budget, rounds });
     const { seconds, best } = ours!;
     const gflops = work.bound === "fma" && work.flops ? work.flops / seconds / 1e9 : undefined;
-    const gbps = work.bound === "copy" ? work.bytes / seconds / 1e9 : undefined;
-    const ofCeiling = gflops ? gflops / fmaCeiling(ceilings) : gbps && gbps / copyCeiling(ceilings, work.bytes);
+    const gbps = work.bound === "copy" ? bytes / seconds / 1e9 : undefined;
+    const ofCeiling = gflops ? gflops / fmaCeiling(ceilings) : gbps && gbps / copyCeiling(ceilings, bytes);
     return {
-      name: work.name,
-      threads: ceilings.threads,
+      name,
+      threads,
+      format,
+      bytes,
+      cached: homeOf(bytes, caches, threads),
       seconds,
       best,
       gflops,
       gbps,
       ofCeiling,
-      peerSeconds: theirs?.seconds,
-      peerRatio: theirs?.ratio,
+      peers: Object.fromEntries(others.map(({ name, seconds, best, ratio }) => [name, { seconds, best, ratio }])),
     };
   } finally {
     for (const contestant of contestants) await contestant.dispose();
   }
 }
 
-function row({ name, threads, seconds, gflops, gbps, ofCeiling, peerSeconds, peerRatio }: KernelResult): string[] {
-  return [
-    name,
-    String(threads),
-    formatSeconds(seconds),
-    gflops ? `${gflops.toFixed(gflops < 10 ? 1 : 0)} GFLOP/s` : gbps ? `${gbps.toFixed(1)} GB/s` : "",
-    ofCeiling ? formatPercent(ofCeiling) : "",
-    peerSeconds ? formatSeconds(peerSeconds) : "–",
-    peerRatio ? formatRatio(peerRatio) : "–",
-  ];
+const peerCell = (result: PeerResult | undefined): string =>
+  result ? `${formatSeconds(result.seconds)} ${formatRatio(result.ratio)}` : "–";
+
+/** The results; each peer's time is followed by how many times as long as ours it is. */
+export function kernelTable(title: string, results: readonly KernelResult[]): string {
+  const names = [...new Set(results.flatMap(({ peers }) => Object.keys(peers)))];
+  return formatTable(
+    [title, "threads", "in", "time", "rate", "of ceiling", ...names],
+    results.map(({ name, threads, cached, seconds, gflops, gbps, ofCeiling, peers }) => [
+      name,
+      String(threads),
+      cached,
+      formatSeconds(seconds),
+      gflops ? `${gflops.toFixed(gflops < 10 ? 1 : 0)} GFLOP/s` : gbps ? `${gbps.toFixed(1)} GB/s` : "",
+      ofCeiling ? formatPercent(ofCeiling) : "",
+      ...names.map((peer) => peerCell(peers[peer])),
+    ]),
+  );
 }
 
-export const kernelTable = (results: readonly KernelResult[]): string =>
-  formatTable(["kernel", "threads", "time", "rate", "of ceiling", "onnxruntime", "speed-up"], results.map(row));
-
-/** Runs the suite; `progress` is called with the name of each case as it starts. */
+/** Runs the cases; `progress` is called with the name of each as it starts. */
 export async function runKernels(options: KernelOptions, progress: (name: string) => void): Promise<KernelResult[]> {
   const results: KernelResult[] = [];
-  for (const work of selectCases(options.filter)) {
+  for (const work of options.cases) {
     for (const ceilings of options.ceilings) {
       progress(`${work.name}, ${ceilings.threads} threads`);
       results.push(await measure(work, ceilings, options));

@@ -2,28 +2,33 @@
 //
 //   case.ts, cases/   the kernels' work; kernels.ts runs it     race.ts      interleaved timing
 //   models.ts         train step, event loop, abort             ceilings.ts  what the machine can do
-//   overheads.ts      eager dispatch, compiled calls, import
+//   overheads.ts      eager dispatch, compiled calls, import    machine.ts   what results belong to
 //   digits.ts         what recipes reach on MNIST, in hours; only where it is asked for
-//   ort.ts, onnx.ts   the peer and its model files              machine.ts   what results belong to
+//   peers/            other libraries on the same work: work.ts is what they are told, onnx.ts writes model files
 
 import { mkdirSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Ceilings, fmaCeiling } from "@figment/tensor";
-import { Command, Option } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
+import { kernelCases, operationCases } from "./cases/index.js";
 import { highestCeilings } from "./ceilings.js";
 import { digitTable, runDigits } from "./digits.js";
-import { kernelTable, runKernels } from "./kernels.js";
+import { kernelTable, runKernels, selectCases } from "./kernels.js";
 import { describeMachine, type Machine } from "./machine.js";
 import { modelTable, runModels } from "./models.js";
-import { loadOrt, type OrtModule, ortVersion } from "./ort.js";
 import { overheadTable, runOverheads } from "./overheads.js";
+import { type FoundPeers, findPeers, type PeerName, peerNames } from "./peers/index.js";
 import { formatTable } from "./table.js";
 
+const suites = ["all", "kernels", "operations", "models", "overheads", "digits"] as const;
+
+type Suite = (typeof suites)[number];
+
 interface Options {
-  readonly suite: "all" | "kernels" | "models" | "overheads" | "digits";
-  readonly peers: "all" | "none";
+  readonly suite: Suite;
+  readonly peers: readonly PeerName[];
   readonly threads: readonly number[];
   readonly filter: string;
   readonly quick: boolean;
@@ -36,29 +41,38 @@ interface Options {
 // Seconds for each kernel and number of threads.
 const fullBudget = 1.5;
 const quickBudget = 0.3;
+const quickRounds = 2;
 // Above this load per core, others' work shows in the figures.
 const busyShare = 0.3;
 
 function parseThreads(text: string): number[] {
   const counts = text.split(",").map(Number);
   if (counts.some((count) => !Number.isInteger(count) || count < 1)) {
-    throw new Error(`--threads takes counts such as 1,2; got ${text}`);
+    throw new InvalidArgumentError("expected counts such as 1,2");
   }
   return counts;
+}
+
+function parsePeers(text: string): readonly PeerName[] {
+  if (text === "all" || text === "none") return text === "all" ? peerNames : [];
+  const names = text.split(",") as PeerName[];
+  if (names.every((name) => peerNames.includes(name))) return names;
+  throw new InvalidArgumentError(`expected all, none, or names among ${peerNames.join(", ")}`);
 }
 
 function parseOptions(): Options {
   const defaultThreads = [...new Set([1, availableParallelism()])];
   const command = new Command("npm run bench --")
     .description("Measures kernels and models against this machine's ceilings and against peers")
-    .addOption(
-      new Option("--suite <name>", "what to run")
-        .choices(["all", "kernels", "models", "overheads", "digits"])
-        .default("all"),
+    .addOption(new Option("--suite <name>", "what to run").choices(suites).default("all"))
+    .option(
+      "--peers <which>",
+      `what to compare with: all, none, or some of ${peerNames.join(",")}`,
+      parsePeers,
+      peerNames,
     )
-    .addOption(new Option("--peers <which>", "what to compare with").choices(["all", "none"]).default("all"))
     .option("--threads <counts>", "numbers of threads", parseThreads, defaultThreads)
-    .option("--filter <text>", "only kernels whose name contains this", "")
+    .option("--filter <text>", "only kernels whose name contains this, or one of these between commas", "")
     .option("--quick", "fewer rounds: minutes become seconds, figures become rough", false)
     .option("--data <folder>", "suite digits: MNIST's four files")
     .option("--out <folder>", "suite digits: where runs are, or come to be", "out")
@@ -82,13 +96,13 @@ function ceilingTable(ceilings: readonly Ceilings[]): string {
   );
 }
 
-/** The peer if wanted and there; otherwise says why not. */
-function peer(options: Options): OrtModule | undefined {
-  if (options.peers === "none" || !["all", "kernels"].includes(options.suite)) return undefined;
-  const ort = loadOrt();
-  if (typeof ort !== "string") return ort;
-  console.log(`No comparison with onnxruntime: ${ort}`);
-  return undefined;
+/** Finds the peers of kernels, where a suite has some, and says what is missing. */
+async function kernelPeers({ peers, suite }: Options): Promise<FoundPeers> {
+  if (suite === "models" || suite === "overheads") return { peers: [], missing: [] };
+  const found = await findPeers(peers);
+  for (const { name, reason } of found.missing) console.log(`No comparison with ${name}: ${reason}`);
+  if (found.missing.length > 0) console.log("");
+  return found;
 }
 
 /** A result file of one machine class: benchmarks/results/amd-epyc-family-25-model-17.json, or …-digits.json. */
@@ -134,28 +148,39 @@ if (options.suite === "digits") {
 const ceilings = await highestCeilings(options.threads);
 console.log(`${ceilingTable(ceilings)}\n`);
 
-const budget = options.quick ? quickBudget : fullBudget;
-const ort = peer(options);
-const result: Record<string, unknown> = { machine, ceilings, peers: ort ? { onnxruntime: ortVersion() } : {} };
-if (options.suite === "all" || options.suite === "kernels") {
-  const kernels = await runKernels({ filter: options.filter, ceilings, ort, budget }, progress);
+const runs = (suite: Suite): boolean => options.suite === "all" || options.suite === suite;
+const { peers, missing } = await kernelPeers(options);
+const versions = Object.fromEntries(peers.map(({ name, version }) => [name, version]));
+const result: Record<string, unknown> = { machine, ceilings, peers: versions, missing };
+const measuring = {
+  ceilings,
+  peers,
+  caches: machine.caches,
+  ...(options.quick ? { budget: quickBudget, rounds: quickRounds } : { budget: fullBudget }),
+};
+for (const [suite, cases] of [["kernels", kernelCases] as const, ["operations", operationCases] as const]) {
+  if (!runs(suite)) continue;
+  const results = await runKernels({ ...measuring, cases: selectCases(cases, options.filter) }, progress);
   progress("");
-  console.log(`${kernelTable(kernels)}\n`);
-  result.kernels = kernels;
+  console.log(`${kernelTable(suite, results)}\n`);
+  result[suite] = results;
 }
-if (options.suite === "all" || options.suite === "models") {
-  const models = await runModels({ ceilings, peers: options.peers === "all", quick: options.quick }, progress);
+for (const peer of peers) peer.dispose();
+const comparing = { peers: options.peers.includes("torch"), quick: options.quick };
+if (runs("models")) {
+  const models = await runModels({ ceilings, ...comparing }, progress);
   progress("");
   console.log(`${modelTable(models)}\n`);
   result.models = models;
 }
-if (options.suite === "all" || options.suite === "overheads") {
-  const overheads = await runOverheads({ peers: options.peers === "all", quick: options.quick }, progress);
+if (runs("overheads")) {
+  const overheads = await runOverheads(comparing, progress);
   progress("");
   console.log(`${overheadTable(overheads)}\n`);
   result.overheads = overheads;
 }
 
-const complete = options.suite === "all" && options.peers === "all" && options.filter === "" && !options.quick;
+const everything = options.suite === "all" && options.peers.length === peerNames.length && options.filter === "";
+const complete = everything && !options.quick;
 const files = [...(complete ? [resultPath(machine)] : []), ...(options.json ? [options.json] : [])];
 save(files, result);

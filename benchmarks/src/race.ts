@@ -26,6 +26,8 @@ export interface Timing {
 export interface RaceOptions {
   /** Time to spend, seconds, split among the contestants. */
   readonly budget: number;
+  /** Rounds at least. Default 5. */
+  readonly rounds?: number;
 }
 
 // A timed batch lasts at least this long, so that the clock and one turn of the event loop do not matter.
@@ -34,6 +36,9 @@ const batchSeconds = 0.008;
 const warmSeconds = 0.03;
 const minRounds = 5;
 const maxRounds = 40;
+// A contestant so slow that it alone has used so many seconds sits out after its second round.
+const longestSeconds = 8;
+const fewestRounds = 2;
 // Worker pools spin for a while after their last call (onnxruntime's for some 40 ms): a contestant starts only once the
 // process leaves the processor alone for one such look, or after the longest wait.
 const lookMilliseconds = 8;
@@ -68,33 +73,43 @@ async function time(contestant: Contestant, repeats: number): Promise<number> {
   return (now() - start) / repeats;
 }
 
-/** Runs until caches and branch predictors know the work and the processor's cores are awake and at speed again. */
-async function warm(contestant: Contestant): Promise<void> {
+/**
+ * Runs until caches and branch predictors know the work and the processor's cores are awake and at speed again, which is
+ * little beside a call that lasts much longer.
+ */
+async function warm(contestant: Contestant, seconds: number): Promise<void> {
+  if (seconds > 10 * warmSeconds) return;
   for (const end = now() + warmSeconds; now() < end; ) await contestant.run(1);
 }
 
-/** Repeats per batch such that a batch is long enough. Warms caches, thread pools and the just-in-time compiler. */
-async function calibrate(contestant: Contestant): Promise<number> {
-  await time(contestant, 1);
+/** Repeats per batch such that a batch is long enough, and the seconds of one. Warms caches, thread pools and the compiler. */
+async function calibrate(contestant: Contestant): Promise<{ repeats: number; seconds: number }> {
+  const first = await time(contestant, 1);
+  if (first > longestSeconds / fewestRounds) return { repeats: 1, seconds: first };
   let repeats = 1;
   let seconds = await time(contestant, 1);
   while (seconds * repeats < batchSeconds) {
     repeats = Math.max(repeats + 1, Math.ceil(Math.min(batchSeconds / seconds, repeats * 10)));
     seconds = await time(contestant, repeats);
   }
-  return repeats;
+  return { repeats, seconds };
 }
 
-export async function race(contestants: readonly Contestant[], { budget }: RaceOptions): Promise<Timing[]> {
-  const repeats: number[] = [];
-  for (const contestant of contestants) repeats.push(await calibrate(contestant));
+export async function race(
+  contestants: readonly Contestant[],
+  { budget, rounds = minRounds }: RaceOptions,
+): Promise<Timing[]> {
+  const calls: { repeats: number; seconds: number }[] = [];
+  for (const contestant of contestants) calls.push(await calibrate(contestant));
   const seconds = contestants.map((): number[] => []);
   const deadline = now() + budget;
-  for (let round = 0; round < maxRounds && (round < minRounds || now() < deadline); round++) {
+  const spent = (i: number): number => seconds[i]!.length * calls[i]!.repeats * calls[i]!.seconds;
+  for (let round = 0; round < maxRounds && (round < rounds || now() < deadline); round++) {
     for (const [i, contestant] of contestants.entries()) {
+      if (round >= fewestRounds && spent(i) > longestSeconds) continue;
       await quiet();
-      await warm(contestant);
-      seconds[i]!.push(await time(contestant, repeats[i]!));
+      await warm(contestant, calls[i]!.seconds);
+      seconds[i]!.push(await time(contestant, calls[i]!.repeats));
     }
   }
   return contestants.map(({ name }, i) => ({

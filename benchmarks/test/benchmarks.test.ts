@@ -4,11 +4,15 @@ import { loadBinding, profileEvents } from "@figment/native";
 import { assertNoLeaks, deviceInfo, markNoLeaks, setThreads } from "@figment/tensor";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { generatedCases } from "#cases/generated";
-import { kernelCases } from "#cases/index";
+import { kernelCases, operationCases } from "#cases/index";
 import { digitTable } from "#digits";
+import { selectCases } from "#kernels";
+import { homeOf } from "#machine";
 import { onnxModel } from "#onnx";
+import { Program } from "#peers/program";
 import { type Contestant, median, race } from "#race";
 import { formatSeconds, formatTable } from "#table";
+import { lineOf } from "#work";
 
 /** A contestant whose calls take so long on a clock that stands still otherwise. */
 const lasting = (clock: { now: number }, name: string, milliseconds: number): Contestant => ({
@@ -28,6 +32,28 @@ describe("race", () => {
       expect(first?.ratio).toBe(1);
       expect(first?.best).toBeCloseTo(0.002, 10);
       expect(second?.ratio).toBeCloseTo(3, 10);
+    } finally {
+      stopped.mockRestore();
+    }
+  });
+
+  it("lets a contestant sit out that takes seconds for a call, after its second round", async () => {
+    const clock = { now: 0 };
+    const stopped = vi.spyOn(performance, "now").mockImplementation(() => clock.now);
+    try {
+      const calls: string[] = [];
+      const counted = (name: string, milliseconds: number): Contestant => {
+        const contestant = lasting(clock, name, milliseconds);
+        const run = (repeats: number): Promise<void> => {
+          calls.push(name);
+          return contestant.run(repeats);
+        };
+        return { ...contestant, run };
+      };
+      const [, slow] = await race([counted("fast", 400), counted("slow", 9000)], { budget: 0.1, rounds: 6 });
+      expect(slow?.ratio).toBeCloseTo(22.5, 10);
+      // Once to see how long it takes, then two rounds.
+      expect(calls.filter((name) => name === "slow")).toHaveLength(3);
     } finally {
       stopped.mockRestore();
     }
@@ -113,13 +139,95 @@ describe("ONNX models", () => {
 
 const hex = (text: string): string => Buffer.from(text).toString("hex");
 
+describe("where operands are", () => {
+  const caches = { L1d: 2 ** 15, L2: 2 ** 20, L3: 2 ** 25 };
+  it("is the smallest cache that holds them, of as many cores as share the work", () => {
+    const bytes = [2 ** 15, 2 ** 16, 2 ** 21, 2 ** 22, 2 ** 26];
+    expect(bytes.map((count) => homeOf(count, caches, 1))).toEqual(["L1", "L2", "L3", "L3", "memory"]);
+    expect(bytes.map((count) => homeOf(count, caches, 2))).toEqual(["L1", "L1", "L2", "L3", "memory"]);
+  });
+  it("is memory where the system tells of no caches", () => expect(homeOf(1, {}, 1)).toBe("memory"));
+});
+
+describe("a peer that is a program", () => {
+  const script = `
+    console.log("1.2");
+    const done = [];
+    require("node:readline").createInterface({ input: process.stdin }).on("line", (line) => {
+      const [command, first, repeats] = line.split(" ");
+      if (command === "prepare") console.log(line.includes("format=bf16") ? "unsupported format" : "ready 7");
+      if (command === "run") console.log(first === "7" && Number(repeats) > 0 ? "done" : "no such work");
+    });`;
+  const start = async () => {
+    const started = await Program.start(process.execPath, ["-e", script]);
+    if (typeof started === "string") throw new Error(started);
+    return started;
+  };
+
+  it("says its version, and runs what it was told to prepare", async () => {
+    const { program, hello } = await start();
+    expect(hello).toBe("1.2");
+    const contestant = await program.contestant("peer", { kind: "matmul", m: 2, format: "f32" });
+    await contestant?.run(3);
+    await contestant?.dispose();
+    expect(contestant?.name).toBe("peer");
+    program.dispose();
+  });
+
+  it("has no part in work that it does not support", async () => {
+    const { program } = await start();
+    expect(await program.contestant("peer", { kind: "matmul", format: "bf16" })).toBeNull();
+    program.dispose();
+  });
+
+  it("is missing, for a reason, where it cannot be started or ends at once", async () => {
+    expect(await Program.start("figment-no-such-program", [])).toMatch(/ENOENT/);
+    expect(await Program.start(process.execPath, ["-e", "console.error('no such module'); process.exit(1)"])).toMatch(
+      /no such module/,
+    );
+  });
+
+  it("that ends at work is an error that names it", async () => {
+    const ends = `console.log("1"); process.stdin.once("data", () => process.exit(3))`;
+    const started = await Program.start(process.execPath, ["-e", ends]);
+    if (typeof started === "string") throw new Error(started);
+    await expect(started.program.contestant("peer", { kind: "matmul" })).rejects.toThrow(/prepare kind=matmul/);
+  });
+
+  it("is told of work in one line", () =>
+    expect(lineOf({ kind: "matmul", m: 2, c: -0.5 })).toBe("kind=matmul m=2 c=-0.5"));
+});
+
+const cases = [...kernelCases, ...operationCases];
+
 describe("kernel cases", () => {
   it("have names of their own", () => {
-    expect(new Set(kernelCases.map(({ name }) => name)).size).toBe(kernelCases.length);
+    expect(new Set(cases.map(({ name }) => name)).size).toBe(cases.length);
+  });
+
+  it("are for peers too, in both formats but where an operation has one", () => {
+    expect(kernelCases.filter(({ work }) => work === undefined)).toEqual([]);
+    const wide = kernelCases.filter(({ format }) => format === "bf16").map(({ name }) => name.replace(", bf16", ""));
+    const only = kernelCases.filter(({ name }) => !name.endsWith(", bf16") && !wide.includes(name));
+    expect(new Set(only.map(({ op }) => op))).toEqual(new Set(["addNoise", "randomNormal"]));
+  });
+
+  it("are told to peers as records of words without spaces", () => {
+    const words = kernelCases.flatMap(({ work }) => Object.values(work as object));
+    expect(words.filter((word) => /\s/.test(String(word)))).toEqual([]);
+  });
+
+  it("are selected by parts of their names between commas, all by none", () => {
+    expect(selectCases(kernelCases, "matmul 512, randn").map(({ name }) => name)).toEqual([
+      "matmul 512³",
+      "matmul 512³, bf16",
+      "randn 16 M",
+    ]);
+    expect(selectCases(kernelCases, "")).toHaveLength(kernelCases.length);
   });
 
   it("are there for every native operation", () => {
-    const timed = new Set(kernelCases.map(({ op }) => op));
+    const timed = new Set(cases.map(({ op }) => op));
     const binding = loadBinding();
     expect(binding.ops().filter((op) => !timed.has(op))).toEqual([]);
     expect([...timed].filter((op) => !binding.ops().includes(op))).toEqual([]);
@@ -133,7 +241,7 @@ describe("kernel cases", () => {
   });
 
   // Each small case once; the large ones would take the suite's time.
-  const small = kernelCases.filter(({ flops = 0, bytes }) => flops < 1e9 && bytes < 2 ** 24);
+  const small = cases.filter(({ flops = 0, bytes }) => flops < 1e9 && bytes < 2 ** 24);
   // What operations would have that nobody wrote a case for.
   const generated = generatedCases(new Set()).filter(({ op }) => op !== "elementwise");
   it("are made from the definitions where none is written", () => expect(generated.length).toBeGreaterThan(50));

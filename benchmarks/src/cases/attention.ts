@@ -1,7 +1,16 @@
 // Attention over [B,S,H,D]; the peer has it as MatMul, Softmax, MatMul over [B,H,S,D], its natural layout.
 
-import { attention, cachedAttention, compile, grad, mul, scalar, sum, type Tensor } from "@figment/tensor";
-import { bytesPerFloat, type KernelCase, ourContestant, product, randomTensor, randomValues } from "../case.js";
+import { attention, Cell, cachedAttention, compile, grad, mul, scalar, sum, type Tensor } from "@figment/tensor";
+import {
+  bytesPer,
+  bytesPerFloat,
+  type KernelCase,
+  ourContestant,
+  product,
+  randomTensor,
+  randomValues,
+} from "../case.js";
+import type { Format } from "../work.js";
 import { compiledContestant } from "./compiled.js";
 
 interface AttentionShape {
@@ -20,72 +29,84 @@ const j: AttentionShape = { label: "j", batch: 16, heads: 4, sequence: 256, dept
 const forwardProducts = 2;
 const backwardProducts = 5;
 
-const describe = ({ label, batch, heads, sequence, depth }: AttentionShape, kind: string): string =>
-  `attention ${label}${kind}: B${batch} H${heads} S${sequence} D${depth}`;
+const describe = ({ label, batch, heads, sequence, depth }: AttentionShape, kind: string, format: Format): string =>
+  `attention ${label}${kind}: B${batch} H${heads} S${sequence} D${depth}${format === "f32" ? "" : `, ${format}`}`;
+
+/** The shape in the peers' words. */
+const extents = ({ batch, heads, sequence, depth }: AttentionShape) => ({ batch, heads, sequence, depth });
 
 const productFlops = ({ batch, heads, sequence, depth }: AttentionShape): number =>
   2 * batch * heads * sequence * sequence * depth;
 
-function forward(shape: AttentionShape): KernelCase {
+function forward(shape: AttentionShape, format: Format): KernelCase {
   const { batch, heads, sequence, depth } = shape;
   const dims = [batch, sequence, heads, depth];
   const size = product(dims);
   return {
-    name: describe(shape, ""),
+    name: describe(shape, "", format),
     op: "attention",
     flops: forwardProducts * productFlops(shape),
-    bytes: 4 * bytesPerFloat * size,
+    bytes: 4 * bytesPer[format] * size,
     bound: "fma",
+    format,
+    work: { kind: "attention", pass: "forward", ...extents(shape) },
     ours() {
-      const q = randomTensor(dims, 1);
-      const k = randomTensor(dims, 2);
-      const v = randomTensor(dims, 3);
+      const q = randomTensor(dims, 1, format);
+      const k = randomTensor(dims, 2, format);
+      const v = randomTensor(dims, 3, format);
       return ourContestant([q, k, v], () => attention(q, k, v));
     },
-    peer: () => ({
-      graph: {
-        inputs: [
-          { name: "q", shape: [batch, heads, sequence, depth] },
-          { name: "kt", shape: [batch, heads, depth, sequence] },
-          { name: "v", shape: [batch, heads, sequence, depth] },
-        ],
-        constants: [{ name: "scale", shape: [], data: Float32Array.of(1 / Math.sqrt(depth)) }],
-        outputs: [{ name: "y", shape: [batch, heads, sequence, depth] }],
-        nodes: [
-          { op: "Mul", inputs: ["q", "scale"], outputs: ["scaled"] },
-          { op: "MatMul", inputs: ["scaled", "kt"], outputs: ["scores"] },
-          { op: "Softmax", inputs: ["scores"], outputs: ["weights"] },
-          { op: "MatMul", inputs: ["weights", "v"], outputs: ["y"] },
-        ],
-      },
-      data: { q: randomValues(size, 1), kt: randomValues(size, 2), v: randomValues(size, 3) },
+    ...(format === "f32" && {
+      onnx: () => ({
+        graph: {
+          inputs: [
+            { name: "q", shape: [batch, heads, sequence, depth] },
+            { name: "kt", shape: [batch, heads, depth, sequence] },
+            { name: "v", shape: [batch, heads, sequence, depth] },
+          ],
+          constants: [{ name: "scale", shape: [], data: Float32Array.of(1 / Math.sqrt(depth)) }],
+          outputs: [{ name: "y", shape: [batch, heads, sequence, depth] }],
+          nodes: [
+            { op: "Mul", inputs: ["q", "scale"], outputs: ["scaled"] },
+            { op: "MatMul", inputs: ["scaled", "kt"], outputs: ["scores"] },
+            { op: "Softmax", inputs: ["scores"], outputs: ["weights"] },
+            { op: "MatMul", inputs: ["weights", "v"], outputs: ["y"] },
+          ],
+        },
+        data: { q: randomValues(size, 1), kt: randomValues(size, 2), v: randomValues(size, 3) },
+      }),
     }),
   };
 }
 
-function forwardBackward(shape: AttentionShape): KernelCase {
+function forwardBackward(shape: AttentionShape, format: Format): KernelCase {
   const { batch, heads, sequence, depth } = shape;
   const dims = [batch, sequence, heads, depth];
   return {
-    name: describe(shape, " forward+backward"),
+    name: describe(shape, " forward+backward", format),
     op: "attentionGrad",
     flops: (forwardProducts + backwardProducts) * productFlops(shape),
-    bytes: 8 * bytesPerFloat * product(dims),
+    bytes: 8 * bytesPer[format] * product(dims),
     bound: "fma",
+    format,
+    work: { kind: "attention", pass: "both", ...extents(shape) },
     ours() {
-      const inputs = [1, 2, 3, 4].map((seed) => randomTensor(dims, seed));
-      const [q, k, v, direction] = inputs as [Tensor, Tensor, Tensor, Tensor];
-      const loss = (x: Tensor, k: Tensor, v: Tensor, direction: Tensor): Tensor =>
-        sum(mul(attention(x, k, v), direction));
-      const step = compile((q: Tensor, k: Tensor, v: Tensor, direction: Tensor) => grad(loss)(q, k, v, direction));
-      const contestant = ourContestant(inputs, () => step(q, k, v, direction));
-      return {
-        ...contestant,
-        dispose() {
-          contestant.dispose();
-          step.dispose();
-        },
+      const cells = [1, 2, 3].map((seed) => {
+        const cell = new Cell({ shape: dims, dtype: format, name: "benchmark" });
+        using value = randomTensor(dims, seed, format);
+        cell.set(value);
+        return cell;
+      });
+      const direction = randomTensor(dims, 4, format);
+      const loss = (direction: Tensor): Tensor => {
+        const [q, k, v] = cells.map(({ value }) => value) as [Tensor, Tensor, Tensor];
+        return sum(mul(attention(q, k, v), direction));
       };
+      const step = compile((direction: Tensor) => {
+        const grads = grad(loss, { wrt: cells })(direction);
+        return cells.map((cell) => grads.get(cell));
+      });
+      return ourContestant([step, direction, ...cells], () => step(direction));
     },
   };
 }
@@ -129,12 +150,11 @@ function decodeCached({ label, batch, heads, sequence, depth }: AttentionShape):
   };
 }
 
+const formats = ["f32", "bf16"] as const;
+
 export const attentionCases: readonly KernelCase[] = [
-  forward(h),
-  forward(i),
-  forward(j),
-  forwardBackward(j),
-  decode(h),
-  decode(i),
-  decodeCached(i),
+  ...[h, i, j].flatMap((shape) => formats.map((format) => forward(shape, format))),
+  ...[h, i, j].flatMap((shape) => formats.map((format) => forwardBackward(shape, format))),
 ];
+
+export const decodeCases: readonly KernelCase[] = [decode(h), decode(i), decodeCached(i)];

@@ -13,6 +13,16 @@ export function compiledContestant(
   return ourContestant([...inputs, step], () => step(...inputs));
 }
 
+/** A compiled function of one tensor that captures the others, as inference has weights. */
+export function capturingContestant(
+  input: Tensor,
+  captured: readonly Tensor[],
+  operation: (input: Tensor) => Tensor,
+): Contestant {
+  const step = compile(operation);
+  return ourContestant([input, step, ...captured], () => step(input));
+}
+
 /** The derivative of sum(f(…) · direction) with respect to the first input: what a layer's backward pass computes. */
 export function backwardContestant(
   shapes: readonly (readonly number[])[],

@@ -1,19 +1,30 @@
-// What a diffusion model does besides its network: noising of training images and one step of a sampler (the DDPM
-// posterior mean without noise: x₀ = clamp(c₀·x + c₁·ε), x' = c₂·x₀ + c₄·x). The peer has each as its chain of nodes.
+// What a diffusion model does besides its network: noising of training images, and one step of a sampler, x₀ = clamp(c₀·x +
+// c₁·ε): DDPM's with noise, x' = c₂·x₀ + c₄·x + c₃·z (Ho et al. 2020, eq. 7 and 11), and DDIM's without, x' = c₂·x₀ + c₅·ε
+// (Song et al. 2021, eq. 12, σ = 0). onnxruntime has each as its chain of nodes.
 
-import { addNoise, samplerStep, tensor } from "@figment/tensor";
-import { bytesPerFloat, type KernelCase, ourContestant, product, randomTensor, randomValues } from "../case.js";
+import { addNoise, rng, samplerStep, tensor } from "@figment/tensor";
+import {
+  bytesPer,
+  bytesPerFloat,
+  type KernelCase,
+  ourContestant,
+  product,
+  randomTensor,
+  randomValues,
+} from "../case.js";
+import type { Format, SamplerWork } from "../work.js";
 
 const images = [
-  { label: "64×32²×3", shape: [64, 32, 32, 3] },
-  { label: "1×64²×4", shape: [1, 64, 64, 4] },
-  { label: "16 MiB", shape: [16, 256, 256, 4] },
+  { label: "64×32²×3", n: 64, size: 32, channels: 3 },
+  { label: "1×64²×4", n: 1, size: 64, channels: 4 },
+  { label: "16 MiB", n: 16, size: 256, channels: 4 },
 ] as const;
+type Images = (typeof images)[number];
 
 const scheduleSteps = 1000;
 
-function noisingCase(label: string, shape: readonly number[]): KernelCase {
-  const batch = shape[0]!;
+function noisingCase({ label, n: batch, size, channels }: Images): KernelCase {
+  const shape = [batch, size, size, channels];
   const count = product(shape);
   const timesteps = Int32Array.from({ length: batch }, (_, index) => (index * 37) % scheduleSteps);
   return {
@@ -21,6 +32,7 @@ function noisingCase(label: string, shape: readonly number[]): KernelCase {
     op: "addNoise",
     bytes: 3 * bytesPerFloat * count,
     bound: "copy",
+    work: { kind: "addNoise", n: batch, size, channels, steps: scheduleSteps },
     ours() {
       const x = randomTensor(shape, 1);
       const noise = randomTensor(shape, 2);
@@ -29,7 +41,7 @@ function noisingCase(label: string, shape: readonly number[]): KernelCase {
       const b = randomTensor([scheduleSteps], 4);
       return ourContestant([x, noise, t, a, b], () => addNoise(x, noise, t, a, b));
     },
-    peer: () => ({
+    onnx: () => ({
       graph: {
         inputs: [
           { name: "x", shape },
@@ -54,56 +66,65 @@ function noisingCase(label: string, shape: readonly number[]): KernelCase {
   };
 }
 
-// Coefficients of a step in the middle of a schedule; positions as samplerStep documents them.
-const c0 = 1.25;
-const c1 = -0.75;
-const c2 = 0.02;
-const c4 = 0.98;
+// Coefficients of a step in the middle of a schedule.
+const clean = { c0: 1.25, c1: -0.75 } as const;
+const steps = {
+  DDIM: { noise: "none", ...clean, c2: 0.85, c3: 0, c4: 0, c5: 0.5 },
+  DDPM: { noise: "drawn", ...clean, c2: 0.02, c3: 0.1, c4: 0.98, c5: 0 },
+} as const;
 
-function samplerCase(label: string, shape: readonly number[]): KernelCase {
+function samplerCase({ label, n, size, channels }: Images, sampler: keyof typeof steps, format: Format): KernelCase {
+  const shape = [n, size, size, channels];
   const count = product(shape);
+  const work: SamplerWork = { kind: "samplerStep", n, size, channels, ...steps[sampler] };
+  const { noise, c0, c1, c2, c3, c4, c5 } = work;
   return {
-    name: `sampler step ${label}`,
+    name: `${sampler} step${noise === "none" ? "" : " with noise"} ${label}${format === "f32" ? "" : `, ${format}`}`,
     op: "samplerStep",
-    bytes: 3 * bytesPerFloat * count,
+    bytes: 3 * bytesPer[format] * count,
     bound: "copy",
+    format,
+    work,
     ours() {
-      const x = randomTensor(shape, 1);
-      const epsilon = randomTensor(shape, 2);
-      const coef = tensor([c0, c1, c2, 0, c4, 0, 0, 0, 0, 0, 0, 0]);
-      return ourContestant([x, epsilon, coef], () => samplerStep({ coef, tensors: [x, epsilon], clamp: [-1, 1] }));
+      const [x, epsilon] = [randomTensor(shape, 1, format), randomTensor(shape, 2, format)];
+      const coef = tensor([c0, c1, c2, c3, c4, c5, 0, 0, 0, 0, 0, 0]);
+      const random = rng(1);
+      return ourContestant([x, epsilon, coef, random], () =>
+        samplerStep({ coef, random, tensors: [x, epsilon], clamp: [-1, 1], noise: noise === "drawn" }),
+      );
     },
-    peer: () => ({
-      graph: {
-        inputs: [
-          { name: "x", shape },
-          { name: "epsilon", shape },
-        ],
-        constants: [
-          { name: "c0", shape: [], data: Float32Array.of(c0) },
-          { name: "c1", shape: [], data: Float32Array.of(c1) },
-          { name: "c2", shape: [], data: Float32Array.of(c2) },
-          { name: "c4", shape: [], data: Float32Array.of(c4) },
-          { name: "lo", shape: [], data: Float32Array.of(-1) },
-          { name: "hi", shape: [], data: Float32Array.of(1) },
-        ],
-        outputs: [{ name: "y", shape }],
-        nodes: [
-          { op: "Mul", inputs: ["x", "c0"], outputs: ["p"] },
-          { op: "Mul", inputs: ["epsilon", "c1"], outputs: ["q"] },
-          { op: "Add", inputs: ["p", "q"], outputs: ["raw"] },
-          { op: "Clip", inputs: ["raw", "lo", "hi"], outputs: ["clean"] },
-          { op: "Mul", inputs: ["clean", "c2"], outputs: ["r"] },
-          { op: "Mul", inputs: ["x", "c4"], outputs: ["s"] },
-          { op: "Add", inputs: ["r", "s"], outputs: ["y"] },
-        ],
-      },
-      data: { x: randomValues(count, 1), epsilon: randomValues(count, 2) },
-    }),
+    ...(format === "f32" && noise === "none" && { onnx: () => onnxStep(shape, work) }),
+  };
+}
+
+function onnxStep(shape: readonly number[], { c0, c1, c2, c5 }: SamplerWork) {
+  const count = product(shape);
+  const constants = Object.entries({ c0, c1, c2, c5, lo: -1, hi: 1 });
+  return {
+    graph: {
+      inputs: [
+        { name: "x", shape },
+        { name: "epsilon", shape },
+      ],
+      constants: constants.map(([name, value]) => ({ name, shape: [], data: Float32Array.of(value) })),
+      outputs: [{ name: "y", shape }],
+      nodes: [
+        { op: "Mul", inputs: ["x", "c0"], outputs: ["p"] },
+        { op: "Mul", inputs: ["epsilon", "c1"], outputs: ["q"] },
+        { op: "Add", inputs: ["p", "q"], outputs: ["raw"] },
+        { op: "Clip", inputs: ["raw", "lo", "hi"], outputs: ["clean"] },
+        { op: "Mul", inputs: ["clean", "c2"], outputs: ["r"] },
+        { op: "Mul", inputs: ["epsilon", "c5"], outputs: ["s"] },
+        { op: "Add", inputs: ["r", "s"], outputs: ["y"] },
+      ],
+    },
+    data: { x: randomValues(count, 1), epsilon: randomValues(count, 2) },
   };
 }
 
 export const diffusionCases: readonly KernelCase[] = [
-  ...images.map(({ label, shape }) => noisingCase(label, shape)),
-  ...images.map(({ label, shape }) => samplerCase(label, shape)),
+  ...images.map(noisingCase),
+  ...(["DDIM", "DDPM"] as const).flatMap((sampler) =>
+    images.flatMap((image) => (["f32", "bf16"] as const).map((format) => samplerCase(image, sampler, format))),
+  ),
 ];

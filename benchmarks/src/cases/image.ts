@@ -20,7 +20,7 @@ function bilinearCase(image: Image, size: readonly [number, number]): KernelCase
       const x = randomTensor(image);
       return ourContestant([x], () => resizeBilinear(x, size));
     },
-    peer: () => ({
+    onnx: () => ({
       graph: {
         inputs: [{ name: "x", shape: channelsFirst(image) }],
         constants: [
@@ -67,7 +67,7 @@ function avgPoolCase(image: Image): KernelCase {
       const x = randomTensor(image);
       return ourContestant([x], () => avgPool(x, { kernel: 2 }));
     },
-    peer: () => ({
+    onnx: () => ({
       graph: {
         inputs: [{ name: "x", shape: channelsFirst(image) }],
         outputs: [{ name: "y", shape: channelsFirst(result) }],
@@ -90,7 +90,7 @@ function maxPoolCase(image: Image): KernelCase {
       const x = randomTensor(image);
       return ourContestant([x], () => maxPool(x, { kernel: 2 }));
     },
-    peer: () => ({
+    onnx: () => ({
       graph: {
         inputs: [{ name: "x", shape: channelsFirst(image) }],
         outputs: [{ name: "y", shape: channelsFirst(result) }],

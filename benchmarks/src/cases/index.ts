@@ -1,7 +1,7 @@
-// All kernel cases, in the order of the table.
+// The cases of the suites, in the order of the tables: the kernels that peers have too, and all other operations.
 
 import type { KernelCase } from "../case.js";
-import { attentionCases } from "./attention.js";
+import { attentionCases, decodeCases } from "./attention.js";
 import { backwardCases } from "./backward.js";
 import { convCases } from "./conv.js";
 import { diffusionCases } from "./diffusion.js";
@@ -10,15 +10,23 @@ import { halfCases } from "./half.js";
 import { imageCases } from "./image.js";
 import { indexingCases } from "./indexing.js";
 import { matmulCases } from "./matmul.js";
-import { normCases } from "./norm.js";
+import { groupNormCases, normCases } from "./norm.js";
 import { rowCases } from "./rows.js";
-import { smallCases } from "./small.js";
+import { randnCases, smallCases } from "./small.js";
 import { trainingCases } from "./training.js";
 
-const written: readonly KernelCase[] = [
-  ...matmulCases,
+/** The work of image models, at sizes that matter, in both formats. */
+export const kernelCases: readonly KernelCase[] = [
   ...convCases,
   ...attentionCases,
+  ...groupNormCases,
+  ...matmulCases,
+  ...diffusionCases,
+  ...randnCases,
+];
+
+const written: readonly KernelCase[] = [
+  ...decodeCases,
   ...halfCases,
   ...normCases,
   ...imageCases,
@@ -26,8 +34,10 @@ const written: readonly KernelCase[] = [
   ...indexingCases,
   ...backwardCases,
   ...trainingCases,
-  ...diffusionCases,
   ...smallCases,
 ];
 
-export const kernelCases: readonly KernelCase[] = [...written, ...generatedCases(new Set(written.map(({ op }) => op)))];
+const timed = new Set([...kernelCases, ...written].map(({ op }) => op));
+
+/** Every other operation. */
+export const operationCases: readonly KernelCase[] = [...written, ...generatedCases(timed)];

@@ -2,45 +2,50 @@
 // LayerNormalization; it trains nothing, so it has no batch statistics.
 
 import { batchNorm, biasAct, groupNorm, layerNorm, rmsNorm } from "@figment/tensor";
-import { bytesPerFloat, type KernelCase, ourContestant, randomTensor, randomValues } from "../case.js";
+import { bytesPer, bytesPerFloat, type KernelCase, ourContestant, randomTensor, randomValues } from "../case.js";
+import type { Format } from "../work.js";
 
 const groups = 32;
 const epsilon = 1e-5;
 
-function groupNormCase(n: number, channels: number, size: number): KernelCase {
+function groupNormCase(n: number, channels: number, size: number, format: Format): KernelCase {
   const count = n * size * size * channels;
   return {
     op: "groupNorm",
-    name: `groupNorm+SiLU N${n} C${channels} ${size}²`,
-    bytes: 2 * bytesPerFloat * count,
+    name: `groupNorm+SiLU N${n} C${channels} ${size}²${format === "f32" ? "" : `, ${format}`}`,
+    bytes: 2 * bytesPer[format] * count,
     bound: "copy",
+    format,
+    work: { kind: "groupNorm", n, channels, size, groups, epsilon },
     ours() {
-      const x = randomTensor([n, size, size, channels], 1);
-      const gamma = randomTensor([channels], 2);
-      const beta = randomTensor([channels], 3);
+      const x = randomTensor([n, size, size, channels], 1, format);
+      const gamma = randomTensor([channels], 2, format);
+      const beta = randomTensor([channels], 3, format);
       return ourContestant([x, gamma, beta], () => groupNorm(x, gamma, beta, { groups, eps: epsilon, silu: true }));
     },
-    peer: () => ({
-      graph: {
-        inputs: [{ name: "x", shape: [n, channels, size, size] }],
-        constants: [
-          { name: "gamma", shape: [channels], data: randomValues(channels, 2) },
-          { name: "beta", shape: [channels], data: randomValues(channels, 3) },
-        ],
-        outputs: [{ name: "y", shape: [n, channels, size, size] }],
-        nodes: [
-          {
-            op: "GroupNormalization",
-            inputs: ["x", "gamma", "beta"],
-            outputs: ["normal"],
-            ints: { num_groups: groups },
-            floats: { epsilon },
-          },
-          { op: "Sigmoid", inputs: ["normal"], outputs: ["gate"] },
-          { op: "Mul", inputs: ["normal", "gate"], outputs: ["y"] },
-        ],
-      },
-      data: { x: randomValues(count, 1) },
+    ...(format === "f32" && {
+      onnx: () => ({
+        graph: {
+          inputs: [{ name: "x", shape: [n, channels, size, size] }],
+          constants: [
+            { name: "gamma", shape: [channels], data: randomValues(channels, 2) },
+            { name: "beta", shape: [channels], data: randomValues(channels, 3) },
+          ],
+          outputs: [{ name: "y", shape: [n, channels, size, size] }],
+          nodes: [
+            {
+              op: "GroupNormalization",
+              inputs: ["x", "gamma", "beta"],
+              outputs: ["normal"],
+              ints: { num_groups: groups },
+              floats: { epsilon },
+            },
+            { op: "Sigmoid", inputs: ["normal"], outputs: ["gate"] },
+            { op: "Mul", inputs: ["normal", "gate"], outputs: ["y"] },
+          ],
+        },
+        data: { x: randomValues(count, 1) },
+      }),
     }),
   };
 }
@@ -58,7 +63,7 @@ function layerNormCase(rows: number, channels: number): KernelCase {
       const beta = randomTensor([channels], 3);
       return ourContestant([x, gamma, beta], () => layerNorm(x, gamma, beta, { eps: epsilon }));
     },
-    peer: () => ({
+    onnx: () => ({
       graph: {
         inputs: [{ name: "x", shape: [rows, channels] }],
         constants: [
@@ -122,9 +127,12 @@ function rmsNormCase(rows: number, channels: number): KernelCase {
   };
 }
 
+export const groupNormCases: readonly KernelCase[] = (["f32", "bf16"] as const).flatMap((format) => [
+  groupNormCase(1, 320, 64, format),
+  groupNormCase(16, 128, 32, format),
+]);
+
 export const normCases: readonly KernelCase[] = [
-  groupNormCase(1, 320, 64),
-  groupNormCase(16, 128, 32),
   layerNormCase(4096, 320),
   rmsNormCase(4096, 320),
   batchNormCase(16, 128, 32),

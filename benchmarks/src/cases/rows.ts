@@ -39,7 +39,7 @@ function rowCase(
       const x = randomTensor(shape, 1);
       return ourContestant([x], () => ours(x));
     },
-    ...(peer && { peer: () => ({ graph: peer({ shape }), data: { x: randomValues(count, 1) } }) }),
+    ...(peer && { onnx: () => ({ graph: peer({ shape }), data: { x: randomValues(count, 1) } }) }),
   };
 }
 
