@@ -14,17 +14,17 @@ from torch import nn
 from torch.nn import functional as F
 
 
-def groups_of(channels, groups=8):
-    return math.gcd(channels, groups)
+def norm_of(channels, groups):
+    return nn.GroupNorm(math.gcd(channels, groups), channels)
 
 
 class ResidualBlock(nn.Module):
-    def __init__(self, channels, out, time_dim, dropout):
+    def __init__(self, channels, out, time_dim, dropout, groups):
         super().__init__()
-        self.norm1 = nn.GroupNorm(groups_of(channels), channels)
+        self.norm1 = norm_of(channels, groups)
         self.conv1 = nn.Conv2d(channels, out, 3, padding=1)
         self.time = nn.Linear(time_dim, out)
-        self.norm2 = nn.GroupNorm(groups_of(out), out)
+        self.norm2 = norm_of(out, groups)
         self.dropout = nn.Dropout(dropout) if dropout > 0 else nn.Identity()
         self.conv2 = nn.Conv2d(out, out, 3, padding=1)
         self.shortcut = nn.Conv2d(channels, out, 1) if out != channels else nn.Identity()
@@ -36,10 +36,10 @@ class ResidualBlock(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    def __init__(self, channels, heads):
+    def __init__(self, channels, heads, groups):
         super().__init__()
         self.heads = heads
-        self.norm = nn.GroupNorm(groups_of(channels), channels)
+        self.norm = norm_of(channels, groups)
         self.query, self.key, self.value, self.output = (nn.Linear(channels, channels) for _ in range(4))
 
     def forward(self, x):
@@ -54,24 +54,26 @@ class SelfAttention(nn.Module):
 
 
 class Stage(nn.Module):
-    def __init__(self, channels, out, time_dim, dropout, heads):
+    def __init__(self, channels, out, time_dim, dropout, heads, groups):
         super().__init__()
-        self.block = ResidualBlock(channels, out, time_dim, dropout)
-        self.attention = SelfAttention(out, heads) if heads else nn.Identity()
+        self.block = ResidualBlock(channels, out, time_dim, dropout, groups)
+        self.attention = SelfAttention(out, heads, groups) if heads else nn.Identity()
 
     def forward(self, x, time):
         return self.attention(self.block(x, time))
 
 
 class UNet(nn.Module):
-    def __init__(self, inChannels, channels, imageSize, blocks=1, attention=(), heads=1, dropout=0.0, patch=1, classes=0):
+    def __init__(
+        self, inChannels, channels, imageSize, blocks=1, attention=(), heads=1, dropout=0.0, patch=1, classes=0, groups=8
+    ):
         super().__init__()
         self.patch = patch
         base, deepest = channels[0], channels[-1]
         self.frequency_dim = base
         time_dim = 4 * base
         sizes = [math.ceil(imageSize / patch / 2**level) for level in range(len(channels))]
-        stage = lambda a, b, level: Stage(a, b, time_dim, dropout, heads if sizes[level] in attention else 0)
+        stage = lambda a, b, level: Stage(a, b, time_dim, dropout, heads if sizes[level] in attention else 0, groups)
         self.time = nn.Sequential(nn.Linear(base, time_dim), nn.SiLU(), nn.Linear(time_dim, time_dim))
         self.label = nn.Embedding(classes, time_dim) if classes else None
         self.first = nn.Conv2d(inChannels * patch**2, base, 3, padding=1)
@@ -86,8 +88,8 @@ class UNet(nn.Module):
             if level < len(channels) - 1:
                 self.downsample.append(nn.Conv2d(to, to, 3, stride=2, padding=1))
                 skips.append(to)
-        self.inner = Stage(deepest, deepest, time_dim, dropout, heads if attention else 0)
-        self.outer = ResidualBlock(deepest, deepest, time_dim, dropout)
+        self.inner = Stage(deepest, deepest, time_dim, dropout, heads if attention else 0, groups)
+        self.outer = ResidualBlock(deepest, deepest, time_dim, dropout, groups)
         self.up, self.upsample = nn.ModuleList(), nn.ModuleList()
         for level, to in reversed(list(enumerate(channels))):
             stages = nn.ModuleList()
@@ -97,7 +99,7 @@ class UNet(nn.Module):
             self.up.append(stages)
             if level > 0:
                 self.upsample.append(nn.Conv2d(to, to, 3, padding=1))
-        self.norm = nn.GroupNorm(groups_of(base), base)
+        self.norm = norm_of(base, groups)
         self.last = nn.Conv2d(base, inChannels * patch**2, 3, padding=1)
 
     def forward(self, x, t, label=None):
@@ -161,4 +163,5 @@ def main():
         print("done", flush=True)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -2,6 +2,7 @@
 //
 //   case.ts, cases/   the kernels' work; kernels.ts runs it     race.ts      interleaved timing
 //   models.ts         train step, event loop, abort             ceilings.ts  what the machine can do
+//   networks/         steps of known networks, ours and PyTorch's, each in its own process
 //   overheads.ts      eager dispatch, compiled calls, import    machine.ts   what results belong to
 //   digits.ts         what recipes reach on MNIST, in hours; only where it is asked for
 //   peers/            other libraries on the same work: work.ts is what they are told, onnx.ts writes model files
@@ -18,6 +19,7 @@ import { digitTable, runDigits } from "./digits.js";
 import { kernelTable, runKernels, selectCases } from "./kernels.js";
 import { describeMachine, type Machine } from "./machine.js";
 import { modelTable, runModels } from "./models.js";
+import { networkTable, runNetworks } from "./networks/suite.js";
 import { overheadTable, runOverheads } from "./overheads.js";
 import { type FoundPeers, findPeers, type PeerName, peerNames } from "./peers/index.js";
 import { formatTable } from "./table.js";
@@ -32,6 +34,7 @@ interface Options {
   readonly threads: readonly number[];
   readonly filter: string;
   readonly quick: boolean;
+  readonly small: boolean;
   readonly json?: string;
   readonly data?: string;
   readonly out: string;
@@ -72,8 +75,9 @@ function parseOptions(): Options {
       peerNames,
     )
     .option("--threads <counts>", "numbers of threads", parseThreads, defaultThreads)
-    .option("--filter <text>", "only kernels whose name contains this, or one of these between commas", "")
+    .option("--filter <text>", "only kernels and models whose name contains this, or one of these between commas", "")
     .option("--quick", "fewer rounds: minutes become seconds, figures become rough", false)
+    .option("--small", "suite models: the same networks, tiny, to see that everything runs", false)
     .option("--data <folder>", "suite digits: MNIST's four files")
     .option("--out <folder>", "suite digits: where runs are, or come to be", "out")
     .option("--wgan-gp <file>", "suite digits: weights of a public generator to set beside")
@@ -168,6 +172,12 @@ for (const [suite, cases] of [["kernels", kernelCases] as const, ["operations", 
 for (const peer of peers) peer.dispose();
 const comparing = { peers: options.peers.includes("torch"), quick: options.quick };
 if (runs("models")) {
+  const known = await runNetworks({ ceilings, ...comparing, filter: options.filter, small: options.small }, progress);
+  progress("");
+  console.log(`${networkTable(known)}\n`);
+  result.networks = known;
+}
+if (runs("models") && options.filter === "" && !options.small) {
   const models = await runModels({ ceilings, ...comparing }, progress);
   progress("");
   console.log(`${modelTable(models)}\n`);
@@ -181,6 +191,6 @@ if (runs("overheads")) {
 }
 
 const everything = options.suite === "all" && options.peers.length === peerNames.length && options.filter === "";
-const complete = everything && !options.quick;
+const complete = everything && !options.quick && !options.small;
 const files = [...(complete ? [resultPath(machine)] : []), ...(options.json ? [options.json] : [])];
 save(files, result);
