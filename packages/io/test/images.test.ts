@@ -159,7 +159,8 @@ describe("a loss curve", () => {
     await saveLossCurve(path, points, { title: "a < b & c" });
     const { width, height } = await readImage(path);
     expect([width, height]).toEqual([720, 400]);
-    expect(await readFile(path, "utf8")).toContain("a &lt; b &amp; c");
+    expect(await readFile(path, "utf8")).toContain("<title>a &lt; b &amp; c</title>");
+    expect(lossCurve(points, { label: "bits" })).toContain("<title>bits</title>");
   });
 
   it("is logarithmic when the values span more than a factor of 20, or as asked", () => {

@@ -6,15 +6,18 @@ import {
   type CompileStats,
   checkFunction,
   checkObject,
+  checkTensor,
   compile,
   isPlainObject,
   type Precision,
   type Profile,
   type SavedState,
+  ShapeError,
   type Stateful,
   type StateToRestore,
   scope,
   show,
+  showShape,
   type Tensor,
   UsageError,
 } from "@figment/tensor";
@@ -64,6 +67,14 @@ export interface TrainingStep<B extends StepBatch = StepBatch, R extends StepRes
   dispose(): void;
 }
 
+/** Checks that an update gives 0-d tensors by name. */
+function checkResults(owner: string, results: StepResults): void {
+  for (const [name, x] of Object.entries(checkObject(owner, "the update's results by name", results))) {
+    checkTensor(owner, `the result "${name}"`, x);
+    if (x.rank !== 0) throw new ShapeError(`${owner}: the result "${name}" must be 0-d, got ${showShape(x.shape)}`);
+  }
+}
+
 /**
  * Compiles a training step for any number of models and optimisers: alternating updates, loops and moving averages are one
  * program. Its state as {@link Stateful} is that of its parts and the count.
@@ -104,6 +115,7 @@ export function compileTraining<B extends StepBatch, R extends StepResults>(
   const program = compile(
     (batch: B) => {
       const results = checked(modules, batch, checks, () => update(batch));
+      checkResults(name, results);
       made?.set(made.value.add(1));
       return results;
     },

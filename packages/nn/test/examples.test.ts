@@ -1,9 +1,9 @@
 // Every example in the documentation comments of @figment/nn runs and says the truth, in a folder of its own.
 
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { digits } from "@figment/io";
+import { digits, saveLossCurve } from "@figment/io";
 import * as nn from "@figment/nn";
 import { AdamW, compileStep, Linear, mse } from "@figment/nn";
 import * as figment from "@figment/tensor";
@@ -11,6 +11,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { examplesIn, exportsWithout, runExample } from "../../tensor/test/support/examples.js";
 
 const examples = examplesIn(new URL("../src/", import.meta.url));
+const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8");
 const model = new Linear(2, 1).init(figment.rng(0));
 const [x, y] = [figment.tensor([[1, 2]]), figment.tensor([[3]])];
 const folder = mkdtempSync(join(tmpdir(), "figment-nn-examples-"));
@@ -37,6 +38,16 @@ describe("examples", () => {
   it("are found", () => expect(examples.length).toBeGreaterThan(20));
 
   it("are there for everything public", () => expect(exportsWithout(examples, nn)).toEqual([]));
+
+  it("of the README runs, with fewer steps than are drawn there", async () => {
+    const [, program = ""] = /```ts\n([\s\S]*?)```/.exec(readme) ?? [];
+    const code = program
+      .replace(/^import .*$/gm, "")
+      .replaceAll("300", "2")
+      .replace("warmup: 20", "warmup: 1");
+    await runExample({ name: "README", code }, { ...figment, ...nn, digits, saveLossCurve });
+    expect(readFileSync(join(folder, "loss.svg"), "utf8")).toContain("A classifier of digits");
+  });
 
   it.each(examples)("$name", async (example) => {
     await runExample(example, { ...figment, ...nn, ...training(), model, x, y });

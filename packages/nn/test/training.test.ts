@@ -140,6 +140,20 @@ describe("compileTraining", () => {
   });
 });
 
+describe("results of a step", () => {
+  it.each([
+    [(): unknown => undefined, /expected the update's results by name, got undefined/],
+    [(): unknown => ({ loss: undefined }), /expected a tensor for the result "loss", got undefined/],
+    [(x: Tensor): unknown => ({ loss: x }), /the result "loss" must be 0-d, got \[2\]/],
+  ])("that are no 0-d tensors by name are refused when the step is traced: %s", (update, message) => {
+    const step = compileTraining({}, ({ x }: { x: Tensor }) => update(x) as { loss: Tensor });
+    const x = tensor([1, 2]);
+    expect(() => step({ x })).toThrow(message);
+    step.dispose();
+    x.dispose();
+  });
+});
+
 describe("accumulation", () => {
   const loss = (net: Sequential, { x, y }: { x: Tensor; y: Tensor }): Tensor => mse(net.forward(x), y);
 

@@ -79,6 +79,8 @@ export function lossCurve(points: readonly LossPoint[], options: LossCurveOption
   const bottom = height - margin.bottom;
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" font-family="system-ui, sans-serif" font-size="12" fill="${colour.axis}">`,
+    // What screen readers say of the picture.
+    `<title>${escapeText(title || label)}</title>`,
     `<rect width="${width}" height="${height}" fill="${colour.paper}"/>`,
     ...y.ticks.map(
       (value) =>
