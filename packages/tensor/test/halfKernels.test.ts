@@ -23,12 +23,10 @@ import { definedOps, type OpDef, type Sample } from "#ops/definition";
 import { loadGraph, releaseProgram, runProgram } from "#runtime/program";
 
 import { Draws } from "./support/draws.ts";
-import { distance, epsilon, expectedAt, kernelOf, magnitudes, variantsDuring } from "./support/parity.ts";
+import { bilinearUnits, distance, epsilon, expectedAt, kernelOf, termsOf, variantsDuring } from "./support/parity.ts";
 import { drawPoint, type Point, tensorsAt, titleOf } from "./support/points.ts";
 
 const seed = 4343;
-/** Error of each sum in units of ε·(|A||B|): the bound that f32 factors are held to. */
-const bilinearUnits = 4;
 /** Error relative to the largest element where sums pass through a softmax. */
 const fusedTolerance = 2e-5;
 /** What kernels of bf16 factors may be off, relative to the norm. */
@@ -113,7 +111,7 @@ function operandsAt(def: OpDef, sample: Sample, point: Point, mix: Mix): Tensor[
 interface Specification {
   readonly point: Point;
   readonly expected: readonly ArrayLike<number>[];
-  readonly terms: readonly ArrayLike<number>[] | null;
+  readonly terms: ReturnType<typeof termsOf> | null;
   /** The size of the terms of attention's last products, whose factors kernels on matrix tiles round to bf16. */
   readonly rounded: readonly (ArrayLike<number> | undefined)[];
   readonly largest: number;
@@ -168,7 +166,7 @@ function specify(def: OpDef, sample: Sample, i: number): Specification {
   for (const list of expected)
     for (let e = 0; e < list.length; e++)
       if (Number.isFinite(list[e])) largest = Math.max(largest, Math.abs(list[e] as number));
-  const terms = linear ? expectedAt(def, sample, magnitudes(point)) : null;
+  const terms = linear ? termsOf(def, sample, point) : null;
   return { point, expected, terms, rounded: roundedTerms(def, sample, point), largest };
 }
 
@@ -182,11 +180,14 @@ function check(
   // The gradient of attention is told its result, which a 16-bit format rounds: all its sums feel that.
   const residual = def.name === "attentionGrad" ? 4 * rounding[mix.result] : 0;
   const tiles = variant.endsWith("-bf16");
+  const sizes = terms?.(variant);
   run(def, sample, operandsAt(def, sample, point, mix), mix, variant).forEach((y, k) => {
     const [data, want] = [y.dataSync(), expected[k] as ArrayLike<number>];
     let worst = 0;
     for (let e = 0; e < want.length; e++) {
-      const exact = terms ? bilinearUnits * epsilon * (terms[k]?.[e] as number) : (fusedTolerance + residual) * largest;
+      const exact = sizes
+        ? bilinearUnits(variant) * epsilon * (sizes[k]?.[e] as number)
+        : (fusedTolerance + residual) * largest;
       const sums = exact + (tiles ? rounding.bf16 * (rounded[k]?.[e] ?? 0) : 0);
       const stored = y.dtype === "f32" ? 0 : rounding[mix.result] * (Math.abs(want[e] as number) + sums) + least;
       const off = Object.is(data[e], want[e]) ? 0 : Math.abs((data[e] as number) - (want[e] as number));

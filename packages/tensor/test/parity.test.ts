@@ -7,23 +7,22 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { definedOps, type OpDef, type Sample } from "#ops/definition";
 import { Draws } from "./support/draws.ts";
 import {
+  bilinearUnits,
   type Distance,
   distance,
   epsilon,
   expectedAt,
   kernelOf,
-  magnitudes,
   type Output,
   runVariant,
+  termsOf,
   variantsRun,
 } from "./support/parity.ts";
-import { drawPoint, titleOf } from "./support/points.ts";
+import { drawPoint, type Point, titleOf } from "./support/points.ts";
 
 const seed = 4242;
 /** Of an output's norm. */
 const normTolerance = 1e-5;
-/** Error of each element in units of ε·(|A||B|) for ops that are linear in each operand. */
-const bilinearUnits = 4;
 /** Error of each element in units of ε·max(|y|, `smallest`) for elementwise ops and draws. */
 const elementUnits = 8;
 const smallest = 0.1;
@@ -76,16 +75,16 @@ const bytesOf = (data: DataArray): Uint8Array => new Uint8Array(data.buffer, dat
 
 /** The most that each element may be off, in units that its error is divided by. */
 function scaleOf(
-  def: OpDef,
-  sample: Sample,
-  draws: Draws,
+  { def, sample }: Case,
+  point: Point,
+  variant: string,
   k: number,
   expected: ArrayLike<number>,
 ): (i: number) => number {
   const { activation = "none" } = sample.attrs as { activation?: string };
   if (bilinear.has(def.name) && activation === "none") {
-    const terms = expectedAt(def, sample, magnitudes(drawPoint(sample, draws)))[k] as ArrayLike<number>;
-    return (i) => bilinearUnits * epsilon * (terms[i] as number);
+    const terms = termsOf(def, sample, point)(variant)[k] as ArrayLike<number>;
+    return (i) => bilinearUnits(variant) * epsilon * (terms[i] as number);
   }
   if (def.lower.kind !== "kernel" || drawn.has(def.name)) {
     return (i) => elementUnits * epsilon * Math.max(Math.abs(expected[i] as number), smallest);
@@ -95,7 +94,8 @@ function scaleOf(
   return () => fusedTolerance * largest;
 }
 
-function check({ def, sample, i }: Case, variant: string): void {
+function check(item: Case, variant: string): void {
+  const { def, sample, i } = item;
   const point = drawPoint(sample, new Draws(seed + i));
   const expected = expectedAt(def, sample, point);
   runVariant(def, sample, point, variant).forEach(({ data, float }: Output, k) => {
@@ -106,7 +106,7 @@ function check({ def, sample, i }: Case, variant: string): void {
       expect(Array.from(data), about).toEqual(Array.from(want));
       return;
     }
-    const off: Distance = distance(data, want, scaleOf(def, sample, new Draws(seed + i), k, want));
+    const off: Distance = distance(data, want, scaleOf(item, point, variant, k, want));
     expect(off.notFinite, `${about}: NaN or infinite elements`).toBe(0);
     expect(off.relative, `${about}: error relative to the norm`).toBeLessThanOrEqual(normTolerance);
     expect(off.worst, `${about}: worst element, in units of its bound`).toBeLessThanOrEqual(1);

@@ -46,6 +46,7 @@ const cases: readonly Case[] = [
   { ...plain, ...same, image: [2, 6, 5, 320], channels: 97, kernel: [3, 3], bias: true, activation: "silu" },
   { ...plain, ...same, image: [1, 41, 43, 16], channels: 16, kernel: [3, 3] },
   { ...plain, image: [1, 12, 12, 4], channels: 320, kernel: [4, 4], stride: [4, 4] },
+  { ...plain, image: [2, 6, 9, 5], channels: 17, kernel: [3, 3], padLo: [0, 3], padHi: [2, 0], bias: true },
 ];
 
 const geometryOf = ({ stride, padLo, padHi, dilation, groups }: Case): ConvGeometry => ({

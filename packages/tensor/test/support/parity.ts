@@ -2,7 +2,7 @@
 
 import { loadBinding, profileEvents } from "@figment/native";
 import { type DataArray, isFloat, scope, type Tensor } from "@figment/tensor";
-import { GraphBuilder } from "#ir/graph";
+import { type Aval, GraphBuilder } from "#ir/graph";
 import type { OpDef, Sample } from "#ops/definition";
 import { runNode } from "#runtime/eager";
 import { type Point, tensorsAt } from "./points.ts";
@@ -110,3 +110,38 @@ export function distance(
 
 /** A point with every value replaced by its magnitude: for |A||B|, the size of a bilinear op's terms. */
 export const magnitudes = (point: Point): Point => point.map((x) => x?.map(Math.abs) ?? null);
+
+/** Error of a sum in units of ε·{@link termsOf}: one chain of multiply-adds, or Winograd's transforms around it. */
+export const bilinearUnits = (variant: string): number => (variant.includes("winograd") ? 16 : 4);
+
+/**
+ * The size of the terms of a bilinear op's sums, |A||B|, by which a kernel's errors are judged. Winograd's filtering adds and
+ * subtracts taps of the weights and neighbours within its tiles: there it is what the largest tap would give at all of
+ * them, and of that the largest in each tile.
+ */
+export function termsOf(def: OpDef, sample: Sample, point: Point): (variant: string) => readonly ArrayLike<number>[] {
+  const sizes = magnitudes(point);
+  const all = expectedAt(def, sample, sizes);
+  return (variant) => {
+    const [, height, width] = /winograd(\d)x(\d)$/.exec(variant) ?? [];
+    if (!height || !width) return all;
+    const inputs = sample.inputs.map(({ shape, dtype = "f32" }) => ({ shape, dtype }));
+    const [, h = 1, w = 1, c = 1] = (def.infer(inputs, sample.attrs)[0] as Aval).shape;
+    const [, kh = 1, kw = 1, inner = 1] = (inputs[1] as Aval).shape;
+    const taps = sizes.map((x, i) => (x && i === 1 ? largestWithin(x, kh * kw, inner, kh * kw) : x));
+    return expectedAt(def, sample, taps).map((terms) =>
+      largestWithin(largestWithin(terms, w, c, Number(width)), h, w * c, Number(height)),
+    );
+  };
+}
+
+/** At each place the largest of its tile of `length` along an axis of `size`, which lies `inner` elements apart. */
+const largestWithin = (x: ArrayLike<number>, size: number, inner: number, length: number): Float64Array =>
+  Float64Array.from(x, (_value, i) => {
+    const at = Math.floor(i / inner) % size;
+    const first = at - (at % length);
+    let largest = 0;
+    for (let j = first; j < Math.min(first + length, size); j++)
+      largest = Math.max(largest, x[i + (j - at) * inner] as number);
+    return largest;
+  });

@@ -1,0 +1,2 @@
+// Winograd's convolutions for any machine.
+#include "winograd_variants.inl.h"
