@@ -1,8 +1,8 @@
 // What the recipes reach on MNIST: trained by the command, evaluated by the command, the digits they draw set beside real and
-// damaged ones. Hours of work: a recipe whose run has ended is not trained again.
+// damaged ones. Hours of work: what lies in the folder of runs, trained or evaluated, is not done again.
 
 import { spawnSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join, resolve } from "node:path";
 import {
@@ -80,8 +80,8 @@ export interface DigitResults {
 
 const cli = join(dirname(createRequire(import.meta.url).resolve("figment")), "..", "bin", "figment.js");
 
-/** Runs the command with this terminal as its own; gives what it printed, and how to run it again. */
-function figment(args: readonly string[]): { readonly command: string; readonly stdout: string } {
+/** Runs the command with this terminal as its own; gives what it printed. */
+function figment(args: readonly string[]): string {
   const command = `figment ${args.join(" ")}`;
   const { status, stdout } = spawnSync(process.execPath, [cli, ...args], {
     stdio: ["ignore", "pipe", "inherit"],
@@ -89,10 +89,16 @@ function figment(args: readonly string[]): { readonly command: string; readonly 
     maxBuffer: 2 ** 26,
   });
   if (status !== 0) throw new Error(`${command}: exit code ${status}`);
-  return { command, stdout };
+  return stdout;
 }
 
 const parse = (text: string): Record<string, unknown> => JSON.parse(text) as Record<string, unknown>;
+
+/** What the command printed, now or when the file was written. */
+function once(file: string, args: readonly string[]): string {
+  if (!existsSync(file)) writeFileSync(file, figment(args));
+  return readFileSync(file, "utf8");
+}
 
 function runWork({ recipe, evaluations }: Work, { data, out }: DigitOptions): DigitResult {
   const run = join(out, recipe);
@@ -101,7 +107,7 @@ function runWork({ recipe, evaluations }: Work, { data, out }: DigitOptions): Di
   if (!existsSync(join(run, "summary.json"))) figment([...train, ...resume]);
   const summary = parse(readFileSync(join(run, "summary.json"), "utf8")) as Record<string, number>;
   const steps = summary.steps as number;
-  const rate = parse(figment(["bench", recipe, "--set", `data=${data}`, "--json"]).stdout).stepsPerSecond as number;
+  const rate = parse(figment(["bench", recipe, "--set", `data=${data}`, "--json"])).stepsPerSecond as number;
   return {
     recipe,
     parameters: summary.parameters as number,
@@ -110,10 +116,10 @@ function runWork({ recipe, evaluations }: Work, { data, out }: DigitOptions): Di
     threads: summary.threads as number,
     secondsAtMeasuredRate: steps / rate,
     config: { ...(summary.config as unknown as object), data: "mnist" },
-    evaluations: evaluations.map((flags) => {
-      const { stdout } = figment(["evaluate", run, "--data", data, "--json", ...flags]);
-      return { command: `figment evaluate out/${recipe} ${flags.join(" ")}`.trim(), numbers: parse(stdout) };
-    }),
+    evaluations: evaluations.map((flags, i) => ({
+      command: `figment evaluate out/${recipe} ${flags.join(" ")}`.trim(),
+      numbers: parse(once(join(run, `evaluation-${i}.json`), ["evaluate", run, "--data", data, "--json", ...flags])),
+    })),
   };
 }
 

@@ -61,7 +61,7 @@ describe("the classifier of digits", () => {
     const classifier = await train();
     const images = full([7, 28, 28, 1], -1);
     const set = await extractFeatures(images, classifier.features, { batchSize: 3 });
-    expect([set.count, set.dims]).toEqual([7, 84]);
+    expect([set.count, set.dims]).toEqual([7, 500]);
     expect(Math.min(...set.data)).toBe(0);
     expect(Math.max(...set.data)).toBeGreaterThan(0);
     scope(() => void expect(classifier.logits(images).shape).toEqual([7, 10]));

@@ -38,10 +38,10 @@ export interface MnistClassifierOptions extends TrainingControl {
  *
  * @example
  * const features = await extractFeatures(digitImages, classifier.features);
- * features.dims; // 84
+ * features.dims; // 500
  */
 export class MnistClassifier {
-  /** The last hidden layer after its ReLU, as it is: [N, 84], numbers from 0. The tensor is the caller's. */
+  /** The last hidden layer after its ReLU, as it is: [N, 500], numbers from 0. The tensor is the caller's. */
   readonly features: (images: Tensor) => Tensor;
   /** [N, 10]. The tensor is the caller's. */
   readonly logits: (images: Tensor) => Tensor;
@@ -109,9 +109,9 @@ const accuracyKey = "figment.accuracy";
 
 /**
  * A classifier of MNIST's digits, whose features are what distances between real and generated digits are taken over. The
- * first call trains it on the training images — LeNet (LeCun et al. 1998) with dropout and small shifts, some 45 seconds
- * of processor time with AVX2 — and later ones read it from the cache: one file for each recipe, seed and set of training
- * images. The same weights follow from the same seed on any number of threads.
+ * first call trains it on the training images — LeNet (LeCun et al. 1998) as Caffe has it, some 100 seconds of processor time
+ * with AVX2 — and later ones read it from the cache: one file for each recipe, seed and set of training images. The same
+ * weights follow from the same seed on any number of threads.
  *
  * @throws DataError when the data is missing or no digits; UsageError when the classifier reads fewer test images than
  * `minAccuracy`; the signal's reason when it is aborted, and then nothing is kept.

@@ -1,8 +1,8 @@
 // Trains and examines the classifier.
 
 import type { Dataset } from "@figment/io";
-import { AdamW, compileStep, crossEntropyLoss, warmupCosineLr } from "@figment/nn";
-import { dynamicSlice, pad, type Rng, rng, type Tensor } from "@figment/tensor";
+import { Adam, compileStep, crossEntropyLoss, warmupCosineLr } from "@figment/nn";
+import { rng, type Tensor } from "@figment/tensor";
 import { DigitNetwork } from "./network.js";
 import { recipe } from "./recipe.js";
 
@@ -23,26 +23,15 @@ export interface TrainingControl {
 
 /** Updates between reports. */
 const reportEvery = 20;
-/** The pixels around an image that is moved. */
-const background = -1;
-
-/** The batch moved by a draw of up to `recipe.shift` pixels, the same for all its images. */
-function shifted(images: Tensor, random: Rng): Tensor {
-  const { shift } = recipe;
-  const [y, x] = [0, 1].map(() => random.randint([], 0, 2 * shift + 1)) as [Tensor, Tensor];
-  const around = [0, shift, shift, 0];
-  return dynamicSlice(pad(images, around, around, background), [0, y, x, 0], images.shape);
-}
-
 /** A network trained on a data set. The caller's own. */
 export async function trainNetwork(
   train: Dataset,
   seed: number,
   { signal, progress }: TrainingControl,
 ): Promise<DigitNetwork> {
-  const { epochs, batchSize, peakLearningRate, warmup, weightDecay } = recipe;
+  const { epochs, batchSize, peakLearningRate, warmup } = recipe;
   const root = rng(seed);
-  const [weights, moves] = [root.fork("weights"), root.fork("moves")];
+  const weights = root.fork("weights");
   const network = new DigitNetwork().init(weights);
   const loader = train.loader({
     batchSize: Math.min(batchSize, train.length),
@@ -50,16 +39,15 @@ export async function trainNetwork(
     rng: root.fork("order"),
     signal,
   });
-  const optimizer = new AdamW(network, {
+  const optimizer = new Adam(network, {
     lr: warmupCosineLr({
       peak: peakLearningRate,
       warmup: Math.min(warmup, Math.ceil(loader.length / 10)),
       total: Math.max(3, loader.length),
     }),
-    weightDecay,
   });
   const step = compileStep(network, optimizer, (net: DigitNetwork, batch: { image: Tensor; label: Tensor }) =>
-    crossEntropyLoss(net.forward(shifted(batch.image, moves)), batch.label),
+    crossEntropyLoss(net.forward(batch.image), batch.label),
   );
   try {
     for await (const { image, label } of loader) {
@@ -74,6 +62,6 @@ export async function trainNetwork(
     network.dispose();
     throw error;
   } finally {
-    for (const owner of [step, optimizer, root, weights, moves]) owner.dispose();
+    for (const owner of [step, optimizer, root, weights]) owner.dispose();
   }
 }

@@ -23,7 +23,7 @@ const significant = (x: number): string => (x === 0 ? "0" : Number(x.toPrecision
  *
  * @example
  * const row = { name: "training images", frechet: 2.4, ratio: 1, interval: null, kernel: 0, precision: 1, recall: 1, density: 1, coverage: 1 };
- * console.log(evaluationTable({ reference: "mnist test", count: 10_000, dims: 84, floor: row, rows: [] }));
+ * console.log(evaluationTable({ reference: "mnist test", count: 10_000, dims: 500, floor: row, rows: [] }));
  */
 export function evaluationTable(evaluation: Evaluation): string {
   const { reference, count, dims, floor, rows } = checkObject(
