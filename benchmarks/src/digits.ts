@@ -36,10 +36,9 @@ const drawn = ["--samples", "10000"];
 const works: readonly Work[] = [
   { recipe: "vae-mnist", evaluations: [drawn] },
   { recipe: "conv-vae-mnist", evaluations: [drawn] },
-  { recipe: "iwae-mnist", evaluations: [[]] },
   { recipe: "vqvae-mnist", evaluations: [[]] },
   { recipe: "dcgan-mnist", evaluations: [drawn] },
-  { recipe: "ddpm-mnist", evaluations: [drawn, ["--samples", "2000", "--set", "guidance=2"]] },
+  { recipe: "ddpm-mnist", evaluations: [drawn, ["--samples", "2000", "--set", "guidance=1.5"]] },
 ];
 
 export interface DigitOptions {

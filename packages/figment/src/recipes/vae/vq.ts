@@ -17,7 +17,8 @@ export const vqRecipe = defineRecipe({
   summary: "a VQ-VAE: digits as 7×7 numbers of 512 codes",
   config: {
     ...trainingSettings,
-    steps: 10_000,
+    steps: 2500,
+    saveEvery: 500,
     optimizer: { ...trainingSettings.optimizer, clipNorm: 1 },
     model: { channels: [32, 64], blocks: 1, codes: 512, dim: 16, decay: 0.99, deadBelow: 0.1, commitment: 0.25 },
   },
