@@ -65,6 +65,21 @@ describe("the symmetric eigendecomposition", () => {
     for (const [k, value] of scaled.entries()) expect(value / scale).toBeCloseTo(values[k]!, 12);
   });
 
+  it("finds the few eigenvalues of a matrix of low rank, and zeros", () => {
+    const [size, rank] = [200, 5];
+    const factors = normal(3, size * rank).map((x) => Math.max(0, x));
+    const matrix = new Float64Array(size * size);
+    for (let i = 0; i < size; i++)
+      for (let j = 0; j < size; j++)
+        for (let k = 0; k < rank; k++)
+          matrix[i * size + j] =
+            (matrix[i * size + j] as number) + (factors[i * rank + k] as number) * (factors[j * rank + k] as number);
+    const values = symmetricEigenvalues(matrix, size);
+    const trace = Array.from({ length: size }, (_, i) => matrix[i * size + i] as number).reduce((a, b) => a + b);
+    expect(values.reduce((a, b) => a + b)).toBeCloseTo(trace, 8);
+    expect(values.filter((value) => Math.abs(value) > 1e-10 * trace)).toHaveLength(rank);
+  });
+
   it("gives the same values with and without vectors", () => {
     const a = symmetric(8, 30);
     const { values } = symmetricEigen(a, 30);

@@ -15,6 +15,12 @@ export interface Eigen {
 /** Iterations that one eigenvalue may take; two or three are usual. */
 const mostIterations = 60;
 
+/**
+ * A coupling that is nothing beside the largest element, which is 1. Every sweep rounds small rows by as much where large ones
+ * follow, so that of a matrix without full rank they would never seem apart to each other.
+ */
+const negligible = Number.EPSILON;
+
 /** The decomposition A = Σᵢ λᵢ·vᵢvᵢᵀ of a symmetric, finite matrix. Leaves `matrix` alone. */
 export function symmetricEigen(matrix: Float64Array, size: number): Eigen {
   const { diagonal, offDiagonal, scale, reflectors } = tridiagonalise(matrix, size);
@@ -118,7 +124,7 @@ function iterate(diagonal: Float64Array, offDiagonal: Float64Array, vectors: Flo
 function endOfBlock(diagonal: Float64Array, offDiagonal: Float64Array, l: number): number {
   for (let m = l; m + 1 < diagonal.length; m++) {
     const size = Math.abs(diagonal[m] as number) + Math.abs(diagonal[m + 1] as number);
-    if (Math.abs(offDiagonal[m] as number) <= Number.EPSILON * size) return m;
+    if (Math.abs(offDiagonal[m] as number) <= Number.EPSILON * size + negligible) return m;
   }
   return diagonal.length - 1;
 }
