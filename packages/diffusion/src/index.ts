@@ -7,7 +7,7 @@
 //   step.ts         the compiled step that takes a row; sampling.ts is the loop around it
 //   editing.ts      starting from images, and keeping known pixels
 //   noise.ts        PyTorch's noise for a seed, with the functions of float32.ts
-//   unet.ts         the network; conditional/ is Stable Diffusion's, which attends to a context
+//   unet.ts         the network; conditional/ is Stable Diffusion's, which attends to a context; levels.ts is what they share
 //   diffusers/      configurations and folders of diffusers
 
 export type { BoundOptions, BoundResult } from "./bound.js";

@@ -4,9 +4,8 @@
 import {
   Conv2d,
   checkCounts,
-  checkCountsOf,
   checkFractions,
-  Downsample,
+  type Downsample,
   Embedding,
   fittingGroups,
   GroupNorm,
@@ -16,19 +15,11 @@ import {
   SelfAttention2d,
   type SinusoidOptions,
   TimestepEmbedding,
-  Upsample,
+  type Upsample,
   zeroInit,
 } from "@figment/nn";
-import {
-  checkArray,
-  checkObject,
-  checkTensor,
-  concat,
-  ShapeError,
-  showShape,
-  type Tensor,
-  UsageError,
-} from "@figment/tensor";
+import { checkArray, checkObject, checkTensor, ShapeError, showShape, type Tensor, UsageError } from "@figment/tensor";
+import { checkLevels, type Level, makeLevels, outerChannels, passLevels } from "./levels.js";
 import { patchify, unpatchify } from "./patch.js";
 
 /** What a {@link UNet} looks like. */
@@ -105,12 +96,6 @@ class Stage extends Module {
   }
 }
 
-/** One level on the way down or up: its stages, then the change of resolution. */
-interface Level<R> {
-  readonly stages: readonly Stage[];
-  readonly resample: R | null;
-}
-
 /**
  * Predicts from noisy images x [N,H,W,inChannels] and their timesteps t (i32 [N]) a tensor [N,H,W,outChannels].
  * Starts at zero: the last convolution does.
@@ -127,9 +112,9 @@ export class UNet extends Module {
   /** The label that stands for no class; null where there is none. */
   readonly nullLabel: number | null;
   readonly first: Conv2d;
-  readonly down: readonly Level<Downsample>[];
+  readonly down: readonly Level<Stage, Downsample>[];
   readonly middle: readonly [Stage, ResidualBlock];
-  readonly up: readonly Level<Upsample>[];
+  readonly up: readonly Level<Stage, Upsample>[];
   readonly norm: GroupNorm;
   readonly last: Conv2d;
   /** Height that each level with attention was meant for when no image size was given; 0 for the others. */
@@ -148,13 +133,8 @@ export class UNet extends Module {
       headDim,
     } = checkObject("UNet", "options", options, "inChannels", "channels");
     const { dropout = 0, groups, patch = 1, imageSize, scaleShift = false, classes, nullClass = false } = options;
-    checkCountsOf("UNet", "channels", channels);
+    const [base, deepest] = outerChannels("UNet", channels);
     checkArray("UNet", "attention", attention);
-    if (options.attentionLevels !== undefined) checkArray("UNet", "attentionLevels", options.attentionLevels);
-    const base = channels[0];
-    const deepest = channels.at(-1);
-    if (base === undefined || deepest === undefined)
-      throw new UsageError("UNet: channels must name at least one level");
     const { timeDim = 4 * base } = options;
     checkCounts("UNet", { inChannels, outChannels, blocks, heads, patch, timeDim });
     const { attentionLevels, normEps: eps, sinusoids, downsamplePadding: padding } = options;
@@ -166,7 +146,7 @@ export class UNet extends Module {
     this.patch = patch;
     this.inChannels = inChannels;
     const attended = attentionLevels ?? sizes.flatMap((size, level) => (attention.includes(size) ? [level] : []));
-    checkLevels(attended, channels.length);
+    checkLevels("UNet", attended, channels.length);
     if (attentionLevels && attention.length > 0)
       throw new UsageError("UNet: give attention or attentionLevels, not both");
     const headsOf = (width: number): number => headsFor(width, heads, headDim);
@@ -180,36 +160,15 @@ export class UNet extends Module {
     this.nullLabel = classes !== undefined && nullClass ? classes : null;
     this.label = classes === undefined ? null : new Embedding(nullClass ? classes + 1 : classes, timeDim);
     this.first = new Conv2d(inChannels * patch ** 2, base, 3, { padding: 1 });
-    const skips = [base];
-    let width = base;
-    this.down = channels.map((to, level) => {
-      const stages = Array.from({ length: blocks }, () => {
-        const made = stage(width, to, level);
-        width = to;
-        skips.push(to);
-        return made;
-      });
-      if (level === channels.length - 1) return { stages, resample: null };
-      skips.push(to);
-      return { stages, resample: new Downsample(to, { padding }) };
-    });
+    const { down, up } = makeLevels({ channels, blocks, stage, padding });
+    this.down = down;
     const block = { outChannels: deepest, timeDim, dropout, groups, eps, scaleShift };
     const { middleAttention = attended.length > 0 } = options;
     this.middle = [
       new Stage(deepest, block, middleAttention ? headsOf(deepest) : null),
       new ResidualBlock(deepest, { timeDim, dropout, groups, eps, scaleShift }),
     ];
-    this.up = channels
-      .map((to, level) => ({ to, level }))
-      .reverse()
-      .map(({ to, level }) => {
-        const stages = Array.from({ length: blocks + 1 }, () => {
-          const made = stage(width + (skips.pop() as number), to, level);
-          width = to;
-          return made;
-        });
-        return { stages, resample: level === 0 ? null : new Upsample(to) };
-      });
+    this.up = up;
     this.norm = new GroupNorm(fittingGroups(base, groups), base, { silu: true, eps });
     this.last = new Conv2d(base, outChannels * patch ** 2, 3, { padding: 1, weightInit: zeroInit, biasInit: zeroInit });
   }
@@ -231,26 +190,12 @@ export class UNet extends Module {
     }
     const when = this.time.forward(t);
     const time = this.label && label ? when.add(this.label.forward(label).cast(when.dtype)) : when;
-    let h = this.first.forward(this.patch === 1 ? x : patchify(x, this.patch));
-    const skips = [h];
-    for (const [level, { stages, resample }] of this.down.entries()) {
-      this.checkSize(level, h);
-      for (const stage of stages) {
-        h = stage.forward(h, time);
-        skips.push(h);
-      }
-      if (!resample) continue;
-      h = resample.forward(h);
-      skips.push(h);
-    }
     const [inner, outer] = this.middle;
-    h = outer.forward(inner.forward(h, time), time);
-    for (const { stages, resample } of this.up) {
-      for (const stage of stages) h = stage.forward(concat([h, skips.pop() as Tensor], 3), time);
-      // The size to return to is that of the next skip connection: heights may be odd.
-      const target = skips.at(-1);
-      if (resample && target) h = resample.forward(h, [target.dim(1), target.dim(2)]);
-    }
+    const h = passLevels(this, this.first.forward(this.patch === 1 ? x : patchify(x, this.patch)), {
+      enter: (level, h) => this.checkSize(level, h),
+      stage: (stage, h) => stage.forward(h, time),
+      middle: (h) => outer.forward(inner.forward(h, time), time),
+    });
     const out = this.last.forward(this.norm.forward(h));
     return this.patch === 1 ? out : unpatchify(out, this.patch);
   }
@@ -262,13 +207,6 @@ export class UNet extends Module {
       `UNet: attention at ${expected}×${expected} was taken to be level ${level}, which is ${h.dim(1)}×${h.dim(2)} for these images; set imageSize`,
     );
   }
-}
-
-/** @throws UsageError for levels that there are not, or that are given beside resolutions. */
-function checkLevels(levels: readonly number[], count: number): void {
-  const wrong = levels.find((level) => !(Number.isInteger(level) && level >= 0 && level < count));
-  if (wrong !== undefined)
-    throw new UsageError(`UNet: attentionLevels names ${wrong}, the levels are 0 to ${count - 1}`);
 }
 
 function headsFor(width: number, heads: number, headDim: number | undefined): number {

@@ -4,17 +4,17 @@
 import {
   Conv2d,
   checkCounts,
-  checkCountsOf,
-  Downsample,
+  type Downsample,
   fittingGroups,
   GroupNorm,
   Module,
   ResidualBlock,
   type SinusoidOptions,
   TimestepEmbedding,
-  Upsample,
+  type Upsample,
 } from "@figment/nn";
-import { checkObject, checkTensor, concat, ShapeError, showShape, type Tensor, UsageError } from "@figment/tensor";
+import { checkObject, checkTensor, ShapeError, showShape, type Tensor, UsageError } from "@figment/tensor";
+import { checkLevels, type Level, makeLevels, outerChannels, passLevels } from "../levels.js";
 import { SpatialTransformer, stableGroups } from "./spatialTransformer.js";
 
 /** What a {@link UNet2DConditionModel} looks like. The defaults are those of Stable Diffusion 1.5. */
@@ -66,12 +66,6 @@ class Stage extends Module {
   }
 }
 
-/** One level on the way down or up: its stages, then the change of resolution. */
-interface Level<R> {
-  readonly stages: readonly Stage[];
-  readonly resample: R | null;
-}
-
 /**
  * Predicts from noisy latents x [N,H,W,inChannels], their timesteps t (i32 [N]) and a context [N,K,contextDim] a tensor
  * [N,H,W,outChannels]. Without options it is the network of Stable Diffusion 1.5, of 859,520,964 parameters.
@@ -86,9 +80,9 @@ export class UNet2DConditionModel extends Module {
   readonly contextDim: number;
   readonly time: TimestepEmbedding;
   readonly first: Conv2d;
-  readonly down: readonly Level<Downsample>[];
+  readonly down: readonly Level<Stage, Downsample>[];
   readonly middle: readonly [Stage, ResidualBlock];
-  readonly up: readonly Level<Upsample>[];
+  readonly up: readonly Level<Stage, Upsample>[];
   readonly norm: GroupNorm;
   readonly last: Conv2d;
 
@@ -105,12 +99,10 @@ export class UNet2DConditionModel extends Module {
     const { transformerLayers: layers = 1, linearProjection, groups = stableGroups, normEps: eps, dropout } = options;
     const { sinusoids = { frequencyShift: 0, cosinesFirst: true } } = options;
     const owner = "UNet2DConditionModel";
-    checkCountsOf(owner, "channels", channels);
-    const [base, deepest] = [channels[0], channels.at(-1)];
-    if (base === undefined || deepest === undefined)
-      throw new UsageError(`${owner}: channels must name at least one level`);
+    const [base, deepest] = outerChannels(owner, channels);
     checkCounts(owner, { inChannels, outChannels, blocks, contextDim, layers, groups });
-    const attended = attendedLevels(options.attentionLevels, channels.length);
+    const { attentionLevels: attended = channels.map((_, level) => level).slice(0, -1) } = options;
+    checkLevels(owner, attended, channels.length);
     const heads = headsOfLevels(options.heads ?? 8, channels.length);
     this.inChannels = inChannels;
     this.contextDim = contextDim;
@@ -131,32 +123,11 @@ export class UNet2DConditionModel extends Module {
 
     this.time = new TimestepEmbedding(base, timeDim, sinusoids);
     this.first = new Conv2d(inChannels, base, 3, { padding: 1 });
-    const skips = [base];
-    let width = base;
-    this.down = channels.map((to, level) => {
-      const stages = Array.from({ length: blocks }, () => {
-        const made = stage(width, to, level);
-        width = to;
-        skips.push(to);
-        return made;
-      });
-      if (level === channels.length - 1) return { stages, resample: null };
-      skips.push(to);
-      return { stages, resample: new Downsample(to) };
-    });
+    const { down, up } = makeLevels({ channels, blocks, stage });
+    this.down = down;
     const inner = new Stage(residual(deepest, deepest), transformer(deepest, channels.length - 1));
     this.middle = [inner, residual(deepest, deepest)];
-    this.up = channels
-      .map((to, level) => ({ to, level }))
-      .reverse()
-      .map(({ to, level }) => {
-        const stages = Array.from({ length: blocks + 1 }, () => {
-          const made = stage(width + (skips.pop() as number), to, level);
-          width = to;
-          return made;
-        });
-        return { stages, resample: level === 0 ? null : new Upsample(to) };
-      });
+    this.up = up;
     this.norm = new GroupNorm(fittingGroups(base, groups), base, { silu: true, eps });
     this.last = new Conv2d(base, outChannels, 3, { padding: 1 });
   }
@@ -165,26 +136,13 @@ export class UNet2DConditionModel extends Module {
   forward(x: Tensor, t: Tensor, context: Tensor): Tensor {
     this.check(x, t, context);
     const time = this.time.forward(t);
-    let h = this.first.forward(x);
-    const told = context.cast(h.dtype);
-    const skips = [h];
-    for (const { stages, resample } of this.down) {
-      for (const stage of stages) {
-        h = stage.forward(h, time, told);
-        skips.push(h);
-      }
-      if (!resample) continue;
-      h = resample.forward(h);
-      skips.push(h);
-    }
+    const first = this.first.forward(x);
+    const told = context.cast(first.dtype);
     const [inner, outer] = this.middle;
-    h = outer.forward(inner.forward(h, time, told), time);
-    for (const { stages, resample } of this.up) {
-      for (const stage of stages) h = stage.forward(concat([h, skips.pop() as Tensor], 3), time, told);
-      // The size to return to is that of the next skip connection: heights may be odd.
-      const target = skips.at(-1);
-      if (resample && target) h = resample.forward(h, [target.dim(1), target.dim(2)]);
-    }
+    const h = passLevels(this, first, {
+      stage: (stage, h) => stage.forward(h, time, told),
+      middle: (h) => outer.forward(inner.forward(h, time, told), time),
+    });
     return this.last.forward(this.norm.forward(h));
   }
 
@@ -198,14 +156,6 @@ export class UNet2DConditionModel extends Module {
         `UNet2DConditionModel: expected x [N, H, W, ${inChannels}], t [N] and context [N, K, ${contextDim}], got ${[x, t, context].map(({ shape }) => showShape(shape)).join(", ")}`,
       );
   }
-}
-
-/** @throws UsageError for levels that there are not. */
-function attendedLevels(levels: readonly number[] | undefined, count: number): readonly number[] {
-  const attended = levels ?? Array.from({ length: count - 1 }, (_, level) => level);
-  const wrong = attended.find((level) => !(Number.isInteger(level) && level >= 0 && level < count));
-  if (wrong === undefined) return attended;
-  throw new UsageError(`UNet2DConditionModel: attentionLevels names ${wrong}, the levels are 0 to ${count - 1}`);
 }
 
 /** @throws UsageError unless there is one number or one for each level. */
