@@ -80,6 +80,29 @@ describe("the symmetric eigendecomposition", () => {
     expect(values.filter((value) => Math.abs(value) > 1e-10 * trace)).toHaveLength(rank);
   });
 
+  it.each([1e-150, 1e-155, 1e-160, 1e-165, 1e-200])(
+    "takes couplings of %d, whose squares vanish, as none",
+    (coupling) => {
+      const size = 5;
+      const a = Float64Array.from({ length: size * size }, (_, at) => (at % (size + 1) === 0 ? at : coupling));
+      expect(symmetricEigen(a, size).values).toEqual(Float64Array.of(0, 6, 12, 18, 24));
+      expect(residuals(a, size).orthogonal).toBeLessThan(1e-14);
+    },
+  );
+
+  it.each([1e5, 1e20, 1e80])("finds eigenvalues of rows that shrink, and grow, by %d each", (ratio) => {
+    const size = 40;
+    const shrinking = Float64Array.from({ length: size * size }, (_, at) => {
+      const [i, j] = [Math.floor(at / size), at % size];
+      return ratio ** (-(i + j) / 2) * Math.cos(i * j);
+    });
+    for (const a of [shrinking, shrinking.slice().reverse()]) {
+      const { rebuilt, orthogonal } = residuals(a, size);
+      expect(rebuilt).toBeLessThan(1e-14);
+      expect(orthogonal).toBeLessThan(1e-13);
+    }
+  });
+
   it("gives the same values with and without vectors", () => {
     const a = symmetric(8, 30);
     const { values } = symmetricEigen(a, 30);

@@ -65,6 +65,25 @@ describe("the Fréchet distance", () => {
     expect(frechetDistance(changed(real, 3, 0), changed(generated, 3, 0))).toBeCloseTo(9 * distance, 10);
   });
 
+  it.each([2 ** -250, 2 ** 250, 2 ** 500])("does so in units of %d too, whose squares multiply beyond f64", (unit) => {
+    const scaled = (set: FeatureSet) =>
+      new FeatureSet(
+        set.data.map((x) => unit * x),
+        8,
+      );
+    expect(frechetDistance(scaled(real), scaled(generated)) / unit / unit).toBe(frechetDistance(real, generated));
+  });
+
+  it("is found for two samples of many features of very different sizes", () => {
+    const pair = (seed: number) =>
+      new FeatureSet(
+        normal(seed, 400).map((x, at) => x * 10 ** (-(at % 200) / 2)),
+        200,
+      );
+    expect(frechetDistance(pair(12), pair(12))).toBeLessThan(1e-12);
+    expect(frechetDistance(pair(12), pair(13))).toBeGreaterThan(0.1);
+  });
+
   it("does not depend on the basis that features are written in", () => {
     const turn = (set: FeatureSet) => {
       const data = set.data.slice();
@@ -83,6 +102,8 @@ describe("the Fréchet distance", () => {
     expect(() => frechetDistance(real, features(1, 1, 8))).toThrow(UsageError);
     expect(() => frechetDistance(real, independent([0, Number.NaN], [1, 1]))).toThrow(NonFiniteError);
     expect(() => frechetDistance(independent([0], [1]), independent([0], [Infinity]))).toThrow(NonFiniteError);
+    const huge = new FeatureSet([1e200, -1e200], 1);
+    expect(() => frechetDistance(huge, new FeatureSet([1, 2], 1))).toThrow(NonFiniteError);
     expect(() => frechetDistance(real, [1, 2] as unknown as FeatureSet)).toThrow(UsageError);
     expect(() => frechetDistance({ ...independent([0], [1]), dims: 2 }, real)).toThrow(ShapeError);
   });

@@ -21,6 +21,9 @@ const mostIterations = 60;
  */
 const negligible = Number.EPSILON;
 
+/** Lengths below this have squares that lose digits to underflow; beside the largest element, which is 1, they are nothing. */
+const vanishing = 2 ** -500;
+
 /** The decomposition A = Σᵢ λᵢ·vᵢvᵢᵀ of a symmetric, finite matrix. Leaves `matrix` alone. */
 export function symmetricEigen(matrix: Float64Array, size: number): Eigen {
   const { diagonal, offDiagonal, scale, reflectors } = tridiagonalise(matrix, size);
@@ -64,13 +67,13 @@ function tridiagonalise(matrix: Float64Array, size: number): Tridiagonal {
     // Row k is column k; its part right of the diagonal is to become (alpha, 0, …, 0).
     const v = a.slice(k * size, (k + 1) * size).fill(0, 0, k + 1);
     const length = Math.sqrt(dot(v, 0, v, 0, size));
-    const first = v[k + 1] as number;
-    const alpha = first > 0 ? -length : length;
-    offDiagonal[k] = alpha;
-    if (length === 0) {
+    if (length < vanishing) {
       reflectors.push(null);
       continue;
     }
+    const first = v[k + 1] as number;
+    const alpha = first > 0 ? -length : length;
+    offDiagonal[k] = alpha;
     v[k + 1] = first - alpha;
     const beta = 2 / dot(v, 0, v, 0, size);
     reflectors.push({ beta, v });
@@ -141,8 +144,9 @@ function sweep(d: Float64Array, e: Float64Array, l: number, m: number, vectors: 
     const b = cosine * (e[i] as number);
     const r = Math.sqrt(f * f + g * g);
     e[i + 1] = r;
-    if (r === 0) {
+    if (r < vanishing) {
       // The matrix splits here.
+      e[i + 1] = 0;
       d[i + 1] = (d[i + 1] as number) - p;
       e[m] = 0;
       return;

@@ -41,8 +41,10 @@ export function frechetDistance(
 
 /** tr (A^½·B·A^½)^½ = tr (AB)^½ of two positive semidefinite matrices. */
 function traceOfRoot(a: Float64Array, b: Float64Array, size: number): number {
-  const root = squareRoot(a, size);
-  const middle = timesTransposed(timesTransposed(root, b, size), root, size);
+  // The product has the fourth powers of features: it would overflow and vanish long before the covariances do.
+  const [first, second] = [standardised(a), standardised(b)];
+  const root = squareRoot(first.matrix, size);
+  const middle = timesTransposed(timesTransposed(root, second.matrix, size), root, size);
   for (let i = 0; i < size; i++) {
     for (let j = 0; j < i; j++) {
       const mean = ((middle[i * size + j] as number) + (middle[j * size + i] as number)) / 2;
@@ -50,7 +52,14 @@ function traceOfRoot(a: Float64Array, b: Float64Array, size: number): number {
       middle[j * size + i] = mean;
     }
   }
-  return roots(symmetricEigenvalues(middle, size)).reduce((sum, x) => sum + x, 0);
+  return first.unit * second.unit * roots(symmetricEigenvalues(middle, size)).reduce((sum, x) => sum + x, 0);
+}
+
+/** A = unit²·matrix with a largest element of about 1 and a power of two as unit, which rounds nothing. */
+function standardised(a: Float64Array): { matrix: Float64Array; unit: number } {
+  const most = a.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+  const unit = most === 0 ? 1 : 2 ** Math.floor(Math.log2(most) / 2);
+  return { matrix: a.map((x) => x / unit / unit), unit };
 }
 
 /** The symmetric A^½ of a positive semidefinite matrix: V·Λ^½·Vᵀ. */
@@ -73,7 +82,7 @@ function statisticsOf(name: string, given: FeatureSet | GaussianStatistics): Gau
   if (given instanceof FeatureSet) {
     if (given.count < 2)
       throw new UsageError(`frechetDistance: expected at least 2 samples in each set, got ${given.count} ${name} ones`);
-    return gaussianStatistics(given);
+    return checkFiniteStatistics(name, gaussianStatistics(given));
   }
   if (!(given?.mean instanceof Float64Array && given.covariance instanceof Float64Array))
     throw new UsageError(`frechetDistance: expected a FeatureSet or its statistics as ${name}, got ${show(given)}`);
@@ -82,11 +91,13 @@ function statisticsOf(name: string, given: FeatureSet | GaussianStatistics): Gau
     throw new ShapeError(
       `frechetDistance: ${name} has ${dims} dimensions, ${mean.length} means and ${covariance.length} covariances`,
     );
-  checkFiniteNumbers(`frechetDistance: ${name}`, mean, (i) => `mean ${i}`);
-  checkFiniteNumbers(
-    `frechetDistance: ${name}`,
-    covariance,
-    (i) => `covariance [${Math.floor(i / dims)}, ${i % dims}]`,
-  );
-  return given;
+  return checkFiniteStatistics(name, given);
+}
+
+function checkFiniteStatistics(name: string, statistics: GaussianStatistics): GaussianStatistics {
+  const { dims, mean, covariance } = statistics;
+  const owner = `frechetDistance: ${name}`;
+  checkFiniteNumbers(owner, mean, (i) => `mean ${i}`);
+  checkFiniteNumbers(owner, covariance, (i) => `covariance [${Math.floor(i / dims)}, ${i % dims}]`);
+  return statistics;
 }
