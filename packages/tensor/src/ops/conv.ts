@@ -28,7 +28,6 @@ import {
   geometryKeys,
   geometryOf,
   geometryOnly,
-  imageLayout,
   resultShape,
   weightLayout,
 } from "./convGeometry.js";
@@ -36,6 +35,7 @@ import { convSamples } from "./convSamples.js";
 import { defineOp, type KernelCall, nativeSchema, type OpDef, type VjpArgs } from "./definition.js";
 import { unbroadcast } from "./elementwise.js";
 import { gradientThrough } from "./fused.js";
+import { expectImage } from "./images.js";
 
 const conv2dSchema = nativeSchema("conv2d", { ...convFields, bias: "i32", activation: "i32" });
 const conv2dInputGradSchema = nativeSchema("conv2dInputGrad", convFields);
@@ -100,7 +100,7 @@ export const conv2dDef: OpDef<Conv2dAttrs> = defineOp({
     expectCount("conv2d", inputs, 2, 3);
     const [x, w, bias] = inputs as readonly [Aval, Aval, Aval | undefined];
     const dtype = expectProduct("conv2d", { x, w }, attrs, bias);
-    expectRank("conv2d", "x", x, 4, imageLayout);
+    expectImage("conv2d", "x", x);
     expectRank("conv2d", "w", w, 4, weightLayout);
     const shape = resultShape("conv2d", x.shape, w.shape, attrs);
     if (bias) expectShape("conv2d", "bias", bias, [w.shape[0] as number]);
@@ -166,7 +166,7 @@ export const conv2dWeightGradDef: OpDef<Conv2dWeightGradAttrs> = defineOp({
     expectCount(op, inputs, 2);
     const [x, y] = inputs as readonly [Aval, Aval];
     const dtype = expectProduct(op, { x, y }, attrs);
-    expectRank(op, "x", x, 4, imageLayout);
+    expectImage(op, "x", x);
     expectRank(op, "y", y, 4, "[N, Ho, Wo, O]");
     const channels = x.shape[3] as number;
     if (channels % attrs.groups !== 0) {

@@ -4,15 +4,11 @@
 import { ShapeError } from "../errors.js";
 import { type Shape, show, showShape } from "../shape.js";
 import { checkInteger, type Pair, paddingOf, pairOf } from "./checks.js";
+import { imageFields } from "./images.js";
 
 /** What every kernel of a convolution is told. */
 export const convFields = {
-  n: "i32",
-  h: "i32",
-  w: "i32",
-  c: "i32",
-  ho: "i32",
-  wo: "i32",
+  ...imageFields,
   o: "i32",
   kh: "i32",
   kw: "i32",
@@ -45,7 +41,6 @@ export interface ConvOptions {
 }
 
 export const geometryKeys = ["stride", "padding", "dilation", "groups"];
-export const imageLayout = "[N, H, W, C]";
 export const weightLayout = "[O, kH, kW, C / groups]";
 
 /** The geometry that options say. */

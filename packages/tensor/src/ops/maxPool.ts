@@ -8,29 +8,19 @@ import type { Tensor } from "../core/tensor.js";
 import { ShapeError } from "../errors.js";
 import type { Aval, Node } from "../ir/graph.js";
 import { type Shape, showShape, sizeOf } from "../shape.js";
-import {
-  checkOptions,
-  checkTensor,
-  expectCompute,
-  expectCount,
-  expectRank,
-  expectShape,
-  paddingOf,
-  pairOf,
-} from "./checks.js";
+import { checkOptions, checkTensor, expectCompute, expectCount, expectShape, paddingOf, pairOf } from "./checks.js";
 import { defineOp, type KernelCall, nativeSchema, type OpDef, type Sample } from "./definition.js";
-import { type PoolAttrs, type PoolOptions, poolFields } from "./resize.js";
+import { expectImage, expectPixels, type Image } from "./images.js";
+import { type PoolAttrs, type PoolOptions, poolFields, poolParams } from "./resize.js";
 
 const maxPoolSchema = nativeSchema("maxPool", poolFields);
 const maxPoolGradSchema = nativeSchema("maxPoolGrad", poolFields);
 const maxPoolTakeSchema = nativeSchema("maxPoolTake", poolFields);
 
-type Image = readonly [n: number, h: number, w: number, c: number];
-
 function pooledShape(op: string, x: Aval, { kernel, stride, padLo, padHi }: PoolAttrs): Shape {
-  expectRank(op, "x", x, 4, "[N, H, W, C]");
+  expectImage(op, "x", x);
+  expectPixels(op, x);
   const [n, h, w, c] = x.shape as Image;
-  if (h === 0 || w === 0) throw new ShapeError(`${op}: the image ${showShape(x.shape)} has no pixels`);
   const extent = (axis: 0 | 1, length: number): number => {
     if (padLo[axis] >= kernel[axis] || padHi[axis] >= kernel[axis]) {
       throw new ShapeError(
@@ -49,12 +39,9 @@ function pooledShape(op: string, x: Aval, { kernel, stride, padLo, padHi }: Pool
 }
 
 function callOf(schema: KernelCall["schema"], node: Node, windows: Aval, attrs: PoolAttrs): KernelCall {
-  const [n, h, w, c] = (node.inputs[0] as Aval).shape as Image;
-  const [, ho, wo] = windows.shape as Image;
-  const { kernel, stride, padLo, padHi } = attrs;
   return {
     schema,
-    params: { n, h, w, c, ho, wo, kh: kernel[0], kw: kernel[1], stride, padLo, padHi },
+    params: poolParams(node.inputs[0] as Aval, windows, attrs),
     inputs: node.inputs.map(({ shape }, index) => ({ index, dims: shape })),
     outputs: node.outputs.map(({ shape }, index) => ({ index, dims: shape })),
   };

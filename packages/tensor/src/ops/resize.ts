@@ -11,31 +11,25 @@ import {
   checkTensor,
   expectCompute,
   expectCount,
-  expectRank,
   expectShape,
   type Pair,
   paddingOf,
   pairOf,
 } from "./checks.js";
 import { defineOp, nativeSchema, type OpDef } from "./definition.js";
+import { expectImage, expectPixels, type Image, imageFields, imageParams } from "./images.js";
 
-const resizeFields = { n: "i32", h: "i32", w: "i32", c: "i32", ho: "i32", wo: "i32" } as const;
 /** The parameters of a pooling window. */
 export const poolFields = {
-  n: "i32",
-  h: "i32",
-  w: "i32",
-  c: "i32",
-  ho: "i32",
-  wo: "i32",
+  ...imageFields,
   kh: "i32",
   kw: "i32",
   stride: ["i32", 2],
   padLo: ["i32", 2],
   padHi: ["i32", 2],
 } as const;
-const resizeNearestSchema = nativeSchema("resizeNearest", resizeFields);
-const resizeNearestGradSchema = nativeSchema("resizeNearestGrad", resizeFields);
+const resizeNearestSchema = nativeSchema("resizeNearest", imageFields);
+const resizeNearestGradSchema = nativeSchema("resizeNearestGrad", imageFields);
 const avgPoolSchema = nativeSchema("avgPool", poolFields);
 const avgPoolGradSchema = nativeSchema("avgPoolGrad", poolFields);
 
@@ -51,25 +45,10 @@ export type PoolAttrs = {
 };
 export type PoolGradAttrs = PoolAttrs & { readonly inputSize: Pair };
 
-const layout = "[N, H, W, C]";
-
-function expectPixels(op: string, { shape }: Aval): void {
-  if (shape[1] === 0 || shape[2] === 0) throw new ShapeError(`${op}: the image ${showShape(shape)} has no pixels`);
-}
-
 function resized(op: string, x: Aval, size: Pair): Shape {
   expectPixels(op, x);
   return [x.shape[0] as number, ...size, x.shape[3] as number];
 }
-
-const resizeParams = (from: Aval, to: Aval) => ({
-  n: from.shape[0] as number,
-  h: from.shape[1] as number,
-  w: from.shape[2] as number,
-  c: from.shape[3] as number,
-  ho: to.shape[1] as number,
-  wo: to.shape[2] as number,
-});
 
 const single = (node: Node) => ({
   inputs: [{ index: 0, dims: (node.inputs[0] as Aval).shape }],
@@ -78,8 +57,8 @@ const single = (node: Node) => ({
 
 /** Visits each element of an [n, ho, wo, c] image with the element of [n, h, w, c] that it is taken from. */
 function eachNearest(from: Shape, to: Shape, visit: (source: number, target: number) => void): void {
-  const [n, h, w, c] = from as readonly [number, number, number, number];
-  const [, ho, wo] = to as readonly [number, number, number, number];
+  const [n, h, w, c] = from as Image;
+  const [, ho, wo] = to as Image;
   let target = 0;
   for (let image = 0; image < n; image++) {
     for (let i = 0; i < ho; i++) {
@@ -125,7 +104,7 @@ export const resizeNearestDef: OpDef<ResizeAttrs> = defineOp({
   infer: (inputs, { size }) => {
     expectCount("resizeNearest", inputs, 1);
     const x = inputs[0] as Aval;
-    expectRank("resizeNearest", "x", x, 4, layout);
+    expectImage("resizeNearest", "x", x);
     const dtype = expectCompute("resizeNearest", { x });
     return [{ shape: resized("resizeNearest", x, size), dtype }];
   },
@@ -137,7 +116,7 @@ export const resizeNearestDef: OpDef<ResizeAttrs> = defineOp({
     kind: "kernel",
     call: (node) => ({
       schema: resizeNearestSchema,
-      params: resizeParams(node.inputs[0] as Aval, node.outputs[0] as Aval),
+      params: imageParams(node.inputs[0] as Aval, node.outputs[0] as Aval),
       ...single(node),
     }),
   },
@@ -160,7 +139,7 @@ export const resizeNearestGradDef: OpDef<ResizeAttrs> = defineOp({
   infer: (inputs, { size }) => {
     expectCount("resizeNearestGrad", inputs, 1);
     const y = inputs[0] as Aval;
-    expectRank("resizeNearestGrad", "y", y, 4, layout);
+    expectImage("resizeNearestGrad", "y", y);
     const dtype = expectCompute("resizeNearestGrad", { y });
     return [{ shape: [y.shape[0] as number, ...size, y.shape[3] as number], dtype }];
   },
@@ -172,7 +151,7 @@ export const resizeNearestGradDef: OpDef<ResizeAttrs> = defineOp({
     kind: "kernel",
     call: (node) => ({
       schema: resizeNearestGradSchema,
-      params: resizeParams(node.outputs[0] as Aval, node.inputs[0] as Aval),
+      params: imageParams(node.outputs[0] as Aval, node.inputs[0] as Aval),
       ...single(node),
     }),
   },
@@ -208,8 +187,9 @@ function pooled(op: string, x: Aval, { kernel, stride, padLo, padHi }: PoolAttrs
   return [shape[0] as number, ho, wo, shape[3] as number];
 }
 
-const poolParams = (x: Aval, y: Aval, { kernel, stride, padLo, padHi }: PoolAttrs) => ({
-  ...resizeParams(x, y),
+/** The parameters of a pooling window between an image and its windows. */
+export const poolParams = (x: Aval, y: Aval, { kernel, stride, padLo, padHi }: PoolAttrs) => ({
+  ...imageParams(x, y),
   kh: kernel[0],
   kw: kernel[1],
   stride,
@@ -224,8 +204,8 @@ function eachPooled(
   { kernel, stride, padLo }: PoolAttrs,
   visit: (source: number, target: number) => void,
 ): void {
-  const [n, h, w, c] = from as readonly [number, number, number, number];
-  const [, ho, wo] = to as readonly [number, number, number, number];
+  const [n, h, w, c] = from as Image;
+  const [, ho, wo] = to as Image;
   for (let target = 0; target < n * ho * wo * c; target++) {
     const channel = target % c;
     const column = Math.floor(target / c) % wo;
@@ -253,7 +233,7 @@ export const avgPoolDef: OpDef<PoolAttrs> = defineOp({
   infer: (inputs, attrs) => {
     expectCount("avgPool", inputs, 1);
     const x = inputs[0] as Aval;
-    expectRank("avgPool", "x", x, 4, layout);
+    expectImage("avgPool", "x", x);
     const dtype = expectCompute("avgPool", { x });
     return [{ shape: pooled("avgPool", x, attrs), dtype }];
   },
@@ -288,7 +268,7 @@ export const avgPoolGradDef: OpDef<PoolGradAttrs> = defineOp({
     const op = "avgPoolGrad";
     expectCount(op, inputs, 1);
     const y = inputs[0] as Aval;
-    expectRank(op, "y", y, 4, layout);
+    expectImage(op, "y", y);
     const dtype = expectCompute(op, { y });
     const x = { shape: [y.shape[0] as number, ...attrs.inputSize, y.shape[3] as number], dtype };
     expectShape(op, `y for an image ${showShape(x.shape)}`, y, pooled(op, x, attrs));

@@ -2,22 +2,13 @@
 
 import { applyOne } from "../core/apply.js";
 import type { Tensor } from "../core/tensor.js";
-import { ShapeError } from "../errors.js";
 import type { Aval, Node } from "../ir/graph.js";
-import { checkShape, type Shape, showShape, sizeOf } from "../shape.js";
-import {
-  checkBoolean,
-  checkOptions,
-  checkTensor,
-  expectCompute,
-  expectCount,
-  expectRank,
-  type Pair,
-  pairOf,
-} from "./checks.js";
+import { checkShape, type Shape, sizeOf } from "../shape.js";
+import { checkBoolean, checkOptions, checkTensor, expectCompute, expectCount, type Pair, pairOf } from "./checks.js";
 import { defineOp, type KernelCall, nativeSchema, type OpDef } from "./definition.js";
+import { expectImage, expectPixels, type Image, imageFields, imageParams } from "./images.js";
 
-const bilinearFields = { n: "i32", h: "i32", w: "i32", c: "i32", ho: "i32", wo: "i32", alignCorners: "i32" } as const;
+const bilinearFields = { ...imageFields, alignCorners: "i32" } as const;
 const resizeBilinearSchema = nativeSchema("resizeBilinear", bilinearFields);
 const resizeBilinearGradSchema = nativeSchema("resizeBilinearGrad", bilinearFields);
 
@@ -30,15 +21,13 @@ export interface ResizeBilinearOptions {
   readonly alignCorners?: boolean;
 }
 
-type Image = readonly [n: number, h: number, w: number, c: number];
-
 function inferResized(op: string, inputs: readonly Aval[], { size }: BilinearAttrs): readonly Aval[] {
   expectCount(op, inputs, 1);
   const x = inputs[0] as Aval;
-  expectRank(op, "x", x, 4, "[N, H, W, C]");
+  expectImage(op, "x", x);
   const dtype = expectCompute(op, { x });
-  const [n, h, w, c] = x.shape as Image;
-  if (h === 0 || w === 0) throw new ShapeError(`${op}: the image ${showShape(x.shape)} has no pixels`);
+  expectPixels(op, x);
+  const [n, , , c] = x.shape as Image;
   const shape = [n, ...size, c];
   checkShape(op, shape);
   return [{ shape, dtype }];
@@ -46,11 +35,9 @@ function inferResized(op: string, inputs: readonly Aval[], { size }: BilinearAtt
 
 /** A call on an image and its resized form. */
 function callOf(schema: KernelCall["schema"], node: Node, image: Aval, resized: Aval, align: boolean): KernelCall {
-  const [n, h, w, c] = image.shape as Image;
-  const [, ho, wo] = resized.shape as Image;
   return {
     schema,
-    params: { n, h, w, c, ho, wo, alignCorners: Number(align) },
+    params: { ...imageParams(image, resized), alignCorners: Number(align) },
     inputs: [{ index: 0, dims: (node.inputs[0] as Aval).shape }],
     outputs: [{ index: 0, dims: (node.outputs[0] as Aval).shape }],
   };
@@ -127,7 +114,7 @@ export const resizeBilinearGradDef: OpDef<BilinearAttrs> = defineOp({
   infer: (inputs, attrs) => {
     expectCount("resizeBilinearGrad", inputs, 1);
     const y = inputs[0] as Aval;
-    expectRank("resizeBilinearGrad", "y", y, 4, "[N, H, W, C]");
+    expectImage("resizeBilinearGrad", "y", y);
     const dtype = expectCompute("resizeBilinearGrad", { y });
     return [{ shape: [y.shape[0] as number, ...attrs.size, y.shape[3] as number], dtype }];
   },

@@ -24,16 +24,12 @@ import { conv2d } from "./conv.js";
 import { defineOp, nativeSchema, type OpDef, type VjpArgs } from "./definition.js";
 import { flip } from "./flip.js";
 import { gradientThrough } from "./fused.js";
+import { expectImage, type Image, imageFields, imageParams } from "./images.js";
 import { broadcastTo, reshape } from "./movement.js";
 import { pad, slice } from "./slicing.js";
 
 const upfirdn2dSchema = nativeSchema("upfirdn2d", {
-  n: "i32",
-  h: "i32",
-  w: "i32",
-  c: "i32",
-  ho: "i32",
-  wo: "i32",
+  ...imageFields,
   kh: "i32",
   kw: "i32",
   up: ["i32", 2],
@@ -66,8 +62,6 @@ export interface Upfirdn2dOptions {
   /** Whether to correlate with the filter instead of convolving: not to turn it around. Default false. */
   readonly flipFilter?: boolean;
 }
-
-type Image = readonly [n: number, h: number, w: number, c: number];
 
 /** Extent of the upsampled and padded image along one axis. */
 const paddedExtent = (length: number, axis: 0 | 1, { up, padLo, padHi }: Upfirdn2dAttrs): number =>
@@ -188,7 +182,7 @@ export const upfirdn2dDef: OpDef<Upfirdn2dAttrs> = defineOp({
     expectCount("upfirdn2d", inputs, 2);
     const [x, filter] = inputs as readonly [Aval, Aval];
     const dtype = expectCompute("upfirdn2d", { x, filter });
-    expectRank("upfirdn2d", "x", x, 4, "[N, H, W, C]");
+    expectImage("upfirdn2d", "x", x);
     expectRank("upfirdn2d", "filter", filter, 2, "[kH, kW]");
     return [{ shape: resultShape("upfirdn2d", x.shape, filter.shape, attrs), dtype }];
   },
@@ -198,15 +192,13 @@ export const upfirdn2dDef: OpDef<Upfirdn2dAttrs> = defineOp({
     kind: "kernel",
     call: (node, { flip: correlate, ...geometry }) => {
       const [x, filter] = node.inputs as readonly Aval[] as readonly [Aval, Aval];
-      const [n, h, w, c] = x.shape as Image;
       const [kh, kw] = filter.shape as Pair;
-      const { shape } = node.outputs[0] as Aval;
-      const [, ho, wo] = shape as Image;
+      const y = node.outputs[0] as Aval;
       return {
         schema: upfirdn2dSchema,
-        params: { n, h, w, c, ho, wo, kh, kw, ...geometry, flip: Number(correlate) },
+        params: { ...imageParams(x, y), kh, kw, ...geometry, flip: Number(correlate) },
         inputs: node.inputs.map((input, index) => ({ index, dims: input.shape })),
-        outputs: [{ index: 0, dims: shape }],
+        outputs: [{ index: 0, dims: y.shape }],
       };
     },
   },
@@ -281,7 +273,7 @@ export function upfirdn2d(x: Tensor, filter: Tensor, options: Upfirdn2dOptions =
     ...signedPadding(op, padding),
     flip: flipFilter,
   };
-  expectRank(op, "x", x, 4, "[N, H, W, C]");
+  expectImage(op, "x", x);
   checkBounds(op, x, attrs);
   if (filter.rank !== 1) return applyOne(upfirdn2dDef, [x, filter], attrs);
   return composed(() => {
