@@ -1,9 +1,9 @@
 // Losses of the two processes whose time is continuous: flow matching (Lipman et al. 2023; Esser et al. 2024) and EDM (Karras
 // et al. 2022). Networks trained so are sampled by `flowEuler` and `edm`.
 
-import { checkPositive } from "@figment/nn";
-import { checkObject, checkTensor, concat, type Rng, scope, type Tensor, UsageError } from "@figment/tensor";
-import type { Denoiser } from "./step.js";
+import { checkChoice, checkNotNegative, checkNumbers, checkPositive } from "@figment/nn";
+import { checkObject, checkTensor, type Rng, scope, type Tensor } from "@figment/tensor";
+import { beside, type Denoiser } from "./step.js";
 
 /** What both losses are given besides images. */
 export interface ContinuousLossOptions {
@@ -29,7 +29,7 @@ const perImage = (values: Tensor, like: Tensor): Tensor =>
   values.reshape([like.dim(0), ...like.shape.slice(1).map(() => 1)]);
 
 const ask = (net: Denoiser, x: Tensor, time: Tensor, { label, condition }: ContinuousLossOptions): Tensor =>
-  net.forward(condition ? concat([x, condition], x.rank - 1) : x, time, label);
+  net.forward(beside(x, condition), time, label);
 
 /**
  * The mean squared error of the velocity: x = (1 − σ)·x₀ + σ·ε, and the network is to give ε − x₀, told σ·trainSteps (Lipman et
@@ -45,8 +45,7 @@ export function flowMatchingLoss(net: Denoiser, x0: Tensor, random: Rng, options
   checkObject("flowMatchingLoss", "random", random, "uniform");
   const { trainSteps = 1000, levels = "uniform" } = checkObject("flowMatchingLoss", "options", options);
   checkPositive("flowMatchingLoss", { trainSteps });
-  if (levels !== "uniform" && levels !== "logit-normal")
-    throw new UsageError(`flowMatchingLoss: levels must be "uniform" or "logit-normal", got ${JSON.stringify(levels)}`);
+  checkChoice("flowMatchingLoss", "levels", levels, ["uniform", "logit-normal"]);
   return scope(() => {
     const n = [x0.dim(0)];
     const sigma = levels === "uniform" ? random.uniform(n) : random.normal(n).sigmoid();
@@ -80,10 +79,9 @@ export function edmLoss(net: Denoiser, x0: Tensor, random: Rng, options: EdmLoss
   checkTensor("edmLoss", "x0", x0);
   checkObject("edmLoss", "random", random, "normal");
   const { logMean = -1.2, logDeviation = 1.2, sigmaData = 0.5 } = checkObject("edmLoss", "options", options);
-  if (!(Number.isFinite(logMean) && logDeviation >= 0 && sigmaData > 0))
-    throw new UsageError(
-      `edmLoss: expected a number, one ≥ 0 and one > 0 for logMean, logDeviation and sigmaData, got ${logMean}, ${logDeviation}, ${sigmaData}`,
-    );
+  checkNumbers("edmLoss", { logMean });
+  checkNotNegative("edmLoss", { logDeviation });
+  checkPositive("edmLoss", { sigmaData });
   return scope(() => {
     const logSigma = random
       .normal([x0.dim(0)])

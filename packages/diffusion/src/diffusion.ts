@@ -1,17 +1,7 @@
 // Denoising diffusion (Ho et al. 2020): the forward process, the training loss, the posterior, and sampling.
 
 import { checkNotNegative } from "@figment/nn";
-import {
-  addNoise,
-  Cell,
-  concat,
-  gather,
-  type Precision,
-  type Rng,
-  scope,
-  type Tensor,
-  UsageError,
-} from "@figment/tensor";
+import { addNoise, Cell, gather, type Precision, type Rng, scope, type Tensor, UsageError } from "@figment/tensor";
 import {
   type BoundOptions,
   type BoundResult,
@@ -31,7 +21,7 @@ import {
   type SampleStepsOptions,
 } from "./sampling.js";
 import { alphasCumprod } from "./schedule.js";
-import { compileDenoiseStep, type Denoiser, type DenoiseStep, type LearnedVariance } from "./step.js";
+import { beside, compileDenoiseStep, type Denoiser, type DenoiseStep, type LearnedVariance } from "./step.js";
 
 /** Options of {@link Diffusion}. */
 export interface DiffusionOptions {
@@ -185,8 +175,7 @@ export class Diffusion implements SampledProcess {
       const t = this.timesteps(x0.dim(0), random);
       const noise = random.normal(x0.shape);
       const xt = this.qSample(x0, t, noise);
-      const seen = condition ? concat([xt, condition], xt.rank - 1) : xt;
-      const output = net.forward(seen, t, label && this.withoutSome(net, label, random));
+      const output = net.forward(beside(xt, condition), t, label && this.withoutSome(net, label, random));
       const { prediction, spread } = this.partsOf(output, x0);
       const squared = prediction.sub(this.target(x0, t, noise)).square();
       const simple = this.weights

@@ -25,6 +25,10 @@ export interface Denoiser extends CellTree {
   forward(x: Tensor, t: Tensor, label?: Tensor): Tensor;
 }
 
+/** What the network sees: x, and beside it the channels of a condition [N,H,W,K], where there is one. */
+export const beside = (x: Tensor, condition: Tensor | undefined): Tensor =>
+  condition ? concat([x, condition], x.rank - 1) : x;
+
 /** What the network says of variances. */
 export type LearnedVariance = "learned" | "learned-range";
 
@@ -171,8 +175,7 @@ function predict(
   condition: Tensor | undefined,
 ): { output: Tensor; spread?: Tensor } {
   const [n, channels] = [x.dim(0), x.shape.at(-1) as number];
-  const seen = scaled ? x.mul(coef.at(at.inputScale)) : x;
-  const input = condition ? concat([seen, condition], x.rank - 1) : seen;
+  const input = beside(scaled ? x.mul(coef.at(at.inputScale)) : x, condition);
   const parts = (whole: Tensor): [Tensor, Tensor | undefined] => {
     if (variance === "none") return [whole, undefined];
     const begin = (from: number): number[] => whole.shape.map((_, axis) => (axis === whole.rank - 1 ? from : 0));

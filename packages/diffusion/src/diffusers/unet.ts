@@ -5,6 +5,7 @@ import { GroupNorm, type TorchRules } from "@figment/nn";
 import { checkObject, UsageError } from "@figment/tensor";
 import type { UNet, UNetOptions } from "../unet.js";
 import { attendedLevels, type Fields, readFields, refuse as refuseFor, type UNetConfig } from "./fields.js";
+import { projections, unetNames } from "./names.js";
 
 /**
  * Names of tensors in a UNet2DModel, and ours.
@@ -13,34 +14,10 @@ import { attendedLevels, type Fields, readFields, refuse as refuseFor, type UNet
  * const net = new UNet({ inChannels: 1, channels: [8], groups: 8 });
  * torchShapes(net, { rules: unet2dNames })["conv_in.weight"]?.length; // 4
  */
-export const unet2dNames: TorchRules = {
-  "time_embedding.linear_1": "time.first",
-  "time_embedding.linear_2": "time.second",
-  class_embedding: "label",
-  conv_in: "first",
-  conv_norm_out: "norm",
-  conv_out: "last",
-  ...residual("{side}_blocks.{i}.resnets.{j}", "{side}.{i}.stages.{j}.block"),
-  ...attention("{side}_blocks.{i}.attentions.{j}", "{side}.{i}.stages.{j}.attention"),
-  "down_blocks.{i}.downsamplers.0.conv": "down.{i}.resample.conv",
-  "up_blocks.{i}.upsamplers.0.conv": "up.{i}.resample.conv",
-  ...residual("mid_block.resnets.0", "middle.0.block"),
-  ...attention("mid_block.attentions.0", "middle.0.attention"),
-  ...residual("mid_block.resnets.1", "middle.1"),
-};
-
-/** Names of the parts of a residual block. */
-export function residual(theirs: string, ours: string): TorchRules {
-  return {
-    [`${theirs}.time_emb_proj`]: `${ours}.time`,
-    [`${theirs}.conv_shortcut`]: `${ours}.shortcut`,
-    [theirs]: ours,
-  };
-}
+export const unet2dNames: TorchRules = { class_embedding: "label", ...unetNames("attention", attention) };
 
 /** Attention, and the names that it had before diffusers 0.15. */
 function attention(theirs: string, ours: string): TorchRules {
-  const projections = { to_q: "query", to_k: "key", to_v: "value", "to_out.0": "output" };
   const older = { query: "query", key: "key", value: "value", proj_attn: "output" };
   const rules = [projections, older].flatMap((names) =>
     Object.entries(names).map(([name, to]) => [`${theirs}.${name}`, `${ours}.attention.${to}`] as const),

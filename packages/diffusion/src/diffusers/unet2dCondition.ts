@@ -4,7 +4,7 @@
 import type { TorchRules } from "@figment/nn";
 import type { UNet2DConditionOptions } from "../conditional/unet2dCondition.js";
 import { attendedLevels, checkDepth, type Fields, readFields, refuse, type UNetConfig } from "./fields.js";
-import { residual } from "./unet.js";
+import { projections, unetNames } from "./names.js";
 
 /**
  * Names of tensors in a UNet2DConditionModel, and ours.
@@ -13,24 +13,10 @@ import { residual } from "./unet.js";
  * const net = new UNet2DConditionModel({ channels: [8], heads: 2, contextDim: 12, groups: 4 });
  * torchShapes(net, { rules: unet2dConditionNames })["conv_in.weight"]?.length; // 4
  */
-export const unet2dConditionNames: TorchRules = {
-  "time_embedding.linear_1": "time.first",
-  "time_embedding.linear_2": "time.second",
-  conv_in: "first",
-  conv_norm_out: "norm",
-  conv_out: "last",
-  ...residual("{side}_blocks.{i}.resnets.{j}", "{side}.{i}.stages.{j}.block"),
-  ...transformer("{side}_blocks.{i}.attentions.{j}", "{side}.{i}.stages.{j}.transformer"),
-  "down_blocks.{i}.downsamplers.0.conv": "down.{i}.resample.conv",
-  "up_blocks.{i}.upsamplers.0.conv": "up.{i}.resample.conv",
-  ...residual("mid_block.resnets.0", "middle.0.block"),
-  ...transformer("mid_block.attentions.0", "middle.0.transformer"),
-  ...residual("mid_block.resnets.1", "middle.1"),
-};
+export const unet2dConditionNames: TorchRules = unetNames("transformer", transformer);
 
 function transformer(theirs: string, ours: string): TorchRules {
   const [block, ourBlock] = [`${theirs}.transformer_blocks.{k}`, `${ours}.blocks.{k}`];
-  const projections = { to_q: "query", to_k: "key", to_v: "value", "to_out.0": "output" };
   const attention = (to: string, from: string): TorchRules =>
     Object.fromEntries(
       Object.entries(projections).map(([name, our]) => [`${block}.${to}.${name}`, `${ourBlock}.${from}.${our}`]),
