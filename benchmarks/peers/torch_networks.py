@@ -18,8 +18,6 @@ from torch.nn import functional as F
 from torch_stable_unet import StableUNet
 from torch_train_step import UNet
 
-INIT_DEVIATION = 0.02
-
 
 def casting(format):
     return torch.autocast("cpu", torch.bfloat16) if format == "bf16" else nullcontext()

@@ -22,11 +22,13 @@ import {
   type SampleSource,
   tensor,
 } from "figment";
+import { selectNamed } from "./select.js";
 import { formatSeconds, formatTable } from "./table.js";
 
 /** A recipe, and how what it has trained is measured. */
 interface Work {
-  readonly recipe: string;
+  /** The recipe's. */
+  readonly name: string;
   /** Each a run of `figment evaluate` with these arguments. */
   readonly evaluations: readonly (readonly string[])[];
 }
@@ -34,11 +36,11 @@ interface Work {
 const drawn = ["--samples", "10000"];
 
 const works: readonly Work[] = [
-  { recipe: "vae-mnist", evaluations: [drawn] },
-  { recipe: "conv-vae-mnist", evaluations: [drawn] },
-  { recipe: "vqvae-mnist", evaluations: [[]] },
-  { recipe: "dcgan-mnist", evaluations: [drawn] },
-  { recipe: "ddpm-mnist", evaluations: [drawn, ["--samples", "2000", "--set", "guidance=1.5"]] },
+  { name: "vae-mnist", evaluations: [drawn] },
+  { name: "conv-vae-mnist", evaluations: [drawn] },
+  { name: "vqvae-mnist", evaluations: [[]] },
+  { name: "dcgan-mnist", evaluations: [drawn] },
+  { name: "ddpm-mnist", evaluations: [drawn, ["--samples", "2000", "--set", "guidance=1.5"]] },
 ];
 
 export interface DigitOptions {
@@ -48,7 +50,7 @@ export interface DigitOptions {
   readonly out: string;
   /** Weights of a public conditional WGAN-GP (generator.pth), drawn beside. */
   readonly wganGp?: string;
-  /** Only recipes whose name contains this. */
+  /** Only recipes that {@link selectNamed} selects by this. */
   readonly filter: string;
 }
 
@@ -99,7 +101,7 @@ function once(file: string, args: readonly string[]): string {
   return readFileSync(file, "utf8");
 }
 
-function runWork({ recipe, evaluations }: Work, { data, out }: DigitOptions): DigitResult {
+function runWork({ name: recipe, evaluations }: Work, { data, out }: DigitOptions): DigitResult {
   const run = join(out, recipe);
   const train = ["train", recipe, "--data", data, "--out", run];
   const resume = existsSync(join(run, "checkpoints")) ? ["--resume"] : [];
@@ -169,7 +171,7 @@ export async function runDigits(options: DigitOptions): Promise<DigitResults> {
   });
   try {
     const references = await compareReferences(judge, asked);
-    const results = works.filter(({ recipe }) => recipe.includes(asked.filter)).map((work) => runWork(work, asked));
+    const results = selectNamed(works, asked.filter).map((work) => runWork(work, asked));
     return { judgeAccuracy: judge.accuracy, references, results };
   } finally {
     judge.dispose();

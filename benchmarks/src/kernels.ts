@@ -45,15 +45,6 @@ export interface KernelOptions {
   readonly rounds?: number;
 }
 
-/** The cases that a filter selects: those whose name contains one of its parts between commas; all where it is empty. */
-export function selectCases(cases: readonly KernelCase[], filter: string): readonly KernelCase[] {
-  const parts = filter
-    .toLowerCase()
-    .split(",")
-    .map((part) => part.trim());
-  return cases.filter(({ name }) => parts.some((part) => name.toLowerCase().includes(part)));
-}
-
 async function measure(work: KernelCase, ceilings: Ceilings, options: KernelOptions): Promise<KernelResult> {
   const { peers, caches, budget, rounds } = options;
   const { name, bytes, format = "f32" } = work;

@@ -4,7 +4,8 @@
 //   models.ts         train step, event loop, abort             ceilings.ts  what the machine can do
 //   networks/         steps of known networks, ours and PyTorch's, each in its own process
 //   overheads.ts      eager dispatch, compiled calls, import    machine.ts   what results belong to
-//   digits.ts         what recipes reach on MNIST, in hours; only where it is asked for
+//   digits.ts         what recipes reach on MNIST, in hours;    select.ts    what --filter selects
+//                     only where it is asked for
 //   peers/            other libraries on the same work: work.ts is what they are told, onnx.ts writes model files
 
 import { mkdirSync, writeFileSync } from "node:fs";
@@ -16,12 +17,13 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import { kernelCases, operationCases } from "./cases/index.js";
 import { highestCeilings } from "./ceilings.js";
 import { digitTable, runDigits } from "./digits.js";
-import { kernelTable, runKernels, selectCases } from "./kernels.js";
+import { kernelTable, runKernels } from "./kernels.js";
 import { describeMachine, type Machine } from "./machine.js";
 import { modelTable, runModels } from "./models.js";
 import { networkTable, runNetworks } from "./networks/suite.js";
 import { overheadTable, runOverheads } from "./overheads.js";
 import { type FoundPeers, findPeers, type PeerName, peerNames } from "./peers/index.js";
+import { selectNamed } from "./select.js";
 import { formatTable } from "./table.js";
 
 const suites = ["all", "kernels", "operations", "models", "overheads", "digits"] as const;
@@ -75,7 +77,11 @@ function parseOptions(): Options {
       peerNames,
     )
     .option("--threads <counts>", "numbers of threads", parseThreads, defaultThreads)
-    .option("--filter <text>", "only kernels and models whose name contains this, or one of these between commas", "")
+    .option(
+      "--filter <text>",
+      "only kernels, models and recipes whose name contains this, or one of these between commas",
+      "",
+    )
     .option("--quick", "fewer rounds: minutes become seconds, figures become rough", false)
     .option("--small", "suite models: the same networks, tiny, to see that everything runs", false)
     .option("--data <folder>", "suite digits: MNIST's four files")
@@ -164,7 +170,7 @@ const measuring = {
 };
 for (const [suite, cases] of [["kernels", kernelCases] as const, ["operations", operationCases] as const]) {
   if (!runs(suite)) continue;
-  const results = await runKernels({ ...measuring, cases: selectCases(cases, options.filter) }, progress);
+  const results = await runKernels({ ...measuring, cases: selectNamed(cases, options.filter) }, progress);
   progress("");
   console.log(`${kernelTable(suite, results)}\n`);
   result[suite] = results;

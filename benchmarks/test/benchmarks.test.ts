@@ -6,11 +6,11 @@ import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { generatedCases } from "#cases/generated";
 import { kernelCases, operationCases } from "#cases/index";
 import { digitTable } from "#digits";
-import { selectCases } from "#kernels";
 import { homeOf } from "#machine";
 import { onnxModel } from "#onnx";
 import { Program } from "#peers/program";
 import { type Contestant, median, race } from "#race";
+import { selectNamed } from "#select";
 import { formatSeconds, formatTable } from "#table";
 import { lineOf } from "#work";
 
@@ -218,12 +218,12 @@ describe("kernel cases", () => {
   });
 
   it("are selected by parts of their names between commas, all by none", () => {
-    expect(selectCases(kernelCases, "matmul 512, randn").map(({ name }) => name)).toEqual([
+    expect(selectNamed(kernelCases, "matmul 512, randn").map(({ name }) => name)).toEqual([
       "matmul 512³",
       "matmul 512³, bf16",
       "randn 16 M",
     ]);
-    expect(selectCases(kernelCases, "")).toHaveLength(kernelCases.length);
+    expect(selectNamed(kernelCases, "")).toHaveLength(kernelCases.length);
   });
 
   it("are there for every native operation", () => {

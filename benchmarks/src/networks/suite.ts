@@ -2,17 +2,15 @@
 
 import { fileURLToPath } from "node:url";
 import { type Ceilings, fmaCeiling } from "@figment/tensor";
+import type { PeerResult } from "../kernels.js";
 import { Program } from "../peers/program.js";
 import { type Contestant, race } from "../race.js";
+import { selectNamed } from "../select.js";
 import { formatPercent, formatRatio, formatSeconds, formatTable } from "../table.js";
 import type { Format } from "../work.js";
 import { type Configs, type Kind, type Network, networks, smallConfigs } from "./configs.js";
 
-export interface NetworkPeerResult {
-  readonly seconds: number;
-  readonly best: number;
-  /** Median of (peer's time / our time): above 1 we are faster. */
-  readonly ratio: number;
+export interface NetworkPeerResult extends PeerResult {
   /** Largest resident memory of its process while it ran. */
   readonly peakBytes: number;
 }
@@ -138,8 +136,7 @@ export interface NetworkResults {
 export async function runNetworks(options: NetworkOptions, progress: (name: string) => void): Promise<NetworkResults> {
   const results: NetworkResult[] = [];
   const missing = new Set<string>();
-  const parts = options.filter.toLowerCase().split(",");
-  for (const network of networks.filter(({ name }) => parts.some((part) => name.toLowerCase().includes(part.trim()))))
+  for (const network of selectNamed(networks, options.filter))
     for (const format of ["f32", "bf16"] as const)
       for (const ceilings of options.ceilings) {
         progress(`${network.name}, ${format}, ${ceilings.threads} threads`);
