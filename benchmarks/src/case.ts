@@ -38,6 +38,9 @@ export const bytesPerFloat = 4;
 
 export const bytesPer: Readonly<Record<Format, number>> = { f32: bytesPerFloat, bf16: 2 };
 
+/** A case's name, with its format where that is not the usual one. */
+export const nameIn = (format: Format, name: string): string => (format === "f32" ? name : `${name}, ${format}`);
+
 export const product = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
 
 /** Uniform numbers in [−1, 1), the same for every run (mulberry32). */

@@ -2,7 +2,8 @@
 // record is one line of text for the peers that are programs of their own.
 
 /** What operands and results are kept as; sums are f32. */
-export type Format = "f32" | "bf16";
+export const formats = ["f32", "bf16"] as const;
+export type Format = (typeof formats)[number];
 
 /** A convolution of channels-last images, or its derivative by the image ("data") or by the weights. */
 export interface ConvWork {

@@ -3,6 +3,7 @@
 import { describe, expect, it } from "vitest";
 import { networks, smallConfigs } from "#networks/configs";
 import { build, parametersOf } from "#networks/ours";
+import { formats } from "#work";
 
 describe("networks", () => {
   it.each(networks.map((network) => [network.name, network] as const))(
@@ -11,7 +12,7 @@ describe("networks", () => {
   );
 
   const small = (["vae", "dcgan", "ddpm", "stable"] as const).flatMap((kind) =>
-    (["f32", "bf16"] as const).map((format) => [kind, format] as const),
+    formats.map((format) => [kind, format] as const),
   );
   it.each(small)("a tiny %s runs in %s, and says what it costs", async (kind, format) => {
     const { parameters, flops, run } = build(kind, smallConfigs[kind], format);

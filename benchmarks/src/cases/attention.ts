@@ -5,12 +5,13 @@ import {
   bytesPer,
   bytesPerFloat,
   type KernelCase,
+  nameIn,
   ourContestant,
   product,
   randomTensor,
   randomValues,
 } from "../case.js";
-import type { Format } from "../work.js";
+import { type Format, formats } from "../work.js";
 import { compiledContestant } from "./compiled.js";
 
 interface AttentionShape {
@@ -30,7 +31,7 @@ const forwardProducts = 2;
 const backwardProducts = 5;
 
 const describe = ({ label, batch, heads, sequence, depth }: AttentionShape, kind: string, format: Format): string =>
-  `attention ${label}${kind}: B${batch} H${heads} S${sequence} D${depth}${format === "f32" ? "" : `, ${format}`}`;
+  nameIn(format, `attention ${label}${kind}: B${batch} H${heads} S${sequence} D${depth}`);
 
 /** The shape in the peers' words. */
 const extents = ({ batch, heads, sequence, depth }: AttentionShape) => ({ batch, heads, sequence, depth });
@@ -149,8 +150,6 @@ function decodeCached({ label, batch, heads, sequence, depth }: AttentionShape):
     },
   };
 }
-
-const formats = ["f32", "bf16"] as const;
 
 export const attentionCases: readonly KernelCase[] = [
   ...[h, i, j].flatMap((shape) => formats.map((format) => forward(shape, format))),

@@ -2,9 +2,9 @@
 // channels-first, each in its own layout; it has its weights as constants, ours are captured.
 
 import { conv2d, conv2dInputGrad, conv2dWeightGrad } from "@figment/tensor";
-import { bytesPer, type KernelCase, ourContestant, product, randomTensor, randomValues } from "../case.js";
+import { bytesPer, type KernelCase, nameIn, ourContestant, product, randomTensor, randomValues } from "../case.js";
 import type { Contestant } from "../race.js";
-import type { ConvWork, Format } from "../work.js";
+import { type ConvWork, type Format, formats } from "../work.js";
 import { capturingContestant } from "./compiled.js";
 
 type Pass = ConvWork["pass"];
@@ -58,7 +58,7 @@ function convCase(label: Label, pass: Pass, format: Format): KernelCase {
   const w = [outChannels, kernel, kernel, inChannels];
   const y = [n, outSize, outSize, outChannels];
   return {
-    name: `${describe(label, pass)}${format === "f32" ? "" : `, ${format}`}`,
+    name: nameIn(format, describe(label, pass)),
     op: ops[pass],
     flops: 2 * product(y) * kernel * kernel * inChannels,
     bytes: bytesPer[format] * (product(x) + product(w) + product(y)),
@@ -129,5 +129,5 @@ const passes: readonly (readonly [Label, Pass])[] = [
 ];
 
 export const convCases: readonly KernelCase[] = passes.flatMap(([label, pass]) =>
-  (["f32", "bf16"] as const).map((format) => convCase(label, pass, format)),
+  formats.map((format) => convCase(label, pass, format)),
 );

@@ -7,12 +7,13 @@ import {
   bytesPer,
   bytesPerFloat,
   type KernelCase,
+  nameIn,
   ourContestant,
   product,
   randomTensor,
   randomValues,
 } from "../case.js";
-import type { Format, SamplerWork } from "../work.js";
+import { type Format, formats, type SamplerWork } from "../work.js";
 
 const images = [
   { label: "64×32²×3", n: 64, size: 32, channels: 3 },
@@ -79,7 +80,7 @@ function samplerCase({ label, n, size, channels }: Images, sampler: keyof typeof
   const work: SamplerWork = { kind: "samplerStep", n, size, channels, ...steps[sampler] };
   const { noise, c0, c1, c2, c3, c4, c5 } = work;
   return {
-    name: `${sampler} step${noise === "none" ? "" : " with noise"} ${label}${format === "f32" ? "" : `, ${format}`}`,
+    name: nameIn(format, `${sampler} step${noise === "none" ? "" : " with noise"} ${label}`),
     op: "samplerStep",
     bytes: 3 * bytesPer[format] * count,
     bound: "copy",
@@ -125,6 +126,6 @@ function onnxStep(shape: readonly number[], { c0, c1, c2, c5 }: SamplerWork) {
 export const diffusionCases: readonly KernelCase[] = [
   ...images.map(noisingCase),
   ...(["DDIM", "DDPM"] as const).flatMap((sampler) =>
-    images.flatMap((image) => (["f32", "bf16"] as const).map((format) => samplerCase(image, sampler, format))),
+    images.flatMap((image) => formats.map((format) => samplerCase(image, sampler, format))),
   ),
 ];

@@ -1,13 +1,13 @@
 // Matrix products, both operands fresh on each call for ours and onnxruntime (neither may pack one ahead of time).
 
 import { matmul } from "@figment/tensor";
-import { bytesPer, type KernelCase, ourContestant, randomTensor, randomValues } from "../case.js";
-import type { Format } from "../work.js";
+import { bytesPer, type KernelCase, nameIn, ourContestant, randomTensor, randomValues } from "../case.js";
+import { type Format, formats } from "../work.js";
 
 function matmulCase(m: number, k: number, n: number, format: Format): KernelCase {
   const size = m === k && k === n ? `${m}³` : `${m}×${k}×${n}`;
   return {
-    name: `matmul ${size}${format === "f32" ? "" : `, ${format}`}`,
+    name: nameIn(format, `matmul ${size}`),
     op: "matmul",
     flops: 2 * m * k * n,
     bytes: bytesPer[format] * (m * k + k * n + m * n),
@@ -43,5 +43,5 @@ const sizes = [
 ] as const;
 
 export const matmulCases: readonly KernelCase[] = sizes.flatMap(([m, k, n]) =>
-  (["f32", "bf16"] as const).map((format) => matmulCase(m, k, n, format)),
+  formats.map((format) => matmulCase(m, k, n, format)),
 );

@@ -2,8 +2,16 @@
 // LayerNormalization; it trains nothing, so it has no batch statistics.
 
 import { batchNorm, biasAct, groupNorm, layerNorm, rmsNorm } from "@figment/tensor";
-import { bytesPer, bytesPerFloat, type KernelCase, ourContestant, randomTensor, randomValues } from "../case.js";
-import type { Format } from "../work.js";
+import {
+  bytesPer,
+  bytesPerFloat,
+  type KernelCase,
+  nameIn,
+  ourContestant,
+  randomTensor,
+  randomValues,
+} from "../case.js";
+import { type Format, formats } from "../work.js";
 
 const groups = 32;
 const epsilon = 1e-5;
@@ -12,7 +20,7 @@ function groupNormCase(n: number, channels: number, size: number, format: Format
   const count = n * size * size * channels;
   return {
     op: "groupNorm",
-    name: `groupNorm+SiLU N${n} C${channels} ${size}²${format === "f32" ? "" : `, ${format}`}`,
+    name: nameIn(format, `groupNorm+SiLU N${n} C${channels} ${size}²`),
     bytes: 2 * bytesPer[format] * count,
     bound: "copy",
     format,
@@ -127,7 +135,7 @@ function rmsNormCase(rows: number, channels: number): KernelCase {
   };
 }
 
-export const groupNormCases: readonly KernelCase[] = (["f32", "bf16"] as const).flatMap((format) => [
+export const groupNormCases: readonly KernelCase[] = formats.flatMap((format) => [
   groupNormCase(1, 320, 64, format),
   groupNormCase(16, 128, 32, format),
 ]);

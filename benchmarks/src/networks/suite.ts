@@ -7,7 +7,7 @@ import { Program } from "../peers/program.js";
 import { type Contestant, race } from "../race.js";
 import { selectNamed } from "../select.js";
 import { formatPercent, formatRatio, formatSeconds, formatTable } from "../table.js";
-import type { Format } from "../work.js";
+import { type Format, formats } from "../work.js";
 import { type Configs, type Kind, type Network, networks, smallConfigs } from "./configs.js";
 
 export interface NetworkPeerResult extends PeerResult {
@@ -137,7 +137,7 @@ export async function runNetworks(options: NetworkOptions, progress: (name: stri
   const results: NetworkResult[] = [];
   const missing = new Set<string>();
   for (const network of selectNamed(networks, options.filter))
-    for (const format of ["f32", "bf16"] as const)
+    for (const format of formats)
       for (const ceilings of options.ceilings) {
         progress(`${network.name}, ${format}, ${ceilings.threads} threads`);
         results.push(await measure(network, format, ceilings, options, missing));

@@ -31,19 +31,25 @@ struct Geometry {
   int64_t depth(int64_t phase) const { return axisY(phase).taps * axisX(phase).taps * groupIn; }
 };
 
+/// What both directions share; `source` and `out` are height, width and channels.
+template <class P>
+inline Geometry geometryBetween(const P& p, const int64_t (&source)[3], const int64_t (&out)[3]) {
+  return {.images = p.n,
+          .sourceHeight = source[0],
+          .sourceWidth = source[1],
+          .sourceChannels = source[2],
+          .outHeight = out[0],
+          .outWidth = out[1],
+          .outChannels = out[2],
+          .groups = p.groups,
+          .groupIn = source[2] / p.groups,
+          .groupOut = out[2] / p.groups,
+          .kernelWidth = p.kw,
+          .kernelTaps = int64_t(p.kh) * p.kw};
+}
+
 inline Geometry geometryOf(const Conv2dParams& p) {
-  Geometry g{.images = p.n,
-             .sourceHeight = p.h,
-             .sourceWidth = p.w,
-             .sourceChannels = p.c,
-             .outHeight = p.ho,
-             .outWidth = p.wo,
-             .outChannels = p.o,
-             .groups = p.groups,
-             .groupIn = p.c / p.groups,
-             .groupOut = p.o / p.groups,
-             .kernelWidth = p.kw,
-             .kernelTaps = int64_t(p.kh) * p.kw};
+  Geometry g = geometryBetween(p, {p.h, p.w, p.c}, {p.ho, p.wo, p.o});
   g.biased = p.bias != 0;
   g.activation = p.activation;
   g.y[0] = forwardAxis(axisShape(p, 0));
@@ -52,18 +58,7 @@ inline Geometry geometryOf(const Conv2dParams& p) {
 }
 
 inline Geometry geometryOf(const Conv2dInputGradParams& p) {
-  Geometry g{.images = p.n,
-             .sourceHeight = p.ho,
-             .sourceWidth = p.wo,
-             .sourceChannels = p.o,
-             .outHeight = p.h,
-             .outWidth = p.w,
-             .outChannels = p.c,
-             .groups = p.groups,
-             .groupIn = p.o / p.groups,
-             .groupOut = p.c / p.groups,
-             .kernelWidth = p.kw,
-             .kernelTaps = int64_t(p.kh) * p.kw};
+  Geometry g = geometryBetween(p, {p.ho, p.wo, p.o}, {p.h, p.w, p.c});
   g.transposed = true;
   g.phasesY = smaller(p.stride[0], p.h);
   g.phasesX = smaller(p.stride[1], p.w);
