@@ -2,7 +2,7 @@
 // damaged ones. Hours of work: what lies in the folder of runs, trained or evaluated, is not done again.
 
 import { spawnSync } from "node:child_process";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join, resolve } from "node:path";
 import {
@@ -11,8 +11,10 @@ import {
   gaussianBlur,
   generate,
   importTorch,
+  listCheckpoints,
   loadTorch,
   type MnistClassifier,
+  makeFolder,
   mnist,
   mnistClassifier,
   ResizeGenerator,
@@ -21,7 +23,9 @@ import {
   rng,
   type SampleSource,
   tensor,
+  UsageError,
 } from "figment";
+import { type Json, kept, readObject } from "./kept.js";
 import { selectNamed } from "./select.js";
 import { formatSeconds, formatTable } from "./table.js";
 
@@ -57,7 +61,7 @@ export interface DigitOptions {
 /** Numbers of one evaluation, and the command that gave them. */
 interface Measured {
   readonly command: string;
-  readonly numbers: Readonly<Record<string, unknown>>;
+  readonly numbers: Json;
 }
 
 export interface DigitResult {
@@ -93,22 +97,24 @@ function figment(args: readonly string[]): string {
   return stdout;
 }
 
-const parse = (text: string): Record<string, unknown> => JSON.parse(text) as Record<string, unknown>;
-
-/** What the command printed, now or when the file was written. */
-function once(file: string, args: readonly string[]): string {
-  if (!existsSync(file)) writeFileSync(file, figment(args));
-  return readFileSync(file, "utf8");
-}
-
-function runWork({ name: recipe, evaluations }: Work, { data, out }: DigitOptions): DigitResult {
+async function runWork({ name: recipe, evaluations }: Work, { data, out }: DigitOptions): Promise<DigitResult> {
   const run = join(out, recipe);
-  const train = ["train", recipe, "--data", data, "--out", run];
-  const resume = existsSync(join(run, "checkpoints")) ? ["--resume"] : [];
-  if (!existsSync(join(run, "summary.json"))) figment([...train, ...resume]);
-  const summary = parse(readFileSync(join(run, "summary.json"), "utf8")) as Record<string, number>;
+  const summaryFile = join(run, "summary.json");
+  if (!existsSync(summaryFile)) {
+    const begun = await listCheckpoints(join(run, "checkpoints"));
+    figment(["train", recipe, "--data", data, "--out", run, ...(begun.length > 0 ? ["--resume"] : [])]);
+  }
+  const summary = (await readObject(summaryFile)) as Record<string, number>;
   const steps = summary.steps as number;
-  const rate = parse(figment(["bench", recipe, "--set", `data=${data}`, "--json"])).stepsPerSecond as number;
+  const rate = JSON.parse(figment(["bench", recipe, "--set", `data=${data}`, "--json"])).stepsPerSecond as number;
+  const measured: Measured[] = [];
+  for (const [i, flags] of evaluations.entries()) {
+    const evaluate = ["evaluate", run, "--data", data, "--json", ...flags];
+    measured.push({
+      command: `figment evaluate out/${recipe} ${flags.join(" ")}`.trim(),
+      numbers: await kept(join(run, `evaluation-${i}.json`), summaryFile, () => figment(evaluate)),
+    });
+  }
   return {
     recipe,
     parameters: summary.parameters as number,
@@ -117,10 +123,7 @@ function runWork({ name: recipe, evaluations }: Work, { data, out }: DigitOption
     threads: summary.threads as number,
     secondsAtMeasuredRate: steps / rate,
     config: { ...(summary.config as unknown as object), data: "mnist" },
-    evaluations: evaluations.map((flags, i) => ({
-      command: `figment evaluate out/${recipe} ${flags.join(" ")}`.trim(),
-      numbers: parse(once(join(run, `evaluation-${i}.json`), ["evaluate", run, "--data", data, "--json", ...flags])),
-    })),
+    evaluations: measured,
   };
 }
 
@@ -166,12 +169,20 @@ async function compareReferences(judge: MnistClassifier, { data, wganGp }: Digit
 /** Trains what has not been trained, and measures all of it. */
 export async function runDigits(options: DigitOptions): Promise<DigitResults> {
   const asked = { ...options, data: resolve(options.data), out: resolve(options.out) };
+  const chosen = selectNamed(works, asked.filter);
+  if (chosen.length === 0)
+    throw new UsageError(
+      `--filter ${asked.filter}: no recipe's name contains it; there are ${works.map(({ name }) => name).join(", ")}`,
+    );
+  // A folder that cannot be made is said now, not after hours.
+  await makeFolder(asked.out);
   const judge = await mnistClassifier({
     data: { train: await mnist(asked.data), test: await mnist(asked.data, { split: "test" }) },
   });
   try {
     const references = await compareReferences(judge, asked);
-    const results = selectNamed(works, asked.filter).map((work) => runWork(work, asked));
+    const results: DigitResult[] = [];
+    for (const work of chosen) results.push(await runWork(work, asked));
     return { judgeAccuracy: judge.accuracy, references, results };
   } finally {
     judge.dispose();

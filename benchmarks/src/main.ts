@@ -8,12 +8,13 @@
 //                     only where it is asked for
 //   peers/            other libraries on the same work: work.ts is what they are told, onnx.ts writes model files
 
-import { mkdirSync, writeFileSync } from "node:fs";
+import { access, constants } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Ceilings, fmaCeiling } from "@figment/tensor";
 import { Command, InvalidArgumentError, Option } from "commander";
+import { makeFolder, writeFileAtomic } from "figment";
 import { kernelCases, operationCases } from "./cases/index.js";
 import { highestCeilings } from "./ceilings.js";
 import { digitTable, runDigits } from "./digits.js";
@@ -88,7 +89,10 @@ function parseOptions(): Options {
     .option("--out <folder>", "suite digits: where runs are, or come to be", "out")
     .option("--wgan-gp <file>", "suite digits: weights of a public generator to set beside")
     .option("--json <file>", "write the results here (a full run also writes benchmarks/results/)");
-  return command.parse().opts<Options>();
+  const parsed = command.parse().opts<Options>();
+  if (parsed.suite === "digits" && parsed.data === undefined)
+    command.error("error: --suite digits needs --data, the folder of MNIST's four files");
+  return parsed;
 }
 
 function ceilingTable(ceilings: readonly Ceilings[]): string {
@@ -124,10 +128,23 @@ function resultPath({ cpu }: Machine, suffix = ""): string {
   return fileURLToPath(new URL(`../results/${slug}${suffix}.json`, import.meta.url));
 }
 
-function save(files: readonly string[], result: unknown): void {
+/** The files that results go to, in folders that are there and can be written to: said before hours of work, not after. */
+async function resultFiles(machine: Machine): Promise<readonly string[]> {
+  const { suite, peers, filter, quick, small, json } = options;
+  const everything = suite === "all" && peers.length === peerNames.length && !quick && !small;
+  const complete = (everything || suite === "digits") && filter === "";
+  const own = complete ? [resultPath(machine, suite === "digits" ? "-digits" : "")] : [];
+  const files = [...own, ...(json === undefined ? [] : [json])];
   for (const file of files) {
-    mkdirSync(dirname(file), { recursive: true });
-    writeFileSync(file, `${JSON.stringify(result, null, 1)}\n`);
+    await makeFolder(dirname(file));
+    await access(dirname(file), constants.W_OK);
+  }
+  return files;
+}
+
+async function save(result: unknown): Promise<void> {
+  for (const file of files) {
+    await writeFileAtomic(file, `${JSON.stringify(result, null, 1)}\n`);
     console.log(`Results: ${file}`);
   }
 }
@@ -138,6 +155,7 @@ function progress(name: string): void {
 
 const options = parseOptions();
 const machine = describeMachine();
+const files = await resultFiles(machine);
 console.log(`${machine.cpu}, ${machine.cores} cores, ${machine.isa}, ${machine.memoryGiB} GiB, Node ${machine.node}\n`);
 if (machine.load > busyShare * machine.cores) {
   console.log(
@@ -145,13 +163,11 @@ if (machine.load > busyShare * machine.cores) {
   );
 }
 
-if (options.suite === "digits") {
-  if (options.data === undefined) throw new Error("--suite digits needs --data, the folder of MNIST's four files");
+if (options.suite === "digits" && options.data !== undefined) {
   const { data, out, wganGp, filter } = options;
   const digits = await runDigits({ data, out, filter, ...(wganGp === undefined ? {} : { wganGp }) });
   console.log(digitTable(digits));
-  const files = [...(filter === "" ? [resultPath(machine, "-digits")] : []), ...(options.json ? [options.json] : [])];
-  save(files, { machine, digits });
+  await save({ machine, digits });
   process.exit();
 }
 
@@ -196,7 +212,4 @@ if (runs("overheads")) {
   result.overheads = overheads;
 }
 
-const everything = options.suite === "all" && options.peers.length === peerNames.length && options.filter === "";
-const complete = everything && !options.quick && !options.small;
-const files = [...(complete ? [resultPath(machine)] : []), ...(options.json ? [options.json] : [])];
-save(files, result);
+await save(result);

@@ -1,11 +1,17 @@
 // The benchmark's own machinery: timing, tables, model files, and that the cases run on this library.
 
+import { spawnSync } from "node:child_process";
+import { mkdtemp, rm, utimes, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { loadBinding, profileEvents } from "@figment/native";
 import { assertNoLeaks, deviceInfo, markNoLeaks, setThreads } from "@figment/tensor";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { generatedCases } from "#cases/generated";
 import { kernelCases, operationCases } from "#cases/index";
 import { digitTable } from "#digits";
+import { kept, readObject } from "#kept";
 import { homeOf } from "#machine";
 import { onnxModel } from "#onnx";
 import { Program } from "#peers/program";
@@ -13,6 +19,8 @@ import { type Contestant, median, race } from "#race";
 import { selectNamed } from "#select";
 import { formatSeconds, formatTable } from "#table";
 import { lineOf } from "#work";
+
+const main = fileURLToPath(new URL("../dist/main.js", import.meta.url));
 
 /** A contestant whose calls take so long on a clock that stands still otherwise. */
 const lasting = (clock: { now: number }, name: string, milliseconds: number): Contestant => ({
@@ -110,6 +118,43 @@ describe("digits", () => {
     expect(lines[3]).toEqual(["blurred", "2.00", "4.00"]);
     expect(lines[4]).toEqual(["ddpm-mnist", "4 s", "1.50", "3.00"]);
     expect(lines[5]).toEqual(["ddpm-mnist --set guidance=2", "4 s", "98.7 %"]);
+  });
+});
+
+describe("results that are kept", () => {
+  it("are made once, and anew where their file is damaged or older than what they were made from", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "figment-kept-"));
+    try {
+      const [file, source] = [join(folder, "evaluation.json"), join(folder, "summary.json")];
+      let made = 0;
+      const asked = () => kept(file, source, () => JSON.stringify({ made: ++made }));
+      await writeFile(source, "{}");
+      expect([await asked(), await asked()]).toEqual([{ made: 1 }, { made: 1 }]);
+      for (const damaged of ["", '{"made": ', "null", "7"]) {
+        await writeFile(file, damaged);
+        expect(await asked()).toEqual({ made });
+      }
+      expect(made).toBe(5);
+      const later = Date.now() / 1000 + 60;
+      await utimes(source, later, later);
+      expect(await asked()).toEqual({ made: 6 });
+      await writeFile(source, "[");
+      await expect(readObject(source)).rejects.toThrow(/summary.json: expected a JSON object/);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+});
+
+describe("npm run bench", () => {
+  it.each([
+    ["data missing", ["--suite", "digits"], /^error: --suite digits needs --data/],
+    ["no such recipe", ["--suite", "digits", "--data", ".", "--filter", "mnits"], /--filter mnits: no recipe's name/],
+    ["results into a file", ["--suite", "digits", "--data", ".", "--json", `${main}/x.json`], /a file of that name/],
+  ])("refuses wrong arguments before anything is measured: %s", (_, args, message) => {
+    const { status, stderr } = spawnSync(process.execPath, [main, ...args], { encoding: "utf8" });
+    expect(status).toBe(1);
+    expect(stderr).toMatch(message);
   });
 });
 
