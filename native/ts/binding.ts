@@ -68,6 +68,8 @@ export interface ProgramInfo {
     readonly flops: number;
     readonly bytes: number;
     readonly tag: number;
+    /** Pieces of work, in all runs so far, that the variant did in a slower way because of the numbers in them. */
+    readonly fallbacks: number;
   }[];
 }
 
@@ -117,6 +119,8 @@ export interface NativeBinding {
   trim(): void;
   /** For tests: fills fresh buffers, and the arena before each run, with NaN patterns. */
   setPoison(on: boolean): void;
+  /** For tests: whether kernels on emulated matrix tiles are chosen where those on the hardware's would be. */
+  setEmulatedTiles(on: boolean): void;
 
   // Buffers.
   /** Contents undefined. */

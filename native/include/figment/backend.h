@@ -165,6 +165,10 @@ typedef struct FigmentBackend {
    * when nothing is queued, forgets all claims. Null where runs need no memory of their own. */
   FigmentStatus (*claim_program)(FigmentDevice* device, FigmentProgram* program);
   void (*withdraw_claims)(FigmentDevice* device);
+
+  /* Pieces of work of a record, in all runs so far, that its kernel did in a slower way because of
+   * the numbers in them. Null where no kernel does. */
+  uint64_t (*record_fallbacks)(FigmentProgram* program, uint32_t record);
 } FigmentBackend;
 
 /* Answers the backend, or null and the reason when it cannot run on this machine. */

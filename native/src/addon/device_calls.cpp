@@ -1,4 +1,5 @@
 // The machine and its settings: cpu, devices, threads, instruction set, memory, registered kernels.
+#include "../kernels/fallbacks.h"
 #include "../kernels/registry.h"
 #include "../runtime/cpu_device.h"
 #include "../runtime/cpu_features.h"
@@ -103,7 +104,7 @@ Napi::Value variants(Environment&, const Napi::CallbackInfo& info) {
 }
 
 Napi::Value builtVariants(Environment&, const Napi::CallbackInfo& info) {
-  return variantsUpTo(Isa::avx512, info);
+  return variantsUpTo(Isa::amx, info);
 }
 
 Napi::Value loadKernels(Environment&, const Napi::CallbackInfo& info) {
@@ -143,6 +144,11 @@ Napi::Value setPoison(Environment&, const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+Napi::Value setEmulatedTiles(Environment&, const Napi::CallbackInfo& info) {
+  emulatedTilesServe().store(booleanArgument(info, 0, "on"), std::memory_order_relaxed);
+  return info.Env().Undefined();
+}
+
 }  // namespace
 
 void exportDeviceCalls(Napi::Object exports, Environment& environment) {
@@ -160,6 +166,7 @@ void exportDeviceCalls(Napi::Object exports, Environment& environment) {
   exportFunction<setMemoryLimit>(exports, environment, "setMemoryLimit");
   exportFunction<trim>(exports, environment, "trim");
   exportFunction<setPoison>(exports, environment, "setPoison");
+  exportFunction<setEmulatedTiles>(exports, environment, "setEmulatedTiles");
 }
 
 }  // namespace figment

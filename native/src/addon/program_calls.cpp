@@ -18,8 +18,9 @@ Napi::Value releaseProgram(Environment& environment, const Napi::CallbackInfo& i
 }
 
 Napi::Value programInfo(Environment& environment, const Napi::CallbackInfo& info) {
-  const FigmentProgramInfo& about =
-      environment.programs.get(numberArgument(info, 0, "program")).info;
+  const LoadedProgram& program = environment.programs.get(numberArgument(info, 0, "program"));
+  const FigmentProgramInfo& about = program.info;
+  const auto fallbacks = program.device.api.record_fallbacks;
   Napi::Env env = info.Env();
   Napi::Array records = Napi::Array::New(env, about.record_count);
   for (uint32_t r = 0; r < about.record_count; r++) {
@@ -30,6 +31,7 @@ Napi::Value programInfo(Environment& environment, const Napi::CallbackInfo& info
     object.Set("flops", record.flops);
     object.Set("bytes", record.bytes);
     object.Set("tag", double(record.tag));
+    object.Set("fallbacks", fallbacks ? double(fallbacks(program.handle, r)) : 0.0);
     records.Set(r, object);
   }
   Napi::Object object = Napi::Object::New(env);

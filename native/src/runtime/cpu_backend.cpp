@@ -148,6 +148,10 @@ FigmentStatus programInfo(FigmentProgram* handle, FigmentProgramInfo* info) {
   return FIGMENT_OK;
 }
 
+uint64_t recordFallbacks(FigmentProgram* program, uint32_t record) {
+  return unwrap(program).program->fallbacks[record].load(std::memory_order_relaxed);
+}
+
 FigmentStatus run(FigmentDevice* device, FigmentProgram* program, const FigmentRun* run) {
   return guarded([&]() -> FigmentStatus {
     Timeline* timeline = unwrap(device).timeline().active();
@@ -223,6 +227,7 @@ FigmentBackend makeBackend() {
   backend.read_profile = readProfile;
   backend.claim_program = claimProgram;
   backend.withdraw_claims = withdrawClaims;
+  backend.record_fallbacks = recordFallbacks;
   return backend;
 }
 

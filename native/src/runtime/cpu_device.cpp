@@ -7,6 +7,7 @@
 #include <new>
 
 #include "error.h"
+#include "kernels/fallbacks.h"
 #include "machine.h"
 
 namespace figment {
@@ -47,6 +48,10 @@ class RunContext final : public Context {
     failed_.store(true, std::memory_order_release);
   }
 
+  void countFallbacks(int64_t pieces) {
+    if (pieces > 0) fallbacks->fetch_add(uint64_t(pieces), std::memory_order_relaxed);
+  }
+
   bool failed() const { return failed_.load(std::memory_order_acquire); }
   const std::string& code() const { return code_; }
   const std::string& message() const { return message_; }
@@ -63,6 +68,7 @@ class RunContext final : public Context {
   bool committing = false;       ///< whether the current record belongs to a commit section
   Timeline* timeline = nullptr;  ///< where pieces are noted; null when nobody profiles
   TimelineEvent event = {};      ///< of the current record, while somebody profiles
+  std::atomic<uint64_t>* fallbacks = nullptr;  ///< those of the current record
 
  private:
   struct Region {
@@ -100,6 +106,16 @@ class RunContext final : public Context {
   std::string code_;
   std::string message_;
 };
+
+// Kernels get no other context.
+void countFallbacks(Context& context, int64_t pieces) {
+  static_cast<RunContext&>(context).countFallbacks(pieces);
+}
+
+std::atomic<bool>& emulatedTilesServe() {
+  static std::atomic<bool> serve{false};
+  return serve;
+}
 
 namespace {
 
@@ -245,6 +261,7 @@ void CpuDevice::runKernel(const Program& program, uint32_t index, const RunContr
                           RunContext& context) {
   const ProgramRecord& record = program.records[index];
   context.shared = !control.serial && record.predictedMicros >= kSharedMicros;
+  context.fallbacks = &program.fallbacks[index];
   if (context.timeline)
     context.event = {
         EventKind::record, 0, program.id, index, record.tag, record.opName(), record.variantName(),

@@ -69,6 +69,7 @@ class Verifier {
     }
     program_->constants = sections_.constants.data();
     program_->storage = std::move(sections_.storage);
+    program_->fallbacks = std::make_unique<std::atomic<uint64_t>[]>(program_->records.size());
     return std::move(program_);
   }
 

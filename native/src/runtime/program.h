@@ -43,6 +43,9 @@ struct Program {
   std::vector<Operand> operands;  ///< `data` is filled in before each record runs
   std::vector<Place> places;      ///< one per operand
   std::vector<ProgramRecord> records;
+  /// One a record: pieces of all runs that its kernel did in a slower way, because of their
+  /// numbers.
+  std::unique_ptr<std::atomic<uint64_t>[]> fallbacks;
   const std::byte* constants = nullptr;
   uint32_t id = 0;  ///< numbers the programs of the process, from 1; for profiles
   uint32_t commitStart = 0;

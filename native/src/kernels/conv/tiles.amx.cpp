@@ -1,4 +1,6 @@
 // The convolutions on AMX tiles.
+#include "kernels/conv/split.inl.h"
+#include "kernels/conv/split_weight_grad.inl.h"
 #include "kernels/conv/tiles.inl.h"
 #include "kernels/conv/weight_grad_tiles.inl.h"
 #include "kernels/gemm/tiles_amx.h"
@@ -13,6 +15,15 @@ constexpr Variant inputGrad =
 const RegisterVariant inputGradRegistrar{inputGrad};
 constexpr Variant weightGrad = weightGradientOn<HardwareTiles>();
 const RegisterVariant weightGradRegistrar{weightGrad};
+
+constexpr Variant splitForward =
+    split::convolutionOn<HardwareTiles, Conv2dParams>("conv2d", "amx-split");
+const RegisterVariant splitForwardRegistrar{splitForward};
+constexpr Variant splitInputGrad =
+    split::convolutionOn<HardwareTiles, Conv2dInputGradParams>("conv2dInputGrad", "amx-split");
+const RegisterVariant splitInputGradRegistrar{splitInputGrad};
+constexpr Variant splitWeightGrad = split::weightGradientOn<HardwareTiles>("amx-split");
+const RegisterVariant splitWeightGradRegistrar{splitWeightGrad};
 
 }  // namespace
 }  // namespace figment::FIGMENT_ISA::tiles

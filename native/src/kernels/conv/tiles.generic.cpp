@@ -1,4 +1,6 @@
 // The convolutions on tiles in plain C++.
+#include "kernels/conv/split.inl.h"
+#include "kernels/conv/split_weight_grad.inl.h"
 #include "kernels/conv/tiles.inl.h"
 #include "kernels/conv/weight_grad_tiles.inl.h"
 #include "kernels/gemm/tiles_emulated.h"
@@ -13,6 +15,15 @@ constexpr Variant inputGrad =
 const RegisterVariant inputGradRegistrar{inputGrad};
 constexpr Variant weightGrad = weightGradientOn<EmulatedTiles>();
 const RegisterVariant weightGradRegistrar{weightGrad};
+
+constexpr Variant splitForward =
+    split::convolutionOn<EmulatedTiles, Conv2dParams>("conv2d", "emulated-split");
+const RegisterVariant splitForwardRegistrar{splitForward};
+constexpr Variant splitInputGrad =
+    split::convolutionOn<EmulatedTiles, Conv2dInputGradParams>("conv2dInputGrad", "emulated-split");
+const RegisterVariant splitInputGradRegistrar{splitInputGrad};
+constexpr Variant splitWeightGrad = split::weightGradientOn<EmulatedTiles>("emulated-split");
+const RegisterVariant splitWeightGradRegistrar{splitWeightGrad};
 
 }  // namespace
 }  // namespace figment::FIGMENT_ISA::tiles

@@ -1,9 +1,11 @@
-// The matrix tiles of matrix_tiles.inl.h in plain C++: an oracle for the order and packing of the
-// hardware kernels on machines that lack it. Its variants are never chosen by themselves.
+// The matrix tiles of matrix_tiles.inl.h in plain C++: an oracle for the order, packing and
+// rounding of the hardware kernels on machines that lack it. Its variants are never chosen by
+// themselves, unless tests ask for the choices of a machine with tiles.
 #pragma once
 
 #include <cstring>
 
+#include "kernels/fallbacks.h"
 #include "kernels/gemm/matrix_tiles.inl.h"
 
 namespace figment::FIGMENT_ISA::tiles {
@@ -13,9 +15,11 @@ class EmulatedTiles {
  public:
   static constexpr const char* kName = "emulated-bf16";
   static constexpr Isa kIsa = Isa::generic;
-  template <bool (*kTakes)(const OpCall&), bool (*)(const OpCall&)>
+  template <bool (*kTakes)(const OpCall&), bool (*kFills)(const OpCall&)>
   static int supports(const OpCall& call) {
-    return kTakes(call) ? kOnRequest : -1;
+    if (!kTakes(call)) return -1;
+    if (!emulatedTilesServe().load(std::memory_order_relaxed)) return kOnRequest;
+    return kFills(call) ? kPreferred : kPossible;
   }
 
   template <int kTile>
@@ -32,6 +36,9 @@ class EmulatedTiles {
     for (int64_t i = 0; i < kSide; i++)
       std::memcpy(static_cast<std::byte*>(to) + i * stepBytes, rows_[kTile][i], kRowBytes);
   }
+  /// Intel SDM, TDPBF16PS: even and odd k are summed apart from zero, in order, by fused
+  /// multiply-adds that take denormals for zero and flush those that they make; the two are added,
+  /// then C.
   template <int kC, int kA, int kB>
   void dot() {
     for (int64_t m = 0; m < kSide; m++) {
@@ -39,24 +46,33 @@ class EmulatedTiles {
       for (int64_t k = 0; k < kSide; k++) {
         const float a0 = element(kA, m, 2 * k), a1 = element(kA, m, 2 * k + 1);
         for (int64_t n = 0; n < kSide; n++) {
-          even[n] += a0 * element(kB, k, 2 * n);
-          odd[n] += a1 * element(kB, k, 2 * n + 1);
+          even[n] = fused(a0, element(kB, k, 2 * n), even[n]);
+          odd[n] = fused(a1, element(kB, k, 2 * n + 1), odd[n]);
         }
       }
       float sums[kSide];
       std::memcpy(sums, rows_[kC][m], sizeof sums);
-      for (int64_t n = 0; n < kSide; n++) sums[n] += even[n] + odd[n];
+      for (int64_t n = 0; n < kSide; n++)
+        sums[n] = flushed(flushed(sums[n]) + flushed(even[n] + odd[n]));
       std::memcpy(rows_[kC][m], sums, sizeof sums);
     }
   }
 
  private:
+  static float flushed(float x) { return x > -kLeastNormal && x < kLeastNormal ? 0.0f : x; }
+  /// a·b + c rounded once. The product of two bf16 numbers is exact in f64; where the sum is not,
+  /// it is so far from the middle between two f32 numbers that rounding twice changes nothing.
+  static float fused(float a, float b, float c) {
+    return flushed(float(double(a) * double(b) + double(c)));
+  }
   /// A bf16 number; denormals count as zero.
   float element(int tile, int64_t row, int64_t i) const {
     uint16_t bits;
     std::memcpy(&bits, rows_[tile][row] + 2 * i, sizeof bits);
-    return (bits & 0x7f80) == 0 ? 0.0f : fromBits(uint32_t(bits) << 16);
+    return flushed(fromBits(uint32_t(bits) << 16));
   }
+
+  static constexpr float kLeastNormal = 0x1p-126f;
 
   alignas(64) std::byte rows_[8][kSide][kRowBytes];
 };

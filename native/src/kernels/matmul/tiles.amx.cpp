@@ -1,5 +1,6 @@
 // matmul on AMX tiles.
 #include "kernels/gemm/tiles_amx.h"
+#include "kernels/matmul/split.inl.h"
 #include "kernels/matmul/tiles.inl.h"
 
 namespace figment::FIGMENT_ISA::tiles {
@@ -7,6 +8,8 @@ namespace {
 
 constexpr Variant product = productOn<HardwareTiles>();
 const RegisterVariant productRegistrar{product};
+constexpr Variant splitProduct = split::productOn<HardwareTiles>("amx-split");
+const RegisterVariant splitProductRegistrar{splitProduct};
 
 }  // namespace
 }  // namespace figment::FIGMENT_ISA::tiles

@@ -1,5 +1,6 @@
 // matmul on tiles in plain C++.
 #include "kernels/gemm/tiles_emulated.h"
+#include "kernels/matmul/split.inl.h"
 #include "kernels/matmul/tiles.inl.h"
 
 namespace figment::FIGMENT_ISA::tiles {
@@ -7,6 +8,8 @@ namespace {
 
 constexpr Variant product = productOn<EmulatedTiles>();
 const RegisterVariant productRegistrar{product};
+constexpr Variant splitProduct = split::productOn<EmulatedTiles>("emulated-split");
+const RegisterVariant splitProductRegistrar{splitProduct};
 
 }  // namespace
 }  // namespace figment::FIGMENT_ISA::tiles

@@ -12,7 +12,7 @@ import { native } from "../runtime/device.js";
 import { writeProgram } from "./blob.js";
 import { lowerGraph } from "./lower.js";
 
-const isas: readonly Isa[] = ["generic", "avx2", "avx512"];
+const isas: readonly Isa[] = ["generic", "avx2", "avx512", "amx"];
 const formats = Object.keys(formatOf) as DType[];
 
 /** The text of docs/operations.md. */

@@ -13,6 +13,8 @@ export interface ExplainedRecord {
   readonly formats: string;
   /** The kernel variant that runs, and that the registry prefers for this call on this machine. */
   readonly variant: string;
+  /** Pieces of its work, in all runs so far, that the variant did in a slower way because of the numbers in them. */
+  readonly fallbacks: number;
   /** How often it runs: more than once in a loop, whose records are indented. */
   readonly times: number;
   /** FLOPs and bytes of all these times. */
@@ -25,7 +27,7 @@ export interface ExplainedRecord {
 export function explainRecords(program: Program): ExplainedRecord[] {
   return native()
     .programInfo(program.handle)
-    .records.map(({ op, variant, flops, bytes, tag }, i) => {
+    .records.map(({ op, variant, fallbacks, flops, bytes, tag }, i) => {
       const node = program.tags[tag];
       const { depth, times, begins } = program.nesting[i] as Nesting;
       const name = begins ? blockText(begins) : node ? opText(op, node) : op;
@@ -34,6 +36,7 @@ export function explainRecords(program: Program): ExplainedRecord[] {
         shapes: node && !begins ? shapesOf(node) : "",
         formats: begins ? "" : (program.formats[i] ?? ""),
         variant: begins ? "" : variant,
+        fallbacks,
         times,
         flops: flops * times,
         bytes: bytes * times,
@@ -69,14 +72,14 @@ export const explainColumns: readonly Column[] = [
 ];
 
 /** A record's cells, one for each of {@link explainColumns}. */
-export const explainRow = ({ op, shapes, formats, variant, flops, bytes, path }: ExplainedRecord): string[] => [
-  op,
-  shapes,
-  formats,
-  variant,
-  scaled(flops, "FLOP"),
-  scaled(bytes, "B"),
-  path,
+export const explainRow = (record: ExplainedRecord): string[] => [
+  record.op,
+  record.shapes,
+  record.formats,
+  record.fallbacks > 0 ? `${record.variant} (${record.fallbacks} fallbacks)` : record.variant,
+  scaled(record.flops, "FLOP"),
+  scaled(record.bytes, "B"),
+  record.path,
 ];
 
 /** Number of records, FLOPs and bytes of a program. */

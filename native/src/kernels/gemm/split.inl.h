@@ -1,0 +1,193 @@
+// f32 numbers as sums of bf16 numbers, for products of f32 on matrix tiles. Every f32 is hi + mid +
+// lo without an error, each part the bf16 number nearest to what the parts before it leave (Henry,
+// Tang and Heinecke, "Leveraging the bfloat16 Artificial Intelligence Datatype For Higher-Precision
+// Computations", 2019). Tiles take denormals for zero and split infinities are NaN, so a panel of
+// 32 rows or columns and one cut of K is first multiplied by a power of two that brings its largest
+// number to 2^kTop. A panel with numbers that are not finite, or then below 2^kBottom, is packed as
+// it is, for fused multiply-adds. Include only from files compiled for one instruction set.
+#pragma once
+
+#include "kernels/gemm/matrix_tiles.inl.h"
+
+namespace figment::FIGMENT_ISA::split {
+
+using gemm::Carver;
+using gemm::ceilDiv;
+using gemm::Elements;
+using gemm::larger;
+using gemm::Results;
+using gemm::smaller;
+using tiles::kBlock;
+using tiles::kPair;
+using tiles::kSide;
+using tiles::kTileDepth;
+
+/// A unit of work: rows and columns, and the cut of K that has one scale and is summed by itself.
+constexpr int64_t kUnitRows = 128, kUnitColumns = 512, kCut = 256;
+constexpr int64_t kCutBlocks = kCut / kTileDepth;
+/// Parts of an f32 number.
+constexpr int kMostParts = 3;
+/// bf16 numbers of a packed panel of one cut, at most.
+constexpr int64_t kPanel = kMostParts * kBlock * kCut;
+
+/// Exponents of the numbers of a split panel. Sums stay below 2^(2·(kTop + 1))·kCut, and what the
+/// products of two smallest numbers lose below 2^-126 is 2^-30 of them.
+constexpr int kTop = 48, kBottom = -48;
+
+/// How a panel is packed.
+struct Scale {
+  int32_t shift;  ///< its numbers are multiplied by 2^shift
+  bool fits;      ///< else it is packed as it is
+};
+
+/// How many parts numbers of a format need.
+constexpr int partsOf(Format format) {
+  if (format == Format::bf16) return 1;
+  return format == Format::f16 ? 2 : kMostParts;
+}
+
+/// 2^exponent, for exponents of normal numbers.
+FIGMENT_INLINE float powerOfTwo(int exponent) { return fromBits(uint32_t(exponent + 127) << 23); }
+
+/// floor(log2 x) of a positive finite number.
+inline int exponentOf(float x) {
+  const uint32_t bits = toBits(x);
+  return bits >= 1u << 23 ? int(bits >> 23) - 127 : 31 - __builtin_clz(bits) - 149;
+}
+
+/// What brings `count` numbers (whole vectors) into the range of the tiles.
+inline Scale scaleOf(const float* x, int64_t count) {
+  const F32 most = F32::broadcast(__FLT_MAX__);
+  F32 largest = F32::zero(), least = most;
+  Mask finite = eq(largest, largest);
+  for (int64_t i = 0; i < count; i += kLanes) {
+    const F32 size = abs(F32::load(x + i));
+    finite = finite & le(size, most);
+    largest = max(size, largest);
+    least = min(blend(eq(size, F32::zero()), most, size), least);
+  }
+  if (!all(finite)) return {0, false};
+  const float top = reduceMax(largest);
+  if (top == 0) return {0, true};
+  constexpr int kMostShift = 126;  // whose inverse is a normal number too
+  const int shift = int(smaller(kTop - exponentOf(top), kMostShift));
+  return {shift, exponentOf(reduceMin(least)) + shift >= kBottom};
+}
+
+/// The bf16 number nearest to a finite x, ties away from zero.
+FIGMENT_INLINE F32 nearestBf16(F32 x) {
+  return asFloat((asInt(x) + I32::broadcast(0x8000)) & I32::broadcast(int32_t(0xffff0000)));
+}
+
+/// Splits 32 rows of `blocks` blocks of K, one row after another, times `scale`.
+template <int kParts>
+inline void splitRows(uint16_t* to, const float* raw, int64_t blocks, float scale) {
+  const F32 factor = F32::broadcast(scale);
+  for (int64_t row = 0; row < kBlock; row++) {
+    for (int64_t k = 0; k < blocks * kTileDepth; k += kLanes, raw += kLanes) {
+      F32 rest = F32::load(raw) * factor;
+      uint16_t* at = to + tiles::rowPlace(row, k);
+      for (int part = 0; part < kParts; part++, at += blocks * kPair) {
+        const F32 high = nearestBf16(rest);
+        shr(asInt(high), 16).storeLow16(at);
+        rest -= high;
+      }
+    }
+  }
+}
+
+/// Splits 32 columns: `raw` holds rows of K of 32 numbers.
+template <int kParts>
+inline void splitColumns(uint16_t* to, const float* raw, int64_t blocks, float scale) {
+  const F32 factor = F32::broadcast(scale);
+  for (int64_t k = 0; k < blocks * kTileDepth; k += 2, raw += 2 * kBlock) {
+    for (int64_t column = 0; column < kBlock; column += kLanes) {
+      F32 even = F32::load(raw + column) * factor, odd = F32::load(raw + kBlock + column) * factor;
+      uint16_t* at = to + tiles::columnPlace(column, k);
+      for (int part = 0; part < kParts; part++, at += blocks * kPair) {
+        const F32 evenHigh = nearestBf16(even), oddHigh = nearestBf16(odd);
+        const I32 pair = shr(asInt(evenHigh), 16) | asInt(oddHigh);
+        __builtin_memcpy(at, &pair, sizeof pair);
+        even -= evenHigh;
+        odd -= oddHigh;
+      }
+    }
+  }
+}
+
+enum class Side { rows, columns };
+
+template <Side kSideOf, int kParts>
+inline void splitPanel(uint16_t* to, const float* raw, int64_t blocks, float scale) {
+  if constexpr (kSideOf == Side::rows)
+    splitRows<kParts>(to, raw, blocks, scale);
+  else
+    splitColumns<kParts>(to, raw, blocks, scale);
+}
+
+/// Packs a panel of which `raw` holds kBlock × `blocks` blocks of K.
+template <Side kSideOf>
+inline Scale packPanel(uint16_t* to, const float* raw, int parts, int64_t blocks) {
+  const int64_t count = blocks * kBlock * kTileDepth;
+  Scale scale = scaleOf(raw, count);
+  // One part is the number itself, whatever it is.
+  if (!scale.fits && parts > 1) {
+    __builtin_memcpy(to, raw, size_t(count) * sizeof *raw);
+    return scale;
+  }
+  if (!scale.fits) scale.shift = 0;
+  const float factor = powerOfTwo(scale.shift);
+  if (parts == 1)
+    splitPanel<kSideOf, 1>(to, raw, blocks, factor);
+  else if (parts == 2)
+    splitPanel<kSideOf, 2>(to, raw, blocks, factor);
+  else
+    splitPanel<kSideOf, 3>(to, raw, blocks, factor);
+  return scale;
+}
+
+/// The opposite of splitRows.
+inline void joinRows(float* raw, const uint16_t* from, int parts, int64_t blocks, float inverse) {
+  for (int64_t row = 0; row < kBlock; row++) {
+    for (int64_t k = 0; k < blocks * kTileDepth; k += kLanes, raw += kLanes) {
+      F32 x = F32::zero();
+      for (int part = parts - 1; part >= 0; part--)
+        x += loadBf16(from + part * blocks * kPair + tiles::rowPlace(row, k));
+      (x * F32::broadcast(inverse)).store(raw);
+    }
+  }
+}
+
+/// The opposite of splitColumns.
+inline void joinColumns(float* raw, const uint16_t* from, int parts, int64_t blocks,
+                        float inverse) {
+  const F32 factor = F32::broadcast(inverse);
+  for (int64_t k = 0; k < blocks * kTileDepth; k += 2, raw += 2 * kBlock) {
+    for (int64_t column = 0; column < kBlock; column += kLanes) {
+      F32 even = F32::zero(), odd = F32::zero();
+      for (int part = parts - 1; part >= 0; part--) {
+        I32 pair;
+        __builtin_memcpy(&pair, from + part * blocks * kPair + tiles::columnPlace(column, k),
+                         sizeof pair);
+        even += asFloat(shl(pair, 16));
+        odd += asFloat(pair & I32::broadcast(int32_t(0xffff0000)));
+      }
+      (even * factor).store(raw + column);
+      (odd * factor).store(raw + kBlock + column);
+    }
+  }
+}
+
+/// The numbers of a packed panel, in the order in which they were given to packPanel: exact, but
+/// for f32 in two parts.
+template <Side kSideOf>
+inline void unpackPanel(float* raw, const uint16_t* from, int parts, int64_t blocks, Scale scale) {
+  if (!scale.fits && parts > 1)
+    __builtin_memcpy(raw, from, size_t(blocks * kTileDepth * kBlock) * sizeof *raw);
+  else if constexpr (kSideOf == Side::rows)
+    joinRows(raw, from, parts, blocks, powerOfTwo(-scale.shift));
+  else
+    joinColumns(raw, from, parts, blocks, powerOfTwo(-scale.shift));
+}
+
+}  // namespace figment::FIGMENT_ISA::split

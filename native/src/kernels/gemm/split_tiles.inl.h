@@ -1,0 +1,200 @@
+// Units of a product of f32 factors that split.inl.h has packed. With x = x₀ + x₁ + x₂ and w
+// likewise,
+//   x·w ≈ x₂w₀ + x₁w₀ + x₁w₁ + x₀w₁ + x₀w₂, then x₀w₀,
+// six of nine products: those left out are below 2^-24 of a term. For each block of 32×32 sums and
+// cut of K, the small products of the whole cut are summed first, and the large ones on top of
+// them, so that a sum is rounded at its own size once for each 32 terms; cuts are added in f32.
+// Blocks of a panel that could not be split are summed by fused multiply-adds. Include only from
+// files compiled for one instruction set.
+#pragma once
+
+#include "kernels/fallbacks.h"
+#include "kernels/gemm/split.inl.h"
+
+namespace figment::FIGMENT_ISA::split {
+
+/// Splitting both factors takes as long as this many rows or columns of a product gain on the
+/// tiles. An estimate from counts of instructions: never measured.
+constexpr int64_t kLeastSide = 48, kLeastDepth = 64;
+
+/// Whether a product on tiles repays the splitting of its factors.
+inline bool repays(int64_t rows, int64_t columns, int64_t depth) {
+  return depth >= kLeastDepth &&
+         double(rows) * double(columns) >= double(kLeastSide) * (double(rows) + double(columns));
+}
+
+/// Whether a factor is not bf16 already.
+inline bool needsSplitting(const OpCall& call) {
+  return call.in[0].format != Format::bf16 || call.in[1].format != Format::bf16;
+}
+
+/// Parts of the factors.
+struct Parts {
+  int rows, columns;
+  static Parts of(Format rows, Format columns) { return {partsOf(rows), partsOf(columns)}; }
+};
+
+/// One of the products of parts.
+struct Term {
+  int row, column;
+};
+
+/// The small products, in an order in which neighbours share a factor, which is then loaded once.
+struct Chain {
+  Term terms[kMostParts * kMostParts];
+  int count = 0;
+
+  explicit Chain(const Parts& parts) {
+    for (int row = parts.rows - 1; row >= 0; row--)
+      for (int column = 0; column < smaller(parts.columns, kMostParts - row); column++)
+        if (row + column > 0) terms[count++] = {row, column};
+  }
+};
+
+/// The sums of kBlock × kBlock products over `blocks` blocks of K.
+template <class Tiles>
+inline void multiplyParts(Tiles& tiles, const Chain& chain, const uint16_t* a, const uint16_t* b,
+                          int64_t blocks, float* sums) {
+  constexpr int64_t kTile = kPair / 2, kStep = kBlock * int64_t(sizeof(float));
+  const int64_t part = blocks * kPair;
+  tiles.template zero<0>();
+  tiles.template zero<1>();
+  tiles.template zero<2>();
+  tiles.template zero<3>();
+  const auto run = [&](const Term* terms, int count) {
+    for (int64_t block = 0; block < blocks; block++) {
+      Term loaded = {-1, -1};
+      for (int t = 0; t < count; t++) {
+        const Term term = terms[t];
+        if (term.row != loaded.row) {
+          const uint16_t* at = a + term.row * part + block * kPair;
+          tiles.template load<4>(at, tiles::kRowBytes);
+          tiles.template load<5>(at + kTile, tiles::kRowBytes);
+        }
+        if (term.column != loaded.column) {
+          const uint16_t* at = b + term.column * part + block * kPair;
+          tiles.template load<6>(at, tiles::kRowBytes);
+          tiles.template load<7>(at + kTile, tiles::kRowBytes);
+        }
+        loaded = term;
+        tiles.template dot<0, 4, 6>();
+        tiles.template dot<1, 4, 7>();
+        tiles.template dot<2, 5, 6>();
+        tiles.template dot<3, 5, 7>();
+      }
+    }
+  };
+  constexpr Term kLarge = {0, 0};
+  run(chain.terms, chain.count);
+  run(&kLarge, 1);
+  tiles.template store<0>(sums, kStep);
+  tiles.template store<1>(sums + kSide, kStep);
+  tiles.template store<2>(sums + kSide * kBlock, kStep);
+  tiles.template store<3>(sums + kSide * kBlock + kSide, kStep);
+}
+
+/// The same by fused multiply-adds, from unpacked panels.
+inline void multiplyPlainly(const float* a, const float* b, int64_t depth, float* sums) {
+  constexpr int64_t kRows = 4, kVectors = kBlock / kLanes;
+  for (int64_t row = 0; row < kBlock; row += kRows) {
+    F32 sum[kRows][kVectors];
+    for (auto& vectors : sum)
+      for (F32& vector : vectors) vector = F32::zero();
+    for (int64_t k = 0; k < depth; k++) {
+      for (int64_t i = 0; i < kRows; i++) {
+        const F32 x = F32::broadcast(a[(row + i) * depth + k]);
+        for (int64_t j = 0; j < kVectors; j++)
+          sum[i][j] = fma(x, F32::load(b + k * kBlock + j * kLanes), sum[i][j]);
+      }
+    }
+    for (int64_t i = 0; i < kRows; i++)
+      for (int64_t j = 0; j < kVectors; j++)
+        sum[i][j].store(sums + (row + i) * kBlock + j * kLanes);
+  }
+}
+
+/// Adds a block of sums times 2^exponent to those of the cuts before it, kUnitColumns apart.
+inline void addBlock(float* to, const float* from, int exponent, bool first) {
+  // In two steps, because the power may be none that f32 has. Both have its sign, so that neither
+  // leaves the range of f32 unless the result does.
+  const F32 one = F32::broadcast(powerOfTwo(exponent / 2));
+  const F32 two = F32::broadcast(powerOfTwo(exponent - exponent / 2));
+  for (int64_t row = 0; row < kBlock; row++) {
+    for (int64_t i = 0; i < kBlock; i += kLanes) {
+      float* at = to + row * kUnitColumns + i;
+      const F32 x = F32::load(from + row * kBlock + i) * one * two;
+      (first ? x : F32::load(at) + x).store(at);
+    }
+  }
+}
+
+/// The memory of one worker.
+struct UnitScratch {
+  uint16_t* rows;     ///< panels of the rows of a unit, kPanel apart
+  uint16_t* columns;  ///< the same for kernels that pack both factors cut by cut, else null
+  Scale* rowScales;   ///< of each panel
+  Scale* columnScales;
+  float* sums;                            ///< of a unit, kUnitColumns apart
+  float *raw, *plainRows, *plainColumns;  ///< one panel each
+  float* block;
+
+  static constexpr int64_t kSums = kUnitRows * kUnitColumns;
+  static UnitScratch take(Carver& carver, bool bothFactors) {
+    constexpr int64_t kRowPanels = kUnitRows / kBlock, kColumnPanels = kUnitColumns / kBlock;
+    UnitScratch s;
+    s.rows = carver.take<uint16_t>(kRowPanels * kPanel);
+    s.columns = bothFactors ? carver.take<uint16_t>(kColumnPanels * kPanel) : nullptr;
+    s.rowScales = carver.take<Scale>(kRowPanels);
+    s.columnScales = carver.take<Scale>(kColumnPanels);
+    s.sums = carver.take<float>(kSums);
+    s.raw = carver.take<float>(kBlock * kCut);
+    s.plainRows = carver.take<float>(kBlock * kCut);
+    s.plainColumns = carver.take<float>(kBlock * kCut);
+    s.block = carver.take<float>(kBlock * kBlock);
+    return s;
+  }
+  static size_t bytes(bool bothFactors) {
+    Carver measure(nullptr);
+    take(measure, bothFactors);
+    return measure.used();
+  }
+};
+
+/// Packed columns of a cut: panels and their scales, so far apart.
+struct ColumnPanels {
+  const uint16_t* data;
+  int64_t step;
+  const Scale* scales;
+  int64_t scaleStep;
+};
+
+/// Adds the products of a cut to the sums of a unit; answers how many blocks did not run on tiles.
+template <class Tiles>
+inline int64_t multiplyUnit(Tiles& tiles, const Parts& parts, const UnitScratch& s, int64_t rows,
+                            const ColumnPanels& b, int64_t columns, int64_t depth, bool first) {
+  const Chain chain(parts);
+  const int64_t blocks = ceilDiv(depth, kTileDepth);
+  int64_t plain = 0;
+  for (int64_t j = 0; j < columns; j += kBlock) {
+    const uint16_t* columnPanel = b.data + j / kBlock * b.step;
+    const Scale columnScale = b.scales[j / kBlock * b.scaleStep];
+    for (int64_t i = 0; i < rows; i += kBlock) {
+      const uint16_t* rowPanel = s.rows + i / kBlock * kPanel;
+      const Scale rowScale = s.rowScales[i / kBlock];
+      const bool fits = rowScale.fits && columnScale.fits;
+      if (fits) {
+        multiplyParts(tiles, chain, rowPanel, columnPanel, blocks, s.block);
+      } else {
+        plain++;
+        unpackPanel<Side::rows>(s.plainRows, rowPanel, parts.rows, blocks, rowScale);
+        unpackPanel<Side::columns>(s.plainColumns, columnPanel, parts.columns, blocks, columnScale);
+        multiplyPlainly(s.plainRows, s.plainColumns, blocks * kTileDepth, s.block);
+      }
+      addBlock(s.sums + i * kUnitColumns + j, s.block,
+               fits ? -(rowScale.shift + columnScale.shift) : 0, first);
+    }
+  }
+  return plain;
+}
+
+}  // namespace figment::FIGMENT_ISA::split
