@@ -368,6 +368,15 @@ describe("a machine with matrix tiles", () => {
       expect(chosen(convolve, ones([2, 32, 32, 64]), ones([80, 3, 3, 64]))).toEqual([split]);
     }));
 
+  it("convolves 3×3 taps of stride 1 by Winograd's filtering where that is estimated to be faster still", () =>
+    scope(() => {
+      const convolve = (x?: Tensor, w?: Tensor) => conv2d(x as Tensor, w as Tensor, { padding: 1 });
+      expect(chosen(convolve, ones([1, 24, 24, 192]), ones([64, 3, 3, 192]))[0]).toMatch(/-winograd4x4$/);
+      expect(chosen(convolve, ones([1, 32, 32, 40]), ones([64, 3, 3, 40]))).toEqual([split]);
+      const half = (shape: number[]) => ones(shape).cast("bf16");
+      expect(chosen(convolve, half([1, 24, 24, 192]), half([64, 3, 3, 192]))).toEqual(["emulated-bf16"]);
+    }));
+
   it("multiplies bf16 as it is, and f64 and what is too small for tiles without them", () =>
     scope(() => {
       const [a, b] = [ones([128, 96]), ones([96, 112])];

@@ -2,7 +2,7 @@
 // 1, what they do with numbers that are not finite, and when they are chosen.
 
 import { loadBinding } from "@figment/native";
-import { assertNoLeaks, compile, conv2d, tensor } from "@figment/tensor";
+import { assertNoLeaks, compile, conv2d, scope, type Tensor, tensor } from "@figment/tensor";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { definedOp, type OpDef, type Sample } from "#ops/definition";
 import { Draws } from "./support/draws.ts";
@@ -145,6 +145,26 @@ describe.each(variants)("%s", (variant) => {
       }
     },
   );
+});
+
+describe("explain()", () => {
+  it("counts what was summed without transforms, a vector of channels of a tile at a time", () => {
+    const weights = tensor(new Float32Array(64 * 9 * 96).fill(1), { shape: [64, 3, 3, 96] });
+    const f = compile((x: Tensor) => conv2d(x, weights, { padding: 1 }));
+    const countWith = (value: number): number => {
+      const data = new Float32Array(24 * 24 * 96);
+      data[(9 * 24 + 9) * 96] = value;
+      scope(() => void f(tensor(data, { shape: [1, 24, 24, 96] })).dataSync());
+      const text = f.explain();
+      expect(text).toMatch(/-winograd2x4/);
+      return Number(/\((\d+) fallbacks\)/.exec(text)?.[1] ?? 0);
+    };
+    expect(countWith(1)).toBe(0);
+    const met = countWith(Number.NaN);
+    expect(met).toBeGreaterThan(0);
+    expect(countWith(Number.POSITIVE_INFINITY)).toBe(2 * met);
+    for (const part of [f, weights]) part.dispose();
+  });
 });
 
 describe("the choice of a convolution", () => {

@@ -7,6 +7,7 @@
 
 #include "kernels/conv/winograd_direct.inl.h"
 #include "kernels/conv/winograd_transforms.inl.h"
+#include "kernels/fallbacks.h"
 #include "kernels/gemm/block.inl.h"
 #include "kernels/isa_name.h"
 #include "kernels/kernel.h"
@@ -130,9 +131,9 @@ inline void multiplyStrip(const Winograd<kY, kX>& g, const float* source, int64_
 }
 
 /// Transforms the sums of one tile back and finishes `count` channels of the result from `column`
-/// of a group on.
+/// of a group on; answers whether these had to be summed directly.
 template <int kY, int kX>
-FIGMENT_INLINE void finishTile(const Winograd<kY, kX>& g, const TilePlace& place, int64_t group,
+FIGMENT_INLINE bool finishTile(const Winograd<kY, kX>& g, const TilePlace& place, int64_t group,
                                int64_t column, int count, const float* sums) {
   constexpr int kSideY = kY + 2, kSideX = kX + 2;
   F32 y[kY][kX];
@@ -148,7 +149,8 @@ FIGMENT_INLINE void finishTile(const Winograd<kY, kX>& g, const TilePlace& place
   for (int row = 0; row < kY; row++)
 #pragma GCC unroll 4
     for (int at = 0; at < kX; at++) check = multiplyAdd(y[row][at], F32::zero(), check);
-  if (any(isNan(check)))
+  const bool direct = any(isNan(check));
+  if (direct)
     for (int row = 0; row < place.rows; row++)
       for (int at = 0; at < place.columns; at++)
         y[row][at] = directSum(g, place.image, place.y + row, place.x + at, group, column, count);
@@ -168,29 +170,32 @@ FIGMENT_INLINE void finishTile(const Winograd<kY, kX>& g, const TilePlace& place
 #pragma GCC unroll 4
       for (int at = 0; at < kX; at++)
         finished(y[row][at]).store(first.floats() + row * rowStep + at * g.outChannels);
-    return;
+    return direct;
   }
   for (int row = 0; row < place.rows; row++)
     for (int at = 0; at < place.columns; at++)
       storeElements(first + (row * rowStep + at * g.outChannels), finished(y[row][at]), count);
+  return direct;
 }
 
 /// Multiplies `count` transformed tiles from `firstTile` on by a strip and writes their part of the
-/// result.
+/// result; answers how many vectors of channels of a tile were summed directly.
 template <int kY, int kX>
-inline void runStrip(const Winograd<kY, kX>& g, const float* source, int64_t firstTile,
-                     int64_t count, const Strip& strip, const float* weights, float* sums) {
+inline int64_t runStrip(const Winograd<kY, kX>& g, const float* source, int64_t firstTile,
+                        int64_t count, const Strip& strip, const float* weights, float* sums) {
   multiplyStrip(g, source, count, strip, weights, sums);
+  int64_t direct = 0;
   for (int64_t i = 0; i < count; i++) {
     const TilePlace place = placeOf(g, firstTile + i);
     for (int64_t panel = 0; panel < strip.count; panel++) {
       const int64_t column = (strip.first + panel) * kTileColumns;
       const float* own = sums + (panel * g.blockTiles + i) * kTileColumns;
       for (int64_t at = 0; at < kTileColumns && column + at < g.groupOut; at += kLanes)
-        finishTile(g, place, strip.group, column + at,
-                   int(smaller(kLanes, g.groupOut - column - at)), own + at);
+        direct += finishTile(g, place, strip.group, column + at,
+                             int(smaller(kLanes, g.groupOut - column - at)), own + at);
     }
   }
+  return direct;
 }
 
 /// Few tiles: all are transformed first, then each strip meets all of them.
@@ -202,14 +207,17 @@ inline void runBySource(const Winograd<kY, kX>& g, const WinogradScratch& s, Con
   });
   context.parallelFor(g.groups * g.strips(), 1, [&](int64_t begin, int64_t end, int worker) {
     float* weights = s.weights + worker * s.stripFloats;
+    int64_t direct = 0;
     for (int64_t i = begin; i < end; i++) {
       const Strip strip = stripOf(g, i);
       for (int64_t panel = 0; panel < strip.count; panel++)
         transformPanel(g, strip.group, strip.first + panel, weights + panel * g.panelFloats());
       for (int64_t tile = 0; tile < g.tiles; tile += g.blockTiles)
-        runStrip(g, s.source + tile * g.rowStep, tile, smaller(g.blockTiles, g.tiles - tile), strip,
-                 weights, s.sums + worker * s.sumFloats);
+        direct +=
+            runStrip(g, s.source + tile * g.rowStep, tile, smaller(g.blockTiles, g.tiles - tile),
+                     strip, weights, s.sums + worker * s.sumFloats);
     }
+    countFallbacks(context, direct);
   });
 }
 
@@ -222,15 +230,17 @@ inline void runByWeights(const Winograd<kY, kX>& g, const WinogradScratch& s, Co
   });
   context.parallelFor(g.blocks(), 1, [&](int64_t begin, int64_t end, int worker) {
     float* source = s.source + worker * s.sourceFloats;
+    int64_t direct = 0;
     for (int64_t block = begin; block < end; block++) {
       const int64_t first = block * g.blockTiles, count = smaller(g.blockTiles, g.tiles - first);
       for (int64_t i = 0; i < count; i++) transformTile(g, s, first + i, source + i * g.rowStep);
       for (int64_t i = 0; i < g.groups * g.strips(); i++) {
         const Strip strip = stripOf(g, i);
         const float* weights = s.weights + (strip.group * g.panels + strip.first) * g.panelFloats();
-        runStrip(g, source, first, count, strip, weights, s.sums + worker * s.sumFloats);
+        direct += runStrip(g, source, first, count, strip, weights, s.sums + worker * s.sumFloats);
       }
     }
+    countFallbacks(context, direct);
   });
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/conv/winograd.inl.h"
+#include "kernels/gemm/split_parts.inl.h"
 
 namespace figment::FIGMENT_ISA::conv {
 namespace {
@@ -56,17 +57,20 @@ inline bool permitted(const Geometry& g) {
   return g.groupIn >= leastDepth<kY, kX>() && affordable<kY, kX>(g);
 }
 
+/// What the implicit product costs.
+inline double directCost(const Geometry& g) {
+  return double(g.images) * double(g.outHeight) * double(g.outWidth) * 9.0 * double(g.groups) *
+         double(g.groupIn) * double(ceilDiv(g.groupOut, kTileColumns) * kTileColumns);
+}
+
 /// Whether this filtering is the cheapest of those permitted, and cheaper than the implicit product
 /// by a margin.
 template <int kY, int kX>
 inline bool pays(const Geometry& g) {
   constexpr double kMargin = 0.85;
-  const double direct = double(g.images) * double(g.outHeight) * double(g.outWidth) * 9.0 *
-                        double(g.groups) * double(g.groupIn) *
-                        double(ceilDiv(g.groupOut, kTileColumns) * kTileColumns);
   const double own = costOf<kY, kX>(g);
   const auto beaten = [&](bool other, double cost) { return other && cost < own; };
-  return permitted<kY, kX>(g) && own <= kMargin * direct && g.groupOut > kTileColumns / 2 &&
+  return permitted<kY, kX>(g) && own <= kMargin * directCost(g) && g.groupOut > kTileColumns / 2 &&
          !beaten(permitted<4, 4>(g), costOf<4, 4>(g)) &&
          !beaten(permitted<2, 4>(g), costOf<2, 4>(g)) &&
          !beaten(permitted<2, 2>(g), costOf<2, 2>(g));
@@ -80,7 +84,9 @@ inline int winogradSupports(const OpCall& call) {
     if (p.stride[axis] != 1 || p.dilation[axis] != 1) return -1;
   const Geometry g = geometryOf(p);
   if (!affordable<kY, kX>(g)) return -1;
-  return pays<kY, kX>(g) ? kPackedPreference + 1 : kOnRequest;
+  if (!pays<kY, kX>(g)) return kOnRequest;
+  const double tiles = split::rateOf(split::Parts::of(call.in[0].format, call.in[1].format));
+  return 1 + (costOf<kY, kX>(g) * tiles <= directCost(g) ? kTilesPreference : kPackedPreference);
 }
 
 template <int kY, int kX>

@@ -30,7 +30,7 @@ constexpr int64_t kUnitRows = 128, kUnitColumns = 256, kCut = 512;
 
 /// Smaller products do not repay the packing of both factors. A guess: never measured.
 constexpr int64_t kLeastRows = 16, kLeastDepth = 32;
-constexpr int kPreferred = 40, kPossible = kReferencePreference + 1;
+constexpr int kPossible = kReferencePreference + 1;
 
 /// Where element (row, k) of kBlock packed rows lies: two tiles as they lie in memory for each
 /// block of K.

@@ -7,8 +7,9 @@
 
 namespace figment::FIGMENT_ISA::gemm {
 
-/// Preference of the packed kernels: above the reference, wider vectors first.
-constexpr int kPackedPreference = 10 * (FIGMENT_LEVEL + 1);
+/// Preference of the packed kernels: above the reference, wider vectors first; and of those on
+/// matrix tiles.
+constexpr int kPackedPreference = 10 * (FIGMENT_LEVEL + 1), kTilesPreference = 40;
 
 constexpr int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 constexpr int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "kernels/gemm/matrix_tiles.inl.h"
+#include "kernels/gemm/split_parts.inl.h"
 
 namespace figment::FIGMENT_ISA::split {
 
@@ -25,8 +26,6 @@ using tiles::kTileDepth;
 /// A unit of work: rows and columns, and the cut of K that has one scale and is summed by itself.
 constexpr int64_t kUnitRows = 128, kUnitColumns = 512, kCut = 256;
 constexpr int64_t kCutBlocks = kCut / kTileDepth;
-/// Parts of an f32 number.
-constexpr int kMostParts = 3;
 /// bf16 numbers of a packed panel of one cut, at most.
 constexpr int64_t kPanel = kMostParts * kBlock * kCut;
 
@@ -39,12 +38,6 @@ struct Scale {
   int32_t shift;  ///< its numbers are multiplied by 2^shift
   bool fits;      ///< else it is packed as it is
 };
-
-/// How many parts numbers of a format need.
-constexpr int partsOf(Format format) {
-  if (format == Format::bf16) return 1;
-  return format == Format::f16 ? 2 : kMostParts;
-}
 
 /// 2^exponent, for exponents of normal numbers.
 FIGMENT_INLINE float powerOfTwo(int exponent) { return fromBits(uint32_t(exponent + 127) << 23); }

@@ -28,29 +28,6 @@ inline bool needsSplitting(const OpCall& call) {
   return call.in[0].format != Format::bf16 || call.in[1].format != Format::bf16;
 }
 
-/// Parts of the factors.
-struct Parts {
-  int rows, columns;
-  static Parts of(Format rows, Format columns) { return {partsOf(rows), partsOf(columns)}; }
-};
-
-/// One of the products of parts.
-struct Term {
-  int row, column;
-};
-
-/// The small products, in an order in which neighbours share a factor, which is then loaded once.
-struct Chain {
-  Term terms[kMostParts * kMostParts];
-  int count = 0;
-
-  explicit Chain(const Parts& parts) {
-    for (int row = parts.rows - 1; row >= 0; row--)
-      for (int column = 0; column < smaller(parts.columns, kMostParts - row); column++)
-        if (row + column > 0) terms[count++] = {row, column};
-  }
-};
-
 /// The sums of kBlock × kBlock products over `blocks` blocks of K.
 template <class Tiles>
 inline void multiplyParts(Tiles& tiles, const Chain& chain, const uint16_t* a, const uint16_t* b,

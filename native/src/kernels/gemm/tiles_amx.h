@@ -16,7 +16,7 @@ class HardwareTiles {
   template <bool (*kTakes)(const OpCall&), bool (*kFills)(const OpCall&)>
   static int supports(const OpCall& call) {
     if (!kTakes(call)) return -1;
-    return kFills(call) ? kPreferred : kPossible;
+    return kFills(call) ? gemm::kTilesPreference : kPossible;
   }
 
   HardwareTiles() {

@@ -19,7 +19,7 @@ class EmulatedTiles {
   static int supports(const OpCall& call) {
     if (!kTakes(call)) return -1;
     if (!emulatedTilesServe().load(std::memory_order_relaxed)) return kOnRequest;
-    return kFills(call) ? kPreferred : kPossible;
+    return kFills(call) ? gemm::kTilesPreference : kPossible;
   }
 
   template <int kTile>
