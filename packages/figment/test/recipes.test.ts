@@ -176,6 +176,7 @@ describe("settings", () => {
     steps: { type: "integer", least: 1 },
     size: { type: "integer" },
     name: { choices: ["a", "b"] },
+    "deep.k": { nullable: true, least: -1 },
   } as const;
   const set = (...texts: string[]) => applyOverrides(defaults, rules, texts.map(readOverride));
 
@@ -190,6 +191,7 @@ describe("settings", () => {
       deep: { k: -1 },
     });
     expect(await set("size=null", "sizes=[]")).toMatchObject({ size: null, sizes: [] });
+    expect(await set("deep.k=null")).toMatchObject({ deep: { k: null } });
     expect(defaults.deep.k).toBe(3);
   });
 
@@ -198,6 +200,7 @@ describe("settings", () => {
     ["rate=NaN", /expected a number, got "NaN"/],
     ["rate=null", /expected a number, got "null"/],
     ["name=c", /expected a or b, got "c"/],
+    ["deep.k=-2", /expected a number of at least -1 or null, got "-2"/],
     ["on=1", /expected true or false, got "1"/],
     ['sizes=["x"]', /expected a list such as \[1,2\]/],
     ["deep=1", /there is no such setting; there are steps, .*deep.k/],

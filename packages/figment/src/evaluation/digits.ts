@@ -64,7 +64,7 @@ export async function evaluateDigits(
     const read = new Float64Array(digitCount);
     let agreed = 0;
     const source: SampleSource = async (asked, first) => {
-      const wanted = Int32Array.from({ length: asked }, (_, i) => (first + i) % Math.max(1, classes));
+      const wanted = classes > 0 ? await labelsOf(data.train, first, asked) : new Int32Array();
       const label = classes > 0 ? tensor(wanted) : undefined;
       try {
         using drawn = await sample(asked, { rng, ...(signal ? { signal } : {}), ...(label ? { label } : {}) });
@@ -102,6 +102,12 @@ export async function evaluateDigits(
     judge.dispose();
     await told.end();
   }
+}
+
+/** Labels of training images, so that digits are asked for as often as they occur: real digits are not evenly spread. */
+async function labelsOf(train: Dataset, first: number, count: number): Promise<Int32Array> {
+  const examples = Array.from({ length: count }, (_, i) => train.get((first + i) % train.length));
+  return Int32Array.from(await Promise.all(examples), ({ label }) => label);
 }
 
 /** The same images in [-1, 1]; the caller's own. */

@@ -16,6 +16,8 @@ export interface FieldRule {
   readonly least?: number;
   readonly most?: number;
   readonly choices?: readonly string[];
+  /** Whether null is allowed too. Default: whether it is the default value. */
+  readonly nullable?: boolean;
 }
 
 /** Rules by dotted path. */
@@ -38,13 +40,16 @@ export function fieldsOf(settings: Settings, rules: FieldRules, prefix = ""): Fi
   });
 }
 
+const isNullable = ({ initial, rule }: Field): boolean => rule.nullable ?? initial === null;
+
 const typeOf = ({ initial, rule }: Field): FieldRule["type"] | "list" =>
   rule.type ?? (Array.isArray(initial) ? "list" : (typeof initial as "number" | "string" | "boolean"));
 
 /** What a field takes, in words: "an integer of at least 1". */
 export function describeField(field: Field): string {
   const { least, most, choices } = field.rule;
-  if (choices) return choices.join(" or ");
+  const orNull = isNullable(field) ? " or null" : "";
+  if (choices) return `${choices.join(" or ")}${orNull}`;
   const names = {
     integer: "an integer",
     number: "a number",
@@ -61,7 +66,7 @@ export function describeField(field: Field): string {
         : most !== undefined
           ? ` of at most ${most}`
           : "";
-  return `${name}${range}${field.initial === null ? " or null" : ""}`;
+  return `${name}${range}${orNull}`;
 }
 
 type Schema = Valibot.GenericSchema<unknown>;
@@ -93,7 +98,7 @@ function schemaOf(v: typeof Valibot, field: Field): Schema {
         : type === "boolean"
           ? v.boolean()
           : schemaLike(v, initial);
-  return initial === null ? v.nullable(schema) : schema;
+  return isNullable(field) ? v.nullable(schema) : schema;
 }
 
 // Loaded where settings are checked only: most programs that import the toolkit never do.
@@ -101,7 +106,7 @@ const loadValibot = (): Promise<typeof Valibot> => import("valibot");
 
 /** A text as the value that a field takes, if it is one; else the text itself, for the check to refuse. */
 function readText(field: Field, text: string): Json {
-  if (field.initial === null && text === "null") return null;
+  if (isNullable(field) && text === "null") return null;
   const type = typeOf(field);
   if (type === "string" || field.rule.choices) return text;
   try {

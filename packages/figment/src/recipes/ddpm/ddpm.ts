@@ -76,12 +76,22 @@ async function denoisingLoss(
 }
 
 const rules: RecipeDefinition<DdpmSettings>["rules"] = {
-  size: { type: "integer", least: 8, help: "image side; null for the data set's own" },
+  size: { type: "integer", nullable: true, least: 8, help: "image side; null for the data set's own" },
   batch: { type: "integer", least: 1, help: "images per training step" },
-  accumulate: { type: "integer", least: 1, help: "batches to each step, where memory is short; null for one" },
+  accumulate: {
+    type: "integer",
+    nullable: true,
+    least: 1,
+    help: "batches to each step, where memory is short; null for one",
+  },
   timesteps: { type: "integer", least: 2, help: "length of the diffusion process" },
   predict: { choices: ["epsilon", "v"], help: "what the model predicts" },
-  minSnr: { type: "number", least: 0, help: "cap of the timesteps' weights, such as 5; null for equal weights" },
+  minSnr: {
+    type: "number",
+    nullable: true,
+    least: 0,
+    help: "cap of the timesteps' weights, such as 5; null for equal weights",
+  },
   "model.blocks": { type: "integer", least: 1 },
   "model.patch": { type: "integer", least: 1 },
   "model.dropout": { least: 0, most: 1 },
@@ -94,7 +104,7 @@ const rules: RecipeDefinition<DdpmSettings>["rules"] = {
   sampler: { choices: ["ddpm", "ddim"], help: "how samples are drawn" },
   sampleSteps: { type: "integer", least: 1, help: "denoising steps per sample" },
   guidance: { least: 0, help: "how much a class is asked for; needs labelDropout" },
-  sampleEvery: { type: "integer", least: 1, help: "steps between grids of samples while training" },
+  sampleEvery: { type: "integer", nullable: true, least: 1, help: "steps between grids of samples while training" },
 };
 
 /** A recipe for a diffusion model with other settings or other data than first-light has. */

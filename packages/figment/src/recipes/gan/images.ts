@@ -59,16 +59,16 @@ const rules: RecipeDefinition<ImageGameSettings>["rules"] = {
   "game.objective": { choices: Object.keys(objectives) },
   "game.smoothing": { least: 0, most: 0.999, help: "one-sided label smoothing" },
   "game.criticSteps": { type: "integer", least: 1, help: "updates of the critic for each of the generator" },
-  "game.gradientPenalty": { type: "number", least: 0, help: "weight of WGAN-GP's penalty" },
-  "game.r1": { type: "number", least: 0, help: "weight of R1" },
+  "game.gradientPenalty": { type: "number", nullable: true, least: 0, help: "weight of WGAN-GP's penalty" },
+  "game.r1": { type: "number", nullable: true, least: 0, help: "weight of R1" },
   "game.r1Every": { type: "integer", least: 1, help: "rounds for which R1 is asked once; a step plays as many" },
-  "game.clipWeights": { type: "number", least: 0, help: "bound of the critic's weights" },
+  "game.clipWeights": { type: "number", nullable: true, least: 0, help: "bound of the critic's weights" },
   "optimizer.kind": { choices: ["adam", "rmsprop"] },
   "optimizer.generatorLr": { least: 0 },
   "optimizer.criticLr": { least: 0 },
   "optimizer.floor": { least: 0, most: 1, help: "share of the rates that is left in the end" },
   ema: { least: 0, most: 1, help: "decay of the generator's average" },
-  sampleEvery: { type: "integer", least: 1, help: "steps between grids of samples while training" },
+  sampleEvery: { type: "integer", nullable: true, least: 1, help: "steps between grids of samples while training" },
 };
 
 /** Images in a row of pictures. */

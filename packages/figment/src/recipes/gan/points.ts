@@ -54,7 +54,12 @@ export const ganGaussians: Recipe = defineRecipe({
     gradientPenalty: { least: 0, help: "weight of the penalty" },
     lr: { least: 0 },
     ema: { least: 0, most: 1, help: "decay of the generator's average" },
-    sampleEvery: { type: "integer", least: 1, help: "steps between measurements and pictures while training" },
+    sampleEvery: {
+      type: "integer",
+      nullable: true,
+      least: 1,
+      help: "steps between measurements and pictures while training",
+    },
   },
   build: (config) => {
     const { steps, batch, side, latents, hidden, criticSteps, gradientPenalty, lr, sampleEvery } = config;

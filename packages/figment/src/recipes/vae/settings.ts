@@ -36,7 +36,7 @@ export const trainingRules: RecipeDefinition<TrainingSettings>["rules"] = {
   "optimizer.warmup": { type: "integer", least: 1 },
   "optimizer.clipNorm": { least: 0 },
   ema: { least: 0, most: 1, help: "decay of the moving average" },
-  sampleEvery: { type: "integer", least: 1, help: "steps between grids of pictures while training" },
+  sampleEvery: { type: "integer", nullable: true, least: 1, help: "steps between grids of pictures while training" },
 };
 
 export const latentRules: RecipeDefinition<LatentSettings>["rules"] = {
