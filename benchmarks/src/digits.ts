@@ -47,13 +47,16 @@ const works: readonly Work[] = [
   { name: "ddpm-mnist", evaluations: [drawn, ["--samples", "2000", "--set", "guidance=1.5"]] },
 ];
 
-export interface DigitOptions {
+export interface References {
   /** The folder of MNIST's four files. */
   readonly data: string;
-  /** Where runs are, or come to be. */
-  readonly out: string;
   /** Weights of a public conditional WGAN-GP (generator.pth), drawn beside. */
   readonly wganGp?: string;
+}
+
+export interface DigitOptions extends References {
+  /** Where runs are, or come to be. */
+  readonly out: string;
   /** Only recipes that {@link selectNamed} selects by this. */
   readonly filter: string;
 }
@@ -145,7 +148,7 @@ async function publicGenerator(file: string): Promise<{ readonly draw: SampleSou
 }
 
 /** What stands beside generated digits: other real ones, slightly blurred ones, those of the public weights. */
-async function compareReferences(judge: MnistClassifier, { data, wganGp }: DigitOptions): Promise<Evaluation> {
+async function compareReferences(judge: MnistClassifier, { data, wganGp }: References): Promise<Evaluation> {
   const sets = { train: await mnist(data), test: await mnist(data, { split: "test" }) };
   const blurred = (sigma: number): SampleSource =>
     realImages(sets.train, { seed: 1, transform: (images) => gaussianBlur(images, sigma) });
@@ -166,6 +169,21 @@ async function compareReferences(judge: MnistClassifier, { data, wganGp }: Digit
   }
 }
 
+/** The judge of digits, and what real digits, damaged ones and those of the public weights reach before it. */
+export async function judgeReferences(
+  options: References,
+): Promise<Pick<DigitResults, "judgeAccuracy" | "references">> {
+  const { data } = options;
+  const judge = await mnistClassifier({
+    data: { train: await mnist(data), test: await mnist(data, { split: "test" }) },
+  });
+  try {
+    return { judgeAccuracy: judge.accuracy, references: await compareReferences(judge, options) };
+  } finally {
+    judge.dispose();
+  }
+}
+
 /** Trains what has not been trained, and measures all of it. */
 export async function runDigits(options: DigitOptions): Promise<DigitResults> {
   const asked = { ...options, data: resolve(options.data), out: resolve(options.out) };
@@ -176,17 +194,10 @@ export async function runDigits(options: DigitOptions): Promise<DigitResults> {
     );
   // A folder that cannot be made is said now, not after hours.
   await makeFolder(asked.out);
-  const judge = await mnistClassifier({
-    data: { train: await mnist(asked.data), test: await mnist(asked.data, { split: "test" }) },
-  });
-  try {
-    const references = await compareReferences(judge, asked);
-    const results: DigitResult[] = [];
-    for (const work of chosen) results.push(await runWork(work, asked));
-    return { judgeAccuracy: judge.accuracy, references, results };
-  } finally {
-    judge.dispose();
-  }
+  const judged = await judgeReferences(asked);
+  const results: DigitResult[] = [];
+  for (const work of chosen) results.push(await runWork(work, asked));
+  return { ...judged, results };
 }
 
 /** Columns of numbers that some evaluations have. */

@@ -22,7 +22,7 @@ export const ddpmMnist: Recipe = ddpmRecipe({
   summary: "a diffusion model of MNIST's digits, by class and with guidance",
   config: {
     ...firstLightSettings,
-    // Nineteen minutes of two cores with AVX2; what they reach is in benchmarks/results.
+    // What they reach, and how long a step takes, is in benchmarks/results.
     steps: 9000,
     saveEvery: 1000,
     batch: 32,
