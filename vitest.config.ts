@@ -1,7 +1,8 @@
 // Tests of all packages: <package>/test/*.test.ts. Slow ones (*.slow.test.ts) run with FIGMENT_TEST_ALL=1
 // (npm run test:all).
 
-import { availableParallelism } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
+import { join } from "node:path";
 import { defaultServerConditions } from "vite";
 import { configDefaults, defineConfig } from "vitest/config";
 
@@ -22,6 +23,8 @@ export default defineConfig({
     exclude: [...configDefaults.exclude, ...slow],
     pool: "forks",
     maxWorkers: availableParallelism(),
+    // Measurements of whoever runs the tests would change which kernels they try.
+    env: { FIGMENT_TUNE_FILE: join(tmpdir(), "figment-tests", "no-tuning.json") },
     testTimeout: longest,
     hookTimeout: longest,
     // Built packages are loaded by Node itself: tests run what users run.

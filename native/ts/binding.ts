@@ -19,6 +19,8 @@ export type Isa = "generic" | "avx2" | "avx512" | "amx";
 
 export interface CpuInfo {
   readonly name: string;
+  /** Vendor, family and model, for example "AuthenticAMD 25.1". */
+  readonly family: string;
   /** Physical cores that this process may use (affinity and cgroup quota considered). */
   readonly cores: number;
   /** The widest set that programs loaded from now on may use. */
@@ -71,6 +73,23 @@ export interface ProgramInfo {
     /** Pieces of work, in all runs so far, that the variant did in a slower way because of the numbers in them. */
     readonly fallbacks: number;
   }[];
+}
+
+/**
+ * Why a record runs on its variant: no other may be chosen, the highest preference, measured elsewhere (the shipped table),
+ * measured here, or asked for by name.
+ */
+export type ChoiceReason = "only" | "estimated" | "shipped" | "measured" | "forced";
+
+/** How the variant of one record was chosen. */
+export interface RecordChoice {
+  readonly reason: ChoiceReason;
+  /** Names the call in tables of measurements; "" where there is nothing to choose. */
+  readonly key: string;
+  /** The variants that measurements choose between, the one preferred by estimate first; none where there is one. */
+  readonly candidates: readonly string[];
+  /** Whether measureRecord() can time them. */
+  readonly measurable: boolean;
 }
 
 /** What a machine can do at best. */
@@ -139,6 +158,12 @@ export interface NativeBinding {
   loadProgram(blob: Uint8Array, variant?: string): number;
   releaseProgram(program: number): void;
   programInfo(program: number): ProgramInfo;
+  /** One for each record. */
+  programChoices(program: number): RecordChoice[];
+  /** Microseconds of each candidate that a measurable record has. Waits for the queue; takes up to about two seconds. */
+  measureRecord(program: number, record: number): Record<string, number>;
+  /** From now on calls with this key run on this variant, where it is a candidate of theirs under this ISA limit. */
+  addMeasured(isa: Isa, origin: "shipped" | "here", key: string, variant: string): void;
   /** State buffers by ordinal, checked once for many runs. */
   bind(program: number, state: Float64Array): number;
   releaseBinding(binding: number): void;

@@ -3,6 +3,7 @@
 export type {
   BuildInfo,
   Ceilings,
+  ChoiceReason,
   CpuInfo,
   DeviceInfo,
   Isa,
@@ -11,6 +12,8 @@ export type {
   NativeErrorCode,
   ProfileChunk,
   ProgramInfo,
+  RecordChoice,
 } from "./binding.js";
 export { bindingPath, loadBinding, NativeLoadError } from "./load.js";
 export { type ProfileEvent, profileEvents } from "./profile.js";
+export { nativeVersion, shippedTuning } from "./shipped.js";

@@ -107,6 +107,25 @@ typedef struct FigmentTiming {
   double micros;
 } FigmentTiming;
 
+/* Why a record runs on its variant. */
+enum {
+  FIGMENT_ONLY_VARIANT = 0,
+  FIGMENT_ESTIMATED_VARIANT = 1, /* preferred by the backend's own estimate */
+  FIGMENT_SHIPPED_VARIANT = 2,   /* by measurements that come with the package */
+  FIGMENT_MEASURED_VARIANT = 3,  /* by measurements of this machine */
+  FIGMENT_FORCED_VARIANT = 4     /* asked for by name */
+};
+
+/* How the variant of one record was chosen. Pointers live as long as the program. */
+typedef struct FigmentChoice {
+  uint32_t size;
+  uint32_t reason;
+  uint32_t measurable;           /* 1 when measure_record can time the candidates */
+  uint32_t candidate_count;      /* 0 where there is nothing to choose */
+  const char* const* candidates; /* names; the one preferred by estimate first */
+  const char* key; /* names the call in tables of measurements; "" without candidates */
+} FigmentChoice;
+
 /* Reserved: handles of events, communicators and pinned host memory. */
 typedef struct FigmentEvent FigmentEvent;
 typedef struct FigmentCommunicator FigmentCommunicator;
@@ -169,6 +188,13 @@ typedef struct FigmentBackend {
   /* Pieces of work of a record, in all runs so far, that its kernel did in a slower way because of
    * the numbers in them. Null where no kernel does. */
   uint64_t (*record_fallbacks)(FigmentProgram* program, uint32_t record);
+
+  /* How variants were chosen, and what they take: writes microseconds for each candidate of a
+   * measurable record, negative for one that failed. measure_record is exclusive, as run is. Null
+   * where there is nothing to choose. */
+  FigmentStatus (*record_choice)(FigmentProgram* program, uint32_t record, FigmentChoice* choice);
+  FigmentStatus (*measure_record)(FigmentDevice* device, FigmentProgram* program, uint32_t record,
+                                  double* micros);
 } FigmentBackend;
 
 /* Answers the backend, or null and the reason when it cannot run on this machine. */

@@ -8,6 +8,7 @@ namespace figment {
 void exportDeviceCalls(Napi::Object exports, Environment& environment);
 void exportMemoryCalls(Napi::Object exports, Environment& environment);
 void exportProgramCalls(Napi::Object exports, Environment& environment);
+void exportChoiceCalls(Napi::Object exports, Environment& environment);
 void exportRunCalls(Napi::Object exports, Environment& environment);
 void exportProfileCalls(Napi::Object exports, Environment& environment);
 

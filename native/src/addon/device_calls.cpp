@@ -21,6 +21,7 @@ Napi::Value cpuInfo(Environment&, const Napi::CallbackInfo& info) {
   const CpuFeatures& features = cpuFeatures();
   Napi::Object object = Napi::Object::New(info.Env());
   object.Set("name", features.name);
+  object.Set("family", features.family);
   object.Set("cores", double(usableCores()));
   object.Set("isa", isaName(isaLimit()));
   object.Set("features", strings(info.Env(), features.features));

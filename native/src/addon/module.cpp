@@ -33,6 +33,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
     exportMemoryCalls(exports, *environment);
     exportProgramCalls(exports, *environment);
     exportRunCalls(exports, *environment);
+    exportChoiceCalls(exports, *environment);
     exportProfileCalls(exports, *environment);
     return exports;
   } catch (const Error& error) {

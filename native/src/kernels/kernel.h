@@ -211,7 +211,8 @@ struct RegisterVariant {
 };
 
 /// Preference of the plain implementations that serve as oracles: only ever chosen when nothing
-/// else runs.
+/// else runs. Above it a variant is a candidate: where measurements find it fastest for a call, it
+/// runs, so its results must be as exact as its operation's precision promises.
 constexpr int kReferencePreference = 1;
 /// Preference of kernels that run only when they are asked for.
 constexpr int kOnRequest = 0;

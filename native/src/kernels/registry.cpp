@@ -11,6 +11,7 @@
 
 #include "../runtime/cpu_features.h"
 #include "../runtime/error.h"
+#include "measured.h"
 
 namespace figment {
 namespace {
@@ -116,6 +117,20 @@ const RegisteredVariant* supported(const RegisteredOp& op, const OpCall& call,
   return nullptr;
 }
 
+/// A variant's name without its instruction set: instances of one kernel share it.
+std::string_view kernelOf(const RegisteredVariant& variant) {
+  const std::string_view name = variant.name, isa = isaName(variant.isa);
+  return name.starts_with(isa) ? name.substr(isa.size()) : name;
+}
+
+/// Whether a wider instruction set's instance of the same kernel is listed.
+bool hasTwin(const std::vector<const RegisteredVariant*>& listed,
+             const RegisteredVariant& variant) {
+  return std::any_of(listed.begin(), listed.end(), [&](const RegisteredVariant* other) {
+    return other->isa != variant.isa && kernelOf(*other) == kernelOf(variant);
+  });
+}
+
 std::pair<std::string, std::string> parsePreferredVariant(const std::string& entry) {
   const size_t equals = entry.find('=');
   const std::string opName = entry.substr(0, equals);
@@ -179,26 +194,43 @@ void configureRegistryFromEnvironment() {
   preferredVariants() = std::move(pairs);
 }
 
-const RegisteredVariant* selectVariant(const RegisteredOp& op, const OpCall& call,
-                                       std::string_view forced) {
-  if (!forced.empty()) {
-    if (const RegisteredVariant* variant = supported(op, call, forced)) return variant;
-  }
-  for (const auto& [opName, variantName] : preferredVariants()) {
-    if (opName != op.spec.name) continue;
-    if (const RegisteredVariant* variant = supported(op, call, variantName)) return variant;
-  }
-  const RegisteredVariant* best = nullptr;
+Choice chooseVariant(const RegisteredOp& op, const OpCall& call, std::string_view forced) {
+  Choice choice;
   int bestPreference = -1;
   for (const RegisteredVariant& variant : op.variants) {
     if (variant.isa > isaLimit()) continue;
     const int preference = variant.supports(call);
-    if (preference > bestPreference) {
-      best = &variant;
+    const bool best = preference > bestPreference;
+    if (best) {
+      choice.variant = &variant;
       bestPreference = preference;
     }
+    if (preference > kReferencePreference && !hasTwin(choice.candidates, variant))
+      choice.candidates.insert(best ? choice.candidates.begin() : choice.candidates.end(),
+                               &variant);
   }
-  return best;
+  if (choice.candidates.size() < 2)
+    choice.candidates.clear();
+  else
+    choice.key = keyOf(op.spec.name, call);
+
+  const RegisteredVariant* asked = forced.empty() ? nullptr : supported(op, call, forced);
+  for (const auto& [opName, variantName] : preferredVariants()) {
+    if (!asked && opName == op.spec.name) asked = supported(op, call, variantName);
+  }
+  if (asked) {
+    choice.variant = asked;
+    choice.reason = Reason::forced;
+  } else if (!choice.candidates.empty()) {
+    const Measured measured = measuredFor(isaLimit(), choice.key);
+    choice.reason = Reason::estimated;
+    for (const RegisteredVariant* candidate : choice.candidates) {
+      if (measured.variant != candidate->name) continue;
+      choice.variant = candidate;
+      choice.reason = measured.origin == Origin::here ? Reason::measured : Reason::shipped;
+    }
+  }
+  return choice;
 }
 
 }  // namespace figment

@@ -62,10 +62,29 @@ void setIsaLimit(Isa isa);
 /// does not exist. Called once, when the addon loads.
 void configureRegistryFromEnvironment();
 
-/// The variant for one checked call, or null when none can run it: `forced` (may be empty) where it
-/// supports the call, else the one named by FIGMENT_VARIANT, else the highest preference within the
-/// ISA limit. A pure function of the call and of those settings.
-const RegisteredVariant* selectVariant(const RegisteredOp& op, const OpCall& call,
-                                       std::string_view forced);
+/// Why a call runs on the variant that it runs on. The numbers are part of the backend ABI.
+enum class Reason : uint8_t {
+  only = 0,       ///< no other may be chosen
+  estimated = 1,  ///< the highest preference
+  shipped = 2,    ///< fastest in the measurements that come with the package
+  measured = 3,   ///< fastest in the measurements of this machine
+  forced = 4,     ///< asked for by name
+};
+
+struct Choice {
+  const RegisteredVariant* variant = nullptr;  ///< null when none can run the call
+  Reason reason = Reason::only;
+  /// What measurements choose between, the highest preference first: every variant whose preference
+  /// is above kReferencePreference, without a narrower instruction set's instance of the same
+  /// kernel. Empty when there are fewer than two.
+  std::vector<const RegisteredVariant*> candidates;
+  std::string key;  ///< of the call in tables of measurements; empty without candidates
+};
+
+/// The variant for one checked call: `forced` (may be empty) where it supports the call, else the
+/// one named by FIGMENT_VARIANT, else the candidate that was measured to be fastest, on this
+/// machine or in the shipped table, else the highest preference within the ISA limit. A pure
+/// function of the call, of those settings and of the tables.
+Choice chooseVariant(const RegisteredOp& op, const OpCall& call, std::string_view forced);
 
 }  // namespace figment

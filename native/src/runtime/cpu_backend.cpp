@@ -2,6 +2,7 @@
 // last error.
 #include "cpu_backend.h"
 
+#include <algorithm>
 #include <cstring>
 #include <new>
 #include <string>
@@ -10,6 +11,7 @@
 #include "cpu_features.h"
 #include "error.h"
 #include "machine.h"
+#include "measure.h"
 
 namespace figment {
 namespace {
@@ -18,6 +20,7 @@ namespace {
 struct CpuProgram {
   std::unique_ptr<Program> program;
   std::vector<FigmentRecordInfo> records;
+  std::vector<std::vector<const char*>> candidates;  ///< names, by record
 };
 
 thread_local std::string lastCode;
@@ -119,9 +122,13 @@ FigmentStatus load(FigmentDevice* device, const void* blob, uint64_t bytes, cons
   return guarded([&] {
     auto loaded = std::make_unique<CpuProgram>();
     loaded->program = loadProgram(blob, size_t(bytes), variant ? variant : "");
-    for (const ProgramRecord& record : loaded->program->records)
+    for (const ProgramRecord& record : loaded->program->records) {
       loaded->records.push_back({record.opName(), record.variantName(), record.cost.flops,
                                  record.cost.bytes, record.tag});
+      std::vector<const char*>& names = loaded->candidates.emplace_back();
+      for (const RegisteredVariant* candidate : record.choice.candidates)
+        names.push_back(candidate->name);
+    }
     for (const int threads : {1, unwrap(device).threads()}) loaded->program->scratchBytes(threads);
     *program = reinterpret_cast<FigmentProgram*>(loaded.release());
     return FIGMENT_OK;
@@ -202,6 +209,27 @@ uint64_t readProfile(FigmentDevice* device, uint64_t since,
   return first;
 }
 
+FigmentStatus recordChoice(FigmentProgram* handle, uint32_t index, FigmentChoice* choice) {
+  const CpuProgram& loaded = unwrap(handle);
+  const ProgramRecord& record = loaded.program->records[index];
+  choice->reason = uint32_t(record.choice.reason);
+  choice->measurable = measurable(record);
+  choice->candidate_count = uint32_t(loaded.candidates[index].size());
+  choice->candidates = loaded.candidates[index].data();
+  choice->key = record.choice.key.c_str();
+  return FIGMENT_OK;
+}
+
+FigmentStatus measureRecord(FigmentDevice* device, FigmentProgram* program, uint32_t index,
+                            double* micros) {
+  return guarded([&] {
+    const std::vector<double> times =
+        measureCandidates(unwrap(device), unwrap(program).program->records[index]);
+    std::copy(times.begin(), times.end(), micros);
+    return FIGMENT_OK;
+  });
+}
+
 FigmentBackend makeBackend() {
   FigmentBackend backend = {};
   backend.size = sizeof(FigmentBackend);
@@ -228,6 +256,8 @@ FigmentBackend makeBackend() {
   backend.claim_program = claimProgram;
   backend.withdraw_claims = withdrawClaims;
   backend.record_fallbacks = recordFallbacks;
+  backend.record_choice = recordChoice;
+  backend.measure_record = measureRecord;
   return backend;
 }
 

@@ -13,8 +13,6 @@
 namespace figment {
 namespace {
 
-/// Below this predicted time a record runs on one thread: waking others would take longer.
-constexpr double kSharedMicros = 8;
 /// A quiet NaN whose payload reads "dead" in a debugger.
 constexpr uint32_t kPoison = 0x7fc0dead;
 
@@ -107,9 +105,9 @@ class RunContext final : public Context {
   std::string message_;
 };
 
-// Kernels get no other context.
+// Measurements, which have a context of their own, count none.
 void countFallbacks(Context& context, int64_t pieces) {
-  static_cast<RunContext&>(context).countFallbacks(pieces);
+  if (auto* run = dynamic_cast<RunContext*>(&context)) run->countFallbacks(pieces);
 }
 
 std::atomic<bool>& emulatedTilesServe() {
@@ -267,7 +265,7 @@ void CpuDevice::runKernel(const Program& program, uint32_t index, const RunContr
         EventKind::record, 0, program.id, index, record.tag, record.opName(), record.variantName(),
         Timeline::now(),   0};
   try {
-    record.variant->run(record.call, context);
+    record.choice.variant->run(record.call, context);
   } catch (const Error& error) {
     context.fail(error.code().c_str(), error.message());
   } catch (const std::bad_alloc&) {

@@ -50,6 +50,18 @@ std::string brand() {
   return first == std::string::npos ? "x86-64" : name.substr(first, last - first + 1);
 }
 
+/// Vendor, family and model: what the processor's name may hide in a virtual machine.
+std::string family() {
+  const Leaf zero = cpuid(0), one = cpuid(1);
+  const uint32_t words[3] = {zero.b, zero.d, zero.c};
+  char vendor[13] = {};
+  std::memcpy(vendor, words, sizeof(words));
+  const uint32_t base = (one.a >> 8) & 0xf;
+  const uint32_t number = base == 0xf ? base + ((one.a >> 20) & 0xff) : base;
+  const uint32_t model = ((one.a >> 4) & 0xf) | ((one.a >> 12) & 0xf0);
+  return std::string(vendor) + " " + std::to_string(number) + "." + std::to_string(model);
+}
+
 /// Asks the operating system for the tile registers, which a process does not have by default.
 bool grantTiles() {
 #if defined(__linux__)
@@ -63,6 +75,7 @@ bool grantTiles() {
 CpuFeatures detect() {
   CpuFeatures cpu;
   cpu.name = brand();
+  cpu.family = family();
   const Leaf one = cpuid(1);
   const Leaf seven = cpuid(7);
   const Leaf sevenOne = seven.a >= 1 ? cpuid(7, 1) : Leaf{};
@@ -106,7 +119,7 @@ CpuFeatures detect() {
 
 CpuFeatures detect() {
   CpuFeatures cpu;
-  cpu.name = "arm64";
+  cpu.name = cpu.family = "arm64";
   cpu.features.push_back("neon");
 #if defined(__linux__)
   const unsigned long one = getauxval(AT_HWCAP);
@@ -132,7 +145,7 @@ CpuFeatures detect() {
 
 CpuFeatures detect() {
   CpuFeatures cpu;
-  cpu.name = "unknown processor";
+  cpu.name = cpu.family = "unknown processor";
   return cpu;
 }
 

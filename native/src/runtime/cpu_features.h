@@ -11,6 +11,7 @@ namespace figment {
 
 struct CpuFeatures {
   std::string name;                   ///< the processor's brand, or its architecture
+  std::string family;                 ///< for example "AuthenticAMD 25.1"; its name where unknown
   std::vector<std::string> features;  ///< lower case, for example "avx512-bf16", "amx-int8", "neon"
   Isa best = Isa::generic;            ///< the widest set with its own kernels
 };

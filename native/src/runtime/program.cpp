@@ -226,7 +226,7 @@ void Verifier::addRepeat(uint32_t index) {
   program_->predictedMicros += times * kRecordMicros;
   program_->records.push_back({{},
                                nullptr,
-                               nullptr,
+                               {},
                                record.operandStart,
                                record.outCount,
                                {},
@@ -260,14 +260,14 @@ void Verifier::addKernel(uint32_t index) {
   if (const std::string problem = op.spec.check(call); !problem.empty()) refuse(where + problem);
   checkOverlaps(where, op, call, ranges);
 
-  const RegisteredVariant* variant = selectVariant(op, call, variant_);
-  if (!variant) refuse(where + "no kernel of this build supports these operands");
+  Choice choice = chooseVariant(op, call, variant_);
+  if (!choice.variant) refuse(where + "no kernel of this build supports these operands");
   const Cost cost = op.spec.cost(call);
   const double micros = predictMicros(cost);
   program_->predictedMicros += micros * blocks_.back().times;
   program_->records.push_back({call,
                                &op,
-                               variant,
+                               std::move(choice),
                                record.operandStart,
                                uint32_t(ranges.size()),
                                cost,

@@ -18,8 +18,8 @@ namespace figment {
 /// inputs first.
 struct ProgramRecord {
   OpCall call;
-  const RegisteredOp* op;            ///< null for a repeat
-  const RegisteredVariant* variant;  ///< null for a repeat
+  const RegisteredOp* op;  ///< null for a repeat
+  Choice choice;           ///< without a variant for a repeat
   uint32_t operandStart;
   uint32_t operandCount;
   Cost cost;
@@ -28,7 +28,7 @@ struct ProgramRecord {
   format::Repeat repeat;
 
   const char* opName() const { return op ? op->spec.name : "repeat"; }
-  const char* variantName() const { return variant ? variant->name : "loop"; }
+  const char* variantName() const { return choice.variant ? choice.variant->name : "loop"; }
 };
 
 /// Where an operand lies: a slot's address plus an offset.
@@ -71,6 +71,9 @@ struct Program {
 
 /// Time of one call on one thread, as the inline decision sees it.
 double predictMicros(const Cost& cost);
+
+/// Below this predicted time a record runs on one thread: waking others would take longer.
+constexpr double kSharedMicros = 8;
 
 /// Copies, verifies and prepares a program. Throws Error(ERR_FIGMENT_PROGRAM) naming what is wrong;
 /// `variant` (may be empty) is preferred wherever it supports the call.

@@ -25,8 +25,9 @@ uint64_t Program::scratchBytes(int threads) {
   if (known >> kScratchBits == uint64_t(threads)) return scratchOf(known);
   uint64_t bytes = 0;
   for (const ProgramRecord& record : records) {
-    if (!record.variant || !record.variant->scratch) continue;
-    const uint64_t wanted = record.variant->scratch(record.call, threads);
+    const RegisteredVariant* variant = record.choice.variant;
+    if (!variant || !variant->scratch) continue;
+    const uint64_t wanted = variant->scratch(record.call, threads);
     if (wanted > kLargestScratch)
       throw Error(code::kLibrary, std::string("the kernel ") + record.variantName() + " of " +
                                       record.opName() + " asks for " + std::to_string(wanted) +

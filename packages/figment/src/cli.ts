@@ -9,6 +9,7 @@ import { exitCodesHelp, explain } from "./commands/exitCodes.js";
 import { initCommand } from "./commands/init.js";
 import { inspectCommand } from "./commands/inspect.js";
 import { trainCommand } from "./commands/train.js";
+import { tuneCommand } from "./commands/tune.js";
 import { evaluateCommand, interpolateCommand, reconstructCommand, sampleCommand } from "./commands/use.js";
 import { doctorCommand } from "./doctor.js";
 import { version } from "./version.js";
@@ -32,6 +33,7 @@ const commands = [
   dataCommand,
   initCommand,
   benchCommand,
+  tuneCommand,
   doctorCommand,
 ];
 for (const make of commands) {

@@ -13,6 +13,7 @@
 //   images/       image files, grids, strips, moving pictures and loss curves
 // Imports @figment/tensor, and sharp and tar when they are needed.
 
+export { cacheFolder } from "@figment/tensor";
 export {
   type CheckpointParts,
   loadCheckpoint,
@@ -45,7 +46,6 @@ export type { TensorToWrite } from "./elements/toWrite.js";
 export type { FileType } from "./elements/types.js";
 export { DataError } from "./errors.js";
 export { makeFolder, type WriteBytes, writeAtomically, writeFileAtomic, writeJson } from "./files/atomic.js";
-export { cacheFolder } from "./files/cacheFolder.js";
 export { checkPath } from "./files/checkPath.js";
 export { type AnimationOptions, saveAnimation } from "./images/animation.js";
 export {

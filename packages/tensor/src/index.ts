@@ -60,6 +60,7 @@ export type { TensorLike } from "./ops/elementwise.js";
 export * from "./ops/functions.js";
 export * from "./ops/methods.js";
 export { throwIfAborted } from "./runtime/abort.js";
+export { cacheFolder } from "./runtime/cacheFolder.js";
 export { type Ceilings, ceilings, copyCeiling, fmaCeiling, measureCeilings } from "./runtime/ceilings.js";
 export { type CallOptions, type Compiled, type CompileOptions, type CompileStats, compile } from "./runtime/compile.js";
 export { eagerCacheStats } from "./runtime/eager.js";
@@ -76,6 +77,7 @@ export {
 } from "./runtime/memory.js";
 export type { Profile, ProfiledRecord } from "./runtime/profile.js";
 export { startTimeline, stopTimeline, type TimelineFile, writeTimeline } from "./runtime/timeline.js";
+export { type TunableCall, type TunedCall, tunableCalls } from "./runtime/tuning/index.js";
 export { checkRange, type Shape, show, showShape, sizeOf } from "./shape.js";
 
 startFromEnvironment();

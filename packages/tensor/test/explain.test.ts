@@ -35,12 +35,23 @@ describe("explain", () => {
 
   it("sums the program up, then says what its columns are", () => {
     expect(lines[0]).toMatch(/^network: 2 records, .*FLOP, .*B moved, arena /);
-    expect(lines[1]?.split(/ {2,}/)).toEqual(["op", "shapes", "formats", "kernel", "FLOPs", "bytes", "module"]);
+    expect(lines[1]?.split(/ {2,}/)).toEqual([
+      "op",
+      "shapes",
+      "formats",
+      "kernel",
+      "chosen",
+      "FLOPs",
+      "bytes",
+      "module",
+    ]);
   });
 
-  it("gives each record's op, shapes, formats, work and module", () => {
+  it("gives each record's op, shapes, formats, kernel and why, work and module", () => {
     const row = lines.find((line) => line.startsWith("matmul"));
-    expect(row).toMatch(/\[64,64\] \[64,64\] → \[64,64\] +f32 +\S+ +524 kFLOP +49\.2 kB +net\.down\.0$/);
+    expect(row).toMatch(
+      /\[64,64\] \[64,64\] → \[64,64\] +f32 +\S+ +(only one|estimated cheapest|measured on .*) +524 kFLOP +49\.2 kB +net\.down\.0$/,
+    );
   });
 
   it("tells formats apart where they differ", () => {

@@ -100,7 +100,7 @@ describe("the timeline of a training step", () => {
     expect(records).toHaveLength(steps * rows.length);
     rows.forEach((row, i) => {
       const record = records[i] as TraceEvent;
-      const [op, , , kernel, , , module = ""] = row.split(/ {2,}/);
+      const [op, , , kernel, , , , module = ""] = row.split(/ {2,}/);
       expect([record.name, record.args.variant, record.args.module]).toEqual([op, kernel, module]);
     });
     expect(records.map(({ args }) => args.module)).toContain("net.0");

@@ -84,7 +84,7 @@ inline int winogradSupports(const OpCall& call) {
     if (p.stride[axis] != 1 || p.dilation[axis] != 1) return -1;
   const Geometry g = geometryOf(p);
   if (!affordable<kY, kX>(g)) return -1;
-  if (!pays<kY, kX>(g)) return kOnRequest;
+  if (!pays<kY, kX>(g)) return permitted<kY, kX>(g) ? kPackedPreference - 1 : kOnRequest;
   const double tiles = split::rateOf(split::Parts::of(call.in[0].format, call.in[1].format));
   return 1 + (costOf<kY, kX>(g) * tiles <= directCost(g) ? kTilesPreference : kPackedPreference);
 }

@@ -1,9 +1,11 @@
-// explain(): a loaded program as a table — op, shapes, formats, kernel variant, FLOPs, bytes, module path.
+// explain(): a loaded program as a table — op, shapes, formats, kernel variant and why it was chosen, FLOPs, bytes, module path.
 
+import type { ChoiceReason } from "@figment/native";
 import type { Node } from "../ir/graph.js";
 import type { BlockSpec, Nesting } from "../program/blob.js";
 import { native } from "./device.js";
 import type { Program } from "./program.js";
+import { tuning } from "./tuning/index.js";
 
 /** One record of a program, explained. */
 export interface ExplainedRecord {
@@ -11,8 +13,13 @@ export interface ExplainedRecord {
   readonly shapes: string;
   /** Formats of the kernel's operands: "f32", or where they differ "bf16 bf16 f32 → bf16". */
   readonly formats: string;
-  /** The kernel variant that runs, and that the registry prefers for this call on this machine. */
+  /** The kernel variant that runs. */
   readonly variant: string;
+  /**
+   * Why: there is "only" one, it is "estimated" to be cheapest, it was the fastest where the "shipped" measurements were made
+   * or as "measured" on this machine, or it was "forced". Undefined for loops, which have no kernel.
+   */
+  readonly reason: ChoiceReason | undefined;
   /** Pieces of its work, in all runs so far, that the variant did in a slower way because of the numbers in them. */
   readonly fallbacks: number;
   /** How often it runs: more than once in a loop, whose records are indented. */
@@ -25,6 +32,7 @@ export interface ExplainedRecord {
 
 /** The records of a program. */
 export function explainRecords(program: Program): ExplainedRecord[] {
+  const choices = native().programChoices(program.handle);
   return native()
     .programInfo(program.handle)
     .records.map(({ op, variant, fallbacks, flops, bytes, tag }, i) => {
@@ -36,6 +44,7 @@ export function explainRecords(program: Program): ExplainedRecord[] {
         shapes: node && !begins ? shapesOf(node) : "",
         formats: begins ? "" : (program.formats[i] ?? ""),
         variant: begins ? "" : variant,
+        reason: begins ? undefined : choices[i]?.reason,
         fallbacks,
         times,
         flops: flops * times,
@@ -66,10 +75,19 @@ export const explainColumns: readonly Column[] = [
   { title: "shapes" },
   { title: "formats" },
   { title: "kernel" },
+  { title: "chosen" },
   { title: "FLOPs", right: true },
   { title: "bytes", right: true },
   { title: "module" },
 ];
+
+const reasonText: Readonly<Record<ChoiceReason, () => string>> = {
+  only: () => "only one",
+  estimated: () => "estimated cheapest",
+  shipped: () => `measured on ${tuning().shippedFrom} (shipped)`,
+  measured: () => "measured here",
+  forced: () => "forced",
+};
 
 /** A record's cells, one for each of {@link explainColumns}. */
 export const explainRow = (record: ExplainedRecord): string[] => [
@@ -77,6 +95,7 @@ export const explainRow = (record: ExplainedRecord): string[] => [
   record.shapes,
   record.formats,
   record.fallbacks > 0 ? `${record.variant} (${record.fallbacks} fallbacks)` : record.variant,
+  record.reason ? reasonText[record.reason]() : "",
   scaled(record.flops, "FLOP"),
   scaled(record.bytes, "B"),
   record.path,

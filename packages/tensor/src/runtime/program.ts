@@ -8,6 +8,7 @@ import { lowerGraph } from "../program/lower.js";
 import { sizeOf } from "../shape.js";
 import { guarded, type InlineNumber, native, type Operand, Storage } from "./device.js";
 import { showBytes } from "./live.js";
+import { measureUnknown, noteProgram, tuning } from "./tuning/index.js";
 
 /** A program that the native side has verified and taken. */
 export interface Program {
@@ -47,7 +48,14 @@ export function loadGraph(graph: Graph, name: string, variant?: string): Program
   if (largest > mostBytes)
     throw new OutOfMemoryError(`out of memory: ${showBytes(largest)} are more than any device holds`);
   const blob = writeProgram(spec);
-  const handle = guarded(() => native().loadProgram(blob, variant));
+  tuning();
+  const load = (): number => guarded(() => native().loadProgram(blob, variant));
+  let handle = load();
+  noteProgram(handle, blob);
+  if (variant === undefined && measureUnknown(handle)) {
+    native().releaseProgram(handle);
+    handle = load();
+  }
   const program: Program = {
     name,
     handle,

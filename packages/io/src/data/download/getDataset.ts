@@ -1,9 +1,8 @@
 // Data sets from the web, kept in a folder of this machine.
 
 import { join, resolve } from "node:path";
-import { checkObject, show, UsageError } from "@figment/tensor";
+import { cacheFolder, checkObject, show, UsageError } from "@figment/tensor";
 import { DataError, messageOf } from "../../errors.js";
-import { cacheFolder } from "../../files/cacheFolder.js";
 import { checkPath } from "../../files/checkPath.js";
 import { type FetchOptions, type FetchProgress, fetchFile, isWhole } from "./fetchFile.js";
 import { type RemoteDataset, remoteDatasets } from "./sources.js";

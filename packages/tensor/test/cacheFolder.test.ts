@@ -1,6 +1,6 @@
 import os from "node:os";
 import path from "node:path";
-import { cacheFolder } from "@figment/io";
+import { cacheFolder } from "@figment/tensor";
 import { afterEach, expect, it, vi } from "vitest";
 
 afterEach(() => vi.unstubAllEnvs());

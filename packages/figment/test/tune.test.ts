@@ -1,0 +1,100 @@
+// figment tune: measures the calls of a recipe, keeps what it has measured, and measures nothing twice.
+
+import { spawn } from "node:child_process";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import os from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { figment } from "./support/command.js";
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(os.tmpdir(), "figment-tune-"));
+});
+afterAll(() => rm(folder, { recursive: true }));
+beforeEach(({ task }) => {
+  vi.stubEnv("FIGMENT_TUNE_FILE", path.join(folder, `${task.id}.json`));
+});
+afterEach(() => vi.unstubAllEnvs());
+
+const small = ["--set", "batch=2", "--set", "sampleSteps=2", "--samples", "1"];
+
+interface Tuned {
+  readonly recipes: readonly string[];
+  readonly calls: readonly {
+    readonly op: string;
+    readonly shapes: string;
+    readonly estimated: string;
+    readonly winner: string;
+    readonly ratio: number;
+    readonly threads: number;
+    readonly micros: Readonly<Record<string, number>>;
+  }[];
+}
+
+const tune = async (...args: string[]): Promise<Tuned> => {
+  const { code, stdout, stderr } = await figment(["tune", "first-light", ...small, "--json", ...args]);
+  expect(code, stderr).toBe(0);
+  return JSON.parse(stdout) as Tuned;
+};
+
+const kept = async (): Promise<Record<string, { variant: string }>> =>
+  JSON.parse(await readFile(process.env.FIGMENT_TUNE_FILE ?? "", "utf8")).machines[0].calls;
+
+describe("figment tune", () => {
+  it("measures what a recipe's training and sampling run on, keeps it, and measures nothing twice", async () => {
+    const { recipes, calls } = await tune("--threads", "1");
+    expect(recipes).toEqual(["first-light"]);
+    const convolutions = calls.filter(({ op }) => op === "conv2d");
+    const batches = new Set(convolutions.map(({ shapes }) => /^f32\[(\d+)/.exec(shapes)?.[1]));
+    expect(batches).toEqual(new Set(["1", "2"]));
+    for (const { estimated, winner, ratio, threads, micros } of calls) {
+      expect(threads).toBe(1);
+      expect(micros[winner]).toBeGreaterThan(0);
+      expect(ratio).toBeCloseTo((micros[estimated] as number) / (micros[winner] as number), 6);
+      if (winner !== estimated) expect(ratio).toBeGreaterThan(1.05);
+    }
+    const table = await kept();
+    expect(Object.keys(table)).toHaveLength(calls.length);
+    expect(await tune("--threads", "1")).toEqual({ recipes, calls });
+    expect(await kept()).toEqual(table);
+    const again = await tune("--again", "--threads", "2");
+    expect(new Set(again.calls.map(({ threads }) => threads))).toEqual(new Set([2]));
+  });
+
+  it("shows a table, and its kernels run afterwards", async () => {
+    const { code, stdout } = await figment(["tune", "first-light", ...small]);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^op +shapes +estimated +fastest +ratio$/m);
+    expect(stdout).toMatch(/^conv2d +f32\[2,\d+,\d+,\d+\] .* \d+\.\d\d$/m);
+    expect(stdout).toMatch(/^\d+ calls, \d+ of which run on another kernel than by estimate$/m);
+    const bench = await figment(["bench", "first-light", "--runs", "1", "--set", "batch=2", "--json"]);
+    const { records } = JSON.parse(bench.stdout) as { records: { op: string; variant: string; reason: string }[] };
+    const measured = records.filter(({ reason }) => reason === "measured").map(({ variant }) => variant);
+    const variants = Object.values(await kept()).map(({ variant }) => variant);
+    expect(measured.length).toBeGreaterThan(0);
+    for (const variant of measured) expect(variants).toContain(variant);
+  });
+
+  it("keeps what it has measured when it is interrupted, and ends with 130", async () => {
+    const cli = fileURLToPath(new URL("../bin/figment.js", import.meta.url));
+    const child = spawn(process.execPath, [cli, "tune", "first-light", ...small, "--again"], { stdio: "ignore" });
+    const ended = new Promise<number | null>((resolve) => child.on("close", resolve));
+    const poll = setInterval(async () => {
+      const found = await kept().catch(() => ({}));
+      if (Object.keys(found).length === 0) return;
+      clearInterval(poll);
+      child.kill("SIGINT");
+    }, 5);
+    const code = await ended;
+    clearInterval(poll);
+    expect(code).toBe(130);
+    expect(Object.keys(await kept()).length).toBeGreaterThan(0);
+  });
+
+  it("refuses --all beside named recipes, and recipes that there are not", async () => {
+    expect((await figment(["tune", "--all", "first-light"])).code).toBe(2);
+    expect((await figment(["tune", "no-such-recipe"])).code).toBe(2);
+  });
+});

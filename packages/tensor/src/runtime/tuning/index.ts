@@ -1,0 +1,200 @@
+// Choosing kernels by measurements: the shipped table, the user's own, and measuring what neither knows. FIGMENT_TUNE=1
+// measures every call that a program brings for the first time; FIGMENT_TUNE=0 leaves all choices to estimates;
+// FIGMENT_TUNE_FILE names the file of this user's measurements.
+
+import { nativeVersion, type RecordChoice, shippedTuning } from "@figment/native";
+import { UsageError } from "../../errors.js";
+import { checkFunction } from "../../ops/checks.js";
+import { cacheFolder } from "../cacheFolder.js";
+import { guarded, native } from "../device.js";
+import { addToTable, readTable } from "./file.js";
+import { nearest, sameMachine, type TuningEntry, type TuningMachine } from "./table.js";
+
+/** A variant takes the place of the estimated one where it takes at most this share of its time: noise changes nothing. */
+const replacingShare = 0.95;
+
+/** What an environment knows of measurements. */
+interface Tuning {
+  readonly measures: boolean;
+  readonly machine: TuningMachine;
+  /** Measurements of this machine by key. */
+  readonly own: Map<string, TuningEntry>;
+  /** The machine that the shipped table in use comes from. */
+  readonly shippedFrom: string | undefined;
+}
+
+let current: Tuning | undefined;
+
+/** The file of this user's measurements. */
+export const tuningFile = (): string => process.env.FIGMENT_TUNE_FILE || cacheFolder("tuning.json");
+
+/** Reads the tables and hands them to the registry, at the first program of an environment. */
+export function tuning(): Tuning {
+  current ??= start(process.env.FIGMENT_TUNE ?? "");
+  return current;
+}
+
+function start(mode: string): Tuning {
+  if (!["", "0", "1"].includes(mode)) throw new UsageError(`FIGMENT_TUNE is ${JSON.stringify(mode)}; expected 0 or 1`);
+  const { name, family, isa, cores } = native().cpu();
+  const machine: TuningMachine = { cpu: name, family, isa, cores, version: nativeVersion };
+  if (mode === "0") return { measures: false, machine, own: new Map(), shippedFrom: undefined };
+  const shipped = nearest(readTable(shippedTuning) ?? [], machine);
+  for (const [key, { variant }] of Object.entries(shipped?.calls ?? {}))
+    native().addMeasured(isa, "shipped", key, variant);
+  const own = readTable(tuningFile())?.find((entry) => sameMachine(entry.machine, machine))?.calls ?? {};
+  for (const [key, { variant }] of Object.entries(own)) native().addMeasured(isa, "here", key, variant);
+  return {
+    measures: mode === "1",
+    machine,
+    own: new Map(Object.entries(own)),
+    shippedFrom: shipped && `${shipped.machine.cpu} (${shipped.machine.family}, ${shipped.machine.isa})`,
+  };
+}
+
+/** The variant that measurements speak for; undefined when none of the candidates could run. */
+function winnerOf([estimated]: readonly string[], micros: TuningEntry["micros"]): string | undefined {
+  const [best] = Object.keys(micros).sort((a, b) => (micros[a] as number) - (micros[b] as number));
+  const usual = micros[estimated as string];
+  return best && usual !== undefined && (micros[best] as number) > replacingShare * usual ? estimated : best;
+}
+
+function measureCall(program: number, record: number, candidates: readonly string[]): TuningEntry | undefined {
+  const measured = guarded(() => native().measureRecord(program, record));
+  const micros = Object.fromEntries(
+    Object.entries(measured).map(([name, time]) => [name, Number(time.toPrecision(4))]),
+  );
+  const variant = winnerOf(candidates, micros);
+  return variant === undefined ? undefined : { variant, threads: native().threads(), micros };
+}
+
+/** Makes measurements count from now on, and keeps them for later. */
+function keep(found: Readonly<Record<string, TuningEntry>>): void {
+  const { machine, own } = tuning();
+  for (const [key, entry] of Object.entries(found)) {
+    own.set(key, entry);
+    native().addMeasured(machine.isa, "here", key, entry.variant);
+  }
+  addToTable(tuningFile(), machine, found);
+}
+
+/** Whether this machine has measured all that a call may run on. */
+const isKnown = ({ key, candidates }: RecordChoice): boolean => {
+  const entry = tuning().own.get(key);
+  return entry !== undefined && candidates.every((name) => name in entry.micros);
+};
+
+/** Under FIGMENT_TUNE=1: measures the calls of a loaded program that nobody has measured here. True when there were some. */
+export function measureUnknown(program: number): boolean {
+  if (!tuning().measures) return false;
+  const found: Record<string, TuningEntry> = {};
+  native()
+    .programChoices(program)
+    .forEach((choice, record) => {
+      if (!choice.measurable || choice.key in found || isKnown(choice)) return;
+      const entry = measureCall(program, record, choice.candidates);
+      if (entry) found[choice.key] = entry;
+    });
+  if (Object.keys(found).length === 0) return false;
+  keep(found);
+  return true;
+}
+
+/** What measuring a call has found. */
+export interface TunedCall {
+  readonly op: string;
+  /** Formats and shapes of its operands: "f32[1,8,8,4] f32[4,3,3,4] -> f32[1,8,8,4]". */
+  readonly shapes: string;
+  /** The variant that runs by estimate, and the one that runs by these measurements. */
+  readonly estimated: string;
+  readonly winner: string;
+  /** Time of the estimated variant over that of the winner. */
+  readonly ratio: number;
+  /** Threads that it was measured on, and the microseconds of each variant. */
+  readonly threads: number;
+  readonly micros: Readonly<Record<string, number>>;
+}
+
+/** A call that several kernel variants can run. */
+export interface TunableCall {
+  readonly op: string;
+  readonly shapes: string;
+  /** The variants, the one preferred by estimate first. */
+  readonly candidates: readonly string[];
+  /** What this machine has measured before, if it has. */
+  readonly known: TunedCall | undefined;
+  /**
+   * Measures the variants in turns on the present number of threads, for up to about two seconds in which nothing else
+   * runs, and keeps what it finds. Programs made from now on use it. Undefined when no variant could run.
+   */
+  measure(): TunedCall | undefined;
+}
+
+/** Called with each program that is loaded, while somebody looks for calls. */
+let collect: ((program: number, blob: Uint8Array) => void) | undefined;
+
+/** Tells whoever looks for calls of a loaded program. */
+export const noteProgram = (program: number, blob: Uint8Array): void => collect?.(program, blob);
+
+/**
+ * The calls for which there are several kernels, each once, in the programs that are made while `run` runs: by first calls
+ * of compiled functions, or by operations on shapes that were not met before.
+ *
+ * @throws UsageError for no function, and while another call of it runs.
+ * @example
+ * const calls = await tunableCalls(() => ones([64, 64]).matmul(ones([64, 64])).dispose());
+ * for (const { op, candidates } of calls) console.log(op, candidates);
+ */
+export async function tunableCalls(run: () => unknown): Promise<TunableCall[]> {
+  checkFunction("tunableCalls", "run", run);
+  if (collect) throw new UsageError("tunableCalls: another call of it is running");
+  const found = new Map<string, TunableCall>();
+  collect = (program, blob) => {
+    native()
+      .programChoices(program)
+      .forEach((choice, record) => {
+        if (choice.measurable && !found.has(choice.key)) found.set(choice.key, callOf(choice, record, blob));
+      });
+  };
+  try {
+    await run();
+  } finally {
+    collect = undefined;
+  }
+  return [...found.values()];
+}
+
+function callOf(choice: RecordChoice, record: number, blob: Uint8Array): TunableCall {
+  const { key, candidates } = choice;
+  const { op, shapes } = readKey(key);
+  const known = tuning().own.get(key);
+  return {
+    op,
+    shapes,
+    candidates,
+    known: known && isKnown(choice) ? tunedCall(key, candidates, known) : undefined,
+    measure: () => {
+      const program = guarded(() => native().loadProgram(blob));
+      try {
+        const entry = measureCall(program, record, candidates);
+        if (!entry) return undefined;
+        keep({ [key]: entry });
+        return tunedCall(key, candidates, entry);
+      } finally {
+        native().releaseProgram(program);
+      }
+    },
+  };
+}
+
+function readKey(key: string): { op: string; shapes: string } {
+  const [head = "", shapes = ""] = [key.slice(0, key.indexOf(" ")), key.slice(key.indexOf(" ") + 1, key.indexOf(" :"))];
+  return { op: head, shapes };
+}
+
+function tunedCall(key: string, candidates: readonly string[], entry: TuningEntry): TunedCall {
+  const estimated = candidates[0] as string;
+  const { variant: winner, micros, threads } = entry;
+  const ratio = (micros[estimated] ?? Number.POSITIVE_INFINITY) / (micros[winner] as number);
+  return { ...readKey(key), estimated, winner, ratio, threads, micros };
+}
