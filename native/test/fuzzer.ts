@@ -35,12 +35,20 @@ const typed = (error: unknown): void => {
   if (!isNativeError(error)) throw error;
 };
 
-/** Loads and runs mutations of a program (the first is the program itself); counts how many got how far. */
-export function fuzzProgram(next: Random, source: Uint8Array, rounds: number): { loaded: number; ran: number } {
+/**
+ * Loads and runs mutations of a program (the first is the program itself), two of three with `variant` where it can run;
+ * counts how many got how far.
+ */
+export function fuzzProgram(
+  next: Random,
+  source: Uint8Array,
+  rounds: number,
+  variant?: string,
+): { loaded: number; ran: number } {
   const states = new DataView(source.buffer, source.byteOffset).getUint32(stateCountAt, true);
   // Small whole numbers: valid as indices, denormal as floats. Larger than any operand of these programs, so that
   // mutations of sizes have room to run.
-  const contents = (): Int32Array => Int32Array.from({ length: 1 << 14 }, () => whole(next, 5));
+  const contents = (): Int32Array => Int32Array.from({ length: 1 << 15 }, () => whole(next, 5));
   const operands = Array.from({ length: 4 }, () => buffer(contents()));
   const state = buffer(contents());
   const inputs = Float64Array.from({ length: 32 }, (_, i) => operands[i % operands.length]!);
@@ -50,7 +58,7 @@ export function fuzzProgram(next: Random, source: Uint8Array, rounds: number): {
     const mutated = i === 0 ? source : mutate(next, source);
     let program: number;
     try {
-      program = native.loadProgram(mutated, i % 3 === 0 ? "reference" : undefined);
+      program = native.loadProgram(mutated, i % 3 === 2 ? "reference" : variant);
     } catch (error) {
       typed(error);
       continue;

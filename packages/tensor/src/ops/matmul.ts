@@ -176,6 +176,7 @@ function matmulSamples(): Sample<MatmulAttrs>[] {
     sample([129, 64], [64, 256], {}, [256], "silu"),
     sample([1, 300], [300, 1]),
     sample([1031, 37], [1031, 45], { transposeA: true }),
+    sample([1031, 5], [1031, 21], { transposeA: true }),
     sample([269, 700], [700, 131], {}, [131]),
     sample([19, 1301], [61, 1301], { transposeB: true }),
   ];
