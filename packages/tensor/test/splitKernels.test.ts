@@ -4,6 +4,7 @@
 import { loadBinding } from "@figment/native";
 import { assertNoLeaks, compile, conv2d, matmul, ones, rng, scope, Tensor, tensor, zeros } from "@figment/tensor";
 import { afterAll, afterEach, describe, expect, it } from "vitest";
+import { withPrecision } from "#core/precision";
 import { type Attrs, GraphBuilder } from "#ir/graph";
 import { definedOp, type OpDef } from "#ops/definition";
 import { explainRecords } from "#runtime/explain";
@@ -212,6 +213,32 @@ describe("f32 products split into bf16 parts", () => {
     }),
   );
 
+  it("take numbers that are bf16 already, and one among them that is not, for what they are", () =>
+    scope(() => {
+      const short = random.normal([40, 300]).cast("bf16").cast("f32");
+      const b = random.normal([300, 36]);
+      for (const low of [0, 2 ** -20]) {
+        const data = short.dataSync().slice();
+        data[41] = 1 + low;
+        const a = tensor(data, { shape: [40, 300] });
+        for (const [x, y, sizes] of [
+          [a, b, [40, 300, 36]],
+          [b.transpose(), a.transpose(), [36, 300, 40]],
+        ] as const) {
+          const [m, k, n] = sizes;
+          const want = sums(productTerms(m, k, n), x.dataSync(), y.dataSync(), m * n);
+          const { data: got, fallbacks } = multiply(x, y);
+          expect(fallbacks).toBe(0);
+          expect(error(got, want.exact)).toBeLessThan(error(want.fused, want.exact));
+        }
+      }
+      // A single low part counts: every other product is a multiple of 2⁻⁷.
+      const ones40 = ones([40, 300]).dataSync().slice();
+      ones40[41] = 1 + 2 ** -14;
+      const { data } = multiply(tensor(ones40, { shape: [40, 300] }), ones([300, 4]));
+      expect([...data.slice(0, 8)]).toEqual([...Array(4).fill(300 + 2 ** -14), ...Array(4).fill(300)]);
+    }));
+
   it("take numbers of one sign, whose sums grow, as well", () =>
     scope(() => {
       const [a, b] = [random.uniform([40, 1500]).add(1), random.uniform([1500, 40]).add(1)];
@@ -356,10 +383,11 @@ describe("a machine with matrix tiles", () => {
     }
   };
 
-  it("multiplies f32 by splitting", () =>
+  it("multiplies f32 by splitting, at either precision", () =>
     scope(() => {
       const [a, b] = [ones([128, 96]), ones([96, 112])];
       expect(chosen((x, y) => matmul(x as Tensor, y as Tensor), a, b)).toEqual([split]);
+      expect(chosen((x, y) => withPrecision("fast", () => matmul(x as Tensor, y as Tensor)), a, b)).toEqual([split]);
     }));
 
   it("convolves f32 by splitting", () =>

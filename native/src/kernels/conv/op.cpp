@@ -23,6 +23,7 @@ std::string checkGeometry(const P& p) {
   if (p.n < 0 || p.h < 0 || p.w < 0 || p.c < 0 || p.ho < 0 || p.wo < 0 || p.o < 0)
     return "negative dimension";
   if (p.kh < 1 || p.kw < 1) return "the kernel must have at least one tap";
+  if (p.fast != 0 && p.fast != 1) return "fast must be 0 or 1";
   if (p.groups < 1 || p.c % p.groups != 0 || p.o % p.groups != 0)
     return "groups must divide the channels";
   for (int i = 0; i < 2; i++) {

@@ -82,27 +82,30 @@ inline int64_t runUnit(const Convolution& g, const Parts& parts, Tiles& tiles,
     }
     const ColumnPanels b = {w.data + panel * w.panelSize + parts.columns * tiles::packedSize(k),
                             w.panelSize, w.scales + panel * w.cuts + cut, w.cuts};
-    plain += multiplyUnit(tiles, parts, s, part.rows, b, part.columns, depth, cut == 0);
+    plain += multiplyUnit(tiles, parts.most, s, part.rows, b, part.columns, depth, cut == 0);
   }
   tiles::writeUnit(g, phase, part, s.sums, kUnitColumns);
   return plain;
 }
 
-inline Parts partsOf(const OpCall& call) { return Parts::of(call.in[0].format, call.in[1].format); }
+template <class P>
+inline Parts partsOf(const OpCall& call) {
+  return Parts::of(call.in[0].format, call.in[1].format, call.as<P>().fast != 0);
+}
 
 template <class P>
 inline size_t convolutionScratch(const OpCall& call, int threads) {
   const Convolution g = tiles::describe<P>(call, kUnit);
   Carver carver(nullptr);
   for (int64_t phase = 0; phase < g.phases(); phase++)
-    PackedWeights::take(carver, g, partsOf(call), phase);
+    PackedWeights::take(carver, g, partsOf<P>(call), phase);
   return carver.used() + size_t(threads) * UnitScratch::bytes(false);
 }
 
 template <class P, class Tiles>
 inline void runConvolution(const OpCall& call, Context& context) {
   const Convolution g = tiles::describe<P>(call, kUnit);
-  const Parts parts = partsOf(call);
+  const Parts parts = partsOf<P>(call);
   const size_t workerBytes = UnitScratch::bytes(false);
   std::byte* workers = context.scratch();
   const auto scratch = [&](int worker) {
@@ -137,7 +140,7 @@ template <class P>
 inline bool takesConvolution(const OpCall& call) {
   if (!gemm::tileFormats(call, call.inCount) || !needsSplitting(call)) return false;
   const Format weights = call.in[1].format;
-  return tiles::packsConvolution<P>(call, partsOf(call).columns * int(sizeof(uint16_t)),
+  return tiles::packsConvolution<P>(call, partsOf<P>(call).columns * int(sizeof(uint16_t)),
                                     double(formatBytes(weights)));
 }
 

@@ -80,7 +80,7 @@ inline int64_t sumPart(const WeightGradient& g, const Parts& parts, Tiles& tiles
       s.columnScales[j / kBlock] =
           packPanel<Side::columns>(s.columns + j / kBlock * kPanel, scratch.gathered + j * kCut,
                                    parts.columns, ceilDiv(depth, kTileDepth));
-    plain += multiplyUnit(tiles, parts, s, part.rows, {s.columns, kPanel, s.columnScales, 1},
+    plain += multiplyUnit(tiles, parts.most, s, part.rows, {s.columns, kPanel, s.columnScales, 1},
                           part.columns, depth, first == begin);
   }
   return plain;
@@ -95,7 +95,8 @@ template <class Tiles>
 inline void runWeightGradient(const OpCall& call, Context& context) {
   const WeightGradient g(call, kUnit, kCut);
   // The rows of the product are channels of dy, the second operand.
-  const Parts parts = Parts::of(call.in[1].format, call.in[0].format);
+  const Parts parts =
+      Parts::of(call.in[1].format, call.in[0].format, call.as<Conv2dWeightGradParams>().fast != 0);
   const size_t workerBytes = GradientScratch::bytes();
   std::byte* workers = context.scratch();
   auto* kept = reinterpret_cast<float*>(workers + size_t(context.threads()) * workerBytes);

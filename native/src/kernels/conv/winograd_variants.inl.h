@@ -85,7 +85,8 @@ inline int winogradSupports(const OpCall& call) {
   const Geometry g = geometryOf(p);
   if (!affordable<kY, kX>(g)) return -1;
   if (!pays<kY, kX>(g)) return permitted<kY, kX>(g) ? kPackedPreference - 1 : kOnRequest;
-  const double tiles = split::rateOf(split::Parts::of(call.in[0].format, call.in[1].format));
+  const double tiles =
+      split::rateOf(split::Parts::of(call.in[0].format, call.in[1].format, p.fast != 0));
   return 1 + (costOf<kY, kX>(g) * tiles <= directCost(g) ? kTilesPreference : kPackedPreference);
 }
 

@@ -4,7 +4,8 @@
 // Computations", 2019). Tiles take denormals for zero and split infinities are NaN, so a panel of
 // 32 rows or columns and one cut of K is first multiplied by a power of two that brings its largest
 // number to 2^kTop. A panel with numbers that are not finite, or then below 2^kBottom, is packed as
-// it is, for fused multiply-adds. Include only from files compiled for one instruction set.
+// it is, for fused multiply-adds. Panels of numbers that are bf16 already have one part, whatever
+// their format. Include only from files compiled for one instruction set.
 #pragma once
 
 #include "kernels/gemm/matrix_tiles.inl.h"
@@ -27,7 +28,7 @@ using tiles::kTileDepth;
 constexpr int64_t kUnitRows = 128, kUnitColumns = 512, kCut = 256;
 constexpr int64_t kCutBlocks = kCut / kTileDepth;
 /// bf16 numbers of a packed panel of one cut, at most.
-constexpr int64_t kPanel = kMostParts * kBlock * kCut;
+constexpr int64_t kPanel = kExactParts * kBlock * kCut;
 
 /// Exponents of the numbers of a split panel. Sums stay below 2^(2·(kTop + 1))·kCut, and what the
 /// products of two smallest numbers lose below 2^-126 is 2^-30 of them.
@@ -37,6 +38,7 @@ constexpr int kTop = 48, kBottom = -48;
 struct Scale {
   int32_t shift;  ///< its numbers are multiplied by 2^shift
   bool fits;      ///< else it is packed as it is
+  int8_t parts;   ///< those that are not zero throughout
 };
 
 /// 2^exponent, for exponents of normal numbers.
@@ -48,28 +50,30 @@ inline int exponentOf(float x) {
   return bits >= 1u << 23 ? int(bits >> 23) - 127 : 31 - __builtin_clz(bits) - 149;
 }
 
-/// What brings `count` numbers (whole vectors) into the range of the tiles.
-inline Scale scaleOf(const float* x, int64_t count) {
+/// The bf16 number nearest to x, ties away from zero; not for NaN.
+FIGMENT_INLINE F32 nearestBf16(F32 x) {
+  return asFloat((asInt(x) + I32::broadcast(0x8000)) & I32::broadcast(int32_t(0xffff0000)));
+}
+
+/// What brings `count` numbers (whole vectors) of up to `parts` parts into the range of the tiles.
+inline Scale scaleOf(const float* x, int64_t count, int parts) {
   const F32 most = F32::broadcast(__FLT_MAX__);
   F32 largest = F32::zero(), least = most;
-  Mask finite = eq(largest, largest);
+  Mask finite = eq(largest, largest), alone = finite;
   for (int64_t i = 0; i < count; i += kLanes) {
     const F32 size = abs(F32::load(x + i));
     finite = finite & le(size, most);
+    alone = alone & eq(nearestBf16(size), size);
     largest = max(size, largest);
     least = min(blend(eq(size, F32::zero()), most, size), least);
   }
-  if (!all(finite)) return {0, false};
+  const int8_t needed = int8_t(all(alone) ? 1 : parts);
+  if (!all(finite)) return {0, false, needed};
   const float top = reduceMax(largest);
-  if (top == 0) return {0, true};
+  if (top == 0) return {0, true, needed};
   constexpr int kMostShift = 126;  // whose inverse is a normal number too
   const int shift = int(smaller(kTop - exponentOf(top), kMostShift));
-  return {shift, exponentOf(reduceMin(least)) + shift >= kBottom};
-}
-
-/// The bf16 number nearest to a finite x, ties away from zero.
-FIGMENT_INLINE F32 nearestBf16(F32 x) {
-  return asFloat((asInt(x) + I32::broadcast(0x8000)) & I32::broadcast(int32_t(0xffff0000)));
+  return {shift, exponentOf(reduceMin(least)) + shift >= kBottom, needed};
 }
 
 /// Splits 32 rows of `blocks` blocks of K, one row after another, times `scale`.
@@ -118,21 +122,21 @@ inline void splitPanel(uint16_t* to, const float* raw, int64_t blocks, float sca
     splitColumns<kParts>(to, raw, blocks, scale);
 }
 
-/// Packs a panel of which `raw` holds kBlock × `blocks` blocks of K.
+/// Packs a panel of which `raw` holds kBlock × `blocks` blocks of K, in up to `parts` parts.
 template <Side kSideOf>
 inline Scale packPanel(uint16_t* to, const float* raw, int parts, int64_t blocks) {
   const int64_t count = blocks * kBlock * kTileDepth;
-  Scale scale = scaleOf(raw, count);
+  Scale scale = scaleOf(raw, count, parts);
   // One part is the number itself, whatever it is.
-  if (!scale.fits && parts > 1) {
+  if (!scale.fits && scale.parts > 1) {
     __builtin_memcpy(to, raw, size_t(count) * sizeof *raw);
     return scale;
   }
   if (!scale.fits) scale.shift = 0;
   const float factor = powerOfTwo(scale.shift);
-  if (parts == 1)
+  if (scale.parts == 1)
     splitPanel<kSideOf, 1>(to, raw, blocks, factor);
-  else if (parts == 2)
+  else if (scale.parts == 2)
     splitPanel<kSideOf, 2>(to, raw, blocks, factor);
   else
     splitPanel<kSideOf, 3>(to, raw, blocks, factor);
@@ -174,13 +178,13 @@ inline void joinColumns(float* raw, const uint16_t* from, int parts, int64_t blo
 /// The numbers of a packed panel, in the order in which they were given to packPanel: exact, but
 /// for f32 in two parts.
 template <Side kSideOf>
-inline void unpackPanel(float* raw, const uint16_t* from, int parts, int64_t blocks, Scale scale) {
-  if (!scale.fits && parts > 1)
+inline void unpackPanel(float* raw, const uint16_t* from, int64_t blocks, Scale scale) {
+  if (!scale.fits && scale.parts > 1)
     __builtin_memcpy(raw, from, size_t(blocks * kTileDepth * kBlock) * sizeof *raw);
   else if constexpr (kSideOf == Side::rows)
-    joinRows(raw, from, parts, blocks, powerOfTwo(-scale.shift));
+    joinRows(raw, from, scale.parts, blocks, powerOfTwo(-scale.shift));
   else
-    joinColumns(raw, from, parts, blocks, powerOfTwo(-scale.shift));
+    joinColumns(raw, from, scale.parts, blocks, powerOfTwo(-scale.shift));
 }
 
 }  // namespace figment::FIGMENT_ISA::split

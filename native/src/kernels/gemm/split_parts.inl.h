@@ -8,19 +8,22 @@ namespace figment::FIGMENT_ISA::split {
 
 using gemm::smaller;
 
-/// Parts of an f32 number.
-constexpr int kMostParts = 3;
+/// Parts of an f32 number, and of one at precision "fast".
+constexpr int kExactParts = 3, kFastParts = 2;
 
-/// How many parts numbers of a format need.
-constexpr int partsOf(Format format) {
+/// How many parts numbers of a format need, of at most `most`.
+constexpr int partsOf(Format format, int most) {
   if (format == Format::bf16) return 1;
-  return format == Format::f16 ? 2 : kMostParts;
+  return format == Format::f16 ? 2 : most;
 }
 
-/// Parts of the factors.
+/// Parts of the factors. Products of part i by part j are left out where i + j is `most` or more.
 struct Parts {
-  int rows, columns;
-  static Parts of(Format rows, Format columns) { return {partsOf(rows), partsOf(columns)}; }
+  int rows, columns, most;
+  static Parts of(Format rows, Format columns, bool fast) {
+    const int most = fast ? kFastParts : kExactParts;
+    return {partsOf(rows, most), partsOf(columns, most), most};
+  }
 };
 
 /// One of the products of parts.
@@ -28,21 +31,26 @@ struct Term {
   int row, column;
 };
 
-/// The small products, in an order in which neighbours share a factor, which is then loaded once.
+/// The products, in an order in which neighbours share a factor, which is then loaded once. The
+/// first `together` are summed block by block of K; where rounding matters, the large one follows
+/// by itself.
 struct Chain {
-  Term terms[kMostParts * kMostParts];
-  int count = 0;
+  Term terms[kExactParts * kExactParts];
+  int count = 0, together;
 
   explicit Chain(const Parts& parts) {
+    const bool apart = parts.most == kExactParts;
     for (int row = parts.rows - 1; row >= 0; row--)
-      for (int column = 0; column < smaller(parts.columns, kMostParts - row); column++)
-        if (row + column > 0) terms[count++] = {row, column};
+      for (int column = 0; column < smaller(parts.columns, parts.most - row); column++)
+        if (row + column > 0 || !apart) terms[count++] = {row, column};
+    together = count;
+    if (apart) terms[count++] = {0, 0};
   }
 };
 
 /// How many times as fast as implicit products by fused multiply-adds those on tiles are: estimated
 /// from ceilings and a trial, for one product of parts (see native/NOTES.md).
 constexpr double kTilesRate = 8.5;
-inline double rateOf(const Parts& parts) { return kTilesRate / (Chain(parts).count + 1); }
+inline double rateOf(const Parts& parts) { return kTilesRate / Chain(parts).count; }
 
 }  // namespace figment::FIGMENT_ISA::split

@@ -1,7 +1,8 @@
 // Units of a product of f32 factors that split.inl.h has packed. With x = x₀ + x₁ + x₂ and w
 // likewise,
 //   x·w ≈ x₂w₀ + x₁w₀ + x₁w₁ + x₀w₁ + x₀w₂, then x₀w₀,
-// six of nine products: those left out are below 2^-24 of a term. For each block of 32×32 sums and
+// six of nine products: those left out are below 2^-24 of a term; at precision "fast", x₁w₀ + x₀w₀
+// + x₀w₁ of two parts, which leaves out what is below 2^-16. For each block of 32×32 sums and
 // cut of K, the small products of the whole cut are summed first, and the large ones on top of
 // them, so that a sum is rounded at its own size once for each 32 terms; cuts are added in f32.
 // Blocks of a panel that could not be split are summed by fused multiply-adds. Include only from
@@ -61,9 +62,8 @@ inline void multiplyParts(Tiles& tiles, const Chain& chain, const uint16_t* a, c
       }
     }
   };
-  constexpr Term kLarge = {0, 0};
-  run(chain.terms, chain.count);
-  run(&kLarge, 1);
+  run(chain.terms, chain.together);
+  run(chain.terms + chain.together, chain.count - chain.together);
   tiles.template store<0>(sums, kStep);
   tiles.template store<1>(sums + kSide, kStep);
   tiles.template store<2>(sums + kSide * kBlock, kStep);
@@ -147,9 +147,8 @@ struct ColumnPanels {
 
 /// Adds the products of a cut to the sums of a unit; answers how many blocks did not run on tiles.
 template <class Tiles>
-inline int64_t multiplyUnit(Tiles& tiles, const Parts& parts, const UnitScratch& s, int64_t rows,
+inline int64_t multiplyUnit(Tiles& tiles, int mostParts, const UnitScratch& s, int64_t rows,
                             const ColumnPanels& b, int64_t columns, int64_t depth, bool first) {
-  const Chain chain(parts);
   const int64_t blocks = ceilDiv(depth, kTileDepth);
   int64_t plain = 0;
   for (int64_t j = 0; j < columns; j += kBlock) {
@@ -160,11 +159,12 @@ inline int64_t multiplyUnit(Tiles& tiles, const Parts& parts, const UnitScratch&
       const Scale rowScale = s.rowScales[i / kBlock];
       const bool fits = rowScale.fits && columnScale.fits;
       if (fits) {
+        const Chain chain({rowScale.parts, columnScale.parts, mostParts});
         multiplyParts(tiles, chain, rowPanel, columnPanel, blocks, s.block);
       } else {
         plain++;
-        unpackPanel<Side::rows>(s.plainRows, rowPanel, parts.rows, blocks, rowScale);
-        unpackPanel<Side::columns>(s.plainColumns, columnPanel, parts.columns, blocks, columnScale);
+        unpackPanel<Side::rows>(s.plainRows, rowPanel, blocks, rowScale);
+        unpackPanel<Side::columns>(s.plainColumns, columnPanel, blocks, columnScale);
         multiplyPlainly(s.plainRows, s.plainColumns, blocks * kTileDepth, s.block);
       }
       addBlock(s.sums + i * kUnitColumns + j, s.block,

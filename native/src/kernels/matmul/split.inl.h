@@ -22,7 +22,7 @@ struct Product {
         b(Elements::of(call.in[1])),
         bias(p.bias ? Elements::of(call.in[2]) : Elements{}),
         out(Results::of(call.out[0])),
-        parts(Parts::of(a.format, b.format)),
+        parts(Parts::of(a.format, b.format, p.fast != 0)),
         panels(ceilDiv(p.n, kBlock)),
         cuts(ceilDiv(p.k, kCut)),
         rowUnits(ceilDiv(p.m, kUnitRows)),
@@ -88,7 +88,8 @@ inline int64_t runUnit(const Product& g, Tiles& tiles, const PackedB& packed, in
     const ColumnPanels b = {
         packed.data + panel * g.panelSize() + g.parts.columns * tiles::packedSize(k), g.panelSize(),
         packed.scales + panel * g.cuts + cut, g.cuts};
-    plain += multiplyUnit(tiles, g.parts, s, rows, b, columns, smaller(kCut, g.p.k - k), cut == 0);
+    plain +=
+        multiplyUnit(tiles, g.parts.most, s, rows, b, columns, smaller(kCut, g.p.k - k), cut == 0);
   }
   const Elements bias = g.bias.given() ? g.bias + column : Elements{};
   const Results out = g.out + ((batch * g.p.m + row) * g.p.n + column);

@@ -16,10 +16,9 @@ import { show } from "../shape.js";
  *   than 2⁹⁶ apart, are multiplied in f32.
  * - "bf16": factors rounded to bf16, 8 significant bits: relative error up to 2⁻⁸ of the sum of the terms' sizes, usually
  *   10⁻³ of the result.
- * - "fast": where the processor has bf16 matrix tiles (AMX), each f32 factor as the sum of two bf16 numbers and three of
- *   the four products of these: relative error up to 2⁻¹⁶ of the sum of the terms' sizes, and NaN where a factor is
- *   infinite or rounds to infinity. Attention, convolutions in groups, and every product on other processors are those of
- *   "highest", for there it is the fastest exact enough.
+ * - "fast": on such tiles, each f32 factor as the sum of two bf16 numbers, and three of the four products of these: relative
+ *   error up to 2⁻¹⁶ of the sum of the terms' sizes, usually 5·10⁻⁶ of the result. Attention, and every product on other
+ *   processors, are those of "highest", for there it is the fastest exact enough.
  *
  * Operands of other types (f64, bf16, f16) are taken as they are. There is no "f16" and no "tf32" here: on CPUs arithmetic
  * in either is no faster than f32; f16 tensors are storage, and are computed with in f32.

@@ -188,6 +188,9 @@ export function expectCompute(op: string, operands: Readonly<Record<string, Aval
 /** Attributes that passes give to products: how exactly they are computed, and the type of results of 16-bit factors. */
 export type ProductAttrs = { readonly precision?: Precision; readonly result?: DType };
 
+/** Whether a product may be as inexact as precision "fast" allows, as parameter structs say it. */
+export const fastCode = ({ precision }: ProductAttrs): number => Number(precision === "fast");
+
 /** The first result may take the place of the first operand where both have one type. */
 export const firstInPlace = ({ inputs, outputs }: Node): readonly (readonly [number, number])[] =>
   inputs[0]?.dtype === outputs[0]?.dtype ? [[0, 0]] : [];

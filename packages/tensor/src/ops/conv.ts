@@ -110,7 +110,6 @@ export const conv2dDef: OpDef<Conv2dAttrs> = defineOp({
   decompose: decomposeConv,
   lower: { kind: "kernel", halves: true, call: conv2dCall },
   factors: [0, 1],
-  sumAxes: (_inputs, { groups }) => (groups === 1 ? [3, 3] : undefined),
   samples: () => convSamples.conv2d(),
 });
 
@@ -140,7 +139,6 @@ export const conv2dInputGradDef: OpDef<Conv2dInputGradAttrs> = defineOp({
     return [needs(0) ? convolve(dx, w, attrs) : undefined, needs(1) ? weightGrad(dx, y, attrs, spatial(w)) : undefined];
   },
   factors: [0, 1],
-  sumAxes: (_inputs, { groups }) => (groups === 1 ? [3, 0] : undefined),
   lower: {
     kind: "kernel",
     halves: true,
@@ -190,7 +188,6 @@ export const conv2dWeightGradDef: OpDef<Conv2dWeightGradAttrs> = defineOp({
     return [needs(0) ? inputGrad(y, dw, attrs, spatial(x)) : undefined, needs(1) ? convolve(x, dw, attrs) : undefined];
   },
   factors: [0, 1],
-  sumAxes: () => [0, 0],
   lower: {
     kind: "kernel",
     halves: true,

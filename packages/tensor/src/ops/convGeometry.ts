@@ -3,7 +3,7 @@
 
 import { ShapeError } from "../errors.js";
 import { type Shape, show, showShape } from "../shape.js";
-import { checkInteger, type Pair, paddingOf, pairOf } from "./checks.js";
+import { checkInteger, fastCode, type Pair, type ProductAttrs, paddingOf, pairOf } from "./checks.js";
 import { imageFields } from "./images.js";
 
 /** What every kernel of a convolution is told. */
@@ -17,6 +17,7 @@ export const convFields = {
   padHi: ["i32", 2],
   dilation: ["i32", 2],
   groups: "i32",
+  fast: "i32",
 } as const;
 
 /** What the three primitives share. Pairs are [height, width]. */
@@ -96,7 +97,7 @@ export function resultShape(op: string, x: Shape, w: Shape, geometry: ConvGeomet
 }
 
 /** The parameters of a kernel, apart from its own. */
-export const convParams = ({ x, w, y }: ConvShapes, { stride, padLo, padHi, dilation, groups }: ConvGeometry) => ({
+export const convParams = ({ x, w, y }: ConvShapes, attrs: ConvGeometry & ProductAttrs) => ({
   n: x[0] as number,
   h: x[1] as number,
   w: x[2] as number,
@@ -106,11 +107,12 @@ export const convParams = ({ x, w, y }: ConvShapes, { stride, padLo, padHi, dila
   o: y[3] as number,
   kh: w[1] as number,
   kw: w[2] as number,
-  stride,
-  padLo,
-  padHi,
-  dilation,
-  groups,
+  stride: attrs.stride,
+  padLo: attrs.padLo,
+  padHi: attrs.padHi,
+  dilation: attrs.dilation,
+  groups: attrs.groups,
+  fast: fastCode(attrs),
 });
 
 /** The geometry alone of attributes that have more. */

@@ -116,11 +116,6 @@ export interface OpDef<A = any> {
   readonly factors?: readonly number[];
   /** Whether its kernel may store its first result, computed in f32, as a 16-bit type: the shape rule takes `attrs.result`. */
   readonly stores?: boolean;
-  /**
-   * Along which axis of the first and of the second factor products are summed, where that is one axis of each: factors
-   * concatenated along them give the sum of their products.
-   */
-  sumAxes?(inputs: readonly Aval[], attrs: A): readonly [number, number] | undefined;
   /** Inputs of float type that carry no derivative all the same (residuals). */
   readonly hints?: readonly number[];
   /** Outputs that are residuals for the gradient and carry no derivative. */

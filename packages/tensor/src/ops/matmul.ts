@@ -16,6 +16,7 @@ import {
   expectCount,
   expectProduct,
   expectShape,
+  fastCode,
   type ProductAttrs,
 } from "./checks.js";
 import { defineOp, type KernelCall, nativeSchema, type OpDef, type Sample, type VjpArgs } from "./definition.js";
@@ -34,6 +35,7 @@ const matmulSchema = nativeSchema("matmul", {
   transB: "i32",
   bias: "i32",
   activation: "i32",
+  fast: "i32",
 });
 
 /** Which operands are transposed in their last two axes, and what is applied to the product. */
@@ -106,6 +108,7 @@ function matmulCall(node: Node, attrs: MatmulAttrs): KernelCall {
       transB: Number(transposeB),
       bias: Number(bias !== undefined),
       activation: activationCode[activation],
+      fast: fastCode(attrs),
     },
     inputs,
     outputs: [{ index: 0, dims: [batch, m, n] }],
@@ -202,10 +205,6 @@ export const matmulDef: OpDef<MatmulAttrs> = defineOp({
   decompose: decomposeMatmul,
   lower: { kind: "kernel", halves: true, call: matmulCall },
   factors: [0, 1],
-  sumAxes: ([a, b], { transposeA, transposeB }) => [
-    (a as Aval).shape.length - (transposeA ? 2 : 1),
-    (b as Aval).shape.length - (transposeB ? 1 : 2),
-  ],
   samples: matmulSamples,
 });
 
