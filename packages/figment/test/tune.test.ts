@@ -1,7 +1,7 @@
 // figment tune: measures the calls of a recipe, keeps what it has measured, and measures nothing twice.
 
 import { spawn } from "node:child_process";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -18,7 +18,8 @@ beforeEach(({ task }) => {
 });
 afterEach(() => vi.unstubAllEnvs());
 
-const small = ["--set", "batch=2", "--set", "sampleSteps=2", "--samples", "1"];
+const settings = ["batch=2", "sampleSteps=2", "size=8", "model.channels=[32]"].flatMap((text) => ["--set", text]);
+const small = [...settings, "--samples", "1"];
 
 interface Tuned {
   readonly recipes: readonly string[];
@@ -57,10 +58,8 @@ describe("figment tune", () => {
     }
     const table = await kept();
     expect(Object.keys(table)).toHaveLength(calls.length);
-    expect(await tune("--threads", "1")).toEqual({ recipes, calls });
+    expect(await tune("--threads", "2")).toEqual({ recipes, calls });
     expect(await kept()).toEqual(table);
-    const again = await tune("--again", "--threads", "2");
-    expect(new Set(again.calls.map(({ threads }) => threads))).toEqual(new Set([2]));
   });
 
   it("shows a table, and its kernels run afterwards", async () => {
@@ -69,7 +68,7 @@ describe("figment tune", () => {
     expect(stdout).toMatch(/^op +shapes +estimated +fastest +ratio$/m);
     expect(stdout).toMatch(/^conv2d +f32\[2,\d+,\d+,\d+\] .* \d+\.\d\d$/m);
     expect(stdout).toMatch(/^\d+ calls, \d+ of which run on another kernel than by estimate$/m);
-    const bench = await figment(["bench", "first-light", "--runs", "1", "--set", "batch=2", "--json"]);
+    const bench = await figment(["bench", "first-light", "--runs", "1", ...settings, "--json"]);
     const { records } = JSON.parse(bench.stdout) as { records: { op: string; variant: string; reason: string }[] };
     const measured = records.filter(({ reason }) => reason === "measured").map(({ variant }) => variant);
     const variants = Object.values(await kept()).map(({ variant }) => variant);
@@ -91,6 +90,26 @@ describe("figment tune", () => {
     clearInterval(poll);
     expect(code).toBe(130);
     expect(Object.keys(await kept()).length).toBeGreaterThan(0);
+  });
+
+  it("measures anew with --again, on as many threads as it is told", async () => {
+    await tune("--threads", "1");
+    const { calls } = await tune("--again", "--threads", "2");
+    expect(new Set(calls.map(({ threads }) => threads))).toEqual(new Set([2]));
+  });
+
+  it("measures the calls of a table without running what they come from", async () => {
+    const from = path.join(folder, "elsewhere.json");
+    const shape = "f32[1,5,5,64] f32[64,3,3,64] -> f32[1,5,5,64]";
+    const key = `conv2d ${shape} : 1 5 5 64 5 5 64 3 3 1 1 1 1 1 1 1 1 1 0 0`;
+    const machine = { cpu: "Elsewhere", family: "Maker 1.1", isa: "avx512", cores: 64, version: "0.1.0" };
+    const calls = { [key]: { variant: "other", threads: 4, micros: { other: 1 } } };
+    await writeFile(from, JSON.stringify({ format: "figment-tuning", version: 1, machines: [{ machine, calls }] }));
+    const { code, stdout } = await figment(["tune", "--shapes", from, "--json"]);
+    expect(code).toBe(0);
+    expect((JSON.parse(stdout) as Tuned).calls.map(({ shapes }) => shapes)).toEqual([shape]);
+    expect(Object.keys(await kept())).toEqual([key]);
+    expect((await figment(["tune", "--shapes", path.join(folder, "nowhere.json")])).code).toBe(2);
   });
 
   it("refuses --all beside named recipes, and recipes that there are not", async () => {

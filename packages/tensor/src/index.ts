@@ -77,7 +77,7 @@ export {
 } from "./runtime/memory.js";
 export type { Profile, ProfiledRecord } from "./runtime/profile.js";
 export { startTimeline, stopTimeline, type TimelineFile, writeTimeline } from "./runtime/timeline.js";
-export { type TunableCall, type TunedCall, tunableCalls } from "./runtime/tuning/index.js";
+export { type TunableCall, type TunedCall, tunableCalls, tunableCallsOf } from "./runtime/tuning/index.js";
 export { checkRange, type Shape, show, showShape, sizeOf } from "./shape.js";
 
 startFromEnvironment();

@@ -4,12 +4,14 @@ import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { assertNoLeaks, conv2d, ones, tunableCalls, UsageError } from "@figment/tensor";
-import { afterAll, describe, expect, it } from "vitest";
+import { assertNoLeaks, conv2d, ones, tunableCalls, tunableCallsOf, UsageError } from "@figment/tensor";
+import { afterAll, describe, expect, it, vi } from "vitest";
 import { parseTable, tableText } from "#runtime/tuning/table";
 
 const folder = mkdtempSync(join(tmpdir(), "figment-tune-"));
+vi.stubEnv("FIGMENT_TUNE_FILE", join(folder, "own.json"));
 afterAll(() => {
+  vi.unstubAllEnvs();
   rmSync(folder, { recursive: true });
   assertNoLeaks();
 });
@@ -105,6 +107,47 @@ describe("FIGMENT_TUNE", () => {
 
   it("refuses other values", () => {
     expect(() => convolve(file, { FIGMENT_TUNE: "yes" })).toThrow(/FIGMENT_TUNE is "yes"; expected 0 or 1/);
+  });
+});
+
+describe("tunableCallsOf", () => {
+  const key = (channels: number): string =>
+    `conv2d f32[1,5,5,${channels}] f32[${channels},3,3,${channels}] -> f32[1,5,5,${channels}] : 1 5 5 ${channels} 5 5 ${channels} 3 3 1 1 1 1 1 1 1 1 1 0 0`;
+  const entry = { variant: "other", threads: 4, micros: { other: 1 } };
+  const machine = { cpu: "Elsewhere", family: "Maker 1.1", isa: "avx512", cores: 64, version: "0.1.0" } as const;
+  const table = join(folder, "elsewhere.json");
+
+  it("finds the calls that another machine has met, and leaves out those that this version does not know", async () => {
+    const strange = ["quantum f32[2] -> f32[2] : 1", "conv2d f32[1] -> f32[1] : 1 2", "conv2d f33[2] ->", "", " : x"];
+    const calls = Object.fromEntries([key(64), key(96), ...strange].map((name) => [name, entry]));
+    writeFileSync(table, tableText([{ machine, calls }]));
+    const found = tunableCallsOf(table);
+    expect(found.map(({ op, shapes }) => `${op} ${shapes}`)).toEqual(
+      [key(64), key(96)].map((name) => name.split(" :")[0]),
+    );
+    const [first] = found;
+    const tuned = first?.measure();
+    expect(Object.keys(tuned?.micros ?? {}).sort()).toEqual([...(first?.candidates ?? [])].sort());
+    expect(tunableCallsOf(table)[0]?.known).toEqual(tuned);
+  });
+
+  it("has the keys that programs have", async () => {
+    const [x, w] = [ones([2, 8, 5, 64]), ones([64, 3, 3, 64])];
+    const [met] = await tunableCalls(() => conv2d(x, w, { padding: [1, 0] }).dispose());
+    for (const tensor of [x, w]) tensor.dispose();
+    met?.measure();
+    const kept = parseTable(readFileSync(process.env.FIGMENT_TUNE_FILE as string, "utf8"))[0]?.calls ?? {};
+    const again = tunableCallsOf(process.env.FIGMENT_TUNE_FILE).map(({ op, shapes }) => `${op} ${shapes}`);
+    expect(again.sort()).toEqual(
+      Object.keys(kept)
+        .map((name) => name.split(" :")[0])
+        .sort(),
+    );
+  });
+
+  it("refuses files that are no tables", () => {
+    expect(() => tunableCallsOf(join(folder, "nowhere.json"))).toThrow(UsageError);
+    expect(() => tunableCallsOf(3 as never)).toThrow(/tunableCallsOf: expected a path/);
   });
 });
 

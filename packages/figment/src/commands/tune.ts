@@ -10,6 +10,7 @@ import {
   type TunedCall,
   throwIfAborted,
   tunableCalls,
+  tunableCallsOf,
   UsageError,
 } from "@figment/tensor";
 import { Command } from "commander";
@@ -22,6 +23,7 @@ import { integerOption, setOption } from "./options.js";
 
 interface TuneFlags {
   readonly all?: boolean;
+  readonly shapes?: string | boolean;
   readonly again?: boolean;
   readonly samples: number;
   readonly threads?: number;
@@ -37,7 +39,8 @@ export const tuneCommand = (): Command =>
         "Calls that were measured before are not measured again. Ctrl-C keeps what has been measured.",
     )
     .argument("[recipes...]", "their names or files (default: first-light)")
-    .option("--all", "all recipes that are built in")
+    .option("--all", "all recipes that are built in and whose data are here")
+    .option("--shapes [file]", "the calls of a table of measurements (default: the shipped one) in place of recipes")
     .option("--again", "measure what was measured before, too")
     .option("--samples <n>", "images that are sampled at once", integerOption("samples", 1), 64)
     .option("--threads <n>", "worker threads (default: one per core)", integerOption("threads", 1))
@@ -45,14 +48,10 @@ export const tuneCommand = (): Command =>
     .option("--json", "print one JSON object")
     .addHelpText("after", exitCodesHelp)
     .action(async (names: readonly string[], flags: TuneFlags) => {
-      const { all, threads, set = [], json } = flags;
-      if (all && names.length > 0) throw new UsageError("--all: there are recipes named besides");
+      const { threads, json } = flags;
+      const chosen = await chosenRecipes(names, flags);
       if (threads !== undefined) setThreads(threads);
-      const wanted = names.length > 0 ? names : ["first-light"];
-      const chosen = all ? Object.values(recipes) : await Promise.all(wanted.map(findRecipe));
-      const calls = await tunableCalls(async () => {
-        for (const recipe of chosen) await useOnce(recipe, set, flags);
-      });
+      const calls = await callsOf(chosen, flags);
       const interrupt = onInterrupt();
       try {
         const tuned = await measureAll(calls, flags, interrupt.signal);
@@ -63,11 +62,35 @@ export const tuneCommand = (): Command =>
       }
     });
 
+/** The recipes to tune; none where the shapes of a table are asked for. */
+async function chosenRecipes(names: readonly string[], { all, shapes }: TuneFlags): Promise<Recipe[]> {
+  const ways = [names.length > 0, all, shapes].filter(Boolean);
+  if (ways.length > 1) throw new UsageError("tune: name recipes, or say --all, or --shapes");
+  if (shapes) return [];
+  if (all) return Object.values(recipes);
+  return Promise.all((names.length > 0 ? names : ["first-light"]).map(findRecipe));
+}
+
+const callsOf = (chosen: readonly Recipe[], flags: TuneFlags): TunableCall[] | Promise<TunableCall[]> => {
+  if (flags.shapes) return tunableCallsOf(...(typeof flags.shapes === "string" ? [flags.shapes] : []));
+  return tunableCalls(async () => {
+    for (const recipe of chosen) {
+      try {
+        await useOnce(recipe, flags);
+      } catch (error) {
+        if (!flags.all || !(error instanceof UsageError)) throw error;
+        // Its data are not on this machine.
+        console.error(`${recipe.name} is left out: ${error.message}`);
+      }
+    }
+  });
+};
+
 /** Sampling is stopped after this long, milliseconds: by then the programs of its steps have been made. */
 const samplingTime = 5000;
 
 /** Makes the programs of a recipe: those of a training step and of sampling. */
-async function useOnce(recipe: Recipe, set: readonly Override[], { samples }: TuneFlags): Promise<void> {
+async function useOnce(recipe: Recipe, { samples, set = [] }: TuneFlags): Promise<void> {
   const config = await applyOverrides(recipe.config, recipe.rules, set);
   await withTraining(recipe, config, async ({ built, training }) => {
     for await (const batch of training.data) {

@@ -3,6 +3,7 @@
 
 import { closeSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
+import { UsageError } from "../../errors.js";
 import { type MachineTable, merge, parseTable, type TuningMachine, tableText } from "./table.js";
 
 /** How long a writer waits for others, and after which time a lock was left behind by one that was killed, milliseconds. */
@@ -21,6 +22,15 @@ function warn(file: string, problem: string): void {
 
 const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 const codeOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoException | undefined)?.code;
+
+/** The machines in a file. Throws UsageError, naming it, where it cannot be used. */
+export function parseFile(file: string): MachineTable[] {
+  try {
+    return parseTable(readFileSync(file, "utf8"));
+  } catch (cause) {
+    throw new UsageError(`${file}: ${reasonOf(cause)}`, { cause });
+  }
+}
 
 /** The machines in a file; none where there is no file; undefined, with a warning, where it cannot be used. */
 export function readTable(file: string): MachineTable[] | undefined {

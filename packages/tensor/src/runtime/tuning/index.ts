@@ -5,9 +5,11 @@
 import { nativeVersion, type RecordChoice, shippedTuning } from "@figment/native";
 import { UsageError } from "../../errors.js";
 import { checkFunction } from "../../ops/checks.js";
+import { show } from "../../shape.js";
 import { cacheFolder } from "../cacheFolder.js";
 import { guarded, native } from "../device.js";
-import { addToTable, readTable } from "./file.js";
+import { addToTable, parseFile, readTable } from "./file.js";
+import { programOfKey, readKey } from "./key.js";
 import { nearest, sameMachine, type TuningEntry, type TuningMachine } from "./table.js";
 
 /** A variant takes the place of the estimated one where it takes at most this share of its time: noise changes nothing. */
@@ -149,19 +151,52 @@ export async function tunableCalls(run: () => unknown): Promise<TunableCall[]> {
   checkFunction("tunableCalls", "run", run);
   if (collect) throw new UsageError("tunableCalls: another call of it is running");
   const found = new Map<string, TunableCall>();
-  collect = (program, blob) => {
-    native()
-      .programChoices(program)
-      .forEach((choice, record) => {
-        if (choice.measurable && !found.has(choice.key)) found.set(choice.key, callOf(choice, record, blob));
-      });
-  };
+  collect = (program, blob) => noteCalls(program, blob, found);
   try {
     await run();
   } finally {
     collect = undefined;
   }
   return [...found.values()];
+}
+
+/**
+ * The calls for which there are several kernels among those in a table of measurements, whichever machine made it: what has
+ * been met elsewhere can be measured here without being run. Calls that this version does not know are left out.
+ *
+ * @param file a table as `FIGMENT_TUNE_FILE` names one; default: the one that is shipped.
+ * @throws UsageError for a path that is none, or a file that cannot be used.
+ * @example
+ * const calls = tunableCallsOf();
+ * for (const { op, shapes } of calls) console.log(op, shapes);
+ */
+export function tunableCallsOf(file: string = shippedTuning): TunableCall[] {
+  if (typeof file !== "string") throw new UsageError(`tunableCallsOf: expected a path as file, got ${show(file)}`);
+  tuning();
+  const found = new Map<string, TunableCall>();
+  const machines = parseFile(file);
+  for (const key of new Set(machines.flatMap(({ calls }) => Object.keys(calls)))) {
+    let program: number;
+    let blob: Uint8Array;
+    try {
+      blob = programOfKey(key);
+      program = native().loadProgram(blob);
+    } catch {
+      continue;
+    }
+    noteCalls(program, blob, found);
+    native().releaseProgram(program);
+  }
+  return [...found.values()];
+}
+
+/** Adds the calls of a program that can be measured. */
+function noteCalls(program: number, blob: Uint8Array, found: Map<string, TunableCall>): void {
+  native()
+    .programChoices(program)
+    .forEach((choice, record) => {
+      if (choice.measurable && !found.has(choice.key)) found.set(choice.key, callOf(choice, record, blob));
+    });
 }
 
 function callOf(choice: RecordChoice, record: number, blob: Uint8Array): TunableCall {
@@ -185,11 +220,6 @@ function callOf(choice: RecordChoice, record: number, blob: Uint8Array): Tunable
       }
     },
   };
-}
-
-function readKey(key: string): { op: string; shapes: string } {
-  const [head = "", shapes = ""] = [key.slice(0, key.indexOf(" ")), key.slice(key.indexOf(" ") + 1, key.indexOf(" :"))];
-  return { op: head, shapes };
 }
 
 function tunedCall(key: string, candidates: readonly string[], entry: TuningEntry): TunedCall {
