@@ -54,6 +54,8 @@ export interface MemoryInfo {
   readonly peak: number;
   /** How often the process asked the system for memory. */
   readonly systemAllocations: number;
+  /** Of what is in use, packed copies of state that is only read, kept between runs. */
+  readonly packed: number;
   /** The most that the process may hold: what setMemoryLimit said, or what the machine has. */
   readonly limit: number;
 }
@@ -72,6 +74,8 @@ export interface ProgramInfo {
     readonly tag: number;
     /** Pieces of work, in all runs so far, that the variant did in a slower way because of the numbers in them. */
     readonly fallbacks: number;
+    /** What its kernel reads in a packed form kept between runs: of how many bytes, and how often it was packed or there. */
+    readonly packing: { readonly bytes: number; readonly packed: number; readonly reused: number } | null;
   }[];
 }
 

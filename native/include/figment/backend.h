@@ -50,7 +50,8 @@ typedef struct FigmentMemoryInfo {
   uint64_t cached; /* bytes kept for reuse */
   uint64_t peak;   /* largest in_use so far */
   uint64_t system_allocations;
-  uint64_t limit; /* 0: unknown */
+  uint64_t limit;  /* 0: unknown */
+  uint64_t packed; /* of in_use, packed copies of states kept between runs */
 } FigmentMemoryInfo;
 
 typedef struct FigmentRecordInfo {
@@ -77,6 +78,15 @@ typedef struct FigmentProgramInfo {
   const FigmentRecordInfo* records;
   uint32_t id; /* names the program in timings */
 } FigmentProgramInfo;
+
+/* An operand of a record that its kernel reads in a packed form, of which a copy is kept between
+ * runs. */
+typedef struct FigmentPackingInfo {
+  uint32_t size;
+  uint64_t bytes;  /* of the copy */
+  uint64_t packed; /* how often it has been made */
+  uint64_t reused; /* how often the one that was there has served */
+} FigmentPackingInfo;
 
 typedef struct FigmentRun {
   uint32_t size;
@@ -195,6 +205,10 @@ typedef struct FigmentBackend {
   FigmentStatus (*record_choice)(FigmentProgram* program, uint32_t record, FigmentChoice* choice);
   FigmentStatus (*measure_record)(FigmentDevice* device, FigmentProgram* program, uint32_t record,
                                   double* micros);
+
+  /* Answers 0 when the record reads nothing in a packed form that is kept. Null where no kernel
+   * does. */
+  int32_t (*record_packing)(FigmentProgram* program, uint32_t record, FigmentPackingInfo* info);
 } FigmentBackend;
 
 /* Answers the backend, or null and the reason when it cannot run on this machine. */

@@ -125,6 +125,7 @@ Napi::Value memory(Environment& environment, const Napi::CallbackInfo& info) {
   object.Set("cached", double(now.cached));
   object.Set("peak", double(now.peak));
   object.Set("systemAllocations", double(now.system_allocations));
+  object.Set("packed", double(now.packed));
   object.Set("limit", double(now.limit));
   return object;
 }

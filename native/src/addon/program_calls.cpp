@@ -17,6 +17,19 @@ Napi::Value releaseProgram(Environment& environment, const Napi::CallbackInfo& i
   return info.Env().Undefined();
 }
 
+Napi::Value packingOf(Napi::Env env, const LoadedProgram& program, uint32_t record) {
+  const FigmentBackend& api = program.device.api;
+  FigmentPackingInfo packing = {};
+  packing.size = sizeof(packing);
+  if (!api.record_packing || !api.record_packing(program.handle, record, &packing))
+    return env.Null();
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("bytes", double(packing.bytes));
+  object.Set("packed", double(packing.packed));
+  object.Set("reused", double(packing.reused));
+  return object;
+}
+
 Napi::Value programInfo(Environment& environment, const Napi::CallbackInfo& info) {
   const LoadedProgram& program = environment.programs.get(numberArgument(info, 0, "program"));
   const FigmentProgramInfo& about = program.info;
@@ -32,6 +45,7 @@ Napi::Value programInfo(Environment& environment, const Napi::CallbackInfo& info
     object.Set("bytes", record.bytes);
     object.Set("tag", double(record.tag));
     object.Set("fallbacks", fallbacks ? double(fallbacks(program.handle, r)) : 0.0);
+    object.Set("packing", packingOf(env, program, r));
     records.Set(r, object);
   }
   Napi::Object object = Napi::Object::New(env);

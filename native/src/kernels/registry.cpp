@@ -19,6 +19,7 @@ namespace {
 struct Registrations {
   std::vector<OpSpec> specs;
   std::vector<Variant> variants;
+  std::vector<const Packer*> packers;
 };
 
 // Never destroyed: worker threads may outlive the static destructors.
@@ -79,6 +80,15 @@ OpList extended(const OpList& known, LibraryKernels kernels) {
   return ops;
 }
 
+const Packer* packerOf(const Variant& variant) {
+  for (const Packer* packer : registrations().packers) {
+    if (packer->op == std::string_view(variant.op) &&
+        packer->variant == std::string_view(variant.name))
+      return packer;
+  }
+  return nullptr;
+}
+
 OpList builtIn() {
   LibraryKernels kernels;
   for (const OpSpec& spec : registrations().specs)
@@ -87,7 +97,7 @@ OpList builtIn() {
   for (const Variant& variant : registrations().variants)
     kernels.variants.emplace_back(
         variant.op, RegisteredVariant{variant.name, variant.isa, variant.supports, variant.scratch,
-                                      variant.run});
+                                      variant.run, packerOf(variant)});
   return extended({}, std::move(kernels));
 }
 
@@ -154,6 +164,8 @@ RegisterOp::RegisterOp(const OpSpec& spec) { registrations().specs.push_back(spe
 RegisterVariant::RegisterVariant(const Variant& variant) {
   registrations().variants.push_back(variant);
 }
+
+RegisterPacker::RegisterPacker(const Packer& packer) { registrations().packers.push_back(&packer); }
 
 const OpList& registeredOps() { return *published().load(std::memory_order_acquire); }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "kernel.h"
+#include "packing.h"
 
 namespace figment {
 
@@ -30,6 +31,7 @@ struct RegisteredVariant {
   std::function<int(const OpCall&)> supports;
   std::function<size_t(const OpCall&, int threads)> scratch;  ///< may be empty
   std::function<void(const OpCall&, Context&)> run;
+  const Packer* packer = nullptr;  ///< null: reads its operands as they lie
 };
 
 struct RegisteredOp {

@@ -84,10 +84,12 @@ FigmentStatus allocate(FigmentDevice* device, uint64_t bytes, void** memory) {
 }
 
 void release(FigmentDevice* device, void* memory, uint64_t bytes) {
-  unwrap(device).allocator().release(memory, bytes);
+  unwrap(device).release(memory, bytes);
 }
 
-FigmentStatus upload(FigmentDevice*, void* to, uint64_t offset, const void* from, uint64_t bytes) {
+FigmentStatus upload(FigmentDevice* device, void* to, uint64_t offset, const void* from,
+                     uint64_t bytes) {
+  unwrap(device).overwrite(to);
   if (bytes > 0) std::memcpy(static_cast<std::byte*>(to) + offset, from, size_t(bytes));
   return FIGMENT_OK;
 }
@@ -105,6 +107,7 @@ FigmentStatus memoryInfo(FigmentDevice* device, FigmentMemoryInfo* info) {
   info->peak = counters.peak;
   info->system_allocations = counters.systemAllocations;
   info->limit = counters.limit;
+  info->packed = unwrap(device).packedBytes();
   return FIGMENT_OK;
 }
 
@@ -157,6 +160,15 @@ FigmentStatus programInfo(FigmentProgram* handle, FigmentProgramInfo* info) {
 
 uint64_t recordFallbacks(FigmentProgram* program, uint32_t record) {
   return unwrap(program).program->fallbacks[record].load(std::memory_order_relaxed);
+}
+
+int32_t recordPacking(FigmentProgram* program, uint32_t record, FigmentPackingInfo* info) {
+  const ProgramPacking* packing = unwrap(program).program->records[record].packing;
+  if (!packing) return 0;
+  info->bytes = packing->packing.bytes;
+  info->packed = packing->packed.load(std::memory_order_relaxed);
+  info->reused = packing->reused.load(std::memory_order_relaxed);
+  return 1;
 }
 
 FigmentStatus run(FigmentDevice* device, FigmentProgram* program, const FigmentRun* run) {
@@ -258,6 +270,7 @@ FigmentBackend makeBackend() {
   backend.record_fallbacks = recordFallbacks;
   backend.record_choice = recordChoice;
   backend.measure_record = measureRecord;
+  backend.record_packing = recordPacking;
   return backend;
 }
 

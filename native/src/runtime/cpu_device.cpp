@@ -62,7 +62,8 @@ class RunContext final : public Context {
     return true;
   }
 
-  bool shared = false;           ///< whether the current record may use the pool
+  bool shared = false;                       ///< whether the current record may use the pool
+  const std::byte* packedOperand = nullptr;  ///< of the current record
   bool committing = false;       ///< whether the current record belongs to a commit section
   Timeline* timeline = nullptr;  ///< where pieces are noted; null when nobody profiles
   TimelineEvent event = {};      ///< of the current record, while somebody profiles
@@ -110,6 +111,11 @@ void countFallbacks(Context& context, int64_t pieces) {
   if (auto* run = dynamic_cast<RunContext*>(&context)) run->countFallbacks(pieces);
 }
 
+const std::byte* packedOperand(const Context& context) {
+  const auto* run = dynamic_cast<const RunContext*>(&context);
+  return run ? run->packedOperand : nullptr;
+}
+
 std::atomic<bool>& emulatedTilesServe() {
   static std::atomic<bool> serve{false};
   return serve;
@@ -141,6 +147,11 @@ void* CpuDevice::allocate(uint64_t bytes) {
   return block;
 }
 
+void CpuDevice::release(void* memory, uint64_t bytes) {
+  packed_.forget(memory);
+  allocator_.release(memory, bytes);
+}
+
 bool CpuDevice::claim(const Program& program) {
   return allocator_.claimWorkspace(CachingAllocator::blockBytes(program.arenaBytes) +
                                    CachingAllocator::blockBytes(program.knownScratchBytes()));
@@ -170,6 +181,7 @@ void CpuDevice::drop(Workspace& workspace) {
 void CpuDevice::trim() {
   drop(arena_);
   drop(scratch_);
+  packed_.clear();
   allocator_.trim();
 }
 
@@ -211,6 +223,11 @@ RunResult CpuDevice::run(Program& program, const Bindings& bindings, const RunCo
   if (poison_.load(std::memory_order_relaxed) && program.arenaBytes > 0)
     poison(arena_.data, program.arenaBytes);
   bindSlots(program, bindings);
+
+  if (packed_.bytes() > 0) {
+    for (size_t s = 0; s < program.stateWritten.size(); s++)
+      if (program.stateWritten[s]) packed_.forget(bindings.states[s]);
+  }
 
   RunContext context(pool_, scratch_.data, threads, control);
   context.timeline = timeline_.active();
@@ -265,6 +282,7 @@ void CpuDevice::runKernel(const Program& program, uint32_t index, const RunContr
         EventKind::record, 0, program.id, index, record.tag, record.opName(), record.variantName(),
         Timeline::now(),   0};
   try {
+    context.packedOperand = record.packing ? packedOperand(program, record, context) : nullptr;
     record.choice.variant->run(record.call, context);
   } catch (const Error& error) {
     context.fail(error.code().c_str(), error.message());
@@ -276,6 +294,24 @@ void CpuDevice::runKernel(const Program& program, uint32_t index, const RunContr
   if (!context.timeline) return;
   context.event.micros = Timeline::now() - context.event.startMicros;
   context.timeline->add(context.event);
+}
+
+const std::byte* CpuDevice::packedOperand(const Program& program, const ProgramRecord& record,
+                                          RunContext& context) {
+  ProgramPacking& use = *record.packing;
+  const Place& place = program.places[record.operandStart + uint32_t(use.packing.operand)];
+  PackedCopy* copy = packed_.copyOf(
+      bases_[place.slot], {place.byteOffset, record.opName(), record.variantName(), use.packing});
+  if (!copy) return nullptr;
+  if (copy->ready) {
+    use.reused.fetch_add(1, std::memory_order_relaxed);
+    return copy->data;
+  }
+  record.choice.variant->packer->pack(record.call, copy->data, context);
+  // A run that is to stop may have left pieces out.
+  copy->ready = !context.stopped();
+  use.packed.fetch_add(1, std::memory_order_relaxed);
+  return copy->data;
 }
 
 CpuDevice& cpuDevice() {

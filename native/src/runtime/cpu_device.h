@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "allocator.h"
+#include "packed_states.h"
 #include "program.h"
 #include "thread_pool.h"
 #include "timeline.h"
@@ -43,6 +44,10 @@ class CpuDevice {
 
   CachingAllocator& allocator() { return allocator_; }
   void* allocate(uint64_t bytes);
+  void release(void* memory, uint64_t bytes);
+  /// Exclusive. Says that the memory is about to be written by other means than a run.
+  void overwrite(const void* memory) { packed_.forget(memory); }
+  uint64_t packedBytes() const { return packed_.bytes(); }
   /// Keeps room for the temporaries of a program that is about to be queued; any thread. False when
   /// there is none.
   bool claim(const Program& program);
@@ -51,7 +56,7 @@ class CpuDevice {
   /// iteration and within kernels, on any worker, but not within a commit section, all of whose
   /// records run. Iterations that are complete stay.
   RunResult run(Program& program, const Bindings& bindings, const RunControl& control);
-  /// Exclusive. Gives arena, scratch and cached blocks back to the system.
+  /// Exclusive. Gives arena, scratch, packed copies of states and cached blocks back to the system.
   void trim();
 
   /// Takes effect at the next run.
@@ -77,12 +82,16 @@ class CpuDevice {
   RunResult runBlock(Program& program, Block block, const RunControl& control, RunContext& context);
   void runKernel(const Program& program, uint32_t index, const RunControl& control,
                  RunContext& context);
+  /// The packed copy of an operand of the record, made now if it has to be; null without room.
+  const std::byte* packedOperand(const Program& program, const ProgramRecord& record,
+                                 RunContext& context);
   bool reserve(Workspace& workspace, uint64_t bytes);
   bool reserveWorkspaces(uint64_t arenaBytes, uint64_t scratchBytes);
   void drop(Workspace& workspace);
   void bindSlots(const Program& program, const Bindings& bindings);
 
   CachingAllocator allocator_;
+  PackedStates packed_{allocator_};
   ThreadPool pool_;
   std::atomic<int> threads_;
   std::atomic<bool> poison_{false};

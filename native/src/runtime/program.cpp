@@ -84,6 +84,8 @@ class Verifier {
   bool inCommit(uint32_t record) const { return record >= blocks_.back().commitStart; }
   Range addOperand(const std::string& where, uint32_t index, bool written, uint32_t record);
   void checkWrite(const std::string& where, const format::Slot& slot, uint32_t record);
+  ProgramPacking* packingOf(const RegisteredVariant& variant, const OpCall& call,
+                            uint32_t operandStart);
   void checkOverlaps(const std::string& where, const RegisteredOp& op, const OpCall& call,
                      const std::vector<Range>& ranges);
 
@@ -265,6 +267,7 @@ void Verifier::addKernel(uint32_t index) {
   const Cost cost = op.spec.cost(call);
   const double micros = predictMicros(cost);
   program_->predictedMicros += micros * blocks_.back().times;
+  ProgramPacking* const packing = packingOf(*choice.variant, call, record.operandStart);
   program_->records.push_back({call,
                                &op,
                                std::move(choice),
@@ -273,7 +276,19 @@ void Verifier::addKernel(uint32_t index) {
                                cost,
                                micros,
                                record.tag,
-                               {}});
+                               {},
+                               packing});
+}
+
+ProgramPacking* Verifier::packingOf(const RegisteredVariant& variant, const OpCall& call,
+                                    uint32_t operandStart) {
+  if (!variant.packer) return nullptr;
+  const Packing packing = variant.packer->packing(call);
+  if (packing.operand < 0) return nullptr;
+  const Place& place = program_->places[operandStart + uint32_t(packing.operand)];
+  const format::Slot& slot = program_->slots[place.slot];
+  if (slot.kind != format::SlotKind::state || slot.flags & format::kSlotWritten) return nullptr;
+  return &program_->packings.emplace_back(packing);
 }
 
 Range Verifier::addOperand(const std::string& where, uint32_t index, bool written,

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -13,6 +14,14 @@
 #include "program_format.h"
 
 namespace figment {
+
+/// An operand that a record's kernel reads in a packed form kept between runs: a state that the
+/// program does not write.
+struct ProgramPacking {
+  Packing packing;
+  std::atomic<uint64_t> packed{0};  ///< how often it was packed, in all runs
+  std::atomic<uint64_t> reused{0};  ///< how often the copy that was there served
+};
 
 /// One kernel call, or a repeat of the records after it. Its operands lie in Program::operands,
 /// inputs first.
@@ -26,6 +35,7 @@ struct ProgramRecord {
   double predictedMicros;
   uint32_t tag;
   format::Repeat repeat;
+  ProgramPacking* packing = nullptr;  ///< null: none
 
   const char* opName() const { return op ? op->spec.name : "repeat"; }
   const char* variantName() const { return choice.variant ? choice.variant->name : "loop"; }
@@ -46,6 +56,7 @@ struct Program {
   /// One a record: pieces of all runs that its kernel did in a slower way, because of their
   /// numbers.
   std::unique_ptr<std::atomic<uint64_t>[]> fallbacks;
+  std::deque<ProgramPacking> packings;  ///< what records point to
   const std::byte* constants = nullptr;
   uint32_t id = 0;  ///< numbers the programs of the process, from 1; for profiles
   uint32_t commitStart = 0;

@@ -3,6 +3,7 @@
 import { AdamW, compileStep, Dropout, Linear, mse, Sequential } from "@figment/nn";
 import {
   assertNoLeaks,
+  compile,
   memory,
   type Rng,
   rng,
@@ -99,6 +100,34 @@ describe("compileStep", () => {
     expect(weights(second)).toEqual(weights(whole));
     release(saved);
     for (const owner of [whole, second, ...randoms]) owner.dispose();
+  });
+
+  it("leaves no packed copies of weights behind that a step, its moving average or a restored state has changed", () => {
+    const run = start();
+    const random = rng(seed + 3);
+    const x = scope(() => random.normal([32, 2]));
+    const { model } = run.step.ema;
+    const predict = compile((net: Sequential, input: Tensor) => net.forward(input), { mode: "eval" });
+    // The cells of a clone are new, and so are their packed copies.
+    const agree = (): void => {
+      for (const net of [run.model, model]) {
+        const clone = net.clone();
+        expect(scope(() => predict(net, x).dataSync())).toEqual(scope(() => predict(clone, x).dataSync()));
+        clone.dispose();
+      }
+    };
+    agree();
+    const first = snapshot(run.step);
+    for (let i = 0; i < 3; i++) {
+      update(run, random);
+      agree();
+      agree();
+    }
+    run.step.restoreState(first);
+    agree();
+    expect(predict.explain()).toMatch(/packed \d+×, kept \d+×/);
+    release(first);
+    for (const owner of [predict, x, run, random]) owner.dispose();
   });
 
   it("has no moving average unless asked", () => {

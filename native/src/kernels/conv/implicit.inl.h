@@ -7,7 +7,7 @@
 
 #include "kernels/conv/geometry.inl.h"
 #include "kernels/gemm/block.inl.h"
-#include "kernels/kernel.h"
+#include "kernels/packing.h"
 
 namespace figment::FIGMENT_ISA::conv {
 
@@ -110,9 +110,19 @@ inline Implicit describe(const OpCall& call) {
   return g;
 }
 
+/// The weights in the order of the tiles, phase by phase: [groups][panel][k][kTileColumns].
+struct PackedWeights {
+  float* phases[kMaxPhases];
+
+  void carve(const Implicit& g, Carver& carver) {
+    for (int64_t phase = 0; phase < g.phases(); phase++)
+      phases[phase] = carver.take<float>(g.groups * g.panels * kTileColumns * g.depth(phase));
+  }
+};
+
 struct ImplicitScratch {
   Depth depths[kMaxPhases];
-  float* packed[kMaxPhases];
+  PackedWeights packed;
   float* init;  ///< groups × panels × kTileColumns
   float* windowArena;
   int64_t windowFloats;
@@ -131,8 +141,8 @@ inline size_t carve(const Implicit& g, int threads, std::byte* base, ImplicitScr
     const int64_t runs = g.kind == Columns::lanes ? k : taps;
     s.depths[phase].segments = carver.take<Segment>(Depth::maxSegments(runs, k));
     s.depths[phase].cuts = carver.take<DepthCut>(Depth::maxCuts(k));
-    s.packed[phase] = carver.take<float>(g.groups * g.panels * kTileColumns * k);
   }
+  s.packed.carve(g, carver);
   s.init = carver.take<float>(g.groups * g.panels * kTileColumns);
   s.windowFloats = g.direct ? 0 : g.unitImages * g.windowFloats();
   // Lane tiles read whole vectors: up to a panel beyond the last pixel.
@@ -288,7 +298,7 @@ inline void runUnit(const Implicit& g, const ImplicitScratch& s, int64_t unit, i
     if (g.out.half()) stageRows(block, s.staged + worker * s.stagedFloats, s.stagedStep);
     block.depth = &s.depths[phase];
     for (int64_t group = 0; group < g.groups; group++) {
-      block.b = s.packed[phase] + group * g.panels * kTileColumns * block.depth->k;
+      block.b = s.packed.phases[phase] + group * g.panels * kTileColumns * block.depth->k;
       block.init = s.init + group * g.panels * kTileColumns;
       runBlock(block);
       if (g.out.half()) narrowRows(block);
@@ -302,6 +312,17 @@ inline void runUnit(const Implicit& g, const ImplicitScratch& s, int64_t unit, i
   }
 }
 
+inline void packWeights(const Implicit& g, const PackedWeights& packed, Context& context) {
+  context.parallelFor(g.phases() * g.groups * g.panels, 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; i++) {
+      const int64_t panel = i % g.panels, group = i / g.panels % g.groups;
+      const int64_t phase = i / g.panels / g.groups, k = g.depth(phase);
+      packPanel(g, phase, group, panel,
+                packed.phases[phase] + (group * g.panels + panel) * kTileColumns * k);
+    }
+  });
+}
+
 inline void runImplicit(const Implicit& g, Context& context) {
   ImplicitScratch s;
   carve(g, context.threads(), context.scratch(), s);
@@ -310,14 +331,12 @@ inline void runImplicit(const Implicit& g, Context& context) {
   for (int64_t group = 0; g.bias.given() && group < g.groups; group++)
     widen(s.init + group * initColumns, g.bias + group * g.groupOut, g.groupOut);
   for (int64_t phase = 0; phase < g.phases(); phase++) fillDepth(g, phase, s.depths[phase]);
-  context.parallelFor(g.phases() * g.groups * g.panels, 1, [&](int64_t begin, int64_t end, int) {
-    for (int64_t i = begin; i < end; i++) {
-      const int64_t panel = i % g.panels, group = i / g.panels % g.groups;
-      const int64_t phase = i / g.panels / g.groups, k = g.depth(phase);
-      float* to = s.packed[phase] + (group * g.panels + panel) * kTileColumns * k;
-      packPanel(g, phase, group, panel, to);
-    }
-  });
+  if (const std::byte* ready = packedOperand(context)) {
+    Carver kept(const_cast<std::byte*>(ready));  // only read from here on
+    s.packed.carve(g, kept);
+  } else {
+    packWeights(g, s.packed, context);
+  }
   context.parallelFor(g.units * g.panelSplits, 1, [&](int64_t begin, int64_t end, int worker) {
     for (int64_t unit = begin; unit < end; unit++) runUnit(g, s, unit, worker);
   });
@@ -341,6 +360,35 @@ template <class P>
 inline void implicitRun(const OpCall& call, Context& context) {
   const Implicit g = describe<P>(call);
   runImplicit(g, context);
+}
+
+/// The weights packed ahead of the call, where each meets few positions.
+template <class P>
+inline Packing implicitPacking(const OpCall& call) {
+  const auto& p = call.as<P>();
+  if (int64_t(p.n) * p.ho * p.wo > kKeptRows) return {};
+  const Implicit g = describe<P>(call);
+  Carver carver(nullptr);
+  PackedWeights packed;
+  packed.carve(g, carver);
+  Packing packing{1, carver.used(), {int64_t(g.weights.format), p.c, p.o, p.kh, p.kw, p.groups}};
+  if (!g.transposed) return packing;
+  int64_t* number = packing.layout + 6;
+  for (int axis = 0; axis < 2; axis++) {
+    const AxisShape s = axisShape(p, axis);
+    const int64_t values[] = {smaller(s.stride, s.in), s.stride, s.padLo, s.dilation};
+    for (const int64_t value : values) *number++ = value;
+  }
+  return packing;
+}
+
+template <class P>
+inline void implicitPack(const OpCall& call, std::byte* to, Context& context) {
+  const Implicit g = describe<P>(call);
+  Carver carver(to);
+  PackedWeights packed;
+  packed.carve(g, carver);
+  packWeights(g, packed, context);
 }
 
 }  // namespace figment::FIGMENT_ISA::conv

@@ -18,10 +18,18 @@ constexpr Variant implicitOf(const char* op) {
           implicitScratch<P>,
           implicitRun<P>};
 }
+template <class P>
+constexpr Packer packerOf(const Variant& variant) {
+  return {variant.op, variant.name, implicitPacking<P>, implicitPack<P>};
+}
 constexpr Variant forward = implicitOf<Conv2dParams>("conv2d");
 const RegisterVariant forwardRegistrar{forward};
+constexpr Packer forwardPacker = packerOf<Conv2dParams>(forward);
+const RegisterPacker forwardPackerRegistrar{forwardPacker};
 constexpr Variant inputGrad = implicitOf<Conv2dInputGradParams>("conv2dInputGrad");
 const RegisterVariant inputGradRegistrar{inputGrad};
+constexpr Packer inputGradPacker = packerOf<Conv2dInputGradParams>(inputGrad);
+const RegisterPacker inputGradPackerRegistrar{inputGradPacker};
 constexpr Variant weightGrad{"conv2dWeightGrad", FIGMENT_TEXT(FIGMENT_ISA) "-outer",
                              kVariantIsa,        weightGradSupports,
                              weightGradScratch,  weightGradRun};

@@ -7,6 +7,7 @@
 
 #include "kernels/gemm/block.inl.h"
 #include "kernels/isa_name.h"
+#include "kernels/packing.h"
 #include "kernels/params/matmul.generated.h"
 
 namespace figment::FIGMENT_ISA::matmul {
@@ -115,7 +116,8 @@ inline void describe(const OpCall& call, Matmul& g) {
 
 struct MatmulScratch {
   Depth* depths;  ///< one a split
-  float* packed;  ///< [batchesB][split][panel][splitDepth][kTileColumns]
+  float* packed;  ///< [batchesB][split][panel][splitDepth][kTileColumns], unless there is `ready`
+  const float* ready;  ///< the same, packed ahead of the call
   float* init;
   float* partial;  ///< [split][batch][m][n]
   float* rows;     ///< per worker: copied rows of A
@@ -197,6 +199,26 @@ inline void packB(const Matmul& g, const MatmulScratch& s, Context& context) {
       });
 }
 
+/// B packed ahead of the call: panels that few rows meet.
+inline Packing matmulPacking(const OpCall& call) {
+  Matmul g;
+  describe(call, g);
+  if (g.kind != Columns::panels || g.plainB || g.batchesB > 1 || g.batch * g.m > kKeptRows)
+    return {};
+  return {1,
+          size_t(g.panels * kTileColumns * g.k) * sizeof(float),
+          {g.n, g.k, g.splitDepth, g.transB, int64_t(g.b.format)}};
+}
+
+inline void matmulPack(const OpCall& call, std::byte* to, Context& context) {
+  Matmul g;
+  describe(call, g);
+  MatmulScratch s;
+  carve(g, context.threads(), context.scratch(), s);
+  s.packed = reinterpret_cast<float*>(to);
+  packB(g, s, context);
+}
+
 /// A unit whose rows are the columns of C: bias and activation run along the rows of the unit.
 inline void runSwapped(const Matmul& g, const MatmulScratch& s, RowBlock& block, int64_t batch,
                        int64_t row, int worker) {
@@ -254,7 +276,8 @@ inline void runUnit(const Matmul& g, const MatmulScratch& s, int64_t unit, int w
             depth, worker);
   block.depth = &s.depths[split];
   const int64_t batchB = g.batchesB == 1 ? 0 : batch;
-  block.b = s.packed + batchB * s.packedBatch + first * g.panels * kTileColumns;
+  block.b =
+      (s.ready ? s.ready : s.packed) + batchB * s.packedBatch + first * g.panels * kTileColumns;
   if (g.plainB) {
     block.plainB = g.b.floats() + batchB * g.batchStrideB + first * g.n;
     block.plainStep = g.n;
@@ -322,7 +345,8 @@ inline void matmulRun(const OpCall& call, Context& context) {
   carve(g, context.threads(), context.scratch(), s);
   zeroFloats(s.init, g.panels * kTileColumns);
   if (g.bias.given() && g.splits == 1 && !g.swapped) widen(s.init, g.bias, g.n);
-  packB(g, s, context);
+  s.ready = reinterpret_cast<const float*>(packedOperand(context));
+  if (!s.ready) packB(g, s, context);
   const int64_t units = g.batch * g.splits * g.rowUnits * g.columnUnits;
   context.parallelFor(units, 1, [&](int64_t begin, int64_t end, int worker) {
     for (int64_t unit = begin; unit < end; unit++) runUnit(g, s, unit, worker);
@@ -339,6 +363,8 @@ constexpr Variant packed{"matmul",      FIGMENT_TEXT(FIGMENT_ISA) "-packed",
                          kVariantIsa,   matmulSupports,
                          matmulScratch, matmulRun};
 const RegisterVariant packedRegistrar{packed};
+constexpr Packer packer{"matmul", packed.name, matmulPacking, matmulPack};
+const RegisterPacker packerRegistrar{packer};
 
 }  // namespace
 }  // namespace figment::FIGMENT_ISA::matmul

@@ -1,6 +1,6 @@
 // explain(): a loaded program as a table — op, shapes, formats, kernel variant and why it was chosen, FLOPs, bytes, module path.
 
-import type { ChoiceReason } from "@figment/native";
+import type { ChoiceReason, ProgramInfo } from "@figment/native";
 import type { Node } from "../ir/graph.js";
 import type { BlockSpec, Nesting } from "../program/blob.js";
 import { native } from "./device.js";
@@ -28,6 +28,8 @@ export interface ExplainedRecord {
   readonly flops: number;
   readonly bytes: number;
   readonly path: string;
+  /** The packing of weights that it reads and that is kept between runs, and what became of it so far. */
+  readonly packing: ProgramInfo["records"][number]["packing"];
 }
 
 /** The records of a program. */
@@ -35,7 +37,7 @@ export function explainRecords(program: Program): ExplainedRecord[] {
   const choices = native().programChoices(program.handle);
   return native()
     .programInfo(program.handle)
-    .records.map(({ op, variant, fallbacks, flops, bytes, tag }, i) => {
+    .records.map(({ op, variant, fallbacks, flops, bytes, tag, packing }, i) => {
       const node = program.tags[tag];
       const { depth, times, begins } = program.nesting[i] as Nesting;
       const name = begins ? blockText(begins) : node ? opText(op, node) : op;
@@ -50,6 +52,7 @@ export function explainRecords(program: Program): ExplainedRecord[] {
         flops: flops * times,
         bytes: bytes * times,
         path: node?.path ?? "",
+        packing,
       };
     });
 }
@@ -60,7 +63,7 @@ export function explainProgram(name: string, program: Program): string {
   const { arenaBytes } = native().programInfo(program.handle);
   return [
     `${name}: ${summary(records)}, arena ${scaled(arenaBytes, "B")}`,
-    ...table(explainColumns, records.map(explainRow)),
+    ...table(explainColumns, records.flatMap(packedAndRow)),
   ].join("\n");
 }
 
@@ -100,6 +103,16 @@ export const explainRow = (record: ExplainedRecord): string[] => [
   scaled(record.bytes, "B"),
   record.path,
 ];
+
+/** The row of a record, after that of the packing which it spares at later calls. */
+function packedAndRow(record: ExplainedRecord): string[][] {
+  const { packing, op, path } = record;
+  if (!packing) return [explainRow(record)];
+  const { packed, reused, bytes } = packing;
+  const indent = op.slice(0, op.search(/\S/));
+  const history = `packed ${packed}×, kept ${reused}×`;
+  return [[`${indent}pack`, "weights", "", history, "", "", scaled(bytes, "B"), path], explainRow(record)];
+}
 
 /** Number of records, FLOPs and bytes of a program. */
 export function summary(records: readonly ExplainedRecord[]): string {

@@ -16,6 +16,11 @@ export interface MemoryStats {
   readonly peak: number;
   /** Times that memory was asked of the system. */
   readonly systemAllocations: number;
+  /**
+   * Of what is in use, copies of weights in the order in which kernels read them, kept while the weights stay as they are.
+   * Never more than an eighth of the limit; given up when memory runs short.
+   */
+  readonly packed: number;
   /** The most bytes that the process may hold: see {@link setMemoryLimit}. */
   readonly limit: number;
 }

@@ -1,0 +1,262 @@
+// Packed copies of weights, kept between runs of programs that only read them: the same bits as without, always of the
+// weights as they are, and never in the way of other memory.
+
+import { loadBinding } from "@figment/native";
+import {
+  assertNoLeaks,
+  Cell,
+  type CellTree,
+  type Compiled,
+  compile,
+  conv2d,
+  conv2dInputGrad,
+  deviceInfo,
+  matmul,
+  memory,
+  ones,
+  repeat,
+  rng,
+  scope,
+  setMemoryLimit,
+  setThreads,
+  settled,
+  type Tensor,
+} from "@figment/tensor";
+import { afterAll, afterEach, describe, expect, it } from "vitest";
+
+const random = rng(11);
+afterAll(() => {
+  random.dispose();
+  assertNoLeaks();
+});
+const draw = (...shape: number[]): Tensor => random.normal(shape);
+
+function cellOf(...shape: number[]): Cell {
+  const cell = new Cell({ shape });
+  fill(cell);
+  return cell;
+}
+
+const fill = (cell: Cell): void => scope(() => cell.set(draw(...cell.shape)));
+
+/** What explain() says became of the packings of a function's latest program. */
+const packings = (f: Compiled<never, unknown>): string[] => f.explain().match(/packed \d+×, kept \d+×/g) ?? [];
+
+const toDispose: { dispose(): void }[] = [];
+afterEach(() => {
+  for (const thing of toDispose.splice(0)) thing.dispose();
+});
+function using<T extends { dispose(): void }>(thing: T): T {
+  toDispose.push(thing);
+  return thing;
+}
+
+/** A product of few rows by weights [192, 160] in a cell. */
+function layer(rows = 40) {
+  const weight = using(cellOf(192, 160));
+  const x = using(scope(() => draw(rows, 160)));
+  const f = using(compile((input: Tensor) => matmul(input, weight.value, { transposeB: true })));
+  return { weight, x, f };
+}
+
+/** A tensor's numbers as text, which compares faster than thousands of elements do. */
+function bitsOf(make: () => Tensor): string {
+  const { buffer } = scope(() => make().dataSync());
+  return Buffer.from(buffer).toString("base64");
+}
+
+const result = (f: (x: Tensor) => Tensor, x: Tensor): string => bitsOf(() => f(x));
+/** The product as an operation on its own, which packs anew. */
+const eager = (weight: Cell, x: Tensor): string => bitsOf(() => matmul(x, weight.value, { transposeB: true }));
+
+describe("kept packings", () => {
+  const cases: [string, (x: Tensor, w: Tensor) => Tensor, number[], number[]][] = [
+    ["a product", (x, w) => matmul(x, w), [40, 70], [70, 50]],
+    ["a product by transposed weights", (x, w) => matmul(x, w, { transposeB: true }), [9, 70], [50, 70]],
+    ["a batch of products by one factor", (x, w) => matmul(x, w, { transposeA: true }), [3, 70, 30], [70, 50]],
+    ["a product cut along its sums", (x, w) => matmul(x, w, { transposeB: true }), [16, 4200], [40, 4200]],
+    ["a convolution", (x, w) => conv2d(x, w, { padding: 1 }), [1, 7, 7, 5], [37, 3, 3, 5]],
+    ["a strided one", (x, w) => conv2d(x, w, { stride: 2, padding: 1 }), [2, 9, 8, 24], [40, 3, 3, 24]],
+    ["a convolution in groups", (x, w) => conv2d(x, w, { groups: 2, padding: 1 }), [1, 6, 6, 16], [40, 3, 3, 8]],
+    ["groups of few channels", (x, w) => conv2d(x, w, { groups: 8, padding: 1 }), [1, 6, 6, 8], [8, 3, 3, 1]],
+    ["few results", (x, w) => conv2d(x, w, { padding: 1 }), [1, 6, 6, 32], [3, 3, 3, 32]],
+    [
+      "a transposed convolution",
+      (y, w) => conv2dInputGrad(y, w, { stride: 2, padding: 1, inputShape: [2, 8, 8, 24] }),
+      [2, 4, 4, 40],
+      [40, 4, 4, 24],
+    ],
+    [
+      "a transposed one with uneven phases",
+      (y, w) => conv2dInputGrad(y, w, { stride: 3, padding: 1, dilation: 2 }),
+      [1, 4, 4, 20],
+      [20, 3, 3, 18],
+    ],
+  ];
+  it.each(cases)("give %s the bits that packing at each call gives", (_name, op, shape, weights) => {
+    for (const dtype of ["f32", "bf16"] as const) {
+      const weight = using(new Cell({ shape: weights, dtype }));
+      scope(() => weight.set(draw(...weights).cast(dtype)));
+      const x = using(scope(() => draw(...shape).cast(dtype)));
+      const f = using(compile((input: Tensor) => op(input, weight.value)));
+      const expected = bitsOf(() => op(x, weight.value));
+      for (let call = 0; call < 3; call++) expect(result(f, x)).toBe(expected);
+      expect(packings(f)).toEqual(["packed 1×, kept 2×"]);
+    }
+  });
+
+  it("have the same bits whatever the number of threads", () => {
+    const { weight, x, f } = layer(400);
+    const { threads: usual } = deviceInfo();
+    setThreads(1);
+    const one = result(f, x);
+    for (const threads of [2, 3]) {
+      setThreads(threads);
+      expect(result(f, x)).toBe(one);
+      scope(() => weight.set(weight.value.mul(1)));
+      expect(result(f, x)).toBe(one);
+    }
+    expect(packings(f)).toEqual(["packed 3×, kept 2×"]);
+    setThreads(usual);
+  });
+
+  it("are made once for all iterations of a loop", async () => {
+    const weight = using(cellOf(64, 64));
+    const state = using(cellOf(32, 64));
+    const f = using(
+      compile(() => repeat(5, () => state.set(matmul(state.value, weight.value, { transposeB: true }).mul(0.1)))),
+    );
+    f();
+    await settled();
+    expect(packings(f)).toEqual(["packed 1×, kept 4×"]);
+    expect(f.explain()).toMatch(/\n {2}pack +weights/);
+  });
+
+  it("serve every program that reads the weights in that order", () => {
+    const { weight, x, f } = layer(40);
+    const y = using(scope(() => draw(25, 160)));
+    result(f, x);
+    const { packed } = memory();
+    expect(result(f, y)).toBe(eager(weight, y));
+    expect(packings(f)).toEqual(["packed 0×, kept 1×"]);
+    expect(memory().packed).toBe(packed);
+  });
+
+  it("are left out where many rows repay packing at each call", () => {
+    const { x, f } = layer(2000);
+    result(f, x);
+    expect(packings(f)).toEqual([]);
+  });
+});
+
+describe("packed weights that change", () => {
+  it("are packed anew after the cell was set", () => {
+    const { weight, x, f } = layer();
+    for (let i = 0; i < 3; i++) {
+      fill(weight);
+      expect(result(f, x)).toBe(eager(weight, x));
+      expect(result(f, x)).toBe(eager(weight, x));
+    }
+    weight.setData(new Float32Array(192 * 160).fill(0.5));
+    expect(result(f, x)).toBe(eager(weight, x));
+    expect(packings(f)).toEqual(["packed 4×, kept 3×"]);
+  });
+
+  it("are packed anew after another program wrote them", () => {
+    const { weight, x, f } = layer();
+    const step = using(compile(() => weight.set(weight.value.mul(0.9).sub(0.01))));
+    for (let i = 0; i < 4; i++) {
+      expect(result(f, x)).toBe(eager(weight, x));
+      step();
+    }
+    expect(packings(f)).toEqual(["packed 4×, kept 0×"]);
+  });
+
+  it("are not kept by a program that writes them itself", () => {
+    const weight = using(cellOf(64, 64));
+    const x = using(scope(() => draw(32, 64)));
+    const f = using(
+      compile((input: Tensor) => {
+        const y = matmul(input, weight.value);
+        weight.set(weight.value.mul(0.5));
+        return y;
+      }),
+    );
+    for (let i = 0; i < 2; i++) {
+      const expected = bitsOf(() => matmul(x, weight.value));
+      expect(result(f, x)).toBe(expected);
+    }
+    expect(packings(f)).toEqual([]);
+  });
+
+  it("are those of the cells that a call is given", () => {
+    const treeOf = (cell: Cell): CellTree & { cell: Cell } => ({ structure: "layer", cells: () => [cell], cell });
+    const trees = [treeOf(using(cellOf(48, 64))), treeOf(using(cellOf(48, 64)))];
+    const x = using(scope(() => draw(32, 64)));
+    const f = using(
+      compile((tree: CellTree & { cell: Cell }, input: Tensor) => matmul(input, tree.cell.value, { transposeB: true })),
+    );
+    for (let i = 0; i < 2; i++)
+      for (const tree of trees) expect(result((input) => f(tree, input), x)).toBe(eager(tree.cell, x));
+    expect(packings(f)).toEqual(["packed 2×, kept 2×"]);
+  });
+
+  it("leave nothing half packed when a call is stopped", async () => {
+    const { weight, x, f } = layer(500);
+    for (let i = 0; i < 30; i++) {
+      fill(weight);
+      const stop = new AbortController();
+      const y = f.run({ signal: stop.signal }, x);
+      if (i % 3 > 0) await new Promise((resolve) => setImmediate(resolve));
+      stop.abort();
+      y.dispose();
+      await settled();
+      expect(result(f, x)).toBe(eager(weight, x));
+    }
+  });
+});
+
+describe("memory of packed weights", () => {
+  it("is counted, and given back when the weights change or go", async () => {
+    const before = memory().packed;
+    const { weight, x, f } = layer();
+    result(f, x);
+    expect(memory().packed - before).toBeGreaterThanOrEqual(192 * 160 * 4);
+    fill(weight);
+    await settled();
+    expect(memory().packed).toBe(before);
+    result(f, x);
+    f.dispose();
+    weight.dispose();
+    await settled();
+    expect(memory().packed).toBe(before);
+  });
+
+  it("is given back when the device is trimmed", () => {
+    const { weight, x, f } = layer();
+    result(f, x);
+    loadBinding().trim();
+    expect(memory().packed).toBe(0);
+    expect(result(f, x)).toBe(eager(weight, x));
+  });
+
+  it("stays below an eighth of the limit, with the same results", () => {
+    const { weight, x, f } = layer();
+    loadBinding().trim();
+    setMemoryLimit(memory().inUse + 700_000);
+    try {
+      expect(memory().limit / 8).toBeLessThan(192 * 160 * 4);
+      for (let call = 0; call < 2; call++) expect(result(f, x)).toBe(eager(weight, x));
+      expect(packings(f)).toEqual(["packed 0×, kept 0×"]);
+    } finally {
+      setMemoryLimit(0);
+    }
+  });
+});
+
+it("shows packings in explain() before the kernels that read them", () => {
+  const { x, f } = layer();
+  result(f, x);
+  expect(f.explain()).toMatch(/\npack +weights +packed 1×, kept 0× +123 kB\nmatmul /);
+  scope(() => void f(ones([40, 160])));
+});
