@@ -2,7 +2,7 @@
 // 1, what they do with numbers that are not finite, and when they are chosen.
 
 import { loadBinding } from "@figment/native";
-import { assertNoLeaks, compile, conv2d, scope, type Tensor, tensor } from "@figment/tensor";
+import { assertNoLeaks, compile, conv2d, grad, scope, type Tensor, tensor, zeros } from "@figment/tensor";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { definedOp, type OpDef, type Sample } from "#ops/definition";
 import { Draws } from "./support/draws.ts";
@@ -24,9 +24,9 @@ const variants = binding
   .map(({ name }) => name)
   .filter((name) => name.includes("winograd"));
 
-/** A convolution of [n, h, w] images of `c` channels to `o`, or its input gradient, from `o` to `c`. */
+/** A convolution of [n, h, w] images of `c` channels to `o`, or its gradients. */
 interface Shape {
-  readonly op: "conv2d" | "conv2dInputGrad";
+  readonly op: "conv2d" | "conv2dInputGrad" | "conv2dWeightGrad";
   readonly n: number;
   readonly h: number;
   readonly w: number;
@@ -34,13 +34,15 @@ interface Shape {
   readonly o: number;
 }
 
-const sampleOf = ({ op, n, h, w, c, o }: Shape): { def: OpDef; sample: Sample } => ({
-  def: definedOp(op),
-  sample: {
-    inputs: [{ shape: [n, h, w, op === "conv2d" ? c : o] }, { shape: [o, 3, 3, c] }],
-    attrs: op === "conv2d" ? { ...geometry, activation: "none" } : { ...geometry, inputSize: [h, w] },
-  } as unknown as Sample,
-});
+function sampleOf({ op, n, h, w, c, o }: Shape): { def: OpDef; sample: Sample } {
+  const [image, result, weights] = [[n, h, w, c], [n, h, w, o], [o, 3, 3, c]].map((shape) => ({ shape }));
+  const samples = {
+    conv2d: { inputs: [image, weights], attrs: { ...geometry, activation: "none" } },
+    conv2dInputGrad: { inputs: [result, weights], attrs: { ...geometry, inputSize: [h, w] } },
+    conv2dWeightGrad: { inputs: [image, result], attrs: { ...geometry, kernelSize: [3, 3] } },
+  };
+  return { def: definedOp(op), sample: samples[op] as unknown as Sample };
+}
 
 /** Roughly normal values, as many as a shape has. */
 const drawn = (shape: readonly number[], draws: Draws, scale: (i: number) => number = () => 1): Float64Array =>
@@ -70,6 +72,31 @@ function plainLoop({ n, h, w, c, o }: Shape, [x, k]: Point, fused: boolean): Flo
   });
 }
 
+/** The derivative by the weights in one chain over positions. */
+function plainGradient({ n, h, w, c, o }: Shape, [x, k]: Point, fused: boolean): Float64Array {
+  const [image, dy] = [x as Float64Array, k as Float64Array];
+  return Float64Array.from({ length: o * 9 * c }, (_, at) => {
+    const [channel, tap, out] = [at % c, Math.floor(at / c) % 9, Math.floor(at / c / 9)];
+    const [down, right] = [Math.floor(tap / 3) - 1, (tap % 3) - 1];
+    let sum = 0;
+    for (let i = 0; i < n * h * w; i++) {
+      const [y, z] = [(Math.floor(i / w) % h) + down, (i % w) + right];
+      if (y < 0 || y >= h || z < 0 || z >= w) continue;
+      const product = (image[(i + down * w + right) * c + channel] as number) * (dy[i * o + out] as number);
+      sum = Math.fround(sum + (fused ? product : Math.fround(product)));
+    }
+    return sum;
+  });
+}
+
+/** The side of an image with the positions from which on a variant is preferred for the derivative by the weights. */
+function leastSide(variant: string): number {
+  const fused = !variant.startsWith("generic");
+  if (variant.endsWith("4x4")) return fused ? 40 : 48;
+  if (variant.endsWith("2x4")) return fused ? 23 : 28;
+  return fused ? 16 : 20;
+}
+
 /** The channels from which on a variant is preferred. */
 function leastChannels(variant: string): number {
   const fused = !variant.startsWith("generic");
@@ -89,6 +116,43 @@ describe.each(variants)("%s", (variant) => {
     const ours = distance(own?.data as Float32Array, expected, () => 1).relative;
     const plain = distance(plainLoop(shape, point, !variant.startsWith("generic")), expected, () => 1).relative;
     expect(ours).toBeLessThanOrEqual(plain);
+  });
+
+  it("errs no more than a plain loop in gradients of weights, with the positions from which on it is preferred", () => {
+    const side = leastSide(variant);
+    const shape: Shape = { op: "conv2dWeightGrad", n: 1, h: side, w: side, c: 12, o: 10 };
+    const { def, sample } = sampleOf(shape);
+    const point = drawnAt(sample, new Draws(seed));
+    const expected = expectedAt(def, sample, point)[0] as ArrayLike<number>;
+    const [own] = runVariant(def, sample, point, variant);
+    const ours = distance(own?.data as Float32Array, expected, () => 1).relative;
+    const plain = distance(plainGradient(shape, point, !variant.startsWith("generic")), expected, () => 1).relative;
+    expect(ours).toBeLessThanOrEqual(plain);
+  });
+
+  it("is as exact at scales far from 1 in gradients of weights", () => {
+    const { def, sample } = sampleOf({ op: "conv2dWeightGrad", n: 2, h: 7, w: 10, c: 40, o: 36 });
+    for (const [image, gradient] of [
+      [2 ** 90, 2 ** -70],
+      [2 ** -60, 2 ** 100],
+      [2 ** 40, 2 ** 40],
+    ] as const) {
+      const draws = new Draws(seed + 1);
+      // Pairs of channels don't meet: sizes of each need not be alike.
+      const point = [
+        drawn(sample.inputs[0]?.shape ?? [], draws, (i) => image * 2 ** (((i % 40) * 7) % 21)),
+        drawn(sample.inputs[1]?.shape ?? [], draws, (i) => gradient * 2 ** -(((i % 36) * 5) % 21)),
+      ];
+      const expected = expectedAt(def, sample, point)[0] as ArrayLike<number>;
+      const terms = termsOf(def, sample, point)(variant)[0] as ArrayLike<number>;
+      const off = distance(
+        runVariant(def, sample, point, variant)[0]?.data as Float32Array,
+        expected,
+        (i) => bilinearUnits(variant) * epsilon * (terms[i] as number),
+      );
+      expect(off.notFinite).toBe(0);
+      expect(off.worst).toBeLessThanOrEqual(1);
+    }
   });
 
   it.each(["conv2d", "conv2dInputGrad"] as const)("is as exact at scales far from 1 in %s", (op) => {
@@ -121,6 +185,18 @@ describe.each(variants)("%s", (variant) => {
   });
 
   const strange = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 1e38] as const;
+  it.each(strange.flatMap((value) => ([0, 1] as const).map((input) => [value, input] as const)))(
+    "leaves gradients of weights to plain sums where %d is in operand %i",
+    (value, input) => {
+      const { def, sample } = sampleOf({ op: "conv2dWeightGrad", n: 2, h: 9, w: 11, c: 19, o: 21 });
+      const point = drawnAt(sample, new Draws(seed + 2));
+      const data = point[input] as Float64Array;
+      for (const at of [5, 700, data.length - 3]) data[at] = Math.fround(value);
+      const plain = runVariant(def, sample, point, variant.replace(/winograd.*/, "outer"))[0];
+      expect(runVariant(def, sample, point, variant)[0]?.data).toEqual(plain?.data);
+    },
+  );
+
   const cases = (["conv2d", "conv2dInputGrad"] as const).flatMap((op) =>
     strange.flatMap((value) => ([0, 1] as const).map((input) => [value, input, op] as const)),
   );
@@ -145,6 +221,46 @@ describe.each(variants)("%s", (variant) => {
       }
     },
   );
+});
+
+describe("the derivative by the weights", () => {
+  it.each([
+    ["many rounds of tiles", { n: 4, h: 61, w: 50, c: 17, o: 19 }, 1],
+    ["groups that fill no vector", { n: 2, h: 13, w: 9, c: 33, o: 30 }, 3],
+  ] as const)("of %s is that of the reference, whatever the number of threads", (_, shape, groups) => {
+    const { def, sample } = sampleOf({ op: "conv2dWeightGrad", ...shape });
+    const grouped = { ...sample, attrs: { ...sample.attrs, groups } } as Sample;
+    const point = drawnAt(grouped, new Draws(seed + 3));
+    const expected = expectedAt(def, grouped, point)[0] as ArrayLike<number>;
+    const before = binding.threads();
+    for (const variant of variants) {
+      const terms = termsOf(def, grouped, point)(variant)[0] as ArrayLike<number>;
+      const results = [1, 3].map((threads) => {
+        binding.setThreads(threads);
+        return runVariant(def, grouped, point, variant)[0]?.data as Float32Array;
+      });
+      const [one, three] = results as [Float32Array, Float32Array];
+      const off = distance(one, expected, (i) => bilinearUnits(variant) * epsilon * (terms[i] as number));
+      expect([variant, off.worst <= 1, off.notFinite]).toEqual([variant, true, 0]);
+      expect(three).toEqual(one);
+    }
+    binding.setThreads(before);
+  });
+
+  it("is chosen in training, and explain() counts when numbers that are not finite led back to plain sums", () => {
+    const f = compile((x: Tensor, w: Tensor) => grad((v: Tensor) => conv2d(x, v, { padding: 1 }).sum())(w));
+    const countWith = (value: number): number => {
+      const data = new Float32Array(2 * 24 * 24 * 48).fill(1);
+      data[99] = value;
+      scope(() => void f(tensor(data, { shape: [2, 24, 24, 48] }), zeros([48, 3, 3, 48])).dataSync());
+      const text = f.explain();
+      expect(text).toMatch(/conv2dWeightGrad.*-winograd/);
+      return Number(/\((\d+) fallbacks\)/.exec(text)?.[1] ?? 0);
+    };
+    expect(countWith(1)).toBe(0);
+    expect(countWith(Number.NaN)).toBe(1);
+    f.dispose();
+  });
 });
 
 describe("explain()", () => {

@@ -48,12 +48,19 @@ inline Geometry geometryBetween(const P& p, const int64_t (&source)[3], const in
           .kernelTaps = int64_t(p.kh) * p.kw};
 }
 
-inline Geometry geometryOf(const Conv2dParams& p) {
+/// The forward pass, and the derivative by its weights, which walks the same positions.
+template <class P>
+inline Geometry forwardGeometry(const P& p) {
   Geometry g = geometryBetween(p, {p.h, p.w, p.c}, {p.ho, p.wo, p.o});
-  g.biased = p.bias != 0;
-  g.activation = p.activation;
   g.y[0] = forwardAxis(axisShape(p, 0));
   g.x[0] = forwardAxis(axisShape(p, 1));
+  return g;
+}
+
+inline Geometry geometryOf(const Conv2dParams& p) {
+  Geometry g = forwardGeometry(p);
+  g.biased = p.bias != 0;
+  g.activation = p.activation;
   return g;
 }
 

@@ -103,6 +103,15 @@ inline void runOuter(const OuterTile& tile, int64_t rows) {
     outerTile<kOuterRows / 4, kVectors>(tile);
 }
 
+inline void outerColumns(const OuterTile& tile, int64_t rows, int64_t vectors) {
+  if (vectors == kOuterVectors)
+    runOuter<kOuterVectors>(tile, rows);
+  else if (vectors == kOuterVectors - 1)
+    runOuter<kOuterVectors - 1>(tile, rows);
+  else
+    runOuter<1>(tile, rows);
+}
+
 /// Rows of the tile that serves `left` rows.
 FIGMENT_INLINE int64_t outerRows(int64_t left) {
   return left <= kOuterRows / 4   ? kOuterRows / 4
@@ -143,12 +152,7 @@ inline void addOuter(const WeightGrad& g, const WeightGradScratch& s, const Chun
                      : packed + (o - sum.firstOutput) * positions;
       tile.aStep = plain ? g.channelsOut : tileRows;
       tile.c = sum.sums + o * g.sumStep + vector * kLanes;
-      if (count == kOuterVectors)
-        runOuter<kOuterVectors>(tile, tileRows);
-      else if (count == kOuterVectors - 1)
-        runOuter<kOuterVectors - 1>(tile, tileRows);
-      else
-        runOuter<1>(tile, tileRows);
+      outerColumns(tile, tileRows, count);
     }
   }
 }

@@ -14,42 +14,6 @@
 
 namespace figment::FIGMENT_ISA::conv {
 
-/// Transforms the channels of one tile of the source to rows `sourceStep` floats apart.
-template <int kY, int kX>
-inline void transformTile(const Winograd<kY, kX>& g, const WinogradScratch& s, int64_t tile,
-                          float* to) {
-  constexpr int kSideY = kY + 2, kSideX = kX + 2;
-  const TilePlace place = placeOf(g, tile);
-  const std::byte* pixels[kSideY][kSideX];
-  for (int y = 0; y < kSideY; y++)
-    for (int x = 0; x < kSideX; x++) {
-      const Elements pixel = pixelAt(g, place.image, place.y + y, place.x + x);
-      pixels[y][x] = pixel.given() ? pixel.data : reinterpret_cast<const std::byte*>(s.zeros);
-    }
-  const int64_t size = g.source.half() ? 2 : 4;
-  const auto run = [&](int64_t channel, auto load) __attribute__((always_inline)) {
-    bothAxes<kSideY, kSideX, kSideY, kSideX>(
-        [](auto& d, auto& v) __attribute__((always_inline)) { transformSource<kY>(d, v); },
-        [](auto& d, auto& v) __attribute__((always_inline)) { transformSource<kX>(d, v); },
-        [&](int y, int x)
-            __attribute__((always_inline)) { return load(pixels[y][x] + channel * size); },
-        [&](int y, int x, F32 value) __attribute__((always_inline)) {
-          value.store(to + (y * kSideX + x) * g.sourceStep + channel);
-        });
-  };
-  int64_t channel = 0;
-  if (!g.source.half())
-    for (; channel + kLanes <= g.sourceChannels; channel += kLanes)
-      run(
-          channel, [](const std::byte* at) __attribute__((always_inline)) {
-            return F32::load(reinterpret_cast<const float*>(at));
-          });
-  for (; channel < g.sourceChannels; channel += kLanes) {
-    const int count = int(smaller(kLanes, g.sourceChannels - channel));
-    run(channel, [&](const std::byte* at) { return loadElements({at, g.source.format}, count); });
-  }
-}
-
 /// Transforms the weights of one panel: products `weightStep` apart, each of groupIn rows of one
 /// panel's width.
 template <int kY, int kX>
@@ -203,7 +167,7 @@ template <int kY, int kX>
 inline void runBySource(const Winograd<kY, kX>& g, const WinogradScratch& s, Context& context) {
   context.parallelFor(g.tiles, 1, [&](int64_t begin, int64_t end, int) {
     for (int64_t tile = begin; tile < end; tile++)
-      transformTile(g, s, tile, s.source + tile * g.rowStep);
+      transformTile(g, s.zeros, tile, s.source + tile * g.rowStep);
   });
   context.parallelFor(g.groups * g.strips(), 1, [&](int64_t begin, int64_t end, int worker) {
     float* weights = s.weights + worker * s.stripFloats;
@@ -233,7 +197,8 @@ inline void runByWeights(const Winograd<kY, kX>& g, const WinogradScratch& s, Co
     int64_t direct = 0;
     for (int64_t block = begin; block < end; block++) {
       const int64_t first = block * g.blockTiles, count = smaller(g.blockTiles, g.tiles - first);
-      for (int64_t i = 0; i < count; i++) transformTile(g, s, first + i, source + i * g.rowStep);
+      for (int64_t i = 0; i < count; i++)
+        transformTile(g, s.zeros, first + i, source + i * g.rowStep);
       for (int64_t i = 0; i < g.groups * g.strips(); i++) {
         const Strip strip = stripOf(g, i);
         const float* weights = s.weights + (strip.group * g.panels + strip.first) * g.panelFloats();

@@ -3,7 +3,7 @@
 // instruction set.
 #pragma once
 
-#include "kernels/conv/geometry.inl.h"
+#include "kernels/conv/winograd_source.inl.h"
 #include "kernels/conv/winograd_tile.inl.h"
 
 namespace figment::FIGMENT_ISA::conv {
@@ -15,14 +15,6 @@ constexpr int64_t kLeastBlockTiles = 4 * kTileRows, kMostBlockTiles = 72 / kTile
 constexpr int64_t kWantedBlocks = 16, kWantedStrips = 8;
 /// Panels that meet a transformed product while it is in the L2 cache.
 constexpr int64_t kMostStripPanels = 4;
-/// Row strides that are a multiple of this leave most sets of the L1 cache unused.
-constexpr int64_t kRowConflict = 256;
-
-/// A whole and odd number of cache lines: as many arrays that far apart fall into different sets.
-constexpr int64_t oddLines(int64_t floats) {
-  constexpr int64_t kLine = 16;
-  return (ceilDiv(floats, kLine) | 1) * kLine;
-}
 
 /// Channels in a chain of multiply-adds. What four results of an axis magnify the rounding of is
 /// kept short: longer chains are faster, and allowed where the sums are longer too.
@@ -32,21 +24,18 @@ constexpr int64_t pieceOf(int64_t tileArea, int64_t depth) {
   return depth < kDeep ? 16 : 32;
 }
 
-/// F(kY × kX, 3×3).
+/// A convolution or its input gradient.
 template <int kY, int kX>
-struct Winograd : Geometry {
-  static constexpr int kSideY = kY + 2, kSideX = kX + 2, kProducts = kSideY * kSideX;
+struct Winograd : TiledGeometry<kY, kX> {
+  using Tiled = TiledGeometry<kY, kX>;
+  using Tiled::kProducts, Tiled::tiles, Tiled::rowStep, Tiled::sourceStep, Tiled::groups,
+      Tiled::groupIn, Tiled::groupOut;
 
-  explicit Winograd(const Geometry& shape) : Geometry(shape) {
-    tilesY = ceilDiv(outHeight, kY);
-    tilesX = ceilDiv(outWidth, kX);
-    tiles = images * tilesY * tilesX;
+  explicit Winograd(const Geometry& shape) : Tiled(shape) {
     panels = ceilDiv(groupOut, kTileColumns);
     // Few tiles: their transforms are small, and each panel of weights is needed once. Many: the
     // weights are small.
     sourceShared = tiles < groupOut;
-    rowStep = ceilDiv(sourceChannels, kLanes) * kLanes;
-    if (rowStep % kRowConflict == 0) rowStep += kLanes;
     const int64_t tileBytes = kProducts * rowStep * int64_t(sizeof(float));
     const int64_t affordable = sourceShared ? kMostBlockTiles : kBlockBytes / tileBytes;
     const int64_t share = sourceShared ? tiles : ceilDiv(tiles, kWantedBlocks);
@@ -62,17 +51,15 @@ struct Winograd : Geometry {
     sumStep = oddLines(blockTiles * kTileColumns * stripPanels);
   }
 
-  Elements source, weights, bias;
+  Elements weights, bias;
   Results out;
 
-  int64_t tilesY, tilesX, tiles;
   int64_t panels;       ///< of a group
   bool sourceShared;    ///< transformed once for all workers; otherwise the weights are
   int64_t blockTiles;   ///< multiplied in a row
   int64_t stripPanels;  ///< that are multiplied in turn, product by product
   int64_t piece;
-  int64_t rowStep;                          ///< floats between tiles of a transformed source
-  int64_t sourceStep, weightStep, sumStep;  ///< and between the products
+  int64_t weightStep, sumStep;  ///< floats between the products
 
   int64_t panelFloats() const { return kProducts * weightStep; }
   int64_t blocks() const { return ceilDiv(tiles, blockTiles); }
@@ -109,35 +96,6 @@ inline size_t carve(const Winograd<kY, kX>& g, int threads, std::byte* base, Win
                                                 : g.groups * g.panels * g.panelFloats());
   s.sums = carver.take<float>(s.sumFloats * threads);
   return carver.used();
-}
-
-/// A tile of the result: where it begins, and how much of it the result has.
-struct TilePlace {
-  int64_t image, y, x;
-  int rows, columns;
-};
-
-template <int kY, int kX>
-FIGMENT_INLINE TilePlace placeOf(const Winograd<kY, kX>& g, int64_t tile) {
-  const int64_t y = tile / g.tilesX % g.tilesY * kY, x = tile % g.tilesX * kX;
-  return {tile / (g.tilesX * g.tilesY), y, x, int(smaller(kY, g.outHeight - y)),
-          int(smaller(kX, g.outWidth - x))};
-}
-
-/// A pixel of the source by the position of the result that its first tap belongs to, or null in
-/// the padding.
-template <int kY, int kX>
-FIGMENT_INLINE Elements pixelAt(const Winograd<kY, kX>& g, int64_t image, int64_t y, int64_t x) {
-  const int64_t row = y + g.y[0].firstOffset, column = x + g.x[0].firstOffset;
-  if (row < 0 || row >= g.sourceHeight || column < 0 || column >= g.sourceWidth)
-    return {nullptr, g.source.format};
-  return g.source + ((image * g.sourceHeight + row) * g.sourceWidth + column) * g.sourceChannels;
-}
-
-/// The kernel index of tap (y, x) in ascending order of offsets.
-template <int kY, int kX>
-FIGMENT_INLINE int64_t tapAt(const Winograd<kY, kX>& g, int64_t y, int64_t x) {
-  return g.y[0].tap(y) * g.kernelWidth + g.x[0].tap(x);
 }
 
 }  // namespace figment::FIGMENT_ISA::conv

@@ -68,6 +68,40 @@ FIGMENT_INLINE void transformSums(const F32 (&m)[kResults + 2], F32 (&y)[kResult
   }
 }
 
+/// z = Aᵀ y along one axis.
+template <int kResults>
+FIGMENT_INLINE void transformResults(const F32 (&y)[kResults], F32 (&z)[kResults + 2]) {
+  constexpr auto& a = winograd::kMatrices<kResults>.a;
+  z[0] = y[0];
+#pragma GCC unroll 2
+  for (int i = 1; i <= kResults; i += 2) {
+    F32 even = y[0], odd = constant(a[1][i]) * y[1];
+    if constexpr (kResults == 4) {
+      even = multiplyAdd(constant(a[2][i]), y[2], even);
+      odd = multiplyAdd(constant(a[3][i]), y[3], odd);
+    }
+    z[i] = even + odd;
+    z[i + 1] = even - odd;
+  }
+  z[kResults + 1] = y[kResults - 1];
+}
+
+/// w = Gᵀ u along one axis.
+template <int kResults>
+FIGMENT_INLINE void transformGradients(const F32 (&u)[kResults + 2], F32 (&w)[3]) {
+  constexpr auto& m = winograd::kMatrices<kResults>.g;
+  w[0] = constant(m[0][0]) * u[0];
+  w[1] = F32::zero();
+  w[2] = u[kResults + 1];
+#pragma GCC unroll 2
+  for (int i = 1; i <= kResults; i += 2) {
+    const F32 even = u[i] + u[i + 1], odd = u[i] - u[i + 1];
+    w[0] = multiplyAdd(constant(m[i][0]), even, w[0]);
+    w[1] = multiplyAdd(constant(m[i][1]), odd, w[1]);
+    w[2] = multiplyAdd(constant(m[i][2]), even, w[2]);
+  }
+}
+
 /// Both axes of a block that `load(y, x)` reads and `store(y, x, value)` takes: `down` transforms
 /// columns of kInY to kOutY, `across` rows of kInX to kOutX.
 template <int kInY, int kInX, int kOutY, int kOutX, class Down, class Across, class Load,

@@ -3,59 +3,97 @@
 #pragma once
 
 #include "kernels/conv/winograd.inl.h"
+#include "kernels/conv/winograd_weight_grad.inl.h"
 #include "kernels/gemm/split_parts.inl.h"
 
 namespace figment::FIGMENT_ISA::conv {
 namespace {
 
+using split::Parts;
+
 /// What transforms may take: shared by all workers, and of each.
 constexpr double kSharedBytes = 256e6, kWorkerBytes = 64e6;
 constexpr double kMostTiles = 1e12;
+constexpr bool kFused = FIGMENT_LEVEL > 0;
 
 inline double tilesOf(const Geometry& g, int height, int width) {
   return double(g.images) * double(ceilDiv(g.outHeight, height)) *
          double(ceilDiv(g.outWidth, width));
 }
 
-/// True when the transforms stay within reason. Judged in floating point: nothing here is bounded
-/// by memory yet.
+/// A convolution or its input gradient by one of the filterings.
 template <int kY, int kX>
-inline bool affordable(const Geometry& g) {
-  constexpr double kTransformBytes = double(Winograd<kY, kX>::kProducts) * sizeof(float);
-  const double tiles = tilesOf(g, kY, kX);
-  const double sourceTile = kTransformBytes * (double(g.sourceChannels) + 2 * kLanes);
-  const double panel = kTransformBytes * kTileColumns * (double(g.groupIn) + 2);
-  const double panels = double(g.groups) * double(ceilDiv(g.groupOut, kTileColumns));
-  const bool sourceShared = tiles < double(g.groupOut);
-  const double shared = sourceShared ? tiles * sourceTile : panels * panel;
-  const double worker = sourceShared ? kMostStripPanels * panel : kMostBlockTiles * sourceTile;
-  return tiles <= kMostTiles && shared <= kSharedBytes && worker <= kWorkerBytes;
-}
+struct ProductWay {
+  /// True when the transforms stay within reason. Judged in floating point: nothing here is bounded
+  /// by memory yet.
+  static bool affordable(const Geometry& g) {
+    constexpr double kTransformBytes = double(Winograd<kY, kX>::kProducts) * sizeof(float);
+    const double tiles = tilesOf(g, kY, kX);
+    const double sourceTile = kTransformBytes * (double(g.sourceChannels) + 2 * kLanes);
+    const double panel = kTransformBytes * kTileColumns * (double(g.groupIn) + 2);
+    const double panels = double(g.groups) * double(ceilDiv(g.groupOut, kTileColumns));
+    const bool sourceShared = tiles < double(g.groupOut);
+    const double shared = sourceShared ? tiles * sourceTile : panels * panel;
+    const double worker = sourceShared ? kMostStripPanels * panel : kMostBlockTiles * sourceTile;
+    return tiles <= kMostTiles && shared <= kSharedBytes && worker <= kWorkerBytes;
+  }
 
-/// From so many channels on, a filtering errs no more than one chain of multiply-adds over taps and
-/// channels does (see native/NOTES.md).
-template <int kY, int kX>
-constexpr int64_t leastDepth() {
-  constexpr bool kFused = FIGMENT_LEVEL > 0;
-  if (kY * kX == 16) return kFused ? 128 : 192;
-  if (kY * kX == 8) return kFused ? 64 : 96;
-  return kFused ? 16 : 32;
-}
+  /// From so many channels on it errs no more than one chain of multiply-adds over taps and
+  /// channels does (see native/NOTES.md).
+  static constexpr int64_t leastDepth() {
+    if (kY * kX == 16) return kFused ? 128 : 192;
+    if (kY * kX == 8) return kFused ? 64 : 96;
+    return kFused ? 16 : 32;
+  }
 
-/// What a call costs in multiply-adds of the products; a transformed element costs as much as
-/// kTransform of them, an element of transformed weights kWeights.
-template <int kY, int kX>
-inline double costOf(const Geometry& g) {
-  constexpr double kTransform = 16, kWeights = 6;
-  const double tiles = tilesOf(g, kY, kX), in = double(g.groupIn), out = double(g.groupOut);
-  return Winograd<kY, kX>::kProducts * double(g.groups) *
-         (tiles * (in * out + kTransform * (in + out)) + kWeights * in * out);
-}
+  static bool permitted(const Geometry& g) {
+    return g.groupIn >= leastDepth() && g.groupOut > kTileColumns / 2 && affordable(g);
+  }
 
+  /// What a call costs in multiply-adds of the products; a transformed element costs as much as
+  /// kTransform of them, an element of transformed weights kWeights.
+  static double cost(const Geometry& g) {
+    constexpr double kTransform = 16, kWeights = 6;
+    const double tiles = tilesOf(g, kY, kX), in = double(g.groupIn), out = double(g.groupOut);
+    return Winograd<kY, kX>::kProducts * double(g.groups) *
+           (tiles * (in * out + kTransform * (in + out)) + kWeights * in * out);
+  }
+};
+
+/// The derivative by the weights by one of the filterings.
 template <int kY, int kX>
-inline bool permitted(const Geometry& g) {
-  return g.groupIn >= leastDepth<kY, kX>() && affordable<kY, kX>(g);
-}
+struct WeightGradWay {
+  static constexpr double kProducts = WinogradGrad<kY, kX>::kProducts;
+
+  static double sumsOf(const Geometry& g) {
+    return double(g.groups) * double(ceilDiv(g.groupIn, kLanes) * kLanes) * double(g.groupOut);
+  }
+  static bool affordable(const Geometry& g) {
+    const double chain = double(kChainTiles) * double(g.sourceChannels + g.outChannels);
+    return tilesOf(g, kY, kX) <= kMostTiles &&
+           kProducts * (chain + sumsOf(g)) * sizeof(float) <= kSharedBytes;
+  }
+
+  /// From so many positions on it errs no more than one chain of multiply-adds over them does.
+  static constexpr int64_t leastPositions() {
+    if (kY * kX == 16) return kFused ? 1536 : 2304;
+    if (kY * kX == 8) return kFused ? 512 : 768;
+    return kFused ? 256 : 384;
+  }
+
+  static bool permitted(const Geometry& g) {
+    return double(g.images) * double(g.outHeight) * double(g.outWidth) >=
+               double(leastPositions()) &&
+           affordable(g);
+  }
+
+  /// As of products; kSums for what is summed over tiles: these are stored and transformed once.
+  static double cost(const Geometry& g) {
+    constexpr double kTransform = 24, kSums = 32;
+    const double tiles = tilesOf(g, kY, kX), channels = double(g.sourceChannels + g.outChannels);
+    return kProducts * (tiles * (sumsOf(g) + kTransform * channels) + kSums * sumsOf(g));
+  }
+};
 
 /// What the implicit product costs.
 inline double directCost(const Geometry& g) {
@@ -63,31 +101,50 @@ inline double directCost(const Geometry& g) {
          double(g.groupIn) * double(ceilDiv(g.groupOut, kTileColumns) * kTileColumns);
 }
 
-/// Whether this filtering is the cheapest of those permitted, and cheaper than the implicit product
-/// by a margin.
-template <int kY, int kX>
-inline bool pays(const Geometry& g) {
+/// The preference of one of the filterings, where the product costs `direct` and matrix tiles would
+/// make it faster by a rate of `parts`: it is the choice if it is the cheapest of those permitted,
+/// and cheaper than the product by a margin.
+template <template <int, int> class Way, int kY, int kX>
+inline int preferenceOf(const Geometry& g, double direct, const Parts& parts) {
   constexpr double kMargin = 0.85;
-  const double own = costOf<kY, kX>(g);
-  const auto beaten = [&](bool other, double cost) { return other && cost < own; };
-  return permitted<kY, kX>(g) && own <= kMargin * directCost(g) && g.groupOut > kTileColumns / 2 &&
-         !beaten(permitted<4, 4>(g), costOf<4, 4>(g)) &&
-         !beaten(permitted<2, 4>(g), costOf<2, 4>(g)) &&
-         !beaten(permitted<2, 2>(g), costOf<2, 2>(g));
+  const double own = Way<kY, kX>::cost(g);
+  const auto beats = [&](auto way) { return way.permitted(g) && way.cost(g) < own; };
+  if (!Way<kY, kX>::permitted(g)) return kOnRequest;
+  if (own > kMargin * direct || beats(Way<4, 4>()) || beats(Way<2, 4>()) || beats(Way<2, 2>()))
+    return kPackedPreference - 1;
+  return 1 + (own * split::rateOf(parts) <= direct ? kTilesPreference : kPackedPreference);
+}
+
+/// 3×3 taps, neither strided nor dilated.
+template <class P>
+inline bool isFilter(const OpCall& call, const P& p) {
+  if (!plainShape(call, p) || p.kh != 3 || p.kw != 3) return false;
+  for (int axis = 0; axis < 2; axis++)
+    if (p.stride[axis] != 1 || p.dilation[axis] != 1) return false;
+  return true;
 }
 
 template <int kY, int kX, class P>
 inline int winogradSupports(const OpCall& call) {
   const auto& p = call.as<P>();
-  if (!plainShape(call, p) || p.kh != 3 || p.kw != 3) return -1;
-  for (int axis = 0; axis < 2; axis++)
-    if (p.stride[axis] != 1 || p.dilation[axis] != 1) return -1;
+  if (!isFilter(call, p)) return -1;
   const Geometry g = geometryOf(p);
-  if (!affordable<kY, kX>(g)) return -1;
-  if (!pays<kY, kX>(g)) return permitted<kY, kX>(g) ? kPackedPreference - 1 : kOnRequest;
-  const double tiles =
-      split::rateOf(split::Parts::of(call.in[0].format, call.in[1].format, p.fast != 0));
-  return 1 + (costOf<kY, kX>(g) * tiles <= directCost(g) ? kTilesPreference : kPackedPreference);
+  if (!ProductWay<kY, kX>::affordable(g)) return -1;
+  return preferenceOf<ProductWay, kY, kX>(
+      g, directCost(g), Parts::of(call.in[0].format, call.in[1].format, p.fast != 0));
+}
+
+template <int kY, int kX>
+inline int winogradGradSupports(const OpCall& call) {
+  const auto& p = call.as<Conv2dWeightGradParams>();
+  if (!isFilter(call, p) || !reasonable(p)) return -1;
+  const Geometry g = forwardGeometry(p);
+  if (!WeightGradWay<kY, kX>::affordable(g)) return -1;
+  const double direct = 9.0 * double(g.images) * double(g.outHeight) * double(g.outWidth) *
+                        double(g.groups) * double(g.groupIn) * double(g.groupOut);
+  // The rows of the product are channels of dy, the second operand.
+  return preferenceOf<WeightGradWay, kY, kX>(
+      g, direct, Parts::of(call.in[1].format, call.in[0].format, p.fast != 0));
 }
 
 template <int kY, int kX>
@@ -118,6 +175,18 @@ constexpr Variant inputGrad24 = winogradOf<2, 4, Conv2dInputGradParams>("conv2dI
 const RegisterVariant inputGrad24Registrar{inputGrad24};
 constexpr Variant inputGrad22 = winogradOf<2, 2, Conv2dInputGradParams>("conv2dInputGrad");
 const RegisterVariant inputGrad22Registrar{inputGrad22};
+
+template <int kY, int kX>
+constexpr Variant weightGradOf() {
+  return {"conv2dWeightGrad",           winogradName<kY, kX>(),      kVariantIsa,
+          winogradGradSupports<kY, kX>, winogradGradScratch<kY, kX>, winogradGradRun<kY, kX>};
+}
+constexpr Variant weightGrad44 = weightGradOf<4, 4>();
+const RegisterVariant weightGrad44Registrar{weightGrad44};
+constexpr Variant weightGrad24 = weightGradOf<2, 4>();
+const RegisterVariant weightGrad24Registrar{weightGrad24};
+constexpr Variant weightGrad22 = weightGradOf<2, 2>();
+const RegisterVariant weightGrad22Registrar{weightGrad22};
 
 }  // namespace
 }  // namespace figment::FIGMENT_ISA::conv

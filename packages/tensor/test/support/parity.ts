@@ -117,7 +117,8 @@ export const bilinearUnits = (variant: string): number => (variant.includes("win
 /**
  * The size of the terms of a bilinear op's sums, |A||B|, by which a kernel's errors are judged. Winograd's filtering adds and
  * subtracts taps of the weights and neighbours within its tiles: there it is what the largest tap would give at all of
- * them, and of that the largest in each tile.
+ * them, and of that the largest in each tile. Of the derivative by the weights it is what the largest pixels of each image
+ * would give everywhere, and of that the largest tap.
  */
 export function termsOf(def: OpDef, sample: Sample, point: Point): (variant: string) => readonly ArrayLike<number>[] {
   const sizes = magnitudes(point);
@@ -127,6 +128,10 @@ export function termsOf(def: OpDef, sample: Sample, point: Point): (variant: str
     if (!height || !width) return all;
     const inputs = sample.inputs.map(({ shape, dtype = "f32" }) => ({ shape, dtype }));
     const [, h = 1, w = 1, c = 1] = (def.infer(inputs, sample.attrs)[0] as Aval).shape;
+    if (def.name === "conv2dWeightGrad") {
+      const images = sizes.map((x, i) => x && largestOfImage(x, (inputs[i] as Aval).shape));
+      return expectedAt(def, sample, images).map((terms) => largestWithin(terms, h * w, c, h * w));
+    }
     const [, kh = 1, kw = 1, inner = 1] = (inputs[1] as Aval).shape;
     const taps = sizes.map((x, i) => (x && i === 1 ? largestWithin(x, kh * kw, inner, kh * kw) : x));
     return expectedAt(def, sample, taps).map((terms) =>
@@ -134,6 +139,10 @@ export function termsOf(def: OpDef, sample: Sample, point: Point): (variant: str
     );
   };
 }
+
+/** At each pixel of [N,H,W,C] the largest of its image and channel. */
+const largestOfImage = (x: ArrayLike<number>, [, h = 1, w = 1, c = 1]: readonly number[]): Float64Array =>
+  largestWithin(x, h * w, c, h * w);
 
 /** At each place the largest of its tile of `length` along an axis of `size`, which lies `inner` elements apart. */
 const largestWithin = (x: ArrayLike<number>, size: number, inner: number, length: number): Float64Array =>
