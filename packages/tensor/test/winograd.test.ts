@@ -35,7 +35,11 @@ interface Shape {
 }
 
 function sampleOf({ op, n, h, w, c, o }: Shape): { def: OpDef; sample: Sample } {
-  const [image, result, weights] = [[n, h, w, c], [n, h, w, o], [o, 3, 3, c]].map((shape) => ({ shape }));
+  const [image, result, weights] = [
+    [n, h, w, c],
+    [n, h, w, o],
+    [o, 3, 3, c],
+  ].map((shape) => ({ shape }));
   const samples = {
     conv2d: { inputs: [image, weights], attrs: { ...geometry, activation: "none" } },
     conv2dInputGrad: { inputs: [result, weights], attrs: { ...geometry, inputSize: [h, w] } },

@@ -22,6 +22,10 @@ constexpr int64_t kTapSplits = 128;
 /// A split of the outputs has this many tiles at least, to repay building the window again.
 constexpr int64_t kMinOutputTiles = 4;
 
+/// Rows of dy that are a multiple of this apart fall into few sets of the L1 cache: they are
+/// packed.
+constexpr int64_t kOutputConflict = 64;
+
 inline void chooseChunks(WeightGrad& g, int64_t wanted) {
   const int64_t wo = g.x.size, ho = g.y.size;
   g.columnBands = ceilDiv(wo, wanted);
@@ -77,7 +81,9 @@ inline void describe(const Conv2dWeightGradParams& p, Elements x, Elements dy, R
   }
   const bool large = g.sumRows * g.sumStep > kLargeWeightFloats;
   chooseChunks(g, large ? kLargeChunkPositions : kChunkPositions);
-  g.plainOutputs = !dy.half() && (g.columnBands == 1 || (g.rows == 1 && g.chunkImages == 1));
+  const bool conflict = p.o % kOutputConflict == 0;
+  g.plainOutputs =
+      !dy.half() && !conflict && (g.columnBands == 1 || (g.rows == 1 && g.chunkImages == 1));
 
   const int64_t wanted = g.kind == GradKind::rows ? kTapSplits : kGradUnits;
   const int64_t sums = g.groups * g.sumRows * g.sumStep;
