@@ -5,7 +5,7 @@ import { spawnSync } from "node:child_process";
 import os from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { cacheFolder } from "@figment/io";
+import { cacheFolder } from "@figment/tensor";
 import { Command } from "commander";
 import type { ProbeReport } from "./doctorProbe.js";
 import { defaultOut } from "./recipe/run.js";

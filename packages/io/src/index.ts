@@ -13,7 +13,6 @@
 //   images/       image files, grids, strips, moving pictures and loss curves
 // Imports @figment/tensor, and sharp and tar when they are needed.
 
-export { cacheFolder } from "@figment/tensor";
 export {
   type CheckpointParts,
   loadCheckpoint,

@@ -1,10 +1,11 @@
 // A classifier of digits as the judge of generated ones: trained once, on demand, and kept.
 
 import path from "node:path";
-import { cacheFolder, DataError, type Dataset, loadModel, mnist, SafetensorsFile, saveModel } from "@figment/io";
+import { DataError, type Dataset, loadModel, mnist, SafetensorsFile, saveModel } from "@figment/io";
 import {
   CheckpointError,
   type Compiled,
+  cacheFolder,
   checkObject,
   compile,
   ShapeError,

@@ -145,12 +145,9 @@ const largestOfImage = (x: ArrayLike<number>, [, h = 1, w = 1, c = 1]: readonly 
   largestWithin(x, h * w, c, h * w);
 
 /** At each place the largest of its tile of `length` along an axis of `size`, which lies `inner` elements apart. */
-const largestWithin = (x: ArrayLike<number>, size: number, inner: number, length: number): Float64Array =>
-  Float64Array.from(x, (_value, i) => {
-    const at = Math.floor(i / inner) % size;
-    const first = at - (at % length);
-    let largest = 0;
-    for (let j = first; j < Math.min(first + length, size); j++)
-      largest = Math.max(largest, x[i + (j - at) * inner] as number);
-    return largest;
-  });
+function largestWithin(x: ArrayLike<number>, size: number, inner: number, length: number): Float64Array {
+  const first = (i: number): number => i - ((Math.floor(i / inner) % size) % length) * inner;
+  const largest = new Float64Array(x.length);
+  for (let i = 0; i < x.length; i++) largest[first(i)] = Math.max(largest[first(i)] as number, x[i] as number);
+  return largest.map((_value, i) => largest[first(i)] as number);
+}
