@@ -23,11 +23,10 @@ export const ddpmMnist: Recipe = ddpmRecipe({
   config: {
     ...firstLightSettings,
     // What they reach, and how long a step takes, is in benchmarks/results.
-    steps: 9000,
+    steps: 18_000,
     saveEvery: 1000,
     batch: 32,
     model: { channels: [48, 96], blocks: 1, patch: 2, dropout: 0 },
-    minSnr: 5,
     optimizer: { lr: 2e-3, warmup: 200, clipNorm: 1 },
     ema: 0.999,
     labelDropout: 0.1,
