@@ -110,27 +110,20 @@ function leastChannels(variant: string): number {
 }
 
 describe.each(variants)("%s", (variant) => {
-  it("errs no more than a plain loop, with the channels from which on it is preferred", () => {
-    const c = leastChannels(variant);
-    const shape: Shape = { op: "conv2d", n: 1, h: 13, w: 16, c, o: 24 };
+  it.each([
+    ["channels", { op: "conv2d", n: 1, h: 13, w: 16, c: leastChannels(variant), o: 24 }, plainLoop],
+    [
+      "positions of a gradient of weights",
+      { op: "conv2dWeightGrad", n: 1, h: leastSide(variant), w: leastSide(variant), c: 12, o: 10 },
+      plainGradient,
+    ],
+  ] as const)("errs no more than a plain loop, with the %s from which on it is preferred", (_, shape, plainly) => {
     const { def, sample } = sampleOf(shape);
     const point = drawnAt(sample, new Draws(seed));
     const expected = expectedAt(def, sample, point)[0] as ArrayLike<number>;
     const [own] = runVariant(def, sample, point, variant);
     const ours = distance(own?.data as Float32Array, expected, () => 1).relative;
-    const plain = distance(plainLoop(shape, point, !variant.startsWith("generic")), expected, () => 1).relative;
-    expect(ours).toBeLessThanOrEqual(plain);
-  });
-
-  it("errs no more than a plain loop in gradients of weights, with the positions from which on it is preferred", () => {
-    const side = leastSide(variant);
-    const shape: Shape = { op: "conv2dWeightGrad", n: 1, h: side, w: side, c: 12, o: 10 };
-    const { def, sample } = sampleOf(shape);
-    const point = drawnAt(sample, new Draws(seed));
-    const expected = expectedAt(def, sample, point)[0] as ArrayLike<number>;
-    const [own] = runVariant(def, sample, point, variant);
-    const ours = distance(own?.data as Float32Array, expected, () => 1).relative;
-    const plain = distance(plainGradient(shape, point, !variant.startsWith("generic")), expected, () => 1).relative;
+    const plain = distance(plainly(shape, point, !variant.startsWith("generic")), expected, () => 1).relative;
     expect(ours).toBeLessThanOrEqual(plain);
   });
 
