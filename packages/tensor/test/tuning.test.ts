@@ -4,7 +4,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { assertNoLeaks, conv2d, ones, tunableCalls, tunableCallsOf, UsageError } from "@figment/tensor";
+import { assertNoLeaks, conv2d, ones, setMemoryLimit, tunableCalls, tunableCallsOf, UsageError } from "@figment/tensor";
 import { afterAll, describe, expect, it, vi } from "vitest";
 import { parseTable, tableText } from "#runtime/tuning/table";
 
@@ -129,6 +129,14 @@ describe("tunableCallsOf", () => {
     const tuned = first?.measure();
     expect(Object.keys(tuned?.micros ?? {}).sort()).toEqual([...(first?.candidates ?? [])].sort());
     expect(tunableCallsOf(table)[0]?.known).toEqual(tuned);
+  });
+
+  it("leaves unmeasured what memory does not hold", () => {
+    const [call] = tunableCallsOf(table);
+    setMemoryLimit(100_000);
+    expect(call?.measure()).toBeUndefined();
+    setMemoryLimit(0);
+    expect(call?.measure()).toBeDefined();
   });
 
   it("has the keys that programs have", async () => {

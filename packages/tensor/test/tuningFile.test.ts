@@ -79,6 +79,16 @@ describe("a file of measurements", () => {
       tableText([{ machine, calls: { k: entry("v") } }]).replace("12.5", '"fast"'),
       /its machine 0/,
     ],
+    [
+      "with a number that JSON can say and not keep",
+      tableText([{ machine, calls: { k: entry("v") } }]).replace("12.5", "1e999"),
+      /its machine 0/,
+    ],
+    [
+      "whose fastest variant was not measured",
+      tableText([{ machine, calls: { k: { ...entry("v"), variant: "w" } } }]),
+      /its machine 0/,
+    ],
   ])("%s is ignored with one warning, and stays as it is", (_title, text, reason) => {
     const file = freshFile();
     writeFileSync(file, text);
@@ -104,6 +114,16 @@ describe("a file of measurements", () => {
     utimesSync(`${file}.lock`, longAgo, longAgo);
     addToTable(file, machine, { one: entry("a") });
     expect(readTable(file)).toHaveLength(1);
+  });
+
+  it("loses nothing to a writer that was killed just now", () => {
+    const file = freshFile();
+    writeFileSync(`${file}.lock`, "");
+    const justNow = new Date(Date.now() - 2000);
+    utimesSync(`${file}.lock`, justNow, justNow);
+    addToTable(file, machine, { one: entry("a") });
+    expect(readTable(file)).toHaveLength(1);
+    expect(warnings).toEqual([]);
   });
 
   it("loses nothing when several processes write at once", async () => {

@@ -6,9 +6,9 @@ import { dirname } from "node:path";
 import { UsageError } from "../../errors.js";
 import { type MachineTable, merge, parseTable, type TuningMachine, tableText } from "./table.js";
 
-/** How long a writer waits for others, and after which time a lock was left behind by one that was killed, milliseconds. */
+/** After which time a lock was left behind by a writer that was killed, and how long others wait, milliseconds: for longer. */
+const staleAfter = 3000;
 const longestWait = 5000;
-const staleAfter = 10_000;
 const pollEvery = 10;
 
 const warned = new Set<string>();

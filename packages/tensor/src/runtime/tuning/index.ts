@@ -3,7 +3,7 @@
 // FIGMENT_TUNE_FILE names the file of this user's measurements.
 
 import { nativeVersion, type RecordChoice, shippedTuning } from "@figment/native";
-import { UsageError } from "../../errors.js";
+import { OutOfMemoryError, UsageError } from "../../errors.js";
 import { checkFunction } from "../../ops/checks.js";
 import { show } from "../../shape.js";
 import { cacheFolder } from "../cacheFolder.js";
@@ -61,8 +61,18 @@ function winnerOf([estimated]: readonly string[], micros: TuningEntry["micros"])
   return best && usual !== undefined && (micros[best] as number) > replacingShare * usual ? estimated : best;
 }
 
+/** Microseconds of the candidates that could run; none where memory does not hold what they run on beside all else. */
+function timesOf(program: number, record: number): Record<string, number> {
+  try {
+    return guarded(() => native().measureRecord(program, record));
+  } catch (error) {
+    if (error instanceof OutOfMemoryError) return {};
+    throw error;
+  }
+}
+
 function measureCall(program: number, record: number, candidates: readonly string[]): TuningEntry | undefined {
-  const measured = guarded(() => native().measureRecord(program, record));
+  const measured = timesOf(program, record);
   const micros = Object.fromEntries(
     Object.entries(measured).map(([name, time]) => [name, Number(time.toPrecision(4))]),
   );
@@ -127,7 +137,8 @@ export interface TunableCall {
   readonly known: TunedCall | undefined;
   /**
    * Measures the variants in turns on the present number of threads, for up to about two seconds in which nothing else
-   * runs, and keeps what it finds. Programs made from now on use it. Undefined when no variant could run.
+   * runs, and keeps what it finds. Programs made from now on use it. Undefined when no variant could run, or memory does
+   * not hold operands for it.
    */
   measure(): TunedCall | undefined;
 }

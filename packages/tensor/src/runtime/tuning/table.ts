@@ -99,14 +99,18 @@ const isMachineTable = (x: unknown): x is MachineTable => {
   return (
     [cpu, family, version].every((text) => typeof text === "string") &&
     isas.includes(isa) &&
-    typeof cores === "number" &&
+    isNumber(cores) &&
     Object.values(x.calls).every(isEntry)
   );
 };
 
+/** What a table can hold again once it is read: JSON's 1e999 becomes an infinity, which would be written as null. */
+const isNumber = (x: unknown): x is number => Number.isFinite(x);
+
 const isEntry = (x: unknown): x is TuningEntry =>
   isRecord(x) &&
-  typeof x.variant === "string" &&
-  typeof x.threads === "number" &&
+  isNumber(x.threads) &&
   isRecord(x.micros) &&
-  Object.values(x.micros).every((micros) => typeof micros === "number");
+  Object.values(x.micros).every(isNumber) &&
+  typeof x.variant === "string" &&
+  Object.hasOwn(x.micros, x.variant);
