@@ -15,7 +15,7 @@ export type NativeErrorCode =
   | "ERR_FIGMENT_DEVICE";
 
 /** Instruction sets that have their own kernels. */
-export type Isa = "generic" | "avx2" | "avx512" | "amx";
+export type Isa = "generic" | "avx2" | "avx512" | "amx" | "sm75" | "sm80" | "sm90a";
 
 export interface CpuInfo {
   readonly name: string;
@@ -128,20 +128,21 @@ export interface NativeBinding {
   setIsa(isa: Isa | null): void;
   /** CPU first; a device that cannot be used has a reason instead of an index. */
   devices(): DeviceInfo[];
-  ops(): string[];
+  /** Of a device, the CPU where it is left out; so below. */
+  ops(device?: number): string[];
   /** The kernels of one operation that this machine can execute, in order of selection among equals. */
-  variants(op: string): { readonly name: string; readonly isa: Isa }[];
+  variants(op: string, device?: number): { readonly name: string; readonly isa: Isa }[];
   /** The kernels of one operation that this build has, those for other machines included. */
   builtVariants(op: string): { readonly name: string; readonly isa: Isa }[];
   /** Opens a kernel library (native/include/figment/kernels.h) by absolute path and registers what it holds, once. */
   loadKernels(path: string): { readonly name: string; readonly ops: readonly string[] };
-  memory(): MemoryInfo;
+  memory(device?: number): MemoryInfo;
   /** Bytes that the process may hold on the CPU; 0: what the machine (or its control group) has. */
-  setMemoryLimit(bytes: number): void;
+  setMemoryLimit(bytes: number, device?: number): void;
   /** Waits for the queue, then gives cached memory and arenas back to the system. */
-  trim(): void;
+  trim(device?: number): void;
   /** For tests: fills fresh buffers, and the arena before each run, with NaN patterns. */
-  setPoison(on: boolean): void;
+  setPoison(on: boolean, device?: number): void;
   /** For tests: whether kernels on emulated matrix tiles are chosen where those on the hardware's would be. */
   setEmulatedTiles(on: boolean): void;
 
@@ -159,7 +160,7 @@ export interface NativeBinding {
 
   // Programs.
   /** Verifies and prepares a program. `variant` is preferred wherever it can run, for tests. */
-  loadProgram(blob: Uint8Array, variant?: string): number;
+  loadProgram(blob: Uint8Array, variant?: string, device?: number): number;
   releaseProgram(program: number): void;
   programInfo(program: number): ProgramInfo;
   /** One for each record. */

@@ -98,6 +98,9 @@ typedef struct FigmentRun {
    * by any thread, but not during commit sections. */
   int (*poll)(void* context);
   void* poll_context;
+  /* One for each input: 1 where `inputs` points to at most 8 bytes of host memory, which the run must have
+   * read when it returns. Null: none does. */
+  const uint8_t* host_inputs;
 } FigmentRun;
 
 enum {
@@ -209,6 +212,14 @@ typedef struct FigmentBackend {
   /* Answers 0 when the record reads nothing in a packed form that is kept. Null where no kernel
    * does. */
   int32_t (*record_packing)(FigmentProgram* program, uint32_t record, FigmentPackingInfo* info);
+
+  /* What the backend can do: calls the sink with the name of each operation, and with each variant
+   * of one that this machine can execute and its instruction set, in order of selection. Names live
+   * as long as the process. */
+  void (*each_op)(void (*sink)(void* context, const char* op), void* context);
+  void (*each_variant)(const char* op,
+                       void (*sink)(void* context, const char* variant, const char* isa),
+                       void* context);
 } FigmentBackend;
 
 /* Answers the backend, or null and the reason when it cannot run on this machine. */

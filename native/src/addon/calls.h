@@ -5,6 +5,9 @@
 
 namespace figment {
 
+/// The device of this number; the CPU where the argument is left out.
+Device& deviceArgument(const Napi::CallbackInfo& info, size_t index);
+
 void exportDeviceCalls(Napi::Object exports, Environment& environment);
 void exportMemoryCalls(Napi::Object exports, Environment& environment);
 void exportProgramCalls(Napi::Object exports, Environment& environment);

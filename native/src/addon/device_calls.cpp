@@ -9,6 +9,17 @@
 #include "calls.h"
 
 namespace figment {
+
+Device& deviceArgument(const Napi::CallbackInfo& info, size_t index) {
+  if (info.Length() <= index || info[index].IsUndefined()) return cpu();
+  const uint64_t number = wholeArgument(info, index, "device");
+  if (number == 0) return cpu();
+  const std::vector<Device*>& all = devices().devices;
+  if (number >= all.size())
+    throw Error(code::kArgument, "device: there is no device " + std::to_string(number));
+  return *all[size_t(number)];
+}
+
 namespace {
 
 Napi::Array strings(Napi::Env env, const std::vector<std::string>& values) {
@@ -49,7 +60,7 @@ Napi::Value setThreads(Environment&, const Napi::CallbackInfo& info) {
 
 Napi::Value setIsa(Environment&, const Napi::CallbackInfo& info) {
   const std::string name = optionalStringArgument(info, 0, "isa");
-  Isa isa = cpuFeatures().best;
+  Isa isa = bestIsa();
   if (!name.empty() && !parseIsa(name, isa))
     throw Error(code::kArgument,
                 "isa: expected generic, avx2, avx512, amx or null, not \"" + name + "\"");
@@ -80,32 +91,45 @@ Napi::Value listDevices(Environment&, const Napi::CallbackInfo& info) {
 
 Napi::Value ops(Environment&, const Napi::CallbackInfo& info) {
   std::vector<std::string> names;
-  for (const RegisteredOp* op : registeredOps()) names.push_back(op->spec.name);
+  deviceArgument(info, 0).api.each_op(
+      [](void* context, const char* op) {
+        static_cast<std::vector<std::string>*>(context)->push_back(op);
+      },
+      &names);
   return strings(info.Env(), names);
 }
 
-/// The kernels of an operation up to the given instruction set.
-Napi::Value variantsUpTo(Isa widest, const Napi::CallbackInfo& info) {
+Napi::Value variants(Environment&, const Napi::CallbackInfo& info) {
+  const std::string op = stringArgument(info, 0, "op");
+  const Device& device = deviceArgument(info, 1);
+  Napi::Array array = Napi::Array::New(info.Env());
+  device.api.each_variant(
+      op.c_str(),
+      [](void* context, const char* name, const char* isa) {
+        auto& list = *static_cast<Napi::Array*>(context);
+        Napi::Object object = Napi::Object::New(list.Env());
+        object.Set("name", name);
+        object.Set("isa", isa);
+        list.Set(list.Length(), object);
+      },
+      &array);
+  if (array.Length() == 0) throw Error(code::kArgument, "op: unknown operation \"" + op + "\"");
+  return array;
+}
+
+/// All kernels of an operation on the CPU, those for other machines included.
+Napi::Value builtVariants(Environment&, const Napi::CallbackInfo& info) {
   const std::string name = stringArgument(info, 0, "op");
   const RegisteredOp* op = findOp(name);
   if (!op) throw Error(code::kArgument, "op: unknown operation \"" + name + "\"");
   Napi::Array array = Napi::Array::New(info.Env());
   for (const RegisteredVariant& variant : op->variants) {
-    if (variant.isa > widest) continue;
     Napi::Object object = Napi::Object::New(info.Env());
     object.Set("name", variant.name);
     object.Set("isa", isaName(variant.isa));
     array.Set(array.Length(), object);
   }
   return array;
-}
-
-Napi::Value variants(Environment&, const Napi::CallbackInfo& info) {
-  return variantsUpTo(cpuFeatures().best, info);
-}
-
-Napi::Value builtVariants(Environment&, const Napi::CallbackInfo& info) {
-  return variantsUpTo(Isa::amx, info);
 }
 
 Napi::Value loadKernels(Environment&, const Napi::CallbackInfo& info) {
@@ -117,7 +141,7 @@ Napi::Value loadKernels(Environment&, const Napi::CallbackInfo& info) {
 }
 
 Napi::Value memory(Environment& environment, const Napi::CallbackInfo& info) {
-  const FigmentMemoryInfo now = cpu().memory();
+  const FigmentMemoryInfo now = deviceArgument(info, 0).memory();
   Napi::Object object = Napi::Object::New(info.Env());
   object.Set("live", double(environment.liveBytes));
   object.Set("liveBuffers", double(environment.liveBuffers));
@@ -131,18 +155,19 @@ Napi::Value memory(Environment& environment, const Napi::CallbackInfo& info) {
 }
 
 Napi::Value setMemoryLimit(Environment&, const Napi::CallbackInfo& info) {
-  cpu().setMemoryLimit(wholeArgument(info, 0, "bytes"));
+  deviceArgument(info, 1).setMemoryLimit(wholeArgument(info, 0, "bytes"));
   return info.Env().Undefined();
 }
 
 Napi::Value trim(Environment&, const Napi::CallbackInfo& info) {
-  cpu().trim();
+  deviceArgument(info, 0).trim();
   return info.Env().Undefined();
 }
 
 Napi::Value setPoison(Environment&, const Napi::CallbackInfo& info) {
   const bool on = booleanArgument(info, 0, "on");
-  cpu().api.set_poison(cpu().handle, on);
+  const Device& device = deviceArgument(info, 1);
+  device.api.set_poison(device.handle, on);
   return info.Env().Undefined();
 }
 

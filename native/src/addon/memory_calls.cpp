@@ -12,15 +12,6 @@ namespace {
 /// the queue, and no more than a millisecond of the event loop.
 constexpr uint64_t kImmediateRead = uint64_t(1) << 20;
 
-Device& deviceArgument(const Napi::CallbackInfo& info, size_t index) {
-  const uint64_t number = wholeArgument(info, index, "device");
-  if (number == 0) return cpu();
-  const std::vector<Device*>& all = devices().devices;
-  if (number >= all.size())
-    throw Error(code::kArgument, "device: there is no device " + std::to_string(number));
-  return *all[size_t(number)];
-}
-
 /// Where in a buffer a call reads or writes.
 struct Span {
   Buffer& buffer;
@@ -65,8 +56,15 @@ void throwUnreported(Environment& environment) {
   if (const Ref<Failure> failure = environment.client->takeUnreported()) throwFailure(*failure);
 }
 
+/// A GPU's stream is shared with the run that may be under way; the CPU's memory is not.
+std::unique_lock<std::mutex> exclusiveTransfer(Device& device) {
+  return device.index == 0 ? std::unique_lock<std::mutex>()
+                           : std::unique_lock(device.queue.executionLock());
+}
+
 void download(const Span& span, void* to) {
   Device& device = span.buffer.device;
+  const auto exclusive = exclusiveTransfer(device);
   if (device.api.download(device.handle, span.buffer.memory, span.offset, to, span.bytes) !=
       FIGMENT_OK)
     device.throwLastError();
@@ -95,6 +93,7 @@ Napi::Value write(Environment& environment, const Napi::CallbackInfo& info) {
   const Span span = spanOf(buffer, offset, data.bytes);
   Device& device = buffer.device;
   device.queue.wait(buffer.lastUse());
+  const auto exclusive = exclusiveTransfer(device);
   if (device.api.upload(device.handle, buffer.memory, span.offset, data.data, span.bytes) !=
       FIGMENT_OK)
     device.throwLastError();
@@ -140,7 +139,10 @@ Napi::Value read(Environment& environment, const Napi::CallbackInfo& info) {
   const Span span = readArguments(environment, info);
   const Napi::Env env = info.Env();
   Napi::ArrayBuffer target = makeArrayBuffer(env, span.bytes);
-  if (span.buffer.device.queue.reached(span.buffer.lastUse()) && span.bytes <= kImmediateRead) {
+  // What a GPU's queue has done is under way on the GPU, for which the event loop must not wait.
+  const bool here = span.buffer.device.index == 0;
+  if (here && span.buffer.device.queue.reached(span.buffer.lastUse()) &&
+      span.bytes <= kImmediateRead) {
     ReadJob job(environment, span, target);
     job.execute();
     job.deliver(env);

@@ -8,7 +8,8 @@ namespace {
 Napi::Value loadProgram(Environment& environment, const Napi::CallbackInfo& info) {
   const ByteView blob = viewArgument(info, 0, "blob");
   const std::string variant = optionalStringArgument(info, 1, "variant");
-  Ref<LoadedProgram> program = new LoadedProgram(cpu(), blob.data, blob.bytes, variant.c_str());
+  Device& device = deviceArgument(info, 2);
+  Ref<LoadedProgram> program = new LoadedProgram(device, blob.data, blob.bytes, variant.c_str());
   return Napi::Number::New(info.Env(), environment.programs.add(std::move(program)));
 }
 

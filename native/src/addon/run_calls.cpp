@@ -55,8 +55,6 @@ const double* numbersBehind(const NumberView& inputs, const LoadedProgram& progr
   if (about.input_bytes[i] > sizeof(double))
     throw Error(code::kArgument, input + " is a number, the program needs " +
                                      std::to_string(about.input_bytes[i]) + " bytes");
-  if (program.device.index != 0)
-    throw Error(code::kArgument, input + " is a number, which only programs of the CPU take");
   return inputs.data + about.input_count;
 }
 

@@ -9,8 +9,8 @@
 #include <mutex>
 #include <utility>
 
-#include "../runtime/cpu_features.h"
 #include "../runtime/error.h"
+#include "../runtime/instruction_sets.h"
 #include "measured.h"
 
 namespace figment {
@@ -91,13 +91,22 @@ const Packer* packerOf(const Variant& variant) {
 
 OpList builtIn() {
   LibraryKernels kernels;
+  const auto hasKernel = [](const OpSpec& spec) {
+    return std::any_of(registrations().variants.begin(), registrations().variants.end(),
+                       [&](const Variant& variant) {
+                         return belongsHere(variant.isa) &&
+                                std::string_view(variant.op) == spec.name;
+                       });
+  };
   for (const OpSpec& spec : registrations().specs)
-    kernels.specs.push_back({spec.name, spec.schemaHash, spec.paramBytes, spec.hasTail, spec.check,
+    if (hasKernel(spec)) kernels.specs.push_back({spec.name, spec.schemaHash, spec.paramBytes, spec.hasTail, spec.check,
                              spec.mayAlias, spec.cost});
-  for (const Variant& variant : registrations().variants)
+  for (const Variant& variant : registrations().variants) {
+    if (!belongsHere(variant.isa)) continue;
     kernels.variants.emplace_back(
         variant.op, RegisteredVariant{variant.name, variant.isa, variant.supports, variant.scratch,
                                       variant.run, packerOf(variant)});
+  }
   return extended({}, std::move(kernels));
 }
 
@@ -108,7 +117,7 @@ std::atomic<const OpList*>& published() {
 }
 
 std::atomic<Isa>& limit() {
-  static std::atomic<Isa>* const isa = new std::atomic<Isa>(cpuFeatures().best);
+  static std::atomic<Isa>* const isa = new std::atomic<Isa>(bestIsa());
   return *isa;
 }
 
@@ -122,7 +131,7 @@ const RegisteredVariant* supported(const RegisteredOp& op, const OpCall& call,
                                    std::string_view name) {
   for (const RegisteredVariant& variant : op.variants) {
     if (name == variant.name)
-      return variant.isa <= cpuFeatures().best && variant.supports(call) >= 0 ? &variant : nullptr;
+      return variant.isa <= bestIsa() && variant.supports(call) >= 0 ? &variant : nullptr;
   }
   return nullptr;
 }
@@ -181,9 +190,9 @@ void registerKernels(LibraryKernels kernels) {
 Isa isaLimit() { return limit().load(std::memory_order_relaxed); }
 
 void setIsaLimit(Isa isa) {
-  if (isa > cpuFeatures().best)
+  if (isa > bestIsa())
     throw Error(code::kArgument, std::string("this machine cannot execute ") + isaName(isa) +
-                                     "; its best is " + isaName(cpuFeatures().best));
+                                     "; its best is " + isaName(bestIsa()));
   limit().store(isa, std::memory_order_relaxed);
 }
 

@@ -1,10 +1,11 @@
 // Size classes: requests up to 512 bytes round to 64; above that, each octave has eight steps, so
-// at most an eighth of a block is unused. A free block holds the link to the next one of its class.
+// at most an eighth of a block is unused.
 #include "allocator.h"
 
 #include <algorithm>
 #include <bit>
 #include <cstdlib>
+#include <new>
 
 #if defined(__linux__)
 #include <sys/mman.h>
@@ -20,7 +21,7 @@ constexpr uint64_t kLargestRequest = uint64_t(1) << 44;
 constexpr uint64_t kHugePage = uint64_t(2) << 20;
 constexpr uint64_t kHugePageThreshold = 2 * kHugePage;
 
-void* systemAllocate(uint64_t bytes) {
+void* hostAllocate(uint64_t bytes) {
   const bool huge = bytes >= kHugePageThreshold;
   void* block = nullptr;
   const size_t alignment = huge ? size_t(kHugePage) : CachingAllocator::kAlignment;
@@ -32,6 +33,8 @@ void* systemAllocate(uint64_t bytes) {
 }
 
 }  // namespace
+
+const MemorySource kHostMemory = {hostAllocate, std::free};
 
 int CachingAllocator::classOf(uint64_t bytes, uint64_t* blockBytes) {
   if (bytes <= kSmallestOctave) {
@@ -92,17 +95,18 @@ void* CachingAllocator::allocate(uint64_t bytes, bool workspace) {
   };
   // A block that is kept for reuse counts as held already.
   const uint64_t claim = workspace ? 0 : unusedClaim();
-  if (FreeBlock* found = free_[index]; found && fits(claim)) {
-    free_[index] = found->next;
+  if (std::vector<void*>& kept = free_[index]; !kept.empty() && fits(claim)) {
+    void* found = kept.back();
+    kept.pop_back();
     counters_.cached -= block;
     return handOut(found);
   }
   if (!fits(block + claim)) trimLocked();
   if (!fits(block + claim)) return nullptr;
-  void* memory = systemAllocate(block);
+  void* memory = source_.allocate(block);
   if (!memory) {
     trimLocked();
-    memory = systemAllocate(block);
+    memory = source_.allocate(block);
   }
   if (!memory) return nullptr;
   counters_.systemAllocations++;
@@ -113,11 +117,13 @@ void CachingAllocator::release(void* block, uint64_t bytes, bool workspace) {
   uint64_t size;
   const int index = classOf(bytes, &size);
   std::lock_guard lock(mutex_);
-  auto* link = static_cast<FreeBlock*>(block);
-  link->next = free_[index];
-  free_[index] = link;
   counters_.inUse -= size;
   if (workspace) workspace_ -= size;
+  try {
+    free_[index].push_back(block);
+  } catch (const std::bad_alloc&) {
+    return source_.release(block);
+  }
   counters_.cached += size;
 }
 
@@ -127,12 +133,9 @@ void CachingAllocator::trim() {
 }
 
 void CachingAllocator::trimLocked() {
-  for (FreeBlock*& head : free_) {
-    while (head) {
-      FreeBlock* next = head->next;
-      std::free(head);
-      head = next;
-    }
+  for (std::vector<void*>& kept : free_) {
+    for (void* block : kept) source_.release(block);
+    kept.clear();
   }
   counters_.cached = 0;
 }

@@ -1,12 +1,13 @@
-// The CPU's caching allocator. Blocks come in size classes (powers of two divided in eight steps)
-// and are kept for reuse when released, so that a steady program makes no system allocation.
-// Thread-safe.
+// The caching allocator of a device. Blocks come in size classes (powers of two divided in eight
+// steps) and are kept for reuse when released, so that a steady program makes no system allocation.
+// Thread-safe. It never touches the blocks, which the host may not be able to read.
 #pragma once
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
+#include <vector>
 
 namespace figment {
 
@@ -18,10 +19,20 @@ struct MemoryCounters {
   uint64_t limit = 0;  ///< 0: none
 };
 
+/// Where blocks come from.
+struct MemorySource {
+  void* (*allocate)(uint64_t bytes);  ///< null when there is no more
+  void (*release)(void* block);
+};
+/// The host's memory, in huge pages where blocks are large.
+extern const MemorySource kHostMemory;
+
 class CachingAllocator {
  public:
-  /// Every block is aligned to this: a cache line, and the widest vector.
+  /// Every block of host memory is aligned to this: a cache line, and the widest vector.
   static constexpr size_t kAlignment = 64;
+
+  explicit CachingAllocator(const MemorySource& source = kHostMemory) : source_(source) {}
 
   /// A block of at least `bytes`, or null when the limit or the system refuses, even after the
   /// cache has been given back. Contents undefined. Leaves the room that is claimed.
@@ -47,9 +58,6 @@ class CachingAllocator {
   static uint64_t blockBytes(uint64_t bytes);
 
  private:
-  struct FreeBlock {
-    FreeBlock* next;
-  };
   static constexpr int kStepsPerOctave = 8;
   static constexpr int kClasses = 48 * kStepsPerOctave;
 
@@ -60,8 +68,9 @@ class CachingAllocator {
   uint64_t unusedClaim() const;
   void trimLocked();
 
+  const MemorySource source_;
   mutable std::mutex mutex_;
-  FreeBlock* free_[kClasses] = {};
+  std::vector<void*> free_[kClasses];
   MemoryCounters counters_;
   uint64_t workspace_ = 0;            // bytes of blocks that are workspace
   std::atomic<uint64_t> claimed_{0};  // written under the mutex

@@ -242,6 +242,17 @@ FigmentStatus measureRecord(FigmentDevice* device, FigmentProgram* program, uint
   });
 }
 
+void eachOp(void (*sink)(void* context, const char* op), void* context) {
+  for (const RegisteredOp* op : registeredOps()) sink(context, op->spec.name);
+}
+
+void eachVariant(const char* name, void (*sink)(void*, const char*, const char*), void* context) {
+  const RegisteredOp* op = findOp(name);
+  if (!op) return;
+  for (const RegisteredVariant& variant : op->variants)
+    if (variant.isa <= bestIsa()) sink(context, variant.name, isaName(variant.isa));
+}
+
 FigmentBackend makeBackend() {
   FigmentBackend backend = {};
   backend.size = sizeof(FigmentBackend);
@@ -271,6 +282,8 @@ FigmentBackend makeBackend() {
   backend.record_choice = recordChoice;
   backend.measure_record = measureRecord;
   backend.record_packing = recordPacking;
+  backend.each_op = eachOp;
+  backend.each_variant = eachVariant;
   return backend;
 }
 

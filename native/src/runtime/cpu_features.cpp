@@ -158,6 +158,9 @@ const CpuFeatures& cpuFeatures() {
   return *cpu;
 }
 
+Isa bestIsa() { return cpuFeatures().best; }
+bool belongsHere(Isa isa) { return isa <= Isa::amx; }
+
 const char* isaName(Isa isa) {
   switch (isa) {
     case Isa::amx:

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "../kernels/kernel.h"
+#include "instruction_sets.h"
 
 namespace figment {
 
@@ -17,9 +17,5 @@ struct CpuFeatures {
 };
 
 const CpuFeatures& cpuFeatures();
-
-const char* isaName(Isa isa);
-/// False when `name` is none of the names that isaName gives.
-bool parseIsa(const std::string& name, Isa& isa);
 
 }  // namespace figment

@@ -42,6 +42,7 @@ class Device {
   /// Addresses for one run; used under the execution lock.
   std::vector<void*> inputPointers;
   std::vector<void*> outputPointers;
+  std::vector<uint8_t> hostInputs;
   /// How often runs have left buffers without contents; under the execution lock.
   uint64_t failures = 0;
 };

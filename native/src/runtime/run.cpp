@@ -42,9 +42,12 @@ void execute(const RunRequest& request) {
   Device& device = program.device;
   device.inputPointers.clear();
   device.outputPointers.clear();
-  for (uint32_t i = 0; i < program.info.input_count; i++)
+  device.hostInputs.clear();
+  for (uint32_t i = 0; i < program.info.input_count; i++) {
+    device.hostInputs.push_back(request.inputs[i] ? 0 : 1);
     device.inputPointers.push_back(request.inputs[i] ? request.inputs[i]->memory
                                                      : const_cast<double*>(&request.numbers[i]));
+  }
   for (uint32_t i = 0; i < program.info.output_count; i++)
     device.outputPointers.push_back(request.outputs[i]->memory);
 
@@ -56,6 +59,7 @@ void execute(const RunRequest& request) {
   run.states = request.binding ? request.binding->pointers.data() : nullptr;
   run.poll = shouldStop;
   run.poll_context = const_cast<RunRequest*>(&request);
+  run.host_inputs = device.hostInputs.data();
   const FigmentStatus status = device.api.run(device.handle, program.handle, &run);
   if (status == FIGMENT_OK) return;
   if (status == FIGMENT_ABORTED)

@@ -14,8 +14,22 @@ export function native(): NativeBinding {
   return loaded;
 }
 
-/** The CPU; the first entry of the binding's devices. */
-const cpuDevice = 0;
+/** The device that new memory and programs are made on, as the binding numbers them; 0 is the CPU. */
+let current = 0;
+
+/** The number of the current device. */
+export const currentDevice = (): number => current;
+
+/** Makes another device the current one while `work` runs. */
+export function onDevice<T>(device: number, work: () => T): T {
+  const before = current;
+  current = device;
+  try {
+    return work();
+  } finally {
+    current = before;
+  }
+}
 
 /** Runs a native call, turning its errors into typed ones. */
 export function guarded<T>(call: () => T): T {
@@ -140,7 +154,7 @@ export const unownedBuffers = (): number => unownedCount;
 /** Fresh memory with undefined contents. */
 export function allocate(bytes: number): Storage {
   return new Storage(
-    guarded(() => native().allocate(cpuDevice, bytes)),
+    guarded(() => native().allocate(current, bytes)),
     bytes,
   );
 }

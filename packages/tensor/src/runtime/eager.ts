@@ -9,7 +9,7 @@ import { widenFormats } from "../passes/formats.js";
 import { mixPrecision } from "../passes/precision.js";
 import { attrsKey } from "../passes/simplify.js";
 import { ProgramCache } from "./cache.js";
-import { native, Storage } from "./device.js";
+import { currentDevice, native, Storage } from "./device.js";
 import { here, type Origin } from "./origin.js";
 import { loadGraph, type Program, releaseProgram, runProgram } from "./program.js";
 import { span } from "./timeline.js";
@@ -43,7 +43,7 @@ export function runNode(
   { variant }: { variant?: string } = {},
 ): readonly Tensor[] {
   const operands = inputs.map((tensor) => tensor.operand(def.name));
-  let key = def.name;
+  let key = `${currentDevice()} ${def.name}`;
   for (const input of inputs) key += avalKey(input);
   for (const _ in attrs) {
     key += attrsKey(attrs);
@@ -75,7 +75,7 @@ export function markOrigin(storages: readonly Storage[], origin: Origin): void {
 
 /** A copy of device memory holding a value of this aval. */
 export function copyOf(aval: Aval, handle: number): Storage {
-  const key = `copy${avalKey(aval)}`;
+  const key = `${currentDevice()} copy${avalKey(aval)}`;
   const program = cache.get(key) ?? cache.add(key, build(identityDef, [aval], {}));
   return runProgram(program, 0, [new Storage(handle, 0)])[0] as Storage;
 }
@@ -84,7 +84,7 @@ const writers = new ProgramCache<Program>(cacheLimits, releaseProgram);
 
 /** Overwrites memory with the value held by another buffer, in queue order. */
 export function copyInto(aval: Aval, handle: number, target: Storage): void {
-  const key = avalKey(aval);
+  const key = `${currentDevice()} ${avalKey(aval)}`;
   const program = writers.get(key) ?? writers.add(key, buildWriter(aval));
   const binding = native().bind(program.handle, Float64Array.of(target.handle));
   try {

@@ -6,7 +6,7 @@ import type { Aval, Graph, Node } from "../ir/graph.js";
 import { type Nesting, nestingOf, type OperandSpec, type RecordSpec, writeProgram } from "../program/blob.js";
 import { lowerGraph } from "../program/lower.js";
 import { sizeOf } from "../shape.js";
-import { guarded, type InlineNumber, native, type Operand, Storage } from "./device.js";
+import { currentDevice, guarded, type InlineNumber, native, type Operand, Storage } from "./device.js";
 import { showBytes } from "./live.js";
 import { measureUnknown, noteProgram, tuning } from "./tuning/index.js";
 
@@ -49,7 +49,7 @@ export function loadGraph(graph: Graph, name: string, variant?: string): Program
     throw new OutOfMemoryError(`out of memory: ${showBytes(largest)} are more than any device holds`);
   const blob = writeProgram(spec);
   tuning();
-  const load = (): number => guarded(() => native().loadProgram(blob, variant));
+  const load = (): number => guarded(() => native().loadProgram(blob, variant, currentDevice()));
   let handle = load();
   noteProgram(handle, blob);
   if (variant === undefined && measureUnknown(handle)) {

@@ -1,0 +1,103 @@
+// Shared memory of the block that the emulator is running: arrays whose accesses are checked for
+// bounds and for races. A race is two accesses to one word, at least one of them a write, by two
+// threads between which no barrier has passed (of the block, or of their common warp).
+#pragma once
+
+#include <string>
+
+#include "device.h"
+
+namespace figment::cuda::emulator {
+
+/// A piece of the block's shared memory. Every thread that asks gets the pieces in the same order,
+/// hence the same ones.
+std::byte* sharedBytes(size_t bytes);
+std::byte* dynamicSharedBytes(size_t offset, size_t bytes);
+void noteRead(const std::byte* at, size_t bytes);
+void noteWrite(const std::byte* at, size_t bytes);
+[[noreturn]] void refuseShared(int64_t index, int64_t elements, int64_t count, size_t size);
+
+template <class T>
+class SharedArray {
+ public:
+  SharedArray() = default;
+  SharedArray(T* data, int64_t count) : data_(data), count_(count) {
+    static_assert(sizeof(T) >= 2, "shared arrays have elements of at least two bytes");
+  }
+
+  /// An element: reading converts it, assigning writes it.
+  class Reference {
+   public:
+    Reference(const SharedArray& array, int64_t index) : array_(array), index_(index) {}
+    operator T() const { return array_.template load<T>(index_); }
+    T operator=(T value) const {
+      array_.template store<T>(index_, value);
+      return value;
+    }
+    T operator=(const Reference& other) const { return *this = T(other); }
+    T operator+=(T value) const { return *this = T(T(*this) + value); }
+    T operator-=(T value) const { return *this = T(T(*this) - value); }
+    T operator*=(T value) const { return *this = T(T(*this) * value); }
+
+   private:
+    const SharedArray& array_;
+    int64_t index_;
+  };
+  Reference operator[](int64_t i) const { return {*this, i}; }
+
+  template <class V>
+  V load(int64_t i) const {
+    check(i, sizeof(V) / sizeof(T), alignof(V));
+    noteRead(bytes(i), sizeof(V));
+    V value;
+    std::memcpy(&value, data_ + i, sizeof(V));
+    return value;
+  }
+  template <class V>
+  void store(int64_t i, const V& value) const {
+    check(i, sizeof(V) / sizeof(T), alignof(V));
+    noteWrite(bytes(i), sizeof(V));
+    std::memcpy(data_ + i, &value, sizeof(V));
+  }
+  /// An update that cannot race with others of its kind.
+  template <class F>
+  T atomic(int64_t i, F&& f) const {
+    check(i, 1, alignof(T));
+    const T before = data_[i];
+    data_[i] = f(before);
+    return before;
+  }
+  SharedArray from(int64_t elements) const {
+    return SharedArray(data_ + elements, count_ - elements);
+  }
+  /// For instructions.h: after a check.
+  T* pointer(int64_t i) const { return data_ + i; }
+  void check(int64_t i, size_t elements, size_t alignment) const {
+    if (i < 0 || i + int64_t(elements) > count_)
+      refuseShared(i, int64_t(elements), count_, sizeof(T));
+    if (reinterpret_cast<uintptr_t>(data_ + i) % alignment != 0) refuseAlignment(alignment);
+  }
+
+ private:
+  std::byte* bytes(int64_t i) const {
+    return const_cast<std::byte*>(reinterpret_cast<const std::byte*>(data_ + i));
+  }
+  T* data_ = nullptr;
+  int64_t count_ = 0;
+};
+
+template <class T>
+SharedArray<T> sharedArray(int64_t count) {
+  return SharedArray<T>(reinterpret_cast<T*>(sharedBytes(size_t(count) * sizeof(T))), count);
+}
+
+struct DynamicShared {
+  template <class T>
+  SharedArray<T> view(int64_t byteOffset, int64_t count) const {
+    return SharedArray<T>(
+        reinterpret_cast<T*>(dynamicSharedBytes(size_t(byteOffset), size_t(count) * sizeof(T))),
+        count);
+  }
+};
+
+}  // namespace figment::cuda::emulator

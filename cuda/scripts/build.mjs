@@ -1,0 +1,78 @@
+// Builds the plug-in on the emulator, which tests need on every machine, and the plug-in itself where there are nvcc and a
+// GPU. Results: lib/figment_cuda_emulated.so, and figment_cuda.so beside the addon (native/lib), which looks for it there.
+//
+//   CUDA=AUTO             (default) the plug-in, for this machine's GPUs, where nvcc and a GPU are found
+//   CUDA=ON               the plug-in in any case; an error without nvcc
+//   CUDA=OFF              the emulated one only
+//   CUDAARCHS=90a-real    architectures as CMake lists them; with CUDA=ON and no GPU, the default is all of them
+
+import { spawnSync } from "node:child_process";
+import { copyFileSync, existsSync, mkdirSync, renameSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { lock } from "../../native/scripts/lock.mjs";
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const native = join(dirname(root), "native");
+
+function fail(message) {
+  console.error(message);
+  process.exit(1);
+}
+
+function findNvcc() {
+  const candidates = [
+    process.env.CUDACXX,
+    process.env.CUDA_PATH && join(process.env.CUDA_PATH, "bin", "nvcc"),
+    "nvcc",
+    "/usr/local/cuda/bin/nvcc",
+  ];
+  return candidates.find((path) => path && spawnSync(path, ["--version"]).status === 0);
+}
+
+/** Compute capabilities of this machine's GPUs, for example "90a-real". */
+function ownArchitectures() {
+  const { status, stdout } = spawnSync("nvidia-smi", ["--query-gpu=compute_cap", "--format=csv,noheader"], {
+    encoding: "utf8",
+  });
+  if (status !== 0) return [];
+  const capabilities = stdout.split("\n").flatMap((line) => line.match(/^(\d+)\.(\d+)/)?.[0].replace(".", "") ?? []);
+  return [...new Set(capabilities)].map((capability) => `${capability}${capability === "90" ? "a" : ""}-real`);
+}
+
+function cmake(...args) {
+  const { status, error } = spawnSync("cmake", args, { stdio: "inherit", cwd: root });
+  if (error) fail(`@figment/cuda: CMake could not be started: ${error.message}`);
+  if (status !== 0) fail("@figment/cuda: cmake failed; its messages are above.");
+}
+
+function install(from, to) {
+  mkdirSync(dirname(to), { recursive: true });
+  copyFileSync(from, `${to}.new`);
+  renameSync(`${to}.new`, to);
+}
+
+const wish = process.env.CUDA ?? "AUTO";
+if (!["AUTO", "ON", "OFF"].includes(wish)) fail(`CUDA is "${wish}"; expected AUTO, ON or OFF`);
+const nvcc = wish === "OFF" ? undefined : findNvcc();
+if (wish === "ON" && !nvcc) fail("@figment/cuda: CUDA=ON, but nvcc was not found (CUDACXX, CUDA_PATH or PATH may name it)");
+const architectures = process.env.CUDAARCHS ?? ownArchitectures().join(";");
+const plugin = nvcc !== undefined && (wish === "ON" || architectures !== "");
+
+const build = join(root, "build");
+mkdirSync(build, { recursive: true });
+lock(join(build, "lock"));
+cmake(
+  "-S",
+  root,
+  "-B",
+  build,
+  "-DCMAKE_BUILD_TYPE=Release",
+  `-DFIGMENT_CUDA=${plugin ? "ON" : "OFF"}`,
+  ...(plugin ? [`-DCMAKE_CUDA_COMPILER=${nvcc}`, `-DFIGMENT_ARCHITECTURES=${architectures}`] : []),
+);
+cmake("--build", build, "--parallel", String(availableParallelism()));
+install(join(build, "emulator", "figment_cuda_emulated.so"), join(root, "lib", "figment_cuda_emulated.so"));
+const built = join(build, "figment_cuda.so");
+if (plugin && existsSync(built)) install(built, join(native, "lib", "figment_cuda.so"));

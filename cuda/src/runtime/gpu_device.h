@@ -1,0 +1,106 @@
+// A GPU as a device: one stream, one allocator, one arena, and the executor that queues verified
+// programs on them. run() returns when the work is queued: order on the stream is what makes the
+// memory of one run safe from the next. Members other than the allocator's need exclusive use.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <atomic>
+#include <string>
+#include <vector>
+
+#include "gpu_program.h"
+#include "gpus.h"
+#include "launcher.h"
+#include "runtime/allocator.h"
+#include "runtime/timeline.h"
+
+namespace figment::cuda {
+
+enum class RunOutcome { done, aborted, failed, failedInCommit };
+
+struct RunResult {
+  RunOutcome outcome = RunOutcome::done;
+  std::string code;
+  std::string message;
+};
+
+class GpuDevice {
+ public:
+  explicit GpuDevice(int index);
+
+  const Gpu& gpu() const { return gpu_; }
+  CachingAllocator& allocator() { return allocator_; }
+  void* allocate(uint64_t bytes);
+  void release(void* memory, uint64_t bytes) { allocator_.release(memory, bytes); }
+  void setMemoryLimit(uint64_t bytes);
+  void upload(void* to, const void* from, uint64_t bytes);
+  void download(const void* from, void* to, uint64_t bytes);
+  void synchronise();
+  /// Gives workspaces and cached blocks back to the driver.
+  void trim();
+  void setPoison(bool on) { poison_ = on; }
+
+  bool claim(const GpuProgram& program);
+  RunResult run(GpuProgram& program, const FigmentRun& run);
+  /// Microseconds of each candidate for a record, negative for one that fails.
+  std::vector<double> measure(const ProgramRecord& record);
+
+  Timeline& timeline() { return timeline_; }
+  /// Makes this the calling thread's device.
+  void select() const;
+
+ private:
+  struct Workspace {
+    std::byte* data = nullptr;
+    uint64_t bytes = 0;
+  };
+  struct Block {
+    uint32_t begin, end, commitStart;
+  };
+  struct TimedRecord {
+    uint32_t index;
+    cudaEvent_t begin, end;
+  };
+
+  bool reserve(Workspace& workspace, uint64_t bytes);
+  void drop(Workspace& workspace);
+  void bindSlots(const GpuProgram& program, const FigmentRun& run);
+  void bindFixedSlots(const GpuProgram& program, const FigmentRun& run);
+  void uploadNumbers(const GpuProgram& program, const FigmentRun& run);
+  RunResult runPlainly(GpuProgram& program, const FigmentRun& run);
+  RunResult runBlock(GpuProgram& program, Block block, const FigmentRun& run, bool committing);
+  void runRecord(GpuProgram& program, uint32_t index);
+  RunResult replay(GpuProgram& program, const FigmentRun& run);
+  Recording& recordingFor(GpuProgram& program, const FigmentRun& run);
+  void record(GpuProgram& program, RecordedPart& part);
+  void launchBlock(GpuProgram& program, uint32_t begin, uint32_t end);
+  void resetFailure();
+  /// Waits, and answers what kernels have found; done when nothing.
+  RunResult foundFailure(const Program& program, RunOutcome outcome);
+  void noteTimes(const GpuProgram& program, double startMicros);
+  void paceIterations();
+  void poison(void* memory, uint64_t bytes);
+
+  const int index_;
+  const Gpu& gpu_;
+  CachingAllocator allocator_;
+  cudaStream_t stream_ = nullptr;
+  Workspace arena_, scratch_;
+  uint64_t workspaces_ = 0;  // changes whenever one of them moves
+  DeviceFailure* failure_ = nullptr;
+  DeviceFailure* hostFailure_ = nullptr;
+  std::unique_ptr<Launcher> launcher_;
+  std::vector<std::byte*> bases_;
+  std::atomic<bool> poison_{false};
+  Timeline timeline_;
+  std::vector<TimedRecord> timed_;  // of the running program, while somebody profiles
+  cudaEvent_t pace_[2] = {};
+  uint64_t iterations_ = 0;
+  uint64_t uses_ = 0;
+};
+
+/// Throws Error when there is no such GPU. Never destroyed.
+GpuDevice& gpuDevice(int index);
+
+}  // namespace figment::cuda

@@ -1,0 +1,88 @@
+#include "gpu_program.h"
+
+#include <algorithm>
+
+#include "../device/failure.h"
+#include "check.h"
+#include "gpu_device.h"
+
+namespace figment::cuda {
+namespace {
+
+constexpr uint64_t kAlignment = 256;
+/// Inputs of at most so many bytes may travel with a call.
+constexpr uint64_t kNumberBytes = 8;
+/// A loop of more launches than this is queued, not recorded.
+constexpr int64_t kMostNodes = 8192;
+/// Below this there is little to gain.
+constexpr size_t kFewestRecords = 2;
+
+uint64_t aligned(uint64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
+/// Launches of the records [begin, end), loops unrolled; stops counting above kMostNodes.
+int64_t launchesOf(const Program& program, uint32_t begin, uint32_t end) {
+  int64_t launches = 0;
+  for (uint32_t r = begin; r < end && launches <= kMostNodes; r++) {
+    const ProgramRecord& record = program.records[r];
+    if (record.op) {
+      launches++;
+      continue;
+    }
+    const int64_t body = launchesOf(program, r + 1, r + 1 + record.repeat.records) + 1;
+    launches += body > kMostNodes / record.repeat.count ? kMostNodes + 1 : body * record.repeat.count;
+    r += record.repeat.records;
+  }
+  return launches;
+}
+
+}  // namespace
+
+Recording::~Recording() {
+  for (const RecordedPart& part : parts)
+    if (part.graph) cudaGraphExecDestroy(part.graph);
+}
+
+GpuProgram::GpuProgram(GpuDevice& device, std::unique_ptr<Program> loaded)
+    : device(device), program(std::move(loaded)) {
+  bool loops = false;
+  for (const ProgramRecord& record : program->records) {
+    records.push_back({record.opName(), record.variantName(), record.cost.flops, record.cost.bytes,
+                       record.tag});
+    std::vector<const char*>& names = candidates.emplace_back();
+    for (const RegisteredVariant* candidate : record.choice.candidates)
+      names.push_back(candidate->name);
+    if (record.op && mayFail(record.opName())) fallible = true;
+    if (!record.op) loops = true;
+  }
+  program->scratchBytes(1);
+  const auto count = uint32_t(program->records.size());
+  recordable = program->records.size() >= kFewestRecords && !(loops && fallible) &&
+               launchesOf(*program, 0, count) <= kMostNodes;
+
+  uint64_t constants = 0;
+  for (const format::Slot& slot : program->slots)
+    if (slot.kind == format::SlotKind::constant)
+      constants = std::max(constants, slot.offset + slot.bytes);
+  parametersAt = aligned(constants);
+  blockBytes = parametersAt + kNumberBytes * program->inputBytes.size();
+  for (const uint64_t bytes : program->inputBytes) {
+    inputAt.push_back(fixedBytes);
+    fixedBytes += aligned(bytes);
+  }
+  for (const uint64_t bytes : program->outputBytes) {
+    outputAt.push_back(fixedBytes);
+    fixedBytes += aligned(bytes);
+  }
+  if (blockBytes == 0) return;
+  block = static_cast<std::byte*>(device.allocate(blockBytes));
+  if (!block) throw std::bad_alloc();
+  if (constants > 0) device.upload(block, program->constants, constants);
+}
+
+GpuProgram::~GpuProgram() {
+  recordings.clear();
+  if (block) device.release(block, blockBytes);
+  if (fixed) device.release(fixed, fixedBytes);
+}
+
+}  // namespace figment::cuda

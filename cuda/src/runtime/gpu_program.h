@@ -1,0 +1,60 @@
+// A verified program on a GPU: its constants in device memory, and the graphs that replay it.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <memory>
+#include <vector>
+
+#include "figment/backend.h"
+#include "runtime/program.h"
+
+namespace figment::cuda {
+
+class GpuDevice;
+
+/// Records [begin, end) as a graph of their launches.
+struct RecordedPart {
+  uint32_t begin;
+  uint32_t end;
+  cudaGraphExec_t graph = nullptr;
+};
+
+/// The launches of one program for one set of addresses.
+struct Recording {
+  std::vector<void*> states;
+  uint64_t workspaces = 0;  ///< the device's workspaces when it was recorded
+  std::vector<RecordedPart> parts;
+  uint64_t lastUse = 0;
+
+  Recording() = default;
+  Recording(const Recording&) = delete;
+  Recording& operator=(const Recording&) = delete;
+  ~Recording();
+};
+
+struct GpuProgram {
+  GpuProgram(GpuDevice& device, std::unique_ptr<Program> program);
+  ~GpuProgram();
+
+  GpuDevice& device;
+  std::unique_ptr<Program> program;
+  std::vector<FigmentRecordInfo> records;
+  std::vector<std::vector<const char*>> candidates;  ///< names, by record
+
+  /// Constants, then a place of 8 bytes for each input that may travel with the call.
+  std::byte* block = nullptr;
+  uint64_t blockBytes = 0;
+  uint64_t parametersAt = 0;
+  bool fallible = false;   ///< some record may fail because of its numbers
+  bool recordable = false; ///< its runs can be recorded and replayed
+
+  // Of replays: fixed places of inputs and outputs, so that addresses are those of the recording.
+  std::byte* fixed = nullptr;
+  uint64_t fixedBytes = 0;
+  std::vector<uint64_t> inputAt, outputAt;
+  std::vector<std::unique_ptr<Recording>> recordings;
+  uint64_t runs = 0;
+};
+
+}  // namespace figment::cuda
