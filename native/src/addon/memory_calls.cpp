@@ -168,7 +168,11 @@ class SettleJob final : public AnsweringJob {
  public:
   using AnsweringJob::AnsweringJob;
 
-  void execute() noexcept override {}
+  /// On the CPU's queue, whose own jobs are done by now.
+  void execute() noexcept override {
+    for (Device* device : openDevices())
+      if (device->index != 0) device->settle();
+  }
   void deliver(Napi::Env env) noexcept override {
     if (const Ref<Failure> failure = client().takeUnreported()) return reject(env, *failure);
     resolve(env, env.Undefined());
@@ -183,7 +187,7 @@ Napi::Value settled(Environment& environment, const Napi::CallbackInfo& info) {
 }
 
 Napi::Value settleSync(Environment& environment, const Napi::CallbackInfo& info) {
-  for (Device* device : openDevices()) device->queue.drain();
+  for (Device* device : openDevices()) device->settle();
   throwUnreported(environment);
   return info.Env().Undefined();
 }

@@ -54,6 +54,12 @@ void Device::throwOutOfMemory(const std::string& request) const {
                                       " in use, limit " + std::to_string(now.limit));
 }
 
+void Device::settle() noexcept {
+  queue.drain();
+  std::lock_guard lock(queue.executionLock());
+  api.synchronise(handle);
+}
+
 void Device::trim() {
   queue.drain();
   std::lock_guard lock(queue.executionLock());

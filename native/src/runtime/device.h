@@ -30,6 +30,9 @@ class Device {
   /// Makes sure that a program that is about to be queued will find room for its temporaries; in
   /// the same way.
   void claim(const LoadedProgram& program);
+  /// Waits for the queue, and for what its jobs have set going on the device. What a device reports
+  /// only now (a fault) has no run to blame; later calls report it again.
+  void settle() noexcept;
   /// Waits for the queue, then gives cached memory back to the system.
   void trim();
   void setMemoryLimit(uint64_t bytes);
