@@ -4,7 +4,8 @@
 `run ID REPEATS`       does the work and answers `done`
 `release ID`           frees the operands
 
-The records are those of benchmarks/src/work.ts, with `format` (f32, bf16), `threads` and `layout` (first, last).
+The records are those of benchmarks/src/work.ts, with `format` (f32, bf16), `threads` and `layout` (first, last). With the
+argument `cuda` everything is on the GPU, f32 products are true f32, and `done` waits for the device.
 """
 
 import sys
@@ -100,7 +101,13 @@ def randn(work):
     return lambda: torch.randn(work["count"], dtype=formats[work["format"]])
 
 
+def copy(work):
+    x, y = torch.empty(work["count"]).uniform_(), torch.empty(work["count"])
+    return lambda: y.copy_(x)
+
+
 kinds = {
+    "copy": copy,
     "conv": conv,
     "attention": attention,
     "matmul": matmul,
@@ -114,6 +121,11 @@ kinds = {
 def main():
     prepared = {}
     next_id = 0
+    on_gpu = sys.argv[1:] == ["cuda"]
+    if on_gpu:
+        torch.set_default_device("cuda")
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.benchmark = True
     print(torch.__version__, flush=True)
     for line in sys.stdin:
         command, *rest = line.split()
@@ -133,9 +145,13 @@ def main():
             with torch.set_grad_enabled(getattr(f, "needs_grad", False)):
                 for _ in range(int(rest[1])):
                     f()
+            if on_gpu:
+                torch.cuda.synchronize()
             print("done", flush=True)
         elif command == "release":
             prepared.pop(int(rest[0]), None)
+            if on_gpu:
+                torch.cuda.empty_cache()
 
 
 main()

@@ -4,7 +4,9 @@
 `run 0 REPEATS`  makes so many training steps, or forward passes, and answers `done`
 `measure`        answers the number of parameters, 0, and the peak of resident memory since it was prepared, bytes
 
-Training in bf16 is autocast on f32 weights, a forward pass in bf16 has its weights in bf16.
+Training in bf16 is autocast on f32 weights, a forward pass in bf16 has its weights in bf16. With the argument `cuda`
+everything is on the GPU, `done` waits for the device and `measure` answers the peak of its memory; with `compiled` besides,
+steps and networks go through torch.compile.
 """
 
 import json
@@ -19,8 +21,12 @@ from torch_stable_unet import StableUNet
 from torch_train_step import UNet
 
 
+on_gpu = "cuda" in sys.argv[1:]
+compiled = "compiled" in sys.argv[1:]
+
+
 def casting(format):
-    return torch.autocast("cpu", torch.bfloat16) if format == "bf16" else nullcontext()
+    return torch.autocast("cuda" if on_gpu else "cpu", torch.bfloat16) if format == "bf16" else nullcontext()
 
 
 class Vae(nn.Module):
@@ -157,6 +163,8 @@ def stable(config, format, layout):
 
 
 def reset_peak():
+    if on_gpu:
+        return torch.cuda.reset_peak_memory_stats()
     try:
         with open("/proc/self/clear_refs", "w") as file:
             file.write("5")
@@ -165,6 +173,8 @@ def reset_peak():
 
 
 def peak_bytes():
+    if on_gpu:
+        return torch.cuda.max_memory_allocated()
     try:
         with open("/proc/self/status") as file:
             found = re.search(r"^VmHWM:\s*(\d+) kB$", file.read(), re.MULTILINE)
@@ -175,6 +185,10 @@ def peak_bytes():
 
 def main():
     kinds = {"vae": vae, "dcgan": dcgan, "ddpm": ddpm, "stable": stable}
+    if on_gpu:
+        torch.set_default_device("cuda")
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.benchmark = True
     print(torch.__version__, flush=True)
     torch.manual_seed(0)
     models, call = [], None
@@ -185,11 +199,16 @@ def main():
             torch.set_num_threads(int(record["threads"]))
             layout = torch.channels_last if record["layout"] == "last" else torch.contiguous_format
             models, call = kinds[record["kind"]](json.loads(record["config"]), record["format"], layout)
+            if compiled:
+                for model in models:
+                    model.compile()
             reset_peak()
             print("ready 0", flush=True)
         elif command == "run":
             for _ in range(int(rest[1])):
                 call()
+            if on_gpu:
+                torch.cuda.synchronize()
             print("done", flush=True)
         elif command == "measure":
             parameters = sum(p.numel() for model in models for p in model.parameters())

@@ -16,6 +16,7 @@ import { type Ceilings, fmaCeiling } from "@figment/tensor";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { makeFolder, writeFileAtomic } from "figment";
 import { kernelCases, operationCases } from "./cases/index.js";
+import { gpuTable, runGpu } from "./gpu.js";
 import { highestCeilings } from "./ceilings.js";
 import { digitTable, runDigits } from "./digits.js";
 import { kernelTable, runKernels } from "./kernels.js";
@@ -27,7 +28,7 @@ import { type FoundPeers, findPeers, type PeerName, peerNames } from "./peers/in
 import { selectNamed } from "./select.js";
 import { formatTable } from "./table.js";
 
-const suites = ["all", "kernels", "operations", "models", "overheads", "digits"] as const;
+const suites = ["all", "kernels", "operations", "models", "overheads", "digits", "gpu"] as const;
 
 type Suite = (typeof suites)[number];
 
@@ -168,6 +169,14 @@ if (options.suite === "digits" && options.data !== undefined) {
   const digits = await runDigits({ data, out, filter, ...(wganGp === undefined ? {} : { wganGp }) });
   console.log(digitTable(digits));
   await save({ machine, digits });
+  process.exit();
+}
+
+if (options.suite === "gpu") {
+  const { filter, quick, small } = options;
+  const gpu = await runGpu({ filter, quick, small }, (line) => console.log(line));
+  console.log(`\n${gpuTable(gpu)}\n`);
+  await save({ machine, gpu });
   process.exit();
 }
 

@@ -75,7 +75,13 @@ export interface RandnWork {
   readonly count: number;
 }
 
-export type Work = ConvWork | AttentionWork | MatmulWork | GroupNormWork | NoisingWork | SamplerWork | RandnWork;
+/** Numbers from one place to another. */
+export interface CopyWork {
+  readonly kind: "copy";
+  readonly count: number;
+}
+
+export type Work = CopyWork | ConvWork | AttentionWork | MatmulWork | GroupNormWork | NoisingWork | SamplerWork | RandnWork;
 
 /** A record as one line: key=value between spaces. */
 export const lineOf = (record: Readonly<Record<string, string | number>>): string =>

@@ -14,7 +14,7 @@ import {
 import { type Format, formats } from "../work.js";
 import { compiledContestant } from "./compiled.js";
 
-interface AttentionShape {
+export interface AttentionShape {
   readonly label: string;
   readonly batch: number;
   readonly heads: number;
@@ -39,7 +39,7 @@ const extents = ({ batch, heads, sequence, depth }: AttentionShape) => ({ batch,
 const productFlops = ({ batch, heads, sequence, depth }: AttentionShape): number =>
   2 * batch * heads * sequence * sequence * depth;
 
-function forward(shape: AttentionShape, format: Format): KernelCase {
+export function forward(shape: AttentionShape, format: Format): KernelCase {
   const { batch, heads, sequence, depth } = shape;
   const dims = [batch, sequence, heads, depth];
   const size = product(dims);
@@ -80,7 +80,7 @@ function forward(shape: AttentionShape, format: Format): KernelCase {
   };
 }
 
-function forwardBackward(shape: AttentionShape, format: Format): KernelCase {
+export function forwardBackward(shape: AttentionShape, format: Format): KernelCase {
   const { batch, heads, sequence, depth } = shape;
   const dims = [batch, sequence, heads, depth];
   return {

@@ -7,8 +7,8 @@ import type { Contestant } from "../race.js";
 import { type ConvWork, type Format, formats } from "../work.js";
 import { capturingContestant } from "./compiled.js";
 
-type Pass = ConvWork["pass"];
-type Geometry = Omit<ConvWork, "kind" | "pass" | "outSize">;
+export type Pass = ConvWork["pass"];
+export type Geometry = Omit<ConvWork, "kind" | "pass" | "outSize">;
 
 const conv3 = { kernel: 3, stride: 1, padding: 1 } as const;
 const shapes = {
@@ -33,8 +33,7 @@ const passNames: Readonly<Record<Pass, string>> = {
   weight: " backward weight",
 };
 
-function describe(label: Label, pass: Pass): string {
-  const { n, inChannels, outChannels, size, kernel, stride } = shapes[label];
+function describe(label: string, { n, inChannels, outChannels, size, kernel, stride }: Geometry, pass: Pass): string {
   const strides = stride > 1 ? ` stride ${stride}` : "";
   if (label !== "e")
     return `conv ${label}${passNames[pass]}: ${kernel}×${kernel} N${n} ${inChannels}→${outChannels} ${size}²${strides}`;
@@ -50,15 +49,15 @@ const ops: Readonly<Record<Pass, string>> = {
   weight: "conv2dWeightGrad",
 };
 
-function convCase(label: Label, pass: Pass, format: Format): KernelCase {
-  const shape: Geometry = shapes[label];
+/** A convolution's pass; weights are captured, as inference has them. */
+export function convCase(label: string, shape: Geometry, pass: Pass, format: Format): KernelCase {
   const { n, inChannels, outChannels, size, kernel, stride, padding } = shape;
   const outSize = Math.floor((size + 2 * padding - kernel) / stride) + 1;
   const x = [n, size, size, inChannels];
   const w = [outChannels, kernel, kernel, inChannels];
   const y = [n, outSize, outSize, outChannels];
   return {
-    name: nameIn(format, describe(label, pass)),
+    name: nameIn(format, describe(label, shape, pass)),
     op: ops[pass],
     flops: 2 * product(y) * kernel * kernel * inChannels,
     bytes: bytesPer[format] * (product(x) + product(w) + product(y)),
@@ -129,5 +128,5 @@ const passes: readonly (readonly [Label, Pass])[] = [
 ];
 
 export const convCases: readonly KernelCase[] = passes.flatMap(([label, pass]) =>
-  formats.map((format) => convCase(label, pass, format)),
+  formats.map((format) => convCase(label, shapes[label], pass, format)),
 );

@@ -19,8 +19,14 @@ const images = [
   { label: "64×32²×3", n: 64, size: 32, channels: 3 },
   { label: "1×64²×4", n: 1, size: 64, channels: 4 },
   { label: "16 MiB", n: 16, size: 256, channels: 4 },
-] as const;
-type Images = (typeof images)[number];
+] as const satisfies readonly Images[];
+
+export interface Images {
+  readonly label: string;
+  readonly n: number;
+  readonly size: number;
+  readonly channels: number;
+}
 
 const scheduleSteps = 1000;
 
@@ -74,7 +80,7 @@ const steps = {
   DDPM: { noise: "drawn", ...clean, c2: 0.02, c3: 0.1, c4: 0.98, c5: 0 },
 } as const;
 
-function samplerCase({ label, n, size, channels }: Images, sampler: keyof typeof steps, format: Format): KernelCase {
+export function samplerCase({ label, n, size, channels }: Images, sampler: keyof typeof steps, format: Format): KernelCase {
   const shape = [n, size, size, channels];
   const count = product(shape);
   const work: SamplerWork = { kind: "samplerStep", n, size, channels, ...steps[sampler] };

@@ -4,7 +4,7 @@ import { matmul } from "@figment/tensor";
 import { bytesPer, type KernelCase, nameIn, ourContestant, randomTensor, randomValues } from "../case.js";
 import { type Format, formats } from "../work.js";
 
-function matmulCase(m: number, k: number, n: number, format: Format): KernelCase {
+export function matmulCase(m: number, k: number, n: number, format: Format): KernelCase {
   const size = m === k && k === n ? `${m}³` : `${m}×${k}×${n}`;
   return {
     name: nameIn(format, `matmul ${size}`),

@@ -16,7 +16,7 @@ import { type Format, formats } from "../work.js";
 const groups = 32;
 const epsilon = 1e-5;
 
-function groupNormCase(n: number, channels: number, size: number, format: Format): KernelCase {
+export function groupNormCase(n: number, channels: number, size: number, format: Format): KernelCase {
   const count = n * size * size * channels;
   return {
     op: "groupNorm",

@@ -2,11 +2,14 @@
 // (peers/program.ts), and `measure`, which is answered by parameters, FLOPs and the peak of memory.
 
 import { createInterface } from "node:readline";
-import { deviceInfo, setThreads } from "@figment/tensor";
+import { deviceInfo, memory, setDevice, setThreads } from "@figment/tensor";
 import type { Format } from "../work.js";
 import type { Configs, Kind } from "./configs.js";
 import { peakBytes, resetPeak } from "./memory.js";
 import { type Built, build } from "./ours.js";
+
+const onGpu = process.argv.includes("cuda");
+if (onGpu) setDevice("cuda");
 
 let built: Built | undefined;
 
@@ -26,7 +29,7 @@ async function answer(line: string): Promise<string | undefined> {
     await built?.run(Number(rest[1]));
     return "done";
   }
-  if (command === "measure") return `${built?.parameters} ${built?.flops} ${peakBytes()}`;
+  if (command === "measure") return `${built?.parameters} ${built?.flops} ${onGpu ? memory().peak : peakBytes()}`;
   return undefined;
 }
 

@@ -8,7 +8,7 @@ import { findTorch } from "./torch.js";
 
 export type { Missing, Peer } from "./peer.js";
 
-const finders = { onnxruntime: findOrt, "tfjs-wasm": findTfjs, torch: findTorch, onednn: findOneDnn } as const;
+const finders = { onnxruntime: findOrt, "tfjs-wasm": findTfjs, torch: () => findTorch(), onednn: findOneDnn } as const;
 
 /** Names that `--peers` takes beside all and none. */
 export const peerNames = Object.keys(finders) as readonly (keyof typeof finders)[];

@@ -9,8 +9,9 @@ const script = fileURLToPath(new URL("../../peers/torch_kernels.py", import.meta
 // Work on images, which may lie channels-last.
 const imageKinds = new Set(["conv", "groupNorm"]);
 
-export async function findTorch(): Promise<readonly (Peer | Missing)[]> {
-  const started = await Program.start("python3", [script]);
+/** On the CPU, or on the GPU. */
+export async function findTorch(device: "cpu" | "cuda" = "cpu"): Promise<readonly (Peer | Missing)[]> {
+  const started = await Program.start("python3", [script, device]);
   if (typeof started === "string") return [{ name: "torch", reason: started }];
   const { program, hello: version } = started;
   const peer = (name: string, layout: "first" | "last"): Peer => ({
