@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#include "../kernel.h"
+#include "../everywhere.h"
 
 namespace figment::bilinear {
 
@@ -14,7 +14,7 @@ struct Tap {
   double weight;  ///< of `next`
 };
 
-FIGMENT_ALWAYS_INLINE Tap bilinearTap(int64_t i, int64_t in, int64_t out, bool alignCorners) {
+FIGMENT_EVERYWHERE Tap bilinearTap(int64_t i, int64_t in, int64_t out, bool alignCorners) {
   double place;
   if (alignCorners)
     place = out > 1 ? double(i) * double(in - 1) / double(out - 1) : 0.0;

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "../kernel.h"
+#include "../everywhere.h"
 
 namespace figment::resize {
 
@@ -14,26 +14,26 @@ struct Range {
 };
 
 /// The source of output i when `in` positions become `out`.
-FIGMENT_ALWAYS_INLINE int64_t nearestSource(int64_t i, int64_t in, int64_t out) {
+FIGMENT_EVERYWHERE int64_t nearestSource(int64_t i, int64_t in, int64_t out) {
   return i * in / out;
 }
 
 /// The outputs whose source is i.
-FIGMENT_ALWAYS_INLINE Range nearestTargets(int64_t i, int64_t in, int64_t out) {
+FIGMENT_EVERYWHERE Range nearestTargets(int64_t i, int64_t in, int64_t out) {
   return {(i * out + in - 1) / in, ((i + 1) * out + in - 1) / in};
 }
 
 /// The inputs under window i, without padding.
-FIGMENT_ALWAYS_INLINE Range windowInputs(int64_t i, int64_t in, int64_t kernel, int64_t stride,
-                                         int64_t pad) {
+FIGMENT_EVERYWHERE Range windowInputs(int64_t i, int64_t in, int64_t kernel, int64_t stride,
+                                      int64_t pad) {
   const int64_t begin = i * stride - pad;
   const int64_t end = begin + kernel;
   return {begin < 0 ? 0 : begin, end > in ? in : end};
 }
 
 /// The windows that cover input i.
-FIGMENT_ALWAYS_INLINE Range windowsOver(int64_t i, int64_t out, int64_t kernel, int64_t stride,
-                                        int64_t pad) {
+FIGMENT_EVERYWHERE Range windowsOver(int64_t i, int64_t out, int64_t kernel, int64_t stride,
+                                     int64_t pad) {
   const int64_t past = i + pad;  // window o covers [o * stride, o * stride + kernel) of these
   const int64_t begin = past < kernel ? 0 : (past - kernel) / stride + 1;
   const int64_t end = past / stride + 1;

@@ -3,7 +3,7 @@
 // image where up divides that and a zero elsewhere.
 #pragma once
 
-#include "../kernel.h"
+#include "../everywhere.h"
 
 namespace figment::upfirdn {
 
@@ -15,7 +15,7 @@ struct Taps {
 struct Axis {
   int64_t in, taps, up, down, padLo;
 
-  FIGMENT_ALWAYS_INLINE Taps of(int64_t i) const {
+  FIGMENT_EVERYWHERE Taps of(int64_t i) const {
     const int64_t origin = i * down - padLo;  // where tap 0 lies
     // The first tap that meets an element, which must not lie before the image.
     const int64_t past = origin > 0 ? origin : 0;
@@ -28,11 +28,11 @@ struct Axis {
 };
 
 template <class P>
-FIGMENT_ALWAYS_INLINE Axis verticalAxis(const P& p) {
+FIGMENT_EVERYWHERE Axis verticalAxis(const P& p) {
   return {p.h, p.kh, p.up[0], p.down[0], p.padLo[0]};
 }
 template <class P>
-FIGMENT_ALWAYS_INLINE Axis horizontalAxis(const P& p) {
+FIGMENT_EVERYWHERE Axis horizontalAxis(const P& p) {
   return {p.w, p.kw, p.up[1], p.down[1], p.padLo[1]};
 }
 
