@@ -54,7 +54,11 @@ void GpuDevice::setMemoryLimit(uint64_t bytes) {
 void* GpuDevice::allocate(uint64_t bytes) {
   select();
   void* block = allocator_.allocate(bytes);
-  if (block && poison_.load(std::memory_order_relaxed)) poison(block, bytes);
+  if (block && poison_.load(std::memory_order_relaxed)) {
+    // By any thread, so not while a run is being recorded on the stream.
+    std::lock_guard lock(recording_);
+    poison(block, bytes);
+  }
   return block;
 }
 
@@ -176,6 +180,10 @@ RunResult GpuDevice::run(GpuProgram& program, const FigmentRun& run) {
   Launcher launcher(stream_, scratch_.data, failure_, gpu_.multiprocessors, gpu_.sharedPerBlock);
   launcher_ = std::make_unique<Launcher>(launcher);
   if (poison_.load(std::memory_order_relaxed) && p.arenaBytes > 0) poison(arena_.data, p.arenaBytes);
+  if (!program.uploaded) {
+    upload(program.block, p.constants, program.constantBytes);
+    program.uploaded = true;
+  }
   if (program.fallible) resetFailure();
   const bool profiled = timeline_.active() != nullptr;
   if (!profiled && program.recordable && program.runs++ > 0) return replay(program, run);

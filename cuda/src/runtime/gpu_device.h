@@ -6,6 +6,7 @@
 #include <cuda_runtime.h>
 
 #include <atomic>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -93,6 +94,7 @@ class GpuDevice {
   std::unique_ptr<Launcher> launcher_;
   std::vector<std::byte*> bases_;
   std::atomic<bool> poison_{false};
+  std::mutex recording_;  // held while the stream is captured
   Timeline timeline_;
   std::vector<TimedRecord> timed_;  // of the running program, while somebody profiles
   cudaEvent_t pace_[2] = {};

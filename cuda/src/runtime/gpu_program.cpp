@@ -59,11 +59,10 @@ GpuProgram::GpuProgram(GpuDevice& device, std::unique_ptr<Program> loaded)
   recordable = program->records.size() >= kFewestRecords && !(loops && fallible) &&
                launchesOf(*program, 0, count) <= kMostNodes;
 
-  uint64_t constants = 0;
   for (const format::Slot& slot : program->slots)
     if (slot.kind == format::SlotKind::constant)
-      constants = std::max(constants, slot.offset + slot.bytes);
-  parametersAt = aligned(constants);
+      constantBytes = std::max(constantBytes, slot.offset + slot.bytes);
+  parametersAt = aligned(constantBytes);
   blockBytes = parametersAt + kNumberBytes * program->inputBytes.size();
   for (const uint64_t bytes : program->inputBytes) {
     inputAt.push_back(fixedBytes);
@@ -76,7 +75,6 @@ GpuProgram::GpuProgram(GpuDevice& device, std::unique_ptr<Program> loaded)
   if (blockBytes == 0) return;
   block = static_cast<std::byte*>(device.allocate(blockBytes));
   if (!block) throw std::bad_alloc();
-  if (constants > 0) device.upload(block, program->constants, constants);
 }
 
 GpuProgram::~GpuProgram() {

@@ -46,6 +46,8 @@ struct GpuProgram {
   std::byte* block = nullptr;
   uint64_t blockBytes = 0;
   uint64_t parametersAt = 0;
+  uint64_t constantBytes = 0;
+  bool uploaded = false;   ///< the constants, by the first run: loading has no claim to the stream
   bool fallible = false;   ///< some record may fail because of its numbers
   bool recordable = false; ///< its runs can be recorded and replayed
 

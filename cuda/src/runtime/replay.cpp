@@ -89,6 +89,7 @@ Recording& GpuDevice::recordingFor(GpuProgram& program, const FigmentRun& run) {
 }
 
 void GpuDevice::record(GpuProgram& program, RecordedPart& part) {
+  std::lock_guard lock(recording_);
   check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), "recording a program");
   cudaGraph_t graph = nullptr;
   try {
