@@ -1,0 +1,64 @@
+// What becomes of a sum of products before it is stored: a bias by column, an activation, and the
+// result's format. A kernel argument of every variant of matmul and the convolutions.
+#pragma once
+
+#include "floats.h"
+#include "kernels/gemm/activation.h"
+
+namespace figment::cuda {
+
+template <class Sum>
+FIGMENT_DEVICE Sum activated(Sum x, int32_t activation) {
+  if (activation == kSilu) return x / (Sum(1) + exp(-x));
+  if (activation == kRelu) return x < Sum(0) ? Sum(0) : x;
+  return x;
+}
+
+template <class Sum>
+struct Epilogue {
+  FloatResults<Sum> out;
+  Floats<Sum> bias;
+  int32_t biased = 0;
+  int32_t activation = kNoActivation;
+  /// Pairs at even places are aligned to both their elements.
+  int32_t pairs = 0;
+
+  Epilogue() = default;
+  explicit Epilogue(const Operand& result) : out(result) {
+    const auto address = reinterpret_cast<uintptr_t>(result.data);
+    pairs = address % (2 * formatBytes(result.format)) == 0;
+  }
+  /// `biasOf` is null without a bias.
+  Epilogue(const Operand& result, const Operand* biasOf, int32_t activationOf) : Epilogue(result) {
+    activation = activationOf;
+    if (!biasOf) return;
+    biased = 1;
+    bias = Floats<Sum>(*biasOf);
+  }
+
+  /// The number to be stored of a sum in this column.
+  FIGMENT_DEVICE Sum finish(Sum sum, int64_t column) const {
+    if (biased) sum += bias[column];
+    return activated(sum, activation);
+  }
+  FIGMENT_DEVICE void store(int64_t at, int64_t column, Sum sum) const {
+    out.store(at, finish(sum, column));
+  }
+  /// Sums of this column and the next, stored at `at` and after it; without `both`, of the first.
+  FIGMENT_DEVICE void storePair(int64_t at, int64_t column, Sum low, Sum high, bool both) const {
+    low = finish(low, column);
+    if (!both) {
+      out.store(at, low);
+      return;
+    }
+    high = finish(high, column + 1);
+    if (pairs && at % 2 == 0) {
+      out.storePair(at, low, high);
+    } else {
+      out.store(at, low);
+      out.store(at + 1, high);
+    }
+  }
+};
+
+}  // namespace figment::cuda

@@ -1,0 +1,99 @@
+// Operands of products, whose formats are known when the kernel runs: f32, bf16 and f16 in any
+// mixture, computed in f32; or f64, computed in f64.
+#pragma once
+
+#include "../../device/launch.h"
+#include "../../device/memory.h"
+#include "../../device/number.h"
+
+namespace figment::cuda {
+
+template <class Sum>
+class Floats;
+template <class Sum>
+class FloatResults;
+
+/// f32, bf16 or f16.
+template <>
+class Floats<float> {
+ public:
+  Floats() = default;
+  explicit Floats(const Operand& operand) : format_(operand.format) {
+    if (format_ == Format::f32)
+      singles_ = viewOf<const float>(operand);
+    else
+      halves_ = viewOf<const uint16_t>(operand);
+  }
+  FIGMENT_DEVICE float operator[](int64_t i) const {
+    if (format_ == Format::f32) return singles_[i];
+    const uint16_t bits = halves_[i];
+    return format_ == Format::bf16 ? widen(Bf16{bits}) : widen(F16{bits});
+  }
+
+ private:
+  Global<const float> singles_;
+  Global<const uint16_t> halves_;
+  Format format_ = Format::f32;
+};
+
+template <>
+class Floats<double> {
+ public:
+  Floats() = default;
+  explicit Floats(const Operand& operand) : doubles_(viewOf<const double>(operand)) {}
+  FIGMENT_DEVICE double operator[](int64_t i) const { return doubles_[i]; }
+
+ private:
+  Global<const double> doubles_;
+};
+
+/// The same for results.
+template <>
+class FloatResults<float> {
+ public:
+  FloatResults() = default;
+  explicit FloatResults(const Operand& operand) : format_(operand.format) {
+    if (format_ == Format::f32)
+      singles_ = viewOf<float>(operand);
+    else
+      halves_ = viewOf<uint16_t>(operand);
+  }
+  FIGMENT_DEVICE void store(int64_t i, float value) const {
+    if (format_ == Format::f32)
+      singles_[i] = value;
+    else if (format_ == Format::bf16)
+      halves_[i] = narrow<Bf16>(value).bits;
+    else
+      halves_[i] = narrow<F16>(value).bits;
+  }
+  /// Two neighbours at once: memory there must be aligned to both of them.
+  FIGMENT_DEVICE void storePair(int64_t i, float low, float high) const {
+    if (format_ == Format::f32)
+      singles_.store(i, make_float2(low, high));
+    else if (format_ == Format::bf16)
+      halves_.store(i, uint32_t(narrow<Bf16>(low).bits) | uint32_t(narrow<Bf16>(high).bits) << 16);
+    else
+      halves_.store(i, uint32_t(narrow<F16>(low).bits) | uint32_t(narrow<F16>(high).bits) << 16);
+  }
+
+ private:
+  Global<float> singles_;
+  Global<uint16_t> halves_;
+  Format format_ = Format::f32;
+};
+
+template <>
+class FloatResults<double> {
+ public:
+  FloatResults() = default;
+  explicit FloatResults(const Operand& operand) : doubles_(viewOf<double>(operand)) {}
+  FIGMENT_DEVICE void store(int64_t i, double value) const { doubles_[i] = value; }
+
+ private:
+  Global<double> doubles_;
+};
+
+FIGMENT_DEVICE float multiplyAdd(float a, float b, float c) { return __fmaf_rn(a, b, c); }
+FIGMENT_DEVICE double multiplyAdd(double a, double b, double c) { return __fma_rn(a, b, c); }
+
+}  // namespace figment::cuda

@@ -1,0 +1,48 @@
+// matmul as it is defined: a thread for each element of the result, its sum in the order of k. Runs
+// every call.
+#include "../gemm/epilogue.h"
+#include "kernels/params/matmul.generated.h"
+
+namespace figment::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+
+template <class Sum>
+FIGMENT_KERNEL(kThreads)
+plainKernel(Floats<Sum> a, Floats<Sum> b, Epilogue<Sum> epilogue, int64_t count, MatmulParams p) {
+  const int64_t rowStepA = p.transA ? 1 : p.k, stepA = p.transA ? p.m : 1;
+  const int64_t stepB = p.transB ? 1 : p.n, columnStepB = p.transB ? p.k : 1;
+  for (int64_t e = threadInGrid(); e < count; e += threadsOfGrid()) {
+    const int64_t column = e % p.n, row = e / p.n % p.m, batch = e / p.n / p.m;
+    int64_t i = batch * p.batchStrideA + row * rowStepA;
+    int64_t j = batch * p.batchStrideB + column * columnStepB;
+    Sum sum = 0;
+    for (int64_t k = 0; k < p.k; k++, i += stepA, j += stepB) sum = multiplyAdd(a[i], b[j], sum);
+    epilogue.store(e, column, sum);
+  }
+}
+
+template <class Sum>
+void runAs(const OpCall& call, Launcher& launcher) {
+  const auto& p = call.as<MatmulParams>();
+  const int64_t count = call.out[0].elements();
+  const Epilogue<Sum> epilogue(call.out[0], p.bias ? &call.in[2] : nullptr, p.activation);
+  launch<plainKernel<Sum>>(launcher, gridFor(launcher, count, kThreads), kThreads, 0,
+                           Floats<Sum>(call.in[0]), Floats<Sum>(call.in[1]), epilogue, count, p);
+}
+
+void run(const OpCall& call, Context& context) {
+  if (call.out[0].format == Format::f64) return runAs<double>(call, launcherOf(context));
+  runAs<float>(call, launcherOf(context));
+}
+
+const RegisterVariant registrar{{.op = "matmul",
+                                 .name = "plain",
+                                 .isa = Isa::sm75,
+                                 .supports = [](const OpCall&) { return kReferencePreference; },
+                                 .scratch = nullptr,
+                                 .run = run}};
+
+}  // namespace
+}  // namespace figment::cuda
