@@ -51,6 +51,12 @@ void launch(Launcher& launcher, Grid grid, int threads, size_t sharedBytes,
 #endif
 }
 
+/// A block for each task, however many there are: blockInGrid() tells which, and may pass the last.
+inline Grid blocksFor(int64_t tasks) {
+  constexpr int64_t kRow = int64_t{1} << 30;
+  return tasks <= kRow ? Grid{tasks} : Grid{kRow, ceilDiv(tasks, kRow)};
+}
+
 /// Blocks of `threads` for loops that stride over the grid: one thread for each piece of work, but
 /// no more blocks than keep the device busy.
 inline Grid gridFor(const Launcher& launcher, int64_t pieces, int threads) {

@@ -70,6 +70,8 @@ FIGMENT_DEVICE int warpInBlock() { return threadInBlock() / kWarp; }
 /// over the whole grid.
 FIGMENT_DEVICE int64_t threadInGrid() { return int64_t(blockIdx.x) * blockDim.x + threadIdx.x; }
 FIGMENT_DEVICE int64_t threadsOfGrid() { return int64_t(gridDim.x) * blockDim.x; }
+/// This block's number in a grid of blocksFor().
+FIGMENT_DEVICE int64_t blockInGrid() { return int64_t(blockIdx.y) * gridDim.x + blockIdx.x; }
 
 #endif
 
