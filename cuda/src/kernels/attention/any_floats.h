@@ -24,9 +24,36 @@ struct AnyFloats {
     }
   }
 
+  /// Elements i … i + 3, of which the first `there` are read and the others are zero. With
+  /// `vectors`, four that are there lie aligned.
+  FIGMENT_DEVICE float4 four(int64_t i, int there, bool vectors) const {
+    static_assert(sizeof(T) == sizeof(float));
+    if (!vectors || there < 4)
+      return make_float4(there > 0 ? (*this)[i] : 0, there > 1 ? (*this)[i + 1] : 0,
+                         there > 2 ? (*this)[i + 2] : 0, there > 3 ? (*this)[i + 3] : 0);
+    if (format == Format::f32) return bytes.template load<float4>(i * 4);
+    const uint2 words = bytes.template load<uint2>(i * 2);
+    return format == Format::bf16 ? widenFour<Bf16>(words) : widenFour<F16>(words);
+  }
+
   Global<const uint8_t> bytes;
   Format format;
+
+ private:
+  template <class Half>
+  FIGMENT_DEVICE static float4 widenFour(uint2 words) {
+    return make_float4(widen(Half{uint16_t(words.x)}), widen(Half{uint16_t(words.x >> 16)}),
+                       widen(Half{uint16_t(words.y)}), widen(Half{uint16_t(words.y >> 16)}));
+  }
 };
+
+/// Whether vectors of four elements (of eight 16-bit ones) may be moved from multiples of such a
+/// number on.
+inline bool alignedForVectors(const Operand* operands, int count) {
+  for (int i = 0; i < count; i++)
+    if (reinterpret_cast<uintptr_t>(operands[i].data) % 16 != 0) return false;
+  return true;
+}
 
 /// Results, narrowed to what the operand stores.
 template <class T>
@@ -48,9 +75,25 @@ struct AnyResults {
         bytes.template store<F16>(i * 2, narrow<F16>(value));
     }
   }
+  /// Two neighbours, the first at an even place.
+  FIGMENT_DEVICE void setPair(int64_t i, T a, T b) const {
+    static_assert(sizeof(T) == sizeof(float));
+    if (format == Format::f32)
+      bytes.template store<float2>(i * 4, make_float2(a, b));
+    else if (format == Format::bf16)
+      bytes.template store<uint32_t>(i * 2, pairOf<Bf16>(a, b));
+    else
+      bytes.template store<uint32_t>(i * 2, pairOf<F16>(a, b));
+  }
 
   Global<uint8_t> bytes;
   Format format;
+
+ private:
+  template <class Half>
+  FIGMENT_DEVICE static uint32_t pairOf(T a, T b) {
+    return uint32_t(narrow<Half>(a).bits) | uint32_t(narrow<Half>(b).bits) << 16;
+  }
 };
 
 }  // namespace figment::cuda

@@ -2,8 +2,7 @@
 // one key (one query) after the other. With p = exp(s − lse), D = Σ out·dout and ds = p·(dout·vᵀ −
 // D)·scale: dq = ds·k,  dv = pᵀ·dout,  dk = dsᵀ·q. Every call, f64 included.
 #include "../../device/warp.h"
-#include "any_floats.h"
-#include "problem.h"
+#include "flash_simt.h"
 
 namespace figment::cuda {
 namespace {
@@ -117,24 +116,26 @@ void runAs(const OpCall& call, Launcher& launcher) {
                            0, p, x, Global<const T>(rowDots), keys, strips);
 }
 
-void run(const OpCall& call, Context& context) {
-  Launcher& launcher = launcherOf(context);
+size_t scratch(const OpCall& call, int) {
+  return size_t(call.in[4].elements()) * formatBytes(call.in[4].format);
+}
+
+const RegisterVariant registrar{
+    {.op = "attentionGrad",
+     .name = "plain",
+     .isa = Isa::sm75,
+     .supports = [](const OpCall&) { return kReferencePreference; },
+     .scratch = scratch,
+     .run = [](const OpCall& call,
+               Context& context) { runPlainAttentionGrad(call, launcherOf(context)); }}};
+
+}  // namespace
+
+void runPlainAttentionGrad(const OpCall& call, Launcher& launcher) {
   if (call.in[0].format == Format::f64)
     runAs<double>(call, launcher);
   else
     runAs<float>(call, launcher);
 }
 
-size_t scratch(const OpCall& call, int) {
-  return size_t(call.in[4].elements()) * formatBytes(call.in[4].format);
-}
-
-const RegisterVariant registrar{{.op = "attentionGrad",
-                                 .name = "plain",
-                                 .isa = Isa::sm75,
-                                 .supports = [](const OpCall&) { return kReferencePreference; },
-                                 .scratch = scratch,
-                                 .run = run}};
-
-}  // namespace
 }  // namespace figment::cuda

@@ -1,8 +1,7 @@
 // attention, plainly: a warp for each query and strip of head elements, which meets one key after
 // the other with a running softmax (Milakov & Gimelshein, 2018). Every call, f64 included.
 #include "../../device/warp.h"
-#include "any_floats.h"
-#include "problem.h"
+#include "flash_simt.h"
 
 namespace figment::cuda {
 namespace {
@@ -66,20 +65,22 @@ void runAs(const OpCall& call, Launcher& launcher) {
                              kThreads, 0, p, x, queries, strips);
 }
 
-void run(const OpCall& call, Context& context) {
-  Launcher& launcher = launcherOf(context);
+const RegisterVariant registrar{
+    {.op = "attention",
+     .name = "plain",
+     .isa = Isa::sm75,
+     .supports = [](const OpCall&) { return kReferencePreference; },
+     .scratch = nullptr,
+     .run = [](const OpCall& call,
+               Context& context) { runPlainAttention(call, launcherOf(context)); }}};
+
+}  // namespace
+
+void runPlainAttention(const OpCall& call, Launcher& launcher) {
   if (call.in[0].format == Format::f64)
     runAs<double>(call, launcher);
   else
     runAs<float>(call, launcher);
 }
 
-const RegisterVariant registrar{{.op = "attention",
-                                 .name = "plain",
-                                 .isa = Isa::sm75,
-                                 .supports = [](const OpCall&) { return kReferencePreference; },
-                                 .scratch = nullptr,
-                                 .run = run}};
-
-}  // namespace
 }  // namespace figment::cuda

@@ -1,0 +1,223 @@
+// Attention and its gradient on the GPU beyond the samples of their definitions: tails of every tile, head sizes that are
+// padded, key lengths, causal order, formats that differ, and what the kernels promise besides their results.
+
+import { loadBinding } from "@figment/native";
+import { assertNoLeaks, type DType, scope, type Tensor, tensor } from "@figment/tensor";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type AttentionAttrs, attentionDef, attentionGradDef } from "#ops/attention";
+import type { OpDef, Sample, SampleInput } from "#ops/definition";
+import { onDevice } from "#runtime/device";
+import { runNode } from "#runtime/eager";
+import { cudaDevice } from "./support/cuda.ts";
+import { Draws } from "./support/draws.ts";
+import { distance, expectedAt } from "./support/parity.ts";
+import { drawPoint, type Point, tensorsAt } from "./support/points.ts";
+
+const seed = 977;
+const binding = loadBinding();
+const device = cudaDevice();
+const index = device.index ?? 0;
+
+beforeAll(() => {
+  if (device.index !== undefined) binding.setPoison(true, index);
+});
+afterAll(() => {
+  if (device.index !== undefined) binding.setPoison(false, index);
+  assertNoLeaks();
+});
+console.info(`CUDA attention: seed ${seed}`);
+
+const formats = ["f32", "bf16", "f16", "f64"] as const;
+type Float = (typeof formats)[number];
+/** Of an output's norm, and of its largest element. */
+const tolerance = { f32: [1e-5, 2e-5], f64: [1e-12, 1e-11], bf16: [1e-2, 2e-2], f16: [2e-3, 4e-3] } as const;
+
+interface Case {
+  readonly b?: number;
+  readonly sq: number;
+  readonly sk: number;
+  readonly h?: number;
+  readonly d: number;
+  readonly causal?: boolean;
+  readonly scale?: number;
+  readonly lengths?: readonly number[];
+  readonly result?: DType | undefined;
+}
+
+const attrsOf = ({ d, causal = false, scale = 1 / Math.sqrt(d), result }: Case): AttentionAttrs => ({
+  causal,
+  scale,
+  ...(result && { result }),
+});
+const operandsOf = ({ b = 1, sq, sk, h = 1, d }: Case): SampleInput[] => [
+  { shape: [b, sq, h, d] },
+  { shape: [b, sk, h, d] },
+  { shape: [b, sk, h, d] },
+];
+const lengthsOf = ({ lengths }: Case): SampleInput[] =>
+  lengths
+    ? [{ shape: [lengths.length], dtype: "i32", derive: () => tensor(Int32Array.from(lengths), { dtype: "i32" }) }]
+    : [];
+
+const forwardSample = (item: Case): Sample<AttentionAttrs> => ({
+  inputs: [...operandsOf(item), ...lengthsOf(item)],
+  attrs: attrsOf(item),
+});
+function gradSample(item: Case): Sample<AttentionAttrs> {
+  const { b = 1, sq, h = 1, d, lengths } = item;
+  const residual = (shape: readonly number[], output: number): SampleInput => ({
+    shape,
+    derive: (inputs) => {
+      const given = lengths ? [tensor(Int32Array.from(lengths), { dtype: "i32" })] : [];
+      const attrs = attrsOf(inputs[0]?.dtype === "f64" ? { ...item, result: undefined } : item);
+      return runNode(attentionDef as OpDef, [...inputs.slice(0, 3), ...given], attrs)[output] as Tensor;
+    },
+  });
+  return {
+    inputs: [
+      ...operandsOf(item),
+      residual([b, sq, h, d], 0),
+      residual([b, h, sq], 1),
+      { shape: [b, sq, h, d] },
+      ...lengthsOf(item),
+    ],
+    attrs: attrsOf(item),
+  };
+}
+
+/** The op on the GPU, with inputs that were prepared on the CPU. */
+function onGpu(def: OpDef<AttentionAttrs>, inputs: () => Tensor[], attrs: AttentionAttrs, variant?: string) {
+  return scope(() => {
+    const prepared = inputs().map((x) => ({ shape: x.shape, dtype: x.dtype, data: x.dataSync() }));
+    return onDevice(index, () =>
+      runNode(
+        def as OpDef,
+        prepared.map(({ data, shape, dtype }): Tensor => tensor(data, { shape, dtype })),
+        attrs,
+        variant === undefined ? {} : { variant },
+      ).map((x) => x.dataSync()),
+    );
+  });
+}
+
+/** The point as the format holds it. */
+const rounded = (sample: Sample, point: Point, float: DType): Point =>
+  scope(() =>
+    point.map((x, k) =>
+      x ? Float64Array.from(tensor(x, { shape: sample.inputs[k]?.shape ?? [], dtype: float }).dataSync()) : null,
+    ),
+  );
+
+function check(def: OpDef<AttentionAttrs>, sample: Sample<AttentionAttrs>, variant: string, float: Float): void {
+  const point = rounded(sample as Sample, drawPoint(sample as Sample, new Draws(seed)), float);
+  const expected = expectedAt(
+    def as OpDef,
+    { ...sample, attrs: { ...sample.attrs, result: undefined } } as Sample,
+    point,
+  );
+  const [norm, element] = tolerance[float];
+  onGpu(def, () => tensorsAt(sample as Sample, point, float), sample.attrs, variant).forEach((data, k) => {
+    const want = expected[k] as ArrayLike<number>;
+    const about = `output ${k} of ${variant}`;
+    expect(data.length, about).toBe(want.length);
+    let largest = 0;
+    for (let at = 0; at < want.length; at++)
+      if (Number.isFinite(want[at])) largest = Math.max(largest, Math.abs(want[at] as number));
+    const off = distance(data, want, () => element * Math.max(largest, 1e-3));
+    expect(off.notFinite, `${about}: NaN or infinite elements`).toBe(0);
+    expect(off.relative, `${about}: error relative to the norm`).toBeLessThanOrEqual(norm);
+    expect(off.worst, `${about}: worst element, in units of its bound`).toBeLessThanOrEqual(1);
+  });
+}
+
+const cases: readonly Case[] = [
+  { sq: 1, sk: 1, d: 8 },
+  { sq: 64, sk: 77, h: 2, d: 40 },
+  { sq: 61, sk: 67, h: 2, d: 80 },
+  { sq: 64, sk: 64, d: 64 },
+  { sq: 65, sk: 129, d: 64 },
+  { sq: 31, sk: 65, h: 3, d: 128 },
+  { sq: 17, sk: 37, h: 2, d: 160 },
+  { sq: 13, sk: 33, d: 96 },
+  { sq: 7, sk: 71, d: 24 },
+  { sq: 5, sk: 19, d: 200 },
+  { sq: 130, sk: 130, h: 4, d: 40, causal: true },
+  { sq: 130, sk: 131, h: 4, d: 64, causal: true },
+  { sq: 67, sk: 150, h: 2, d: 32, causal: true },
+  { sq: 40, sk: 83, d: 128, causal: true },
+  { sq: 35, sk: 70, d: 160, causal: true },
+  { b: 4, sq: 30, sk: 67, d: 64, lengths: [0, 1, 65, 80] },
+  { b: 4, sq: 66, sk: 67, d: 40, causal: true, lengths: [-3, 20, 64, 67] },
+  { sq: 20, sk: 30, h: 2, d: 64, scale: -0.2 },
+  { sq: 20, sk: 30, h: 2, d: 64, scale: 0.5 },
+  { sq: 9, sk: 20, d: 16, scale: 0 },
+];
+const titleOf = ({ b = 1, sq, sk, h = 1, d, causal, scale, lengths }: Case): string =>
+  `b ${b} sq ${sq} sk ${sk} h ${h} d ${d}` +
+  (causal ? " causal" : "") +
+  (scale === undefined ? "" : ` scale ${scale}`) +
+  (lengths ? ` lengths ${lengths.join(",")}` : "");
+const titled = cases.flatMap((item) => formats.map((float) => [float, titleOf(item), item] as const));
+
+const variantsOf = (op: string): string[] =>
+  device.index === undefined ? [] : binding.variants(op, index).map((variant) => variant.name);
+
+describe.skipIf(device.index === undefined)("attention on the GPU", () => {
+  describe.each(variantsOf("attention"))("on the kernel %s", (variant) => {
+    it.each(titled)("gives in %s what is specified: %s", (float, _title, item) =>
+      check(attentionDef, forwardSample(item), variant, float),
+    );
+    it.each(["bf16", "f16"] as const)("keeps results of %s operands in f32", (float) =>
+      check(attentionDef, forwardSample({ sq: 33, sk: 40, h: 2, d: 40, result: "f32" }), variant, float),
+    );
+    it.each(["f32", "bf16"] as const)("reads nothing of keys that do not count, in %s", (float) => {
+      const item: Case = { sq: 6, sk: 70, h: 2, d: 16, lengths: [37] };
+      const [q, k, v] = drawPoint(forwardSample(item) as Sample, new Draws(seed)) as Float64Array[];
+      const inputs = (unseen: number) => () =>
+        [q, k, v].map((x, i) =>
+          tensor(x?.map((value, at) => (i > 0 && at >= 37 * 32 ? unseen : value)) as Float64Array, {
+            shape: [1, i === 0 ? 6 : 70, 2, 16],
+            dtype: float,
+          }),
+        );
+      const run = (unseen: number) =>
+        onGpu(
+          attentionDef,
+          () => [...inputs(unseen)(), tensor(Int32Array.of(37), { dtype: "i32" })],
+          attrsOf(item),
+          variant,
+        );
+      expect(run(Number.NaN)).toEqual(run(0));
+    });
+    it.each(["f32", "bf16"] as const)("gives a head the same bits alone and among others, in %s", (float) => {
+      const many: Case = { b: 6, sq: 150, sk: 90, d: 40 };
+      const point = drawPoint(forwardSample(many) as Sample, new Draws(seed)) as Float64Array[];
+      const run = (b: number) =>
+        onGpu(
+          attentionDef,
+          () =>
+            point.map((x, i) => {
+              const s = i === 0 ? 150 : 90;
+              return tensor(x.subarray(0, b * s * 40), { shape: [b, s, 1, 40], dtype: float });
+            }),
+          attrsOf(many),
+          variant,
+        );
+      const [alone, together] = [run(1), run(6)];
+      alone.forEach((data, k) => {
+        expect(data).toEqual(together[k]?.slice(0, data.length));
+      });
+    });
+  });
+});
+
+describe.skipIf(device.index === undefined)("the gradient of attention on the GPU", () => {
+  describe.each(variantsOf("attentionGrad"))("on the kernel %s", (variant) => {
+    it.each(titled)("gives in %s what is specified: %s", (float, _title, item) =>
+      check(attentionGradDef, gradSample(item), variant, float),
+    );
+    it.each(["bf16", "f16"] as const)("keeps gradients of %s operands in f32", (float) =>
+      check(attentionGradDef, gradSample({ sq: 33, sk: 40, h: 2, d: 40, result: "f32" }), variant, float),
+    );
+  });
+});
