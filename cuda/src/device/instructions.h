@@ -190,6 +190,17 @@ FIGMENT_DEVICE float exp2Fast(float x) {
 #endif
 }
 
+/// 1 / x to 1 ulp, 0 for |x| > 2^126, with denormal x taken for 0.
+FIGMENT_DEVICE float reciprocalFast(float x) {
+#ifdef __CUDACC__
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+#else
+  return std::fabs(x) > 0x1p126f ? std::copysign(0.0f, x) : 1.0f / x;
+#endif
+}
+
 /// Two 16-bit elements in one word, `low` in the lower half.
 template <class T>
 FIGMENT_DEVICE uint32_t packPair(float low, float high) {

@@ -2,6 +2,8 @@
 // denormals kept, and gives one NaN, as on the CPU.
 #pragma once
 
+#include <bit>
+
 #ifdef __CUDACC__
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -31,6 +33,21 @@ FIGMENT_DEVICE uint32_t floatToBits(float x) {
   return __float_as_uint(x);
 #else
   return toBits(x);
+#endif
+}
+
+FIGMENT_DEVICE double bitsToDouble(uint64_t bits) {
+#ifdef __CUDACC__
+  return __longlong_as_double(int64_t(bits));
+#else
+  return std::bit_cast<double>(bits);
+#endif
+}
+FIGMENT_DEVICE uint64_t doubleToBits(double x) {
+#ifdef __CUDACC__
+  return uint64_t(__double_as_longlong(x));
+#else
+  return std::bit_cast<uint64_t>(x);
 #endif
 }
 
