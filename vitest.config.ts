@@ -19,7 +19,7 @@ process.env.NODE_OPTIONS = [process.env.NODE_OPTIONS, `--conditions=${condition}
 export default defineConfig({
   ssr: { resolve: { conditions: [condition, ...defaultServerConditions] } },
   test: {
-    include: ["{native,benchmarks,packages/*}/test/**/*.test.ts"],
+    include: ["{native,cuda,benchmarks,packages/*}/test/**/*.test.ts"],
     exclude: [...configDefaults.exclude, ...slow],
     pool: "forks",
     maxWorkers: availableParallelism(),

@@ -1,9 +1,11 @@
 #include "block.h"
 
 #include <algorithm>
+#include <bit>
+#include <cstdlib>
+#include <string_view>
 
 #include "runtime/error.h"
-#include "shared.h"
 
 namespace figment::cuda::emulator {
 
@@ -14,11 +16,37 @@ namespace {
 thread_local Block* currentBlock = nullptr;
 
 /// Fresh shared memory: a NaN in f32 and bf16, so that reading what nobody wrote shows.
-constexpr auto kUnwritten = std::byte(0xff);
+constexpr int kUnwritten = 0xff;
+/// Of dynamic shared memory, as launches have it.
+constexpr size_t kSharedAlignment = 1024;
+
+constexpr size_t roundedUp(size_t bytes, size_t to) { return (bytes + to - 1) / to * to; }
 
 std::string threadName(uint32_t thread) { return "thread " + std::to_string(thread); }
 
+std::string_view fileOf(const std::source_location& place) {
+  const std::string_view path = place.file_name();
+  return path.substr(path.find_last_of('/') + 1);
+}
+
+std::string placeName(const std::source_location& place) {
+  return std::string(fileOf(place)) + ":" + std::to_string(place.line());
+}
+
+bool samePlace(const std::source_location& a, const std::source_location& b) {
+  return a.line() == b.line() && a.column() == b.column() &&
+         std::string_view(a.file_name()) == b.file_name();
+}
+
 }  // namespace
+
+Block::Block()
+    : sharedMemory_(static_cast<std::byte*>(std::aligned_alloc(
+          kSharedAlignment, roundedUp(kMaxShared + kMaxDeclared, kSharedAlignment)))) {
+  if (!sharedMemory_) throw std::bad_alloc();
+}
+
+Block::~Block() { std::free(sharedMemory_); }
 
 Block& Block::current() { return *currentBlock; }
 
@@ -41,53 +69,87 @@ void Block::run(dim3 grid, dim3 block, uint32_t count, size_t dynamicBytes, cons
   if (dynamicBytes > kMaxShared)
     throw Error(code::kDevice, std::string(name) + ": " + std::to_string(dynamicBytes) +
                                    " bytes of shared memory; a block has 232448");
-  if (threads_.size() < count) threads_.resize(count);
-  warps_.assign((count + 31) / 32, {});
-  sharedMemory_.assign(kMaxShared, kUnwritten);
-  races_.reset(kMaxShared);
   kernel_ = &kernel;
   name_ = name;
-  failure_.clear();
   count_ = count;
-  waiting_ = ended_ = epoch_ = 0;
-  votes_ = 0;
-  voteKind_ = -1;
   dynamicBytes_ = dynamicBytes;
+  begin(grid, block);
   currentBlock = this;
-  for (uint32_t t = 0; t < count; t++) {
-    Thread& thread = threads_[t];
-    if (!thread.fibre) thread.fibre = std::make_unique<Fibre>();
-    thread.variables = {{t, 0, 0}, block, {count, 1, 1}, grid};
-    thread.wait = Wait::none;
-    thread.sharedUsed = (dynamicBytes + 15) / 16 * 16;
-    thread.copies = {};
-    thread.fibre->start(
-        [](void* self) {
-          Block& of = *static_cast<Block*>(self);
-          (*of.kernel_)();
-          of.threads_[of.running_].wait = Wait::done;
-          of.ended_++;
-        },
-        this);
-  }
-  while (ended_ < count) {
+  while (ended_ < count && failure_.empty()) {
     bool progress = false;
-    for (uint32_t t = 0; t < count; t++) {
+    for (uint32_t t = 0; t < count && failure_.empty(); t++) {
       if (threads_[t].wait != Wait::none) continue;
       progress = true;
-      running_ = t;
-      running = &threads_[t].variables;
-      threads_[t].fibre->resume();
-      if (!failure_.empty()) break;
+      resume(t);
     }
-    if (failure_.empty() && !progress) failure_ = stuck();
-    if (failure_.empty()) continue;
-    running = nullptr;
-    currentBlock = nullptr;
-    throw Error(code::kDevice, "emulated kernel of " + failure_);
+    if (!progress) failure_ = stuck();
   }
   running = nullptr;
   currentBlock = nullptr;
+  for (uint32_t t = 0; t < count; t++) dropCopies(threads_[t]);
+  if (!failure_.empty()) throw Error(code::kDevice, "emulated kernel of " + failure_);
+}
+
+void Block::begin(dim3 grid, dim3 block) {
+  if (threads_.size() < count_) threads_.resize(count_);
+  const uint32_t warps = (count_ + 31) / 32;
+  if (warps_.size() < warps) warps_.resize(warps);
+  for (uint32_t w = 0; w < warps; w++) {
+    const uint32_t lanes = std::min(32u, count_ - 32 * w);
+    warps_[w].gatherings.clear();
+    warps_[w].there = lanes == 32 ? 0xffffffffu : (1u << lanes) - 1;
+  }
+  const size_t dynamicEnd = roundedUp(dynamicBytes_, 16);
+  std::memset(sharedMemory_, kUnwritten, std::max(sharedEnd_, dynamicEnd));
+  sharedEnd_ = dynamicEnd;
+  declared_.clear();
+  races_.begin(warps, kMaxShared + kMaxDeclared);
+  failure_.clear();
+  waiting_ = ended_ = 0;
+  votes_ = 0;
+  voteKind_ = -1;
+  for (uint32_t t = 0; t < count_; t++) {
+    Thread& thread = threads_[t];
+    if (!thread.fibre) thread.fibre = std::make_unique<Fibre>();
+    thread.variables = {{t, 0, 0}, block, {count_, 1, 1}, grid};
+    thread.wait = Wait::none;
+    thread.copyGroup = 0;
+    thread.fibre->start([](void* self) { static_cast<Block*>(self)->runThread(); }, this);
+  }
+}
+
+void Block::resume(uint32_t thread) {
+  running_ = thread;
+  running = &threads_[thread].variables;
+  threads_[thread].fibre->resume();
+}
+
+void Block::runThread() {
+  std::string problem;
+  try {
+    (*kernel_)();
+  } catch (const std::exception& error) {
+    problem = error.what();
+  }
+  // Not in the handler: a fibre that is left there for good would disturb its thread's exceptions.
+  if (!problem.empty()) fail(problem);
+  leave();
+}
+
+void Block::leave() {
+  Thread& thread = threads_[running_];
+  const uint32_t self = running_;
+  Warp& warp = warps_[self / 32];
+  warp.there &= ~(1u << (self % 32));
+  for (size_t g = 0; g < warp.gatherings.size();)
+    if (!completed(self / 32, g)) g++;
+  thread.wait = Wait::done;
+  ended_++;
+}
+
+void Block::dropCopies(Thread& thread) {
+  for (const PendingCopy& copy : thread.copies) races_.endCopy(offsetOf(copy.to), copy.bytes);
+  thread.copies.clear();
 }
 
 std::string Block::stuck() const {
@@ -100,7 +162,8 @@ std::string Block::stuck() const {
     }
   }
   return where() + ": divergent __syncthreads: " + std::to_string(waiting_) + " of " +
-         std::to_string(count_) + " threads wait, " + std::to_string(ended_) + " have returned";
+         std::to_string(count_) + " threads wait at " + placeName(barrier_) + ", " +
+         std::to_string(ended_) + " have returned";
 }
 
 void Block::releaseBarrier() {
@@ -111,14 +174,17 @@ void Block::releaseBarrier() {
   }
   waiting_ = 0;
   votes_ = 0;
-  voteKind_ = -1;
-  epoch_++;
+  races_.passBlockBarrier();
 }
 
-void Block::waitForBlock(int voteKind, bool vote, int* result) {
-  if (waiting_ > 0 && voteKind != voteKind_)
-    fail("threads of one block wait at barriers of two kinds");
-  voteKind_ = voteKind;
+int Block::waitForBlock(int voteKind, bool vote, const std::source_location& place) {
+  if (waiting_ == 0) {
+    barrier_ = place;
+    voteKind_ = voteKind;
+  } else if (!samePlace(place, barrier_) || voteKind != voteKind_) {
+    fail("divergent __syncthreads: waits at " + placeName(place) + " while others wait at " +
+         placeName(barrier_));
+  }
   votes_ += vote;
   const uint32_t self = running_;
   if (++waiting_ == count_) {
@@ -127,140 +193,99 @@ void Block::waitForBlock(int voteKind, bool vote, int* result) {
     threads_[self].wait = Wait::block;
     threads_[self].fibre->yield();
   }
-  if (result) *result = threads_[self].voteResult;
+  return threads_[self].voteResult;
 }
 
 void Block::waitForWarp(uint32_t mask, const char* kind, WarpAction action, void* mine) {
   const uint32_t self = running_, bit = 1u << (self % 32);
   if (!(mask & bit)) fail(std::string(kind) + ": the calling lane is not in its mask");
-  const uint32_t first = self / 32 * 32;
-  const uint32_t inWarp = std::min(32u, count_ - first);
-  // Lanes that the block does not have are not waited for.
-  const uint32_t wanted = inWarp == 32 ? mask : mask & ((1u << inWarp) - 1);
   Warp& warp = warps_[self / 32];
-  auto open = std::find_if(warp.gatherings.begin(), warp.gatherings.end(),
-                           [&](const Gathering& g) { return (g.mask & bit) != 0; });
-  if (open == warp.gatherings.end()) {
-    warp.gatherings.push_back({wanted, 0, kind, {}});
-    open = warp.gatherings.end() - 1;
-  }
-  if (open->mask != wanted || std::string_view(open->kind) != kind)
-    fail(std::string("lanes of one warp meet in different operations: ") + open->kind + " and " +
-         kind);
-  open->arrived |= bit;
-  open->lanes[self % 32] = mine;
-  if (open->arrived != open->mask) {
-    threads_[self].wait = Wait::warp;
-    threads_[self].fibre->yield();
-    return;
-  }
-  const Gathering complete = *open;
-  warp.gatherings.erase(open);
-  if (action) action(complete.lanes, complete.mask);
-  else warp.epoch++;
-  for (uint32_t lane = 0; lane < 32; lane++) {
-    if (complete.mask >> lane & 1) threads_[first + lane].wait = Wait::none;
-  }
+  size_t g = 0;
+  while (g < warp.gatherings.size() && !(warp.gatherings[g].mask & bit)) g++;
+  if (g == warp.gatherings.size()) warp.gatherings.push_back({mask, 0, kind, action, {}});
+  Gathering& open = warp.gatherings[g];
+  const bool same = open.action == action &&
+                    (open.kind == kind || std::string_view(open.kind) == std::string_view(kind));
+  if (open.mask != mask || !same)
+    fail(std::string("divergent warp: its lanes meet in different operations: ") + open.kind +
+         " and " + kind + (same ? " of another mask" : ""));
+  open.arrived |= bit;
+  open.lanes[self % 32] = mine;
+  if (completed(self / 32, g)) return;
+  threads_[self].wait = Wait::warp;
+  threads_[self].fibre->yield();
 }
 
-std::byte* Block::shared(size_t bytes) {
-  Thread& thread = threads_[running_];
-  const size_t begin = thread.sharedUsed;
-  thread.sharedUsed += (bytes + 15) / 16 * 16;
-  if (thread.sharedUsed > kMaxShared)
-    fail("its shared arrays take " + std::to_string(thread.sharedUsed) +
-         " bytes; a block has 232448");
-  return sharedMemory_.data() + begin;
+/// Lanes that have returned, or that the block does not have, are not waited for.
+bool Block::completed(uint32_t index, size_t gathering) {
+  Warp& warp = warps_[index];
+  Gathering& open = warp.gatherings[gathering];
+  const uint32_t members = open.mask & warp.there;
+  if ((members & ~open.arrived) != 0) return false;
+  if (open.action)
+    open.action(open.lanes, open.arrived);
+  else
+    races_.passWarpBarrier(index, open.arrived, open.arrived == warp.there);
+  for (uint32_t left = open.arrived; left != 0; left &= left - 1)
+    threads_[32 * index + uint32_t(std::countr_zero(left))].wait = Wait::none;
+  warp.gatherings.erase(warp.gatherings.begin() + int64_t(gathering));
+  return true;
+}
+
+std::byte* Block::shared(const void* key, size_t bytes) {
+  for (const DeclaredArray& array : declared_)
+    if (array.key == key) return sharedMemory_ + array.begin;
+  const size_t begin = sharedEnd_, end = begin + roundedUp(bytes, 16);
+  const size_t declared = end - roundedUp(dynamicBytes_, 16);
+  if (declared > kMaxDeclared)
+    fail("its shared arrays take " + std::to_string(declared) + " bytes; a kernel may have 49152");
+  const size_t dynamic = dynamicBytes_ == 0 ? 0 : roundedUp(declared, kSharedAlignment) - declared;
+  if (declared + dynamic + dynamicBytes_ > kMaxShared)
+    fail("its shared arrays take " + std::to_string(declared) + " bytes besides " +
+         std::to_string(dynamicBytes_) + " of the launch; a block has 232448");
+  declared_.push_back({key, begin});
+  sharedEnd_ = end;
+  return sharedMemory_ + begin;
 }
 
 std::byte* Block::dynamicShared(size_t offset, size_t bytes) {
   if (offset + bytes > dynamicBytes_)
     fail("a view of dynamic shared memory ends at byte " + std::to_string(offset + bytes) +
          "; the launch asked for " + std::to_string(dynamicBytes_));
-  return sharedMemory_.data() + offset;
+  return sharedMemory_ + offset;
 }
 
-void Block::note(const std::byte* at, size_t bytes, bool write) {
-  const auto offset = size_t(at - sharedMemory_.data());
-  const Moment now = {uint16_t(running_), epoch_, warps_[running_ / 32].epoch};
-  uint16_t other = 0;
-  if (races_.note(offset, bytes, write, now, &other)) return;
-  fail("race in shared memory at byte " + std::to_string(offset) + ": " +
-       (write ? "writes" : "reads") + " what " + threadName(other) +
-       " touched with no barrier between");
+void Block::note(const std::byte* at, size_t bytes, Touch touch) {
+  RaceDetector::Conflict conflict;
+  if (races_.note(offsetOf(at), bytes, touch, running_, conflict)) return;
+  constexpr const char* kNow[] = {"reads", "writes", "updates"};
+  constexpr const char* kBefore[] = {"read", "wrote", "updated"};
+  const std::string what =
+      "race in shared memory at byte " + std::to_string(offsetOf(at)) + ": " + kNow[int(touch)];
+  if (conflict.copying)
+    fail(what + " what an asynchronous copy of " + threadName(conflict.thread) +
+         " has not been waited for");
+  fail(what + " what " + threadName(conflict.thread) + " " + kBefore[int(conflict.with)] +
+       " with no barrier between");
 }
 
-// What device.h and shared.h declare.
-
-void runGrid(dim3 grid, uint32_t threads, size_t sharedBytes, const char* name,
-             const std::function<void()>& kernel) {
-  static thread_local Block block;
-  for (uint32_t z = 0; z < grid.z; z++)
-    for (uint32_t y = 0; y < grid.y; y++)
-      for (uint32_t x = 0; x < grid.x; x++)
-        block.run(grid, {x, y, z}, threads, sharedBytes, name, kernel);
+void Block::beginCopy(std::byte* to, const void* data, uint32_t bytes) {
+  note(to, bytes, Touch::write);
+  races_.beginCopy(offsetOf(to), bytes, running_);
+  Thread& thread = threads_[running_];
+  PendingCopy& copy = thread.copies.emplace_back(PendingCopy{to, {}, bytes, thread.copyGroup});
+  std::memcpy(copy.data, data, bytes);
 }
 
-void refuse(const std::string& message) { Block::current().fail(message); }
-
-void refuseGlobal(int64_t index, int64_t elements, int64_t count, size_t size) {
-  refuse("accesses elements [" + std::to_string(index) + ", " + std::to_string(index + elements) +
-         ") of a global array of " + std::to_string(count) + " (" + std::to_string(size) +
-         " bytes each)");
+void Block::waitForCopies(uint32_t groups) {
+  Thread& thread = threads_[running_];
+  std::erase_if(thread.copies, [&](const PendingCopy& copy) {
+    if (copy.group + groups >= thread.copyGroup) return false;
+    races_.endCopy(offsetOf(copy.to), copy.bytes);
+    note(copy.to, copy.bytes, Touch::write);
+    std::memcpy(copy.to, copy.data, copy.bytes);
+    return true;
+  });
 }
-
-void refuseShared(int64_t index, int64_t elements, int64_t count, size_t size) {
-  refuse("accesses elements [" + std::to_string(index) + ", " + std::to_string(index + elements) +
-         ") of a shared array of " + std::to_string(count) + " (" + std::to_string(size) +
-         " bytes each)");
-}
-
-void refuseAlignment(size_t bytes) {
-  refuse("moves a vector that is not aligned to " + std::to_string(bytes) + " bytes");
-}
-
-void blockBarrier() { Block::current().waitForBlock(-1, false, nullptr); }
-
-int blockVote(int kind, bool vote) {
-  int result = 0;
-  Block::current().waitForBlock(kind, vote, &result);
-  return result;
-}
-
-void warpOperation(uint32_t mask, const char* kind, WarpAction action, void* mine) {
-  Block::current().waitForWarp(mask, kind, action, mine);
-}
-
-int lane() { return Block::current().lane(); }
-
-std::byte* sharedBytes(size_t bytes) { return Block::current().shared(bytes); }
-std::byte* dynamicSharedBytes(size_t offset, size_t bytes) {
-  return Block::current().dynamicShared(offset, bytes);
-}
-void noteRead(const std::byte* at, size_t bytes) { Block::current().note(at, bytes, false); }
-void noteWrite(const std::byte* at, size_t bytes) { Block::current().note(at, bytes, true); }
 
 }  // namespace figment::cuda::emulator
-
-void __syncwarp(uint32_t mask) {
-  figment::cuda::emulator::warpOperation(mask, "__syncwarp", nullptr, nullptr);
-}
-
-uint32_t __ballot_sync(uint32_t mask, int vote) {
-  struct Vote {
-    bool vote;
-    uint32_t result;
-  };
-  Vote mine = {vote != 0, 0};
-  figment::cuda::emulator::warpOperation(
-      mask, "__ballot_sync",
-      [](void* const* lanes, uint32_t members) {
-        uint32_t result = 0;
-        for (int lane = 0; lane < 32; lane++)
-          if (members >> lane & 1 && static_cast<Vote*>(lanes[lane])->vote) result |= 1u << lane;
-        for (int lane = 0; lane < 32; lane++)
-          if (members >> lane & 1) static_cast<Vote*>(lanes[lane])->result = result;
-      },
-      &mine);
-  return mine.result;
-}

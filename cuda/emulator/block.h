@@ -1,8 +1,10 @@
 // One block of a grid, run to its end: its fibres take turns, each until it waits for others.
+// Blocks run one after the other in the same object, so that a grid of many costs little for each.
 #pragma once
 
 #include <functional>
 #include <memory>
+#include <source_location>
 #include <string>
 #include <vector>
 
@@ -15,7 +17,11 @@ namespace figment::cuda::emulator {
 class Block {
  public:
   static constexpr uint32_t kMaxThreads = 1024;
-  static constexpr size_t kMaxShared = 227 * 1024;
+  /// Of one block, and of the arrays that kernels declare (the device's compiler refuses more).
+  static constexpr size_t kMaxShared = 227 * 1024, kMaxDeclared = 48 * 1024;
+
+  Block();
+  ~Block();
 
   /// The block of the running kernel.
   static Block& current();
@@ -25,55 +31,71 @@ class Block {
            const std::function<void()>& kernel);
 
   // Called by the running thread.
-  void waitForBlock(int voteKind, bool vote, int* result);
+  /// `voteKind` is −1 for a barrier without a vote; see device.h.
+  int waitForBlock(int voteKind, bool vote, const std::source_location& place);
   void waitForWarp(uint32_t mask, const char* kind, WarpAction action, void* mine);
-  std::byte* shared(size_t bytes);
+  /// The array that `key` stands for, the same for all threads.
+  std::byte* shared(const void* key, size_t bytes);
   std::byte* dynamicShared(size_t offset, size_t bytes);
-  void note(const std::byte* at, size_t bytes, bool write);
+  void note(const std::byte* at, size_t bytes, Touch touch);
+  void beginCopy(std::byte* to, const void* data, uint32_t bytes);
+  void commitCopies() { threads_[running_].copyGroup++; }
+  void waitForCopies(uint32_t groups);
   [[noreturn]] void fail(const std::string& message);
   int lane() const { return int(running_ % 32); }
-  /// Copies that the running thread has begun and not yet waited for; see instructions.h.
+
+ private:
+  enum class Wait : uint8_t { none, block, warp, done };
+  /// A copy that has begun and is not yet waited for.
   struct PendingCopy {
     std::byte* to;
     std::byte data[16];
     uint32_t bytes;
     uint32_t group;
   };
-  struct CopyQueue {
-    std::vector<PendingCopy> copies;
-    uint32_t group = 0;  ///< that copies begun now belong to
-  };
-  CopyQueue& copies() { return threads_[running_].copies; }
-
- private:
-  enum class Wait : uint8_t { none, block, warp, done };
   struct Thread {
     std::unique_ptr<Fibre> fibre;
     ThreadVariables variables;
     Wait wait = Wait::none;
-    size_t sharedUsed = 0;
     int voteResult = 0;
-    CopyQueue copies;
+    std::vector<PendingCopy> copies;
+    uint32_t copyGroup = 0;  ///< that copies begun now belong to
   };
   /// An operation of some lanes of a warp that not all of them have come to.
   struct Gathering {
     uint32_t mask;
     uint32_t arrived;
     const char* kind;
+    WarpAction action;
     void* lanes[32];
   };
   struct Warp {
     std::vector<Gathering> gatherings;
-    uint32_t epoch = 0;
+    uint32_t there = 0;  ///< lanes that have not returned
+  };
+  struct DeclaredArray {
+    const void* key;
+    size_t begin;
   };
 
+  void begin(dim3 grid, dim3 block);
+  void resume(uint32_t thread);
+  /// On the fibre: the kernel, to its end.
+  void runThread();
+  void leave();
+  /// Performs the gathering's operation if all lanes that are still there have arrived.
+  bool completed(uint32_t warp, size_t gathering);
   void releaseBarrier();
+  void dropCopies(Thread& thread);
   std::string where() const;
   std::string stuck() const;
+  size_t offsetOf(const std::byte* at) const { return size_t(at - sharedMemory_); }
 
   std::vector<Thread> threads_;
   std::vector<Warp> warps_;
-  std::vector<std::byte> sharedMemory_;
+  std::byte* sharedMemory_;
+  size_t sharedEnd_ = 0;  ///< past the bytes that this block uses
+  std::vector<DeclaredArray> declared_;
   RaceDetector races_;
   const std::function<void()>* kernel_ = nullptr;
   const char* name_ = "";
@@ -82,7 +104,7 @@ class Block {
   uint32_t running_ = 0;
   uint32_t waiting_ = 0;  // at the block's barrier
   uint32_t ended_ = 0;
-  uint32_t epoch_ = 0;
+  std::source_location barrier_;  // where those that wait do
   int votes_ = 0;
   int voteKind_ = -1;
   size_t dynamicBytes_ = 0;

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <source_location>
 #include <string>
 #include <type_traits>
 
@@ -61,16 +62,14 @@ void runGrid(dim3 grid, uint32_t threads, size_t sharedBytes, const char* name,
 [[noreturn]] void refuseGlobal(int64_t index, int64_t elements, int64_t count, size_t size);
 [[noreturn]] void refuseAlignment(size_t bytes);
 
-/// Waits for all threads of the block. `kind` tells barriers of different places apart only in
-/// messages; a thread that returns while others wait is an error.
-void blockBarrier();
-/// Waits until every lane in the mask has come to an operation of the same kind, then performs
-/// `action(lanes, mask)` once for all of them, where lanes[i] is what lane i brought.
+/// Waits for all threads of the block. All must wait at the same place of the source, and a thread
+/// that returns while others wait is an error. `voteKind`: −1 none, 0 or, 1 and, 2 count.
+int blockBarrier(int voteKind, bool vote, const std::source_location& place);
+/// Waits until every lane in the mask that has not returned has come to an operation of the same
+/// kind, then performs `action(lanes, members)` once for all of them, where lanes[i] is what lane i
+/// brought.
 using WarpAction = void (*)(void* const* lanes, uint32_t mask);
 void warpOperation(uint32_t mask, const char* kind, WarpAction action, void* mine);
-
-/// Counts the votes of a block barrier: 0 or, 1 and, 2 count.
-int blockVote(int kind, bool vote);
 
 template <class T>
 struct Shuffle {
@@ -88,7 +87,9 @@ T shuffle(uint32_t mask, const char* kind, T value, int source) {
           if (!(members >> lane & 1)) continue;
           auto& own = *static_cast<Shuffle<T>*>(lanes[lane]);
           if (own.source < 0) continue;  // out of range: keeps its own
-          if (!(members >> own.source & 1)) refuse("a shuffle reads from a lane outside its mask");
+          if (!(members >> own.source & 1))
+            refuse("a shuffle of lane " + std::to_string(lane) + " reads from lane " +
+                   std::to_string(own.source) + ", which takes no part");
           own.result = static_cast<Shuffle<T>*>(lanes[own.source])->value;
         }
       },
@@ -104,11 +105,20 @@ int lane();
 #define blockDim (::figment::cuda::emulator::running->blockSize)
 #define gridDim (::figment::cuda::emulator::running->gridSize)
 
-inline void __syncthreads() { figment::cuda::emulator::blockBarrier(); }
-inline int __syncthreads_or(int vote) { return figment::cuda::emulator::blockVote(0, vote != 0); }
-inline int __syncthreads_and(int vote) { return figment::cuda::emulator::blockVote(1, vote != 0); }
-inline int __syncthreads_count(int vote) {
-  return figment::cuda::emulator::blockVote(2, vote != 0);
+inline void __syncthreads(const std::source_location& place = std::source_location::current()) {
+  figment::cuda::emulator::blockBarrier(-1, false, place);
+}
+inline int __syncthreads_or(int vote,
+                            const std::source_location& place = std::source_location::current()) {
+  return figment::cuda::emulator::blockBarrier(0, vote != 0, place);
+}
+inline int __syncthreads_and(int vote,
+                             const std::source_location& place = std::source_location::current()) {
+  return figment::cuda::emulator::blockBarrier(1, vote != 0, place);
+}
+inline int __syncthreads_count(
+    int vote, const std::source_location& place = std::source_location::current()) {
+  return figment::cuda::emulator::blockBarrier(2, vote != 0, place);
 }
 void __syncwarp(uint32_t mask = 0xffffffffu);
 inline void __threadfence() {}
@@ -116,15 +126,16 @@ inline void __threadfence_block() {}
 
 template <class T>
 T __shfl_xor_sync(uint32_t mask, T value, int laneMask, int width = 32) {
+  // Of lanes past its own group a lane gets its own value.
   const int lane = figment::cuda::emulator::lane(), source = lane ^ laneMask;
-  return figment::cuda::emulator::shuffle(
-      mask, "__shfl_xor_sync", value, source / width == lane / width ? source : -1);
+  return figment::cuda::emulator::shuffle(mask, "__shfl_xor_sync", value,
+                                          source / width <= lane / width ? source : -1);
 }
 template <class T>
 T __shfl_sync(uint32_t mask, T value, int from, int width = 32) {
   const int lane = figment::cuda::emulator::lane();
   return figment::cuda::emulator::shuffle(mask, "__shfl_sync", value,
-                                          lane / width * width + from % width);
+                                          lane / width * width + (from & (width - 1)));
 }
 template <class T>
 T __shfl_down_sync(uint32_t mask, T value, int delta, int width = 32) {
@@ -139,8 +150,8 @@ T __shfl_up_sync(uint32_t mask, T value, int delta, int width = 32) {
       mask, "__shfl_up_sync", value, source >= 0 && source / width == lane / width ? source : -1);
 }
 uint32_t __ballot_sync(uint32_t mask, int vote);
-inline int __any_sync(uint32_t mask, int vote) { return __ballot_sync(mask, vote) != 0; }
-inline int __all_sync(uint32_t mask, int vote) { return __ballot_sync(mask, vote) == mask; }
+int __any_sync(uint32_t mask, int vote);
+int __all_sync(uint32_t mask, int vote);
 
 // Arithmetic by the names that CUDA gives it.
 inline float __fmaf_rn(float a, float b, float c) { return std::fma(a, b, c); }

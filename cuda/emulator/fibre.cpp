@@ -1,23 +1,42 @@
 #include "fibre.h"
 
 #include <sys/mman.h>
-#include <ucontext.h>
+#include <unistd.h>
 
 #include <cstdint>
+#include <cstring>
 #include <new>
+
+// FIGMENT_FIBRES_PORTABLE, or a processor that is not listed: by ucontext, which makes two system
+// calls for each switch.
+#if defined(__ELF__) && !defined(FIGMENT_FIBRES_PORTABLE) && \
+    (defined(__x86_64__) || defined(__aarch64__))
+#define FIGMENT_SWITCH_STACKS 1
+#else
+#include <ucontext.h>
+#endif
 
 namespace figment::cuda::emulator {
 namespace {
 
 constexpr size_t kStackBytes = 256 * 1024;
 
+/// Below each stack lies a page that nobody may touch: a stack that overflows ends the process
+/// instead of writing over its neighbour's.
+size_t guardBytes() {
+  static const auto bytes = size_t(sysconf(_SC_PAGESIZE));
+  return bytes;
+}
+
 }  // namespace
 
-#if defined(__x86_64__)
+#ifdef FIGMENT_SWITCH_STACKS
 
-// Saves what a call must preserve, swaps stacks, and restores it: ucontext would make two system
-// calls for each switch.
+// Saves what a call must preserve, swaps stacks, and restores it.
 extern "C" void figmentSwitchStacks(void** from, void* to);
+extern "C" void figmentFibreEntry();
+
+#if defined(__x86_64__)
 asm(R"(
 .text
 .globl figmentSwitchStacks
@@ -42,6 +61,54 @@ figmentSwitchStacks:
 .size figmentSwitchStacks,.-figmentSwitchStacks
 )");
 
+namespace {
+/// What the first switch to a stack finds there: six registers, and where it returns to, 8 below a
+/// multiple of 16.
+constexpr size_t kFirstWords = 8, kReturnWord = 6;
+}  // namespace
+#else
+asm(R"(
+.text
+.globl figmentSwitchStacks
+.hidden figmentSwitchStacks
+.type figmentSwitchStacks,%function
+figmentSwitchStacks:
+  sub sp, sp, #160
+  stp x19, x20, [sp, #0]
+  stp x21, x22, [sp, #16]
+  stp x23, x24, [sp, #32]
+  stp x25, x26, [sp, #48]
+  stp x27, x28, [sp, #64]
+  stp x29, x30, [sp, #80]
+  stp d8, d9, [sp, #96]
+  stp d10, d11, [sp, #112]
+  stp d12, d13, [sp, #128]
+  stp d14, d15, [sp, #144]
+  mov x9, sp
+  str x9, [x0]
+  mov sp, x1
+  ldp x19, x20, [sp, #0]
+  ldp x21, x22, [sp, #16]
+  ldp x23, x24, [sp, #32]
+  ldp x25, x26, [sp, #48]
+  ldp x27, x28, [sp, #64]
+  ldp x29, x30, [sp, #80]
+  ldp d8, d9, [sp, #96]
+  ldp d10, d11, [sp, #112]
+  ldp d12, d13, [sp, #128]
+  ldp d14, d15, [sp, #144]
+  add sp, sp, #160
+  ret
+.size figmentSwitchStacks,.-figmentSwitchStacks
+)");
+
+namespace {
+/// What the first switch to a stack finds there: twenty registers, among them x30, to which it
+/// returns.
+constexpr size_t kFirstWords = 20, kReturnWord = 11;
+}  // namespace
+#endif
+
 struct Fibre::State {
   std::byte* stack = nullptr;
   void* inside = nullptr;   // stack pointer while it waits
@@ -51,20 +118,16 @@ struct Fibre::State {
 };
 
 namespace {
-thread_local void* entering = nullptr;  // the State that is resumed for the first time
-
+thread_local Fibre* entering = nullptr;  // the one that was resumed last
 }  // namespace
-
-extern "C" void figmentFibreEntry();
 
 void Fibre::start(Main main, void* argument) {
   state_->main = main;
   state_->argument = argument;
-  auto** top = reinterpret_cast<void**>(state_->stack + kStackBytes);
-  *--top = nullptr;  // alignment: at entry, rsp is 8 below a multiple of 16
-  *--top = reinterpret_cast<void*>(&figmentFibreEntry);
-  for (int i = 0; i < 6; i++) *--top = nullptr;
-  state_->inside = top;
+  auto** words = reinterpret_cast<void**>(state_->stack + kStackBytes) - kFirstWords;
+  std::memset(words, 0, kFirstWords * sizeof(void*));
+  words[kReturnWord] = reinterpret_cast<void*>(&figmentFibreEntry);
+  state_->inside = words;
 }
 
 void Fibre::resume() {
@@ -74,9 +137,7 @@ void Fibre::resume() {
 
 void Fibre::yield() { figmentSwitchStacks(&state_->inside, state_->outside); }
 
-extern "C" void figmentFibreEntry() {
-  Fibre::enter(static_cast<Fibre*>(entering));
-}
+extern "C" void figmentFibreEntry() { Fibre::enter(entering); }
 
 #else
 
@@ -89,8 +150,9 @@ struct Fibre::State {
 };
 
 namespace {
+/// makecontext passes ints: a pointer in two halves.
 void enterContext(unsigned high, unsigned low) {
-  Fibre::enter(reinterpret_cast<Fibre*>(uintptr_t(high) << 32 | uintptr_t(low)));
+  Fibre::enter(reinterpret_cast<Fibre*>(uintptr_t(uint64_t(high) << 32 | low)));
 }
 }  // namespace
 
@@ -118,12 +180,16 @@ void Fibre::enter(Fibre* fibre) {
 }
 
 Fibre::Fibre() : state_(std::make_unique<State>()) {
-  void* stack = mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE,
-                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (stack == MAP_FAILED) throw std::bad_alloc();
-  state_->stack = static_cast<std::byte*>(stack);
+  void* memory = mmap(nullptr, guardBytes() + kStackBytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) throw std::bad_alloc();
+  if (mprotect(memory, guardBytes(), PROT_NONE) != 0) {
+    munmap(memory, guardBytes() + kStackBytes);
+    throw std::bad_alloc();
+  }
+  state_->stack = static_cast<std::byte*>(memory) + guardBytes();
 }
 
-Fibre::~Fibre() { munmap(state_->stack, kStackBytes); }
+Fibre::~Fibre() { munmap(state_->stack - guardBytes(), guardBytes() + kStackBytes); }
 
 }  // namespace figment::cuda::emulator

@@ -11,6 +11,11 @@ float element(bool half, uint32_t word, int which) {
   return half ? fromBits(widenF16(bits)) : fromBits(uint32_t(bits) << 16);
 }
 
+/// These instructions are of whole warps.
+void needAll(uint32_t members) {
+  if (members != 0xffffffffu) refuse("an operation of a whole warp lacks lanes");
+}
+
 struct Product {
   float* d;
   const uint32_t* a;
@@ -40,7 +45,8 @@ struct Matrices {
 };
 
 template <bool transposed>
-void distribute(void* const* lanes, uint32_t) {
+void distribute(void* const* lanes, uint32_t members) {
+  needAll(members);
   for (int lane = 0; lane < 32; lane++) {
     for (int m = 0; m < 4; m++) {
       uint32_t word = 0;
@@ -62,7 +68,8 @@ void mma16816(bool half, float (&d)[4], const uint32_t (&a)[4], const uint32_t (
   Product mine = {d, a, b, half};
   warpOperation(
       0xffffffffu, "mma.m16n8k16",
-      [](void* const* lanes, uint32_t) {
+      [](void* const* lanes, uint32_t members) {
+        needAll(members);
         multiply<16>(lanes, [](const Product& own, int lane, float(&a)[16][16], float(&b)[16][8]) {
           for (int half = 0; half < 2; half++) {
             for (int i = 0; i < 4; i++)
@@ -80,7 +87,8 @@ void mmaTf32(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
   Product mine = {d, a, b, false};
   warpOperation(
       0xffffffffu, "mma.m16n8k8.tf32",
-      [](void* const* lanes, uint32_t) {
+      [](void* const* lanes, uint32_t members) {
+        needAll(members);
         multiply<8>(lanes, [](const Product& own, int lane, float(&a)[16][8], float(&b)[8][8]) {
           // The hardware ignores the low 13 bits.
           const auto factor = [](uint32_t word) { return fromBits(word & 0xffffe000u); };
@@ -105,23 +113,9 @@ void loadMatrices(uint32_t (&words)[4], const uint4& row, bool transposed) {
 }
 
 void beginCopy(std::byte* to, const void* data, uint32_t bytes) {
-  noteWrite(to, bytes);
-  Block::CopyQueue& queue = Block::current().copies();
-  Block::PendingCopy copy = {to, {}, bytes, queue.group};
-  std::memcpy(copy.data, data, bytes);
-  queue.copies.push_back(copy);
+  Block::current().beginCopy(to, data, bytes);
 }
-
-void commitCopies() { Block::current().copies().group++; }
-
-void waitForCopies(int groups) {
-  Block::CopyQueue& queue = Block::current().copies();
-  std::erase_if(queue.copies, [&](const Block::PendingCopy& copy) {
-    if (copy.group + uint32_t(groups) >= queue.group) return false;
-    noteWrite(copy.to, copy.bytes);
-    std::memcpy(copy.to, copy.data, copy.bytes);
-    return true;
-  });
-}
+void commitCopies() { Block::current().commitCopies(); }
+void waitForCopies(int groups) { Block::current().waitForCopies(uint32_t(groups)); }
 
 }  // namespace figment::cuda::emulator

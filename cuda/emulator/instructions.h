@@ -11,8 +11,8 @@ uint32_t roundTf32(float x);
 /// `row` is what this lane's address names.
 void loadMatrices(uint32_t (&words)[4], const uint4& row, bool transposed);
 
-/// Puts off a copy into shared memory until it is waited for; the words count as written from now
-/// on.
+/// Puts off a copy into shared memory until it is waited for; until then nobody may touch the
+/// bytes.
 void beginCopy(std::byte* to, const void* data, uint32_t bytes);
 void commitCopies();
 void waitForCopies(int groups);

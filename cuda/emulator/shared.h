@@ -1,6 +1,5 @@
 // Shared memory of the block that the emulator is running: arrays whose accesses are checked for
-// bounds and for races. A race is two accesses to one word, at least one of them a write, by two
-// threads between which no barrier has passed (of the block, or of their common warp).
+// bounds, alignment and races (races.h).
 #pragma once
 
 #include <string>
@@ -9,12 +8,13 @@
 
 namespace figment::cuda::emulator {
 
-/// A piece of the block's shared memory. Every thread that asks gets the pieces in the same order,
-/// hence the same ones.
-std::byte* sharedBytes(size_t bytes);
+/// The piece of the block's shared memory that the declaration `key` stands for: the same for all
+/// threads, and whenever they come by.
+std::byte* sharedBytes(const void* key, size_t bytes);
 std::byte* dynamicSharedBytes(size_t offset, size_t bytes);
 void noteRead(const std::byte* at, size_t bytes);
 void noteWrite(const std::byte* at, size_t bytes);
+void noteAtomic(const std::byte* at, size_t bytes);
 [[noreturn]] void refuseShared(int64_t index, int64_t elements, int64_t count, size_t size);
 
 template <class T>
@@ -63,6 +63,7 @@ class SharedArray {
   template <class F>
   T atomic(int64_t i, F&& f) const {
     check(i, 1, alignof(T));
+    noteAtomic(bytes(i), sizeof(T));
     const T before = data_[i];
     data_[i] = f(before);
     return before;
@@ -87,8 +88,8 @@ class SharedArray {
 };
 
 template <class T>
-SharedArray<T> sharedArray(int64_t count) {
-  return SharedArray<T>(reinterpret_cast<T*>(sharedBytes(size_t(count) * sizeof(T))), count);
+SharedArray<T> sharedArray(const void* key, int64_t count) {
+  return SharedArray<T>(reinterpret_cast<T*>(sharedBytes(key, size_t(count) * sizeof(T))), count);
 }
 
 struct DynamicShared {

@@ -1,5 +1,6 @@
 // Builds the plug-in on the emulator, which tests need on every machine, and the plug-in itself where there are nvcc and a
-// GPU. Results: lib/figment_cuda_emulated.so, and figment_cuda.so beside the addon (native/lib), which looks for it there.
+// GPU. Results: lib/figment_cuda_emulated.so with lib/figment_cuda_faults, on which the emulator itself is tested; and
+// figment_cuda.so beside the addon (native/lib), which looks for it there.
 //
 //   CUDA=AUTO             (default) the plug-in, for this machine's GPUs, where nvcc and a GPU are found
 //   CUDA=ON               the plug-in in any case; an error without nvcc
@@ -73,6 +74,7 @@ cmake(
   ...(plugin ? [`-DCMAKE_CUDA_COMPILER=${nvcc}`, `-DFIGMENT_ARCHITECTURES=${architectures}`] : []),
 );
 cmake("--build", build, "--parallel", String(availableParallelism()));
-install(join(build, "emulator", "figment_cuda_emulated.so"), join(root, "lib", "figment_cuda_emulated.so"));
+for (const name of ["figment_cuda_emulated.so", "figment_cuda_faults"])
+  install(join(build, "emulator", name), join(root, "lib", name));
 const built = join(build, "figment_cuda.so");
 if (plugin && existsSync(built)) install(built, join(native, "lib", "figment_cuda.so"));

@@ -145,7 +145,8 @@ template <class T>
 using Shared = emulator::SharedArray<T>;
 
 #define FIGMENT_SHARED(T, name, count) \
-  const ::figment::cuda::Shared<T> name = ::figment::cuda::emulator::sharedArray<T>(count)
+  static char name##Key;               \
+  const ::figment::cuda::Shared<T> name = ::figment::cuda::emulator::sharedArray<T>(&name##Key, count)
 #define FIGMENT_DYNAMIC_SHARED(name) const ::figment::cuda::emulator::DynamicShared name
 
 #endif

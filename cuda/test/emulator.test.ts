@@ -1,0 +1,99 @@
+// The emulator's checks: each planted fault is found, for what it is, and no kernel without one is refused.
+
+import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { describe, expect, it } from "vitest";
+
+const program = fileURLToPath(new URL("../lib/figment_cuda_faults", import.meta.url));
+const built = existsSync(program);
+
+interface Verdict {
+  readonly name: string;
+  readonly fault: boolean;
+  readonly found: boolean;
+  readonly message: string;
+}
+
+function run(...args: string[]) {
+  const { status, signal, stdout } = spawnSync(program, args, { encoding: "utf8" });
+  return { status, signal, lines: stdout.split("\n").filter(Boolean) };
+}
+
+/** What the message of each planted fault says. */
+const faults: Record<string, RegExp> = {
+  globalReadPastEnd: /thread 63: accesses elements \[64, 65\) of a global array of 64/,
+  globalReadBeforeBegin: /thread 0: accesses elements \[-1, 0\) of a global array of 64/,
+  globalWritePastEnd: /thread 63: accesses elements \[64, 65\) of a global array of 64/,
+  globalVectorPastEnd: /thread 63: accesses elements \[256, 260\) of a global array of 256/,
+  globalVectorOffAlignment: /not aligned to 16 bytes/,
+  sharedReadPastEnd: /of a shared array of 64/,
+  sharedReadOnePastEnd: /thread 63: accesses elements \[64, 65\) of a shared array of 64/,
+  sharedVectorOffAlignment: /not aligned to 16 bytes/,
+  dynamicSharedPastLaunch: /dynamic shared memory ends at byte 262144; the launch asked for 1024/,
+  tooMuchDynamicShared: /233472 bytes of shared memory; a block has 232448/,
+  tooMuchSharedTogether: /16384 bytes besides 225280 of the launch/,
+  tooMuchDeclaredShared: /49168 bytes; a kernel may have 49152/,
+  readsWhatOtherWarpWrites: /race in shared memory .* thread 0 read with no barrier/,
+  readsWhatOwnWarpWrites: /race in shared memory .* thread 0 read with no barrier/,
+  writesWhatOthersRead: /race in shared memory .* writes what thread \d+ read/,
+  twoWriteOneWord: /race in shared memory .* writes what thread 0 wrote/,
+  treeWithoutSyncwarp: /race in shared memory/,
+  halfWarpReadsTheOther: /race in shared memory/,
+  shuffleIsNoBarrier: /race in shared memory/,
+  readsAmongAtomics: /reads what thread \d+ updated/,
+  usesArrayAgainTooEarly: /race in shared memory/,
+  raceOfLastBlock: /block \(299, 0, 0\), thread \d+: race in shared memory/,
+  readsCopyThatNobodyAwaited: /an asynchronous copy of thread 48 has not been waited for/,
+  readsCopyOfOtherWithoutBarrier: /race in shared memory/,
+  pipelineWaitsForTooFew: /asynchronous copy of thread \d+ has not been waited for/,
+  pipelineFillsWhatIsRead: /race in shared memory/,
+  copyOffAlignment: /not aligned to 16 bytes/,
+  halfOfBlockSkipsBarrier: /divergent __syncthreads: 48 of 64 threads wait at barriers\.cu:\d+, 16 have returned/,
+  returnsBeforeBarrier: /divergent __syncthreads: 50 of 64 threads wait at barriers\.cu:\d+, 14 have returned/,
+  waitsInTwoPlaces: /divergent __syncthreads: waits at barriers\.cu:\d+ while others wait at barriers\.cu:\d+/,
+  warpMeetsInTwoOperations: /different operations: __shfl_xor_sync and __syncwarp/,
+  callsFromOutsideItsMask: /thread 0: __syncwarp: the calling lane is not in its mask/,
+  warpWaitsForLanesAtBarrier: /divergent __syncwarp: thread 0 waits for lanes of its mask that never come/,
+  shuffleFromInactiveLane: /a shuffle of lane 0 reads from lane 20, which takes no part/,
+  shuffleFromReturnedLane: /a shuffle of lane 0 reads from lane 30, which takes no part/,
+  productOfHalfAWarp: /an operation of a whole warp lacks lanes/,
+};
+
+describe.skipIf(!built)("the emulator", () => {
+  const verdicts = built ? run().lines.map((line) => JSON.parse(line) as Verdict) : [];
+  const about = (name: string): string => `emulated kernel of ${name}, block (`;
+
+  it("is tried on every planted fault", () => {
+    const planted = verdicts.filter(({ fault }) => fault).map(({ name }) => name);
+    expect(planted.sort()).toEqual(Object.keys(faults).sort());
+  });
+
+  it.each(Object.entries(faults))("finds %s", (name, message) => {
+    const verdict = verdicts.find((one) => one.name === name);
+    expect(verdict?.found).toBe(true);
+    expect(verdict?.message).toMatch(message);
+    if (name !== "tooMuchDynamicShared") expect(verdict?.message).toContain(about(name));
+  });
+
+  it.each(verdicts.filter(({ fault }) => !fault).map(({ name, found, message }) => [name, found, message] as const))(
+    "finds nothing in %s, whose results are right",
+    (_name, found, message) => {
+      expect(message).toBe("");
+      expect(found).toBe(false);
+    },
+  );
+
+  it("gives the same verdicts to kernels on their own", () => {
+    for (const { name, found, message } of verdicts)
+      expect(JSON.parse(run(name).lines[0] as string)).toMatchObject({ name, found, message });
+  });
+
+  it("ends the process when a kernel overflows its stack, rather than write over another's", () => {
+    expect(run("--overflow").signal).toMatch(/^SIG(SEGV|BUS)$/);
+  });
+
+  it("names what it does not know", () => {
+    expect(run("noSuchCase").status).toBe(2);
+  });
+});
