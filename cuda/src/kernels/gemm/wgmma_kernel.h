@@ -1,0 +1,188 @@
+// Products of 16-bit factors on Hopper's tensor cores. A block of three warpgroups takes tile after
+// tile: one thread of the first has the copy engine bring the factors into a ring of stages, the
+// other two warpgroups multiply what has come, 64 rows of the result each, and store their sums while
+// the next tile's factors are on their way. Include from *.sm90a.cu files only.
+#pragma once
+
+#include "../../device/hopper.h"
+#include "wgmma_store.h"
+#include "wgmma_work.h"
+
+namespace figment::cuda::wgmma {
+
+/// `acrossA`, `acrossB`: the factor lies across k (its rows of memory are steps of k).
+template <int columns, bool acrossB>
+struct Stages {
+  static constexpr int kBytesA = kTileRows * kTileDepth * 2;
+  static constexpr int kGroups = ceilDiv(columns, kGroup);  ///< boxes of a factor across k
+  static constexpr int kBytesB = (acrossB ? kGroups * kGroup : columns) * kTileDepth * 2;
+  static constexpr int kBytes = kBytesA + kBytesB;
+  static constexpr int kCount = 196608 / kBytes;
+  /// Of dynamic shared memory; stages begin at multiples of 1024 bytes.
+  static constexpr int kShared = kCount * kBytes + 1024;
+};
+constexpr int kGroupBytes = kGroup * kTileDepth * 2;
+
+struct Ring {
+  uint32_t full, empty;  ///< the first of the barriers of all stages
+  int stage = 0;
+  uint32_t parity = 0;
+  template <int count>
+  FIGMENT_DEVICE void advance() {
+    if (++stage == count) {
+      stage = 0;
+      parity ^= 1;
+    }
+  }
+  FIGMENT_DEVICE uint32_t fullOf(int i) const { return full + 8 * i; }
+  FIGMENT_DEVICE uint32_t emptyOf(int i) const { return empty + 8 * i; }
+};
+
+/// A position in images, as the copy engine names the pixel that its first tap reads.
+struct Pixel {
+  int x, y, n;
+};
+FIGMENT_DEVICE Pixel pixelAt(const Window& window, int position) {
+  const int line = position / window.width;
+  const int n = line / window.height;
+  return {window.startX + (position - line * window.width) * window.stepX,
+          window.startY + (line - n * window.height) * window.stepY, n};
+}
+
+template <int columns, bool acrossA, bool acrossB>
+FIGMENT_DEVICE void produce(const Maps& maps, const Work& work, uint32_t stages, Ring ring) {
+  using S = Stages<columns, acrossB>;
+  const Window& window = work.window;
+  for (int tile = blockIdx.x; tile < work.tiles(); tile += gridDim.x) {
+    const Place place = placeOf(work, tile);
+    const int row = place.row * kTileRows, column = place.column * columns;
+    const int begin = place.split * work.stepsEach;
+    const int end = begin + work.stepsEach < work.steps ? begin + work.stepsEach : work.steps;
+    const int batchA = work.batchA ? place.batch : 0, batchB = work.batchB ? place.batch : 0;
+    const Pixel pixel = work.a == Source::pixels ? pixelAt(window, row) : Pixel{};
+    int chunk = begin % work.chunks;
+    int tapX = begin / work.chunks % window.tapsX, tapY = begin / work.chunks / window.tapsX;
+    for (int step = begin; step < end; step++) {
+      hopper::waitFor(ring.emptyOf(ring.stage), ring.parity ^ 1);
+      const uint32_t full = ring.fullOf(ring.stage);
+      const uint32_t a = stages + ring.stage * S::kBytes, b = a + S::kBytesA;
+      hopper::arriveExpecting(full, S::kBytes);
+      const int depth = chunk * kTileDepth;
+      if constexpr (acrossA) {
+        FIGMENT_UNROLL
+        for (int i = 0; i < kTileRows / kGroup; i++)
+          hopper::copyBox(a + i * kGroupBytes, maps.a, full, row + i * kGroup, depth, batchA);
+      } else if (work.a == Source::pixels) {
+        hopper::copyPixels(a, maps.a, full, depth, pixel.x, pixel.y, pixel.n,
+                           tapX * window.offsetStepX, tapY * window.offsetStepY);
+      } else {
+        hopper::copyBox(a, maps.a, full, depth, row, batchA);
+      }
+      const int tap = window.firstTap + tapY * window.tapStepY + tapX * window.tapStepX;
+      if constexpr (!acrossB) {
+        if (work.b == Source::weights)
+          hopper::copyBox(b, maps.b, full, depth, tap, column);
+        else
+          hopper::copyBox(b, maps.b, full, depth, column, batchB);
+      } else if (work.b == Source::pixels) {
+        const Pixel at = pixelAt(window, depth);
+        const int groups = work.results.tapGroups;
+        for (int i = 0; i < S::kGroups; i++) {
+          const int group = column / kGroup + i;
+          const int of = group / groups;
+          // Behind the last tap there is nothing to read: channels that do not exist.
+          const bool there = group * kGroup < work.columns;
+          const int channel = there ? (group - of * groups) * kGroup : groups * kGroup;
+          const int y = there ? of / window.tapsX : 0, x = there ? of % window.tapsX : 0;
+          hopper::copyPixels(b + i * kGroupBytes, maps.b, full, channel, at.x, at.y, at.n,
+                             x * window.offsetStepX, y * window.offsetStepY);
+        }
+      } else {
+        FIGMENT_UNROLL
+        for (int i = 0; i < S::kGroups; i++) {
+          if (work.b == Source::weights)
+            hopper::copyBox(b + i * kGroupBytes, maps.b, full, column + i * kGroup, tap, depth);
+          else
+            hopper::copyBox(b + i * kGroupBytes, maps.b, full, column + i * kGroup, depth, batchB);
+        }
+      }
+      ring.template advance<S::kCount>();
+      if (++chunk == work.chunks) {
+        chunk = 0;
+        if (++tapX == window.tapsX) {
+          tapX = 0;
+          tapY++;
+        }
+      }
+    }
+  }
+}
+
+/// By the warpgroup that has the rows of half `half` of each tile.
+template <class T, int columns, bool acrossA, bool acrossB>
+FIGMENT_DEVICE void consume(const Work& work, uint32_t stages, Ring ring, int half,
+                            const Shared<float>& bias) {
+  using S = Stages<columns, acrossB>;
+  for (int tile = blockIdx.x; tile < work.tiles(); tile += gridDim.x) {
+    const Place place = placeOf(work, tile);
+    const int begin = place.split * work.stepsEach;
+    const int end = begin + work.stepsEach < work.steps ? begin + work.stepsEach : work.steps;
+    float sums[columns / 2];
+    FIGMENT_UNROLL
+    for (int i = 0; i < columns / 2; i++) sums[i] = 0;
+    if (work.biased) loadBias<columns>(work, place, bias, half);
+    int before = -1;  // the stage of the step before, whose products may still be under way
+    for (int step = begin; step < end; step++) {
+      hopper::waitFor(ring.fullOf(ring.stage), ring.parity);
+      const uint32_t at = stages + ring.stage * S::kBytes;
+      const uint64_t a = hopper::operandAt(at + half * kGroupBytes, kGroupBytes);
+      const uint64_t b = hopper::operandAt(at + S::kBytesA, kGroupBytes);
+      hopper::beginProducts();
+      FIGMENT_UNROLL
+      for (int i = 0; i < kTileDepth / 16; i++)
+        hopper::multiply<T, acrossA, acrossB>(sums, a + i * hopper::kOperandStep<acrossA>,
+                                              b + i * hopper::kOperandStep<acrossB>);
+      hopper::commitProducts();
+      hopper::waitForProducts<1>();
+      if (before >= 0 && laneInWarp() == 0) hopper::arrive(ring.emptyOf(before));
+      before = ring.stage;
+      ring.template advance<S::kCount>();
+    }
+    hopper::waitForProducts<0>();
+    hopper::holdSums(sums);
+    if (before >= 0 && laneInWarp() == 0) hopper::arrive(ring.emptyOf(before));
+    storeSums<columns>(work, place, sums, half, bias);
+  }
+}
+
+template <class T, int columns, bool acrossA, bool acrossB>
+FIGMENT_KERNEL_OCCUPIED(kBlockThreads, 1)
+wgmmaKernel(const FIGMENT_GRID_CONSTANT Maps maps, const FIGMENT_GRID_CONSTANT Work work) {
+  using S = Stages<columns, acrossB>;
+  FIGMENT_DYNAMIC_SHARED(shared);
+  FIGMENT_SHARED(uint64_t, barriers, 2 * S::kCount);
+  FIGMENT_SHARED(float, bias, 2 * columns);
+  const uint32_t stages = (shared.view<uint16_t>(0, 0).address(0) + 1023) / 1024 * 1024;
+  const Ring ring = {barriers.address(0), barriers.address(S::kCount)};
+  if (threadIdx.x == 0) {
+    hopper::fetchMap(maps.a);
+    hopper::fetchMap(maps.b);
+    for (int i = 0; i < S::kCount; i++) {
+      hopper::initBarrier(ring.fullOf(i), 1);
+      hopper::initBarrier(ring.emptyOf(i), 2 * hopper::kWarpgroup / kWarp);
+    }
+    hopper::publishBarriers();
+  }
+  __syncthreads();
+  const int warpgroup = threadIdx.x / hopper::kWarpgroup;
+  if (warpgroup == 0) {
+    hopper::giveRegisters<40>();
+    if (threadIdx.x == 0) produce<columns, acrossA, acrossB>(maps, work, stages, ring);
+  } else {
+    hopper::takeRegisters<232>();
+    const int half = warpgroup - 1;
+    consume<T, columns, acrossA, acrossB>(work, stages, ring, half, bias.from(half * columns));
+  }
+}
+
+}  // namespace figment::cuda::wgmma

@@ -1,0 +1,52 @@
+// How the Hopper kernel cuts its work into tiles, and its launch. Host code.
+#pragma once
+
+#include "../../runtime/launcher.h"
+#include "tensor_map.h"
+#include "wgmma_work.h"
+
+namespace figment::cuda::wgmma {
+
+/// Of the kernels for Hopper among an operation's variants.
+constexpr int kPreference = kOnRequest;
+
+/// The shape of the work, of which the plan is a pure function.
+struct Extent {
+  int64_t rows, columns, batch, steps;
+  /// Columns in whole groups of 64 only.
+  bool grouped = false;
+};
+struct Plan {
+  int tileColumns = 0;
+  int splits = 1;
+  int stepsEach = 0;
+};
+/// Whether the kernel can count it.
+bool countable(const Extent& extent);
+/// The fastest by estimate; sums are split where there are too few tiles for the device.
+Plan planFor(const Extent& extent);
+/// Bytes that the sums of the splits take.
+size_t partialBytes(const Plan& plan, const Extent& extent, int64_t resultColumns);
+
+/// Fills in the counts of `work` that follow from the plan.
+void arrange(Work& work, const Plan& plan, const Extent& extent);
+/// Queues the products and, where sums are split, their reduction. `partials` is scratch of
+/// partialBytes.
+void run(Launcher& launcher, bool half, bool acrossA, bool acrossB, const Plan& plan,
+         const Maps& maps, const Work& work, std::byte* partials);
+
+/// Formats that the kernel multiplies and stores.
+bool factorFormats(const OpCall& call);
+/// The results of an operation that lie as rows of `channels` elements.
+Results resultsAt(const Operand& out, int64_t channels, int64_t rowStride);
+/// Runs the operation's plain variant: for operands at addresses that the copy engine does not take.
+void runPlainly(const char* op, const OpCall& call, Context& context);
+
+/// In the files of each format.
+template <class T>
+void launchTiles(Launcher& launcher, bool acrossA, bool acrossB, int tileColumns, const Maps& maps,
+                 const Work& work);
+/// Adds up the splits' sums, which lie one behind the other in `partials`, into `work.results`.
+void launchReduction(Launcher& launcher, const Work& work, const float* partials, int64_t columns);
+
+}  // namespace figment::cuda::wgmma

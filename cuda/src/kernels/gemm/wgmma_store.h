@@ -1,0 +1,181 @@
+// The end of a tile: the sums of a warpgroup, as hopper::multiply leaves them, with bias and
+// activation, narrowed and stored. Include from *.sm90a.cu files only.
+#pragma once
+
+#include "../../device/hopper.h"
+#include "wgmma_work.h"
+
+namespace figment::cuda::wgmma {
+
+/// The bias of the tile's columns into shared memory, by the warpgroup that will read it.
+template <int columns>
+FIGMENT_DEVICE void loadBias(const Work& work, const Place& place, const Shared<float>& bias,
+                             int half) {
+  hopper::syncThreads(1 + half, hopper::kWarpgroup);  // until all have stored the tile before
+  for (int i = threadIdx.x % hopper::kWarpgroup; i < columns; i += hopper::kWarpgroup) {
+    const int column = place.column * columns + i;
+    bias[i] = column < work.columns ? work.bias[column] : 0.0f;
+  }
+  hopper::syncThreads(1 + half, hopper::kWarpgroup);
+}
+
+/// As activated(), with the hardware's exponential: sums of 16-bit factors are no more exact.
+FIGMENT_DEVICE float siluFast(float x) { return __fdividef(x, 1.0f + __expf(-x)); }
+FIGMENT_DEVICE float activatedFast(float x, int activation) {
+  if (activation == kSilu) return siluFast(x);
+  if (activation == kRelu) return x < 0.0f ? 0.0f : x;
+  return x;
+}
+
+FIGMENT_DEVICE uint32_t packed(Format format, float low, float high) {
+  return format == Format::bf16
+             ? uint32_t(narrow<Bf16>(low).bits) | uint32_t(narrow<Bf16>(high).bits) << 16
+             : uint32_t(narrow<F16>(low).bits) | uint32_t(narrow<F16>(high).bits) << 16;
+}
+/// The same of numbers none of which is NaN.
+FIGMENT_DEVICE uint32_t packedNumbers(Format format, float low, float high) {
+  if (format == Format::bf16) {
+    const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
+    return *reinterpret_cast<const uint32_t*>(&pair);
+  }
+  const __half2 pair = __floats2half2_rn(low, high);
+  return *reinterpret_cast<const uint32_t*>(&pair);
+}
+
+/// Four lanes with four words each exchange them: word i of lane l becomes word l of lane i.
+FIGMENT_DEVICE void transposeQuad(uint32_t (&words)[4]) {
+  const int lane = threadIdx.x % 4;
+  FIGMENT_UNROLL
+  for (int i = 0; i < 4; i += 2) {
+    const bool odd = lane & 1;
+    const uint32_t got = __shfl_xor_sync(kWholeWarp, odd ? words[i] : words[i + 1], 1);
+    words[i] = odd ? got : words[i];
+    words[i + 1] = odd ? words[i + 1] : got;
+  }
+  FIGMENT_UNROLL
+  for (int i = 0; i < 2; i++) {
+    const bool upper = lane & 2;
+    const uint32_t got = __shfl_xor_sync(kWholeWarp, upper ? words[i] : words[i + 2], 2);
+    words[i] = upper ? got : words[i];
+    words[i + 2] = upper ? words[i + 2] : got;
+  }
+}
+
+/// Where the elements of a row begin.
+FIGMENT_DEVICE int64_t rowOffset(const Results& results, const Place& place, int row) {
+  int64_t at = place.split * results.splitStride + place.batch * results.batchStride;
+  if (results.width == 0) return at + row * results.rowStride;
+  const int line = row / results.width;
+  const int image = line / results.height;
+  return at + image * results.imageStride + (line - image * results.height) * results.yStride +
+         (row - line * results.width) * results.xStride;
+}
+
+/// A thread's part of one row of thirty-two columns: of every eight, the two at 2·(lane % 4). `sums`
+/// are a tile's, from those of the first of the columns and of this row on.
+template <int count>
+struct Run {
+  const float (&sums)[count];
+  int first;
+  FIGMENT_DEVICE float low(int j) const { return sums[first + 4 * j]; }
+  FIGMENT_DEVICE float high(int j) const { return sums[first + 4 * j + 1]; }
+};
+
+/// The first `count` of the columns exist.
+template <int count>
+FIGMENT_DEVICE void storeSingles(float* out, bool wide, int exist, const Run<count>& run) {
+  const int q = threadIdx.x % 4;
+  FIGMENT_UNROLL
+  for (int j = 0; j < 4; j++) {
+    const int column = 8 * j + 2 * q;
+    if (wide) {
+      if (column < exist)
+        *reinterpret_cast<float2*>(out + column) = make_float2(run.low(j), run.high(j));
+    } else {
+      if (column < exist) out[column] = run.low(j);
+      if (column + 1 < exist) out[column + 1] = run.high(j);
+    }
+  }
+}
+/// All lanes of the warp call it.
+template <int count>
+FIGMENT_DEVICE void storeHalves(uint16_t* out, Format format, bool wide, int exist,
+                                const Run<count>& run) {
+  const int q = threadIdx.x % 4;
+  uint32_t words[4];
+  float any = 0;
+  FIGMENT_UNROLL
+  for (int j = 0; j < 4; j++) {
+    words[j] = packedNumbers(format, run.low(j), run.high(j));
+    any += run.low(j) + run.high(j);
+  }
+  if (any != any) {
+    FIGMENT_UNROLL
+    for (int j = 0; j < 4; j++) words[j] = packed(format, run.low(j), run.high(j));
+  }
+  if (wide) {
+    transposeQuad(words);
+    if (8 * q < exist)
+      *reinterpret_cast<uint4*>(out + 8 * q) = make_uint4(words[0], words[1], words[2], words[3]);
+    return;
+  }
+  FIGMENT_UNROLL
+  for (int j = 0; j < 4; j++) {
+    const int column = 8 * j + 2 * q;
+    if (column < exist) out[column] = uint16_t(words[j]);
+    if (column + 1 < exist) out[column + 1] = uint16_t(words[j] >> 16);
+  }
+}
+
+/// Bias and activation.
+template <int columns>
+FIGMENT_DEVICE void finishSums(const Work& work, float (&sums)[columns / 2],
+                               const Shared<float>& bias) {
+  if (work.biased) {
+    FIGMENT_UNROLL
+    for (int i = 0; i < columns / 8; i++) {
+      const float2 add = bias.load<float2>(8 * i + 2 * (threadIdx.x % 4));
+      sums[4 * i] += add.x;
+      sums[4 * i + 1] += add.y;
+      sums[4 * i + 2] += add.x;
+      sums[4 * i + 3] += add.y;
+    }
+  }
+  if (work.activation == kSilu) {
+    FIGMENT_UNROLL
+    for (float& sum : sums) sum = siluFast(sum);
+  } else if (work.activation == kRelu) {
+    FIGMENT_UNROLL
+    for (float& sum : sums) sum = sum < 0.0f ? 0.0f : sum;
+  }
+}
+
+template <int columns>
+FIGMENT_DEVICE void storeSums(const Work& work, const Place& place, float (&sums)[columns / 2],
+                              int half, const Shared<float>& bias) {
+  finishSums<columns>(work, sums, bias);
+  const Results& results = work.results;
+  const int thread = threadIdx.x % hopper::kWarpgroup;
+  const int row = place.row * kTileRows + half * 64 + thread / kWarp * 16 + thread % kWarp / 4;
+  const int64_t offsets[2] = {rowOffset(results, place, row), rowOffset(results, place, row + 8)};
+  FIGMENT_UNROLL
+  for (int i = 0; i < columns / 32; i++) {
+    const int column = place.column * columns + i * 32;
+    const int tap = column / kGroup / results.tapGroups;
+    const int channel = column - tap * results.tapGroups * kGroup;
+    const int exist = column < work.columns ? results.channels - channel : 0;
+    FIGMENT_UNROLL
+    for (int lower = 0; lower < 2; lower++) {
+      const Run<columns / 2> run = {sums, i * 16 + 2 * lower};
+      const int64_t at = offsets[lower] + int64_t(tap) * results.channels + channel;
+      const int there = row + 8 * lower < work.rows ? exist : 0;
+      if (results.format == Format::f32)
+        storeSingles(static_cast<float*>(results.data) + at, results.wide, there, run);
+      else
+        storeHalves(static_cast<uint16_t*>(results.data) + at, results.format, results.wide, there,
+                    run);
+    }
+  }
+}
+
+}  // namespace figment::cuda::wgmma

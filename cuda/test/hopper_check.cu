@@ -1,0 +1,273 @@
+// Checks and times the kernels for Hopper on a real GPU, where there is nothing but nvcc: each variant
+// "wgmma" against sums in f64 of the same operands. One line a case; the exit status says whether all
+// were right. Each group of cases runs in a process of its own, so that a kernel that hangs or faults
+// ends its group alone.
+//
+//   hopper_check [name…]    the groups whose names begin so; without names, all
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "hopper_reference.h"
+#include "kernels/params/conv2d.generated.h"
+#include "kernels/params/conv2dInputGrad.generated.h"
+#include "kernels/params/conv2dWeightGrad.generated.h"
+#include "kernels/params/matmul.generated.h"
+#include "kernels/registry.h"
+#include "runtime/check.h"
+#include "runtime/launcher.h"
+
+namespace figment {
+namespace {
+
+std::vector<Variant>& registered() {
+  static std::vector<Variant> all;
+  return all;
+}
+
+}  // namespace
+
+// The registry as far as the kernels need it.
+RegisterVariant::RegisterVariant(const Variant& variant) { registered().push_back(variant); }
+const RegisteredOp* findOp(std::string_view name) {
+  static std::vector<std::unique_ptr<RegisteredOp>> found;
+  auto op = std::make_unique<RegisteredOp>();
+  for (const Variant& v : registered())
+    if (name == v.op) op->variants.push_back({v.name, v.isa, v.supports, v.scratch, v.run});
+  found.push_back(std::move(op));
+  return found.back().get();
+}
+
+namespace cuda {
+namespace {
+
+constexpr const char* kFormatNames[] = {"f32", "f64", "bf16", "f16"};
+
+struct Buffer {
+  void* data = nullptr;
+  Buffer(size_t bytes) { check(cudaMalloc(&data, bytes + 256), "cudaMalloc"); }
+  ~Buffer() { cudaFree(data); }
+  Buffer(const Buffer&) = delete;
+};
+
+/// A contiguous operand of random numbers, its memory surrounded by nothing.
+struct Tensor {
+  Operand operand;
+  Buffer buffer;
+  Tensor(Format format, std::vector<int64_t> dims, uint32_t seed, float scale, int shift = 0)
+      : buffer(size_t(count(dims)) * formatBytes(format)) {
+    operand.format = format;
+    operand.rank = uint8_t(dims.size());
+    int64_t stride = 1;
+    for (int i = int(dims.size()) - 1; i >= 0; i--) {
+      operand.dims[i] = dims[size_t(i)];
+      operand.strides[i] = stride;
+      stride *= dims[size_t(i)];
+    }
+    operand.data = static_cast<char*>(buffer.data) + shift;
+    if (seed != 0)
+      fillRandom(operand, count(dims), seed, scale);
+    else  // a result: not a number anywhere
+      check(cudaMemset(buffer.data, 0xff, size_t(count(dims)) * formatBytes(format) + 256), "fill");
+  }
+  static int64_t count(const std::vector<int64_t>& dims) {
+    int64_t n = 1;
+    for (int64_t d : dims) n *= d;
+    return n;
+  }
+};
+
+const Variant& variantOf(const char* op, const char* name) {
+  for (const Variant& v : registered())
+    if (!std::strcmp(v.op, op) && !std::strcmp(v.name, name)) return v;
+  std::printf("%s has no variant %s\n", op, name);
+  std::exit(1);
+}
+
+bool failed = false;
+
+/// Runs the call, compares it with `reference` and times it.
+void runCase(const std::string& title, const char* op, const OpCall& call, double flops,
+             const Reference& reference) {
+  std::printf("%-14s %-64s ", op, title.c_str());
+  std::fflush(stdout);
+  const Variant& variant = variantOf(op, "wgmma");
+  if (variant.supports(call) < 0) {
+    std::printf("not supported\n");
+    failed = true;
+    return;
+  }
+  int sms = 0, shared = 0;
+  check(cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, 0), "attribute");
+  check(cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, 0), "attribute");
+  const size_t bytes = variant.scratch ? variant.scratch(call, 1) : 0;
+  const Buffer scratch(bytes);
+  check(cudaMemset(scratch.data, 0xff, bytes + 256), "fill");
+  cudaStream_t stream;
+  check(cudaStreamCreate(&stream), "stream");
+  Launcher launcher(stream, static_cast<std::byte*>(scratch.data), nullptr, sms, size_t(shared));
+  launcher.setRecord(0, op);
+  variant.run(call, launcher);
+  check(cudaStreamSynchronize(stream), "the kernel");
+  const Comparison found = compare(call, reference);
+
+  cudaEvent_t begin, end;
+  check(cudaEventCreate(&begin), "event");
+  check(cudaEventCreate(&end), "event");
+  const auto timed = [&](int times) {
+    check(cudaEventRecord(begin, stream), "event");
+    for (int i = 0; i < times; i++) variant.run(call, launcher);
+    check(cudaEventRecord(end, stream), "event");
+    check(cudaEventSynchronize(end), "the kernel, repeated");
+    float milliseconds = 0;
+    check(cudaEventElapsedTime(&milliseconds, begin, end), "event");
+    return double(milliseconds) * 1000 / times;
+  };
+  const double first = timed(3);
+  const int times = int(std::clamp(10000.0 / first, 5.0, 200.0));
+  std::vector<double> all;
+  for (int i = 0; i < 5; i++) all.push_back(timed(times));
+  std::sort(all.begin(), all.end());
+  const Comparison again = compare(call, reference);
+  const bool right = found.worst <= 1 && again.worst <= 1 && found.hash == again.hash;
+  std::printf("%s error %.1e of the largest, worst %.2f of its bound%s  %9.1f us %7.1f TFLOP/s\n",
+              right ? "ok   " : "WRONG", found.relative, std::max(found.worst, again.worst),
+              found.hash == again.hash ? "" : ", not the same bits again", all[2],
+              flops / all[2] * 1e-6);
+  std::fflush(stdout);
+  failed = failed || !right;
+}
+
+struct MatmulCase {
+  int64_t batch, m, n, k;
+  Format factors = Format::bf16, out = Format::bf16;
+  bool oneA = false, oneB = false, bias = false;
+  int activation = kNoActivation;
+};
+
+void matmul(bool transA, bool transB, const MatmulCase& c) {
+  const int64_t batchA = c.oneA ? 1 : c.batch, batchB = c.oneB ? 1 : c.batch;
+  Tensor a(c.factors, {batchA, transA ? c.k : c.m, transA ? c.m : c.k}, 11, 1);
+  Tensor b(c.factors, {batchB, transB ? c.n : c.k, transB ? c.k : c.n}, 12, 1);
+  Tensor bias(Format::f32, {c.n}, 13, 3);
+  Tensor out(c.out, {c.batch, c.m, c.n}, 0, 0);
+  MatmulParams p = {};
+  p.batch = c.batch, p.m = c.m, p.n = c.n, p.k = c.k;
+  p.batchStrideA = c.oneA || c.batch == 1 ? 0 : c.m * c.k;
+  p.batchStrideB = c.oneB || c.batch == 1 ? 0 : c.k * c.n;
+  p.transA = transA, p.transB = transB, p.bias = c.bias, p.activation = c.activation;
+  const Operand in[3] = {a.operand, b.operand, bias.operand};
+  const OpCall call = {&p, sizeof p, in, c.bias ? 3 : 2, &out.operand, 1};
+  char title[128];
+  std::snprintf(title, sizeof title, "%c%c %ld%s%s x %ld x %ld x %ld %s -> %s%s%s",
+                transA ? 'T' : 'N', transB ? 'T' : 'N', long(c.batch), c.oneA ? " (1a)" : "",
+                c.oneB ? " (1b)" : "", long(c.m), long(c.n), long(c.k),
+                kFormatNames[int(c.factors)], kFormatNames[int(c.out)], c.bias ? " bias" : "",
+                c.activation ? " act" : "");
+  runCase(title, "matmul", call, 2.0 * double(c.batch) * double(c.m) * double(c.n) * double(c.k),
+          matmulReference(p));
+}
+
+/// What works in every layout: all dims are multiples of eight.
+void matmulGroup(bool transA, bool transB, bool large) {
+  const auto bf16 = Format::bf16, f16 = Format::f16, f32 = Format::f32;
+  std::vector<MatmulCase> cases = {
+      {1, 128, 256, 64},
+      {1, 128, 64, 64, bf16, f32},
+      {1, 64, 8, 8, bf16, f32},
+      {1, 8, 8, 8, f16, f16},
+      {1, 256, 512, 1024, bf16, f32},
+      {1, 136, 72, 200, bf16, f32},
+      {1, 1000, 1000, 1000, f16, f16},
+      {3, 264, 328, 520, bf16, bf16},
+      {3, 264, 328, 520, f16, f32, false, true},
+      {3, 264, 328, 520, bf16, bf16, true, false},
+      {1, 1024, 320, 320, bf16, bf16, false, false, true, kSilu},
+      {1, 512, 160, 4096, bf16, f32, false, false, true, kRelu},
+      {2, 2048, 640, 640, f16, bf16, false, true, true},
+  };
+  if (large)
+    for (int64_t n : {512, 1024, 2048, 4096, 8192}) cases.push_back({1, n, n, n});
+  for (const MatmulCase& c : cases) matmul(transA, transB, c);
+  // Odd sizes where the layout lets them be.
+  if (!transA) matmul(transA, transB, {2, 131, 264, 328, bf16, bf16});
+  if (transB) matmul(transA, transB, {2, 264, 131, 328, bf16, bf16, false, false, true, kSilu});
+  if (transB) matmul(transA, transB, {1, 264, 1031, 2048, f16, f32, false, false, true});
+  if (transA && !transB) matmul(transA, transB, {1, 264, 328, 1031, bf16, f32});
+  if (!transA && !transB && large) matmul(transA, transB, {1, 4096, 320, 1280});
+  if (!transA && transB && large) matmul(transA, transB, {1, 8192, 1280, 320});
+}
+
+#include "hopper_convolutions.h"
+
+struct Group {
+  const char* name;
+  std::function<void()> run;
+};
+
+const std::vector<Group> kGroups = {
+    {"matmul-nt", [] { matmulGroup(false, true, true); }},
+    {"matmul-nn", [] { matmulGroup(false, false, true); }},
+    {"matmul-tn", [] { matmulGroup(true, false, true); }},
+    {"matmul-tt", [] { matmulGroup(true, true, false); }},
+    {"conv-1x1", [] { convGroup(Kind::forward, convCases1x1()); }},
+    {"conv-plain", [] { convGroup(Kind::forward, convCasesPlain()); }},
+    {"conv-odd", [] { convGroup(Kind::forward, convCasesOdd()); }},
+    {"conv-large", [] { convGroup(Kind::forward, convCasesLarge()); }},
+    {"input-1x1", [] { convGroup(Kind::inputGrad, convCases1x1()); }},
+    {"input-plain", [] { convGroup(Kind::inputGrad, convCasesPlain()); }},
+    {"input-odd", [] { convGroup(Kind::inputGrad, convCasesOdd()); }},
+    {"input-large", [] { convGroup(Kind::inputGrad, convCasesLarge()); }},
+    {"weight-1x1", [] { convGroup(Kind::weightGrad, convCases1x1()); }},
+    {"weight-plain", [] { convGroup(Kind::weightGrad, convCasesPlain()); }},
+    {"weight-odd", [] { convGroup(Kind::weightGrad, convCasesOdd()); }},
+    {"weight-large", [] { convGroup(Kind::weightGrad, convCasesLarge()); }},
+};
+
+int runGroup(const Group& group) {
+  alarm(100);
+  try {
+    check(cudaSetDevice(0), "cudaSetDevice");
+    group.run();
+  } catch (const std::exception& error) {
+    std::printf("FAILED: %s\n", error.what());
+    failed = true;
+  }
+  std::fflush(stdout);
+  return failed ? 1 : 0;
+}
+
+}  // namespace
+}  // namespace cuda
+}  // namespace figment
+
+int main(int count, char** names) {
+  using namespace figment::cuda;
+  int wrong = 0;
+  for (const Group& group : kGroups) {
+    bool wanted = count < 2;
+    for (int i = 1; i < count; i++)
+      wanted = wanted || !std::strncmp(group.name, names[i], std::strlen(names[i]));
+    if (!wanted) continue;
+    std::printf("-- %s\n", group.name);
+    std::fflush(stdout);
+    const pid_t child = fork();
+    if (child == 0) _exit(runGroup(group));
+    int status = 0;
+    waitpid(child, &status, 0);
+    const bool right = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    if (!right) {
+      std::printf("-- %s: %s\n", group.name, WIFSIGNALED(status) ? "ended by a signal" : "WRONG");
+      std::fflush(stdout);
+      wrong++;
+    }
+  }
+  std::printf(wrong ? "%d groups are wrong\n" : "all right\n", wrong);
+  return wrong ? 1 : 0;
+}
