@@ -22,6 +22,9 @@ struct Epilogue {
   int32_t activation = kNoActivation;
   /// Pairs at even places are aligned to both their elements.
   int32_t pairs = 0;
+  /// Rows begin and end at multiples of eight, aligned to 16 bytes: the host that knows them sets
+  /// it.
+  int32_t octets = 0;
 
   Epilogue() = default;
   explicit Epilogue(const Operand& result) : out(result) {
@@ -58,6 +61,14 @@ struct Epilogue {
       out.store(at, low);
       out.store(at + 1, high);
     }
+  }
+  /// Eight columns from `column` on; only where `octets` is set.
+  FIGMENT_DEVICE void storeOctet(int64_t at, int64_t column, const float4& low,
+                                 const float4& high) const {
+    float x[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
+    FIGMENT_UNROLL
+    for (int i = 0; i < 8; i++) x[i] = finish(x[i], column + i);
+    out.storeOctet(at, x);
   }
 };
 

@@ -70,13 +70,30 @@ class FloatResults<float> {
   FIGMENT_DEVICE void storePair(int64_t i, float low, float high) const {
     if (format_ == Format::f32)
       singles_.store(i, make_float2(low, high));
-    else if (format_ == Format::bf16)
-      halves_.store(i, uint32_t(narrow<Bf16>(low).bits) | uint32_t(narrow<Bf16>(high).bits) << 16);
     else
-      halves_.store(i, uint32_t(narrow<F16>(low).bits) | uint32_t(narrow<F16>(high).bits) << 16);
+      halves_.store(i, format_ == Format::bf16 ? pair<Bf16>(low, high) : pair<F16>(low, high));
+  }
+  /// Eight neighbours at once, aligned to 16 bytes.
+  FIGMENT_DEVICE void storeOctet(int64_t i, const float (&x)[8]) const {
+    if (format_ == Format::f32) {
+      singles_.store(i, make_float4(x[0], x[1], x[2], x[3]));
+      singles_.store(i + 4, make_float4(x[4], x[5], x[6], x[7]));
+      return;
+    }
+    uint32_t words[4];
+    FIGMENT_UNROLL
+    for (int w = 0; w < 4; w++)
+      words[w] = format_ == Format::bf16 ? pair<Bf16>(x[2 * w], x[2 * w + 1])
+                                         : pair<F16>(x[2 * w], x[2 * w + 1]);
+    halves_.store(i, make_uint4(words[0], words[1], words[2], words[3]));
   }
 
  private:
+  template <class T>
+  FIGMENT_DEVICE static uint32_t pair(float low, float high) {
+    return uint32_t(narrow<T>(low).bits) | uint32_t(narrow<T>(high).bits) << 16;
+  }
+
   Global<float> singles_;
   Global<uint16_t> halves_;
   Format format_ = Format::f32;

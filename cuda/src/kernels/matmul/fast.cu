@@ -1,0 +1,34 @@
+// matmul on the kernels of ../gemm.
+#include "../gemm/factors.h"
+#include "work.h"
+
+namespace figment::cuda {
+namespace {
+
+using RunWork = void (*)(const Work&, const WorkOperands&, Launcher&);
+
+template <RunWork runWork, int unit>
+void run(const OpCall& call, Context& context) {
+  if (call.out[0].empty()) return;
+  const auto& p = call.as<MatmulParams>();
+  const Epilogue<float> epilogue(call.out[0], p.bias ? &call.in[2] : nullptr, p.activation);
+  runWork(workOf(p, unit), {call.in[0], call.in[1], epilogue, call.out[0]}, launcherOf(context));
+}
+
+size_t scratch(const OpCall& call, int) {
+  return call.out[0].empty() ? 0 : scratchOf(workOf(call.as<MatmulParams>(), 1).product);
+}
+
+bool fits(const OpCall& call) { return fitsGrid(workOf(call.as<MatmulParams>(), 1)); }
+
+int mmaSupports(const OpCall& call) { return factorsOnTensorCores(call) && fits(call) ? 20 : -1; }
+
+const RegisterVariant mma{{.op = "matmul",
+                           .name = "mma",
+                           .isa = Isa::sm80,
+                           .supports = mmaSupports,
+                           .scratch = scratch,
+                           .run = run<runMma, kMmaUnit>}};
+
+}  // namespace
+}  // namespace figment::cuda
