@@ -123,9 +123,10 @@ function check(def: OpDef<AttentionAttrs>, sample: Sample<AttentionAttrs>, varia
     let largest = 0;
     for (let at = 0; at < want.length; at++)
       if (Number.isFinite(want[at])) largest = Math.max(largest, Math.abs(want[at] as number));
-    const off = distance(data, want, () => element * Math.max(largest, 1e-3));
+    // Derivatives by the scores of a single key are zero: the terms that cancel are about 1.
+    const off = distance(data, want, () => element * (largest || 1));
     expect(off.notFinite, `${about}: NaN or infinite elements`).toBe(0);
-    expect(off.relative, `${about}: error relative to the norm`).toBeLessThanOrEqual(norm);
+    if (largest > 0) expect(off.relative, `${about}: error relative to the norm`).toBeLessThanOrEqual(norm);
     expect(off.worst, `${about}: worst element, in units of its bound`).toBeLessThanOrEqual(1);
   });
 }

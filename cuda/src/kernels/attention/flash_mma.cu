@@ -1,4 +1,5 @@
-// flash-mma: which calls the kernels of flash_mma.h run.
+// flash-mma: which calls the kernels of flash_mma.h and flash_grad_mma.h run.
+#include "flash_grad_mma.h"
 #include "flash_mma.h"
 #include "flash_simt.h"
 
@@ -6,35 +7,60 @@ namespace figment::cuda {
 
 extern template void runFlashMma<Bf16>(const OpCall&, Launcher&);
 extern template void runFlashMma<F16>(const OpCall&, Launcher&);
+extern template void runFlashGradMma<Bf16>(const OpCall&, Launcher&);
+extern template void runFlashGradMma<F16>(const OpCall&, Launcher&);
 
 namespace {
 
-int supports(const OpCall& call) {
-  const auto& p = call.as<AttentionParams>();
+template <class Params>
+bool fits(const OpCall& call) {
+  const auto& p = call.as<Params>();
   const Format format = call.in[0].format;
   return (format == Format::bf16 || format == Format::f16) && allOf(call.in, 3, format) &&
-                 p.d > 0 && p.d <= 160 && p.d % 8 == 0 && p.scale > 0
-             ? 20
-             : -1;
+         p.d > 0 && p.d <= 160 && p.d % 8 == 0 && p.scale > 0;
+}
+int supportsForward(const OpCall& call) { return fits<AttentionParams>(call) ? 20 : -1; }
+int supportsBackward(const OpCall& call) {
+  return fits<AttentionGradParams>(call) && call.in[5].format == call.in[0].format ? 20 : -1;
 }
 
-void run(const OpCall& call, Context& context) {
+/// Parts of other values may begin anywhere.
+bool aligned(const OpCall& call) {
+  return alignedForVectors(call.in, call.inCount) && alignedForVectors(call.out, call.outCount);
+}
+
+void runForward(const OpCall& call, Context& context) {
   Launcher& launcher = launcherOf(context);
-  // Parts of other values may begin anywhere.
-  if (!alignedForVectors(call.in, 3) || !alignedForVectors(call.out, 2))
+  if (!aligned(call))
     runFlashSimt(call, launcher);
   else if (call.in[0].format == Format::bf16)
     runFlashMma<Bf16>(call, launcher);
   else
     runFlashMma<F16>(call, launcher);
 }
+void runBackward(const OpCall& call, Context& context) {
+  Launcher& launcher = launcherOf(context);
+  if (!aligned(call))
+    runFlashSimtGrad(call, launcher);
+  else if (call.in[0].format == Format::bf16)
+    runFlashGradMma<Bf16>(call, launcher);
+  else
+    runFlashGradMma<F16>(call, launcher);
+}
 
-const RegisterVariant registrar{{.op = "attention",
-                                 .name = "flash-mma",
-                                 .isa = Isa::sm80,
-                                 .supports = supports,
-                                 .scratch = nullptr,
-                                 .run = run}};
+const RegisterVariant forward{{.op = "attention",
+                               .name = "flash-mma",
+                               .isa = Isa::sm80,
+                               .supports = supportsForward,
+                               .scratch = nullptr,
+                               .run = runForward}};
+const RegisterVariant backward{
+    {.op = "attentionGrad",
+     .name = "flash-mma",
+     .isa = Isa::sm80,
+     .supports = supportsBackward,
+     .scratch = [](const OpCall& call, int) { return statisticsBytes(call); },
+     .run = runBackward}};
 
 }  // namespace
 }  // namespace figment::cuda

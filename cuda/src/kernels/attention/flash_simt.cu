@@ -16,6 +16,9 @@ struct Operands {
   bool vectors;
 };
 
+constexpr int kBands = 8;              // rows of one thread
+constexpr int kRows = kBands * kDown;  // of a tile
+
 template <int kGroups>
 struct Tiles {
   static constexpr int kColumns = kGroups <= 2 ? 4 : 2;  ///< keys of one thread
@@ -99,7 +102,7 @@ forwardKernel(AttentionProblem p, Operands x, int tiles) {
     __syncthreads();
     loadRows<Size::kKeys, kGroups>(block, x.v, keyAt, key, limit, p.rowStride(), d, x.vectors);
     __syncthreads();
-    addWeighted<kGroups, Size::kColumns>(output, weights, block);
+    addWeighted<Size::kColumns>(output, weights, block);
     __syncthreads();
   }
 
@@ -113,7 +116,7 @@ forwardKernel(AttentionProblem p, Operands x, int tiles) {
     if (across == 0 && row < sq)
       x.lse[task * sq + row] = blind ? -INFINITY : __fmaf_rn(highest[r], float(kLn2), logf(sum));
   }
-  storeSums<kGroups>(x.out, output, share, queryAt, first, sq, p.rowStride(), d);
+  storeSums(x.out, output, share, queryAt, first, sq, p.rowStride(), d);
 }
 
 template <int kGroups>

@@ -20,9 +20,7 @@ namespace flash_simt {
 
 constexpr int kThreads = 128;
 constexpr int kAcross = 16;                ///< threads that share a row of scores
-constexpr int kDown = kThreads / kAcross;  ///< rows between those of one thread
-constexpr int kRows = 64;                  ///< of a tile
-constexpr int kBands = kRows / kDown;      ///< rows of one thread
+constexpr int kDown = kThreads / kAcross;  ///< rows between the kBands of one thread
 
 /// Tiles are rows of 64·kGroups elements and 4 more, so that rows beside each other lie in
 /// different banks.
@@ -55,7 +53,7 @@ FIGMENT_DEVICE void addScaled(float (&sum)[4], float factor, float4 x) {
 }
 
 /// product[r][c] = the row r·kDown + down of `left` times the row c·kAcross + across of `right`.
-template <int kGroups, int kColumns>
+template <int kGroups, int kBands, int kColumns>
 FIGMENT_DEVICE void multiplyRows(float (&product)[kBands][kColumns], const Shared<float>& left,
                                  const Shared<float>& right, int d) {
   const int across = int(threadIdx.x) % kAcross, down = int(threadIdx.x) / kAcross;
@@ -81,7 +79,7 @@ template <int kColumns>
 constexpr int kWeightStride = kColumns* kAcross + 16;
 
 /// sum[r][g] += Σ over the rows of `right` of weights · their columns g·64 + 4·across … + 3.
-template <int kGroups, int kColumns>
+template <int kColumns, int kGroups, int kBands>
 FIGMENT_DEVICE void addWeighted(float (&sum)[kBands][kGroups][4], const Shared<float>& weights,
                                 const Shared<float>& right) {
   const int across = int(threadIdx.x) % kAcross, down = int(threadIdx.x) / kAcross;
@@ -108,7 +106,7 @@ FIGMENT_DEVICE void addWeighted(float (&sum)[kBands][kGroups][4], const Shared<f
   }
 }
 
-template <int kGroups>
+template <int kGroups, int kBands>
 FIGMENT_DEVICE void storeSums(const AnyResults<float>& to, const float (&sum)[kBands][kGroups][4],
                               const float (&factor)[kBands], int64_t head, int first, int end,
                               int64_t rowStride, int d) {
