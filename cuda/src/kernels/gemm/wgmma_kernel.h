@@ -88,14 +88,12 @@ FIGMENT_DEVICE void produce(const Maps& maps, const Work& work, uint32_t stages,
         const Pixel at = pixelAt(window, depth);
         const int groups = work.results.tapGroups;
         for (int i = 0; i < S::kGroups; i++) {
-          const int group = column / kGroup + i;
-          const int of = group / groups;
-          // Behind the last tap there is nothing to read: channels that do not exist.
-          const bool there = group * kGroup < work.columns;
-          const int channel = there ? (group - of * groups) * kGroup : groups * kGroup;
-          const int y = there ? of / window.tapsX : 0, x = there ? of % window.tapsX : 0;
-          hopper::copyPixels(b + i * kGroupBytes, maps.b, full, channel, at.x, at.y, at.n,
-                             x * window.offsetStepX, y * window.offsetStepY);
+          // Behind the last group, whatever is there: its sums are not stored.
+          const int wish = column / kGroup + i, last = work.columns / kGroup - 1;
+          const int group = wish < last ? wish : last;
+          const int of = group / groups, y = of / window.tapsX, x = of - y * window.tapsX;
+          hopper::copyPixels(b + i * kGroupBytes, maps.b, full, (group - of * groups) * kGroup, at.x,
+                             at.y, at.n, x * window.offsetStepX, y * window.offsetStepY);
         }
       } else {
         FIGMENT_UNROLL

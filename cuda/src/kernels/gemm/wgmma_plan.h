@@ -10,6 +10,11 @@ namespace figment::cuda::wgmma {
 /// Of the kernels for Hopper among an operation's variants.
 constexpr int kPreference = kOnRequest;
 
+/// The preference for work whose k comes in pieces of so many: each is filled up to 64.
+constexpr int preferenceFor(int64_t depth) {
+  return ceilDiv(depth, int64_t(kTileDepth)) * kTileDepth <= 2 * depth ? kPreference : kOnRequest;
+}
+
 /// The shape of the work, of which the plan is a pure function.
 struct Extent {
   int64_t rows, columns, batch, steps;
