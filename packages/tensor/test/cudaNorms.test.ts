@@ -1,0 +1,194 @@
+// Normalisations, softmax, losses, reductions, running sums and biasAct on the GPU beyond the samples of their definitions:
+// shapes of networks, primes, one row, one channel, rows of every kernel's length, large means, formats that differ.
+
+import { loadBinding } from "@figment/native";
+import { assertNoLeaks, type DType, isFloat, scope, type Tensor, tensor } from "@figment/tensor";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { definedOps, type OpDef, type Sample, type SampleInput } from "#ops/definition";
+import { onDevice } from "#runtime/device";
+import { runNode } from "#runtime/eager";
+import type { Shape } from "#shape";
+import { cudaDevice } from "./support/cuda.ts";
+import { Draws } from "./support/draws.ts";
+import { distance, expectedAt, kernelOf } from "./support/parity.ts";
+import { drawPoint, type Point, tensorsAt, titleOf } from "./support/points.ts";
+
+const seed = 733;
+const binding = loadBinding();
+const device = cudaDevice();
+const index = device.index ?? 0;
+
+beforeAll(() => {
+  if (device.index !== undefined) binding.setPoison(true, index);
+});
+afterAll(() => {
+  if (device.index !== undefined) binding.setPoison(false, index);
+  assertNoLeaks();
+});
+console.info(`CUDA norms: seed ${seed}`);
+
+/** Of an output's norm, and of its largest element. */
+const tolerance = { f32: [1e-5, 2e-5], f64: [1e-12, 1e-11], bf16: [1e-2, 2e-2], f16: [2e-3, 4e-3] } as const;
+type Float = keyof typeof tolerance;
+
+/** Uniform numbers whose mean is a thousand and whose standard deviation is one. */
+const far = [1000 - Math.sqrt(3), 1000 + Math.sqrt(3)] as const;
+/** Not about zero: of many numbers about zero the mean is no larger than rounding errors. */
+const aside = [-1, 3] as const;
+type Range = readonly [number, number];
+
+const defOf = (name: string): OpDef => definedOps().find((def) => def.name === name) as OpDef;
+
+/** A sample of one of the norms, its hints computed to fit. */
+function normSample(op: string, shape: Shape, attrs: object, { range }: { range?: Range } = {}) {
+  const def = defOf(op);
+  const gradient = op.endsWith("Grad");
+  const channels = op.startsWith("rmsNorm") || (gradient && !op.startsWith("group")) ? 1 : 2;
+  const forward = defOf(gradient ? op.slice(0, -"Grad".length) : op);
+  const primals: SampleInput[] = [
+    { shape, ...(range && { range }) },
+    ...Array.from({ length: channels }, (): SampleInput => ({ shape: [shape.at(-1) as number] })),
+  ];
+  if (!gradient) return { def, sample: { inputs: primals, attrs } as Sample };
+  const { name } = forward;
+  const statistics =
+    name === "groupNorm"
+      ? [shape[0] as number, (attrs as { groups: number }).groups]
+      : name === "batchNorm"
+        ? shape.slice(-1)
+        : shape.slice(0, -1);
+  const zeros = (of: Tensor): Tensor => tensor(new Float64Array(of.shape[0] as number), { dtype: of.dtype });
+  const residuals = Array.from(
+    { length: name === "rmsNorm" ? 1 : 2 },
+    (_, i): SampleInput => ({
+      shape: statistics,
+      derive: (xs) => {
+        const beta = name === "batchNorm" || name === "layerNorm" ? [zeros(xs[1] as Tensor)] : [];
+        return runNode(forward, [...xs.slice(0, 1 + channels), ...beta], attrs)[i + 1] as Tensor;
+      },
+    }),
+  );
+  return { def, sample: { inputs: [...primals, ...residuals, { shape }], attrs } as Sample };
+}
+
+const group = (groups: number, silu: boolean) => ({ groups, eps: 1e-5, silu });
+const eps = { eps: 1e-5 };
+const groupShapes: readonly (readonly [Shape, object, { range?: Range }?])[] = [
+  [[1, 64, 64, 320], group(32, true), { range: aside }],
+  [[2, 32, 32, 128], group(32, true)],
+  [[3, 17, 19, 40], group(4, true)],
+  [[2, 1, 2048], group(32, false)],
+  [[1, 3, 4160], group(2, true)],
+  [[1, 1, 64], group(64, false)],
+  [[5, 7, 1], group(1, true)],
+  [[2, 31, 37], group(37, false)],
+  [[2, 23, 29, 24], group(3, true), { range: far }],
+  [[2, 16, 16, 64], group(8, true), { range: far }],
+  [[40, 5, 16], group(2, true)],
+];
+const rowShapes: readonly (readonly [Shape, { range?: Range }?])[] = [
+  [[7, 32]],
+  [[33, 320]],
+  [[5, 768], { range: far }],
+  [[9, 1024]],
+  [[2, 4096]],
+  [[1, 8192]],
+  [[1, 8200]],
+  [[3, 17]],
+  [[4, 1031], { range: far }],
+  [[5, 1]],
+  [[1, 10007]],
+  [[130, 8]],
+];
+const batchShapes: readonly (readonly [Shape, { range?: Range }?])[] = [
+  [[4, 16, 16, 64]],
+  [[1, 128]],
+  [[1009, 13]],
+  [[301, 32], { range: far }],
+  [[997, 1]],
+];
+
+const cases = [
+  ...["groupNorm", "groupNormGrad"].flatMap((op) =>
+    groupShapes.map(([shape, attrs, how]) => normSample(op, shape, attrs, how)),
+  ),
+  ...["layerNorm", "layerNormGrad", "rmsNorm", "rmsNormGrad"].flatMap((op) =>
+    rowShapes.map(([shape, how]) => normSample(op, shape, eps, how)),
+  ),
+  ...["batchNorm", "batchNormGrad"].flatMap((op) => batchShapes.map(([shape, how]) => normSample(op, shape, eps, how))),
+];
+
+const only = process.env.FIGMENT_TEST_OPS?.split(",");
+const formatsOf = ({ inputs }: Sample): Float[] => {
+  if (inputs.some(({ dtype }) => dtype && isFloat(dtype))) return ["bf16"];
+  return inputs.some(({ range }) => range === far) ? ["f32"] : ["f32", "bf16", "f16", "f64"];
+};
+
+/** The point with floats as the formats hold them. */
+const rounded = (sample: Sample, point: Point, float: DType): Point =>
+  scope(() =>
+    point.map((x, k) => {
+      const { dtype = float, shape } = sample.inputs[k] as SampleInput;
+      return x === null || !isFloat(dtype) ? x : Float64Array.from(tensor(x, { shape, dtype }).dataSync());
+    }),
+  );
+
+/** The same sample in f64 throughout. */
+const wide = ({ inputs, attrs }: Sample): Sample => ({
+  inputs: inputs.map(({ dtype, ...rest }) => (dtype && !isFloat(dtype) ? { dtype, ...rest } : rest)),
+  attrs,
+});
+
+function check(def: OpDef, sample: Sample, variant: string, float: Float): void {
+  const point = rounded(sample, drawPoint(sample, new Draws(seed)), float);
+  const expected = expectedAt(def, wide(sample), point);
+  const found = scope(() => {
+    const prepared = tensorsAt(sample, point, float).map((x) => ({
+      shape: x.shape,
+      dtype: x.dtype,
+      data: x.dataSync(),
+    }));
+    return onDevice(index, () =>
+      runNode(
+        def,
+        prepared.map(({ data, ...rest }): Tensor => tensor(data, rest)),
+        sample.attrs,
+        { variant },
+      ).map((x) => x.dataSync()),
+    );
+  });
+  const [ofNorm, ofLargest] = tolerance[float];
+  found.forEach((data, k) => {
+    const want = expected[k] as ArrayLike<number>;
+    const about = `output ${k} of ${variant}`;
+    expect(data.length, about).toBe(want.length);
+    let largest = 0;
+    for (let at = 0; at < want.length; at++) largest = Math.max(largest, Math.abs(want[at] as number));
+    const off = distance(data, want, () => ofLargest * largest);
+    expect(off.notFinite, `${about}: NaN or infinite elements`).toBe(0);
+    expect(off.relative, `${about}: error relative to the norm`).toBeLessThanOrEqual(ofNorm);
+    expect(off.worst, `${about}: worst element, in units of its bound`).toBeLessThanOrEqual(1);
+  });
+}
+
+describe.skipIf(device.index === undefined)("on the GPU", () => {
+  const variants = (kernel: string) =>
+    device.index === undefined
+      ? []
+      : binding
+          .variants(kernel, index)
+          .map(({ name }) => name)
+          .filter((name) => name !== "plain");
+  for (const { def, sample } of cases) {
+    const kernel = kernelOf(def, sample) as string;
+    if (only && !only.includes(kernel)) continue;
+    const titled = variants(kernel).flatMap((variant) =>
+      formatsOf(sample)
+        .filter((float) => float !== "f64")
+        .map((float) => [variant, float] as const),
+    );
+    it.each(titled)(`${def.name} on the kernel %s in %s at ${titleOf(sample)}`, (variant, float) =>
+      check(def, sample, variant, float),
+    );
+  }
+});
