@@ -83,6 +83,21 @@ FIGMENT_DEVICE void loadFloats(const Floats<float>& x, int64_t i, float (&values
   widenRaw(loadRaw<N>(x, i), x.format, values);
 }
 
+/// The same of an operand that did not decide on N: a vector of channels in f32 beside 16-bit rows.
+template <int N>
+FIGMENT_DEVICE void loadAny(const Floats<float>& x, int64_t i, float (&values)[N]) {
+  if constexpr (N == 8) {
+    if (x.format == Format::f32) {
+      const float4 low = x.as<float>().template load<float4>(i);
+      const float4 high = x.as<float>().template load<float4>(i + 4);
+      values[0] = low.x, values[1] = low.y, values[2] = low.z, values[3] = low.w;
+      values[4] = high.x, values[5] = high.y, values[6] = high.z, values[7] = high.w;
+      return;
+    }
+  }
+  loadFloats<N>(x, i, values);
+}
+
 FIGMENT_DEVICE uint32_t narrowPair(float low, float high, bool bf16) {
   return bf16 ? packPair<Bf16>(low, high) : packPair<F16>(low, high);
 }
@@ -106,16 +121,23 @@ FIGMENT_DEVICE void storeFloats(const FloatResults<float>& y, int64_t i, const f
   }
 }
 
-/// How many floats a kernel moves at once along rows of `cols`, given its large operands.
-inline int vectorElements(int64_t cols, std::initializer_list<const Operand*> operands) {
+/// How many floats a kernel moves at once along rows of `cols`, given its large operands and those
+/// of one row, whose formats do not count.
+inline int vectorElements(int64_t cols, std::initializer_list<const Operand*> large,
+                          std::initializer_list<const Operand*> small = {}) {
   int n = 8;
-  for (const Operand* operand : operands)
+  for (const Operand* operand : large)
     if (operand->format == Format::f32) n = 4;
-  if (cols % n != 0 && n == 8) n = 4;
+  if (cols % n != 0) n = 4;
   if (cols % n != 0) return 1;
-  for (const Operand* operand : operands)
-    if (reinterpret_cast<uintptr_t>(operand->data) % (n * formatBytes(operand->format)) != 0)
-      return 1;
+  const auto aligned = [n](const Operand* operand) {
+    const size_t bytes = n * formatBytes(operand->format);
+    return reinterpret_cast<uintptr_t>(operand->data) % (bytes < 16 ? bytes : 16) == 0;
+  };
+  for (const Operand* operand : large)
+    if (!aligned(operand)) return 1;
+  for (const Operand* operand : small)
+    if (!aligned(operand)) return 1;
   return n;
 }
 
