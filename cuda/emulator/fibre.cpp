@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdint>
 #include <cstring>
 #include <new>
@@ -20,12 +21,20 @@ namespace figment::cuda::emulator {
 namespace {
 
 constexpr size_t kStackBytes = 256 * 1024;
+/// Stacks begin at different distances from the end of their memory, lest all compete for the same
+/// few sets of the cache.
+constexpr size_t kStaggers = 61, kStaggerBytes = 1088;
 
 /// Below each stack lies a page that nobody may touch: a stack that overflows ends the process
 /// instead of writing over its neighbour's.
 size_t guardBytes() {
   static const auto bytes = size_t(sysconf(_SC_PAGESIZE));
   return bytes;
+}
+
+size_t nextStagger() {
+  static std::atomic<size_t> fibres{0};
+  return fibres.fetch_add(1, std::memory_order_relaxed) % kStaggers * kStaggerBytes;
 }
 
 }  // namespace
@@ -111,6 +120,7 @@ constexpr size_t kFirstWords = 20, kReturnWord = 11;
 
 struct Fibre::State {
   std::byte* stack = nullptr;
+  size_t bytes = kStackBytes - nextStagger();
   void* inside = nullptr;   // stack pointer while it waits
   void* outside = nullptr;  // of whoever resumed it
   Main main = nullptr;
@@ -124,7 +134,7 @@ thread_local Fibre* entering = nullptr;  // the one that was resumed last
 void Fibre::start(Main main, void* argument) {
   state_->main = main;
   state_->argument = argument;
-  auto** words = reinterpret_cast<void**>(state_->stack + kStackBytes) - kFirstWords;
+  auto** words = reinterpret_cast<void**>(state_->stack + state_->bytes) - kFirstWords;
   std::memset(words, 0, kFirstWords * sizeof(void*));
   words[kReturnWord] = reinterpret_cast<void*>(&figmentFibreEntry);
   state_->inside = words;
@@ -143,6 +153,7 @@ extern "C" void figmentFibreEntry() { Fibre::enter(entering); }
 
 struct Fibre::State {
   std::byte* stack = nullptr;
+  size_t bytes = kStackBytes - nextStagger();
   ucontext_t inside = {};
   ucontext_t outside = {};
   Main main = nullptr;
@@ -161,7 +172,7 @@ void Fibre::start(Main main, void* argument) {
   state_->argument = argument;
   getcontext(&state_->inside);
   state_->inside.uc_stack.ss_sp = state_->stack;
-  state_->inside.uc_stack.ss_size = kStackBytes;
+  state_->inside.uc_stack.ss_size = state_->bytes;
   state_->inside.uc_link = nullptr;
   const auto self = reinterpret_cast<uintptr_t>(this);
   makecontext(&state_->inside, reinterpret_cast<void (*)()>(&enterContext), 2,

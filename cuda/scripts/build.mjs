@@ -57,7 +57,8 @@ function install(from, to) {
 const wish = process.env.CUDA ?? "AUTO";
 if (!["AUTO", "ON", "OFF"].includes(wish)) fail(`CUDA is "${wish}"; expected AUTO, ON or OFF`);
 const nvcc = wish === "OFF" ? undefined : findNvcc();
-if (wish === "ON" && !nvcc) fail("@figment/cuda: CUDA=ON, but nvcc was not found (CUDACXX, CUDA_PATH or PATH may name it)");
+if (wish === "ON" && !nvcc)
+  fail("@figment/cuda: CUDA=ON, but nvcc was not found (CUDACXX, CUDA_PATH or PATH may name it)");
 const architectures = process.env.CUDAARCHS ?? ownArchitectures().join(";");
 const plugin = nvcc !== undefined && (wish === "ON" || architectures !== "");
 
