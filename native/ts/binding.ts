@@ -39,11 +39,22 @@ export interface BuildInfo {
 }
 
 export type DeviceInfo =
-  | { readonly kind: string; readonly index: number; readonly name: string; readonly memoryLimit: number }
+  | {
+      readonly kind: string;
+      readonly index: number;
+      readonly name: string;
+      readonly memoryLimit: number;
+      /** The widest set that programs loaded from now on may use. */
+      readonly isa: Isa;
+      /** Of a GPU, its compute capability, 90 for 9.0; else 0. */
+      readonly capability: number;
+      /** Of a GPU; else 0. */
+      readonly multiprocessors: number;
+    }
   | { readonly kind: string; readonly index?: undefined; readonly reason: string };
 
 export interface MemoryInfo {
-  /** Bytes of this environment's live buffers. */
+  /** Bytes of this environment's live buffers on the device; so below. */
   readonly live: number;
   readonly liveBuffers: number;
   /** Bytes of blocks that the process has in use: buffers of all environments, arenas, scratch. */
@@ -96,7 +107,7 @@ export interface RecordChoice {
   readonly measurable: boolean;
 }
 
-/** What a machine can do at best. */
+/** What a device can do at best. */
 export interface Ceilings {
   readonly threads: number;
   /** f32 multiply-add rate by instruction set, GFLOP/s. */
@@ -168,7 +179,7 @@ export interface NativeBinding {
   /** Microseconds of each candidate that a measurable record has. Waits for the queue; takes up to about two seconds. */
   measureRecord(program: number, record: number): Record<string, number>;
   /** From now on calls with this key run on this variant, where it is a candidate of theirs under this ISA limit. */
-  addMeasured(isa: Isa, origin: "shipped" | "here", key: string, variant: string): void;
+  addMeasured(isa: Isa, origin: "shipped" | "here", key: string, variant: string, device?: number): void;
   /** State buffers by ordinal, checked once for many runs. */
   bind(program: number, state: Float64Array): number;
   releaseBinding(binding: number): void;
@@ -190,12 +201,12 @@ export interface NativeBinding {
   settleSync(): void;
 
   // Profiles of the whole process.
-  /** Starts noting what runs, or stops when as many have stopped as started. */
+  /** Starts noting what runs on all devices, or stops when as many have stopped as started. */
   profile(on: boolean): void;
-  /** The events from number `since` on; the latest 262,144 are kept. */
-  readProfile(since: number): ProfileChunk;
+  /** The events of a device from number `since` on; the latest 262,144 are kept. */
+  readProfile(since: number, device?: number): ProfileChunk;
   /** Now, in microseconds of the clock that events are on. */
   profileClock(): number;
-  /** Measures what this machine can do on that many threads; takes the queue for about a second. */
-  measureCeilings(threads: number): Promise<Ceilings>;
+  /** Measures what a device can do, the CPU on that many threads; takes its queue for about a second. */
+  measureCeilings(threads: number, device?: number): Promise<Ceilings>;
 }

@@ -6,6 +6,7 @@
 
 #include "figment/backend.h"
 #include "gpu_device.h"
+#include "kernels/measured.h"
 #include "runtime/error.h"
 #include "runtime/instruction_sets.h"
 
@@ -57,6 +58,9 @@ FigmentStatus deviceInfo(FigmentDevice* device, FigmentDeviceInfo* info) {
   info->kind = "cuda";
   info->name = unwrap(device).gpu().name.c_str();
   info->memory_bytes = unwrap(device).gpu().memoryBytes;
+  info->isa = isaName(bestIsa());
+  info->capability = uint32_t(unwrap(device).gpu().major * 10 + unwrap(device).gpu().minor);
+  info->multiprocessors = uint32_t(unwrap(device).gpu().multiprocessors);
   return FIGMENT_OK;
 }
 
@@ -233,6 +237,26 @@ void eachVariant(const char* name, void (*sink)(void*, const char*, const char*)
     if (variant.isa <= bestIsa()) sink(context, variant.name, isaName(variant.isa));
 }
 
+FigmentStatus addMeasuredCall(const char* isaText, int32_t here, const char* key,
+                              const char* variant) {
+  return guarded([&] {
+    Isa isa;
+    if (!parseIsa(isaText, isa))
+      throw Error(code::kArgument,
+                  std::string("isa: expected sm75, sm80 or sm90a, not \"") + isaText + "\"");
+    addMeasured(isa, here ? Origin::here : Origin::shipped, key, variant);
+    return FIGMENT_OK;
+  });
+}
+
+FigmentStatus measureCeilings(FigmentDevice* device, int32_t,
+                              void (*sink)(void* context, const FigmentCeiling*), void* context) {
+  return guarded([&] {
+    for (const FigmentCeiling& ceiling : unwrap(device).measureCeilings()) sink(context, &ceiling);
+    return FIGMENT_OK;
+  });
+}
+
 FigmentBackend makeBackend() {
   FigmentBackend backend = {};
   backend.size = sizeof(FigmentBackend);
@@ -262,6 +286,8 @@ FigmentBackend makeBackend() {
   backend.measure_record = measureRecord;
   backend.each_op = eachOp;
   backend.each_variant = eachVariant;
+  backend.add_measured = addMeasuredCall;
+  backend.measure_ceilings = measureCeilings;
   return backend;
 }
 

@@ -46,6 +46,8 @@ class GpuDevice {
   RunResult run(GpuProgram& program, const FigmentRun& run);
   /// Microseconds of each candidate for a record, negative for one that fails.
   std::vector<double> measure(const ProgramRecord& record);
+  /// What multiply-adds and copies reach on this GPU.
+  std::vector<FigmentCeiling> measureCeilings();
 
   Timeline& timeline() { return timeline_; }
   /// Makes this the calling thread's device.

@@ -42,6 +42,9 @@ typedef struct FigmentDeviceInfo {
   const char* kind; /* "cpu", "cuda" */
   const char* name;
   uint64_t memory_bytes;
+  const char* isa;          /* the widest instruction set that programs loaded from now on may use */
+  uint32_t capability;      /* of a GPU, its compute capability: 90 for 9.0; else 0 */
+  uint32_t multiprocessors; /* of a GPU; else 0 */
 } FigmentDeviceInfo;
 
 typedef struct FigmentMemoryInfo {
@@ -139,6 +142,13 @@ typedef struct FigmentChoice {
   const char* key; /* names the call in tables of measurements; "" without candidates */
 } FigmentChoice;
 
+/* What a device can do at best. */
+typedef struct FigmentCeiling {
+  const char* isa; /* multiply-adds in f32 of this instruction set; null: copying */
+  uint64_t bytes;  /* of source and target together, for copying */
+  double rate;     /* GFLOP/s, or GB/s read and written */
+} FigmentCeiling;
+
 /* Reserved: handles of events, communicators and pinned host memory. */
 typedef struct FigmentEvent FigmentEvent;
 typedef struct FigmentCommunicator FigmentCommunicator;
@@ -220,6 +230,16 @@ typedef struct FigmentBackend {
   void (*each_variant)(const char* op,
                        void (*sink)(void* context, const char* variant, const char* isa),
                        void* context);
+
+  /* From now on calls with this key run on this variant, where it is a candidate of theirs under
+   * this limit of the instruction set; what was measured on this machine (here: 1) comes before
+   * what was shipped (0). */
+  FigmentStatus (*add_measured)(const char* isa, int32_t here, const char* key,
+                                const char* variant);
+  /* Measures the device, for about a second; of the CPU, on so many threads. Exclusive, as run is. */
+  FigmentStatus (*measure_ceilings)(FigmentDevice* device, int32_t threads,
+                                    void (*sink)(void* context, const FigmentCeiling*),
+                                    void* context);
 } FigmentBackend;
 
 /* Answers the backend, or null and the reason when it cannot run on this machine. */

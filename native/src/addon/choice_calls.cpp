@@ -1,6 +1,4 @@
 // How kernels were chosen, and what decides it: programChoices, measureRecord, addMeasured.
-#include "../kernels/measured.h"
-#include "../runtime/cpu_features.h"
 #include "arguments.h"
 #include "calls.h"
 
@@ -64,14 +62,14 @@ Napi::Value measureRecord(Environment& environment, const Napi::CallbackInfo& in
 Napi::Value addMeasuredCall(Environment&, const Napi::CallbackInfo& info) {
   const std::string isaText = stringArgument(info, 0, "isa");
   const std::string from = stringArgument(info, 1, "origin");
-  Isa isa;
-  if (!parseIsa(isaText, isa))
-    throw Error(code::kArgument,
-                "isa: expected generic, avx2, avx512 or amx, not \"" + isaText + "\"");
   if (from != "shipped" && from != "here")
     throw Error(code::kArgument, "origin: expected shipped or here, not \"" + from + "\"");
-  addMeasured(isa, from == "here" ? Origin::here : Origin::shipped, stringArgument(info, 2, "key"),
-              stringArgument(info, 3, "variant"));
+  const std::string key = stringArgument(info, 2, "key");
+  const std::string variant = stringArgument(info, 3, "variant");
+  const Device& device = deviceArgument(info, 4);
+  if (device.api.add_measured(isaText.c_str(), from == "here", key.c_str(), variant.c_str()) !=
+      FIGMENT_OK)
+    device.throwLastError();
   return info.Env().Undefined();
 }
 

@@ -78,6 +78,9 @@ Napi::Value listDevices(Environment&, const Napi::CallbackInfo& info) {
     object.Set("index", double(device->index));
     object.Set("name", about.name);
     object.Set("memoryLimit", double(about.memory_bytes));
+    object.Set("isa", about.isa);
+    object.Set("capability", double(about.capability));
+    object.Set("multiprocessors", double(about.multiprocessors));
     array.Set(array.Length(), object);
   }
   for (const UnavailableDevice& device : list.unavailable) {
@@ -141,10 +144,12 @@ Napi::Value loadKernels(Environment&, const Napi::CallbackInfo& info) {
 }
 
 Napi::Value memory(Environment& environment, const Napi::CallbackInfo& info) {
-  const FigmentMemoryInfo now = deviceArgument(info, 0).memory();
+  const Device& device = deviceArgument(info, 0);
+  const FigmentMemoryInfo now = device.memory();
+  const LiveMemory& live = environment.liveOn(device);
   Napi::Object object = Napi::Object::New(info.Env());
-  object.Set("live", double(environment.liveBytes));
-  object.Set("liveBuffers", double(environment.liveBuffers));
+  object.Set("live", double(live.bytes));
+  object.Set("liveBuffers", double(live.buffers));
   object.Set("inUse", double(now.in_use));
   object.Set("cached", double(now.cached));
   object.Set("peak", double(now.peak));

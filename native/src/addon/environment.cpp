@@ -38,17 +38,26 @@ Environment::~Environment() {
 
 double Environment::addBuffer(Device& device, uint64_t bytes) {
   const double handle = buffers.add(new Buffer(device, bytes));
-  liveBytes += bytes;
-  liveBuffers++;
+  LiveMemory& live = liveOn(device);
+  live.bytes += bytes;
+  live.buffers++;
   adjustExternalMemory(int64_t(bytes));
   return handle;
 }
 
 void Environment::removeBuffer(double handle) {
-  const uint64_t bytes = buffers.remove(handle)->bytes;
-  liveBytes -= bytes;
-  liveBuffers--;
+  const Ref<Buffer> buffer = buffers.remove(handle);
+  const uint64_t bytes = buffer->bytes;
+  LiveMemory& live = liveOn(buffer->device);
+  live.bytes -= bytes;
+  live.buffers--;
   adjustExternalMemory(-int64_t(bytes));
+}
+
+LiveMemory& Environment::liveOn(const Device& device) {
+  const size_t index = size_t(device.index);
+  if (live_.size() <= index) live_.resize(index + 1);
+  return live_[index];
 }
 
 void Environment::adjustExternalMemory(int64_t bytes) {
@@ -96,7 +105,7 @@ void Environment::closeHook(void* environment) { static_cast<Environment*>(envir
 void Environment::close() {
   client->close();
   for (Device* device : openDevices()) device->queue.discardJobsOf(*client);
-  for (; profiles > 0; profiles--) cpu().api.set_profiling(cpu().handle, 0);
+  for (; profiles > 0; profiles--) setProfiling(false);
 }
 
 napi_value makeError(napi_env env, const std::string& code, const std::string& message) {

@@ -35,6 +35,12 @@ class AnsweringJob : public Job {
   Napi::Value promise_;
 };
 
+/// Live buffers.
+struct LiveMemory {
+  uint64_t bytes = 0;
+  uint64_t buffers = 0;
+};
+
 class Environment {
  public:
   explicit Environment(Napi::Env env);
@@ -46,13 +52,13 @@ class Environment {
   HandleTable<CancelToken, HandleKind::cancel> cancels;
   const Ref<Client> client = new Client;
 
-  uint64_t liveBytes = 0;
-  uint64_t liveBuffers = 0;
   uint32_t profiles = 0;  ///< profile(true) without its profile(false)
 
   /// A fresh buffer, counted as live and known to the garbage collector.
   double addBuffer(Device& device, uint64_t bytes);
   void removeBuffer(double handle);
+  /// This environment's live buffers on a device.
+  LiveMemory& liveOn(const Device& device);
 
   /// Queues a job whose answer arrives later; keeps the process alive until then.
   void submit(Device& device, AnsweringJob* job);
@@ -75,6 +81,7 @@ class Environment {
   napi_threadsafe_function wake_ = nullptr;
   uint64_t pendingAnswers_ = 0;
   int64_t untoldBytes_ = 0;
+  std::vector<LiveMemory> live_;  // by Device::index
   std::mutex mutex_;
   std::vector<AnsweringJob*> answers_;  // guarded by mutex_
 };

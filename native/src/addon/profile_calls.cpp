@@ -1,7 +1,6 @@
 // Profiles and what they are held against: profile, readProfile, profileClock, measureCeilings.
 #include <unordered_map>
 
-#include "../runtime/ceilings.h"
 #include "../runtime/thread_pool.h"
 #include "../runtime/timeline.h"
 #include "arguments.h"
@@ -14,7 +13,7 @@ Napi::Value profile(Environment& environment, const Napi::CallbackInfo& info) {
   const bool on = booleanArgument(info, 0, "on");
   if (!on && environment.profiles == 0) return info.Env().Undefined();
   on ? environment.profiles++ : environment.profiles--;
-  cpu().api.set_profiling(cpu().handle, on);
+  setProfiling(on);
   return info.Env().Undefined();
 }
 
@@ -38,9 +37,10 @@ class NameTable {
 
 Napi::Value readProfile(Environment&, const Napi::CallbackInfo& info) {
   const uint64_t since = wholeArgument(info, 0, "since");
+  const Device& device = deviceArgument(info, 1);
   std::vector<FigmentTiming> timings;
-  const uint64_t first = cpu().api.read_profile(
-      cpu().handle, since,
+  const uint64_t first = device.api.read_profile(
+      device.handle, since,
       [](void* context, const FigmentTiming* timing) {
         static_cast<std::vector<FigmentTiming>*>(context)->push_back(*timing);
       },
@@ -74,27 +74,34 @@ Napi::Value profileClock(Environment&, const Napi::CallbackInfo& info) {
 /// In the queue, so that no kernel runs beside it.
 class CeilingsJob final : public AnsweringJob {
  public:
-  CeilingsJob(Environment& environment, Napi::Env env, int threads)
-      : AnsweringJob(environment, env), threads_(threads) {}
+  CeilingsJob(Environment& environment, Napi::Env env, Device& device, int threads)
+      : AnsweringJob(environment, env), device_(device), threads_(threads) {}
 
   void execute() noexcept override {
-    try {
-      ceilings_ = measureCeilings(threads_);
-    } catch (const std::exception& error) {
-      failure_ = new Failure(code::kDevice, std::string("ceilings: ") + error.what());
-    }
+    const FigmentStatus status = device_.api.measure_ceilings(
+        device_.handle, threads_,
+        [](void* context, const FigmentCeiling* ceiling) {
+          static_cast<std::vector<FigmentCeiling>*>(context)->push_back(*ceiling);
+        },
+        &ceilings_);
+    if (status == FIGMENT_OK) return;
+    const FigmentError* error = device_.api.last_error();
+    failure_ = new Failure(error->code, std::string("ceilings: ") + error->message);
   }
 
   void deliver(Napi::Env env) noexcept override {
     if (failure_) return reject(env, *failure_);
     Napi::Object fma = Napi::Object::New(env);
-    for (const auto& [isa, gflops] : ceilings_.fma) fma.Set(isa, gflops);
-    Napi::Array copy = Napi::Array::New(env, ceilings_.copy.size());
-    for (uint32_t i = 0; i < ceilings_.copy.size(); i++) {
+    Napi::Array copy = Napi::Array::New(env);
+    for (const FigmentCeiling& ceiling : ceilings_) {
+      if (ceiling.isa) {
+        fma.Set(ceiling.isa, ceiling.rate);
+        continue;
+      }
       Napi::Object entry = Napi::Object::New(env);
-      entry.Set("bytes", double(ceilings_.copy[i].first));
-      entry.Set("gbps", ceilings_.copy[i].second);
-      copy.Set(i, entry);
+      entry.Set("bytes", double(ceiling.bytes));
+      entry.Set("gbps", ceiling.rate);
+      copy.Set(copy.Length(), entry);
     }
     Napi::Object object = Napi::Object::New(env);
     object.Set("threads", double(threads_));
@@ -104,17 +111,19 @@ class CeilingsJob final : public AnsweringJob {
   }
 
  private:
+  Device& device_;
   int threads_;
-  Ceilings ceilings_ = {};
+  std::vector<FigmentCeiling> ceilings_;
   Ref<Failure> failure_;
 };
 
 Napi::Value measure(Environment& environment, const Napi::CallbackInfo& info) {
   const uint64_t threads = wholeArgument(info, 0, "threads", ThreadPool::kMaxThreads);
   if (threads == 0) throw Error(code::kArgument, "threads: expected at least 1");
-  auto* job = new CeilingsJob(environment, info.Env(), int(threads));
+  Device& device = deviceArgument(info, 1);
+  auto* job = new CeilingsJob(environment, info.Env(), device, int(threads));
   const Napi::Value promise = job->promise();
-  environment.submit(cpu(), job);
+  environment.submit(device, job);
   return promise;
 }
 

@@ -7,6 +7,8 @@
 #include <new>
 #include <string>
 
+#include "../kernels/measured.h"
+#include "ceilings.h"
 #include "cpu_device.h"
 #include "cpu_features.h"
 #include "error.h"
@@ -70,6 +72,7 @@ FigmentStatus deviceInfo(FigmentDevice*, FigmentDeviceInfo* info) {
     info->kind = "cpu";
     info->name = cpuFeatures().name.c_str();
     info->memory_bytes = usableMemory();
+    info->isa = isaName(isaLimit());
     return FIGMENT_OK;
   });
 }
@@ -253,6 +256,34 @@ void eachVariant(const char* name, void (*sink)(void*, const char*, const char*)
     if (variant.isa <= bestIsa()) sink(context, variant.name, isaName(variant.isa));
 }
 
+FigmentStatus addMeasuredCall(const char* isaText, int32_t here, const char* key,
+                              const char* variant) {
+  return guarded([&] {
+    Isa isa;
+    if (!parseIsa(isaText, isa))
+      throw Error(code::kArgument, std::string("isa: expected generic, avx2, avx512 or amx, not \"") +
+                                       isaText + "\"");
+    addMeasured(isa, here ? Origin::here : Origin::shipped, key, variant);
+    return FIGMENT_OK;
+  });
+}
+
+FigmentStatus ceilings(FigmentDevice*, int32_t threads,
+                       void (*sink)(void* context, const FigmentCeiling*), void* context) {
+  return guarded([&] {
+    const Ceilings found = measureCeilings(threads);
+    for (const auto& [isa, gflops] : found.fma) {
+      const FigmentCeiling ceiling = {isa, 0, gflops};
+      sink(context, &ceiling);
+    }
+    for (const auto& [bytes, gbps] : found.copy) {
+      const FigmentCeiling ceiling = {nullptr, bytes, gbps};
+      sink(context, &ceiling);
+    }
+    return FIGMENT_OK;
+  });
+}
+
 FigmentBackend makeBackend() {
   FigmentBackend backend = {};
   backend.size = sizeof(FigmentBackend);
@@ -284,6 +315,8 @@ FigmentBackend makeBackend() {
   backend.record_packing = recordPacking;
   backend.each_op = eachOp;
   backend.each_variant = eachVariant;
+  backend.add_measured = addMeasuredCall;
+  backend.measure_ceilings = ceilings;
   return backend;
 }
 

@@ -3,6 +3,8 @@
 #include "device.h"
 
 #include <algorithm>
+#include <atomic>
+#include <mutex>
 
 #include "backend_loader.h"
 #include "cpu_backend.h"
@@ -148,24 +150,39 @@ bool Binding::writes(const Buffer& buffer) const {
 
 namespace {
 
-std::atomic<bool> probed{false};
+/// What devices() has found; null before its first call.
+std::atomic<const DeviceList*> found{nullptr};
 
-DeviceList* probe() {
-  auto* found = new DeviceList;
-  found->devices.push_back(&cpu());
+/// Guards how many profile, and that every device in the list knows.
+std::mutex profiling;
+int profilers = 0;
+
+const DeviceList* findDevices() {
+  auto* list = new DeviceList;
+  list->devices.push_back(&cpu());
   const OpenedBackend cuda = openCudaBackend();
   if (!cuda.api) {
-    found->unavailable.push_back({"cuda", cuda.reason});
-    return found;
+    list->unavailable.push_back({"cuda", cuda.reason});
+    return list;
   }
   for (int32_t i = 0; i < cuda.api->device_count(); i++) {
     try {
-      found->devices.push_back(new Device(*cuda.api, int(found->devices.size()), i));
+      list->devices.push_back(new Device(*cuda.api, int(list->devices.size()), i));
     } catch (const Error& error) {
-      found->unavailable.push_back({"cuda", error.message()});
+      list->unavailable.push_back({"cuda", error.message()});
     }
   }
-  return found;
+  return list;
+}
+
+const DeviceList* probe() {
+  const DeviceList* list = findDevices();
+  std::lock_guard lock(profiling);
+  for (size_t d = 1; d < list->devices.size(); d++)
+    for (int i = 0; i < profilers; i++)
+      list->devices[d]->api.set_profiling(list->devices[d]->handle, 1);
+  found.store(list, std::memory_order_release);
+  return list;
 }
 
 }  // namespace
@@ -177,12 +194,18 @@ Device& cpu() {
 
 const DeviceList& devices() {
   static const DeviceList* const list = probe();
-  probed.store(true, std::memory_order_release);
   return *list;
 }
 
 std::vector<Device*> openDevices() {
-  return probed.load(std::memory_order_acquire) ? devices().devices : std::vector<Device*>{&cpu()};
+  const DeviceList* list = found.load(std::memory_order_acquire);
+  return list ? list->devices : std::vector<Device*>{&cpu()};
+}
+
+void setProfiling(bool on) {
+  std::lock_guard lock(profiling);
+  profilers += on ? 1 : -1;
+  for (const Device* device : openDevices()) device->api.set_profiling(device->handle, on);
 }
 
 }  // namespace figment

@@ -124,4 +124,8 @@ const DeviceList& devices();
 /// The devices that something may have used so far: looks for no plug-in.
 std::vector<Device*> openDevices();
 
+/// Has all devices, those that are found later too, note what runs on them, until as many calls
+/// have turned it off as on.
+void setProfiling(bool on);
+
 }  // namespace figment

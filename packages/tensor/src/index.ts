@@ -63,11 +63,22 @@ export { throwIfAborted } from "./runtime/abort.js";
 export { cacheFolder } from "./runtime/cacheFolder.js";
 export { type Ceilings, ceilings, copyCeiling, fmaCeiling, measureCeilings } from "./runtime/ceilings.js";
 export { type CallOptions, type Compiled, type CompileOptions, type CompileStats, compile } from "./runtime/compile.js";
+export {
+  type AvailableDevice,
+  availableDevices,
+  type CpuDeviceInfo,
+  type Device,
+  type DeviceInfo,
+  defaultDevice,
+  deviceInfo,
+  type GpuDeviceInfo,
+  setDevice,
+  withDevice,
+} from "./runtime/devices.js";
 export { eagerCacheStats } from "./runtime/eager.js";
 export { type KernelLibrary, loadKernels } from "./runtime/library.js";
 export {
   assertNoLeaks,
-  deviceInfo,
   type MemoryStats,
   markNoLeaks,
   memory,

@@ -3,7 +3,8 @@
 
 import { checkDType, type DataArray, type DType, encode } from "../dtype.js";
 import { DeviceError, ShapeError, UsageError } from "../errors.js";
-import { Storage, upload } from "../runtime/device.js";
+import { currentDevice, type Operand, Storage, upload } from "../runtime/device.js";
+import { type Device, deviceName, deviceNumber } from "../runtime/devices.js";
 import { copyInto, copyOf } from "../runtime/eager.js";
 import { checkShape, type Shape, sameShape, showShape, sizeOf } from "../shape.js";
 import { readThrough, writeThrough } from "./cellOverlay.js";
@@ -20,10 +21,17 @@ export interface CellOptions {
   readonly name?: string;
   /** Contents to start from, computed when first needed; without it the cell has no value until `set`. */
   readonly initial?: () => ArrayLike<number>;
+  /** A cell whose device this one is on, and follows when that one moves; as the state of an optimiser does a parameter. */
+  readonly beside?: Cell;
 }
 
 /** How many cells share their memory with tensors now. */
 let lentCells = 0;
+/** How often cells have changed their device: what is remembered of where they lay holds until the next time. */
+let moves = 0;
+
+/** Equal at two times between which no cell has changed its device. */
+export const cellMoves = (): number => moves;
 
 /** Whether some cell shares its memory with a tensor: if none does, none needs a look before it is written. */
 export const anyCellIsLent = (): boolean => lentCells > 0;
@@ -53,6 +61,10 @@ export interface CellTree {
  *
  * A tensor read from a cell never changes: before the cell is overwritten the old contents are moved away.
  *
+ * A cell's memory is made with its first value: on the device of the tensor that is stored, or of the compiled function that
+ * reads its initial contents, else on the one that tensors are made on at that time. It stays there until {@link to}; values
+ * from other devices are copied over.
+ *
  * @example
  * const weight = new Cell({ shape: [2] });
  * weight.set(tensor([1, 2]));
@@ -64,18 +76,22 @@ export class Cell {
   readonly dtype: DType;
   private label: string;
   private readonly initial: (() => ArrayLike<number>) | undefined;
+  private readonly beside: Cell | undefined;
   private memory: Storage | null = null;
   private lent: Storage | null = null;
   private disposed = false;
+  /** The device that its memory has been on. */
+  private lastHome: number | undefined;
   private tapedRead: WeakRef<Tensor> | undefined;
 
-  constructor({ shape, dtype = "f32", name = "cell", initial }: CellOptions) {
+  constructor({ shape, dtype = "f32", name = "cell", initial, beside }: CellOptions) {
     checkShape(name, shape);
     checkDType(name, dtype);
     this.shape = Object.freeze([...shape]);
     this.dtype = dtype;
     this.label = name;
     this.initial = initial;
+    this.beside = beside;
   }
 
   /** What messages call it: the name that it was made with, or its path in the module that initialised it. */
@@ -94,6 +110,40 @@ export class Cell {
     return this.memory !== null || (this.initial !== undefined && !this.disposed);
   }
 
+  /** Where its value lies; for a cell without memory yet, where it would be made now. */
+  get device(): Device {
+    return deviceName(this.home ?? currentDevice());
+  }
+
+  /** @internal The number of the device that the cell is bound to; undefined while it could be made on any. */
+  get home(): number | undefined {
+    return this.beside?.home ?? this.memory?.device;
+  }
+
+  /**
+   * Moves the cell to another device. Tensors that were read from it stay where they are.
+   *
+   * @throws UsageError for what names no device, and for a cell that follows another; DeviceError, with the reason, for a
+   *   device that cannot be used.
+   * @example
+   * const weight = new Cell({ shape: [2], initial: () => [1, 2] });
+   * weight.to("cpu").device; // "cpu"
+   */
+  to(device: Device): this {
+    const target = deviceNumber("to", device);
+    if (currentTrace()) throw new UsageError(`${this.name}: a cell cannot be moved inside a compiled function`);
+    if (this.beside) throw new UsageError(`${this.name}: it lies where ${this.beside.name} does; move that cell`);
+    if (this.allocated) this.move(this.requireMemory(target), target);
+    return this;
+  }
+
+  private move(memory: Storage, device: number): Storage {
+    if (memory.device === device) return memory;
+    const moved = copyOf(this, memory, device);
+    this.dispose();
+    return this.hold(moved);
+  }
+
   /**
    * The current value. Outside compiled functions the caller owns the handle (or a scope does); it shares
    * the cell's memory until the cell is overwritten.
@@ -110,6 +160,7 @@ export class Cell {
     // A tape must meet the same tensor at every read, or it could not tell that they are one parameter.
     const known = tapeDepth() > 0 ? this.tapedRead?.deref() : undefined;
     if (known && !known.disposed) return known;
+    if (this.beside) this.requireMemory();
     if (this.lent) this.lent.retain();
     else this.lent = this.lend();
     const tensor = new Tensor(this.shape, this.dtype, { storage: this.lent });
@@ -137,12 +188,13 @@ export class Cell {
       trace.writeCell(this, tensor);
       return;
     }
+    const operand = tensor.operand("set");
     if (this.memory === null) {
-      this.hold(copyOf(tensor, tensor.storage("set").handle));
+      this.hold(copyOf(tensor, operand, this.beside?.home ?? placeOf(operand)));
       return;
     }
     this.beforeWrite();
-    copyInto(tensor, tensor.storage("set").handle, this.memory);
+    copyInto(tensor, operand, this.requireMemory());
   }
 
   /** Stores data from JavaScript, given in row-major order. */
@@ -152,21 +204,23 @@ export class Cell {
         `${this.name}: expected ${sizeOf(this.shape)} numbers for shape ${showShape(this.shape)}, got ${data.length}`,
       );
     }
-    const tensor = new Tensor(this.shape, this.dtype, { storage: upload(encode(data, this.dtype)) });
+    const storage = upload(encode(data, this.dtype), this.home);
+    const tensor = new Tensor(this.shape, this.dtype, { storage });
     this.set(tensor);
     tensor.dispose();
   }
 
-  /** @internal The memory, for binding; it stays the same until `dispose`. */
-  storage(): Storage {
-    return this.requireMemory();
+  /** @internal The memory, for binding; it stays the same until `to` and `dispose`. Made on `device` if it is not bound to one. */
+  storage(device: number): Storage {
+    return this.requireMemory(device);
   }
 
   /** @internal Moves the contents away from under tensors that were read from this cell. */
   beforeWrite(): void {
     const { lent } = this;
     if (!lent) return;
-    const moved = copyOf(this, this.requireMemory().handle);
+    const memory = this.memory as Storage;
+    const moved = copyOf(this, memory, memory.device);
     moved.contents = { shape: this.shape, dtype: this.dtype };
     lent.moveTo(moved.handle);
     this.takeBack();
@@ -184,6 +238,8 @@ export class Cell {
   }
 
   private hold(memory: Storage): Storage {
+    if (this.lastHome !== undefined && this.lastHome !== memory.device) moves++;
+    this.lastHome = memory.device;
     this.memory = memory;
     this.disposed = false;
     memory.contents = { shape: this.shape, dtype: this.dtype, name: this.label };
@@ -192,8 +248,8 @@ export class Cell {
   }
 
   private lend(): Storage {
-    const { handle, bytes } = this.requireMemory();
-    const lent = new Storage(handle, bytes, () => {
+    const { handle, bytes, device } = this.requireMemory();
+    const lent = new Storage(handle, bytes, device, () => {
       if (this.lent === lent) this.takeBack();
     });
     lentCells++;
@@ -205,17 +261,20 @@ export class Cell {
     lentCells--;
   }
 
-  private requireMemory(): Storage {
-    if (this.memory === null) {
-      if (this.disposed) throw new DeviceError(`${this.name} has been disposed`, { code: "ERR_FIGMENT_DISPOSED" });
-      if (!this.initial) {
-        throw new UsageError(`${this.name} has no value yet: call init(rng) on its module, load weights, or set it`);
-      }
-      return this.hold(upload(encode(this.initial(), this.dtype)));
+  private requireMemory(device: number = currentDevice()): Storage {
+    const where = this.beside?.home;
+    if (this.memory !== null)
+      return where === undefined || where === this.memory.device ? this.memory : this.move(this.memory, where);
+    if (this.disposed) throw new DeviceError(`${this.name} has been disposed`, { code: "ERR_FIGMENT_DISPOSED" });
+    if (!this.initial) {
+      throw new UsageError(`${this.name} has no value yet: call init(rng) on its module, load weights, or set it`);
     }
-    return this.memory;
+    return this.hold(upload(encode(this.initial(), this.dtype), where ?? device));
   }
 }
+
+/** The device that a value is on, numbers being anywhere. */
+const placeOf = (operand: Operand): number => (operand.handle === 0 ? currentDevice() : (operand as Storage).device);
 
 /**
  * Reads several cells at once as typed arrays, in queue order.

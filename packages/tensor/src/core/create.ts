@@ -54,8 +54,8 @@ export function tensor(data: TensorData, { shape, dtype }: TensorOptions = {}): 
 
 /**
  * A tensor without dimensions holding one number that varies from call to call of a compiled function,
- * where a plain `number` argument would be frozen into the program. It travels with the call: it has memory of its own
- * only once it is read, captured or kept in a cell.
+ * where a plain `number` argument would be frozen into the program. It travels with the call, to whichever device that runs
+ * on: it has memory of its own only once a compiled function has captured it.
  *
  * @example
  * scalar(0.5).mul(4); // 2
@@ -109,7 +109,14 @@ function filled(op: string, shape: Shape, value: number, dtype: DType): Tensor {
   checkDType(op, dtype);
   if (typeof value !== "number") throw new DTypeError(`${op}: expected a number, got ${show(value)}`);
   checkNumber(op, value, dtype);
-  return applyOne(fullDef, [], { shape: [...shape], value, dtype });
+  return constant(() => applyOne(fullDef, [], { shape: [...shape], value, dtype }));
+}
+
+/** A constant, which operations make anew on the device of what it meets. */
+function constant(make: () => Tensor): Tensor {
+  const made = make();
+  if (!made.traced) made.remake = make;
+  return made;
 }
 
 /**
@@ -138,10 +145,8 @@ export function arange(n: number, dtype: DType = "f32"): Tensor {
   checkShape("arange", [n]);
   checkDType("arange", dtype);
   if (n > 0) checkNumber("arange", n - 1, dtype);
-  return tensor(
-    Float64Array.from({ length: n }, (_, i) => i),
-    { dtype },
-  );
+  const numbers = Float64Array.from({ length: n }, (_, i) => i);
+  return constant(() => tensor(numbers, { dtype }));
 }
 
 /** A number as an operand that meets tensors of `dtype`: a constant in a trace, a 0-d tensor outside. */

@@ -9,10 +9,12 @@ import {
   download,
   downloadSync,
   type InlineNumber,
+  inlineBytes,
   type Operand,
   type Storage,
-  uploadInline,
+  upload,
 } from "../runtime/device.js";
+import { currentDevice, type Device, deviceName } from "../runtime/devices.js";
 import { listedBytes } from "../runtime/live.js";
 import { type Shape, show, showShape, sizeOf } from "../shape.js";
 import { formatNested, nest } from "./format.js";
@@ -31,10 +33,13 @@ export type NumberTuple<N extends number, T extends number[] = []> = number exte
     ? T
     : NumberTuple<N, [...T, number]>;
 
-/** What fills a tensor: memory, a number that needs none yet, or a value of the trace that it belongs to. */
+/**
+ * What fills a tensor: memory, a number that travels with calls (and has memory where a program captured it), or a value of
+ * the trace that it belongs to.
+ */
 type Body =
   | { readonly storage: Storage }
-  | { readonly inline: InlineNumber }
+  | { readonly inline: InlineNumber; readonly memory?: Storage }
   | { readonly trace: Trace; readonly value: Value };
 
 const registry = new FinalizationRegistry<Storage>((storage) => {
@@ -60,6 +65,8 @@ export class Tensor {
   /** Element type. */
   readonly dtype: DType;
   private body: Body | null;
+  /** @internal Of a constant: makes the same one on the current device. */
+  remake: (() => Tensor) | undefined = undefined;
 
   /** @internal Use {@link tensor}, {@link zeros} and friends. */
   constructor(shape: Shape, dtype: DType, body: Body) {
@@ -84,9 +91,19 @@ export class Tensor {
     return sizeOf(this.shape);
   }
 
-  /** Where the data lies. A device is part of a tensor's type; moving between devices is an operation. */
-  get device(): "cpu" {
-    return "cpu";
+  /**
+   * Where the data lies: "cpu", or a GPU by its number, as in "cuda:0". A number made by {@link scalar} is on any device, and
+   * names the one that tensors are made on now.
+   */
+  get device(): Device {
+    const body = this.requireBody("device");
+    return deviceName("storage" in body ? body.storage.device : currentDevice());
+  }
+
+  /** @internal The number of the device that the data lies on; undefined for what is on any, or not there yet. */
+  get home(): number | undefined {
+    const { body } = this;
+    return body && "storage" in body ? body.storage.device : undefined;
   }
 
   /** Whether the tensor has been disposed. */
@@ -126,9 +143,7 @@ export class Tensor {
    * for bf16 and f16, whose bits {@link bits} gives.
    */
   async data(): Promise<DataArray> {
-    const storage = this.storage("data");
-    const buffer = await download(storage, 0, this.size * bytesOf[this.dtype]);
-    return decode(buffer, this.dtype);
+    return decode(await this.bytes("data"), this.dtype);
   }
 
   /**
@@ -138,14 +153,14 @@ export class Tensor {
    * const product = rng(0).normal([64, 64]).matmul(ones([64, 64]));
    * await product.ready();
    */
-  ready(): Promise<void> {
-    return computed(this.storage("ready"));
+  async ready(): Promise<void> {
+    const operand = this.operand("ready");
+    if (operand.handle !== 0) await computed(operand as Storage);
   }
 
   /** Like {@link data}, but blocks the thread until the data is there. */
   dataSync(): DataArray {
-    const buffer = downloadSync(this.storage("dataSync"), 0, this.size * bytesOf[this.dtype]);
-    return decode(buffer, this.dtype);
+    return decode(this.bytesSync("dataSync"), this.dtype);
   }
 
   /**
@@ -158,13 +173,13 @@ export class Tensor {
    */
   async bits(): Promise<Uint16Array> {
     this.requireHalf("bits");
-    return new Uint16Array(await download(this.storage("bits"), 0, this.size * bytesOf[this.dtype]));
+    return new Uint16Array(await this.bytes("bits"));
   }
 
   /** Like {@link bits}, but blocks the thread until the data is there. */
   bitsSync(): Uint16Array {
     this.requireHalf("bitsSync");
-    return new Uint16Array(downloadSync(this.storage("bitsSync"), 0, this.size * bytesOf[this.dtype]));
+    return new Uint16Array(this.bytesSync("bitsSync"));
   }
 
   /** The only element. */
@@ -192,8 +207,11 @@ export class Tensor {
   /** @internal Another tensor object for the same memory or traced value, seen with another shape of equal size. */
   alias(shape: Shape = this.shape): Tensor {
     const body = this.requireBody("clone");
-    if (!("storage" in body)) return new Tensor(shape, this.dtype, body);
-    return new Tensor(shape, this.dtype, { storage: body.storage.retain() });
+    if ("trace" in body) return new Tensor(shape, this.dtype, body);
+    if ("inline" in body) return new Tensor(shape, this.dtype, { inline: body.inline });
+    const alias = new Tensor(shape, this.dtype, { storage: body.storage.retain() });
+    if (shape === this.shape) alias.remake = this.remake;
+    return alias;
   }
 
   /** Frees the memory, unless other handles share it. Disposing twice is allowed. */
@@ -202,9 +220,10 @@ export class Tensor {
     if (body === null) return;
     if ("trace" in body) return;
     this.body = null;
-    if ("inline" in body) return;
+    const memory = "inline" in body ? body.memory : body.storage;
+    if (!memory) return;
     registry.unregister(this);
-    body.storage.release();
+    memory.release();
   }
 
   [Symbol.dispose](): void {
@@ -235,14 +254,18 @@ export class Tensor {
     return this.toString();
   }
 
-  /** @internal The memory of a concrete tensor, which a number gets now; `op` names who asks. */
-  storage(op: string): Storage {
+  /** @internal The memory of a concrete tensor; a number gets some on the device. `op` names who asks. */
+  storage(op: string, device: number = currentDevice()): Storage {
     const operand = this.operand(op);
     if (operand.handle !== 0) return operand as Storage;
-    const storage = uploadInline(operand as InlineNumber, bytesOf[this.dtype]);
-    this.body = { storage };
-    registry.register(this, storage, this);
-    return storage;
+    const body = this.body as { readonly inline: InlineNumber; readonly memory?: Storage };
+    if (body.memory?.device === device) return body.memory;
+    if (body.memory) registry.unregister(this);
+    body.memory?.release();
+    const memory = upload(new Uint8Array(inlineBytes(body.inline, bytesOf[this.dtype])), device);
+    this.body = { inline: body.inline, memory };
+    registry.register(this, memory, this);
+    return memory;
   }
 
   /** @internal What a call works on; `op` names who asks. */
@@ -260,6 +283,18 @@ export class Tensor {
   tracedValue(op: string): { readonly trace: Trace; readonly value: Value } | null {
     const body = this.requireBody(op);
     return "trace" in body ? body : null;
+  }
+
+  private async bytes(op: string): Promise<ArrayBuffer> {
+    const [operand, bytes] = [this.operand(op), this.size * bytesOf[this.dtype]];
+    return operand.handle === 0 ? inlineBytes(operand as InlineNumber, bytes) : download(operand as Storage, 0, bytes);
+  }
+
+  private bytesSync(op: string): ArrayBuffer {
+    const [operand, bytes] = [this.operand(op), this.size * bytesOf[this.dtype]];
+    return operand.handle === 0
+      ? inlineBytes(operand as InlineNumber, bytes)
+      : downloadSync(operand as Storage, 0, bytes);
   }
 
   private requireBody(op: string): Body {

@@ -54,4 +54,5 @@ export { logSoftmax, softmax } from "./softmax.js";
 export { argsort, type Sorted, type SortOptions, sort, type TopkOptions, topk } from "./sort.js";
 export { all, any, logsumexp, prod, std, type VarianceOptions, variance } from "./statistics.js";
 export { scatterAddAlong, takeAlong } from "./takeAlong.js";
+export { to } from "./to.js";
 export { type Upfirdn2dOptions, upfirdn2d } from "./upfirdn2d.js";

@@ -8,7 +8,8 @@ const maxBindings = 32;
 
 /** What a state of a program is: a cell, or a captured tensor, which nobody overwrites. */
 export interface StateHolder {
-  storage(): Storage;
+  /** Its memory; if it has none yet, made on that device. */
+  storage(device: number): Storage;
   beforeWrite?(): void;
 }
 
@@ -21,16 +22,16 @@ export interface Binding {
 
 /** The bindings of one program, by the buffers that they bind. */
 export class Bindings {
-  private readonly program: number;
+  private readonly program: { readonly handle: number; readonly device: number };
   private readonly bound = new Map<string, Binding>();
 
-  constructor(program: number) {
+  constructor(program: { readonly handle: number; readonly device: number }) {
     this.program = program;
   }
 
   /** The binding to the memory of these, one for each state of the program. */
   get(states: readonly StateHolder[]): Binding {
-    const storages = states.map((state) => state.storage());
+    const storages = states.map((state) => state.storage(this.program.device));
     const key = storages.map(({ handle }) => handle).join();
     const known = this.bound.get(key);
     if (known) {
@@ -51,7 +52,7 @@ export class Bindings {
 
   private bind(key: string, storages: readonly Storage[]): Binding {
     const handle = native().bind(
-      this.program,
+      this.program.handle,
       Float64Array.from(storages, (storage) => storage.handle),
     );
     const binding = {

@@ -1,11 +1,12 @@
 // A call of a specialisation, and the routes by which a call like one of the latest reaches it without its signature
 // being written and looked up.
 
-import { anyCellIsLent } from "../core/cell.js";
+import { anyCellIsLent, cellMoves } from "../core/cell.js";
 import { Tensor } from "../core/tensor.js";
 import { isPlainObject } from "../core/tree.js";
 import { cancelToken } from "./abort.js";
 import type { Binding, StateHolder } from "./bindings.js";
+import { currentDevice } from "./devices.js";
 import { markOrigin } from "./eager.js";
 import { runProgram } from "./program.js";
 import { fits, type Pattern } from "./signature.js";
@@ -61,6 +62,9 @@ const maxRoutes = 4;
 interface Route {
   readonly pattern: Pattern;
   readonly call: Call;
+  /** The device that things were made on, and the moves of cells so far, when it was found. */
+  readonly device: number;
+  readonly moves: number;
 }
 
 /** The latest calls that differ, the most recent first. */
@@ -70,10 +74,18 @@ export class Routes {
   /** The call that these arguments come to, if it is one of the latest; their tensors are put into `tensors`. */
   find(args: readonly unknown[], tensors: Tensor[]): Call | undefined {
     const { routes } = this;
+    const device = currentDevice();
+    const moves = cellMoves();
     for (let i = 0; i < routes.length; i++) {
-      const { pattern, call } = routes[i] as Route;
+      const { pattern, call, device: before, moves: known } = routes[i] as Route;
       tensors.length = 0;
-      if (!fits(pattern, args, tensors) || !guardsHold(call.spec)) continue;
+      if (
+        before !== device ||
+        known !== moves ||
+        !fits(pattern, args, tensors, call.spec.program.device) ||
+        !guardsHold(call.spec)
+      )
+        continue;
       if (i > 0) routes.unshift(...routes.splice(i, 1));
       return call;
     }
@@ -81,7 +93,7 @@ export class Routes {
   }
 
   add(pattern: Pattern, call: Call): void {
-    this.routes.unshift({ pattern, call });
+    this.routes.unshift({ pattern, call, device: currentDevice(), moves: cellMoves() });
     if (this.routes.length > maxRoutes) this.routes.pop();
   }
 

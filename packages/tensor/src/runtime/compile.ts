@@ -12,6 +12,7 @@ import { checkOptions } from "../ops/checks.js";
 import { show } from "../shape.js";
 import { throwIfAborted } from "./abort.js";
 import { Call, Routes } from "./call.js";
+import { currentDevice } from "./devices.js";
 import { explainProgram } from "./explain.js";
 import { GuardedCache } from "./guardedCache.js";
 import { CallOrigins } from "./origin.js";
@@ -71,7 +72,7 @@ export interface Compiled<A extends readonly unknown[], R> {
   explain(): string;
   /**
    * Calls the function `runs` times (after once to warm up) with these arguments, as any call does: state moves on.
-   * Times every record and holds it against what the machine can do (see {@link ceilings}, measured at the first
+   * Times every record and holds it against what the device can do (see {@link ceilings}, measured at the first
    * profile). Results are disposed. `String(profile)` is the table of explain() with times.
    *
    * @throws UsageError when `runs` is no whole number from 1, or inside a trace.
@@ -189,7 +190,8 @@ export function compile<A extends readonly unknown[], R>(
         if (!Number.isInteger(runs) || runs < 1)
           throw new UsageError(`${name}: profile takes the number of runs, at least 1, got ${show(runs)}`);
         if (currentTrace()) throw new UsageError(`${name}: profile cannot be asked for inside a traced function`);
-        return profileProgram(name, runs, () => {
+        const device = flattenArguments(name, args, options.mode !== undefined).device ?? currentDevice();
+        return profileProgram(name, runs, device, () => {
           for (const tensor of leavesOf(call(...args))) tensor.dispose();
           return (latest as Specialisation).program;
         });

@@ -1,42 +1,21 @@
 // The device as the rest of the package sees it: the native binding, loaded on first use, and storage —
 // reference-counted device memory. Knows no shapes.
 
-import { loadBinding, type NativeBinding } from "@figment/native";
 import { AbortError, OutOfMemoryError, typedError } from "../errors.js";
+import { native } from "./binding.js";
+import { currentDevice, deviceName } from "./devices.js";
 import { type Contents, describeLive, forgetLive, noteLive, rankLive, showBytes } from "./live.js";
 import { type Origin, showOrigin } from "./origin.js";
 
-let loaded: NativeBinding | undefined;
+export { native } from "./binding.js";
+export { currentDevice, onDevice } from "./devices.js";
 
-/** The native binding; loading it is the first thing that can fail, so it happens on first use. */
-export function native(): NativeBinding {
-  loaded ??= loadBinding();
-  return loaded;
-}
-
-/** The device that new memory and programs are made on, as the binding numbers them; 0 is the CPU. */
-let current = 0;
-
-/** The number of the current device. */
-export const currentDevice = (): number => current;
-
-/** Makes another device the current one while `work` runs. */
-export function onDevice<T>(device: number, work: () => T): T {
-  const before = current;
-  current = device;
-  try {
-    return work();
-  } finally {
-    current = before;
-  }
-}
-
-/** Runs a native call, turning its errors into typed ones. */
-export function guarded<T>(call: () => T): T {
+/** Runs a native call that works on a device, turning its errors into typed ones. */
+export function guarded<T>(call: () => T, device: number = currentDevice()): T {
   try {
     return call();
   } catch (error) {
-    throw explained(error);
+    throw explained(error, device);
   }
 }
 
@@ -45,18 +24,19 @@ export async function guardedAsync<T>(call: () => Promise<T>): Promise<T> {
   try {
     return await call();
   } catch (error) {
-    throw explained(error);
+    throw explained(error, currentDevice());
   }
 }
 
-/** The typed form of a native error; one that says memory is exhausted lists what is live. */
-function explained(error: unknown): unknown {
+/** The typed form of a native error; one that says memory is exhausted lists what is live on the device. */
+function explained(error: unknown, device: number): unknown {
   const typed = typedError(error);
   if (!(typed instanceof OutOfMemoryError)) return typed;
-  const totals = native().memory();
-  const live = rankLive(totals);
+  const totals = native().memory(device);
+  const live = rankLive(device, totals);
   const rest = totals.inUse - totals.live;
-  const head = `${typed.message}. ${showBytes(totals.inUse)} of ${showBytes(totals.limit)} are in use; live on this thread, largest first:`;
+  const place = device === 0 ? "" : ` on ${deviceName(device)}`;
+  const head = `${typed.message}. ${showBytes(totals.inUse)} of ${showBytes(totals.limit)}${place} are in use; live on this thread, largest first:`;
   const tail = rest > 0 ? `\n  ${showBytes(rest)}  temporaries of programs, other threads, and rounding` : "";
   return new OutOfMemoryError(`${head}\n${describeLive(live)}${tail}`, { cause: error, live });
 }
@@ -69,6 +49,8 @@ function explained(error: unknown): unknown {
 export class Storage {
   handle: number;
   readonly bytes: number;
+  /** The number of the device that it lies on. */
+  readonly device: number;
   /** Called instead of releasing the memory when the last user leaves a borrowed storage. */
   borrowed: (() => void) | undefined;
   /** Where the work that fills this memory was queued, for errors that surface later. */
@@ -82,9 +64,10 @@ export class Storage {
   private users = 1;
   private unowned = false;
 
-  constructor(handle: number, bytes: number, borrowed?: () => void) {
+  constructor(handle: number, bytes: number, device: number, borrowed?: () => void) {
     this.handle = handle;
     this.bytes = bytes;
+    this.device = device;
     this.borrowed = borrowed;
     if (!borrowed) noteLive(handle, this);
   }
@@ -142,9 +125,9 @@ export interface InlineNumber {
   readonly word: number;
 }
 
-/** Memory for an element that travelled with calls so far. */
-export const uploadInline = ({ word }: InlineNumber, bytes: number): Storage =>
-  upload(new Uint8Array(Float64Array.of(word).buffer, 0, bytes));
+/** The bytes of an element that travels with calls. */
+export const inlineBytes = ({ word }: InlineNumber, bytes: number): ArrayBuffer =>
+  Float64Array.of(word).buffer.slice(0, bytes);
 
 let unownedCount = 0;
 
@@ -152,26 +135,31 @@ let unownedCount = 0;
 export const unownedBuffers = (): number => unownedCount;
 
 /** Fresh memory with undefined contents. */
-export function allocate(bytes: number): Storage {
+function allocate(bytes: number, device: number): Storage {
   return new Storage(
-    guarded(() => native().allocate(current, bytes)),
+    guarded(() => native().allocate(device, bytes), device),
     bytes,
+    device,
   );
 }
 
 /** Fresh memory holding these bytes. */
-export function upload(data: Uint8Array): Storage {
-  const storage = allocate(data.byteLength);
-  if (data.byteLength > 0) guarded(() => native().write(storage.handle, 0, data));
+export function upload(data: Uint8Array, device: number = currentDevice()): Storage {
+  const storage = allocate(data.byteLength, device);
+  if (data.byteLength > 0) guarded(() => native().write(storage.handle, 0, data), device);
   return storage;
 }
+
+/** The same bytes on another device. Waits until they have been computed. */
+export const transfer = (from: Storage, device: number): Storage =>
+  upload(new Uint8Array(downloadSync(from, 0, from.bytes)), device);
 
 /** The bytes, once the work queued before has run. */
 export async function download(storage: Storage, offset: number, length: number): Promise<ArrayBuffer> {
   try {
     return await native().read(storage.handle, offset, length);
   } catch (error) {
-    throw withOrigin(explained(error), storage);
+    throw withOrigin(explained(error, storage.device), storage);
   }
 }
 
@@ -180,7 +168,7 @@ export function downloadSync(storage: Storage, offset: number, length: number): 
   try {
     return native().readSync(storage.handle, offset, length);
   } catch (error) {
-    throw withOrigin(explained(error), storage);
+    throw withOrigin(explained(error, storage.device), storage);
   }
 }
 

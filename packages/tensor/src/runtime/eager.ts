@@ -1,7 +1,8 @@
-// Eager execution: an op outside a trace is a program of one op, looked up in a cache.
+// Eager execution: an op outside a trace is a program of one op, looked up in a cache. It runs where its operands lie.
 
 import { currentPath } from "../core/path.js";
 import { Tensor } from "../core/tensor.js";
+import { DeviceError } from "../errors.js";
 import { type Attrs, type Aval, GraphBuilder } from "../ir/graph.js";
 import { identityDef } from "../ops/cast.js";
 import type { OpDef } from "../ops/definition.js";
@@ -9,7 +10,8 @@ import { widenFormats } from "../passes/formats.js";
 import { mixPrecision } from "../passes/precision.js";
 import { attrsKey } from "../passes/simplify.js";
 import { ProgramCache } from "./cache.js";
-import { currentDevice, native, Storage } from "./device.js";
+import { currentDevice, native, type Operand, onDevice, type Storage, transfer } from "./device.js";
+import { deviceName } from "./devices.js";
 import { here, type Origin } from "./origin.js";
 import { loadGraph, type Program, releaseProgram, runProgram } from "./program.js";
 import { span } from "./timeline.js";
@@ -43,14 +45,16 @@ export function runNode(
   { variant }: { variant?: string } = {},
 ): readonly Tensor[] {
   const operands = inputs.map((tensor) => tensor.operand(def.name));
-  let key = `${currentDevice()} ${def.name}`;
+  const device = placeOf(operands);
+  if (device === undefined) return withConstantsMoved(def, inputs, attrs, variant);
+  let key = `${device} ${def.name}`;
   for (const input of inputs) key += avalKey(input);
   for (const _ in attrs) {
     key += attrsKey(attrs);
     break;
   }
   if (variant) key += `!${variant}`;
-  const program = cache.get(key) ?? cache.add(key, build(def, inputs, attrs, variant));
+  const program = cache.get(key) ?? cache.add(key, build(device, def, inputs, attrs, variant));
   const results = runProgram(program, 0, operands);
   if (def.canFail) markOrigin(results, here());
   return results.map((storage, i) => {
@@ -59,13 +63,50 @@ export function runNode(
   });
 }
 
-function build(def: OpDef, inputs: readonly Aval[], attrs: Attrs, variant?: string): Program {
+/** The device that all operands lie on, numbers being anywhere; undefined where there are two. */
+function placeOf(operands: readonly Operand[]): number | undefined {
+  let place: number | undefined;
+  for (const operand of operands) {
+    if (operand.handle === 0) continue;
+    const { device } = operand as Storage;
+    if (place !== undefined && place !== device) return undefined;
+    place = device;
+  }
+  return place ?? currentDevice();
+}
+
+/** Runs an op whose operands lie on two devices: constants are made anew on that of the others. */
+function withConstantsMoved(def: OpDef, inputs: readonly Tensor[], attrs: Attrs, variant?: string): readonly Tensor[] {
+  const fixed = inputs.filter((tensor) => tensor.operand(def.name).handle !== 0 && !tensor.remake);
+  const place = placeOf(fixed.map((tensor) => tensor.operand(def.name)));
+  if (place === undefined) {
+    const [a, b] = [...new Set(fixed.map(({ device }) => device))];
+    throw new DeviceError(
+      `${def.name}: operands are on two devices, ${a} and ${b}; move one of them, for example with x.to("${a}")`,
+    );
+  }
+  // Constants alone, made on two devices.
+  const device = fixed.length > 0 ? place : currentDevice();
+  const made: Tensor[] = [];
+  try {
+    const moved = inputs.map((tensor) => {
+      if (!tensor.remake || deviceName(device) === tensor.device) return tensor;
+      made.push(onDevice(device, tensor.remake));
+      return made.at(-1) as Tensor;
+    });
+    return runNode(def, moved, attrs, variant === undefined ? {} : { variant });
+  } finally {
+    for (const tensor of made) tensor.dispose();
+  }
+}
+
+function build(device: number, def: OpDef, inputs: readonly Aval[], attrs: Attrs, variant?: string): Program {
   const builder = new GraphBuilder();
   const values = inputs.map((aval) => builder.arg(aval));
   const node = builder.node(def, values, attrs, def.infer(inputs, attrs), currentPath());
   const load = (): Program =>
     loadGraph(widenFormats(mixPrecision(builder.finish(node.outputs))), `eager ${def.name}`, variant);
-  return span(`compile eager ${def.name}`, load);
+  return span(`compile eager ${def.name}`, () => onDevice(device, load));
 }
 
 /** Remembers where work was queued whose failure depends on data. */
@@ -73,22 +114,35 @@ export function markOrigin(storages: readonly Storage[], origin: Origin): void {
   for (const storage of storages) storage.origin = origin;
 }
 
-/** A copy of device memory holding a value of this aval. */
-export function copyOf(aval: Aval, handle: number): Storage {
-  const key = `${currentDevice()} copy${avalKey(aval)}`;
-  const program = cache.get(key) ?? cache.add(key, build(identityDef, [aval], {}));
-  return runProgram(program, 0, [new Storage(handle, 0)])[0] as Storage;
+/** A copy on a device of what an operand holds, a value of this aval. */
+export function copyOf(aval: Aval, operand: Operand, device: number): Storage {
+  if (operand.handle !== 0 && (operand as Storage).device !== device) return transfer(operand as Storage, device);
+  const key = `${device} copy${avalKey(aval)}`;
+  const program = cache.get(key) ?? cache.add(key, build(device, identityDef, [aval], {}));
+  return runProgram(program, 0, [operand])[0] as Storage;
 }
 
 const writers = new ProgramCache<Program>(cacheLimits, releaseProgram);
 
-/** Overwrites memory with the value held by another buffer, in queue order. */
-export function copyInto(aval: Aval, handle: number, target: Storage): void {
-  const key = `${currentDevice()} ${avalKey(aval)}`;
-  const program = writers.get(key) ?? writers.add(key, buildWriter(aval));
+/** Overwrites memory with what an operand holds, in queue order. */
+export function copyInto(aval: Aval, operand: Operand, target: Storage): void {
+  const { device } = target;
+  if (operand.handle !== 0 && (operand as Storage).device !== device) {
+    const moved = transfer(operand as Storage, device);
+    copyInto(aval, moved, target);
+    moved.release();
+    return;
+  }
+  const key = `${device} ${avalKey(aval)}`;
+  const program =
+    writers.get(key) ??
+    writers.add(
+      key,
+      onDevice(device, () => buildWriter(aval)),
+    );
   const binding = native().bind(program.handle, Float64Array.of(target.handle));
   try {
-    runProgram(program, binding, [new Storage(handle, 0)]);
+    runProgram(program, binding, [operand]);
   } finally {
     native().releaseBinding(binding);
   }

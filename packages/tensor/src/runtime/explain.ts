@@ -4,6 +4,7 @@ import type { ChoiceReason, ProgramInfo } from "@figment/native";
 import type { Node } from "../ir/graph.js";
 import type { BlockSpec, Nesting } from "../program/blob.js";
 import { native } from "./device.js";
+import { deviceName } from "./devices.js";
 import type { Program } from "./program.js";
 import { tuning } from "./tuning/index.js";
 
@@ -20,6 +21,8 @@ export interface ExplainedRecord {
    * or as "measured" on this machine, or it was "forced". Undefined for loops, which have no kernel.
    */
   readonly reason: ChoiceReason | undefined;
+  /** The number of the device that it runs on. */
+  readonly device: number;
   /** Pieces of its work, in all runs so far, that the variant did in a slower way because of the numbers in them. */
   readonly fallbacks: number;
   /** How often it runs: more than once in a loop, whose records are indented. */
@@ -47,6 +50,7 @@ export function explainRecords(program: Program): ExplainedRecord[] {
         formats: begins ? "" : (program.formats[i] ?? ""),
         variant: begins ? "" : variant,
         reason: begins ? undefined : choices[i]?.reason,
+        device: program.device,
         fallbacks,
         times,
         flops: flops * times,
@@ -62,10 +66,13 @@ export function explainProgram(name: string, program: Program): string {
   const records = explainRecords(program);
   const { arenaBytes } = native().programInfo(program.handle);
   return [
-    `${name}: ${summary(records)}, arena ${scaled(arenaBytes, "B")}`,
+    `${name}${onGpu(program)}: ${summary(records)}, arena ${scaled(arenaBytes, "B")}`,
     ...table(explainColumns, records.flatMap(packedAndRow)),
   ].join("\n");
 }
+
+/** What a program's title says of the device that it runs on. */
+export const onGpu = ({ device }: Program): string => (device === 0 ? "" : ` on ${deviceName(device)}`);
 
 /** A column of a table; numbers stand at its right. */
 export interface Column {
@@ -84,10 +91,10 @@ export const explainColumns: readonly Column[] = [
   { title: "module" },
 ];
 
-const reasonText: Readonly<Record<ChoiceReason, () => string>> = {
+const reasonText: Readonly<Record<ChoiceReason, (device: number) => string>> = {
   only: () => "only one",
   estimated: () => "estimated cheapest",
-  shipped: () => `measured on ${tuning().shippedFrom} (shipped)`,
+  shipped: (device) => `measured on ${tuning(device).shippedFrom} (shipped)`,
   measured: () => "measured here",
   forced: () => "forced",
 };
@@ -98,7 +105,7 @@ export const explainRow = (record: ExplainedRecord): string[] => [
   record.shapes,
   record.formats,
   record.fallbacks > 0 ? `${record.variant} (${record.fallbacks} fallbacks)` : record.variant,
-  record.reason ? reasonText[record.reason]() : "",
+  record.reason ? reasonText[record.reason](record.device) : "",
   scaled(record.flops, "FLOP"),
   scaled(record.bytes, "B"),
   record.path,

@@ -16,6 +16,7 @@ export interface Contents {
 /** Memory that is listed. */
 export interface Listed {
   readonly bytes: number;
+  readonly device: number;
   contents: Contents | undefined;
 }
 
@@ -36,11 +37,15 @@ export function forgetLive(handle: number): void {
   listed.delete(handle);
 }
 
-/** Live memory in groups of equal name, shape and type, largest first; small blocks are the last group. */
-export function rankLive(totals: { readonly live: number; readonly liveBuffers: number }): LiveMemory[] {
+/** A device's live memory in groups of equal name, shape and type, largest first; small blocks are the last group. */
+export function rankLive(
+  device: number,
+  totals: { readonly live: number; readonly liveBuffers: number },
+): LiveMemory[] {
   const groups = new Map<string, { count: number; bytes: number; contents: Contents | undefined }>();
   let [restBytes, restCount] = [totals.live, totals.liveBuffers];
-  for (const { bytes, contents } of listed.values()) {
+  for (const { bytes, contents, device: where } of listed.values()) {
+    if (where !== device) continue;
     const key = contents ? `${contents.name ?? ""}|${contents.dtype}|${contents.shape.join()}` : String(bytes);
     const group = groups.get(key) ?? { count: 0, bytes: 0, contents };
     group.count++;

@@ -2,8 +2,9 @@
 
 import { UsageError } from "../errors.js";
 import { guarded, guardedAsync, native, unownedBuffers } from "./device.js";
+import { currentDevice, type Device, deviceNumber, usedDevices } from "./devices.js";
 
-/** Device memory in use. */
+/** Memory of a device in use. */
 export interface MemoryStats {
   /** Bytes in live buffers. */
   readonly live: number;
@@ -25,28 +26,44 @@ export interface MemoryStats {
   readonly limit: number;
 }
 
+const numberOf = (op: string, device: Device | undefined): number =>
+  device === undefined ? currentDevice() : deviceNumber(op, device);
+
 /**
- * Device memory in use by this process.
+ * Memory of a device in use by this process. Default: the device that tensors are made on now.
  *
+ * @throws UsageError for what names no device; DeviceError, with the reason, for one that cannot be used.
  * @example
  * const { live, peak } = memory(); // bytes
  */
-export const memory = (): MemoryStats => native().memory();
+export const memory = (device?: Device): MemoryStats => native().memory(numberOf("memory", device));
 
 /**
- * Limits the device memory that the process may hold, in bytes; 0 and Infinity set the limit back to what the machine has.
+ * Limits the memory of a device that the process may hold, in bytes; 0 and Infinity set the limit back to what there is.
  * What would exceed it fails with an {@link OutOfMemoryError}, after the queue has been drained and caches dropped. Cells
  * are as they were, and the device works on.
  *
- * @throws UsageError unless `bytes` is a number ≥ 0.
+ * @param device default: the device that tensors are made on now.
+ * @throws UsageError unless `bytes` is a number ≥ 0, and for what names no device; DeviceError, with the reason, for a device
+ *   that cannot be used.
  * @example
  * setMemoryLimit(2 ** 30);
  * setMemoryLimit(0);
  */
-export function setMemoryLimit(bytes: number): void {
+export function setMemoryLimit(bytes: number, device?: Device): void {
   if (typeof bytes !== "number" || !(bytes >= 0))
     throw new UsageError(`setMemoryLimit: expected a number of bytes ≥ 0, got ${String(bytes)}`);
-  guarded(() => native().setMemoryLimit(Number.isFinite(bytes) ? bytes : 0));
+  const where = numberOf("setMemoryLimit", device);
+  guarded(() => native().setMemoryLimit(Number.isFinite(bytes) ? bytes : 0, where));
+}
+
+/** Live buffers and bytes of this thread on all its devices. */
+function liveAnywhere(): { readonly buffers: number; readonly bytes: number } {
+  const all = usedDevices().map((device) => native().memory(device));
+  return {
+    buffers: all.reduce((sum, { liveBuffers }) => sum + liveBuffers, 0) - unownedBuffers(),
+    bytes: all.reduce((sum, { live }) => sum + live, 0),
+  };
 }
 
 let baseline = 0;
@@ -59,11 +76,11 @@ let baseline = 0;
  * assertNoLeaks();
  */
 export function markNoLeaks(): void {
-  baseline = native().memory().liveBuffers - unownedBuffers();
+  baseline = liveAnywhere().buffers;
 }
 
 /**
- * Checks that nothing is live that was not there at {@link markNoLeaks}. Scalar results of compiled functions need no
+ * Checks that nothing is live, on any device, that was not there at {@link markNoLeaks}. Scalar results of compiled functions need no
  * disposal and do not count.
  *
  * @throws UsageError saying how many buffers and bytes are live.
@@ -75,17 +92,17 @@ export function markNoLeaks(): void {
  */
 export function assertNoLeaks(): void {
   guarded(() => native().settleSync());
-  const { liveBuffers, live } = native().memory();
-  const leaked = liveBuffers - unownedBuffers() - baseline;
+  const { buffers, bytes } = liveAnywhere();
+  const leaked = buffers - baseline;
   if (leaked > 0) {
     throw new UsageError(
-      `${leaked} tensors or cells have not been disposed (${live} bytes are live); dispose them or use scope()`,
+      `${leaked} tensors or cells have not been disposed (${bytes} bytes are live); dispose them or use scope()`,
     );
   }
 }
 
 /**
- * When everything queued so far is done; rejects with the first error that no read has reported. Work that was stopped
+ * When everything queued so far is done, on all devices; rejects with the first error that no read has reported. Work that was stopped
  * by a signal counts as done.
  *
  * @example
@@ -96,17 +113,9 @@ export function assertNoLeaks(): void {
 export const settled = (): Promise<void> => guardedAsync(() => native().settled());
 
 /**
- * Sets the number of worker threads; results do not depend on it.
+ * Sets the number of worker threads of the CPU; results do not depend on it.
  *
  * @example
  * setThreads(2);
  */
 export const setThreads = (count: number): void => guarded(() => native().setThreads(count));
-
-/**
- * What the device is: name, cores, instruction set, threads.
- *
- * @example
- * const { name } = deviceInfo();
- */
-export const deviceInfo = (): ReturnType<ReturnType<typeof native>["cpu"]> => native().cpu();

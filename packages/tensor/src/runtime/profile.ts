@@ -1,17 +1,18 @@
 // profile(): a compiled program run a few times with every record timed, and the times held against the ceilings of the
-// machine.
+// device.
 
 import { profileEvents } from "@figment/native";
-import { type Ceilings, ceilings, copyCeiling, fmaCeiling } from "./ceilings.js";
+import { type Ceilings, ceilingsOf, copyCeiling, fmaCeiling } from "./ceilings.js";
 import { native } from "./device.js";
-import { type ExplainedRecord, explainColumns, explainRecords, explainRow, summary, table } from "./explain.js";
+import { usedDevices } from "./devices.js";
+import { type ExplainedRecord, explainColumns, explainRecords, explainRow, onGpu, summary, table } from "./explain.js";
 import type { Program } from "./program.js";
 
 /** One record of a program, timed. */
 export interface ProfiledRecord extends ExplainedRecord {
   /** Microseconds in one run of the program: the median of an execution, times the executions in a run. */
   readonly micros: number;
-  /** Share of what the machine could do at best: of its multiply-adds or of its copy bandwidth, whichever bounds the record. */
+  /** Share of what the device could do at best: of its multiply-adds or of its copy bandwidth, whichever bounds the record. */
   readonly ofCeiling: number;
   /** Which of the two bounds it. */
   readonly bound: "fma" | "copy";
@@ -33,18 +34,27 @@ export interface Profile {
 /**
  * Profiles what `call` runs.
  *
+ * @param device where it will probably run; what it does run on counts.
  * @param call runs the program once and gives it.
  */
-export async function profileProgram(name: string, runs: number, call: () => Program): Promise<Profile> {
-  const limits = await ceilings();
-  const since = native().readProfile(Number.MAX_SAFE_INTEGER).first;
+export async function profileProgram(
+  name: string,
+  runs: number,
+  device: number,
+  call: () => Program,
+): Promise<Profile> {
+  await ceilingsOf(device);
+  const before = usedDevices().map(
+    (used) => [used, native().readProfile(Number.MAX_SAFE_INTEGER, used).first] as const,
+  );
   native().profile(true);
   try {
     // The first run after the ceilings were measured finds cold caches and idle threads.
     let program = call();
     for (let i = 0; i < runs; i++) program = call();
     await native().settled();
-    return profileOf(name, runs, program, since, limits);
+    const since = new Map(before).get(program.device) ?? 0;
+    return profileOf(name, runs, program, since, await ceilingsOf(program.device));
   } finally {
     native().profile(false);
   }
@@ -52,7 +62,7 @@ export async function profileProgram(name: string, runs: number, call: () => Pro
 
 function profileOf(name: string, runs: number, program: Program, since: number, limits: Ceilings): Profile {
   const { id } = native().programInfo(program.handle);
-  const events = profileEvents(native().readProfile(since)).filter((event) => event.program === id);
+  const events = profileEvents(native().readProfile(since, program.device)).filter((event) => event.program === id);
   const times = events.filter(({ kind }) => kind === "run").map(({ micros }) => micros);
   const timed = times.slice(-runs);
   const perRecord = new Map<number, number[]>();
@@ -74,11 +84,11 @@ function profileOf(name: string, runs: number, program: Program, since: number, 
     micros: total,
     ceilings: limits,
     records,
-    toString: () => profileText(name, timed.length, total, records, limits),
+    toString: () => profileText(`${name}${onGpu(program)}`, timed.length, total, records, limits),
   };
 }
 
-/** The least time that the machine needs for a record, as a share of the time that it took. */
+/** The least time that the device needs for a record, as a share of the time that it took. */
 function shareOf(
   { flops, bytes }: ExplainedRecord,
   micros: number,
@@ -106,10 +116,14 @@ function profileText(
     ),
   );
   return [
-    `${name}: ${showMicros(micros)} (median of ${runs}), ${summary(records)}; ${limits.threads} threads, ceiling ${fmaCeiling(limits).toFixed(0)} GFLOP/s`,
+    `${name}: ${showMicros(micros)} (median of ${runs}), ${summary(records)}; ${hostThreads(records, limits)}ceiling ${fmaCeiling(limits).toFixed(0)} GFLOP/s`,
     ...table(columns, rows),
   ].join("\n");
 }
+
+/** The threads that the CPU's kernels share. */
+const hostThreads = ([first]: readonly ProfiledRecord[], { threads }: Ceilings): string =>
+  first && first.device > 0 ? "" : `${threads} threads, `;
 
 const showMicros = (micros: number): string =>
   micros < 1e3 ? `${micros.toFixed(1)} µs` : `${(micros / 1e3).toFixed(2)} ms`;

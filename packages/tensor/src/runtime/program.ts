@@ -15,6 +15,8 @@ export interface Program {
   /** What it was made from, for profiles. */
   readonly name: string;
   readonly handle: number;
+  /** The number of the device that it runs on. */
+  readonly device: number;
   /** Size of its text, for the cache's budget. */
   readonly bytes: number;
   readonly argCount: number;
@@ -41,24 +43,26 @@ export function onLoadProgram(listen: ((program: Program) => void) | undefined):
   if (listen) held.forEach(listen);
 }
 
-/** Lowers a graph and loads it. `variant` forces that kernel variant wherever it can run. */
+/** Lowers a graph and loads it on the current device. `variant` forces that kernel variant wherever it can run. */
 export function loadGraph(graph: Graph, name: string, variant?: string): Program {
   const { spec, tags } = lowerGraph(graph);
   const largest = spec.slots.reduce((most, { bytes }) => Math.max(most, bytes), spec.arenaBytes);
   if (largest > mostBytes)
     throw new OutOfMemoryError(`out of memory: ${showBytes(largest)} are more than any device holds`);
   const blob = writeProgram(spec);
-  tuning();
-  const load = (): number => guarded(() => native().loadProgram(blob, variant, currentDevice()));
+  const device = currentDevice();
+  tuning(device);
+  const load = (): number => guarded(() => native().loadProgram(blob, variant, device));
   let handle = load();
-  noteProgram(handle, blob);
-  if (variant === undefined && measureUnknown(handle)) {
+  noteProgram(handle, blob, device);
+  if (variant === undefined && measureUnknown(handle, device)) {
     native().releaseProgram(handle);
     handle = load();
   }
   const program: Program = {
     name,
     handle,
+    device,
     bytes: blob.length,
     argCount: graph.args.length,
     outputs: graph.outputs.map(({ shape, dtype }) => ({ shape, dtype })),
@@ -104,7 +108,7 @@ let outputHandles = new Float64Array(64);
 
 /** Queues a program. Gives the storage of its outputs, in order. */
 export function runProgram(program: Program, binding: number, inputs: readonly Operand[], cancel = 0): Storage[] {
-  const { outputs, outputBytes } = program;
+  const { outputs, outputBytes, device } = program;
   const count = inputs.length;
   if (count * 2 > inputHandles.length) inputHandles = new Float64Array(count * 4);
   if (outputs.length > outputHandles.length) outputHandles = new Float64Array(outputs.length * 2);
@@ -113,6 +117,6 @@ export function runProgram(program: Program, binding: number, inputs: readonly O
     inputHandles[i] = input.handle;
     if (input.handle === 0) inputHandles[program.argCount + i] = (input as InlineNumber).word;
   }
-  guarded(() => native().run(program.handle, binding, inputHandles, outputHandles, cancel));
-  return outputBytes.map((bytes, i) => new Storage(outputHandles[i] as number, bytes));
+  guarded(() => native().run(program.handle, binding, inputHandles, outputHandles, cancel), device);
+  return outputBytes.map((bytes, i) => new Storage(outputHandles[i] as number, bytes, device));
 }

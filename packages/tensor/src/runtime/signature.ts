@@ -4,14 +4,17 @@ import type { Cell, CellTree } from "../core/cell.js";
 import { Tensor } from "../core/tensor.js";
 import { deepestTree, isPlainObject } from "../core/tree.js";
 import type { DType } from "../dtype.js";
-import { UsageError } from "../errors.js";
+import { DeviceError, UsageError } from "../errors.js";
 import { type Shape, sameShape, show } from "../shape.js";
+import { currentDevice, deviceName } from "./devices.js";
 
 /** The arguments of a call. */
 export interface Arguments {
   readonly key: string;
   readonly tensors: Tensor[];
   readonly trees: CellTree[];
+  /** The number of the device that they lie on; undefined where none of them lies on any. */
+  readonly device: number | undefined;
 }
 
 const isCellTree = (x: unknown): x is CellTree =>
@@ -52,7 +55,8 @@ const isStatic = (x: unknown): x is Static =>
 /**
  * Takes the arguments of a call apart.
  *
- * @throws UsageError for what a compiled function does not take, saying where it stands.
+ * @throws UsageError for what a compiled function does not take, saying where it stands; DeviceError for arguments on two
+ *   devices.
  */
 export function flattenArguments(name: string, args: readonly unknown[], fixedMode: boolean): Arguments {
   const tensors: Tensor[] = [];
@@ -69,18 +73,33 @@ export function flattenArguments(name: string, args: readonly unknown[], fixedMo
     around.pop();
     return text;
   };
+  let place: { readonly device: number; readonly what: string } | undefined;
+  const put = (device: number | undefined, what: string): void => {
+    if (device === undefined) return;
+    place ??= { device, what };
+    if (device === place.device) return;
+    const [here, there] = [deviceName(place.device), deviceName(device)];
+    throw new DeviceError(
+      `${name}: ${place.what} is on ${here}, ${what} on ${there}; move one of them, for example with .to("${here}")`,
+    );
+  };
+  const addTree = (tree: CellTree, path: string): void => {
+    trees.push(tree);
+    for (const cell of tree.cells()) put(cell.home, cell.name === "cell" ? path : `${cell.name} of ${path}`);
+  };
   const visit = (x: unknown, path: string): string => {
     if (x instanceof Tensor) {
       if (x.traced) throw new UsageError(`${name}: ${path} is a traced tensor, used outside its trace`);
+      put(x.home, path);
       tensors.push(x);
       return `${path}=${x.dtype}[${x.shape.join()}]`;
     }
     if (isCell(x)) {
-      trees.push({ structure: `cell:${x.dtype}[${x.shape.join()}]`, cells: () => [x] });
+      addTree({ structure: `cell:${x.dtype}[${x.shape.join()}]`, cells: () => [x] }, path);
       return `${path}=${trees.at(-1)?.structure}`;
     }
     if (isCellTree(x)) {
-      trees.push(x);
+      addTree(x, path);
       return `${path}=${x.structure}${fixedMode ? "" : `/${x.modes ?? ""}`}`;
     }
     if (isStatic(x))
@@ -101,7 +120,9 @@ export function flattenArguments(name: string, args: readonly unknown[], fixedMo
     );
   };
   const key = args.map((arg, i) => visit(arg, `argument ${i}`)).join(";");
-  return { key: key + sharedCells(trees), tensors, trees };
+  const device = place?.device;
+  const where = `;device=${deviceName(device ?? currentDevice())}`;
+  return { key: key + sharedCells(trees) + where, tensors, trees, device };
 }
 
 /** Names the first part in which two signatures differ, if they do. */
@@ -137,11 +158,13 @@ export function patternOf(x: unknown): Pattern | null {
   return keys ? { kind: "object", keys, items } : { kind: "array", items };
 }
 
-/** Whether `x` fits a pattern; its tensors are appended to `tensors`. */
-export function fits(pattern: Pattern, x: unknown, tensors: Tensor[]): boolean {
+/** Whether `x` fits a pattern, and lies on the device; its tensors are appended to `tensors`. */
+export function fits(pattern: Pattern, x: unknown, tensors: Tensor[], device: number): boolean {
   if (pattern.kind === "tensor") {
     if (!(x instanceof Tensor) || x.traced || x.dtype !== pattern.dtype || !sameShape(x.shape, pattern.shape))
       return false;
+    const { home } = x;
+    if (home !== undefined && home !== device) return false;
     tensors.push(x);
     return true;
   }
@@ -153,14 +176,14 @@ export function fits(pattern: Pattern, x: unknown, tensors: Tensor[]): boolean {
   const { items } = pattern;
   if (pattern.kind === "array") {
     if (!Array.isArray(x) || x.length !== items.length) return false;
-    for (let i = 0; i < items.length; i++) if (!fits(items[i] as Pattern, x[i], tensors)) return false;
+    for (let i = 0; i < items.length; i++) if (!fits(items[i] as Pattern, x[i], tensors, device)) return false;
     return true;
   }
   if (!isPlainObject(x) || isCell(x) || isCellTree(x)) return false;
   const { keys } = pattern;
   let i = 0;
   for (const key in x) {
-    if (key !== keys[i] || !fits(items[i] as Pattern, x[key], tensors)) return false;
+    if (key !== keys[i] || !fits(items[i] as Pattern, x[key], tensors, device)) return false;
     i++;
   }
   return i === keys.length;

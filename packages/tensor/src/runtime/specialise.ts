@@ -3,12 +3,17 @@
 
 import type { Cell, CellTree } from "../core/cell.js";
 import { type Precision, withPrecision } from "../core/precision.js";
+import { disown } from "../core/scope.js";
 import type { Tensor } from "../core/tensor.js";
 import { type Guard, type StateSource, Trace } from "../core/trace.js";
 import { leavesOf, mapTree } from "../core/tree.js";
+import { DeviceError } from "../errors.js";
 import type { Graph } from "../ir/graph.js";
 import { optimize } from "../passes/index.js";
+import { showShape } from "../shape.js";
 import { Bindings, type StateHolder } from "./bindings.js";
+import { currentDevice, onDevice } from "./device.js";
+import { deviceName } from "./devices.js";
 import type { CallOrigins } from "./origin.js";
 import { loadGraph, type Program, releaseProgram } from "./program.js";
 import type { Arguments } from "./signature.js";
@@ -44,6 +49,11 @@ interface PlacedCell {
   readonly index: number;
 }
 
+interface TraceOptions {
+  readonly mode?: "train" | "eval";
+  readonly precision?: Precision;
+}
+
 /** Stands for a tensor in a specialisation's result. */
 export class OutputSlot {
   readonly index: number;
@@ -52,13 +62,24 @@ export class OutputSlot {
   }
 }
 
-/** Traces a function for the arguments of a call and makes its program. */
+/** Traces a function for the arguments of a call and makes its program, on the device that they lie on. */
 export function specialise<A extends readonly unknown[], R>(
   name: string,
   fn: (...args: A) => R,
   raw: A,
-  { tensors, trees }: Arguments,
-  { mode, precision }: { readonly mode?: "train" | "eval"; readonly precision?: Precision },
+  args: Arguments,
+  options: TraceOptions,
+  origins: CallOrigins,
+): Specialisation {
+  return onDevice(args.device ?? currentDevice(), () => specialiseHere(name, fn, raw, args, options, origins));
+}
+
+function specialiseHere<A extends readonly unknown[], R>(
+  name: string,
+  fn: (...args: A) => R,
+  raw: A,
+  { tensors, trees, device }: Arguments,
+  { mode, precision }: TraceOptions,
   origins: CallOrigins,
 ): Specialisation {
   const trace = new Trace(mode);
@@ -73,21 +94,64 @@ export function specialise<A extends readonly unknown[], R>(
   );
   const outputs = distinct(leavesOf(result));
   const graph = span("optimise", () => optimize(traced));
-  const program = span("lower and load", () => loadGraph(graph, name));
-  const captures = trace.sources.flatMap((source) => ("capture" in source ? [source.capture] : []));
+  const { place, sources } = placeSources(name, trace.sources, device);
+  const program = span("lower and load", () => onDevice(place, () => loadGraph(graph, name)));
+  const captures = sources.flatMap((source) => ("capture" in source ? [source.capture] : []));
   return {
     program,
     graph,
     guards: trace.guards,
-    sources: trace.sources.map((source) => resolveSource(source, trees)),
+    sources: sources.map((source) => resolveSource(source, trees)),
     guardedCells: placesOf(trace.guardedCells, trees),
     written: graph.writes.map(({ state }) => state),
     result: mapTree(result, (tensor) => new OutputSlot(outputs.indexOf(tensor)) as unknown as Tensor),
-    bindings: new Bindings(program.handle),
+    bindings: new Bindings(program),
     origins,
     captures,
-    bytes: captures.reduce((n, tensor) => n + tensor.storage("compile").bytes, program.bytes),
+    bytes: captures.reduce((n, tensor) => n + tensor.storage("compile", place).bytes, program.bytes),
   };
+}
+
+/**
+ * The device that a traced function runs on: that of its arguments, else that of what it reads by itself. Where only that
+ * decides, captured tensors on the device of the trace, among which are those that it made, are copied there.
+ */
+function placeSources(
+  name: string,
+  sources: readonly StateSource[],
+  given: number | undefined,
+): { readonly place: number; readonly sources: readonly StateSource[] } {
+  const here = currentDevice();
+  const homeOf = (source: StateSource): number | undefined => ("cell" in source ? source.cell : source.capture).home;
+  const deciding = (source: StateSource): boolean => {
+    const home = homeOf(source);
+    return home !== undefined && ("cell" in source || home !== here);
+  };
+  const decider = sources.find(deciding);
+  const place = given ?? (decider && homeOf(decider)) ?? here;
+  const misplaced = sources.filter((source) => ![undefined, place].includes(homeOf(source)));
+  const movable = (source: StateSource): boolean =>
+    given === undefined && "capture" in source && homeOf(source) === here;
+  const stray = misplaced.find((source) => !movable(source));
+  if (stray) {
+    const what = "cell" in stray ? stray.cell.name : `a captured tensor ${showShape(stray.capture.shape)}`;
+    const [at, there] = [deviceName(place), deviceName(homeOf(stray) as number)];
+    for (const source of sources) if ("capture" in source) source.capture.dispose();
+    throw new DeviceError(
+      `${name}: it runs on ${at}, where ${given === undefined ? "other cells" : "its arguments"} are, but ${what} is on ${there}; move it, for example with .to("${at}")`,
+    );
+  }
+  const moved = (source: StateSource): StateSource =>
+    "capture" in source && misplaced.includes(source) ? { capture: copyOn(place, source.capture) } : source;
+  return { place, sources: sources.map(moved) };
+}
+
+/** A captured tensor's value on another device; the tensor is freed. */
+function copyOn(device: number, capture: Tensor): Tensor {
+  const copy = capture.to(deviceName(device));
+  disown(copy);
+  capture.dispose();
+  return copy;
 }
 
 /** Frees a specialisation's program and what it captured. */
@@ -105,12 +169,20 @@ export function guardsHold({ guards }: Specialisation): boolean {
 
 /** Why a specialisation does not serve a call with these cells among its arguments; undefined when it does. */
 export function misfit(spec: Specialisation, trees: readonly CellTree[]): string | undefined {
+  if (!keepsPlace(spec)) return "a cell that it reads has moved to another device";
   if (!guardsHold(spec)) return "a value that it depends on, such as a module's mode, changed";
   if (!keepsGuarded(spec, trees))
     return "an argument has other cells than those that the function reaches by itself, as an optimiser does its parameters";
   if (capturesArgument(spec, trees)) return "a cell that the function captured came as an argument";
   return undefined;
 }
+
+/** Whether the cells that the program reads by itself are on its device, or could be. */
+const keepsPlace = ({ sources, program }: Specialisation): boolean =>
+  sources.every((source) => {
+    const home = source.kind === "fixed" ? source.cell?.home : undefined;
+    return home === undefined || home === program.device;
+  });
 
 /** What holds each state of a specialisation in a call with these cells among its arguments. */
 export function statesOf({ sources }: Specialisation, trees: readonly CellTree[]): StateHolder[] {
@@ -148,7 +220,7 @@ const distinct = (tensors: readonly Tensor[]): Tensor[] => [...new Set(tensors)]
 function resolveSource(source: StateSource, trees: readonly CellTree[]): Source {
   if ("capture" in source) {
     const { capture } = source;
-    return { kind: "fixed", holder: { storage: () => capture.storage("compile") } };
+    return { kind: "fixed", holder: { storage: (device) => capture.storage("compile", device) } };
   }
   for (const [tree, owner] of trees.entries()) {
     const cell = owner.cells().indexOf(source.cell);

@@ -2,8 +2,10 @@
 // workers do meanwhile. Off until asked for; FIGMENT_PROFILE=trace.json asks for the whole process.
 
 import { isMainThread } from "node:worker_threads";
+import type { ProfileChunk } from "@figment/native";
 import { UsageError } from "../errors.js";
 import { native } from "./device.js";
+import { usedDevices } from "./devices.js";
 import { opText } from "./explain.js";
 import { onLoadProgram, type Program } from "./program.js";
 import { writeTraceFile } from "./traceFile.js";
@@ -25,13 +27,23 @@ export interface ProgramLabels {
 
 /** A timeline in progress. */
 export interface Timeline {
-  /** Number of the first native event. */
-  readonly since: number;
+  /** Number of the first native event of each device that had been used by then; of others, all are in it. */
+  readonly since: ReadonlyMap<number, number>;
   readonly startMicros: number;
   readonly spans: Span[];
   droppedSpans: number;
-  /** By ProgramInfo.id. */
-  readonly programs: Map<number, ProgramLabels>;
+  /** By {@link programKey}. */
+  readonly programs: Map<string, ProgramLabels>;
+}
+
+/** Names a program of the process; each device counts its own. */
+export const programKey = (device: number, id: number): string => `${device} ${id}`;
+
+/** What a device did, as of an event. */
+export interface DeviceChunk {
+  readonly device: number;
+  readonly since: number;
+  readonly chunk: ProfileChunk;
 }
 
 /** What {@link writeTimeline} wrote. */
@@ -66,13 +78,13 @@ export function span<T>(name: string, fn: () => T): T {
 function label(timeline: Timeline, program: Program): void {
   const { id } = native().programInfo(program.handle);
   const tags = program.tags.map((node) => ({ text: opText("elementwise", node), path: node.path }));
-  timeline.programs.set(id, { name: program.name, tags });
-  if (timeline.programs.size > maxPrograms) timeline.programs.delete(timeline.programs.keys().next().value as number);
+  timeline.programs.set(programKey(program.device, id), { name: program.name, tags });
+  if (timeline.programs.size > maxPrograms) timeline.programs.delete(timeline.programs.keys().next().value as string);
 }
 
 /**
- * Starts the timeline: from now on the process notes what it runs, on the queue and on every worker, and what this
- * thread traces and compiles. The latest 262,144 events of the device are kept, and the latest few thousand of
+ * Starts the timeline: from now on the process notes what it runs, on all devices and every worker, and what this
+ * thread traces and compiles. The latest 262,144 events of each device are kept, and the latest few thousand of
  * JavaScript; how many were dropped is counted. Programs of other threads are noted under their operations' names alone.
  *
  * @throws UsageError when it has been started already.
@@ -85,7 +97,9 @@ export function startTimeline(): void {
   if (current) throw new UsageError("startTimeline: the timeline has been started already");
   native().profile(true);
   const timeline: Timeline = {
-    since: native().readProfile(Number.MAX_SAFE_INTEGER).first,
+    since: new Map(
+      usedDevices().map((device) => [device, native().readProfile(Number.MAX_SAFE_INTEGER, device).first]),
+    ),
     startMicros: native().profileClock(),
     spans: [],
     droppedSpans: 0,
@@ -97,8 +111,8 @@ export function startTimeline(): void {
 
 /**
  * Writes the timeline so far as JSON that https://ui.perfetto.dev and chrome://tracing open: a lane for JavaScript, one
- * for the device's queue (program runs with their records inside; kernel variant and module path in the arguments) and
- * one for each worker. Blocks this thread meanwhile; what is queued runs on.
+ * for each device's queue (program runs with their records inside; kernel variant and module path in the arguments) and
+ * one for each worker of the CPU. Blocks this thread meanwhile; what is queued runs on.
  *
  * @throws UsageError when the timeline has not been started.
  * @example
@@ -109,7 +123,12 @@ export function startTimeline(): void {
  */
 export function writeTimeline(path: string): TimelineFile {
   if (!current) throw new UsageError("writeTimeline: the timeline has not been started; call startTimeline() first");
-  return writeTraceFile(path, current, native().readProfile(current.since));
+  const { since } = current;
+  const chunks = usedDevices().map((device): DeviceChunk => {
+    const first = since.get(device) ?? 0;
+    return { device, since: first, chunk: native().readProfile(first, device) };
+  });
+  return writeTraceFile(path, current, chunks);
 }
 
 /**

@@ -2,20 +2,26 @@
 // metadata, ph "M"; times in microseconds).
 
 import { closeSync, openSync, writeSync } from "node:fs";
-import { type ProfileChunk, type ProfileEvent, profileEvents } from "@figment/native";
-import type { ProgramLabels, Timeline, TimelineFile } from "./timeline.js";
+import { type ProfileEvent, profileEvents } from "@figment/native";
+import { deviceName } from "./devices.js";
+import { type DeviceChunk, type ProgramLabels, programKey, type Timeline, type TimelineFile } from "./timeline.js";
 
-/** Lanes: threads of one process, in the order shown. Worker w has lane `firstWorker + w`. */
-const lanes = { javascript: 1, queue: 2, firstWorker: 3 } as const;
+/** An event of a device. */
+interface DeviceEvent extends ProfileEvent {
+  readonly device: number;
+}
 const pid = 1;
 
 /** Events joined into one write. */
 const batch = 4096;
 
-/** Writes the events of a timeline; native ones come from `chunk`. */
-export function writeTraceFile(path: string, timeline: Timeline, chunk: ProfileChunk): TimelineFile {
-  const events = profileEvents(chunk);
-  const dropped = Math.max(0, chunk.first - timeline.since) + timeline.droppedSpans;
+/** Writes the events of a timeline; those of devices come from `chunks`. */
+export function writeTraceFile(path: string, timeline: Timeline, chunks: readonly DeviceChunk[]): TimelineFile {
+  const events = chunks.flatMap(({ device, chunk }) => profileEvents(chunk).map((event) => ({ ...event, device })));
+  const dropped = chunks.reduce(
+    (sum, { chunk, since }) => sum + Math.max(0, chunk.first - since),
+    timeline.droppedSpans,
+  );
   const count = events.length + timeline.spans.length;
   const file = openSync(path, "w");
   try {
@@ -33,9 +39,14 @@ export function writeTraceFile(path: string, timeline: Timeline, chunk: ProfileC
   return { events: count, dropped };
 }
 
-function traceLines({ spans, programs, startMicros }: Timeline, events: readonly ProfileEvent[]): string[] {
+/** Lines of the file. Lanes are threads of one process: JavaScript, the devices' queues, the CPU's workers. */
+function traceLines({ spans, programs, startMicros }: Timeline, events: readonly DeviceEvent[]): string[] {
+  const gpus = [...new Set(events.map(({ device }) => device))].filter((device) => device > 0).sort((a, b) => a - b);
+  const queues = [0, ...gpus];
+  const lanes = { javascript: 1, firstQueue: 2, firstWorker: 2 + queues.length };
   const workers = events.reduce((most, { kind, worker }) => (kind === "piece" ? Math.max(most, worker + 1) : most), 0);
-  const names = ["JavaScript", "queue of cpu:0", ...Array.from({ length: workers }, (_, w) => `worker ${w}`)];
+  const queueNames = queues.map((device) => `queue of ${device === 0 ? "cpu:0" : deviceName(device)}`);
+  const names = ["JavaScript", ...queueNames, ...Array.from({ length: workers }, (_, w) => `worker ${w}`)];
   const complete = (
     tid: number,
     { startMicros: start, micros }: { readonly startMicros: number; readonly micros: number },
@@ -49,8 +60,9 @@ function traceLines({ spans, programs, startMicros }: Timeline, events: readonly
     ]),
     ...spans.map((span) => complete(lanes.javascript, span, { name: span.name, cat: "javascript" })),
     ...events.map((event) => {
-      const tid = event.kind === "piece" ? lanes.firstWorker + event.worker : lanes.queue;
-      return complete(tid, event, { cat: event.kind, ...describe(event, programs.get(event.program)) });
+      const { kind, device, program, worker } = event;
+      const tid = kind === "piece" ? lanes.firstWorker + worker : lanes.firstQueue + queues.indexOf(device);
+      return complete(tid, event, { cat: kind, ...describe(event, programs.get(programKey(device, program))) });
     }),
   ];
 }

@@ -7,7 +7,8 @@ import { OutOfMemoryError, UsageError } from "../../errors.js";
 import { checkFunction } from "../../ops/checks.js";
 import { show } from "../../shape.js";
 import { cacheFolder } from "../cacheFolder.js";
-import { guarded, native } from "../device.js";
+import { currentDevice, guarded, native } from "../device.js";
+import { infoOf } from "../devices.js";
 import { addToTable, parseFile, readTable } from "./file.js";
 import { programOfKey, readKey } from "./key.js";
 import { nearest, sameMachine, type TuningEntry, type TuningMachine } from "./table.js";
@@ -15,7 +16,7 @@ import { nearest, sameMachine, type TuningEntry, type TuningMachine } from "./ta
 /** A variant takes the place of the estimated one where it takes at most this share of its time: noise changes nothing. */
 const replacingShare = 0.95;
 
-/** What an environment knows of measurements. */
+/** What an environment knows of measurements of one device. */
 interface Tuning {
   readonly measures: boolean;
   readonly machine: TuningMachine;
@@ -25,27 +26,39 @@ interface Tuning {
   readonly shippedFrom: string | undefined;
 }
 
-let current: Tuning | undefined;
+const current = new Map<number, Tuning>();
 
 /** The file of this user's measurements. */
 export const tuningFile = (): string => process.env.FIGMENT_TUNE_FILE || cacheFolder("tuning.json");
 
-/** Reads the tables and hands them to the registry, at the first program of an environment. */
-export function tuning(): Tuning {
-  current ??= start(process.env.FIGMENT_TUNE ?? "");
-  return current;
+/** Reads the tables and hands them to the registry, at the first program of an environment on a device. */
+export function tuning(device: number): Tuning {
+  let found = current.get(device);
+  if (!found) {
+    found = start(process.env.FIGMENT_TUNE ?? "", device);
+    current.set(device, found);
+  }
+  return found;
 }
 
-function start(mode: string): Tuning {
+/** What measurements of a device hold for. */
+function machineOf(device: number): TuningMachine {
+  const about = infoOf(device);
+  const { name, isa, cores } = about;
+  const family = "family" in about ? about.family : `CUDA ${about.computeCapability}`;
+  return { cpu: name, family, isa, cores, version: nativeVersion };
+}
+
+function start(mode: string, device: number): Tuning {
   if (!["", "0", "1"].includes(mode)) throw new UsageError(`FIGMENT_TUNE is ${JSON.stringify(mode)}; expected 0 or 1`);
-  const { name, family, isa, cores } = native().cpu();
-  const machine: TuningMachine = { cpu: name, family, isa, cores, version: nativeVersion };
+  const machine = machineOf(device);
+  const { isa } = machine;
   if (mode === "0") return { measures: false, machine, own: new Map(), shippedFrom: undefined };
   const shipped = nearest(readTable(shippedTuning) ?? [], machine);
   for (const [key, { variant }] of Object.entries(shipped?.calls ?? {}))
-    native().addMeasured(isa, "shipped", key, variant);
+    native().addMeasured(isa, "shipped", key, variant, device);
   const own = readTable(tuningFile())?.find((entry) => sameMachine(entry.machine, machine))?.calls ?? {};
-  for (const [key, { variant }] of Object.entries(own)) native().addMeasured(isa, "here", key, variant);
+  for (const [key, { variant }] of Object.entries(own)) native().addMeasured(isa, "here", key, variant, device);
   return {
     measures: mode === "1",
     machine,
@@ -81,34 +94,34 @@ function measureCall(program: number, record: number, candidates: readonly strin
 }
 
 /** Makes measurements count from now on, and keeps them for later. */
-function keep(found: Readonly<Record<string, TuningEntry>>): void {
-  const { machine, own } = tuning();
+function keep(found: Readonly<Record<string, TuningEntry>>, device: number): void {
+  const { machine, own } = tuning(device);
   for (const [key, entry] of Object.entries(found)) {
     own.set(key, entry);
-    native().addMeasured(machine.isa, "here", key, entry.variant);
+    native().addMeasured(machine.isa, "here", key, entry.variant, device);
   }
   addToTable(tuningFile(), machine, found);
 }
 
 /** Whether this machine has measured all that a call may run on. */
-const isKnown = ({ key, candidates }: RecordChoice): boolean => {
-  const entry = tuning().own.get(key);
+const isKnown = ({ key, candidates }: RecordChoice, device: number): boolean => {
+  const entry = tuning(device).own.get(key);
   return entry !== undefined && candidates.every((name) => name in entry.micros);
 };
 
 /** Under FIGMENT_TUNE=1: measures the calls of a loaded program that nobody has measured here. True when there were some. */
-export function measureUnknown(program: number): boolean {
-  if (!tuning().measures) return false;
+export function measureUnknown(program: number, device: number): boolean {
+  if (!tuning(device).measures) return false;
   const found: Record<string, TuningEntry> = {};
   native()
     .programChoices(program)
     .forEach((choice, record) => {
-      if (!choice.measurable || choice.key in found || isKnown(choice)) return;
+      if (!choice.measurable || choice.key in found || isKnown(choice, device)) return;
       const entry = measureCall(program, record, choice.candidates);
       if (entry) found[choice.key] = entry;
     });
   if (Object.keys(found).length === 0) return false;
-  keep(found);
+  keep(found, device);
   return true;
 }
 
@@ -144,10 +157,11 @@ export interface TunableCall {
 }
 
 /** Called with each program that is loaded, while somebody looks for calls. */
-let collect: ((program: number, blob: Uint8Array) => void) | undefined;
+let collect: ((program: number, blob: Uint8Array, device: number) => void) | undefined;
 
 /** Tells whoever looks for calls of a loaded program. */
-export const noteProgram = (program: number, blob: Uint8Array): void => collect?.(program, blob);
+export const noteProgram = (program: number, blob: Uint8Array, device: number): void =>
+  collect?.(program, blob, device);
 
 /**
  * The calls for which there are several kernels, each once, in the programs that are made while `run` runs: by first calls
@@ -162,7 +176,7 @@ export async function tunableCalls(run: () => unknown): Promise<TunableCall[]> {
   checkFunction("tunableCalls", "run", run);
   if (collect) throw new UsageError("tunableCalls: another call of it is running");
   const found = new Map<string, TunableCall>();
-  collect = (program, blob) => noteCalls(program, blob, found);
+  collect = (program, blob, device) => noteCalls(program, blob, device, found);
   try {
     await run();
   } finally {
@@ -183,7 +197,8 @@ export async function tunableCalls(run: () => unknown): Promise<TunableCall[]> {
  */
 export function tunableCallsOf(file: string = shippedTuning): TunableCall[] {
   if (typeof file !== "string") throw new UsageError(`tunableCallsOf: expected a path as file, got ${show(file)}`);
-  tuning();
+  const device = currentDevice();
+  tuning(device);
   const found = new Map<string, TunableCall>();
   const machines = parseFile(file);
   for (const key of new Set(machines.flatMap(({ calls }) => Object.keys(calls)))) {
@@ -191,40 +206,41 @@ export function tunableCallsOf(file: string = shippedTuning): TunableCall[] {
     let blob: Uint8Array;
     try {
       blob = programOfKey(key);
-      program = native().loadProgram(blob);
+      program = native().loadProgram(blob, undefined, device);
     } catch {
       continue;
     }
-    noteCalls(program, blob, found);
+    noteCalls(program, blob, device, found);
     native().releaseProgram(program);
   }
   return [...found.values()];
 }
 
 /** Adds the calls of a program that can be measured. */
-function noteCalls(program: number, blob: Uint8Array, found: Map<string, TunableCall>): void {
+function noteCalls(program: number, blob: Uint8Array, device: number, found: Map<string, TunableCall>): void {
   native()
     .programChoices(program)
     .forEach((choice, record) => {
-      if (choice.measurable && !found.has(choice.key)) found.set(choice.key, callOf(choice, record, blob));
+      const name = device === 0 ? choice.key : `${device} ${choice.key}`;
+      if (choice.measurable && !found.has(name)) found.set(name, callOf(choice, record, blob, device));
     });
 }
 
-function callOf(choice: RecordChoice, record: number, blob: Uint8Array): TunableCall {
+function callOf(choice: RecordChoice, record: number, blob: Uint8Array, device: number): TunableCall {
   const { key, candidates } = choice;
   const { op, shapes } = readKey(key);
-  const known = tuning().own.get(key);
+  const known = tuning(device).own.get(key);
   return {
     op,
     shapes,
     candidates,
-    known: known && isKnown(choice) ? tunedCall(key, candidates, known) : undefined,
+    known: known && isKnown(choice, device) ? tunedCall(key, candidates, known) : undefined,
     measure: () => {
-      const program = guarded(() => native().loadProgram(blob));
+      const program = guarded(() => native().loadProgram(blob, undefined, device), device);
       try {
         const entry = measureCall(program, record, candidates);
         if (!entry) return undefined;
-        keep({ [key]: entry });
+        keep({ [key]: entry }, device);
         return tunedCall(key, candidates, entry);
       } finally {
         native().releaseProgram(program);

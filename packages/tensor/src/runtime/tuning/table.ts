@@ -4,13 +4,14 @@
 import type { Isa } from "@figment/native";
 import { UsageError } from "../../errors.js";
 
-/** What measurements hold for: another processor, instruction set, number of cores or version has others. */
+/** What measurements hold for: another processor or GPU, instruction set, number of cores or version has others. */
 export interface TuningMachine {
-  /** The processor as it calls itself. */
+  /** The processor, or the GPU, as it calls itself. */
   readonly cpu: string;
-  /** Its vendor, family and model. */
+  /** Its vendor, family and model; of a GPU, "CUDA" and its compute capability. */
   readonly family: string;
   readonly isa: Isa;
+  /** Of a GPU, its multiprocessors. */
   readonly cores: number;
   /** Version of the addon whose kernels were measured. */
   readonly version: string;
@@ -34,7 +35,7 @@ export interface MachineTable {
 
 const format = "figment-tuning";
 const formatVersion = 1;
-const isas: readonly unknown[] = ["generic", "avx2", "avx512", "amx"] satisfies Isa[];
+const isas: readonly unknown[] = ["generic", "avx2", "avx512", "amx", "sm75", "sm80", "sm90a"] satisfies Isa[];
 
 /** The machines of a table's text. Throws UsageError saying what it is not. */
 export function parseTable(text: string): MachineTable[] {

@@ -1,0 +1,219 @@
+// Devices by name: what moves where, which device things are made on, and what is refused. The GPU is the emulated one, or a
+// real one where FIGMENT_CUDA names it.
+
+import {
+  add,
+  assertNoLeaks,
+  availableDevices,
+  Cell,
+  compile,
+  DeviceError,
+  defaultDevice,
+  deviceInfo,
+  grad,
+  memory,
+  OutOfMemoryError,
+  ones,
+  readCells,
+  rng,
+  scalar,
+  scope,
+  setDevice,
+  setMemoryLimit,
+  settled,
+  type Tensor,
+  tensor,
+  UsageError,
+  valueAndGrad,
+  withDevice,
+  zeros,
+} from "@figment/tensor";
+import { afterAll, afterEach, describe, expect, it } from "vitest";
+import { cudaDevice } from "./support/cuda.ts";
+
+const gpu = cudaDevice();
+const start = defaultDevice();
+afterEach(() => setDevice(start));
+afterAll(assertNoLeaks);
+
+describe("the names of devices", () => {
+  it.each(["gpu", "cuda:", "cuda:x", "CUDA", 0, null, undefined])("are checked: %s", (name) => {
+    expect(() => setDevice(name as "cpu")).toThrow(UsageError);
+    expect(() => withDevice(name as "cpu", () => 0)).toThrow(UsageError);
+    expect(() => scope(() => ones([1]).to(name as "cpu"))).toThrow(UsageError);
+  });
+
+  it("are refused with the reason where there is no such device", () => {
+    expect(() => setDevice("cuda:77")).toThrow(DeviceError);
+    expect(() => setDevice("cuda:77")).toThrow(/setDevice: "cuda:77" cannot be used: /);
+  });
+
+  it("begin with the CPU in the list of devices", () => {
+    const [cpu, ...rest] = availableDevices();
+    expect(cpu).toMatchObject({ device: "cpu", name: deviceInfo("cpu").name });
+    for (const { device, name, reason } of rest)
+      expect([device, name ?? reason]).toEqual([expect.stringMatching(/^cuda/), expect.any(String)]);
+  });
+});
+
+describe.skipIf(gpu.index === undefined)("a GPU", () => {
+  it("holds what is made while it is the default", () => {
+    setDevice("cuda");
+    scope(() => {
+      expect(defaultDevice()).toBe("cuda:0");
+      expect(ones([2]).device).toBe("cuda:0");
+      expect(tensor([1, 2]).add(1).device).toBe("cuda:0");
+      expect([...tensor([1, 2]).add(1).dataSync()]).toEqual([2, 3]);
+    });
+  });
+
+  it("is chosen by auto", () => {
+    setDevice("auto");
+    expect(defaultDevice()).toBe("cuda:0");
+  });
+
+  it("runs the operations of what lies on it, whatever the default", () => {
+    setDevice("cpu");
+    scope(() => {
+      const x = tensor([1, 2]).to("cuda");
+      expect(x.device).toBe("cuda:0");
+      const y = x
+        .mul(3)
+        .add(scalar(1))
+        .sub(zeros([2]));
+      expect(y.device).toBe("cuda:0");
+      expect([...y.dataSync()]).toEqual([4, 7]);
+      expect(y.to("cpu").device).toBe("cpu");
+      expect([...y.to("cpu").dataSync()]).toEqual([4, 7]);
+    });
+  });
+
+  it("does not mix with the CPU, and says what to do", () => {
+    scope(() => {
+      const [here, there] = [tensor([1]).to("cpu"), tensor([1]).to("cuda")];
+      expect(() => here.add(there)).toThrow(DeviceError);
+      expect(() => here.add(there)).toThrow(
+        /add: operands are on two devices, cpu and cuda:0; move one .*\.to\("cpu"\)/,
+      );
+      const sum = compile(add);
+      expect(() => sum(here, there)).toThrow(/argument 0 is on cpu, argument 1 on cuda:0; .*\.to\("cpu"\)/);
+      const capturing = compile((x: Tensor) => x.add(here));
+      expect(() => capturing(there)).toThrow(/runs on cuda:0.* a captured tensor \[1\] is on cpu/);
+    });
+  });
+
+  it("is the device of asynchronous work to its end, and of nothing beside it", async () => {
+    setDevice("cpu");
+    const inside = withDevice("cuda", async () => {
+      const before = defaultDevice();
+      await settled();
+      return [before, defaultDevice()];
+    });
+    expect(defaultDevice()).toBe("cpu");
+    expect(await inside).toEqual(["cuda:0", "cuda:0"]);
+    expect(() => withDevice("cuda", () => setDevice("cpu"))).toThrow(UsageError);
+  });
+
+  it("runs compiled functions on what lies on it, with programs of its own", () => {
+    setDevice("cpu");
+    const double = compile((x: Tensor) => x.mul(2).add(tensor([1, 2])));
+    scope(() => {
+      const x = tensor([1, 2]);
+      expect([double(x).device, double(x.to("cuda")).device, double(x).device]).toEqual(["cpu", "cuda:0", "cpu"]);
+      expect([...double(x.to("cuda")).dataSync()]).toEqual([3, 6]);
+      expect(double.stats.traces).toBe(2);
+      expect(double.explain()).toMatch(/^compiled on cuda:0: /);
+    });
+    double.dispose();
+  });
+
+  it("keeps cells, which move and bring what stands beside them", async () => {
+    setDevice("cpu");
+    const weight = new Cell({ shape: [2], name: "weight", initial: () => [1, 2] });
+    const moment = new Cell({ shape: [2], name: "moment", initial: () => [5, 6], beside: weight });
+    const step = compile(() => {
+      weight.set(weight.value.add(moment.value));
+      moment.set(moment.value.mul(2));
+    });
+    step();
+    scope(() => {
+      const before = weight.value;
+      weight.to("cuda");
+      expect([weight.device, moment.device, before.device]).toEqual(["cuda:0", "cuda:0", "cpu"]);
+      step();
+      expect(step.stats.traces).toBe(2);
+      expect([...before.dataSync()]).toEqual([6, 8]);
+    });
+    expect((await readCells([weight, moment])).map((data) => [...data])).toEqual([
+      [16, 20],
+      [20, 24],
+    ]);
+    expect(() => moment.to("cpu")).toThrow(UsageError);
+    scope(() => weight.set(tensor([1, 1])));
+    expect(weight.device).toBe("cuda:0");
+    step.dispose();
+    for (const cell of [weight, moment]) cell.dispose();
+  });
+
+  it("makes initial contents where the program runs that reads them first", () => {
+    setDevice("cpu");
+    const count = new Cell({ shape: [], initial: () => [3] });
+    const f = compile((x: Tensor) => x.mul(count.value));
+    scope(() => expect(f(tensor([2]).to("cuda")).device).toBe("cuda:0"));
+    expect(count.device).toBe("cuda:0");
+    scope(() => expect(() => f(tensor([2]))).toThrow(/runs on cpu.*cell is on cuda:0/));
+    f.dispose();
+    count.dispose();
+  });
+
+  it("lets derivatives flow back over moves", () => {
+    scope(() => {
+      const slope = grad((x: Tensor) => x.to("cuda").square().sum())(tensor([1, 2]).to("cpu"));
+      expect(slope.device).toBe("cpu");
+      expect([...slope.dataSync()]).toEqual([2, 4]);
+      const cell = new Cell({ shape: [1], initial: () => [3] });
+      const { grads } = withDevice("cuda", () => valueAndGrad(() => cell.value.square().sum(), { wrt: [cell] })());
+      expect(grads.get(cell).device).toBe("cuda:0");
+      cell.dispose();
+    });
+  });
+
+  it("draws the numbers that the CPU draws", () => {
+    const draw = (device: "cpu" | "cuda"): number[] =>
+      withDevice(device, () =>
+        scope(() => {
+          const random = rng(7);
+          const numbers = [...random.normal([5]).dataSync(), ...random.uniform([5]).dataSync()];
+          random.dispose();
+          return numbers;
+        }),
+      );
+    expect(draw("cuda")).toEqual(draw("cpu"));
+  });
+
+  it("has memory of its own, a limit, and a list of what is live", () => {
+    const [cpu, before] = [memory("cpu").live, memory("cuda").live];
+    setMemoryLimit(4 << 20, "cuda");
+    try {
+      const held = withDevice("cuda", () => zeros([1 << 18]));
+      expect([memory("cpu").live, memory("cuda").live - before]).toEqual([cpu, 4 << 18]);
+      const much = (): Tensor => withDevice("cuda", () => zeros([1 << 20]));
+      expect(much).toThrow(OutOfMemoryError);
+      expect(much).toThrow(/on cuda:0 are in use; live on this thread, largest first:\n {2}1\.0 MiB {2}f32 \[262144\]/);
+      held.dispose();
+    } finally {
+      setMemoryLimit(0, "cuda");
+    }
+  });
+
+  it("is profiled against its own ceilings", async () => {
+    const f = compile((x: Tensor) => x.mul(2).sum(), { name: "doubled" });
+    const x = withDevice("cuda", () => ones([64]));
+    const profile = await f.profile(2, x);
+    expect(String(profile)).toMatch(/^doubled on cuda:0: .*median of 2/);
+    expect(profile.records.every(({ micros }) => micros > 0)).toBe(true);
+    expect(Object.keys(profile.ceilings.fma)).toEqual([deviceInfo("cuda").isa]);
+    x.dispose();
+    f.dispose();
+  });
+});
