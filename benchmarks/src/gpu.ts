@@ -66,7 +66,12 @@ interface Ceilings {
   gbps?: number;
 }
 
-async function measure(work: KernelCase, peers: readonly Peer[], ceilings: Ceilings, quick: boolean): Promise<GpuResult> {
+async function measure(
+  work: KernelCase,
+  peers: readonly Peer[],
+  ceilings: Ceilings,
+  quick: boolean,
+): Promise<GpuResult> {
   const { name, bytes, flops, bound, format = "f32" } = work;
   const contestants: Contestant[] = [work.ours()];
   try {
@@ -74,7 +79,10 @@ async function measure(work: KernelCase, peers: readonly Peer[], ceilings: Ceili
       const rival = await peer.contestant(work, 1);
       if (rival) contestants.push(rival);
     }
-    const timings = await race(contestants, quick ? { budget: 0, rounds: quickRounds } : { budget: kernelBudget, rounds: 7 });
+    const timings = await race(
+      contestants,
+      quick ? { budget: 0, rounds: quickRounds } : { budget: kernelBudget, rounds: 7 },
+    );
     const [own, ...others] = timings;
     const { seconds, best } = own!;
     const fastest = Math.min(...timings.map((timing) => timing.seconds));
@@ -82,7 +90,8 @@ async function measure(work: KernelCase, peers: readonly Peer[], ceilings: Ceili
     if (name === ceilingMatmul.name) ceilings.tflops = (flops ?? 0) / fastest / 1e12;
     const tflops = bound === "fma" && flops ? flops / seconds / 1e12 : undefined;
     const gbps = bound === "copy" ? bytes / seconds / 1e9 : undefined;
-    const share = tflops && ceilings.tflops ? tflops / ceilings.tflops : gbps && ceilings.gbps ? gbps / ceilings.gbps : undefined;
+    const share =
+      tflops && ceilings.tflops ? tflops / ceilings.tflops : gbps && ceilings.gbps ? gbps / ceilings.gbps : undefined;
     return {
       name,
       format,
@@ -106,7 +115,12 @@ const largerConfigs: { readonly [K in Kind]: Partial<Configs[K]> } = {
   stable: { batch: 16 },
 };
 
-async function measureNetwork(network: Network, format: Format, { quick, small }: GpuOptions, missing: Set<string>): Promise<GpuNetworkResult> {
+async function measureNetwork(
+  network: Network,
+  format: Format,
+  { quick, small }: GpuOptions,
+  missing: Set<string>,
+): Promise<GpuNetworkResult> {
   const { kind, name } = network;
   const config = small ? smallConfigs[kind] : { ...network.config, ...largerConfigs[kind] };
   const record = { kind, format, threads: 1, config: JSON.stringify(config), layout: "last" };
@@ -126,13 +140,16 @@ async function measureNetwork(network: Network, format: Format, { quick, small }
     await enter("figment", process.execPath, [...process.execArgv, ourProgram, "cuda"]);
     await enter("torch", "python3", [torchProgram, "cuda"]);
     await enter("torch.compile", "python3", [torchProgram, "cuda", "compiled"]);
-    if (rivals[0]?.contestant.name !== "figment") throw new Error(`${name}: our own process failed: ${[...missing].at(-1)}`);
+    if (rivals[0]?.contestant.name !== "figment")
+      throw new Error(`${name}: our own process failed: ${[...missing].at(-1)}`);
     const [own, ...others] = await race(
       rivals.map(({ contestant }) => contestant),
       quick ? { budget: 0, rounds: quickRounds } : { budget: networkBudget },
     );
     const measured = await Promise.all(
-      rivals.map(async ({ program }) => (await program.ask("measure")).split(" ").map(Number) as [number, number, number]),
+      rivals.map(
+        async ({ program }) => (await program.ask("measure")).split(" ").map(Number) as [number, number, number],
+      ),
     );
     const [, flops, peakBytes] = measured[0]!;
     return {
@@ -144,7 +161,10 @@ async function measureNetwork(network: Network, format: Format, { quick, small }
       tflops: flops / own!.seconds / 1e12,
       peakBytes,
       peers: Object.fromEntries(
-        others.map(({ name, seconds, best, ratio }, i) => [name, { seconds, best, ratio, peakBytes: measured[i + 1]![2] }]),
+        others.map(({ name, seconds, best, ratio }, i) => [
+          name,
+          { seconds, best, ratio, peakBytes: measured[i + 1]![2] },
+        ]),
       ),
     };
   } finally {

@@ -64,7 +64,7 @@ export function homeOf(bytes: number, caches: Caches, threads: number): string {
 }
 
 export function describeMachine(): Machine {
-  const { isa, features } = deviceInfo();
+  const { isa, features } = deviceInfo("cpu");
   const commit = spawnSync("git", ["describe", "--always", "--dirty"], { encoding: "utf8" }).stdout?.trim();
   return {
     cpu: cpuName(),

@@ -81,7 +81,15 @@ export interface CopyWork {
   readonly count: number;
 }
 
-export type Work = CopyWork | ConvWork | AttentionWork | MatmulWork | GroupNormWork | NoisingWork | SamplerWork | RandnWork;
+export type Work =
+  | CopyWork
+  | ConvWork
+  | AttentionWork
+  | MatmulWork
+  | GroupNormWork
+  | NoisingWork
+  | SamplerWork
+  | RandnWork;
 
 /** A record as one line: key=value between spaces. */
 export const lineOf = (record: Readonly<Record<string, string | number>>): string =>

@@ -278,7 +278,7 @@ describe("kernel cases", () => {
     expect([...timed].filter((op) => !binding.ops().includes(op))).toEqual([]);
   });
 
-  const { threads } = deviceInfo();
+  const { threads } = deviceInfo("cpu");
   beforeAll(markNoLeaks);
   afterAll(() => {
     setThreads(threads);

@@ -80,7 +80,11 @@ const steps = {
   DDPM: { noise: "drawn", ...clean, c2: 0.02, c3: 0.1, c4: 0.98, c5: 0 },
 } as const;
 
-export function samplerCase({ label, n, size, channels }: Images, sampler: keyof typeof steps, format: Format): KernelCase {
+export function samplerCase(
+  { label, n, size, channels }: Images,
+  sampler: keyof typeof steps,
+  format: Format,
+): KernelCase {
   const shape = [n, size, size, channels];
   const count = product(shape);
   const work: SamplerWork = { kind: "samplerStep", n, size, channels, ...steps[sampler] };

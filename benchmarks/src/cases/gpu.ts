@@ -10,7 +10,6 @@ import { matmulCase } from "./matmul.js";
 import { groupNormCase } from "./norm.js";
 import { randnCases } from "./small.js";
 
-
 const conv3 = { kernel: 3, stride: 1, padding: 1 } as const;
 const images: Readonly<Record<string, Geometry>> = {
   a: { n: 16, inChannels: 320, outChannels: 320, size: 64, ...conv3 },

@@ -33,7 +33,7 @@ async function answer(line: string): Promise<string | undefined> {
   return undefined;
 }
 
-console.log(deviceInfo().isa);
+console.log(deviceInfo("cpu").isa);
 for await (const line of createInterface({ input: process.stdin })) {
   const text = await answer(line);
   if (text !== undefined) console.log(text);

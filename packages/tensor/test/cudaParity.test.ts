@@ -78,7 +78,11 @@ const rounded = (sample: Sample, point: Point, float: DType): Point =>
 /** The op on the GPU, with inputs that were prepared on the CPU. */
 function onGpu(def: OpDef, sample: Sample, point: Point, variant: string, float: Float) {
   return scope(() => {
-    const prepared = tensorsAt(sample, point, float).map((x) => ({ shape: x.shape, dtype: x.dtype, data: x.dataSync() }));
+    const prepared = tensorsAt(sample, point, float).map((x) => ({
+      shape: x.shape,
+      dtype: x.dtype,
+      data: x.dataSync(),
+    }));
     return onDevice(index, () =>
       runNode(
         def,

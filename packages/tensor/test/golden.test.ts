@@ -123,7 +123,7 @@ const calls: Readonly<Record<string, (variant: string) => Operation>> = {
       ops.sumSquares(tensors),
 };
 
-/** Updates of cells are compared over ten steps with @figment/nn's optimisers; a check gives nothing. */
+/** Updates of cells are compared over ten steps with @figment/nn's optimisers; a check gives nothing, a move the same. */
 const withoutResults = new Set(["adamUpdate", "sgdUpdate", "rmspropUpdate", "emaUpdate", "checkFinite", "to"]);
 
 const cases = file.cases().flatMap((name) => {

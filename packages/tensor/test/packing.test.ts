@@ -107,7 +107,7 @@ describe("kept packings", () => {
 
   it("have the same bits whatever the number of threads", () => {
     const { weight, x, f } = layer(400);
-    const { threads: usual } = deviceInfo();
+    const { threads: usual } = deviceInfo("cpu");
     setThreads(1);
     const one = result(f, x);
     for (const threads of [2, 3]) {

@@ -130,7 +130,7 @@ class Run {
 
   announce(dataset: Dataset | undefined, resume: boolean): void {
     const { steps, seed, precision } = this.config;
-    const { isa, threads } = deviceInfo();
+    const { isa, threads } = deviceInfo("cpu");
     const [h, w, c] = this.origin.facts.shape;
     const of = dataset ? `${dataset.name}, ${dataset.length} images of ${h}×${w}×${c}, with ` : "";
     console.error(
@@ -209,7 +209,7 @@ class Run {
     losses: readonly { readonly loss: number }[],
     seconds: number,
   ): RunSummary {
-    const { isa, threads } = deviceInfo();
+    const { isa, threads } = deviceInfo("cpu");
     const { imagesPerStep } = this.training;
     const rate = stepsHere / Math.max(secondsHere, 1e-9);
     const last = losses.slice(-Math.max(1, Math.ceil(losses.length / 10)));

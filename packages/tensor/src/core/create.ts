@@ -3,7 +3,7 @@
 import { checkDType, checkNumber, type DType, encode, encodeWord, isHalf } from "../dtype.js";
 import { DTypeError, ShapeError } from "../errors.js";
 import { defineOp } from "../ops/definition.js";
-import { upload } from "../runtime/device.js";
+import { currentDevice, onDevice, upload } from "../runtime/device.js";
 import { checkRange, checkShape, type Shape, sameShape, show, showShape, sizeOf } from "../shape.js";
 import { apply, applyOne } from "./apply.js";
 import { type NestedArray, Tensor } from "./tensor.js";
@@ -134,6 +134,10 @@ export const zeros = (shape: Shape, dtype: DType = "f32"): Tensor => filled("zer
  * ones([2, 3]).sum(); // 6
  */
 export const ones = (shape: Shape, dtype: DType = "f32"): Tensor => filled("ones", shape, 1, dtype);
+
+/** A tensor filled with one number, of the shape, type and device of another. */
+export const fullLike = ({ shape, dtype, home }: Tensor, value: number): Tensor =>
+  onDevice(home ?? currentDevice(), () => full(shape, value, dtype));
 
 /**
  * 0, 1, …, n − 1.

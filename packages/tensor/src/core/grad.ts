@@ -7,7 +7,7 @@ import { barrier } from "../ops/movement.js";
 import { show, showShape } from "../shape.js";
 import type { Cell, CellTree } from "./cell.js";
 import { CellRecorder, CellReplay, withCells } from "./cellOverlay.js";
-import { ones, zeros } from "./create.js";
+import { fullLike } from "./create.js";
 import { ScopeFrame, within } from "./scope.js";
 import { follow, isObserved, isTracked, recordEntry, Tape, untaped, vjpOf } from "./tape.js";
 import { Tensor } from "./tensor.js";
@@ -133,8 +133,8 @@ function differentiate(f: (x: Tensor) => Tensor, x: Tensor): { value: Tensor; gr
     const variable = follow(x);
     tape.watch(variable);
     const value = scalarOf(tape.run(() => f(variable)));
-    const [gradient] = tape.gradients([value], [ones(value.shape, value.dtype)], [variable]);
-    return { value, gradients: gradient ?? zeros(x.shape, x.dtype) };
+    const [gradient] = tape.gradients([value], [fullLike(value, 1)], [variable]);
+    return { value, gradients: gradient ?? fullLike(x, 0) };
   });
 }
 
@@ -144,10 +144,10 @@ function differentiateCells(f: () => Tensor, cells: readonly Cell[]): { value: T
     const reads = tape.run(() => cells.map((cell) => cell.value));
     for (const read of reads) tape.watch(read);
     const value = scalarOf(tape.run(f));
-    const list = tape.gradients([value], [ones(value.shape, value.dtype)], reads);
+    const list = tape.gradients([value], [fullLike(value, 1)], reads);
     return {
       value,
-      list: list.map((gradient, i) => gradient ?? zeros((reads[i] as Tensor).shape, (reads[i] as Tensor).dtype)),
+      list: list.map((gradient, i) => gradient ?? fullLike(reads[i] as Tensor, 0)),
     };
   });
   return { value, grads: new Grads(new Map(cells.map((cell, i) => [cell, list[i] as Tensor]))) };

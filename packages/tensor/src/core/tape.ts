@@ -7,7 +7,7 @@ import { UsageError } from "../errors.js";
 import type { Attrs } from "../ir/graph.js";
 import { add } from "../ops/arithmetic.js";
 import type { OpDef } from "../ops/definition.js";
-import { zeros } from "./create.js";
+import { fullLike } from "./create.js";
 import { atPath, currentPath } from "./path.js";
 import { currentPrecision, withPrecision } from "./precision.js";
 import type { Tensor } from "./tensor.js";
@@ -195,7 +195,7 @@ function opBackward(
       inputs,
       outputs,
       attrs,
-      cotangent: (i = 0) => cotangents[i] ?? zeros((outputs[i] as Tensor).shape, (outputs[i] as Tensor).dtype),
+      cotangent: (i = 0) => cotangents[i] ?? fullLike(outputs[i] as Tensor, 0),
       needs: (i) => (needs[i] ?? false) && !def.hints?.includes(i),
     });
   }
