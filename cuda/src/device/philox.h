@@ -1,11 +1,10 @@
 // The random stream of native/src/kernels/random, with the same bits: Philox4x32-10 (J. K. Salmon,
 // M. A. Moraes, R. O. Dror, D. E. Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011) and
-// normals by Box and Muller's transform. Every rounding is spelt out, because the compiler may
-// otherwise fuse a product with a sum: f32 operations here are those of simd/math.h, in its order.
+// normals by Box and Muller's transform, whose sequences of operations are the CPU's too.
 #pragma once
 
+#include "math.h"
 #include "memory.h"
-#include "number.h"
 
 namespace figment::cuda {
 
@@ -56,53 +55,20 @@ FIGMENT_DEVICE uint64_t wideWord(const RandomStream& stream, int64_t index) {
 }
 
 /// 24 random bits as a float in [0, 1).
-FIGMENT_DEVICE float uniformOf(uint32_t word) { return __fmul_rn(float(word >> 8), 0x1p-24f); }
-
-/// Horner's rule with one fma a step; coefficients from the highest power down.
-template <class... Rest>
-FIGMENT_DEVICE float polynomial(float x, float highest, Rest... rest) {
-  float sum = highest;
-  ((sum = __fmaf_rn(sum, x, rest)), ...);
-  return sum;
-}
-
-/// ln x for positive normal finite x.
-FIGMENT_DEVICE float logNormal(float x) {
-  const int32_t rebased = int32_t(floatToBits(x)) - 0x3f3504f3;
-  const float e = float(rebased >> 23);
-  const float f = __fsub_rn(bitsToFloat(uint32_t((rebased & 0x7fffff) + 0x3f3504f3)), 1.0f);
-  const float p = polynomial(f, 7.0376836292e-2f, -1.1514610310e-1f, 1.1676998740e-1f,
-                             -1.2420140846e-1f, 1.4249322787e-1f, -1.6668057665e-1f,
-                             2.0000714765e-1f, -2.4999993993e-1f, 3.3333331174e-1f);
-  const float square = __fmul_rn(f, f);
-  float tail = __fmul_rn(__fmul_rn(f, square), p);
-  tail = __fmaf_rn(e, -2.12194440e-4f, tail);
-  tail = __fmaf_rn(-0.5f, square, tail);
-  return __fmaf_rn(e, 0.693359375f, __fadd_rn(f, tail));
-}
+FIGMENT_DEVICE float uniformOf(uint32_t word) { return float(word >> 8) * 0x1p-24f; }
 
 /// Two standard normals: radius sqrt(-2 ln u) with u in (0, 1], at an angle of a whole number of
 /// 2^-24 turns; the cosine comes first.
 FIGMENT_DEVICE float2 boxMuller(uint32_t radiusWord, uint32_t angleWord) {
-  const float u = __fmul_rn(float((radiusWord >> 8) + 1), 0x1p-24f);
-  const float radius = __fsqrt_rn(fabsf(__fmul_rn(-2.0f, logNormal(u))));
+  const Number u = Number(float((radiusWord >> 8) + 1)) * Number(0x1p-24f);
+  const Number square = abs(Number(-2.0f) * sequences::logNormal(u, Whole(0)));
+  const Number radius = Number(__fsqrt_rn(square.value));
   const uint32_t turn = angleWord >> 8;
   const uint32_t quadrant = (turn + (1u << 21)) >> 22;
-  const float remainder = float(int32_t(turn - (quadrant << 22)));
-  const float r = __fmul_rn(remainder, 3.7450705e-7f);  // 2 pi / 2^24
-  const float z = __fmul_rn(r, r);
-  const float sinePart =
-      __fmul_rn(polynomial(z, -1.9515295891e-4f, 8.3321608736e-3f, -1.6666654611e-1f), z);
-  const float sine = __fmaf_rn(sinePart, r, r);
-  const float cosine = __fmaf_rn(
-      polynomial(z, 2.443315711809948e-5f, -1.388731625493765e-3f, 4.166664568298827e-2f, -0.5f), z,
-      1.0f);
-  const bool swapped = (quadrant & 1) != 0;
-  const uint32_t sineSign = quadrant << 30 & 0x80000000u;
-  const uint32_t cosineSign = (quadrant + 1) << 30 & 0x80000000u;
-  const float sin = bitsToFloat(floatToBits(swapped ? cosine : sine) ^ sineSign);
-  const float cos = bitsToFloat(floatToBits(swapped ? sine : cosine) ^ cosineSign);
-  return make_float2(__fmul_rn(radius, cos), __fmul_rn(radius, sin));
+  const Number remainder = Number(float(int32_t(turn - (quadrant << 22))));
+  const auto angle =  // of 2 pi / 2^24 for each
+      sequences::sincosReduced(remainder * Number(3.7450705e-7f), Whole(int32_t(quadrant)));
+  return make_float2((radius * angle.cos).value, (radius * angle.sin).value);
 }
 
 /// Elements 4 block … 4 block + 3 of the stream, as uniforms in [0, 1) and as standard normals.

@@ -15,23 +15,21 @@ inline int64_t chunksOf(const RandomCategoricalParams& p) { return ceilDiv(p.col
 
 #ifdef FIGMENT_KERNELS
 
-/// e^x by the CPU's polynomial (simd/math.h).
-FIGMENT_DEVICE float expSpecified(float x) {
-  x = -104.0f > x ? -104.0f : x;  // in this order of operands NaN stays NaN
-  x = 89.0f < x ? 89.0f : x;
-  const float shifter = 12582912.0f;
-  const float shifted = __fmaf_rn(x, 1.44269504f, shifter);
-  const float n = __fsub_rn(shifted, shifter);
-  const int32_t exponent = int32_t(floatToBits(shifted) - floatToBits(shifter));
-  float r = __fmaf_rn(-n, 0.693359375f, x);
-  r = __fmaf_rn(-n, -2.12194440e-4f, r);
-  const float p = polynomial(r, 1.9875691500e-4f, 1.3981999507e-3f, 8.3334519073e-3f,
-                             4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f);
-  const float e = __fadd_rn(__fmaf_rn(p, __fmul_rn(r, r), r), 1.0f);
-  const int32_t half = exponent >> 1;
-  const float first = bitsToFloat(uint32_t(half + 127) << 23);
-  const float second = bitsToFloat(uint32_t(exponent - half + 127) << 23);
-  return __fmul_rn(__fmul_rn(e, first), second);
+/// e^x by the CPU's polynomial (simd/math.h), which needs no special function of the processor.
+FIGMENT_DEVICE float expSpecified(float logit) {
+  const Number x(logit < -104.0f ? -104.0f : logit > 89.0f ? 89.0f : logit);  // NaN stays NaN
+  const Number shifter(12582912.0f);
+  const Number shifted = fma(x, Number(1.44269504f), shifter);
+  const Number n = shifted - shifter;
+  const Whole exponent = asInt(shifted) - asInt(shifter);
+  Number r = fma(-n, Number(0.693359375f), x);
+  r = fma(-n, Number(-2.12194440e-4f), r);
+  const Number p = sequences::polynomial(r, 1.9875691500e-4f, 1.3981999507e-3f, 8.3334519073e-3f,
+                                         4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f);
+  const Number e = fma(p, r * r, r) + Number(1.0f);
+  // Two factors, so that neither leaves the exponent's range.
+  const Whole half = sar(exponent, 1), bias(127);
+  return (e * asFloat(shl(half + bias, 23)) * asFloat(shl(exponent - half + bias, 23))).value;
 }
 
 FIGMENT_DEVICE float weightOf(float logit, float highest) {
