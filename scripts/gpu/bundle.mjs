@@ -59,6 +59,9 @@ try {
   place("native/src/kernels/params");
   mkdirSync(join(folder, "native", "lib"), { recursive: true });
   output("strip", ["-o", join(folder, "native", "lib", "figment.node"), join(root, "native", "lib", "figment.node")]);
+  // Built already for its architecture, where it is: `gpu-check` without the step `build` uses it.
+  const prebuilt = join(root, "native", "lib", "figment_cuda.so");
+  if (existsSync(prebuilt)) output("strip", ["-o", join(folder, "native", "lib", "figment_cuda.so"), prebuilt]);
   // What tests and the packages load; nothing of the tools that only build or check the repository.
   const external = foldersOf(["vitest", "vite", "figment", "@figment/benchmarks"]).filter((path) => path.startsWith("node_modules/"));
   const tools = new Set(["node_modules/typescript", "node_modules/turbo", "node_modules/cmake-js"]);

@@ -97,7 +97,7 @@ async function buildPlugin() {
 /** Test files by the beginning of their paths; counts from vitest's own report. */
 async function test(name, paths, env = {}) {
   const report = join(options.out, `${name}.json`);
-  const args = [vitest, "run", ...paths, "--reporter=dot", "--reporter=json", `--outputFile.json=${report}`];
+  const args = [vitest, "run", ...paths, "--reporter=json", `--outputFile.json=${report}`];
   const code = await run(name, process.execPath, args, {
     FIGMENT_TEST_CUDA: "1",
     ...(options.ops && { FIGMENT_TEST_OPS: options.ops }),
@@ -110,7 +110,7 @@ async function test(name, paths, env = {}) {
       status === "failed" ? [{ name: fullName, message: failureMessages[0]?.split("\n")[0] }] : [],
     ),
   );
-  return { ...ended(code), tests: { passed: numPassedTests, failed: numFailedTests, skipped: numPendingTests }, failures };
+  return { passed: code === 0 && numPassedTests > 0, ...(code === null && { problem: "ran past its time" }), tests: { passed: numPassedTests, failed: numFailedTests, skipped: numPendingTests }, failures };
 }
 
 async function compareVerdicts() {
