@@ -8,7 +8,7 @@
 #include "../../device/columns.h"
 #include "../../device/functions.h"
 #include "affine.h"
-#include "plain.h"
+#include "group_split.h"
 
 namespace figment::cuda {
 namespace {
@@ -240,12 +240,23 @@ void run(const OpCall& call, Context& context) {
   });
 }
 
+}  // namespace
+
+size_t splitGroupNormScratch(const OpCall& call, int threads) {
+  return scratch<groupNormOf<float>>(call, threads);
+}
+void splitGroupNorm(const OpCall& call, Context& context) {
+  run<groupNormOf<float>>(call, context);
+}
+
+namespace {
+
 const RegisterVariant group{{.op = "groupNorm",
                              .name = "split",
                              .isa = Isa::sm75,
                              .supports = supportsFloats,
-                             .scratch = scratch<groupNormOf<float>>,
-                             .run = run<groupNormOf<float>>}};
+                             .scratch = splitGroupNormScratch,
+                             .run = splitGroupNorm}};
 const RegisterVariant batch{{.op = "batchNorm",
                              .name = "split",
                              .isa = Isa::sm75,

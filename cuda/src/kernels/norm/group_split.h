@@ -1,0 +1,12 @@
+// groupNorm in slabs of pixels, which any call of floats of at most 32 bits can run on: where
+// others turn when addresses are not made for them.
+#pragma once
+
+#include "kernels/kernel.h"
+
+namespace figment::cuda {
+
+size_t splitGroupNormScratch(const OpCall& call, int threads);
+void splitGroupNorm(const OpCall& call, Context& context);
+
+}  // namespace figment::cuda
