@@ -2,7 +2,7 @@
 // against what memory and products reach there in that run. Ceilings are the best that any contestant reached.
 
 import { fileURLToPath } from "node:url";
-import { availableDevices, setDevice } from "@figment/tensor";
+import { deviceInfo, setDevice } from "@figment/tensor";
 import type { KernelCase } from "./case.js";
 import { ceilingCopy, ceilingMatmul, gpuCases } from "./cases/gpu.js";
 import type { PeerResult } from "./kernels.js";
@@ -175,7 +175,6 @@ async function measureNetwork(
 /** Runs the suite; `note` is called with a line of each result as it comes, so that an interrupted run has said something. */
 export async function runGpu(options: GpuOptions, note: (line: string) => void): Promise<GpuResults> {
   setDevice("cuda");
-  const device = availableDevices().find(({ kind }) => kind === "cuda");
   const found: readonly (Peer | Missing)[] = await findTorch("cuda");
   const peers = found.filter((one): one is Peer => !isMissing(one) && one.name !== "torch");
   const missing = new Set(found.filter(isMissing).map(({ name, reason }) => `${name}: ${reason}`));
@@ -211,7 +210,7 @@ export async function runGpu(options: GpuOptions, note: (line: string) => void):
       }
     }
   return {
-    device: device && "name" in device ? String(device.name) : "cuda",
+    device: deviceInfo().name,
     ...(plain[0] ? { torch: plain[0].version } : {}),
     missing: [...missing],
     ceilings,

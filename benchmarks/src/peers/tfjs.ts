@@ -118,6 +118,8 @@ function formOf(tf: Tf, work: Work): Form | null {
       return samplerStep(tf, work);
     case "randn":
       return { operands: [], run: () => tf.randomNormal([work.count]) };
+    case "copy":
+      return null;
   }
 }
 
