@@ -69,9 +69,25 @@ constexpr Variant onTensorCores(const char* op) {
       .run = run<P, runMma, kMmaUnit>};
 }
 
+template <class P>
+constexpr Variant byMultiplyAdds(const char* op) {
+  return {.op = op,
+          .name = "tiled",
+          .isa = Isa::sm75,
+          .supports =
+              [](const OpCall& call) {
+                return call.out[0].format != Format::f64 && fits<P>(call) ? 10 : -1;
+              },
+          .scratch = scratch<P>,
+          .run = run<P, runTiled, kTiledUnit>};
+}
+
 const RegisterVariant mma{onTensorCores<Conv2dParams>("conv2d")};
 const RegisterVariant inputGradMma{onTensorCores<Conv2dInputGradParams>("conv2dInputGrad")};
 const RegisterVariant weightGradMma{onTensorCores<Conv2dWeightGradParams>("conv2dWeightGrad")};
+const RegisterVariant tiled{byMultiplyAdds<Conv2dParams>("conv2d")};
+const RegisterVariant inputGradTiled{byMultiplyAdds<Conv2dInputGradParams>("conv2dInputGrad")};
+const RegisterVariant weightGradTiled{byMultiplyAdds<Conv2dWeightGradParams>("conv2dWeightGrad")};
 
 }  // namespace
 }  // namespace figment::cuda

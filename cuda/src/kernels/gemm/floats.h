@@ -27,10 +27,21 @@ class Floats<float> {
   FIGMENT_DEVICE float operator[](int64_t i) const {
     if (format_ == Format::f32) return singles_[i];
     const uint16_t bits = halves_[i];
-    return format_ == Format::bf16 ? widen(Bf16{bits}) : widen(F16{bits});
+    return half(bits);
+  }
+  /// Four neighbours, aligned to all of them.
+  FIGMENT_DEVICE float4 four(int64_t i) const {
+    if (format_ == Format::f32) return singles_.load<float4>(i);
+    const uint2 words = halves_.load<uint2>(i);
+    return make_float4(half(uint16_t(words.x)), half(uint16_t(words.x >> 16)),
+                       half(uint16_t(words.y)), half(uint16_t(words.y >> 16)));
   }
 
  private:
+  FIGMENT_DEVICE float half(uint16_t bits) const {
+    return format_ == Format::bf16 ? widen(Bf16{bits}) : widen(F16{bits});
+  }
+
   Global<const float> singles_;
   Global<const uint16_t> halves_;
   Format format_ = Format::f32;

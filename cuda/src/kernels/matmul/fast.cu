@@ -23,12 +23,23 @@ bool fits(const OpCall& call) { return fitsGrid(workOf(call.as<MatmulParams>(), 
 
 int mmaSupports(const OpCall& call) { return factorsOnTensorCores(call) && fits(call) ? 20 : -1; }
 
+int tiledSupports(const OpCall& call) {
+  return call.out[0].format != Format::f64 && fits(call) ? 10 : -1;
+}
+
 const RegisterVariant mma{{.op = "matmul",
                            .name = "mma",
                            .isa = Isa::sm80,
                            .supports = mmaSupports,
                            .scratch = scratch,
                            .run = run<runMma, kMmaUnit>}};
+
+const RegisterVariant tiled{{.op = "matmul",
+                             .name = "tiled",
+                             .isa = Isa::sm75,
+                             .supports = tiledSupports,
+                             .scratch = scratch,
+                             .run = run<runTiled, kTiledUnit>}};
 
 }  // namespace
 }  // namespace figment::cuda
