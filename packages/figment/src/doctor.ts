@@ -91,14 +91,30 @@ function nativeRows(
     ["processor", `${cpu.name}, ${cpu.cores} cores, ${Math.round(memoryBytes / 2 ** 30)} GiB of memory`],
     ["extensions", cpu.features.join(" ") || "none"],
     ["kernels", `${cpu.isa}, ${cpu.threads} threads`],
-    ...devices
-      .filter(({ kind }) => kind !== "cpu")
-      .map((device): [string, string] =>
-        device.index === undefined ? [device.kind, device.reason] : [`${device.kind}:${device.index}`, device.name],
-      ),
+    ...devices.filter(({ kind }) => kind !== "cpu").map(gpuRow),
     ...(ceilings ? ceilingRows(ceilings) : []),
   ];
 }
+
+/** A GPU, or why there is none. */
+function gpuRow(found: ProbeReport["devices"][number]): [string, string] {
+  if (found.index === undefined) return [found.kind, withRemedy(found.reason)];
+  const { kind, index, name, memoryLimit, capability, multiprocessors, isa } = found;
+  const memory = `${Math.round(memoryLimit / 2 ** 30)} GiB of memory`;
+  const about = [
+    memory,
+    `${multiprocessors} multiprocessors`,
+    `compute capability ${(capability / 10).toFixed(1)}`,
+    `kernels ${isa}`,
+  ];
+  return [`${kind}:${index - 1}`, [name, ...about].join(", ")];
+}
+
+/** How to get what is missing. */
+const withRemedy = (reason: string): string =>
+  reason.includes("not installed")
+    ? `${reason}\nCUDA=ON npm run build builds it where there is nvcc (CUDACXX or CUDA_PATH may name it)`
+    : reason;
 
 function ceilingRows({ threads, fma, copy }: NonNullable<ProbeReport["ceilings"]>): [string, string][] {
   const rates = Object.entries(fma).map(([isa, gflops]) => `${isa} ${gflops.toFixed(0)}`);

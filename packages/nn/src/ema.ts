@@ -30,7 +30,8 @@ export interface EmaOptions {
 
 /**
  * average ← d·average + (1 − d)·weights at each `update()`. `model` is a clone with cells of its own, always
- * in evaluation mode; compiled functions made for the module serve it too.
+ * in evaluation mode; compiled functions made for the module serve it too. It lies on the module's device; a module that has
+ * been moved wants `model.to` for its average as well.
  *
  * @example
  * const ema = new EMA(model, { decay: 0.995 });
@@ -68,9 +69,10 @@ export class EMA<M extends Module> implements Stateful {
       );
     this.decay = decay;
     this.warmup = warmup;
-    this.updates = new Cell({ shape: [], name: "EMA.updates", initial: () => [0] });
     this.model = module.clone().eval();
     const pairs = Object.values(this.model.stateDict()).map((target, i) => [target, source[i] as Cell] as const);
+    const beside = source[0] ? { beside: source[0] } : {};
+    this.updates = new Cell({ shape: [], name: "EMA.updates", initial: () => [0], ...beside });
     const averaged = pairs.filter(([target]) => isFloat(target.dtype));
     this.averages = averaged.map(([target]) => target);
     this.sources = averaged.map(([, cell]) => cell);

@@ -5,7 +5,9 @@ import {
   Cell,
   type CellTree,
   checkFunction,
+  type Device,
   type DType,
+  defaultDevice,
   isDType,
   isFloat,
   isTracing,
@@ -16,10 +18,11 @@ import {
   type StateToRestore,
   scope,
   show,
-  type Tensor,
+  Tensor,
   traceGuard,
   traceMode,
   UsageError,
+  withDevice,
   withPath,
 } from "@figment/tensor";
 import type { TorchMember } from "./interchange/layout.js";
@@ -270,6 +273,24 @@ export abstract class Module implements CellTree, Stateful {
     return cloneModule(this) as this;
   }
 
+  /** Where the cells lie: the device of the first; without one, that on which they would be made now. */
+  get device(): Device {
+    return this.cells().find(({ allocated }) => allocated)?.device ?? defaultDevice();
+  }
+
+  /**
+   * Moves every cell below, random streams too, to another device. What an optimiser or an average keeps for them follows.
+   *
+   * @throws UsageError for what names no device; DeviceError, with the reason, for one that cannot be used.
+   * @example
+   * const model = new Linear(4, 2).init(rng(0)).to("cpu");
+   * model.device; // "cpu"
+   */
+  to(device: Device): this {
+    for (const cell of this.cells()) cell.to(device);
+    return this;
+  }
+
   /**
    * What PyTorch's counterpart of this module calls a member, and how the values of a cell lie there; asked by
    * `exportTorch` and `importTorch`. Modules whose counterpart differs say so; by default names and layouts are ours.
@@ -373,7 +394,7 @@ function cloneStream(stream: Rng): Rng {
 
 /**
  * Wraps a module's `forward`: operations are tagged with the module's path, and outside compiled functions
- * the intermediate tensors are freed.
+ * the intermediate tensors are freed, and what it makes is made on the device of its inputs.
  */
 function installForward(module: Module): void {
   const forward: unknown = Reflect.get(module, "forward");
@@ -383,11 +404,18 @@ function installForward(module: Module): void {
     return withPath(module[internals].segment, () => Reflect.apply(forward, module, inputs));
   };
   const wrapped = (...inputs: unknown[]): unknown => {
-    const output = isTracing() ? call(inputs) : scope(() => call(inputs));
+    const output = isTracing() ? call(inputs) : scope(() => whereInputsLie(inputs, () => call(inputs)));
     observer?.(module, inputs, output);
     return output;
   };
   Object.defineProperty(module, "forward", { value: wrapped, configurable: true, writable: true });
+}
+
+/** Runs `work` with things made on the device of the first tensor among the inputs of a module. */
+function whereInputsLie<T>(inputs: readonly unknown[], work: () => T): T {
+  const x = inputs.find((input) => input instanceof Tensor);
+  if (!(x instanceof Tensor) || x.device === defaultDevice()) return work();
+  return withDevice(x.device, work);
 }
 
 /** A module from tensor to tensor. */

@@ -6,11 +6,12 @@ import { applyOverrides, type Override } from "../recipe/config.js";
 import { findRecipe } from "../recipe/registry.js";
 import { withTraining } from "../recipe/withTraining.js";
 import { exitCodesHelp } from "./exitCodes.js";
-import { integerOption, setOption } from "./options.js";
+import { deviceFlag, integerOption, setOption, useDevice } from "./options.js";
 
 interface BenchFlags {
   readonly runs: number;
   readonly threads?: number;
+  readonly device?: string;
   readonly set?: readonly Override[];
   readonly json?: boolean;
 }
@@ -21,12 +22,14 @@ export const benchCommand = (): Command =>
     .description("measure a recipe's training step on this machine, kernel by kernel")
     .argument("[recipe]", "its name or file", "first-light")
     .option("--runs <n>", "steps to time", integerOption("runs", 1), 20)
+    .option(...deviceFlag)
     .option("--threads <n>", "worker threads (default: one per core)", integerOption("threads", 1))
     .option("--set <name=value>", "replace a setting", setOption)
     .option("--json", "print one JSON object")
     .addHelpText("after", exitCodesHelp)
-    .action(async (name: string, { runs, threads, set = [], json }: BenchFlags) => {
+    .action(async (name: string, { runs, threads, device, set = [], json }: BenchFlags) => {
       if (threads !== undefined) setThreads(threads);
+      useDevice(device);
       const recipe = await findRecipe(name);
       const config = await applyOverrides(recipe.config, recipe.rules, set);
       const { profile, imagesPerStep } = await withTraining(recipe, config, async ({ training }) => {

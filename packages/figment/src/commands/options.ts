@@ -1,6 +1,6 @@
 // What options of several commands have in common.
 
-import { UsageError } from "@figment/tensor";
+import { defaultDevice, deviceInfo, setDevice, UsageError } from "@figment/tensor";
 import { type Override, readOverride } from "../recipe/config.js";
 
 /** Reads an option that must be an integer of at least `lowest`. */
@@ -12,6 +12,21 @@ export function integerOption(name: string, lowest: number): (text: string) => n
     return value;
   };
 }
+
+/** The option that says where to compute. */
+export const deviceFlag = [
+  "--device <device>",
+  "where to compute: cpu, cuda, a GPU such as cuda:1, or auto, a GPU where one can be used (default: FIGMENT_DEVICE, else auto)",
+] as const;
+
+/** Sets the device of the process by a command's option, and says which it is. */
+export function useDevice(device: string | undefined): void {
+  setDevice((device ?? (process.env.FIGMENT_DEVICE || "auto")) as Parameters<typeof setDevice>[0]);
+  console.error(`Computing on ${describeDevice()}.`);
+}
+
+/** The device that things are made on, for people. */
+export const describeDevice = (): string => `${defaultDevice()} (${deviceInfo().name})`;
 
 /** Gathers `--set name=value`, which may be given several times. */
 export const setOption = (text: string, before: readonly Override[] = []): Override[] => [

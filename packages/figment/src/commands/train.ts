@@ -6,7 +6,7 @@ import type { Recipe } from "../recipe/recipe.js";
 import { findRecipe, recipes } from "../recipe/registry.js";
 import { defaultOut, runRecipe } from "../recipe/run.js";
 import { exitCodesHelp } from "./exitCodes.js";
-import { integerOption, setOption } from "./options.js";
+import { deviceFlag, integerOption, setOption, useDevice } from "./options.js";
 
 /** The `train` subcommand. */
 export const trainCommand = (): Command =>
@@ -50,6 +50,7 @@ interface RunFlags extends Readonly<Record<string, unknown>> {
   readonly resume?: boolean;
   readonly overwrite?: boolean;
   readonly threads?: number;
+  readonly device?: string;
   readonly json?: boolean;
 }
 
@@ -62,6 +63,7 @@ function recipeCommand(named: string, recipe: Recipe): Command {
     .option("--out <folder>", "where the results go", defaultOut(recipe))
     .option("--resume", "go on from the latest checkpoint in the folder")
     .option("--overwrite", "begin anew where the folder has a run that was stopped")
+    .option(...deviceFlag)
     .option("--threads <n>", "worker threads (default: one per core)", integerOption("threads", 1))
     .option("--set <name=value>", "replace any setting, those below among them; may be given several times", setOption)
     .option("--json", "print the summary as JSON");
@@ -76,7 +78,8 @@ function recipeCommand(named: string, recipe: Recipe): Command {
   if (lines.length > 0) command.addHelpText("after", `\nSettings for --set:\n${lines.join("\n")}`);
   command.addHelpText("after", exitCodesHelp);
   return command.action(async (flags: RunFlags) => {
-    const { out, resume, overwrite, threads, json, set = [] } = flags;
+    const { out, resume, overwrite, threads, device, json, set = [] } = flags;
+    useDevice(device);
     const given = fields
       .filter((field) => isOption(field) && flags[field.path] !== undefined)
       .map(({ path }): Override => ({ path, text: String(flags[path]), label: `--${dashed(path)}` }));

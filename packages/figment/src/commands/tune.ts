@@ -19,7 +19,7 @@ import type { Recipe } from "../recipe/recipe.js";
 import { findRecipe, recipes } from "../recipe/registry.js";
 import { withTraining } from "../recipe/withTraining.js";
 import { exitCodesHelp } from "./exitCodes.js";
-import { integerOption, setOption } from "./options.js";
+import { deviceFlag, integerOption, setOption, useDevice } from "./options.js";
 
 interface TuneFlags {
   readonly all?: boolean;
@@ -27,6 +27,7 @@ interface TuneFlags {
   readonly again?: boolean;
   readonly samples: number;
   readonly threads?: number;
+  readonly device?: string;
   readonly set?: readonly Override[];
   readonly json?: boolean;
 }
@@ -43,14 +44,16 @@ export const tuneCommand = (): Command =>
     .option("--shapes [file]", "the calls of a table of measurements (default: the shipped one) in place of recipes")
     .option("--again", "measure what was measured before, too")
     .option("--samples <n>", "images that are sampled at once", integerOption("samples", 1), 64)
+    .option(...deviceFlag)
     .option("--threads <n>", "worker threads (default: one per core)", integerOption("threads", 1))
     .option("--set <name=value>", "replace a setting of the recipe", setOption)
     .option("--json", "print one JSON object")
     .addHelpText("after", exitCodesHelp)
     .action(async (names: readonly string[], flags: TuneFlags) => {
-      const { threads, json } = flags;
+      const { threads, device, json } = flags;
       const chosen = await chosenRecipes(names, flags);
       if (threads !== undefined) setThreads(threads);
+      useDevice(device);
       const calls = await callsOf(chosen, flags);
       const interrupt = onInterrupt();
       try {

@@ -12,13 +12,14 @@ import { checkAsked, cycledLabels } from "../recipe/labels.js";
 import { ability, type OpenedModel, openModel } from "../recipe/savedModel.js";
 import { inTurn } from "../recipes/pictures.js";
 import { exitCodesHelp } from "./exitCodes.js";
-import { integerOption, labelsOption, setOption } from "./options.js";
+import { deviceFlag, integerOption, labelsOption, setOption, useDevice } from "./options.js";
 
 interface CommonFlags {
   readonly seed: number;
   readonly recipe?: string;
   readonly set?: readonly Override[];
   readonly threads?: number;
+  readonly device?: string;
   readonly json?: boolean;
 }
 
@@ -36,6 +37,7 @@ const modelCommand = (name: string, description: string): Command =>
     .option("--seed <n>", "seed of everything that is drawn", integerOption("seed", 0), 0)
     .option("--recipe <file>", "the recipe's file, for one that is not built in")
     .option("--set <name=value>", "replace a setting of the recipe, such as the steps of its sampler", setOption)
+    .option(...deviceFlag)
     .option("--threads <n>", "worker threads (default: one per core)", integerOption("threads", 1))
     .option("--json", "print what was done as JSON")
     .addHelpText("after", exitCodesHelp);
@@ -50,10 +52,11 @@ const pictureCommand = (name: string, description: string, file: string): Comman
 /** Opens a model and a stream, lends them to `use` with a signal for Ctrl-C, and frees them. */
 async function withModel<T>(
   target: string,
-  { recipe, set = [], seed, threads }: CommonFlags,
+  { recipe, set = [], seed, threads, device }: CommonFlags,
   use: (model: OpenedModel, random: Rng, signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   if (threads !== undefined) setThreads(threads);
+  useDevice(device);
   const replaced = Object.fromEntries(set.map(({ path: at, text }) => [at, text]));
   const model = await openModel(target, { ...(recipe ? { recipe } : {}), set: replaced });
   const random = rng(seed);

@@ -1,6 +1,6 @@
 // Whether images that are asked for can exist at all: told before anything is made for them.
 
-import { memory, OutOfMemoryError, showShape } from "@figment/tensor";
+import { type Device, memory, OutOfMemoryError, showShape } from "@figment/tensor";
 import type { ImageFacts } from "./recipe.js";
 
 const bytesPerNumber = 4;
@@ -10,8 +10,8 @@ const bytesPerNumber = 4;
  *
  * @throws OutOfMemoryError saying what they would take.
  */
-export function checkFits(what: string, n: number, { shape }: ImageFacts): void {
-  const { limit } = memory();
+export function checkFits(what: string, n: number, { shape }: ImageFacts, device?: Device): void {
+  const { limit } = memory(device);
   const bytes = shape.reduce((product, extent) => product * extent, n) * bytesPerNumber;
   if (bytes > limit)
     throw new OutOfMemoryError(

@@ -13,7 +13,7 @@ import {
   Trainer,
   type TrainerSummary,
 } from "@figment/nn";
-import { CheckpointError, deviceInfo, type Json, setThreads, UsageError } from "@figment/tensor";
+import { CheckpointError, defaultDevice, deviceInfo, type Json, setThreads, UsageError } from "@figment/tensor";
 import { version } from "../version.js";
 import { applyOverrides, checkSettings, differences, type Override, readOverride, type Settings } from "./config.js";
 import { lockFolder } from "./folderLock.js";
@@ -125,17 +125,16 @@ class Run {
         `${this.out}: there is a run that was stopped at step ${latest.step}; add --resume to go on, or --overwrite to begin anew`,
       );
     for (const name of [modelName, summaryName]) await rm(this.file(name), { force: true });
-    await writeJson(this.file(configName), { ...this.origin, figment: version });
+    await writeJson(this.file(configName), { ...this.origin, ...deviceFacts(), figment: version });
   }
 
   announce(dataset: Dataset | undefined, resume: boolean): void {
     const { steps, seed, precision } = this.config;
-    const { isa, threads } = deviceInfo("cpu");
     const [h, w, c] = this.origin.facts.shape;
     const of = dataset ? `${dataset.name}, ${dataset.length} images of ${h}×${w}×${c}, with ` : "";
     console.error(
       `${resume ? "Going on with" : "Learning"} ${of}${this.recipe.name}: ${(this.parameters / 1e6).toFixed(2)} M parameters, ` +
-        `${steps} steps, seed ${seed}, ${threads} threads (${isa}, ${precision}).`,
+        `${steps} steps, seed ${seed}, ${placeOf()}, ${precision}).`,
     );
   }
 
@@ -175,7 +174,7 @@ class Run {
       logEvery,
       ...(state ? { state } : {}),
       ...(hooks ? { hooks } : {}),
-      extra: () => ({ recipe: this.recipe.name, config: this.config }),
+      extra: () => ({ recipe: this.recipe.name, config: this.config, device: deviceFacts().device }),
       restore: (extra) => this.compare(extra),
       signal: this.signal,
     });
@@ -190,9 +189,14 @@ class Run {
 
   /** Refuses the checkpoint of a run with other settings, which would be neither one run nor the other. */
   private compare(extra: Json): void {
-    const saved = extra as { readonly recipe?: string; readonly config?: Settings } | null;
+    const saved = extra as { readonly recipe?: string; readonly config?: Settings; readonly device?: Json } | null;
     if (saved?.recipe !== this.recipe.name || !saved.config)
       throw new CheckpointError(`${this.out}: the checkpoint is not one of ${this.recipe.name}`);
+    const kinds = [saved.device ?? "cpu", defaultDevice()].map((device) => String(device).split(":")[0]);
+    if (kinds[0] !== kinds[1])
+      console.error(
+        `The run was begun on ${kinds[0]}; on ${kinds[1]} it goes on with other rounding, so not with the same bits.`,
+      );
     const other = differences(saved.config, this.config, freeSettings);
     if (other.length === 0) return;
     const shown = other.map(
@@ -209,7 +213,6 @@ class Run {
     losses: readonly { readonly loss: number }[],
     seconds: number,
   ): RunSummary {
-    const { isa, threads } = deviceInfo("cpu");
     const { imagesPerStep } = this.training;
     const rate = stepsHere / Math.max(secondsHere, 1e-9);
     const last = losses.slice(-Math.max(1, Math.ceil(losses.length / 10)));
@@ -225,8 +228,7 @@ class Run {
       stepsPerSecond: round(rate, 3),
       ...(imagesPerStep === undefined ? {} : { imagesPerSecond: round(rate * imagesPerStep, 1) }),
       ...(last.length > 0 ? { finalLoss } : {}),
-      threads,
-      isa,
+      ...deviceFacts(),
       precision: this.config.precision,
     };
   }
@@ -238,6 +240,21 @@ class Run {
   private file(name: string): string {
     return path.join(this.out, name);
   }
+}
+
+/** Where a run computes: what it leaves in its files. */
+function deviceFacts(): { readonly device: string; readonly [fact: string]: string | number } {
+  const about = deviceInfo();
+  const { device, name, isa } = about;
+  return { device, deviceName: name, isa, ...("threads" in about ? { threads: about.threads } : {}) };
+}
+
+/** The same in a line for people: "2 threads (avx2", "on cuda:0 (NVIDIA H100, sm90a". */
+function placeOf(): string {
+  const about = deviceInfo();
+  return "threads" in about
+    ? `${about.threads} threads (${about.isa}`
+    : `on ${about.device} (${about.name}, ${about.isa}`;
 }
 
 const summaryName = "summary.json";

@@ -7,6 +7,8 @@ import { loadModel, SafetensorsFile, saveModel } from "@figment/io";
 import type { Module } from "@figment/nn";
 import {
   CheckpointError,
+  type Device,
+  defaultDevice,
   type Json,
   type SavedState,
   type Stateful,
@@ -69,6 +71,8 @@ export interface OpenedModel extends Built {
   readonly classes: number;
   /** The file that the weights came from. */
   readonly file: string;
+  /** Where the models lie: the device that tensors were made on when the file was opened. */
+  readonly device: Device;
   /** Frees the models. */
   dispose(): void;
 }
@@ -125,7 +129,8 @@ export async function openModel(
   }
   for (const module of Object.values(built.models)) module.eval();
   const { facts } = origin;
-  return { ...built, classes: built.classes ?? facts.classes.length, recipe, config, facts, file, dispose };
+  const device = defaultDevice();
+  return { ...built, classes: built.classes ?? facts.classes.length, recipe, config, facts, file, device, dispose };
 }
 
 const exists = (file: string): Promise<boolean> =>

@@ -3,7 +3,17 @@
 
 import { MessageChannel, type MessagePort } from "node:worker_threads";
 import { checkCounts } from "@figment/nn";
-import { AbortError, memory, rng, setMemoryLimit, type Tensor, UsageError } from "@figment/tensor";
+import {
+  AbortError,
+  type Device,
+  defaultDevice,
+  memory,
+  rng,
+  setMemoryLimit,
+  type Tensor,
+  UsageError,
+  withDevice,
+} from "@figment/tensor";
 import { checkFits } from "../recipe/fits.js";
 import { checkAsked, cycledLabels } from "../recipe/labels.js";
 import { ability, type OpenedModel } from "../recipe/savedModel.js";
@@ -33,7 +43,7 @@ export interface ServeOptions {
 }
 
 /**
- * Serves an opened model. Results are the caller's to dispose. The model is the server's: closing frees it.
+ * Serves an opened model, on the device that it lies on. Results are the caller's to dispose. The model is the server's: closing frees it.
  *
  * @example
  * const server = new ModelServer(await openModel("out/first-light"), { memoryLimit: 2 ** 30 });
@@ -43,6 +53,8 @@ export interface ServeOptions {
  */
 export class ModelServer {
   private readonly model: OpenedModel;
+  /** The device that the model lies on. */
+  readonly device: Device;
   private readonly queue: RequestQueue;
   private readonly limitBefore: number | undefined;
   private readonly running = new Set<Promise<unknown>>();
@@ -53,10 +65,11 @@ export class ModelServer {
   constructor(model: OpenedModel, { concurrency = 2, waiting = 64, memoryLimit }: ServeOptions = {}) {
     checkCounts("ModelServer", { concurrency, waiting });
     this.model = model;
+    this.device = model.device;
     this.queue = new RequestQueue(concurrency, waiting);
     if (memoryLimit !== undefined) {
-      const before = memory().limit;
-      setMemoryLimit(memoryLimit);
+      const before = memory(this.device).limit;
+      setMemoryLimit(memoryLimit, this.device);
       this.limitBefore = before;
     }
   }
@@ -76,7 +89,7 @@ export class ModelServer {
     checkCounts("sample", { n });
     const sample = ability(this.model, "sample");
     const classes = this.classesAsked("sample", label);
-    checkFits("sample", n, this.model.facts);
+    checkFits("sample", n, this.model.facts, this.device);
     return this.answer({ seed, signal }, async (options) => {
       const labels = classes && cycledLabels(n, classes);
       return sample(n, { ...options, ...(labels ? { label: labels } : {}) }).finally(() => labels?.dispose());
@@ -88,7 +101,7 @@ export class ModelServer {
     const reconstruct = ability(this.model, "reconstruct");
     const classes = this.classesAsked("reconstruct", label);
     this.refuseClosed();
-    const own = images.clone();
+    const own = images.to(this.device);
     return this.answer(request, (options) => {
       const labels = classes && cycledLabels(own.dim(0), classes);
       return reconstruct(own, { ...options, ...(labels ? { label: labels } : {}) }).finally(() => labels?.dispose());
@@ -99,7 +112,7 @@ export class ModelServer {
   async interpolate({ frames = 10, count = 1, ...request }: InterpolateRequest = {}): Promise<Tensor> {
     checkCounts("interpolate", { frames, count });
     const interpolate = ability(this.model, "interpolate");
-    checkFits("interpolate", count * frames, this.model.facts);
+    checkFits("interpolate", count * frames, this.model.facts, this.device);
     return this.answer(request, (options) => interpolate({ ...options, frames, count }));
   }
 
@@ -137,7 +150,7 @@ export class ModelServer {
     this.queue.refuse(new UsageError("ModelServer: the server was closed before this request had its turn"));
     await Promise.allSettled(this.running);
     for (const port of this.ports) port.close();
-    if (this.limitBefore !== undefined) setMemoryLimit(this.limitBefore);
+    if (this.limitBefore !== undefined) setMemoryLimit(this.limitBefore, this.device);
     this.model.dispose();
   }
 
@@ -150,7 +163,7 @@ export class ModelServer {
     use: (options: { readonly rng: ReturnType<typeof rng>; readonly signal?: AbortSignal }) => Promise<Tensor>,
   ): Promise<Tensor> {
     this.refuseClosed();
-    const answered = this.queue.run(async () => {
+    const work = async (): Promise<Tensor> => {
       const random = rng(seed);
       try {
         const images = await use({ rng: random, ...(signal ? { signal } : {}) });
@@ -163,7 +176,11 @@ export class ModelServer {
       } finally {
         random.dispose();
       }
-    }, signal);
+    };
+    const answered = this.queue.run(
+      () => (this.device === defaultDevice() ? work() : withDevice(this.device, work)),
+      signal,
+    );
     const settled: Promise<unknown> = Promise.allSettled([answered]).finally(() => this.running.delete(settled));
     this.running.add(settled);
     return answered;

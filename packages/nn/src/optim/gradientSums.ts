@@ -8,8 +8,8 @@ interface Named {
   readonly parameter: Parameter;
 }
 
-const zeroCell = (shape: Shape, dtype: DType, name: string): Cell =>
-  new Cell({ shape, dtype, name, initial: () => new Float32Array(sizeOf(shape)) });
+const zeroCell = (shape: Shape, dtype: DType, name: string, beside: Parameter): Cell =>
+  new Cell({ shape, dtype, name, initial: () => new Float32Array(sizeOf(shape)), beside });
 
 /** Room for the sums of a loss and of the gradients of parameters. Holds nothing between two updates. */
 export class GradientSums {
@@ -17,12 +17,12 @@ export class GradientSums {
   private readonly byParameter: ReadonlyMap<Parameter, Cell>;
 
   constructor(owner: string, parameters: readonly Named[]) {
-    const { dtype: lossType } = (parameters[0] as Named).parameter;
-    this.loss = zeroCell([], lossType, `${owner}.lossSum`);
+    const { parameter: first } = parameters[0] as Named;
+    this.loss = zeroCell([], first.dtype, `${owner}.lossSum`, first);
     this.byParameter = new Map(
       parameters.map(({ path, parameter }) => {
         const { shape, dtype } = parameter;
-        return [parameter, zeroCell(shape, dtype, `${path}.gradientSum`)];
+        return [parameter, zeroCell(shape, dtype, `${path}.gradientSum`, parameter)];
       }),
     );
   }

@@ -174,9 +174,10 @@ export abstract class Optimizer implements Stateful {
     if (!this.schedule) checkNotNegative(name, { "the learning rate": lr });
     const initial =
       typeof lr === "number" ? () => [lr] : () => [scope(() => scheduled(name, lr, scalar(0)).itemSync())];
-    this.lr = new Cell({ shape: [], name: `${name}.lr`, initial });
-    this.step = new Cell({ shape: [], name: `${name}.step`, initial: () => [0] });
     this.slots = slotsOf(name, target, stateNames);
+    const beside = (this.slots[0] as Slot).parameter;
+    this.lr = new Cell({ shape: [], name: `${name}.lr`, initial, beside });
+    this.step = new Cell({ shape: [], name: `${name}.step`, initial: () => [0], beside });
     this.groups = groupsOf(name, this.slots, groups, weightDecay ?? 0);
   }
 
@@ -345,7 +346,7 @@ function slotOf(path: string, parameter: Parameter, stateNames: readonly string[
   const size = sizeOf(shape);
   const states = stateNames.map((name) => {
     const initial = (): Float32Array => new Float32Array(size);
-    return [name, new Cell({ shape, dtype, name: `${path}.${name}`, initial })] as const;
+    return [name, new Cell({ shape, dtype, name: `${path}.${name}`, initial, beside: parameter })] as const;
   });
   return { path, parameter, states: Object.fromEntries(states) };
 }

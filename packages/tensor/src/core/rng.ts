@@ -10,6 +10,7 @@ import { broadcastTo } from "../ops/movement.js";
 import { randomNormal, randomUniform } from "../ops/random.js";
 import { randomInteger } from "../ops/randomInteger.js";
 import { argsort } from "../ops/sort.js";
+import type { Device } from "../runtime/devices.js";
 import { checkShape, type Shape, show } from "../shape.js";
 import { Cell, type CellTree } from "./cell.js";
 import { composed, scope } from "./scope.js";
@@ -63,6 +64,23 @@ export class Rng implements CellTree, Stateful {
     if (this.seeded === null)
       throw new UsageError(`${this.cell.name}: this stream has no key of its own; fork the one that seeds it`);
     return this.seeded;
+  }
+
+  /** Where the stream's state lies, and its draws are made; before the first, where they would be made now. */
+  get device(): Device {
+    return this.cell.device;
+  }
+
+  /**
+   * Moves the stream to another device, where it goes on with the same numbers.
+   *
+   * @throws UsageError for what names no device; DeviceError, with the reason, for one that cannot be used.
+   * @example
+   * rng(7).to("cpu").normal([2]).device; // "cpu"
+   */
+  to(device: Device): this {
+    this.cell.to(device);
+    return this;
   }
 
   /** Takes over another stream's key and counter, as they are now. */
