@@ -1,0 +1,374 @@
+// Flash attention on Hopper's tensor cores (Shah et al., 2024). A block of three warpgroups keeps
+// 128 queries: one thread of the first has the copy engine bring keys and values into rings of
+// stages; the other two take 64 queries each. The scores of the next block are multiplied while the
+// weights of this one are made. Include from *.sm90a.cu files only.
+#pragma once
+
+#include "../../device/hopper_held.h"
+#include "../../device/instructions.h"
+#include "../gemm/tensor_map.h"
+#include "any_floats.h"
+#include "problem.h"
+
+namespace figment::cuda {
+
+/// The instances of one format, each in a file of its own.
+template <class T>
+void runFlashWgmma(const OpCall& call, Launcher& launcher);
+
+namespace flash_wgmma {
+
+constexpr int kThreads = 384;
+constexpr int kQueries = 128;
+constexpr int kRowBytes = 128;  ///< 64 elements; wider heads are in groups
+constexpr int kGroup = 64;
+
+/// Of q, k and v as [b·s, h, d].
+struct Maps {
+  CUtensorMap q, k, v;
+};
+
+struct Results {
+  AnyResults<float> out;
+  Global<float> lse;
+};
+
+template <int kDim>
+struct Sizes {
+  static constexpr int kGroups = ceilDiv(kDim, kGroup);
+  static constexpr int kKeys = kDim > 128 ? 64 : 128;  ///< of a block
+  static constexpr int kStages = kDim > 64 ? 2 : 4;
+  static constexpr int kQueryGroupBytes = kQueries * kRowBytes;
+  static constexpr int kQueryBytes = kQueryGroupBytes * kGroups;
+  static constexpr int kGroupBytes = kKeys * kRowBytes;
+  static constexpr int kBlockBytes = kGroupBytes * kGroups;
+  /// Tiles begin at multiples of 1024 bytes.
+  static constexpr int kShared = kQueryBytes + 2 * kStages * kBlockBytes + 1024;
+};
+
+/// Where things lie in shared memory. A ring's barriers: full ones, then empty ones.
+template <int kDim>
+struct Memory {
+  using Size = Sizes<kDim>;
+  uint32_t tiles, barriers;
+
+  FIGMENT_DEVICE uint32_t queries() const { return tiles; }
+  FIGMENT_DEVICE uint32_t keys(int block) const {
+    return tiles + Size::kQueryBytes + block % Size::kStages * Size::kBlockBytes;
+  }
+  FIGMENT_DEVICE uint32_t values(int block) const {
+    return keys(block) + Size::kStages * Size::kBlockBytes;
+  }
+  FIGMENT_DEVICE uint32_t queriesFull() const { return barriers; }
+  FIGMENT_DEVICE uint32_t barrier(int ring, int block) const {
+    return barriers + 8 * (1 + ring * Size::kStages + block % Size::kStages);
+  }
+  FIGMENT_DEVICE uint32_t keysFull(int block) const { return barrier(0, block); }
+  FIGMENT_DEVICE uint32_t keysEmpty(int block) const { return barrier(1, block); }
+  FIGMENT_DEVICE uint32_t valuesFull(int block) const { return barrier(2, block); }
+  FIGMENT_DEVICE uint32_t valuesEmpty(int block) const { return barrier(3, block); }
+  static constexpr int kBarriers = 1 + 4 * Size::kStages;
+  /// Of the turn of its stage that a block is.
+  FIGMENT_DEVICE static uint32_t parity(int block) { return block / Size::kStages % 2; }
+};
+
+/// The piece of work of a block of threads.
+struct Place {
+  int64_t task;
+  int batch, head;
+  int first;     ///< query
+  int keys;      ///< that count
+  int limit;     ///< keys that some query of the tile sees
+  int unmasked;  ///< keys that all of them see
+};
+
+template <int kDim>
+FIGMENT_DEVICE void produce(const AttentionProblem& p, const Maps& maps, const Place& place,
+                            const Memory<kDim>& memory) {
+  using Size = Sizes<kDim>;
+  hopper::arriveExpecting(memory.queriesFull(), Size::kQueryBytes);
+  for (int g = 0; g < Size::kGroups; g++)
+    hopper::copyBox(memory.queries() + g * Size::kQueryGroupBytes, maps.q, memory.queriesFull(),
+                    g * kGroup, place.head, int(place.batch * p.sq) + place.first);
+  const int blocks = ceilDiv(place.limit, Size::kKeys);
+  for (int block = 0; block < blocks; block++) {
+    const int row = int(place.batch * p.sk) + block * Size::kKeys;
+    const uint32_t free = Memory<kDim>::parity(block) ^ 1;
+    hopper::waitFor(memory.keysEmpty(block), free);
+    hopper::arriveExpecting(memory.keysFull(block), Size::kBlockBytes);
+    for (int g = 0; g < Size::kGroups; g++)
+      hopper::copyBox(memory.keys(block) + g * Size::kGroupBytes, maps.k, memory.keysFull(block),
+                      g * kGroup, place.head, row);
+    hopper::waitFor(memory.valuesEmpty(block), free);
+    hopper::arriveExpecting(memory.valuesFull(block), Size::kBlockBytes);
+    for (int g = 0; g < Size::kGroups; g++)
+      hopper::copyBox(memory.values(block) + g * Size::kGroupBytes, maps.v,
+                      memory.valuesFull(block), g * kGroup, place.head, row);
+  }
+}
+
+/// What a thread of a warpgroup knows of its two rows, g and g + 8 of its warp's 16.
+template <class T, int kDim>
+struct Rows {
+  using Size = Sizes<kDim>;
+  static constexpr int kKeys = Size::kKeys;
+
+  float output[kDim / 2];
+  float score[kKeys / 2];
+  uint32_t weights[kKeys / 16][4];
+  float highest[2];  ///< of the unscaled scores
+  float total[2];    ///< of this lane's columns
+
+  FIGMENT_DEVICE void clear() {
+    highest[0] = highest[1] = -INFINITY;
+    total[0] = total[1] = 0;
+    FIGMENT_UNROLL
+    for (float& sum : output) sum = 0;
+    FIGMENT_UNROLL
+    for (float& sum : score) sum = 0;
+  }
+
+  /// Begins the scores of a block.
+  FIGMENT_DEVICE void beginScores(uint32_t queries, uint32_t keys) {
+    hopper::beginProducts();
+    FIGMENT_UNROLL
+    for (int step = 0; step < ceilDiv(kDim, 16); step++) {
+      const uint32_t along = step % 4 * 32;
+      const uint64_t a =
+          hopper::operandAt(queries + step / 4 * Size::kQueryGroupBytes + along, Size::kGroupBytes);
+      const uint64_t b =
+          hopper::operandAt(keys + step / 4 * Size::kGroupBytes + along, Size::kGroupBytes);
+      hopper::multiplyAlong<T>(score, a, b, step > 0);
+    }
+    hopper::commitProducts();
+  }
+  /// Begins to add the weighted values of a block.
+  FIGMENT_DEVICE void beginValues(uint32_t values) {
+    hopper::beginProducts();
+    const uint64_t b = hopper::operandAt(values, Size::kGroupBytes);
+    FIGMENT_UNROLL
+    for (int step = 0; step < kKeys / 16; step++)
+      hopper::multiplyHeld<T>(output, weights[step], b + step * hopper::kOperandStep<true>);
+    hopper::commitProducts();
+  }
+
+  /// Hides the keys that a row does not see; seen[r] of this block's keys are seen.
+  FIGMENT_DEVICE void mask(const int (&seen)[2]) {
+    const int column = laneInWarp() % 4 * 2;
+    FIGMENT_UNROLL
+    for (int n = 0; n < kKeys / 8; n++) FIGMENT_UNROLL
+    for (int e = 0; e < 4; e++)
+      if (n * 8 + column + e % 2 >= seen[e / 2]) score[4 * n + e] = -INFINITY;
+  }
+  /// Scores become weights 2^(factor·(score − highest)), still in `score`; kept[r] is what earlier
+  /// sums are to be multiplied with.
+  FIGMENT_DEVICE void weigh(float factor, float (&kept)[2]) {
+    FIGMENT_UNROLL
+    for (int r = 0; r < 2; r++) {
+      float top = highest[r];
+      FIGMENT_UNROLL
+      for (int n = 0; n < kKeys / 8; n++)
+        top = fmaxf(top, fmaxf(score[4 * n + 2 * r], score[4 * n + 2 * r + 1]));
+      top = fmaxf(top, __shfl_xor_sync(kWholeWarp, top, 1));
+      top = fmaxf(top, __shfl_xor_sync(kWholeWarp, top, 2));
+      // A row that has seen no finite score keeps weights of 0 instead of NaN.
+      const float shift = top == -INFINITY ? 0.0f : top * factor;
+      kept[r] = exp2Fast(highest[r] * factor - shift);
+      highest[r] = top;
+      float sum = 0;
+      FIGMENT_UNROLL
+      for (int n = 0; n < kKeys / 8; n++) FIGMENT_UNROLL
+      for (int e = 4 * n + 2 * r; e < 4 * n + 2 * r + 2; e++) {
+        score[e] = exp2Fast(__fmaf_rn(score[e], factor, -shift));
+        sum += score[e];
+      }
+      total[r] = total[r] * kept[r] + sum;
+    }
+  }
+  FIGMENT_DEVICE void pack() {
+    FIGMENT_UNROLL
+    for (int step = 0; step < kKeys / 16; step++) FIGMENT_UNROLL
+    for (int i = 0; i < 4; i++)
+      weights[step][i] = packPair<T>(score[8 * step + 2 * i], score[8 * step + 2 * i + 1]);
+  }
+  FIGMENT_DEVICE void rescale(const float (&kept)[2]) {
+    FIGMENT_UNROLL
+    for (int i = 0; i < kDim / 2; i++) output[i] *= kept[i / 2 % 2];
+  }
+};
+
+/// Rows of values from `from` on become zeros: they belong to keys that do not count, which may be
+/// anything, and a weight of 0 does not make everything 0.
+template <int kDim>
+FIGMENT_DEVICE void clearValues(uint32_t values, int from, int half) {
+  using Size = Sizes<kDim>;
+  const int thread = int(threadIdx.x) % hopper::kWarpgroup;
+  const int pieces = (Size::kKeys - from) * (kRowBytes / 16);
+  for (int g = 0; g < Size::kGroups; g++)
+    for (int i = thread; i < pieces; i += hopper::kWarpgroup)
+      hopper::storeZeros16(values + g * Size::kGroupBytes + from * kRowBytes + i * 16);
+  hopper::publishWrites();
+  hopper::syncThreads(1 + half, hopper::kWarpgroup);
+}
+
+template <class T, int kDim>
+FIGMENT_DEVICE void consume(const AttentionProblem& p, const Results& results, const Place& place,
+                            const Memory<kDim>& memory, int half) {
+  using Size = Sizes<kDim>;
+  constexpr int kKeys = Size::kKeys;
+  const int lane = laneInWarp(), sq = int(p.sq), d = int(p.d);
+  const int rowOfLane = place.first + half * 64 + warpInBlock() % 4 * 16 + lane / 4;
+  const int blocks = ceilDiv(place.limit, kKeys);
+  const float factor = float(p.scale * kLog2E);
+  const uint32_t queries = memory.queries() + half * 64 * kRowBytes;
+  Rows<T, kDim> rows;
+  rows.clear();
+  const auto release = [&](uint32_t barrier) {
+    if (lane == 0) hopper::arrive(barrier);
+  };
+  const auto maskBlock = [&](int block) {
+    if ((block + 1) * kKeys <= place.unmasked) return;
+    const int seen[2] = {int(p.visible(place.keys, rowOfLane)) - block * kKeys,
+                         int(p.visible(place.keys, rowOfLane + 8)) - block * kKeys};
+    rows.mask(seen);
+  };
+  const auto addValues = [&](int block) {
+    hopper::waitFor(memory.valuesFull(block), Memory<kDim>::parity(block));
+    if ((block + 1) * kKeys > place.limit)
+      clearValues<kDim>(memory.values(block), place.limit - block * kKeys, half);
+    rows.beginValues(memory.values(block));
+  };
+  float kept[2];
+  if (blocks > 0) {
+    hopper::waitFor(memory.queriesFull(), 0);
+    hopper::waitFor(memory.keysFull(0), 0);
+    rows.beginScores(queries, memory.keys(0));
+    hopper::waitForProducts<0>();
+    hopper::holdSums(rows.score);
+    release(memory.keysEmpty(0));
+    maskBlock(0);
+    rows.weigh(factor, kept);
+    rows.pack();
+  }
+  for (int block = 0; block + 1 < blocks; block++) {
+    const int next = block + 1;
+    hopper::waitFor(memory.keysFull(next), Memory<kDim>::parity(next));
+    rows.beginScores(queries, memory.keys(next));
+    addValues(block);
+    hopper::waitForProducts<1>();
+    hopper::holdSums(rows.score);
+    release(memory.keysEmpty(next));
+    maskBlock(next);
+    rows.weigh(factor, kept);
+    hopper::waitForProducts<0>();
+    hopper::holdSums(rows.output);
+    hopper::holdFactor(rows.weights);
+    release(memory.valuesEmpty(block));
+    rows.rescale(kept);
+    rows.pack();
+  }
+  if (blocks > 0) {
+    addValues(blocks - 1);
+    hopper::waitForProducts<0>();
+    hopper::holdSums(rows.output);
+    hopper::holdFactor(rows.weights);
+  }
+
+  const int64_t queryAt = p.headStart(place.task, p.sq);
+  FIGMENT_UNROLL
+  for (int r = 0; r < 2; r++) {
+    const int row = rowOfLane + r * 8;
+    float total = rows.total[r];
+    total += __shfl_xor_sync(kWholeWarp, total, 1);
+    total += __shfl_xor_sync(kWholeWarp, total, 2);
+    if (row >= sq) continue;
+    const float top = rows.highest[r];
+    const bool blind = top == -INFINITY && total == 0;
+    const float share = blind ? 0.0f : 1.0f / total;
+    if (lane % 4 == 0)
+      results.lse[place.task * sq + row] = blind ? -INFINITY : top * float(p.scale) + logf(total);
+    const int64_t at = queryAt + row * p.rowStride();
+    FIGMENT_UNROLL
+    for (int n = 0; n < kDim / 8; n++) {
+      const int column = n * 8 + lane % 4 * 2;
+      if (column < d)
+        results.out.setPair(at + column, rows.output[4 * n + 2 * r] * share,
+                            rows.output[4 * n + 2 * r + 1] * share);
+    }
+  }
+}
+
+template <class T, int kDim>
+FIGMENT_KERNEL_OCCUPIED(kThreads, 1)
+wgmmaKernel(const FIGMENT_GRID_CONSTANT Maps maps, AttentionProblem p, Results results, int tiles) {
+  FIGMENT_DYNAMIC_SHARED(shared);
+  FIGMENT_SHARED(uint64_t, barriers, Memory<kDim>::kBarriers);
+  Memory<kDim> memory;
+  memory.tiles = (shared.view<uint16_t>(0, 0).address(0) + 1023) / 1024 * 1024;
+  memory.barriers = barriers.address(0);
+  Place place;
+  place.task = blockIdx.x / unsigned(tiles);
+  place.batch = int(place.task / p.h);
+  place.head = int(place.task % p.h);
+  // Last queries first: with `causal` theirs is the most work.
+  place.first = (tiles - 1 - int(blockIdx.x % unsigned(tiles))) * kQueries;
+  place.keys = int(p.keysOf(place.batch));
+  place.limit = int(p.visible(place.keys, min(place.first + kQueries, int(p.sq)) - 1));
+  place.unmasked = int(p.visible(place.keys, place.first));
+  if (threadIdx.x == 0) {
+    hopper::fetchMap(maps.q);
+    hopper::fetchMap(maps.k);
+    hopper::fetchMap(maps.v);
+    hopper::initBarrier(memory.queriesFull(), 1);
+    for (int i = 0; i < Sizes<kDim>::kStages; i++) {
+      hopper::initBarrier(memory.keysFull(i), 1);
+      hopper::initBarrier(memory.valuesFull(i), 1);
+      hopper::initBarrier(memory.keysEmpty(i), 2 * hopper::kWarpgroup / kWarp);
+      hopper::initBarrier(memory.valuesEmpty(i), 2 * hopper::kWarpgroup / kWarp);
+    }
+    hopper::publishBarriers();
+  }
+  __syncthreads();
+  const int warpgroup = int(threadIdx.x) / hopper::kWarpgroup;
+  if (warpgroup == 0) {
+    hopper::giveRegisters<24>();
+    if (threadIdx.x == 0 && place.limit > 0) produce<kDim>(p, maps, place, memory);
+  } else {
+    hopper::takeRegisters<240>();
+    consume<T, kDim>(p, results, place, memory, warpgroup - 1);
+  }
+}
+
+template <class T, int kDim>
+void launchForward(const OpCall& call, Launcher& launcher) {
+  const auto p = AttentionProblem::of<AttentionParams>(call, 3);
+  const auto mapOf = [&](int i, int64_t length, int rows) {
+    return boxMap(call.in[i].data, std::is_same_v<T, F16>, {p.d, p.h, p.b * length},
+                  {p.d, p.h * p.d}, 1, rows);
+  };
+  const Maps maps = {mapOf(0, p.sq, kQueries), mapOf(1, p.sk, Sizes<kDim>::kKeys),
+                     mapOf(2, p.sk, Sizes<kDim>::kKeys)};
+  const Results results = {AnyResults<float>::of(call.out[0]), viewOf<float>(call.out[1])};
+  const int64_t tiles = ceilDiv(p.sq, int64_t(kQueries));
+  launch<wgmmaKernel<T, kDim>>(launcher, {p.heads() * tiles}, kThreads, Sizes<kDim>::kShared, maps,
+                               p, results, int(tiles));
+}
+
+}  // namespace flash_wgmma
+
+template <class T>
+void runFlashWgmma(const OpCall& call, Launcher& launcher) {
+  const int d = call.as<AttentionParams>().d;
+  if (d <= 40)
+    flash_wgmma::launchForward<T, 40>(call, launcher);
+  else if (d <= 64)
+    flash_wgmma::launchForward<T, 64>(call, launcher);
+  else if (d <= 80)
+    flash_wgmma::launchForward<T, 80>(call, launcher);
+  else if (d <= 128)
+    flash_wgmma::launchForward<T, 128>(call, launcher);
+  else
+    flash_wgmma::launchForward<T, 160>(call, launcher);
+}
+
+}  // namespace figment::cuda

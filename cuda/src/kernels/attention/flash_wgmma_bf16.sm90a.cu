@@ -1,0 +1,4 @@
+// flash-wgmma on bf16.
+#include "flash_wgmma.h"
+
+template void figment::cuda::runFlashWgmma<figment::cuda::Bf16>(const OpCall&, Launcher&);
