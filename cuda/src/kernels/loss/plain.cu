@@ -1,25 +1,17 @@
 // crossEntropy and its gradient, one block for each row. A row whose label is out of range is
 // reported and left out.
-#include "../../device/failure.h"
 #include "../../device/floats.h"
 #include "../../device/functions.h"
 #include "../../device/warp.h"
 #include "kernels/params/crossEntropy.generated.h"
 #include "kernels/params/crossEntropyGrad.generated.h"
+#include "label.h"
 #include "plain.h"
 
 namespace figment::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-
-/// Whether the row's label is one; the first thread reports those that are not.
-FIGMENT_DEVICE bool labelInRange(const FailureSink& failures, int32_t label, int64_t row,
-                                 int64_t cols) {
-  const bool inside = label >= 0 && label < cols;
-  if (!inside && threadIdx.x == 0) failures.report(0, row, label);
-  return inside;
-}
 
 template <class W>
 FIGMENT_KERNEL(kThreads)
@@ -28,7 +20,7 @@ forwardKernel(int64_t rows, int64_t cols, FailureSink failures, Floats<W> logits
   const int64_t row = blockInGrid();
   if (row >= rows) return;
   const int32_t label = labels[row];
-  if (!labelInRange(failures, label, row, cols)) return;
+  if (!labelInRange(failures, label, row, cols, threadIdx.x == 0)) return;
   W highest = -W(INFINITY), sum = 0;
   for (int64_t i = threadIdx.x; i < cols; i += kThreads)
     highest = Maximum()(highest, logits[row * cols + i]);
@@ -49,7 +41,7 @@ backwardKernel(int64_t rows, int64_t cols, FailureSink failures, Floats<W> logit
   const int64_t row = blockInGrid();
   if (row >= rows) return;
   const int32_t label = labels[row];
-  if (!labelInRange(failures, label, row, cols)) return;
+  if (!labelInRange(failures, label, row, cols, threadIdx.x == 0)) return;
   for (int64_t i = threadIdx.x; i < cols; i += kThreads) {
     const W probability = exponential(logits[row * cols + i] - lse[row]);
     dlogits.set(row * cols + i, (probability - (i == label ? W(1) : W(0))) * dloss[row]);
