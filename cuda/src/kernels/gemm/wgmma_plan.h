@@ -7,8 +7,8 @@
 
 namespace figment::cuda::wgmma {
 
-/// Of the kernels for Hopper among an operation's variants.
-constexpr int kPreference = kOnRequest;
+/// Of the kernels for Hopper among an operation's variants: above those on mma, everywhere that they can run.
+constexpr int kPreference = 40;
 
 /// The preference for work whose k comes in pieces of so many: each is filled up to 64.
 constexpr int preferenceFor(int64_t depth) {
