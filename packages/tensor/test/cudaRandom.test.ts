@@ -368,7 +368,7 @@ describe.skipIf(device.index === undefined)("on the GPU", () => {
     [5, 1000, 7],
     [2, 4096, 4096],
     [2, 5003, 5003],
-    [1, 70_001, 70_001],
+    [1, 20_011, 20_011],
   ])("sort orders as the CPU does, ties and NaN too: %d rows of %d, the first %d", (rows, cols, count) => {
     const draws = new Draws(seed + cols);
     const given = integers(draws, [rows, cols], -40, 40);
