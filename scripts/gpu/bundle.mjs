@@ -10,12 +10,20 @@ import { parseArgs } from "node:util";
 import { build, fail, root } from "../lib.mjs";
 
 const { values: options } = parseArgs({
-  options: { node: { type: "boolean", default: false }, out: { type: "string", default: join("out", "gpu-check.tar.xz") } },
+  options: {
+    node: { type: "boolean", default: false },
+    out: { type: "string", default: join("out", "gpu-check.tar.xz") },
+  },
 });
 const mostBytes = 60e6;
 
 function output(command, args, settings = {}) {
-  const { status, stdout, error } = spawnSync(command, args, { encoding: "utf8", maxBuffer: 1 << 28, cwd: root, ...settings });
+  const { status, stdout, error } = spawnSync(command, args, {
+    encoding: "utf8",
+    maxBuffer: 1 << 28,
+    cwd: root,
+    ...settings,
+  });
   if (error) fail(`${command} could not be started: ${error.message}`);
   if (status !== 0) fail(`${command} ${args.join(" ")} failed`);
   return stdout;
@@ -40,7 +48,8 @@ function foldersOf(names) {
     const entry = packages[path];
     if (entry.link) return visit(entry.resolved);
     const { dependencies, optionalDependencies, peerDependencies } = entry;
-    for (const name of Object.keys({ ...dependencies, ...optionalDependencies, ...peerDependencies })) visit(find(name, path));
+    for (const name of Object.keys({ ...dependencies, ...optionalDependencies, ...peerDependencies }))
+      visit(find(name, path));
   };
   for (const name of names) visit(find(name, ""));
   return [...seen].filter((path) => existsSync(join(root, path)));
@@ -52,9 +61,15 @@ const folder = join(stage, "figment-gpu");
 try {
   const place = (path) => cpSync(join(root, path), join(folder, path), { recursive: true, verbatimSymlinks: true });
   const unwanted = /^(docs|\.ci|examples)\/|\.(png|jpg|gif|md)$/;
-  const tracked = output("git", ["ls-files"]).split("\n").filter((path) => path && !unwanted.test(path));
+  const tracked = output("git", ["ls-files"])
+    .split("\n")
+    .filter((path) => path && !unwanted.test(path));
   for (const path of tracked) if (existsSync(join(root, path))) place(path);
-  const workspaces = ["native", ...["tensor", "io", "nn", "vae", "gan", "diffusion", "metrics", "figment"].map((p) => `packages/${p}`), "benchmarks"];
+  const workspaces = [
+    "native",
+    ...["tensor", "io", "nn", "vae", "gan", "diffusion", "metrics", "figment"].map((p) => `packages/${p}`),
+    "benchmarks",
+  ];
   for (const path of workspaces) if (existsSync(join(root, path, "dist"))) place(`${path}/dist`);
   place("native/src/kernels/params");
   mkdirSync(join(folder, "native", "lib"), { recursive: true });
@@ -63,7 +78,9 @@ try {
   const prebuilt = join(root, "native", "lib", "figment_cuda.so");
   if (existsSync(prebuilt)) output("strip", ["-o", join(folder, "native", "lib", "figment_cuda.so"), prebuilt]);
   // What tests and the packages load; nothing of the tools that only build or check the repository.
-  const external = foldersOf(["vitest", "vite", "figment", "@figment/benchmarks"]).filter((path) => path.startsWith("node_modules/"));
+  const external = foldersOf(["vitest", "vite", "figment", "@figment/benchmarks"]).filter((path) =>
+    path.startsWith("node_modules/"),
+  );
   const tools = new Set(["node_modules/typescript", "node_modules/turbo", "node_modules/cmake-js"]);
   for (const path of external) {
     if (tools.has(path) || path.startsWith("node_modules/@typescript/") || !existsSync(join(root, path))) continue;
@@ -85,7 +102,9 @@ try {
   mkdirSync(dirname(out), { recursive: true });
   output("tar", ["-C", stage, "-cJf", out, "figment-gpu"], { env: { ...process.env, XZ_OPT: "-6 -T0" } });
   const { size } = statSync(out);
-  console.log(`${options.out}: ${(size / 1e6).toFixed(1)} MB. On the machine with the GPU:\n\n    tar xf ${options.out.split("/").at(-1)} && figment-gpu/gpu-check\n`);
+  console.log(
+    `${options.out}: ${(size / 1e6).toFixed(1)} MB. On the machine with the GPU:\n\n    tar xf ${options.out.split("/").at(-1)} && figment-gpu/gpu-check\n`,
+  );
   if (size > mostBytes) fail(`the archive is larger than ${mostBytes / 1e6} MB`);
 } finally {
   rmSync(stage, { recursive: true, force: true });

@@ -15,9 +15,18 @@ const vitest = join(root, "node_modules", "vitest", "vitest.mjs");
 
 const steps = {
   build: { title: "builds the plug-in for this GPU, and the one on the emulator", run: buildPlugin },
-  parity: { title: "compares every kernel with the specification, in every format", run: () => test("parity", ["packages/tensor/test/cuda"]) },
-  packages: { title: "trains and samples small models on the GPU and on the CPU", run: () => test("packages", packagesTests) },
-  emulator: { title: "compares the emulator's verdicts on planted bugs with compute-sanitizer's", run: compareVerdicts },
+  parity: {
+    title: "compares every kernel with the specification, in every format",
+    run: () => test("parity", ["packages/tensor/test/cuda"]),
+  },
+  packages: {
+    title: "trains and samples small models on the GPU and on the CPU",
+    run: () => test("packages", packagesTests),
+  },
+  emulator: {
+    title: "compares the emulator's verdicts on planted bugs with compute-sanitizer's",
+    run: compareVerdicts,
+  },
   sanitizer: { title: "runs kernels under compute-sanitizer", run: sanitize },
   bench: { title: "measures kernels and models, beside PyTorch where python3 has it", run: bench },
 };
@@ -110,7 +119,12 @@ async function test(name, paths, env = {}) {
       status === "failed" ? [{ name: fullName, message: failureMessages[0]?.split("\n")[0] }] : [],
     ),
   );
-  return { passed: code === 0 && numPassedTests > 0, ...(code === null && { problem: "ran past its time" }), tests: { passed: numPassedTests, failed: numFailedTests, skipped: numPendingTests }, failures };
+  return {
+    passed: code === 0 && numPassedTests > 0,
+    ...(code === null && { problem: "ran past its time" }),
+    tests: { passed: numPassedTests, failed: numFailedTests, skipped: numPendingTests },
+    failures,
+  };
 }
 
 async function compareVerdicts() {
@@ -120,9 +134,26 @@ async function compareVerdicts() {
 
 async function sanitize() {
   if (!text("which", ["compute-sanitizer"])) return { passed: true, skipped: "compute-sanitizer is not on the PATH" };
-  const args = ["--tool", "memcheck", "--error-exitcode", "9", "--target-processes", "all", "--kernel-regex", "kns=figment"];
+  const args = [
+    "--tool",
+    "memcheck",
+    "--error-exitcode",
+    "9",
+    "--target-processes",
+    "all",
+    "--kernel-regex",
+    "kns=figment",
+  ];
   return ended(
-    await run("sanitizer", "compute-sanitizer", [...args, process.execPath, vitest, "run", "packages/tensor/test/cudaParity", "--pool=forks", "--maxWorkers=1"]),
+    await run("sanitizer", "compute-sanitizer", [
+      ...args,
+      process.execPath,
+      vitest,
+      "run",
+      "packages/tensor/test/cudaParity",
+      "--pool=forks",
+      "--maxWorkers=1",
+    ]),
   );
 }
 
@@ -136,7 +167,9 @@ async function bench() {
 const query = text("nvidia-smi", ["--query-gpu=name,driver_version,memory.total,compute_cap", "--format=csv,noheader"]);
 const machine = {
   gpus: query?.split("\n"),
-  nvcc: text("nvcc", ["--version"])?.split("\n").at(-1) ?? text("/usr/local/cuda/bin/nvcc", ["--version"])?.split("\n").at(-1),
+  nvcc:
+    text("nvcc", ["--version"])?.split("\n").at(-1) ??
+    text("/usr/local/cuda/bin/nvcc", ["--version"])?.split("\n").at(-1),
   torch: text("python3", ["-c", "import torch; print(torch.__version__)"]),
   cpu: `${cpus()[0]?.model}, ${availableParallelism()} cores, ${Math.round(totalmem() / 2 ** 30)} GiB`,
   node: process.version,
@@ -154,7 +187,9 @@ for (const name of positionals.length > 0 ? positionals : Object.keys(steps)) {
   results[name] = { seconds, ...result };
   const { tests, skipped, problem, passed, failures } = result;
   const counts = tests ? `${tests.passed} passed, ${tests.failed} failed, ${tests.skipped} skipped` : (skipped ?? "");
-  lines.push(`${name.padEnd(10)} ${passed ? "ok    " : "FAILED"} ${seconds.toFixed(1).padStart(7)} s  ${[counts, problem].filter(Boolean).join("; ")}`);
+  lines.push(
+    `${name.padEnd(10)} ${passed ? "ok    " : "FAILED"} ${seconds.toFixed(1).padStart(7)} s  ${[counts, problem].filter(Boolean).join("; ")}`,
+  );
   for (const failure of failures?.slice(0, 40) ?? []) lines.push(`    ${failure.name}\n        ${failure.message}`);
   writeFileSync(join(options.out, "gpu.json"), `${JSON.stringify({ machine, results }, null, 1)}\n`);
   if (name === "build" && !passed) break;

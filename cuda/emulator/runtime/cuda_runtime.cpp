@@ -26,8 +26,10 @@ namespace figment::cuda::emulator {
 
 void queue(void* stream, std::function<void()> work) {
   auto& on = *static_cast<EmulatedStream*>(stream);
-  if (on.capture) on.capture->push_back(std::move(work));
-  else work();
+  if (on.capture)
+    on.capture->push_back(std::move(work));
+  else
+    work();
 }
 
 }  // namespace figment::cuda::emulator
@@ -102,7 +104,9 @@ cudaError_t cudaEventCreate(cudaEvent_t* event) {
   *event = new EmulatedEvent;
   return cudaSuccess;
 }
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) { return cudaEventCreate(event); }
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+  return cudaEventCreate(event);
+}
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
   delete event;
   return cudaSuccess;

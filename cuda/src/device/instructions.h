@@ -109,7 +109,8 @@ FIGMENT_DEVICE void loadMatricesTransposed(uint32_t (&words)[4], const Shared<T>
 #endif
 }
 
-// --- Copies that the thread does not wait for (sm_80) ---------------------------------------------
+// --- Copies that the thread does not wait for (sm_80)
+// ---------------------------------------------
 
 /// 16 bytes from global to shared memory, or as many zeros when `there` is false. Both sides are
 /// aligned to 16 bytes. Its source may not be waited for earlier than by waitForCopies.
@@ -164,8 +165,8 @@ FIGMENT_DEVICE void commitCopies() {
   emulator::commitCopies();
 #endif
 }
-/// Until at most `groups` of this thread's latest groups are under way. Other threads see the copies
-/// after a barrier.
+/// Until at most `groups` of this thread's latest groups are under way. Other threads see the
+/// copies after a barrier.
 template <int groups>
 FIGMENT_DEVICE void waitForCopies() {
 #ifdef __CUDACC__

@@ -4,9 +4,9 @@
 
 #include <string>
 
+#include "../runtime/launcher.h"
 #include "kernels/kernel.h"
 #include "memory.h"
-#include "../runtime/launcher.h"
 
 #ifdef FIGMENT_EMULATED
 #include "../../emulator/stream.h"
@@ -39,7 +39,8 @@ void launch(Launcher& launcher, Grid grid, int threads, size_t sharedBytes,
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
   launcher.checkGrid(grid.x, grid.y, grid.z);
 #ifdef __CUDACC__
-  if (sharedBytes > 48 * 1024) launcher.allowShared(reinterpret_cast<const void*>(kernel), sharedBytes);
+  if (sharedBytes > 48 * 1024)
+    launcher.allowShared(reinterpret_cast<const void*>(kernel), sharedBytes);
   kernel<<<dim3(unsigned(grid.x), unsigned(grid.y), unsigned(grid.z)), dim3(unsigned(threads)),
            sharedBytes, static_cast<cudaStream_t>(launcher.stream())>>>(arguments...);
   launcher.checkLaunch();

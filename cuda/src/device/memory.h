@@ -38,8 +38,8 @@ class Global {
   }
   /// A view for writing serves as one for reading.
   template <class U>
-    requires(std::is_same_v<const U, T>)
-  FIGMENT_BOTH Global(const Global<U>& other) : Global(other.address(0), other.count()) {}
+  requires(std::is_same_v<const U, T>) FIGMENT_BOTH Global(const Global<U>& other)
+      : Global(other.address(0), other.count()) {}
 
   FIGMENT_DEVICE T& operator[](int64_t i) const {
     check(i, 1);
@@ -124,12 +124,12 @@ class Shared {
   T* data_ = nullptr;
 };
 
-#define FIGMENT_SHARED(T, name, count)                \
+#define FIGMENT_SHARED(T, name, count)             \
   __shared__ __align__(16) T name##Storage[count]; \
   const ::figment::cuda::Shared<T> name(name##Storage)
-#define FIGMENT_DYNAMIC_SHARED(name)                              \
+#define FIGMENT_DYNAMIC_SHARED(name)                                \
   extern __shared__ __align__(1024) unsigned char figmentDynamic[]; \
-  const ::figment::cuda::DynamicShared name{figmentDynamic}
+  const ::figment::cuda::DynamicShared name { figmentDynamic }
 
 struct DynamicShared {
   unsigned char* data;
@@ -144,9 +144,10 @@ struct DynamicShared {
 template <class T>
 using Shared = emulator::SharedArray<T>;
 
-#define FIGMENT_SHARED(T, name, count) \
-  static char name##Key;               \
-  const ::figment::cuda::Shared<T> name = ::figment::cuda::emulator::sharedArray<T>(&name##Key, count)
+#define FIGMENT_SHARED(T, name, count)    \
+  static char name##Key;                  \
+  const ::figment::cuda::Shared<T> name = \
+      ::figment::cuda::emulator::sharedArray<T>(&name##Key, count)
 #define FIGMENT_DYNAMIC_SHARED(name) const ::figment::cuda::emulator::DynamicShared name
 
 #endif

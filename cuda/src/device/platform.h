@@ -1,5 +1,6 @@
-// What a kernel file is compiled as: device code by nvcc, or (FIGMENT_EMULATED) ordinary C++ that the
-// emulator runs on the CPU, one fibre for each thread. Kernels are written in CUDA C++ (threadIdx, __syncthreads,
+// What a kernel file is compiled as: device code by nvcc, or (FIGMENT_EMULATED) ordinary C++ that
+// the emulator runs on the CPU, one fibre for each thread. Kernels are written in CUDA C++
+// (threadIdx, __syncthreads,
 // __shfl_xor_sync, …) with three rules, which keep one source true for both:
 //
 //   - memory is reached through the views of memory.h, never through plain pointers;

@@ -1,10 +1,11 @@
 // The C functions of the backend ABI over GpuDevice. Exceptions end here: they become a status and
 // the calling thread's last error.
+#include "figment/backend.h"
+
 #include <cstring>
 #include <new>
 #include <string>
 
-#include "figment/backend.h"
 #include "gpu_device.h"
 #include "kernels/measured.h"
 #include "runtime/error.h"
@@ -127,8 +128,8 @@ FigmentStatus load(FigmentDevice* device, const void* blob, uint64_t bytes, cons
                    FigmentProgram** program) {
   return guarded([&] {
     auto verified = loadProgram(blob, size_t(bytes), variant ? variant : "");
-    *program = reinterpret_cast<FigmentProgram*>(
-        new GpuProgram(unwrap(device), std::move(verified)));
+    *program =
+        reinterpret_cast<FigmentProgram*>(new GpuProgram(unwrap(device), std::move(verified)));
     return FIGMENT_OK;
   });
 }
@@ -172,9 +173,8 @@ FigmentStatus run(FigmentDevice* device, FigmentProgram* program, const FigmentR
 }
 
 FigmentStatus claimProgram(FigmentDevice* device, FigmentProgram* program) {
-  return guarded([&] {
-    return unwrap(device).claim(unwrap(program)) ? FIGMENT_OK : FIGMENT_OUT_OF_MEMORY;
-  });
+  return guarded(
+      [&] { return unwrap(device).claim(unwrap(program)) ? FIGMENT_OK : FIGMENT_OUT_OF_MEMORY; });
 }
 
 void withdrawClaims(FigmentDevice* device) { unwrap(device).allocator().withdrawClaims(); }

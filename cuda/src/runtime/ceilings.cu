@@ -1,4 +1,5 @@
-// What this GPU reaches at best: f32 multiply-adds in registers, and copies from one place of its memory to another, by events.
+// What this GPU reaches at best: f32 multiply-adds in registers, and copies from one place of its
+// memory to another, by events.
 #include <algorithm>
 
 #include "../device/launch.h"
@@ -19,7 +20,8 @@ constexpr int kTurns = 4;
 constexpr uint64_t kFootprints[] = {uint64_t(1) << 16};
 #else
 constexpr int kTurns = 4096;
-/// Of source and target together: within the second-level cache of every GPU, of large ones, of none.
+/// Of source and target together: within the second-level cache of every GPU, of large ones, of
+/// none.
 constexpr uint64_t kFootprints[] = {uint64_t(1) << 20, uint64_t(1) << 24, uint64_t(1) << 30};
 #endif
 

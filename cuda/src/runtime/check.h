@@ -11,9 +11,9 @@ namespace figment::cuda {
 inline void check(cudaError_t status, const char* doing) {
   if (status == cudaSuccess) return;
   const bool memory = status == cudaErrorMemoryAllocation;
-  throw Error(memory ? code::kOutOfMemory : code::kDevice,
-              std::string(doing) + ": " + cudaGetErrorString(status) + " (" +
-                  cudaGetErrorName(status) + ")");
+  throw Error(memory ? code::kOutOfMemory : code::kDevice, std::string(doing) + ": " +
+                                                               cudaGetErrorString(status) + " (" +
+                                                               cudaGetErrorName(status) + ")");
 }
 
 }  // namespace figment::cuda

@@ -1,6 +1,7 @@
+#include "../device/failure.h"
+
 #include <map>
 
-#include "../device/failure.h"
 #include "runtime/error.h"
 
 namespace figment::cuda {

@@ -26,7 +26,8 @@ constexpr uint64_t kReserve = uint64_t(512) << 20;
 
 }  // namespace
 
-GpuDevice::GpuDevice(int index) : index_(index), gpu_(gpus()[size_t(index)]), allocator_(kDeviceMemory) {
+GpuDevice::GpuDevice(int index)
+    : index_(index), gpu_(gpus()[size_t(index)]), allocator_(kDeviceMemory) {
   select();
   setMemoryLimit(0);
   check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "creating a stream");
@@ -107,9 +108,10 @@ void GpuDevice::trim() {
 bool GpuDevice::claim(const GpuProgram& program) {
   select();
   const uint64_t fixed = program.fixed || !program.recordable ? 0 : program.fixedBytes;
-  return allocator_.claimWorkspace(CachingAllocator::blockBytes(program.program->arenaBytes) +
-                                   CachingAllocator::blockBytes(program.program->knownScratchBytes()) +
-                                   CachingAllocator::blockBytes(fixed));
+  return allocator_.claimWorkspace(
+      CachingAllocator::blockBytes(program.program->arenaBytes) +
+      CachingAllocator::blockBytes(program.program->knownScratchBytes()) +
+      CachingAllocator::blockBytes(fixed));
 }
 
 void GpuDevice::uploadNumbers(const GpuProgram& program, const FigmentRun& run) {
@@ -168,18 +170,20 @@ RunResult GpuDevice::run(GpuProgram& program, const FigmentRun& run) {
   select();
   const Program& p = *program.program;
   const uint64_t scratch = program.program->scratchBytes(1);
-  const auto reserveBoth = [&] { return reserve(arena_, p.arenaBytes) && reserve(scratch_, scratch); };
+  const auto reserveBoth = [&] {
+    return reserve(arena_, p.arenaBytes) && reserve(scratch_, scratch);
+  };
   if (!reserveBoth()) {
     trim();
     if (!reserveBoth())
       return {RunOutcome::failed, code::kOutOfMemory,
               "out of memory: a program needs " + std::to_string(p.arenaBytes) +
-                  " bytes for its temporaries and " + std::to_string(scratch) +
-                  " for its kernels"};
+                  " bytes for its temporaries and " + std::to_string(scratch) + " for its kernels"};
   }
   Launcher launcher(stream_, scratch_.data, failure_, gpu_.multiprocessors, gpu_.sharedPerBlock);
   launcher_ = std::make_unique<Launcher>(launcher);
-  if (poison_.load(std::memory_order_relaxed) && p.arenaBytes > 0) poison(arena_.data, p.arenaBytes);
+  if (poison_.load(std::memory_order_relaxed) && p.arenaBytes > 0)
+    poison(arena_.data, p.arenaBytes);
   if (!program.uploaded) {
     upload(program.block, p.constants, program.constantBytes);
     program.uploaded = true;
@@ -211,7 +215,8 @@ RunResult GpuDevice::runBlock(GpuProgram& program, Block block, const FigmentRun
     if (r <= block.commitStart && stopped()) return {RunOutcome::aborted, {}, {}};
     // What has been found must be known before state is written.
     if (r == block.commitStart && program.fallible) {
-      RunResult found = foundFailure(p, committing ? RunOutcome::failedInCommit : RunOutcome::failed);
+      RunResult found =
+          foundFailure(p, committing ? RunOutcome::failedInCommit : RunOutcome::failed);
       if (found.outcome != RunOutcome::done) return found;
     }
     const ProgramRecord& record = p.records[r];

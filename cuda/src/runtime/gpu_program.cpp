@@ -29,7 +29,8 @@ int64_t launchesOf(const Program& program, uint32_t begin, uint32_t end) {
       continue;
     }
     const int64_t body = launchesOf(program, r + 1, r + 1 + record.repeat.records) + 1;
-    launches += body > kMostNodes / record.repeat.count ? kMostNodes + 1 : body * record.repeat.count;
+    launches +=
+        body > kMostNodes / record.repeat.count ? kMostNodes + 1 : body * record.repeat.count;
     r += record.repeat.records;
   }
   return launches;
@@ -46,8 +47,8 @@ GpuProgram::GpuProgram(GpuDevice& device, std::unique_ptr<Program> loaded)
     : device(device), program(std::move(loaded)) {
   bool loops = false;
   for (const ProgramRecord& record : program->records) {
-    records.push_back({record.opName(), record.variantName(), record.cost.flops, record.cost.bytes,
-                       record.tag});
+    records.push_back(
+        {record.opName(), record.variantName(), record.cost.flops, record.cost.bytes, record.tag});
     std::vector<const char*>& names = candidates.emplace_back();
     for (const RegisteredVariant* candidate : record.choice.candidates)
       names.push_back(candidate->name);

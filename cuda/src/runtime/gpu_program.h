@@ -47,9 +47,9 @@ struct GpuProgram {
   uint64_t blockBytes = 0;
   uint64_t parametersAt = 0;
   uint64_t constantBytes = 0;
-  bool uploaded = false;   ///< the constants, by the first run: loading has no claim to the stream
-  bool fallible = false;   ///< some record may fail because of its numbers
-  bool recordable = false; ///< its runs can be recorded and replayed
+  bool uploaded = false;    ///< the constants, by the first run: loading has no claim to the stream
+  bool fallible = false;    ///< some record may fail because of its numbers
+  bool recordable = false;  ///< its runs can be recorded and replayed
 
   // Of replays: fixed places of inputs and outputs, so that addresses are those of the recording.
   std::byte* fixed = nullptr;

@@ -45,8 +45,10 @@ Found find() {
                           uint64_t(properties.l2CacheSize), properties.sharedMemPerBlockOptin,
                           isaOf(properties.major, properties.minor)});
   }
-  if (!found.gpus.empty()) found.problem.clear();
-  else if (found.problem.empty()) found.problem = "the NVIDIA driver lists no GPU";
+  if (!found.gpus.empty())
+    found.problem.clear();
+  else if (found.problem.empty())
+    found.problem = "the NVIDIA driver lists no GPU";
   return found;
 }
 

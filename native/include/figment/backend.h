@@ -42,8 +42,8 @@ typedef struct FigmentDeviceInfo {
   const char* kind; /* "cpu", "cuda" */
   const char* name;
   uint64_t memory_bytes;
-  const char* isa;          /* the widest instruction set that programs loaded from now on may use */
-  uint32_t capability;      /* of a GPU, its compute capability: 90 for 9.0; else 0 */
+  const char* isa;     /* the widest instruction set that programs loaded from now on may use */
+  uint32_t capability; /* of a GPU, its compute capability: 90 for 9.0; else 0 */
   uint32_t multiprocessors; /* of a GPU; else 0 */
 } FigmentDeviceInfo;
 
@@ -101,8 +101,8 @@ typedef struct FigmentRun {
    * by any thread, but not during commit sections. */
   int (*poll)(void* context);
   void* poll_context;
-  /* One for each input: 1 where `inputs` points to at most 8 bytes of host memory, which the run must have
-   * read when it returns. Null: none does. */
+  /* One for each input: 1 where `inputs` points to at most 8 bytes of host memory, which the run
+   * must have read when it returns. Null: none does. */
   const uint8_t* host_inputs;
 } FigmentRun;
 
@@ -236,7 +236,8 @@ typedef struct FigmentBackend {
    * what was shipped (0). */
   FigmentStatus (*add_measured)(const char* isa, int32_t here, const char* key,
                                 const char* variant);
-  /* Measures the device, for about a second; of the CPU, on so many threads. Exclusive, as run is. */
+  /* Measures the device, for about a second; of the CPU, on so many threads. Exclusive, as run is.
+   */
   FigmentStatus (*measure_ceilings)(FigmentDevice* device, int32_t threads,
                                     void (*sink)(void* context, const FigmentCeiling*),
                                     void* context);

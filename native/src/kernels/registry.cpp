@@ -99,8 +99,9 @@ OpList builtIn() {
                        });
   };
   for (const OpSpec& spec : registrations().specs)
-    if (hasKernel(spec)) kernels.specs.push_back({spec.name, spec.schemaHash, spec.paramBytes, spec.hasTail, spec.check,
-                             spec.mayAlias, spec.cost});
+    if (hasKernel(spec))
+      kernels.specs.push_back({spec.name, spec.schemaHash, spec.paramBytes, spec.hasTail,
+                               spec.check, spec.mayAlias, spec.cost});
   for (const Variant& variant : registrations().variants) {
     if (!belongsHere(variant.isa)) continue;
     kernels.variants.emplace_back(

@@ -261,8 +261,9 @@ FigmentStatus addMeasuredCall(const char* isaText, int32_t here, const char* key
   return guarded([&] {
     Isa isa;
     if (!parseIsa(isaText, isa))
-      throw Error(code::kArgument, std::string("isa: expected generic, avx2, avx512 or amx, not \"") +
-                                       isaText + "\"");
+      throw Error(
+          code::kArgument,
+          std::string("isa: expected generic, avx2, avx512 or amx, not \"") + isaText + "\"");
     addMeasured(isa, here ? Origin::here : Origin::shipped, key, variant);
     return FIGMENT_OK;
   });

@@ -1,5 +1,5 @@
-// The instruction sets of the backend that this is compiled for: those of the CPU in the addon, those
-// of NVIDIA GPUs in the CUDA plug-in. The registry knows no more of machines than this.
+// The instruction sets of the backend that this is compiled for: those of the CPU in the addon,
+// those of NVIDIA GPUs in the CUDA plug-in. The registry knows no more of machines than this.
 #pragma once
 
 #include <string>

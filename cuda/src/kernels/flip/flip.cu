@@ -14,7 +14,8 @@ struct Shape {
 };
 
 template <class T>
-FIGMENT_KERNEL(kThreads) flipKernel(Global<const T> x, Global<T> y, int64_t count, Shape shape) {
+FIGMENT_KERNEL(kThreads)
+flipKernel(Global<const T> x, Global<T> y, int64_t count, Shape shape) {
   for (int64_t e = threadInGrid(); e < count; e += threadsOfGrid()) {
     int64_t rest = e, from = 0, stride = 1;
     for (int i = shape.rank - 1; i >= 0; i--) {
@@ -33,8 +34,8 @@ void runAs(const OpCall& call, Launcher& launcher) {
   Shape shape = {x.rank, call.as<FlipParams>().axes, {}};
   for (int i = 0; i < x.rank; i++) shape.dims[i] = x.dims[i];
   const int64_t count = x.elements();
-  launch<flipKernel<T>>(launcher, gridFor(launcher, count, kThreads), kThreads, 0, viewOf<const T>(x),
-                        viewOf<T>(call.out[0]), count, shape);
+  launch<flipKernel<T>>(launcher, gridFor(launcher, count, kThreads), kThreads, 0,
+                        viewOf<const T>(x), viewOf<T>(call.out[0]), count, shape);
 }
 
 void run(const OpCall& call, Context& context) {
