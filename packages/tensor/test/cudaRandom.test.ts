@@ -304,6 +304,8 @@ describe.skipIf(device.index === undefined)("on the GPU", () => {
     [[300, 64], [1000], 0],
     [[2, 1000, 3], [5003], 1],
     [[4, 9, 16], [129], 1],
+    [[10, 8], [1000], 0],
+    [[3, 8], [5003], 1],
   ] as const)("gather and scatterAdd: %j by %j along %d", (shape, picked, axis) => {
     const draws = new Draws(seed + shape[0]);
     const size = shape[axis] as number;
