@@ -7,6 +7,7 @@
 
 #include "../../device/launch.h"
 #include "code.h"
+#include "interpreter.h"
 #include "opcodes.h"
 
 namespace figment::cuda::elementwise {
@@ -49,7 +50,7 @@ FIGMENT_DEVICE int64_t placeOf(const Access& access, const int64_t (&at)[kMaxOut
 
 template <bool wide, class P>
 FIGMENT_KERNEL(kMostThreads)
-interpret(const FIGMENT_GRID_CONSTANT P program, int registers) {
+interpretKernel(const FIGMENT_GRID_CONSTANT P program, int registers) {
   using G = Group<wide>;
   FIGMENT_DYNAMIC_SHARED(memory);
   const auto words = memory.view<uint32_t>(0, registers * int(blockDim.x) * kRegisterWords);
@@ -143,8 +144,8 @@ void runAs(const OpCall& call, const Code& code, Launcher& launcher) {
   int threads = kMostThreads;
   const auto bytes = [&] { return size_t(allocation.count) * size_t(threads) * kRegisterBytes; };
   while (bytes() > kMostShared) threads /= 2;
-  launch<interpret<wide, P>>(launcher, gridFor(launcher, program->rows.groups, threads), threads,
-                             bytes(), *program, allocation.count);
+  launch<interpretKernel<wide, P>>(launcher, gridFor(launcher, program->rows.groups, threads),
+                                   threads, bytes(), *program, allocation.count);
 }
 
 template <class P>
@@ -155,15 +156,21 @@ void runSized(const OpCall& call, const Code& code, Launcher& launcher) {
     runAs<false, P>(call, code, launcher);
 }
 
-void run(const OpCall& call, Context& context) {
-  if (call.out[0].empty()) return;
-  const Code code = codeOf(call);
+}  // namespace
+
+void interpret(const OpCall& call, const Code& code, Launcher& launcher) {
   const bool small = code.values.size() <= std::size(SmallProgram{}.step) &&
                      size_t(call.inCount + call.outCount) <= std::size(SmallProgram{}.access);
   if (small)
-    runSized<SmallProgram>(call, code, launcherOf(context));
+    runSized<SmallProgram>(call, code, launcher);
   else
-    runSized<LargeProgram>(call, code, launcherOf(context));
+    runSized<LargeProgram>(call, code, launcher);
+}
+
+namespace {
+
+void run(const OpCall& call, Context& context) {
+  if (!call.out[0].empty()) interpret(call, codeOf(call), launcherOf(context));
 }
 
 const RegisterVariant registrar{{.op = "elementwise",
