@@ -91,8 +91,10 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   return stream->capture ? cudaErrorInvalidValue : cudaSuccess;
 }
-cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind,
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t stream) {
+  // A graph would read the host's memory whenever it is replayed.
+  if (stream->capture && kind != cudaMemcpyDeviceToDevice) return cudaErrorInvalidValue;
   queue(stream, [=] { std::memmove(to, from, bytes); });
   return cudaSuccess;
 }
@@ -111,7 +113,8 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
   delete event;
   return cudaSuccess;
 }
-cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) {
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  if (stream->capture) return cudaErrorInvalidValue;  // it would have no time
   event->time = std::chrono::steady_clock::now();
   return cudaSuccess;
 }

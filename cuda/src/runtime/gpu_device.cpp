@@ -189,13 +189,17 @@ RunResult GpuDevice::run(GpuProgram& program, const FigmentRun& run) {
     program.uploaded = true;
   }
   if (program.fallible) resetFailure();
-  const bool profiled = timeline_.active() != nullptr;
-  if (!profiled && program.recordable && program.runs++ > 0) return replay(program, run);
+  // Asked once: somebody may begin to profile, or stop, in the middle.
+  timing_ = timeline_.active() != nullptr;
+  if (!timing_ && program.recordable && program.runs > 0) return replay(program, run);
 
-  const double start = profiled ? Timeline::now() : 0;
-  if (profiled) synchronise();
+  forgetTimes();  // of a run that threw
+  const double start = timing_ ? Timeline::now() : 0;
+  if (timing_) synchronise();
   RunResult result = runPlainly(program, run);
-  if (profiled) noteTimes(program, start);
+  if (timing_) noteTimes(program, start);
+  // One that came to its end: the driver has loaded every kernel, which it may not while recording.
+  if (result.outcome == RunOutcome::done) program.runs++;
   return result;
 }
 
@@ -250,17 +254,13 @@ void GpuDevice::runRecord(GpuProgram& program, uint32_t index) {
   for (uint32_t i = record.operandStart; i < record.operandStart + record.operandCount; i++)
     p.operands[i].data = bases_[p.places[i].slot] + p.places[i].byteOffset;
   launcher_->setRecord(index, record.opName());
-  const bool timed = timeline_.active() != nullptr;
-  TimedRecord times = {index, nullptr, nullptr};
-  if (timed) {
-    check(cudaEventCreate(&times.begin), "creating an event");
-    check(cudaEventCreate(&times.end), "creating an event");
-    check(cudaEventRecord(times.begin, stream_), "recording an event");
-  }
+  if (!timing_) return record.choice.variant->run(record.call, *launcher_);
+  TimedRecord& times = timed_.emplace_back(TimedRecord{index, nullptr, nullptr});
+  check(cudaEventCreate(&times.begin), "creating an event");
+  check(cudaEventCreate(&times.end), "creating an event");
+  check(cudaEventRecord(times.begin, stream_), "recording an event");
   record.choice.variant->run(record.call, *launcher_);
-  if (!timed) return;
   check(cudaEventRecord(times.end, stream_), "recording an event");
-  timed_.push_back(times);
 }
 
 /// Keeps the host at most two iterations ahead, so that a run that is to stop does.
@@ -283,6 +283,14 @@ RunResult GpuDevice::foundFailure(const Program& program, RunOutcome outcome) {
   return {outcome, text.code, std::move(text.message)};
 }
 
+void GpuDevice::forgetTimes() {
+  for (const TimedRecord& times : timed_) {
+    if (times.begin) cudaEventDestroy(times.begin);
+    if (times.end) cudaEventDestroy(times.end);
+  }
+  timed_.clear();
+}
+
 void GpuDevice::noteTimes(const GpuProgram& program, double startMicros) {
   synchronise();
   Timeline* timeline = timeline_.active();
@@ -297,11 +305,7 @@ void GpuDevice::noteTimes(const GpuProgram& program, double startMicros) {
                      record.variantName(), startMicros + 1e3 * double(sinceFirst),
                      1e3 * double(length)});
   }
-  for (const TimedRecord& times : timed_) {
-    cudaEventDestroy(times.begin);
-    cudaEventDestroy(times.end);
-  }
-  timed_.clear();
+  forgetTimes();
   if (timeline)
     timeline->add({EventKind::run, 0, p.id, 0, 0, nullptr, nullptr, startMicros,
                    Timeline::now() - startMicros});

@@ -81,6 +81,7 @@ class GpuDevice {
   void resetFailure();
   /// Waits, and answers what kernels have found; done when nothing.
   RunResult foundFailure(const Program& program, RunOutcome outcome);
+  void forgetTimes();
   void noteTimes(const GpuProgram& program, double startMicros);
   void paceIterations();
   void poison(void* memory, uint64_t bytes);
@@ -98,7 +99,8 @@ class GpuDevice {
   std::atomic<bool> poison_{false};
   std::mutex recording_;  // held while the stream is captured
   Timeline timeline_;
-  std::vector<TimedRecord> timed_;  // of the running program, while somebody profiles
+  bool timing_ = false;  // the running program's records
+  std::vector<TimedRecord> timed_;
   cudaEvent_t pace_[2] = {};
   uint64_t iterations_ = 0;
   uint64_t uses_ = 0;

@@ -56,7 +56,7 @@ struct GpuProgram {
   uint64_t fixedBytes = 0;
   std::vector<uint64_t> inputAt, outputAt;
   std::vector<std::unique_ptr<Recording>> recordings;
-  uint64_t runs = 0;
+  uint64_t runs = 0;  ///< that were not replayed and came to their end
 };
 
 }  // namespace figment::cuda

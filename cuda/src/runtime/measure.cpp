@@ -50,10 +50,18 @@ std::vector<double> GpuDevice::measure(const ProgramRecord& record) {
     if (!reserve(scratch_, scratch)) throw std::bad_alloc();
     Launcher launcher(stream_, scratch_.data, failure_, gpu_.multiprocessors, gpu_.sharedPerBlock);
     launcher.setRecord(0, record.opName());
+    std::vector<bool> failed(candidates.size(), false);
     for (int round = 0; round <= kRounds; round++) {
       for (size_t c = 0; c < candidates.size(); c++) {
+        if (failed[c]) continue;
         check(cudaEventRecord(begin, stream_), "recording an event");
-        candidates[c]->run(call, launcher);
+        try {
+          candidates[c]->run(call, launcher);
+        } catch (const Error&) {  // this GPU refuses its launch
+          failed[c] = true;
+          best[c] = -1;
+          continue;
+        }
         check(cudaEventRecord(end, stream_), "recording an event");
         check(cudaEventSynchronize(end), "waiting for an event");
         float milliseconds = 0;
