@@ -32,7 +32,8 @@ int supports(const OpCall& call) {
   forPhases(p, [&](const Axis& y, const Axis& x, const Extent& extent) {
     possible = possible && countable(extent) && (extent.steps == 0 || walkable(y, x));
   });
-  return possible ? preferenceFor(p.o) : -1;
+  const double results = double(p.n) * p.h * p.w * p.c;
+  return possible ? preferenceFor(kConvolutionPreference, p.o, results) : -1;
 }
 
 size_t scratch(const OpCall& call, int) {

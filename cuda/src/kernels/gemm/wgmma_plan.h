@@ -7,12 +7,17 @@
 
 namespace figment::cuda::wgmma {
 
-/// Of the kernels for Hopper among an operation's variants: above those on mma, everywhere that they can run.
-constexpr int kPreference = 40;
-
-/// The preference for work whose k comes in pieces of so many: each is filled up to 64.
-constexpr int preferenceFor(int64_t depth) {
-  return ceilDiv(depth, int64_t(kTileDepth)) * kTileDepth <= 2 * depth ? kPreference : kOnRequest;
+/// Of the kernels for Hopper among an operation's variants. Convolutions run on request only until a GPU
+/// has shown them right; their preference is then the same.
+constexpr int kPreference = 30;
+constexpr int kConvolutionPreference = kOnRequest;
+/// For work whose k comes in pieces of so many, each of which is filled up to 64, and which has so many
+/// results: little work leaves most of a tile empty.
+constexpr int preferenceFor(int preference, int64_t depth, double results) {
+  constexpr int kOfLittle = 12;
+  if (ceilDiv(depth, int64_t(kTileDepth)) * kTileDepth > 2 * depth || results < 64 * 64)
+    return preference < kOfLittle ? preference : kOfLittle;
+  return preference;
 }
 
 /// The shape of the work, of which the plan is a pure function.
