@@ -17,7 +17,7 @@ int supports(const OpCall& call) {
   if (!walkable(p, call) || !walkable(forwardAxis(p, 0), forwardAxis(p, 1)) ||
       !countable(extentOf(p)))
     return -1;
-  return preferenceFor(kConvolutionPreference, p.c, double(extentOf(p).rows) * p.o);
+  return preferenceFor(p.c, double(extentOf(p).rows) * p.o);
 }
 
 size_t scratch(const OpCall& call, int) {

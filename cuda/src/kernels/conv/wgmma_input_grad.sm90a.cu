@@ -33,7 +33,7 @@ int supports(const OpCall& call) {
     possible = possible && countable(extent) && (extent.steps == 0 || walkable(y, x));
   });
   const double results = double(p.n) * p.h * p.w * p.c;
-  return possible ? preferenceFor(kConvolutionPreference, p.o, results) : -1;
+  return possible ? preferenceFor(p.o, results) : -1;
 }
 
 size_t scratch(const OpCall& call, int) {

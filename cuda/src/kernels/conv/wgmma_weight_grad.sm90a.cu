@@ -22,7 +22,7 @@ int supports(const OpCall& call) {
   if (!walkable(p, call) || p.o % 8 != 0 || !walkable(forwardAxis(p, 0), forwardAxis(p, 1)) ||
       !countable(extentOf(p)))
     return -1;
-  return preferenceFor(kConvolutionPreference, p.c, double(p.o) * double(tapsOf(p)) * p.c);
+  return preferenceFor(p.c, double(p.o) * double(tapsOf(p)) * p.c);
 }
 
 size_t scratch(const OpCall& call, int) {

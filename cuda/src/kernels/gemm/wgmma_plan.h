@@ -7,17 +7,14 @@
 
 namespace figment::cuda::wgmma {
 
-/// Of the kernels for Hopper among an operation's variants. Convolutions run on request only until a GPU
-/// has shown them right; their preference is then the same.
-constexpr int kPreference = 30;
-constexpr int kConvolutionPreference = kOnRequest;
-/// For work whose k comes in pieces of so many, each of which is filled up to 64, and which has so many
-/// results: little work leaves most of a tile empty.
-constexpr int preferenceFor(int preference, int64_t depth, double results) {
-  constexpr int kOfLittle = 12;
-  if (ceilDiv(depth, int64_t(kTileDepth)) * kTileDepth > 2 * depth || results < 64 * 64)
-    return preference < kOfLittle ? preference : kOfLittle;
-  return preference;
+/// Of the kernels for Hopper among an operation's variants: for work whose k comes in pieces of so many,
+/// each of which is filled up to 64, and which has so many results. Little work leaves most of a tile
+/// empty.
+constexpr int preferenceFor(int64_t depth, double results) {
+  constexpr int kPreference = 30, kOfLittle = 12;
+  const bool little =
+      ceilDiv(depth, int64_t(kTileDepth)) * kTileDepth > 2 * depth || results < 64 * 64;
+  return little ? kOfLittle : kPreference;
 }
 
 /// The shape of the work, of which the plan is a pure function.
