@@ -1,7 +1,7 @@
 // Attention and its gradient on the GPU beyond the samples of their definitions: tails of every tile, head sizes that are
 // padded, key lengths, causal order, formats that differ, and what the kernels promise besides their results.
 
-import { loadBinding } from "@figment/native";
+import { loadBinding, profileEvents } from "@figment/native";
 import { assertNoLeaks, type DType, scope, type Tensor, tensor } from "@figment/tensor";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type AttentionAttrs, attentionDef, attentionGradDef } from "#ops/attention";
@@ -147,6 +147,8 @@ const cases: readonly Case[] = [
   { sq: 67, sk: 150, h: 2, d: 32, causal: true },
   { sq: 40, sk: 83, d: 128, causal: true },
   { sq: 35, sk: 70, d: 160, causal: true },
+  { sq: 1, sk: 700, h: 2, d: 64 },
+  { b: 3, sq: 3, sk: 300, d: 160, causal: true, lengths: [0, 5, 290] },
   { b: 4, sq: 30, sk: 67, d: 64, lengths: [0, 1, 65, 80] },
   { b: 4, sq: 66, sk: 67, d: 40, causal: true, lengths: [-3, 20, 64, 67] },
   { sq: 20, sk: 30, h: 2, d: 64, scale: -0.2 },
@@ -158,14 +160,57 @@ const titleOf = ({ b = 1, sq, sk, h = 1, d, causal, scale, lengths }: Case): str
   (causal ? " causal" : "") +
   (scale === undefined ? "" : ` scale ${scale}`) +
   (lengths ? ` lengths ${lengths.join(",")}` : "");
-const titled = cases.flatMap((item) => formats.map((float) => [float, titleOf(item), item] as const));
+/** The cases that a kernel runs. */
+const casesOf = (variant: string) =>
+  cases.flatMap((item) =>
+    formats
+      .filter((float) => variant === "plain" || float !== "f64")
+      .filter((float) => !/mma/.test(variant) || (float !== "f32" && item.d % 8 === 0))
+      .map((float) => [float, titleOf(item), item] as const),
+  );
 
 const variantsOf = (op: string): string[] =>
   device.index === undefined ? [] : binding.variants(op, index).map((variant) => variant.name);
 
+/** The kernels that run an op. */
+function ranIn(def: OpDef<AttentionAttrs>, sample: Sample<AttentionAttrs>, float: Float): string[] {
+  const point = drawPoint(sample as Sample, new Draws(seed));
+  binding.settleSync();
+  const before = binding.readProfile(Number.MAX_SAFE_INTEGER, index).first;
+  binding.profile(true);
+  try {
+    onGpu(def, () => tensorsAt(sample as Sample, point, float), sample.attrs);
+    binding.settleSync();
+    return profileEvents(binding.readProfile(before, index)).map(({ variant }) => variant);
+  } finally {
+    binding.profile(false);
+  }
+}
+
+describe.skipIf(device.index === undefined)("the kernels chosen for attention", () => {
+  it.each([
+    ["flash-mma", "bf16", { sq: 70, sk: 70, d: 40 }],
+    ["flash-mma", "f16", { sq: 70, sk: 70, d: 160 }],
+    ["flash-mma-parts", "bf16", { sq: 1, sk: 700, d: 64 }],
+    ["flash", "f32", { sq: 70, sk: 70, d: 40 }],
+    ["flash", "bf16", { sq: 9, sk: 9, d: 17 }],
+    ["plain", "f64", { sq: 9, sk: 9, d: 16 }],
+    ["plain", "f32", { sq: 2, sk: 3, d: 300 }],
+  ] as const)("are %s in %s for %j", (variant, float, item) => {
+    expect(ranIn(attentionDef, forwardSample(item), float)).toContain(variant);
+  });
+  it.each([
+    ["flash-mma", "bf16", { sq: 70, sk: 70, d: 40 }],
+    ["flash", "f32", { sq: 9, sk: 9, d: 40 }],
+    ["plain", "f64", { sq: 9, sk: 9, d: 16 }],
+  ] as const)("of its gradient are %s in %s for %j", (variant, float, item) => {
+    expect(ranIn(attentionGradDef, gradSample(item), float)).toContain(variant);
+  });
+});
+
 describe.skipIf(device.index === undefined)("attention on the GPU", () => {
   describe.each(variantsOf("attention"))("on the kernel %s", (variant) => {
-    it.each(titled)("gives in %s what is specified: %s", (float, _title, item) =>
+    it.each(casesOf(variant))("gives in %s what is specified: %s", (float, _title, item) =>
       check(attentionDef, forwardSample(item), variant, float),
     );
     it.each(["bf16", "f16"] as const)("keeps results of %s operands in f32", (float) =>
@@ -214,7 +259,7 @@ describe.skipIf(device.index === undefined)("attention on the GPU", () => {
 
 describe.skipIf(device.index === undefined)("the gradient of attention on the GPU", () => {
   describe.each(variantsOf("attentionGrad"))("on the kernel %s", (variant) => {
-    it.each(titled)("gives in %s what is specified: %s", (float, _title, item) =>
+    it.each(casesOf(variant))("gives in %s what is specified: %s", (float, _title, item) =>
       check(attentionGradDef, gradSample(item), variant, float),
     );
     it.each(["bf16", "f16"] as const)("keeps gradients of %s operands in f32", (float) =>

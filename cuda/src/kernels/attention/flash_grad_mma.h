@@ -65,9 +65,13 @@ struct Backward {
   FIGMENT_DEVICE void multiply(float (&sum)[kBands][kOthers / 8][4], const Shared<T>& own,
                                const Shared<T>& block) const {
     FIGMENT_UNROLL
-    for (int m = 0; m < kBands; m++) FIGMENT_UNROLL
-    for (int n = 0; n < kOthers / 8; n++) FIGMENT_UNROLL
-    for (int e = 0; e < 4; e++) sum[m][n][e] = 0;
+    for (int m = 0; m < kBands; m++) {
+      FIGMENT_UNROLL
+      for (int n = 0; n < kOthers / 8; n++) {
+        FIGMENT_UNROLL
+        for (int e = 0; e < 4; e++) sum[m][n][e] = 0;
+      }
+    }
     FIGMENT_UNROLL
     for (int step = 0; step < kSteps; step++) {
       uint32_t a[kBands][4];
@@ -116,26 +120,32 @@ struct Backward {
       if constexpr (kOfKeys)
         pair = columnsOf(block).template load<float4>((n * 8 + column) * kStatistics);
       FIGMENT_UNROLL
-      for (int m = 0; m < kBands; m++) FIGMENT_UNROLL
-      for (int e = 0; e < 4; e++) {
-        const float total = kOfKeys ? (e % 2 ? pair.z : pair.x) : rows[m][e / 2][0];
-        const float dot = kOfKeys ? (e % 2 ? pair.w : pair.y) : rows[m][e / 2][1];
-        const int place = n * 8 + column + e % 2;
-        const bool hidden = masked && (place < from[m][e / 2] || place >= to[m][e / 2]);
-        const float p = exp2Fast(__fmaf_rn(weight[m][n][e], factor, -total));
-        weight[m][n][e] = hidden ? 0.0f : p;
-        grad[m][n][e] = hidden ? 0.0f : p * (grad[m][n][e] - dot);
+      for (int m = 0; m < kBands; m++) {
+        FIGMENT_UNROLL
+        for (int e = 0; e < 4; e++) {
+          const float total = kOfKeys ? (e % 2 ? pair.z : pair.x) : rows[m][e / 2][0];
+          const float dot = kOfKeys ? (e % 2 ? pair.w : pair.y) : rows[m][e / 2][1];
+          const int place = n * 8 + column + e % 2;
+          const bool hidden = masked && (place < from[m][e / 2] || place >= to[m][e / 2]);
+          const float p = exp2Fast(__fmaf_rn(weight[m][n][e], factor, -total));
+          weight[m][n][e] = hidden ? 0.0f : p;
+          grad[m][n][e] = hidden ? 0.0f : p * (grad[m][n][e] - dot);
+        }
       }
     }
   }
 
   FIGMENT_DEVICE void clear() {
     FIGMENT_UNROLL
-    for (int m = 0; m < kBands; m++) FIGMENT_UNROLL
-    for (int n = 0; n < kDim / 8; n++) FIGMENT_UNROLL
-    for (int e = 0; e < 4; e++) {
-      first[m][n][e] = 0;
-      if constexpr (kOfKeys) second[m][n][e] = 0;
+    for (int m = 0; m < kBands; m++) {
+      FIGMENT_UNROLL
+      for (int n = 0; n < kDim / 8; n++) {
+        FIGMENT_UNROLL
+        for (int e = 0; e < 4; e++) {
+          first[m][n][e] = 0;
+          if constexpr (kOfKeys) second[m][n][e] = 0;
+        }
+      }
     }
   }
 };
@@ -195,11 +205,13 @@ backwardKernel(AttentionProblem p, Operands<T> x, int tiles) {
   tile.clear();
   if constexpr (!Tile::kOfKeys) {
     FIGMENT_UNROLL
-    for (int m = 0; m < kBands; m++) FIGMENT_UNROLL
-    for (int r = 0; r < 2; r++) {
-      const int row = rowOfLane + m * 16 + r * 8;
-      tile.rows[m][r][0] = row < sq ? statistics[int64_t(row) * kStatistics] : 0.0f;
-      tile.rows[m][r][1] = row < sq ? statistics[int64_t(row) * kStatistics + 1] : 0.0f;
+    for (int m = 0; m < kBands; m++) {
+      FIGMENT_UNROLL
+      for (int r = 0; r < 2; r++) {
+        const int row = rowOfLane + m * 16 + r * 8;
+        tile.rows[m][r][0] = row < sq ? statistics[int64_t(row) * kStatistics] : 0.0f;
+        tile.rows[m][r][1] = row < sq ? statistics[int64_t(row) * kStatistics + 1] : 0.0f;
+      }
     }
   }
   if (firstBlock < lastBlock) {
@@ -220,12 +232,15 @@ backwardKernel(AttentionProblem p, Operands<T> x, int tiles) {
     const bool masked = row < wholeFrom || row + Tile::kOthers > wholeTo;
     int from[kBands][2], to[kBands][2];
     FIGMENT_UNROLL
-    for (int m = 0; m < kBands; m++) FIGMENT_UNROLL
-    for (int r = 0; r < 2; r++) {
-      const int own = rowOfLane + m * 16 + r * 8;
-      from[m][r] = masked && Tile::kOfKeys ? int(p.firstQuery(keys, own)) - row : 0;
-      to[m][r] = Tile::kOfKeys || !masked ? Tile::kOthers : int(p.visible(keys, own)) - row;
+    for (int m = 0; m < kBands; m++) {
+      FIGMENT_UNROLL
+      for (int r = 0; r < 2; r++) {
+        const int own = rowOfLane + m * 16 + r * 8;
+        from[m][r] = masked && Tile::kOfKeys ? int(p.firstQuery(keys, own)) - row : 0;
+        to[m][r] = Tile::kOfKeys || !masked ? Tile::kOthers : int(p.visible(keys, own)) - row;
+      }
     }
+
     tile.weigh(block, factor, masked, from, to);
     if constexpr (Tile::kOfKeys) tile.addProduct(tile.second, tile.weight, tile.others2(block));
     tile.addProduct(tile.first, tile.grad, tile.others1(block));
@@ -236,19 +251,21 @@ backwardKernel(AttentionProblem p, Operands<T> x, int tiles) {
   const float scale = float(p.scale);
   const int rowsThere = Tile::kOfKeys ? int(p.sk) : sq;
   FIGMENT_UNROLL
-  for (int m = 0; m < kBands; m++) FIGMENT_UNROLL
-  for (int r = 0; r < 2; r++) {
-    const int row = rowOfLane + m * 16 + r * 8;
-    if (row >= rowsThere) continue;
-    const int64_t at = ownAt + row * p.rowStride();
+  for (int m = 0; m < kBands; m++) {
     FIGMENT_UNROLL
-    for (int n = 0; n < kDim / 8; n++) {
-      const int column = n * 8 + lane % 4 * 2;
-      if (column >= d) continue;
-      x.first.setPair(at + column, tile.first[m][n][2 * r] * scale,
-                      tile.first[m][n][2 * r + 1] * scale);
-      if constexpr (Tile::kOfKeys)
-        x.second.setPair(at + column, tile.second[m][n][2 * r], tile.second[m][n][2 * r + 1]);
+    for (int r = 0; r < 2; r++) {
+      const int row = rowOfLane + m * 16 + r * 8;
+      if (row >= rowsThere) continue;
+      const int64_t at = ownAt + row * p.rowStride();
+      FIGMENT_UNROLL
+      for (int n = 0; n < kDim / 8; n++) {
+        const int column = n * 8 + lane % 4 * 2;
+        if (column >= d) continue;
+        x.first.setPair(at + column, tile.first[m][n][2 * r] * scale,
+                        tile.first[m][n][2 * r + 1] * scale);
+        if constexpr (Tile::kOfKeys)
+          x.second.setPair(at + column, tile.second[m][n][2 * r], tile.second[m][n][2 * r + 1]);
+      }
     }
   }
 }

@@ -35,9 +35,11 @@ FIGMENT_DEVICE void storeWeights(const Shared<float>& weights,
                                  const float (&values)[kBands][kColumns]) {
   const int across = int(threadIdx.x) % kAcross, down = int(threadIdx.x) / kAcross;
   FIGMENT_UNROLL
-  for (int r = 0; r < kBands; r++) FIGMENT_UNROLL
-  for (int c = 0; c < kColumns; c++)
-    weights[(r * kDown + down) * kWeightStride<kColumns> + c * kAcross + across] = values[r][c];
+  for (int r = 0; r < kBands; r++) {
+    FIGMENT_UNROLL
+    for (int c = 0; c < kColumns; c++)
+      weights[(r * kDown + down) * kWeightStride<kColumns> + c * kAcross + across] = values[r][c];
+  }
 }
 
 template <int kGroups, Side kSide>

@@ -19,7 +19,6 @@ bool fits(const OpCall& call) {
   return (format == Format::bf16 || format == Format::f16) && allOf(call.in, 3, format) &&
          p.d > 0 && p.d <= 160 && p.d % 8 == 0 && p.scale > 0;
 }
-int supportsForward(const OpCall& call) { return fits<AttentionParams>(call) ? 20 : -1; }
 int supportsBackward(const OpCall& call) {
   return fits<AttentionGradParams>(call) && call.in[5].format == call.in[0].format ? 20 : -1;
 }
@@ -51,7 +50,7 @@ void runBackward(const OpCall& call, Context& context) {
 const RegisterVariant forward{{.op = "attention",
                                .name = "flash-mma",
                                .isa = Isa::sm80,
-                               .supports = supportsForward,
+                               .supports = supportsFlashMma,
                                .scratch = nullptr,
                                .run = runForward}};
 const RegisterVariant backward{
@@ -63,4 +62,7 @@ const RegisterVariant backward{
      .run = runBackward}};
 
 }  // namespace
+
+int supportsFlashMma(const OpCall& call) { return fits<AttentionParams>(call) ? 20 : -1; }
+
 }  // namespace figment::cuda

@@ -4,14 +4,20 @@
 #pragma once
 
 #include "any_floats.h"
+#include "flash_parts.h"
 #include "mma_tiles.h"
 #include "problem.h"
 
 namespace figment::cuda {
 
+/// The preference of flash-mma for a call; negative where it cannot run.
+int supportsFlashMma(const OpCall& call);
 /// The instances of one format, each in a file of its own.
 template <class T>
 void runFlashMma(const OpCall& call, Launcher& launcher);
+/// The same with the keys in parts, each a block's: for few queries that meet many keys.
+template <class T>
+void runFlashParts(const OpCall& call, const Parts& parts, Launcher& launcher);
 
 namespace flash {
 
@@ -20,6 +26,9 @@ constexpr int kThreads = 128;
 template <class T>
 struct Operands {
   Global<const T> q, k, v;
+};
+/// Where results go.
+struct Results {
   AnyResults<float> out;
   Global<float> lse;
 };
@@ -61,9 +70,13 @@ struct Forward {
 
   FIGMENT_DEVICE void scoreBlock(const Shared<T>& block) {
     FIGMENT_UNROLL
-    for (int m = 0; m < kBands; m++) FIGMENT_UNROLL
-    for (int n = 0; n < kKeys / 8; n++) FIGMENT_UNROLL
-    for (int e = 0; e < 4; e++) score[m][n][e] = 0;
+    for (int m = 0; m < kBands; m++) {
+      FIGMENT_UNROLL
+      for (int n = 0; n < kKeys / 8; n++) {
+        FIGMENT_UNROLL
+        for (int e = 0; e < 4; e++) score[m][n][e] = 0;
+      }
+    }
     FIGMENT_UNROLL
     for (int step = 0; step < kSteps; step++) {
       uint32_t loaded[kBands][4];
@@ -84,10 +97,14 @@ struct Forward {
   FIGMENT_DEVICE void mask(const int (&seen)[kBands][2]) {
     const int column = laneInWarp() % 4 * 2;
     FIGMENT_UNROLL
-    for (int m = 0; m < kBands; m++) FIGMENT_UNROLL
-    for (int n = 0; n < kKeys / 8; n++) FIGMENT_UNROLL
-    for (int e = 0; e < 4; e++)
-      if (n * 8 + column + e % 2 >= seen[m][e / 2]) score[m][n][e] = -INFINITY;
+    for (int m = 0; m < kBands; m++) {
+      FIGMENT_UNROLL
+      for (int n = 0; n < kKeys / 8; n++) {
+        FIGMENT_UNROLL
+        for (int e = 0; e < 4; e++)
+          if (n * 8 + column + e % 2 >= seen[m][e / 2]) score[m][n][e] = -INFINITY;
+      }
+    }
   }
 
   /// Scores become weights 2^(factor·(score − highest)); earlier sums are rescaled.
@@ -148,15 +165,19 @@ struct Forward {
       highest[m][0] = highest[m][1] = -INFINITY;
       total[m][0] = total[m][1] = 0;
       FIGMENT_UNROLL
-      for (int n = 0; n < kDim / 8; n++) FIGMENT_UNROLL
-      for (int e = 0; e < 4; e++) output[m][n][e] = 0;
+      for (int n = 0; n < kDim / 8; n++) {
+        FIGMENT_UNROLL
+        for (int e = 0; e < 4; e++) output[m][n][e] = 0;
+      }
     }
   }
 };
 
-template <class T, int kDim, int kBands>
+/// To: Results, or Parts, of which blockIdx.y is one.
+template <class T, int kDim, int kBands, class To>
 FIGMENT_KERNEL_OCCUPIED(kThreads, kBands == 1 && kDim <= 80 ? 3 : 2)
-forwardKernel(AttentionProblem p, Operands<T> x, int tiles) {
+forwardKernel(AttentionProblem p, Operands<T> x, To to, int tiles) {
+  constexpr bool kInParts = std::is_same_v<To, Parts>;
   using Tile = Forward<T, kDim, kBands>;
   FIGMENT_DYNAMIC_SHARED(shared);
   Tile tile;
@@ -169,7 +190,11 @@ forwardKernel(AttentionProblem p, Operands<T> x, int tiles) {
   const int d = int(p.d), sq = int(p.sq);
   const int keys = int(p.keysOf(task / p.h));
   const int last = min(first + Tile::kQueries, sq) - 1;
-  const int limit = int(p.visible(keys, last));
+  int limit = int(p.visible(keys, last)), firstBlock = 0;
+  if constexpr (kInParts) {
+    firstBlock = int(blockIdx.y) * (to.keys / Tile::kKeys);
+    limit = min(limit, int(blockIdx.y + 1) * to.keys);
+  }
   const int blocks = ceilDiv(limit, Tile::kKeys);
   const int unmasked = int(p.visible(keys, first)) / Tile::kKeys;
   const int64_t queryAt = p.headStart(task, p.sq), keyAt = p.headStart(task, p.sk);
@@ -183,26 +208,29 @@ forwardKernel(AttentionProblem p, Operands<T> x, int tiles) {
   const int lane = laneInWarp();
   const int rowOfLane = first + warpInBlock() * kBands * 16 + lane / 4;
   tile.clear();
-  if (blocks > 0) {
+  if (firstBlock < blocks) {
     copyRows<Tile::kQueries, kDim, kThreads>(tile.queries, x.q.from(queryAt), first, sq,
                                              p.rowStride(), d);
-    copyBlock(0);
+    copyBlock(firstBlock);
     commitCopies();
     waitForCopies<0>();
     __syncthreads();
     tile.holdQueries();
   }
   const float factor = float(p.scale * kLog2E);
-  for (int block = 0; block < blocks; block++) {
+  for (int block = firstBlock; block < blocks; block++) {
     if (block + 1 < blocks) copyBlock(block + 1);
     commitCopies();
     tile.scoreBlock(tile.keys(block));
     if (block >= unmasked) {
       int seen[kBands][2];
       FIGMENT_UNROLL
-      for (int m = 0; m < kBands; m++) FIGMENT_UNROLL
-      for (int r = 0; r < 2; r++)
-        seen[m][r] = int(p.visible(keys, rowOfLane + m * 16 + r * 8)) - block * Tile::kKeys;
+      for (int m = 0; m < kBands; m++) {
+        FIGMENT_UNROLL
+        for (int r = 0; r < 2; r++)
+          seen[m][r] = int(p.visible(keys, rowOfLane + m * 16 + r * 8)) - block * Tile::kKeys;
+      }
+
       tile.mask(seen);
     }
     tile.weigh(factor);
@@ -210,7 +238,6 @@ forwardKernel(AttentionProblem p, Operands<T> x, int tiles) {
     waitForCopies<0>();
     __syncthreads();
   }
-
   FIGMENT_UNROLL
   for (int m = 0; m < kBands; m++) {
     FIGMENT_UNROLL
@@ -219,31 +246,47 @@ forwardKernel(AttentionProblem p, Operands<T> x, int tiles) {
       const float total = quadSum(tile.total[m][r]), top = tile.highest[m][r];
       if (row >= sq) continue;
       const bool blind = top == -INFINITY && total == 0;
-      const float share = blind ? 0.0f : 1.0f / total;
-      if (lane % 4 == 0)
-        x.lse[task * sq + row] = blind ? -INFINITY : top * float(p.scale) + logf(total);
-      const int64_t at = queryAt + row * p.rowStride();
+      const float share = kInParts ? 1.0f : blind ? 0.0f : 1.0f / total;
+      const int64_t query = task * sq + row;
+      int64_t at = 0;
+      if constexpr (kInParts) {
+        at = (blockIdx.y * to.queries + query) * d;
+        if (lane % 4 == 0)
+          to.statistics.template store<float2>((blockIdx.y * to.queries + query) * 2,
+                                               make_float2(top * factor, total));
+      } else {
+        at = queryAt + row * p.rowStride();
+        if (lane % 4 == 0) to.lse[query] = blind ? -INFINITY : top * float(p.scale) + logf(total);
+      }
       FIGMENT_UNROLL
       for (int n = 0; n < kDim / 8; n++) {
         const int column = n * 8 + lane % 4 * 2;
-        if (column < d)
-          x.out.setPair(at + column, tile.output[m][n][2 * r] * share,
-                        tile.output[m][n][2 * r + 1] * share);
+        if (column >= d) continue;
+        const float left = tile.output[m][n][2 * r] * share;
+        const float right = tile.output[m][n][2 * r + 1] * share;
+        if constexpr (kInParts)
+          to.sums.template store<float2>(at + column, make_float2(left, right));
+        else
+          to.out.setPair(at + column, left, right);
       }
     }
   }
 }
 
-template <class T, int kDim, int kBands>
-void launchForward(const OpCall& call, Launcher& launcher) {
+template <class T, int kDim, int kBands, class To>
+void launchTo(const OpCall& call, const To& to, int parts, Launcher& launcher) {
   using Tile = Forward<T, kDim, kBands>;
   const auto p = AttentionProblem::of<AttentionParams>(call, 3);
   const Operands<T> x = {viewOf<const T>(call.in[0]), viewOf<const T>(call.in[1]),
-                         viewOf<const T>(call.in[2]), AnyResults<float>::of(call.out[0]),
-                         viewOf<float>(call.out[1])};
+                         viewOf<const T>(call.in[2])};
   const int64_t tiles = ceilDiv(p.sq, int64_t(Tile::kQueries));
-  launch<forwardKernel<T, kDim, kBands>>(launcher, {p.heads() * tiles}, kThreads,
-                                         Tile::kSharedBytes, p, x, int(tiles));
+  launch<forwardKernel<T, kDim, kBands, To>>(launcher, {p.heads() * tiles, parts}, kThreads,
+                                             Tile::kSharedBytes, p, x, to, int(tiles));
+}
+template <class T, int kDim, int kBands>
+void launchForward(const OpCall& call, Launcher& launcher) {
+  const Results to = {AnyResults<float>::of(call.out[0]), viewOf<float>(call.out[1])};
+  launchTo<T, kDim, kBands>(call, to, 1, launcher);
 }
 
 /// Whether 128 queries a block keep every multiprocessor busy, and their tiles fit.
@@ -280,6 +323,17 @@ void runFlashMma(const OpCall& call, Launcher& launcher) {
     flash::launchFitting<T, 128>(call, launcher);
   else
     flash::launchForward<T, 160, 1>(call, launcher);
+}
+
+template <class T>
+void runFlashParts(const OpCall& call, const Parts& parts, Launcher& launcher) {
+  const int d = call.as<AttentionParams>().d;
+  if (d <= 64)
+    flash::launchTo<T, 64, 1>(call, parts, parts.count, launcher);
+  else if (d <= 128)
+    flash::launchTo<T, 128, 1>(call, parts, parts.count, launcher);
+  else
+    flash::launchTo<T, 160, 1>(call, parts, parts.count, launcher);
 }
 
 }  // namespace figment::cuda

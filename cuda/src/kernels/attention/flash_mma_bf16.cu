@@ -1,4 +1,9 @@
-// flash-mma on bf16.
+// flash-mma and flash-mma-parts on bf16.
 #include "flash_mma.h"
 
-template void figment::cuda::runFlashMma<figment::cuda::Bf16>(const OpCall&, Launcher&);
+namespace figment::cuda {
+
+template void runFlashMma<Bf16>(const OpCall&, Launcher&);
+template void runFlashParts<Bf16>(const OpCall&, const Parts&, Launcher&);
+
+}  // namespace figment::cuda

@@ -1,4 +1,9 @@
-// flash-mma on f16.
+// flash-mma and flash-mma-parts on f16.
 #include "flash_mma.h"
 
-template void figment::cuda::runFlashMma<figment::cuda::F16>(const OpCall&, Launcher&);
+namespace figment::cuda {
+
+template void runFlashMma<F16>(const OpCall&, Launcher&);
+template void runFlashParts<F16>(const OpCall&, const Parts&, Launcher&);
+
+}  // namespace figment::cuda

@@ -96,8 +96,10 @@ forwardKernel(AttentionProblem p, Operands x, int tiles) {
         weights[(r * kDown + down) * kWeightStride<Size::kColumns> + c * kAcross + across] = weight;
       }
       FIGMENT_UNROLL
-      for (int g = 0; g < kGroups; g++) FIGMENT_UNROLL
-      for (int e = 0; e < 4; e++) output[r][g][e] *= kept;
+      for (int g = 0; g < kGroups; g++) {
+        FIGMENT_UNROLL
+        for (int e = 0; e < 4; e++) output[r][g][e] *= kept;
+      }
     }
     __syncthreads();
     loadRows<Size::kKeys, kGroups>(block, x.v, keyAt, key, limit, p.rowStride(), d, x.vectors);

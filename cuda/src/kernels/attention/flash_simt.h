@@ -58,8 +58,11 @@ FIGMENT_DEVICE void multiplyRows(float (&product)[kBands][kColumns], const Share
                                  const Shared<float>& right, int d) {
   const int across = int(threadIdx.x) % kAcross, down = int(threadIdx.x) / kAcross;
   FIGMENT_UNROLL
-  for (int r = 0; r < kBands; r++) FIGMENT_UNROLL
-  for (int c = 0; c < kColumns; c++) product[r][c] = 0;
+  for (int r = 0; r < kBands; r++) {
+    FIGMENT_UNROLL
+    for (int c = 0; c < kColumns; c++) product[r][c] = 0;
+  }
+
   for (int e = 0; e < d; e += 4) {
     float4 b[kColumns];
     FIGMENT_UNROLL
@@ -116,10 +119,12 @@ FIGMENT_DEVICE void storeSums(const AnyResults<float>& to, const float (&sum)[kB
     const int row = first + r * kDown + down;
     if (row >= end) continue;
     FIGMENT_UNROLL
-    for (int g = 0; g < kGroups; g++) FIGMENT_UNROLL
-    for (int e = 0; e < 4; e++) {
-      const int column = g * 64 + across * 4 + e;
-      if (column < d) to.set(head + row * rowStride + column, sum[r][g][e] * factor[r]);
+    for (int g = 0; g < kGroups; g++) {
+      FIGMENT_UNROLL
+      for (int e = 0; e < 4; e++) {
+        const int column = g * 64 + across * 4 + e;
+        if (column < d) to.set(head + row * rowStride + column, sum[r][g][e] * factor[r]);
+      }
     }
   }
 }

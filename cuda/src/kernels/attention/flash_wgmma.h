@@ -156,9 +156,11 @@ struct Rows {
   FIGMENT_DEVICE void mask(const int (&seen)[2]) {
     const int column = laneInWarp() % 4 * 2;
     FIGMENT_UNROLL
-    for (int n = 0; n < kKeys / 8; n++) FIGMENT_UNROLL
-    for (int e = 0; e < 4; e++)
-      if (n * 8 + column + e % 2 >= seen[e / 2]) score[4 * n + e] = -INFINITY;
+    for (int n = 0; n < kKeys / 8; n++) {
+      FIGMENT_UNROLL
+      for (int e = 0; e < 4; e++)
+        if (n * 8 + column + e % 2 >= seen[e / 2]) score[4 * n + e] = -INFINITY;
+    }
   }
   /// Scores become weights 2^(factor·(score − highest)), still in `score`; kept[r] is what earlier
   /// sums are to be multiplied with.
@@ -177,19 +179,24 @@ struct Rows {
       highest[r] = top;
       float sum = 0;
       FIGMENT_UNROLL
-      for (int n = 0; n < kKeys / 8; n++) FIGMENT_UNROLL
-      for (int e = 4 * n + 2 * r; e < 4 * n + 2 * r + 2; e++) {
-        score[e] = exp2Fast(__fmaf_rn(score[e], factor, -shift));
-        sum += score[e];
+      for (int n = 0; n < kKeys / 8; n++) {
+        FIGMENT_UNROLL
+        for (int e = 4 * n + 2 * r; e < 4 * n + 2 * r + 2; e++) {
+          score[e] = exp2Fast(__fmaf_rn(score[e], factor, -shift));
+          sum += score[e];
+        }
       }
+
       total[r] = total[r] * kept[r] + sum;
     }
   }
   FIGMENT_DEVICE void pack() {
     FIGMENT_UNROLL
-    for (int step = 0; step < kKeys / 16; step++) FIGMENT_UNROLL
-    for (int i = 0; i < 4; i++)
-      weights[step][i] = packPair<T>(score[8 * step + 2 * i], score[8 * step + 2 * i + 1]);
+    for (int step = 0; step < kKeys / 16; step++) {
+      FIGMENT_UNROLL
+      for (int i = 0; i < 4; i++)
+        weights[step][i] = packPair<T>(score[8 * step + 2 * i], score[8 * step + 2 * i + 1]);
+    }
   }
   FIGMENT_DEVICE void rescale(const float (&kept)[2]) {
     FIGMENT_UNROLL
