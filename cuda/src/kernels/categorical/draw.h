@@ -4,6 +4,7 @@
 #pragma once
 
 #include "../../device/philox.h"
+#include "../../runtime/launcher.h"
 #include "kernels/params/randomCategorical.generated.h"
 
 namespace figment::cuda {
@@ -12,6 +13,16 @@ constexpr int64_t kChunk = 256;
 constexpr int kSums = 16;
 
 inline int64_t chunksOf(const RandomCategoricalParams& p) { return ceilDiv(p.cols, kChunk); }
+
+/// What every variant keeps in its scratch: a running sum for each row and chunk, then each row's
+/// highest logit.
+size_t categoricalBytes(const OpCall& call, int);
+Global<double> runningSums(const OpCall& call, const Launcher& launcher);
+Global<float> highestLogits(const OpCall& call, const Launcher& launcher);
+
+/// Draws from the running sums, and writes the next state. Rows without a distribution give any
+/// place.
+void drawPlaces(const OpCall& call, Launcher& launcher);
 
 #ifdef FIGMENT_KERNELS
 

@@ -2,7 +2,6 @@
 // for a row that stands for no distribution.
 #include "../../device/launch.h"
 #include "../plain.h"
-#include "../random/advance.h"
 #include "draw.h"
 
 namespace figment::cuda {
@@ -32,52 +31,16 @@ sumsKernel(RandomCategoricalParams p, int64_t chunks, Global<const float> logits
   }
 }
 
-/// Rows without a distribution give place 0.
-FIGMENT_KERNEL(kThreads)
-drawKernel(RandomCategoricalParams p, int64_t chunks, Global<const float> logits,
-           Global<const int32_t> state, Global<const double> running, Global<const float> highest,
-           Global<int32_t> out) {
-  const RandomStream stream = readStream(state);
-  for (int64_t e = threadInGrid(); e < p.draws * p.rows; e += threadsOfGrid()) {
-    const int64_t r = e % p.rows;
-    const auto own = running.from(r * chunks);
-    const double target = uniform53(wideWord(stream, e)) * own[chunks - 1];
-    const int64_t chunk = chunkAt(own, chunks, target);
-    double sum = chunk > 0 ? own[chunk - 1] : 0;
-    int64_t place = chunk * kChunk;  // the last with a weight, should rounding keep the sum below
-    for (int64_t j = chunk * kChunk; j < (chunk + 1) * kChunk && j < p.cols; j++) {
-      const float weight = weightOf(logits[r * p.cols + j], highest[r]);
-      if (!(weight > 0)) continue;
-      place = j;
-      sum += double(weight);
-      if (sum > target) break;
-    }
-    out[e] = int32_t(place);
-  }
-}
-
-size_t scratchBytes(const OpCall& call, int) {
-  const auto& p = call.as<RandomCategoricalParams>();
-  return size_t(p.rows) * (size_t(chunksOf(p)) * sizeof(double) + sizeof(float));
-}
-
 void run(const OpCall& call, Context& context) {
   Launcher& launcher = launcherOf(context);
   const auto& p = call.as<RandomCategoricalParams>();
-  const int64_t chunks = chunksOf(p), draws = p.draws * p.rows;
-  const auto running = scratchView<double>(launcher, 0, p.rows * chunks);
-  const auto highest =
-      scratchView<float>(launcher, p.rows * chunks * int64_t(sizeof(double)), p.rows);
-  const auto logits = viewOf<const float>(call.in[0]);
-  launch<sumsKernel>(launcher, gridFor(launcher, p.rows, kThreads), kThreads, 0, p, chunks, logits,
-                     running, highest, launcher.failures());
-  launch<drawKernel>(launcher, gridFor(launcher, draws, kThreads), kThreads, 0, p, chunks, logits,
-                     viewOf<const int32_t>(call.in[1]), Global<const double>(running),
-                     Global<const float>(highest), viewOf<int32_t>(call.out[0]));
-  advanceStream(launcher, call.in[1], call.out[1], 2 * draws);
+  launch<sumsKernel>(launcher, gridFor(launcher, p.rows, kThreads), kThreads, 0, p, chunksOf(p),
+                     viewOf<const float>(call.in[0]), runningSums(call, launcher),
+                     highestLogits(call, launcher), launcher.failures());
+  drawPlaces(call, launcher);
 }
 
-const RegisterVariant registrar{plainVariant("randomCategorical", run, scratchBytes)};
+const RegisterVariant registrar{plainVariant("randomCategorical", run, categoricalBytes)};
 const RegisterFailure words{"randomCategorical", [](const OpCall&, const DeviceFailure& failure) {
                               return FailureText{
                                   "ERR_FIGMENT_VALUE",
