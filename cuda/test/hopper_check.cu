@@ -3,7 +3,8 @@
 // were right. Each group of cases runs in a process of its own, so that a kernel that hangs or faults
 // ends its group alone.
 //
-//   hopper_check [name…]    the groups whose names begin so; without names, all
+//   hopper_check [name…]    the groups whose names begin so; without names, all but the sweeps, which time
+//                           every plan of large cases instead
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,6 +20,7 @@
 #include "kernels/params/conv2dInputGrad.generated.h"
 #include "kernels/params/conv2dWeightGrad.generated.h"
 #include "kernels/params/matmul.generated.h"
+#include "kernels/gemm/wgmma_plan.h"
 #include "kernels/registry.h"
 #include "runtime/check.h"
 #include "runtime/launcher.h"
@@ -92,40 +94,44 @@ const Variant& variantOf(const char* op, const char* name) {
 
 bool failed = false;
 
-/// Runs the call, compares it with `reference` and times it.
-void runCase(const std::string& title, const char* op, const OpCall& call, double flops,
-             const Reference& reference) {
-  std::printf("%-14s %-64s ", op, title.c_str());
-  std::fflush(stdout);
-  const Variant& variant = variantOf(op, "wgmma");
-  if (variant.supports(call) < 0) {
-    std::printf("not supported\n");
-    failed = true;
-    return;
-  }
-  int sms = 0, shared = 0;
-  check(cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, 0), "attribute");
-  check(cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, 0), "attribute");
-  const size_t bytes = variant.scratch ? variant.scratch(call, 1) : 0;
-  const Buffer scratch(bytes);
-  check(cudaMemset(scratch.data, 0xff, bytes + 256), "fill");
-  cudaStream_t stream;
-  check(cudaStreamCreate(&stream), "stream");
-  Launcher launcher(stream, static_cast<std::byte*>(scratch.data), nullptr, sms, size_t(shared));
-  launcher.setRecord(0, op);
-  variant.run(call, launcher);
-  check(cudaStreamSynchronize(stream), "the kernel");
-  const Comparison found = compare(call, reference);
+/// A variant with what it runs on.
+struct Runner {
+  const Variant& variant;
+  const OpCall& call;
+  cudaStream_t stream = nullptr;
+  cudaEvent_t begin = nullptr, end = nullptr;
+  std::unique_ptr<Buffer> scratch;
+  std::unique_ptr<Launcher> launcher;
 
-  cudaEvent_t begin, end;
-  check(cudaEventCreate(&begin), "event");
-  check(cudaEventCreate(&end), "event");
-  // As programs run it: recorded once and replayed.
-  const auto timed = [&](int times, int replays) {
+  Runner(const Variant& of, const OpCall& with) : variant(of), call(with) {
+    int sms = 0, shared = 0;
+    check(cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, 0), "attribute");
+    check(cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, 0), "attribute");
+    const size_t bytes = variant.scratch ? variant.scratch(call, 1) : 0;
+    scratch = std::make_unique<Buffer>(bytes);
+    check(cudaMemset(scratch->data, 0xff, bytes + 256), "fill");
+    check(cudaStreamCreate(&stream), "stream");
+    check(cudaEventCreate(&begin), "event");
+    check(cudaEventCreate(&end), "event");
+    launcher = std::make_unique<Launcher>(stream, static_cast<std::byte*>(scratch->data), nullptr,
+                                          sms, size_t(shared));
+    launcher->setRecord(0, variant.op);
+  }
+  ~Runner() {
+    cudaEventDestroy(begin);
+    cudaEventDestroy(end);
+    cudaStreamDestroy(stream);
+  }
+  void run() {
+    variant.run(call, *launcher);
+    check(cudaStreamSynchronize(stream), "the kernel");
+  }
+  /// Microseconds of a run, the median of replays, as programs have it: recorded once and replayed.
+  double timed(int times, int replays) {
     cudaGraph_t graph;
     cudaGraphExec_t recorded;
     check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "capture");
-    for (int i = 0; i < times; i++) variant.run(call, launcher);
+    for (int i = 0; i < times; i++) variant.run(call, *launcher);
     check(cudaStreamEndCapture(stream, &graph), "capture");
     check(cudaGraphInstantiate(&recorded, graph, 0), "graph");
     std::vector<double> all;
@@ -142,8 +148,55 @@ void runCase(const std::string& title, const char* op, const OpCall& call, doubl
     check(cudaGraphDestroy(graph), "graph");
     std::sort(all.begin(), all.end());
     return all[all.size() / 2];
+  }
+  double timed() { return timed(int(std::clamp(4000.0 / timed(3, 2), 5.0, 100.0)), 5); }
+};
+
+/// Instead of the check: which plans are fastest for the call.
+bool sweeping = false;
+
+void sweep(const Variant& variant, const OpCall& call, double flops) {
+  struct Timed {
+    double microseconds;
+    wgmma::Plan plan;
   };
-  const double microseconds = timed(int(std::clamp(6000.0 / timed(3, 2), 5.0, 100.0)), 5);
+  wgmma::forcedPlan = {};
+  const double planned = Runner(variant, call).timed();
+  std::printf("planned %8.1f us %6.1f TFLOP/s; by columns x splits", planned, flops / planned * 1e-6);
+  std::vector<Timed> all;
+  for (int columns : {64, 128, 160, 256})
+    for (int splits : {1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 16, 22, 32}) {
+      if (columns == 160 && !std::strcmp(variant.op, "conv2dWeightGrad")) continue;
+      wgmma::forcedPlan = {.tileColumns = columns, .splits = splits};
+      if (variant.scratch(call, 1) > size_t(1) << 29) continue;
+      all.push_back({Runner(variant, call).timed(), wgmma::forcedPlan});
+    }
+  std::sort(all.begin(), all.end(),
+            [](const Timed& a, const Timed& b) { return a.microseconds < b.microseconds; });
+  for (size_t i = 0; i < 4; i++)
+    std::printf("  %dx%d %.1f", all[i].plan.tileColumns, all[i].plan.splits, all[i].microseconds);
+  for (const Timed& t : all)
+    if (t.plan.splits == 1) std::printf("  [%dx1 %.1f]", t.plan.tileColumns, t.microseconds);
+  std::printf("\n");
+  std::fflush(stdout);
+}
+
+/// Runs the call, compares it with `reference` and times it.
+void runCase(const std::string& title, const char* op, const OpCall& call, double flops,
+             const Reference& reference) {
+  std::printf("%-14s %-64s ", op, title.c_str());
+  std::fflush(stdout);
+  const Variant& variant = variantOf(op, "wgmma");
+  if (variant.supports(call) < 0) {
+    std::printf("not supported\n");
+    failed = true;
+    return;
+  }
+  if (sweeping) return sweep(variant, call, flops);
+  Runner runner(variant, call);
+  runner.run();
+  const Comparison found = compare(call, reference);
+  const double microseconds = runner.timed();
   const Comparison again = compare(call, reference);
   const bool right = found.worst <= 1 && again.worst <= 1 && found.hash == again.hash;
   std::printf("%s error %.1e of the largest, worst %.2f of its bound%s  %9.1f us %7.1f TFLOP/s\n",
@@ -214,6 +267,13 @@ void matmulGroup(bool transA, bool transB, bool large) {
   if (!transA && transB && large) matmul(transA, transB, {1, 8192, 1280, 320});
 }
 
+void sweepMatmul() {
+  for (int64_t n : {512, 1024, 2048, 4096}) matmul(false, false, {1, n, n, n});
+  for (int64_t rows : {256, 4096, 65536})
+    for (auto [n, k] : {std::pair<int64_t, int64_t>{320, 320}, {1280, 320}, {320, 1280}, {640, 640}})
+      matmul(false, true, {1, rows, n, k});
+}
+
 #include "hopper_convolutions.h"
 
 struct Group {
@@ -238,12 +298,17 @@ const std::vector<Group> kGroups = {
     {"weight-plain", [] { convGroup(Kind::weightGrad, convCasesPlain()); }},
     {"weight-odd", [] { convGroup(Kind::weightGrad, convCasesOdd()); }},
     {"weight-large", [] { convGroup(Kind::weightGrad, convCasesLarge()); }},
+    {"sweep-matmul", [] { sweepMatmul(); }},
+    {"sweep-conv", [] { convGroup(Kind::forward, convCasesLarge()); }},
+    {"sweep-input", [] { convGroup(Kind::inputGrad, convCasesLarge()); }},
+    {"sweep-weight", [] { convGroup(Kind::weightGrad, convCasesLarge()); }},
 };
 
 int runGroup(const Group& group) {
   alarm(100);
   try {
     check(cudaSetDevice(0), "cudaSetDevice");
+    sweeping = !std::strncmp(group.name, "sweep", 5);
     group.run();
   } catch (const std::exception& error) {
     std::printf("FAILED: %s\n", error.what());
@@ -261,7 +326,7 @@ int main(int count, char** names) {
   using namespace figment::cuda;
   int wrong = 0;
   for (const Group& group : kGroups) {
-    bool wanted = count < 2;
+    bool wanted = count < 2 && std::strncmp(group.name, "sweep", 5) != 0;
     for (int i = 1; i < count; i++)
       wanted = wanted || !std::strncmp(group.name, names[i], std::strlen(names[i]));
     if (!wanted) continue;

@@ -32,6 +32,10 @@ struct Plan {
 bool countable(const Extent& extent);
 /// The fastest by estimate; sums are split where there are too few tiles for the device.
 Plan planFor(const Extent& extent);
+#ifdef FIGMENT_WATCHDOG
+/// What planFor answers instead, for measurements, where it has columns and fits the work.
+extern Plan forcedPlan;
+#endif
 /// Bytes that the sums of the splits take.
 size_t partialBytes(const Plan& plan, const Extent& extent, int64_t resultColumns);
 

@@ -30,6 +30,10 @@ bool sixteenBits(Format format) { return format == Format::bf16 || format == For
 
 }  // namespace
 
+#ifdef FIGMENT_WATCHDOG
+Plan forcedPlan;
+#endif
+
 bool countable(const Extent& extent) {
   constexpr double kMost = 2147480000;
   const double tiles = double(ceilDiv(extent.rows, int64_t(kTileRows))) *
@@ -39,6 +43,14 @@ bool countable(const Extent& extent) {
 }
 
 Plan planFor(const Extent& extent) {
+#ifdef FIGMENT_WATCHDOG
+  if (forcedPlan.tileColumns != 0) {
+    Plan plan = forcedPlan;
+    plan.stepsEach = int(ceilDiv(extent.steps, int64_t(plan.splits)));
+    plan.splits = plan.stepsEach == 0 ? 1 : int(ceilDiv(extent.steps, int64_t(plan.stepsEach)));
+    return plan;
+  }
+#endif
   Plan best;
   double bestTime = 0;
   for (const Width& width : kWidths) {
