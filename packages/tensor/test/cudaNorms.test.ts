@@ -36,11 +36,12 @@ const far = [1000 - Math.sqrt(3), 1000 + Math.sqrt(3)] as const;
 /** Not about zero: of many numbers about zero the mean is no larger than rounding errors. */
 const aside = [-1, 3] as const;
 type Range = readonly [number, number];
+type Attrs = Readonly<Record<string, unknown>>;
 
 const defOf = (name: string): OpDef => definedOps().find((def) => def.name === name) as OpDef;
 
 /** A sample of one of the norms, its hints computed to fit. */
-function normSample(op: string, shape: Shape, attrs: object, { range }: { range?: Range } = {}) {
+function normSample(op: string, shape: Shape, attrs: Attrs, { range }: { range?: Range } = {}) {
   const def = defOf(op);
   const gradient = op.endsWith("Grad");
   const channels = op.startsWith("rmsNorm") || (gradient && !op.startsWith("group")) ? 1 : 2;
@@ -73,7 +74,7 @@ function normSample(op: string, shape: Shape, attrs: object, { range }: { range?
 
 const group = (groups: number, silu: boolean) => ({ groups, eps: 1e-5, silu });
 const eps = { eps: 1e-5 };
-const groupShapes: readonly (readonly [Shape, object, { range?: Range }?])[] = [
+const groupShapes: readonly (readonly [Shape, Attrs, { range?: Range }?])[] = [
   [[1, 64, 64, 320], group(32, true), { range: aside }],
   [[2, 32, 32, 128], group(32, true)],
   [[3, 17, 19, 40], group(4, true)],
@@ -117,7 +118,9 @@ const isFair = (op: string, shape: Shape, how?: { range?: Range }): boolean =>
 
 const cases = [
   ...["groupNorm", "groupNormGrad"].flatMap((op) =>
-    groupShapes.filter(([shape, , how]) => isFair(op, shape, how)).map(([shape, attrs, how]) => normSample(op, shape, attrs, how)),
+    groupShapes
+      .filter(([shape, , how]) => isFair(op, shape, how))
+      .map(([shape, attrs, how]) => normSample(op, shape, attrs, how)),
   ),
   ...["layerNorm", "layerNormGrad", "rmsNorm", "rmsNormGrad"].flatMap((op) =>
     rowShapes.filter(([shape, how]) => isFair(op, shape, how)).map(([shape, how]) => normSample(op, shape, eps, how)),
@@ -127,7 +130,7 @@ const cases = [
   ),
 ];
 
-const plainSample = (op: string, inputs: readonly SampleInput[], attrs: object = {}) => ({
+const plainSample = (op: string, inputs: readonly SampleInput[], attrs: Attrs = {}) => ({
   def: defOf(op),
   sample: { inputs, attrs } as Sample,
 });
@@ -139,15 +142,25 @@ const reduced: readonly (readonly [Shape, readonly number[]])[] = [
   [[20000, 3], [0]],
   [[4096, 64], [0]],
   [[301, 37], [0]],
-  [[2, 61, 53, 8], [1, 2]],
-  [[5, 67, 9, 12], [0, 2]],
-  [[6, 11, 1028], [0, 2]],
+  [
+    [2, 61, 53, 8],
+    [1, 2],
+  ],
+  [
+    [5, 67, 9, 12],
+    [0, 2],
+  ],
+  [
+    [6, 11, 1028],
+    [0, 2],
+  ],
   [[9, 5, 2056], [0]],
 ];
 const rowsOf = (op: string) =>
-  rowShapes.map(([shape, { range = [-8, 8] } = {}]) =>
-    plainSample(op, op.endsWith("Grad") ? [{ shape, range: op === "softmaxGrad" ? [0, 1] : [-4, 0] }, { shape }] : [{ shape, range }]),
-  );
+  rowShapes.map(([shape, { range = [-8, 8] } = {}]) => {
+    const result: SampleInput = { shape, range: op === "softmaxGrad" ? [0, 1] : [-4, 0] };
+    return plainSample(op, op.endsWith("Grad") ? [result, { shape }] : [{ shape, range }]);
+  });
 const lossSample = (op: string, [rows, cols]: readonly [number, number]) => {
   const logits: SampleInput = { shape: [rows, cols], range: [-8, 8] };
   const labels: SampleInput = { shape: [rows], dtype: "i32", range: [0, cols] };
@@ -174,17 +187,23 @@ const others = [
   ...["softmax", "logSoftmax", "softmaxGrad", "logSoftmaxGrad"].flatMap(rowsOf),
   ...["crossEntropy", "crossEntropyGrad"].flatMap((op) => losses.map((shape) => lossSample(op, shape))),
   ...["sum", "max", "min"].flatMap((op) =>
-    reduced.map(([shape, axes]) => plainSample(op, [{ shape, range: aside }], { axes })),
+    reduced.map(([shape, axes]) => plainSample(op, [{ shape, range: [-0.5, 1] }], { axes })),
   ),
   ...["argmax", "argmin"].flatMap((op) =>
-    [[3, 5000], [70, 33], [2, 1024], [1, 1025]].map((shape) =>
-      plainSample(op, [{ shape, dtype: "i32", range: [0, 900] }], { axis: 1 }),
-    ),
+    [
+      [3, 5000],
+      [70, 33],
+      [2, 1024],
+      [1, 1025],
+    ].map((shape) => plainSample(op, [{ shape, dtype: "i32", range: [0, 900] }], { axis: 1 })),
   ),
   ...[false, true].flatMap((reverse) =>
-    [[2, 5003], [40, 32], [3, 1024], [2, 1025]].map((shape, i) =>
-      plainSample("cumsum", [{ shape }], { axis: 1, exclusive: i % 2 === 0, reverse }),
-    ),
+    [
+      [2, 5003],
+      [40, 32],
+      [3, 1024],
+      [2, 1025],
+    ].map((shape, i) => plainSample("cumsum", [{ shape }], { axis: 1, exclusive: i % 2 === 0, reverse })),
   ),
   ...["biasAct", "biasActGrad"].flatMap((op) =>
     activations.flatMap((activation) =>
@@ -193,7 +212,7 @@ const others = [
           activation,
           slope: 0.2,
           gain: Math.SQRT2,
-          clamp: i === 0 ? 1.5 : null,
+          limit: i === 0 ? 1.5 : -1,
         }),
       ),
     ),
@@ -273,4 +292,23 @@ describe.skipIf(device.index === undefined)("on the GPU", () => {
       check(def, sample, variant, float),
     );
   }
+
+  const losing = only === undefined || only.includes("crossEntropy") ? ["plain", ...variants("crossEntropy")] : [];
+  it.each(losing)("crossEntropy on the kernel %s names the first label that is out of range", (variant) => {
+    const labels = new Int32Array(40).fill(3);
+    labels[17] = 12;
+    labels[31] = -1;
+    const run = () =>
+      scope(() =>
+        onDevice(index, () =>
+          runNode(
+            defOf("crossEntropy"),
+            [tensor(new Float32Array(480), { shape: [40, 12] }), tensor(labels, { shape: [40], dtype: "i32" })],
+            {},
+            { variant },
+          )[0]?.dataSync(),
+        ),
+      );
+    expect(run).toThrow("crossEntropy: label 12 at row 17 is outside [0, 12)");
+  });
 });
