@@ -163,17 +163,22 @@ function run(def: OpDef, sample: Sample, point: Point, [a, b, result]: Mix, vari
 }
 
 function check({ def, sample }: Case, variant: string, mix: Mix): void {
-  const point = drawPoint(sample, new Draws(seed)).map((x) => x?.map(representable) ?? null);
+  const drawn = drawPoint(sample, new Draws(seed));
+  const point = mix.every((format) => format === "f32") ? drawn : drawn.map((x) => x?.map(representable) ?? null);
   const want = expectedAt(def, sample, point)[0] as ArrayLike<number>;
   const terms = termsOf(def, sample, point)(variant)[0] as ArrayLike<number>;
-  const got = scope(() => run(def, sample, point, mix, variant).dataSync());
+  // The kernels of precision "fast" lose the product of the factors' lower parts, up to 2⁻¹⁶ of a term, and half as much for
+  // the rounding of each.
+  const fast = variant.endsWith("-split");
+  const asked: Sample = fast ? { ...sample, attrs: { ...sample.attrs, precision: "fast" } } : sample;
+  const got = scope(() => run(def, asked, point, mix, variant).dataSync());
   expect(got.length).toBe(want.length);
   const { activation = "none" } = sample.attrs as { activation?: string };
   const rounding = { f32: 0, bf16: 2 ** -8, f16: 2 ** -11 }[mix[2]];
   // SiLU's slope is at most 1.1, so that errors of sums stay as large as they are.
   const off = distance(got, want, (i) => {
     const sums = activation === "silu" ? Math.abs(terms[i] as number) + 1 : (terms[i] as number);
-    return 5 * epsilon * sums + rounding * Math.abs(want[i] as number) + 2 ** -24;
+    return (fast ? 2 ** -15 : 5 * epsilon) * sums + rounding * Math.abs(want[i] as number) + 2 ** -24;
   });
   expect(off.notFinite, "NaN or infinite elements").toBe(0);
   expect(off.relative, "error relative to the norm").toBeLessThanOrEqual(tolerance[mix[2]]);
@@ -192,4 +197,14 @@ describe.skipIf(device.index === undefined)("on the GPU", () => {
       check(item, variant, mix),
     );
   }
+
+  it("multiplies f32 factors otherwise at precision fast", () => {
+    const { def, sample } = product([20, 1040], [1040, 24]);
+    const point = drawPoint(sample, new Draws(seed));
+    const fast: Sample = { ...sample, attrs: { ...sample.attrs, precision: "fast" } };
+    const got = scope(() =>
+      [sample, fast].map((asked) => run(def, asked, point, ["f32", "f32", "f32"], "mma-split").dataSync()),
+    );
+    expect(got[0]).not.toEqual(got[1]);
+  });
 });

@@ -70,6 +70,17 @@ constexpr Variant onTensorCores(const char* op) {
 }
 
 template <class P>
+constexpr Variant bySplitting(const char* op) {
+  return {
+      .op = op,
+      .name = "mma-split",
+      .isa = Isa::sm80,
+      .supports = [](const OpCall& call) { return mayBeSplit<P>(call) && fits<P>(call) ? 20 : -1; },
+      .scratch = scratch<P>,
+      .run = run<P, runSplit, kMmaUnit>};
+}
+
+template <class P>
 constexpr Variant byMultiplyAdds(const char* op) {
   return {.op = op,
           .name = "tiled",
@@ -85,6 +96,9 @@ constexpr Variant byMultiplyAdds(const char* op) {
 const RegisterVariant mma{onTensorCores<Conv2dParams>("conv2d")};
 const RegisterVariant inputGradMma{onTensorCores<Conv2dInputGradParams>("conv2dInputGrad")};
 const RegisterVariant weightGradMma{onTensorCores<Conv2dWeightGradParams>("conv2dWeightGrad")};
+const RegisterVariant split{bySplitting<Conv2dParams>("conv2d")};
+const RegisterVariant inputGradSplit{bySplitting<Conv2dInputGradParams>("conv2dInputGrad")};
+const RegisterVariant weightGradSplit{bySplitting<Conv2dWeightGradParams>("conv2dWeightGrad")};
 const RegisterVariant tiled{byMultiplyAdds<Conv2dParams>("conv2d")};
 const RegisterVariant inputGradTiled{byMultiplyAdds<Conv2dInputGradParams>("conv2dInputGrad")};
 const RegisterVariant weightGradTiled{byMultiplyAdds<Conv2dWeightGradParams>("conv2dWeightGrad")};

@@ -12,8 +12,12 @@ inline bool factorsOnTensorCores(const OpCall& call) {
   const Format format = call.in[0].format;
   return format == call.in[1].format && (format == Format::bf16 || format == Format::f16);
 }
-inline bool factorsInSingle(const OpCall& call) {
-  return call.in[0].format == Format::f32 && call.in[1].format == Format::f32;
+/// Factors of other formats than one of 16 bits, at precision "fast", which two bf16 parts are
+/// exact enough for (split.h). One TF32 product would lose 2⁻¹¹ of each term, more than any
+/// precision allows.
+template <class P>
+bool mayBeSplit(const OpCall& call) {
+  return call.as<P>().fast != 0 && call.out[0].format != Format::f64 && !factorsOnTensorCores(call);
 }
 
 /// Blocks of the smallest tiles, and elements of what is summed, are counted in 31 bits.

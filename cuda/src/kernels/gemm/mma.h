@@ -110,6 +110,29 @@ FIGMENT_DEVICE void loadB(uint32_t (&words)[4], const Shared<T>& tile, int colum
     loadMatricesTransposed(words, tile, tileIndex<kLength>(k + lane % 16, column + lane / 16 * 8));
 }
 
+/// Stores the sums of all the block's warps, each with its part of the tile, from where mma leaves
+/// them; after a barrier that follows the last use of shared memory.
+template <class Tile, class Memory, int kDown, int kAcross>
+FIGMENT_DEVICE void storeFragments(const Epilogue<float>& epilogue, const Product& p,
+                                   const Phase& phase, const Task& task, const Memory& shared,
+                                   int warpRow, int warpColumn, int lane,
+                                   const float (&sums)[kDown][kAcross][4]) {
+  const auto tile = shared.template view<float>(0, Tile::kRows * Tile::kColumns);
+  FIGMENT_UNROLL
+  for (int i = 0; i < kDown; i++) {
+    FIGMENT_UNROLL
+    for (int j = 0; j < kAcross; j++) {
+      const int row = warpRow + i * 16 + lane / 4, column = warpColumn + j * 8 + lane % 4 * 2;
+      tile.template store<float2>(sumIndex<Tile::kColumns>(row, column),
+                                  make_float2(sums[i][j][0], sums[i][j][1]));
+      tile.template store<float2>(sumIndex<Tile::kColumns>(row + 8, column),
+                                  make_float2(sums[i][j][2], sums[i][j][3]));
+    }
+  }
+  __syncthreads();
+  storeTile<Tile::kRows, Tile::kColumns, Tile::kThreads>(epilogue, p, phase, task, tile);
+}
+
 template <class T, class L, class Tile>
 FIGMENT_KERNEL(Tile::kThreads)
 mmaKernel(Global<const T> a, FIGMENT_GRID_CONSTANT const typename L::FactorA factorA,
@@ -185,20 +208,7 @@ mmaKernel(Global<const T> a, FIGMENT_GRID_CONSTANT const typename L::FactorA fac
   }
   waitForCopies<0>();
   __syncthreads();
-  const auto tile = shared.template view<float>(0, Tile::kRows * Tile::kColumns);
-  FIGMENT_UNROLL
-  for (int i = 0; i < kDown; i++) {
-    FIGMENT_UNROLL
-    for (int j = 0; j < kAcross; j++) {
-      const int row = warpRow + i * 16 + lane / 4, column = warpColumn + j * 8 + lane % 4 * 2;
-      tile.template store<float2>(sumIndex<Tile::kColumns>(row, column),
-                                  make_float2(sums[i][j][0], sums[i][j][1]));
-      tile.template store<float2>(sumIndex<Tile::kColumns>(row + 8, column),
-                                  make_float2(sums[i][j][2], sums[i][j][3]));
-    }
-  }
-  __syncthreads();
-  storeTile<Tile::kRows, Tile::kColumns, Tile::kThreads>(epilogue, p, phase, task, tile);
+  storeFragments<Tile>(epilogue, p, phase, task, shared, warpRow, warpColumn, lane, sums);
 }
 
 }  // namespace figment::cuda

@@ -23,6 +23,10 @@ bool fits(const OpCall& call) { return fitsGrid(workOf(call.as<MatmulParams>(), 
 
 int mmaSupports(const OpCall& call) { return factorsOnTensorCores(call) && fits(call) ? 20 : -1; }
 
+int splitSupports(const OpCall& call) {
+  return mayBeSplit<MatmulParams>(call) && fits(call) ? 20 : -1;
+}
+
 int tiledSupports(const OpCall& call) {
   return call.out[0].format != Format::f64 && fits(call) ? 10 : -1;
 }
@@ -34,6 +38,12 @@ const RegisterVariant mma{{.op = "matmul",
                            .scratch = scratch,
                            .run = run<runMma, kMmaUnit>}};
 
+const RegisterVariant split{{.op = "matmul",
+                             .name = "mma-split",
+                             .isa = Isa::sm80,
+                             .supports = splitSupports,
+                             .scratch = scratch,
+                             .run = run<runSplit, kMmaUnit>}};
 const RegisterVariant tiled{{.op = "matmul",
                              .name = "tiled",
                              .isa = Isa::sm75,
