@@ -1,0 +1,28 @@
+#!/bin/sh
+# Builds and runs test/attention_check on a machine with nvcc and a GPU; arguments are names of variants.
+# native/src/kernels/params must have been generated. ARCH=90a or another; BUILD_ONLY=1 builds it.
+set -e
+cd "$(dirname "$0")/.."
+native=../native
+build=${BUILD_DIR:-build/attention}
+nvcc=${NVCC:-$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)}
+arch=${ARCH:-90a}
+mkdir -p "$build"
+options="-std=c++20 -O2 --expt-relaxed-constexpr -gencode=arch=compute_$arch,code=sm_$arch -DFIGMENT_WATCHDOG
+  -I$native/src -I$native/include -Isrc"
+hopper=""
+[ "$arch" != 90a ] || hopper="src/kernels/gemm/tensor_map.sm90a.cu"
+objects=""
+list=""
+for source in src/kernels/attention/*.cu $hopper src/runtime/counter.cu src/runtime/launcher.cpp \
+  test/attention_check.cu; do
+  case $source in *.sm90a.cu) [ "$arch" = 90a ] || continue ;; esac
+  object=$build/$(echo "$source" | tr / _).o
+  list="$list$source $object
+"
+  objects="$objects $object"
+done
+printf %s "$list" | xargs -P "${JOBS:-$(nproc)}" -L 1 sh -c \
+  '[ "$2" -nt "$1" ] && [ -z "$FORCE" ] || '"$nvcc $(echo $options)"' -x cu -c "$1" -o "$2"' sh
+$nvcc -gencode=arch=compute_$arch,code=sm_$arch $objects -o "$build/attention_check"
+[ -n "$BUILD_ONLY" ] || exec "$build/attention_check" "$@"
