@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "evaluate.h"
+#include "move.h"
 
 namespace figment::cuda::elementwise {
 namespace {
@@ -16,8 +17,6 @@ int operandsAt(const Shape& shape) { return kDimsAt + shape.outerRank * kDimByte
 int operandBytes(const Shape& shape) { return 16 + 8 * shape.outerRank; }
 static_assert(kDimsAt + kMaxOuter * kDimBytes + kMaxOperands * (16 + 8 * kMaxOuter) <=
               Arguments::kMostBytes);
-
-int widthOf(Format format) { return int(formatBytes(format)); }
 
 /// Writes one kernel to the current text.
 class Printer {
@@ -59,6 +58,7 @@ class Printer {
     std::vector<U64> outer;
   };
 
+  Format formatOf(int operand) const { return shape_.formats[size_t(operand)]; }
   I32 whole(Form form) { return I32(text_.compute(Kind::whole, form)); }
   I32 argument32(int offset) {
     return I32(text_.compute(Kind::whole,
@@ -121,161 +121,6 @@ class Printer {
     return address + within * placement.inner;
   }
 
-  // --- Memory. C++ text reaches it through the views of device/memory.h, PTX by address.
-
-  I32 loadElement(int operand, const U64& address) {
-    const std::string number = std::to_string(operand);
-    Form form;
-    switch (shape_.formats[size_t(operand)]) {
-      case Format::f32:
-      case Format::i32:
-        form = {"ld.global.b32 $0, [$1];", "views[$2].load<int32_t>(int64_t($1))"};
-        break;
-      case Format::bf16:
-      case Format::f16:
-        form = {"ld.global.u16 $0, [$1];", "int32_t(views[$2].load<uint16_t>(int64_t($1)))"};
-        break;
-      case Format::i64:
-        // The lower word, as the machine's order of bytes has it.
-        form = {"ld.global.b32 $0, [$1];", "int32_t(views[$2].load<int64_t>(int64_t($1)))"};
-        break;
-      case Format::i8:
-        form = {"ld.global.s8 $0, [$1];", "int32_t(views[$2].load<int8_t>(int64_t($1)))"};
-        break;
-      default:
-        form = {"ld.global.u8 $0, [$1];", "int32_t(views[$2].load<uint8_t>(int64_t($1)))"};
-    }
-    return I32(text_.compute(Kind::whole, form, {address.text, number}));
-  }
-
-  void storeElement(int operand, const U64& address, const I32& bits) {
-    const std::string number = std::to_string(operand);
-    Form form;
-    switch (widthOf(shape_.formats[size_t(operand)])) {
-      case 4:
-        form = {"st.global.b32 [$1], $3;", "views[$2].store<int32_t>(int64_t($1), $3);"};
-        break;
-      case 2:
-        form = {"st.global.b16 [$1], $3;", "views[$2].store<uint16_t>(int64_t($1), uint16_t($3));"};
-        break;
-      case 8:
-        form = {"{ .reg .b64 w; cvt.s64.s32 w, $3; st.global.b64 [$1], w; }",
-                "views[$2].store<int64_t>(int64_t($1), int64_t($3));"};
-        break;
-      default:
-        form = {"st.global.b8 [$1], $3;", "views[$2].store<uint8_t>(int64_t($1), uint8_t($3));"};
-    }
-    text_.perform(form, {address.text, number, bits.text});
-  }
-
-  /// So many words from the address on, in pieces of 16, 8 or 4 bytes.
-  std::vector<I32> loadWords(int operand, const U64& address, int count) {
-    const std::string view = "views[" + std::to_string(operand) + "].load<";
-    std::vector<I32> words;
-    for (int done = 0; done < count;) {
-      const int take = count - done >= 4 ? 4 : count - done >= 2 ? 2 : 1;
-      const std::string at = std::to_string(4 * done);
-      std::vector<std::string> names;
-      for (int i = 0; i < take; i++) names.push_back(text_.fresh(Kind::whole));
-      if (text_.isPtx()) {
-        text_.line("ld.global." + vectorSuffix(take) + "b32 " + list(names) + ", [" + address.text +
-                   "+" + at + "];");
-      } else {
-        const std::string index = ">(int64_t(" + address.text + ") + " + at + ");";
-        if (take == 1) {
-          text_.line("int32_t " + names[0] + " = " + view + "int32_t" + index);
-        } else {
-          const std::string vector = "v" + names[0];
-          text_.line("const int" + std::to_string(take) + " " + vector + " = " + view + "int" +
-                     std::to_string(take) + index);
-          for (int i = 0; i < take; i++)
-            text_.line("int32_t " + names[size_t(i)] + " = " + vector + "." + "xyzw"[i] + ";");
-        }
-      }
-      for (const std::string& name : names) words.push_back(I32(name));
-      done += take;
-    }
-    return words;
-  }
-
-  void storeWords(int operand, const U64& address, const std::vector<I32>& words) {
-    for (size_t done = 0; done < words.size();) {
-      const size_t left = words.size() - done;
-      const size_t take = left >= 4 ? 4 : left >= 2 ? 2 : 1;
-      const std::string at = std::to_string(4 * done);
-      std::vector<std::string> names;
-      for (size_t i = 0; i < take; i++) names.push_back(words[done + i].text);
-      if (text_.isPtx()) {
-        text_.line("st.global." + vectorSuffix(int(take)) + "b32 [" + address.text + "+" + at +
-                   "], " + list(names) + ";");
-      } else {
-        const std::string index = "(int64_t(" + address.text + ") + " + at + ", ";
-        const std::string type = take == 1 ? "int32_t" : "int" + std::to_string(take);
-        text_.line("views[" + std::to_string(operand) + "].store<" + type + ">" + index +
-                   (take == 1 ? names[0] : type + list(names)) + ");");
-      }
-      done += take;
-    }
-  }
-
-  static std::string vectorSuffix(int count) {
-    return count == 1 ? "" : "v" + std::to_string(count) + ".";
-  }
-  static std::string list(const std::vector<std::string>& names) {
-    if (names.size() == 1) return names[0];
-    std::string text = "{";
-    for (const std::string& name : names) text += (text.size() > 1 ? ", " : "") + name;
-    return text + "}";
-  }
-
-  /// Elements of whole words, as loadElement() would give them.
-  std::vector<I32> unpack(Format format, const std::vector<I32>& words) {
-    const int width = widthOf(format);
-    if (width == 4) return words;
-    std::vector<I32> elements;
-    for (const I32& word : words) {
-      if (width == 2) {
-        elements.push_back(word & I32(0xffff));
-        elements.push_back(shr(word, 16));
-        continue;
-      }
-      for (int i = 0; i < 4; i++) {
-        const I32 up = i == 3 ? word : shl(word, 24 - 8 * i);
-        elements.push_back(format == Format::i8 ? sar(up, 24) : shr(up, 24));
-      }
-    }
-    return elements;
-  }
-  std::vector<I32> pack(Format format, const std::vector<I32>& elements) {
-    const int width = widthOf(format);
-    if (width == 4) return elements;
-    std::vector<I32> words;
-    const size_t perWord = size_t(4 / width);
-    for (size_t i = 0; i < elements.size(); i += perWord) {
-      if (width == 2) {
-        words.push_back(joined(elements[i], elements[i + 1]));
-        continue;
-      }
-      const auto pair = [&](size_t at) {
-        return I32(text_.compute(Kind::whole,
-                                 {"prmt.b32 $0, $1, $2, 0x0040;",
-                                  "int32_t((uint32_t($1) & 255u) | (uint32_t($2) & 255u) << 8)"},
-                                 {elements[at].text, elements[at + 1].text}));
-      };
-      const I32 low = pair(i), high = pair(i + 2);
-      words.push_back(joined(low, high));
-    }
-    return words;
-  }
-  I32 joined(const I32& low, const I32& high) {
-    return I32(text_.compute(
-        Kind::whole,
-        {"prmt.b32 $0, $1, $2, 0x5410;", "int32_t((uint32_t($1) & 65535u) | uint32_t($2) << 16)"},
-        {low.text, high.text}));
-  }
-
-  // --- Work.
-
   void printGroups(const std::vector<Located>& located) {
     const int n = shape_.perGroup;
     const int operands = int(shape_.formats.size());
@@ -293,14 +138,13 @@ class Printer {
       std::vector<std::vector<I32>> elements;
       for (int i = 0; i < shape_.inputs; i++)
         elements.push_back(shape_.lies[size_t(i)] == Lie::together
-                               ? unpack(shape_.formats[size_t(i)], raw[u][size_t(i)])
+                               ? unpack(formatOf(i), raw[u][size_t(i)])
                                : raw[u][size_t(i)]);
       std::vector<std::vector<I32>> results(size_t(operands - shape_.inputs));
       for (int e = 0; e < n; e++) {
         const auto outputs = evaluate(shape_.code, [&](int input) {
           const auto& all = elements[size_t(input)];
-          return fromMemory(shape_.formats[size_t(input)],
-                            all.size() == 1 ? all[0] : all[size_t(e)]);
+          return fromMemory(formatOf(input), all.size() == 1 ? all[0] : all[size_t(e)]);
         });
         for (size_t o = 0; o < outputs.size(); o++)
           results[o].push_back(
@@ -312,24 +156,24 @@ class Printer {
   }
 
   std::vector<I32> loadGroup(int operand, const U64& address) {
-    const int n = shape_.perGroup, width = widthOf(shape_.formats[size_t(operand)]);
+    const int n = shape_.perGroup, width = int(formatBytes(formatOf(operand)));
     const Lie lie = shape_.lies[size_t(operand)];
     if (lie == Lie::together) return loadWords(operand, address, n * width / 4);
     std::vector<I32> elements;
     U64 at = address;
     for (int e = 0; e < (lie == Lie::same ? 1 : n); e++) {
       if (e > 0) at = at + placements_[size_t(operand)].inner;
-      elements.push_back(loadElement(operand, at));
+      elements.push_back(loadElement(formatOf(operand), operand, at));
     }
     return elements;
   }
   void storeGroup(int operand, const U64& address, const std::vector<I32>& elements) {
     if (shape_.lies[size_t(operand)] == Lie::together)
-      return storeWords(operand, address, pack(shape_.formats[size_t(operand)], elements));
+      return storeWords(operand, address, pack(formatOf(operand), elements));
     U64 at = address;
     for (size_t e = 0; e < elements.size(); e++) {
       if (e > 0) at = at + placements_[size_t(operand)].inner;
-      storeElement(operand, at, elements[e]);
+      storeElement(formatOf(operand), operand, at, elements[e]);
     }
   }
 
@@ -350,14 +194,14 @@ class Printer {
           const U64 within = located.within + widen(e);
           std::vector<I32> raw;
           for (int i = 0; i < shape_.inputs; i++)
-            raw.push_back(loadElement(i, addressOf(i, located, within)));
+            raw.push_back(loadElement(formatOf(i), i, addressOf(i, located, within)));
           const auto outputs = evaluate(shape_.code, [&](int input) {
-            return fromMemory(shape_.formats[size_t(input)], raw[size_t(input)]);
+            return fromMemory(formatOf(input), raw[size_t(input)]);
           });
           for (size_t o = 0; o < outputs.size(); o++) {
             const int operand = shape_.inputs + int(o);
-            storeElement(operand, addressOf(operand, located, within),
-                         toMemory(shape_.formats[size_t(operand)], outputs[o], shape_.hasBf16));
+            storeElement(formatOf(operand), operand, addressOf(operand, located, within),
+                         toMemory(formatOf(operand), outputs[o], shape_.hasBf16));
           }
           assign(e, e + I32(1));
         });
