@@ -30,7 +30,7 @@ const steps = {
   sanitizer: { title: "runs kernels under compute-sanitizer", run: sanitize },
   bench: { title: "measures kernels and models, beside PyTorch where python3 has it", run: bench },
 };
-const packagesTests = ["nn", "vae", "gan", "diffusion", "figment"].map((name) => `packages/${name}/test/cuda`);
+const packagesTests = ["io", "nn", "vae", "gan", "diffusion", "figment"].map((name) => `packages/${name}/test/cuda`);
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,

@@ -79,7 +79,7 @@ export function expectedAt(def: OpDef, sample: Sample, point: Point): ArrayLike<
 
 /** Distance between a result and what it should be. */
 export interface Distance {
-  /** ‖error‖ / ‖expected‖. */
+  /** ‖error‖ / ‖expected‖; where nothing but zeros is expected, ‖error‖. */
   readonly relative: number;
   /** The largest error relative to `scale` at its place. */
   readonly worst: number;
@@ -105,7 +105,7 @@ export function distance(
     if (Number.isFinite(b)) squares += b * b;
     worst = Math.max(worst, error === 0 ? 0 : error / scale(i));
   }
-  return { relative: errors === 0 ? 0 : Math.sqrt(errors / squares), worst, notFinite };
+  return { relative: Math.sqrt(errors / (squares || 1)), worst, notFinite };
 }
 
 /** A point with every value replaced by its magnitude: for |A||B|, the size of a bilinear op's terms. */
