@@ -157,7 +157,7 @@ const reduced: readonly (readonly [Shape, readonly number[]])[] = [
   [[9, 5, 2056], [0]],
 ];
 const rowsOf = (op: string) =>
-  rowShapes.map(([shape, { range = [-8, 8] } = {}]) => {
+  rowShapes.map(([shape, { range = [-8, 8] as const } = {}]) => {
     const result: SampleInput = { shape, range: op === "softmaxGrad" ? [0, 1] : [-4, 0] };
     return plainSample(op, op.endsWith("Grad") ? [result, { shape }] : [{ shape, range }]);
   });
