@@ -265,7 +265,7 @@ function check(def: OpDef, sample: Sample, variant: string, float: Float): void 
     expect(data.length, about).toBe(want.length);
     let largest = 0;
     for (let at = 0; at < want.length; at++) largest = Math.max(largest, Math.abs(want[at] as number));
-    const off = distance(data, want, () => ofLargest * largest);
+    const off = distance(data, want, () => ofLargest * (largest || 1));
     expect(off.notFinite, `${about}: NaN or infinite elements`).toBe(0);
     expect(off.relative, `${about}: error relative to the norm`).toBeLessThanOrEqual(ofNorm);
     expect(off.worst, `${about}: worst element, in units of its bound`).toBeLessThanOrEqual(1);

@@ -118,7 +118,7 @@ function check({ def, sample, i }: Case, variant: string, float: Float): void {
       if (terms) return 4 * epsilon * (terms[at] as number);
       if (float === "f32" && (def.lower.kind !== "kernel" || drawn.has(def.name)))
         return 8 * epsilon * Math.max(Math.abs(want[at] as number), 0.1);
-      return fusedTolerance[held] * largest;
+      return fusedTolerance[held] * (largest || 0.1);
     };
     const off = distance(data, want, scale);
     expect(off.notFinite, `${about}: NaN or infinite elements`).toBe(0);
