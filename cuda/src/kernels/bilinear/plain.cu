@@ -2,6 +2,7 @@
 // the result. The gradient is a gather: every element of the image looks at the results around its
 // place and adds up those that read it.
 #include "../../device/launch.h"
+#include "../plain.h"
 #include "kernels/bilinear/tap.h"
 #include "kernels/params/resizeBilinear.generated.h"
 #include "kernels/params/resizeBilinearGrad.generated.h"
@@ -89,19 +90,11 @@ void run(const OpCall& call, Context& context) {
     runAs<kernelF32, P, float>(call, launcher);
 }
 
-constexpr Variant plain(const char* op, void (*run)(const OpCall&, Context&)) {
-  return {.op = op,
-          .name = "plain",
-          .isa = Isa::sm75,
-          .supports = [](const OpCall&) { return kReferencePreference; },
-          .scratch = nullptr,
-          .run = run};
-}
-const RegisterVariant registerBilinear{plain(
+const RegisterVariant registerBilinear{plainVariant(
     "resizeBilinear", run<bilinearKernel<float>, bilinearKernel<double>, ResizeBilinearParams>)};
-const RegisterVariant registerBilinearGrad{
-    plain("resizeBilinearGrad",
-          run<bilinearGradKernel<float>, bilinearGradKernel<double>, ResizeBilinearGradParams>)};
+const RegisterVariant registerBilinearGrad{plainVariant(
+    "resizeBilinearGrad",
+    run<bilinearGradKernel<float>, bilinearGradKernel<double>, ResizeBilinearGradParams>)};
 
 }  // namespace
 }  // namespace figment::cuda

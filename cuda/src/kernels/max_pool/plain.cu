@@ -2,6 +2,7 @@
 // gather: every element of the image looks at the windows that cover it, in their order, and adds
 // up those whose largest it is.
 #include "../../device/launch.h"
+#include "../plain.h"
 #include "kernels/params/maxPool.generated.h"
 #include "kernels/params/maxPoolGrad.generated.h"
 #include "kernels/params/maxPoolTake.generated.h"
@@ -87,20 +88,13 @@ void byFormat(const OpCall& call, Context& context) {
                                     : runF32(call, launcherOf(context));
 }
 
-constexpr Variant plain(const char* op, void (*run)(const OpCall&, Context&)) {
-  return {.op = op,
-          .name = "plain",
-          .isa = Isa::sm75,
-          .supports = [](const OpCall&) { return kReferencePreference; },
-          .scratch = nullptr,
-          .run = run};
-}
-const RegisterVariant registerPool{plain(
+const RegisterVariant registerPool{plainVariant(
     "maxPool", byFormat<runTake<MaxPoolParams, 0, float>, runTake<MaxPoolParams, 0, double>>)};
-const RegisterVariant registerTake{
-    plain("maxPoolTake",
-          byFormat<runTake<MaxPoolTakeParams, 1, float>, runTake<MaxPoolTakeParams, 1, double>>)};
-const RegisterVariant registerGrad{plain("maxPoolGrad", byFormat<runGrad<float>, runGrad<double>>)};
+const RegisterVariant registerTake{plainVariant(
+    "maxPoolTake",
+    byFormat<runTake<MaxPoolTakeParams, 1, float>, runTake<MaxPoolTakeParams, 1, double>>)};
+const RegisterVariant registerGrad{
+    plainVariant("maxPoolGrad", byFormat<runGrad<float>, runGrad<double>>)};
 
 }  // namespace
 }  // namespace figment::cuda

@@ -1,6 +1,7 @@
 // Nearest-neighbour resizing and average pooling by their definitions, one thread for each element
 // of the result. Gradients are gathers over the results that an element went into.
 #include "../../device/launch.h"
+#include "../plain.h"
 #include "kernels/params/avgPool.generated.h"
 #include "kernels/params/avgPoolGrad.generated.h"
 #include "kernels/params/resizeNearest.generated.h"
@@ -113,23 +114,15 @@ void runFloat(const OpCall& call, Context& context) {
     runAs<kernelF32, P, float>(call, launcher);
 }
 
-constexpr Variant plain(const char* op, void (*run)(const OpCall&, Context&)) {
-  return {.op = op,
-          .name = "plain",
-          .isa = Isa::sm75,
-          .supports = [](const OpCall&) { return kReferencePreference; },
-          .scratch = nullptr,
-          .run = run};
-}
-const RegisterVariant registerNearest{plain("resizeNearest", runNearest)};
-const RegisterVariant registerNearestGrad{
-    plain("resizeNearestGrad",
-          runFloat<nearestGradKernel<float>, nearestGradKernel<double>, ResizeNearestGradParams>)};
+const RegisterVariant registerNearest{plainVariant("resizeNearest", runNearest)};
+const RegisterVariant registerNearestGrad{plainVariant(
+    "resizeNearestGrad",
+    runFloat<nearestGradKernel<float>, nearestGradKernel<double>, ResizeNearestGradParams>)};
 const RegisterVariant registerPool{
-    plain("avgPool", runFloat<avgPoolKernel<float>, avgPoolKernel<double>, AvgPoolParams>)};
+    plainVariant("avgPool", runFloat<avgPoolKernel<float>, avgPoolKernel<double>, AvgPoolParams>)};
 const RegisterVariant registerPoolGrad{
-    plain("avgPoolGrad",
-          runFloat<avgPoolGradKernel<float>, avgPoolGradKernel<double>, AvgPoolGradParams>)};
+    plainVariant("avgPoolGrad",
+                 runFloat<avgPoolGradKernel<float>, avgPoolGradKernel<double>, AvgPoolGradParams>)};
 
 }  // namespace
 }  // namespace figment::cuda

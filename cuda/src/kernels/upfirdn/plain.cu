@@ -1,6 +1,7 @@
 // upfirdn2d by its definition, one thread for each element of the result: every tap of the filter
 // looks at the upsampled, padded image.
 #include "../../device/launch.h"
+#include "../plain.h"
 #include "kernels/params/upfirdn2d.generated.h"
 
 namespace figment::cuda {
@@ -49,12 +50,7 @@ void run(const OpCall& call, Context& context) {
                                     : runAs<float>(call, launcherOf(context));
 }
 
-const RegisterVariant registrar{{.op = "upfirdn2d",
-                                 .name = "plain",
-                                 .isa = Isa::sm75,
-                                 .supports = [](const OpCall&) { return kReferencePreference; },
-                                 .scratch = nullptr,
-                                 .run = run}};
+const RegisterVariant registrar{plainVariant("upfirdn2d", run)};
 
 }  // namespace
 }  // namespace figment::cuda
