@@ -7,7 +7,7 @@
 //   process) figment_cuda_faults --blocks N how long N small blocks take
 //
 // On the emulator `found` is its verdict. On a GPU it says that the launch failed or a result is
-// wrong: what kernels do there is for compute-sanitizer to judge (sanitizer.py).
+// wrong: what kernels do there is for compute-sanitizer to judge (sanitizer.mjs).
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
