@@ -108,10 +108,11 @@ void GpuDevice::trim() {
 bool GpuDevice::claim(const GpuProgram& program) {
   select();
   const uint64_t fixed = program.fixed || !program.recordable ? 0 : program.fixedBytes;
-  return allocator_.claimWorkspace(
-      CachingAllocator::blockBytes(program.program->arenaBytes) +
-      CachingAllocator::blockBytes(program.program->knownScratchBytes()) +
-      CachingAllocator::blockBytes(fixed));
+  const uint64_t needed = CachingAllocator::blockBytes(program.program->arenaBytes) +
+                          CachingAllocator::blockBytes(program.program->knownScratchBytes());
+  if (allocator_.claimWorkspace(needed + CachingAllocator::blockBytes(fixed))) return true;
+  // Without room for fixed places it runs as it is, unrecorded.
+  return fixed > 0 && allocator_.claimWorkspace(needed);
 }
 
 void GpuDevice::uploadNumbers(const GpuProgram& program, const FigmentRun& run) {

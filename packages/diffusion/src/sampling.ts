@@ -5,6 +5,7 @@ import { setImmediate as breathe } from "node:timers/promises";
 import {
   checkObject,
   checkTensor,
+  defaultDevice,
   type Precision,
   Rng,
   type Shape,
@@ -16,6 +17,7 @@ import {
   tensor,
   throwIfAborted,
   UsageError,
+  withDevice,
 } from "@figment/tensor";
 import {
   type FromImage,
@@ -156,7 +158,8 @@ export async function* runSampler(
     const names = uses[next] as readonly string[];
     const padded = Array.from({ length: statics.keeps }, (_, i) => keeps[i]?.[1]);
     const timestep = scalar(row.timestep, timeType);
-    const coef = tensor(
+    const coef = beside(
+      latest,
       coefficientsOf(
         row,
         Array.from({ length: most }, (_, i) => names[i] ?? ""),
@@ -342,6 +345,11 @@ function clampBounds(clip: NonNullable<SampleStepsOptions["clip"]>): readonly [n
   if (!Array.isArray(clip) || !(clip[0] < clip[1]))
     throw new UsageError(`sample: clip must be true, false or [lo, hi] with lo < hi, got ${show(clip)}`);
   return [clip[0], clip[1]];
+}
+
+/** Numbers as a tensor, on the device of another. */
+function beside({ device }: Tensor, numbers: Float32Array): Tensor {
+  return device === defaultDevice() ? tensor(numbers) : withDevice(device, () => tensor(numbers));
 }
 
 /** A promise that rejects with the signal's reason when it is aborted, which stops `work` too; and a way to stop listening. */
