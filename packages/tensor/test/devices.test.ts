@@ -1,16 +1,21 @@
 // Devices by name: what moves where, which device things are made on, and what is refused. The GPU is the emulated one, or a
 // real one where FIGMENT_CUDA names it.
 
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
 import {
   add,
   assertNoLeaks,
   availableDevices,
   Cell,
   compile,
+  conv2d,
   DeviceError,
   defaultDevice,
   deviceInfo,
   grad,
+  matmul,
   memory,
   OutOfMemoryError,
   ones,
@@ -21,11 +26,15 @@ import {
   setDevice,
   setMemoryLimit,
   settled,
+  startTimeline,
+  stopTimeline,
   type Tensor,
   tensor,
+  tunableCalls,
   UsageError,
   valueAndGrad,
   withDevice,
+  writeTimeline,
   zeros,
 } from "@figment/tensor";
 import { afterAll, afterEach, describe, expect, it } from "vitest";
@@ -216,4 +225,64 @@ describe.skipIf(gpu.index === undefined)("a GPU", () => {
     x.dispose();
     f.dispose();
   });
+});
+
+describe.skipIf(gpu.index === undefined)("measurements of a GPU's kernels", () => {
+  const file = path.join(mkdtempSync(path.join(tmpdir(), "figment-tuning-")), "tuning.json");
+  const kept = process.env.FIGMENT_TUNE_FILE;
+  afterAll(() => {
+    if (kept === undefined) delete process.env.FIGMENT_TUNE_FILE;
+    else process.env.FIGMENT_TUNE_FILE = kept;
+    rmSync(path.dirname(file), { recursive: true });
+  });
+
+  it("are kept under its name, apart from the CPU's, and decide its programs alone", async () => {
+    process.env.FIGMENT_TUNE_FILE = file;
+    const shape = [64, 64] as const;
+    const work = {
+      cpu: () => conv2d(ones([1, 8, 8, 4]), ones([4, 3, 3, 4])),
+      cuda: () => matmul(ones(shape, "bf16"), ones(shape, "bf16")),
+    };
+    const tuned: string[] = [];
+    for (const device of ["cpu", "cuda"] as const) {
+      const calls = await tunableCalls(() => withDevice(device, () => scope(() => void work[device]())));
+      tuned.push(...calls.flatMap((call) => call.measure() ?? []).map(({ winner }) => winner));
+    }
+    const { machines } = JSON.parse(readFileSync(file, "utf8"));
+    const about = deviceInfo("cuda");
+    const entry = machines.find(({ machine }: { machine: { isa: string } }) => machine.isa === about.isa);
+    expect(entry.machine).toMatchObject({
+      cpu: about.name,
+      family: expect.stringMatching(/^CUDA \d+\.\d$/),
+      cores: about.cores,
+    });
+    expect(machines.filter(({ machine }: { machine: { isa: string } }) => machine.isa.startsWith("sm"))).toHaveLength(
+      1,
+    );
+    expect(tuned).toContain((Object.values(entry.calls)[0] as { variant: string }).variant);
+    const f = compile((x: Tensor) => matmul(x, x));
+    scope(() => void f(ones(shape, "bf16").to("cuda")));
+    expect(f.explain()).toContain("measured here");
+    f.dispose();
+  });
+});
+
+it.skipIf(gpu.index === undefined)("a timeline has a lane for each device", () => {
+  const file = path.join(mkdtempSync(path.join(tmpdir(), "figment-timeline-")), "trace.json");
+  startTimeline();
+  scope(() => {
+    for (const device of ["cpu", "cuda"] as const) withDevice(device, () => tensor([1, 2]).square().dataSync());
+  });
+  writeTimeline(file);
+  stopTimeline();
+  const { traceEvents } = JSON.parse(readFileSync(file, "utf8")) as {
+    traceEvents: { name: string; tid: number; cat?: string; args: { name?: string } }[];
+  };
+  const lane = (name: string) => traceEvents.find(({ args }) => args?.name === name)?.tid;
+  const [cpu, cuda] = [lane("queue of cpu:0"), lane("queue of cuda:0")];
+  for (const tid of [cpu, cuda]) {
+    expect(tid).toBeDefined();
+    expect(traceEvents.filter((event) => event.tid === tid && event.cat === "record").length).toBeGreaterThan(0);
+  }
+  rmSync(path.dirname(file), { recursive: true });
 });

@@ -13,7 +13,7 @@ export type Device = "cpu" | "cuda" | `cuda:${number}`;
 /** A device that can be used, or a kind of device of which there is none, and why. */
 export type AvailableDevice =
   | { readonly device: Device; readonly name: string; readonly memoryBytes: number; readonly reason?: undefined }
-  | { readonly device: "cuda"; readonly reason: string };
+  | { readonly device: "cuda"; readonly name?: undefined; readonly reason: string };
 
 /** What a device is. */
 export interface DeviceInfo {
