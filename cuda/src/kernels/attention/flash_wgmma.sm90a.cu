@@ -20,7 +20,7 @@ int supports(const OpCall& call) {
                  p.b > 0 && p.h > 0 && p.sq > 0 && p.sk > 0 && p.d > 0 && p.d <= 160 &&
                  p.d % 8 == 0 && p.scale > 0 && double(p.b) * p.sq < kMostPositions &&
                  double(p.b) * p.sk < kMostPositions
-             ? kOnRequest
+             ? 40
              : -1;
 }
 
