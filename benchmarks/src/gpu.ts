@@ -53,6 +53,8 @@ export interface GpuOptions {
   readonly quick: boolean;
   /** Tiny networks: to see that everything runs. */
   readonly small: boolean;
+  /** Whether torch.compile takes part. */
+  readonly compile: boolean;
 }
 
 const kernelBudget = 0.25;
@@ -118,7 +120,7 @@ const largerConfigs: { readonly [K in Kind]: Partial<Configs[K]> } = {
 async function measureNetwork(
   network: Network,
   format: Format,
-  { quick, small }: GpuOptions,
+  { quick, small, compile }: GpuOptions,
   missing: Set<string>,
 ): Promise<GpuNetworkResult> {
   const { kind, name } = network;
@@ -139,7 +141,7 @@ async function measureNetwork(
   try {
     await enter("figment", process.execPath, [...process.execArgv, ourProgram, "cuda"]);
     await enter("torch", "python3", [torchProgram, "cuda"]);
-    await enter("torch.compile", "python3", [torchProgram, "cuda", "compiled"]);
+    if (compile) await enter("torch.compile", "python3", [torchProgram, "cuda", "compiled"]);
     if (rivals[0]?.contestant.name !== "figment")
       throw new Error(`${name}: our own process failed: ${[...missing].at(-1)}`);
     const [own, ...others] = await race(

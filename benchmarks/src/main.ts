@@ -39,6 +39,7 @@ interface Options {
   readonly filter: string;
   readonly quick: boolean;
   readonly small: boolean;
+  readonly compile: boolean;
   readonly json?: string;
   readonly data?: string;
   readonly out: string;
@@ -89,6 +90,7 @@ function parseOptions(): Options {
     .option("--data <folder>", "suite digits: MNIST's four files")
     .option("--out <folder>", "suite digits: where runs are, or come to be", "out")
     .option("--wgan-gp <file>", "suite digits: weights of a public generator to set beside")
+    .option("--no-compile", "suite gpu: without torch.compile, which takes minutes to prepare")
     .option("--json <file>", "write the results here (a full run also writes benchmarks/results/)");
   const parsed = command.parse().opts<Options>();
   if (parsed.suite === "digits" && parsed.data === undefined)
@@ -173,8 +175,8 @@ if (options.suite === "digits" && options.data !== undefined) {
 }
 
 if (options.suite === "gpu") {
-  const { filter, quick, small } = options;
-  const gpu = await runGpu({ filter, quick, small }, (line) => console.log(line));
+  const { filter, quick, small, compile } = options;
+  const gpu = await runGpu({ filter, quick, small, compile }, (line) => console.log(line));
   console.log(`\n${gpuTable(gpu)}\n`);
   await save({ machine, gpu });
   process.exit();

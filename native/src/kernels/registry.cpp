@@ -91,17 +91,9 @@ const Packer* packerOf(const Variant& variant) {
 
 OpList builtIn() {
   LibraryKernels kernels;
-  const auto hasKernel = [](const OpSpec& spec) {
-    return std::any_of(registrations().variants.begin(), registrations().variants.end(),
-                       [&](const Variant& variant) {
-                         return belongsHere(variant.isa) &&
-                                std::string_view(variant.op) == spec.name;
-                       });
-  };
   for (const OpSpec& spec : registrations().specs)
-    if (hasKernel(spec))
-      kernels.specs.push_back({spec.name, spec.schemaHash, spec.paramBytes, spec.hasTail,
-                               spec.check, spec.mayAlias, spec.cost});
+    kernels.specs.push_back({spec.name, spec.schemaHash, spec.paramBytes, spec.hasTail, spec.check,
+                             spec.mayAlias, spec.cost});
   for (const Variant& variant : registrations().variants) {
     if (!belongsHere(variant.isa)) continue;
     kernels.variants.emplace_back(

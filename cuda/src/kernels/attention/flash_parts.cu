@@ -65,7 +65,7 @@ int partCount(const AttentionParams& p) {
 int supports(const OpCall& call) {
   const auto& p = call.as<AttentionParams>();
   if (supportsFlashMma(call) < 0 || p.b == 0 || p.h == 0 || p.sq == 0 || p.sk == 0) return -1;
-  return tilesOf(p) <= kBlocks / 4 && partCount(p) > 1 ? 25 : -1;
+  return tilesOf(p) <= kBlocks / 4 && partCount(p) > 1 ? 45 : -1;
 }
 
 size_t sumBytes(const AttentionParams& p) {
