@@ -77,6 +77,13 @@ try {
   // Built already for its architecture, where it is: `gpu-check` without the step `build` uses it.
   const prebuilt = join(root, "native", "lib", "figment_cuda.so");
   if (existsSync(prebuilt)) output("strip", ["-o", join(folder, "native", "lib", "figment_cuda.so"), prebuilt]);
+  // Whose verdicts the emulator gives, for the step that compares them with compute-sanitizer's.
+  mkdirSync(join(folder, "cuda", "lib"), { recursive: true });
+  output("strip", [
+    "-o",
+    join(folder, "cuda", "lib", "figment_cuda_faults"),
+    join(root, "cuda", "lib", "figment_cuda_faults"),
+  ]);
   // What tests and the packages load; nothing of the tools that only build or check the repository.
   const external = foldersOf(["vitest", "vite", "figment", "@figment/benchmarks"]).filter((path) =>
     path.startsWith("node_modules/"),

@@ -71,7 +71,7 @@ function run(log, command, args, env = {}) {
     const file = createWriteStream(join(options.out, `${log}.log`));
     const child = spawn(command, args, {
       cwd: root,
-      env: { ...process.env, FIGMENT_CUDA: plugin, ...env },
+      env: { ...process.env, FIGMENT_CUDA: plugin, NODE: process.execPath, ...env },
       stdio: ["ignore", "pipe", "pipe"],
       detached: true,
     });
