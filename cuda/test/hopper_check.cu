@@ -1,9 +1,10 @@
-// Checks and times the kernels for Hopper on a real GPU, where there is nothing but nvcc: each variant
-// "wgmma" against sums in f64 of the same operands. One line a case; the exit status says whether all
-// were right. Each group of cases runs in a process of its own, so that a kernel that hangs or faults
-// ends its group alone.
+// Checks and times the kernels for Hopper on a real GPU, where there is nothing but nvcc: each
+// variant "wgmma" against sums in f64 of the same operands. One line a case; the exit status says
+// whether all were right. Each group of cases runs in a process of its own, so that a kernel that
+// hangs or faults ends its group alone.
 //
-//   hopper_check [name…]    the groups whose names begin so; without names, all but the sweeps, which time
+//   hopper_check [name…]    the groups whose names begin so; without names, all but the sweeps,
+//   which time
 //                           every plan of large cases instead
 #include <sys/wait.h>
 #include <unistd.h>
@@ -16,11 +17,11 @@
 #include <vector>
 
 #include "hopper_reference.h"
+#include "kernels/gemm/wgmma_plan.h"
 #include "kernels/params/conv2d.generated.h"
 #include "kernels/params/conv2dInputGrad.generated.h"
 #include "kernels/params/conv2dWeightGrad.generated.h"
 #include "kernels/params/matmul.generated.h"
-#include "kernels/gemm/wgmma_plan.h"
 #include "kernels/registry.h"
 #include "runtime/check.h"
 #include "runtime/launcher.h"
@@ -162,7 +163,8 @@ void sweep(const Variant& variant, const OpCall& call, double flops) {
   };
   wgmma::forcedPlan = {};
   const double planned = Runner(variant, call).timed();
-  std::printf("planned %8.1f us %6.1f TFLOP/s; by columns x splits", planned, flops / planned * 1e-6);
+  std::printf("planned %8.1f us %6.1f TFLOP/s; by columns x splits", planned,
+              flops / planned * 1e-6);
   std::vector<Timed> all;
   for (int columns : {64, 128, 160, 256})
     for (int splits : {1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 16, 22, 32}) {
@@ -270,7 +272,8 @@ void matmulGroup(bool transA, bool transB, bool large) {
 void sweepMatmul() {
   for (int64_t n : {512, 1024, 2048, 4096}) matmul(false, false, {1, n, n, n});
   for (int64_t rows : {256, 4096, 65536})
-    for (auto [n, k] : {std::pair<int64_t, int64_t>{320, 320}, {1280, 320}, {320, 1280}, {640, 640}})
+    for (auto [n, k] :
+         {std::pair<int64_t, int64_t>{320, 320}, {1280, 320}, {320, 1280}, {640, 640}})
       matmul(false, true, {1, rows, n, k});
 }
 

@@ -44,9 +44,9 @@ void convCase(Kind kind, const ConvCase& c) {
     call.params = &weightGrad, call.paramBytes = sizeof weightGrad;
   }
   char title[160];
-  std::snprintf(title, sizeof title, "%dx%dx%d %d->%d %dx%d s%d,%d p%d,%d+%d,%d d%d,%d %s->%s%s%s", c.n,
-                c.h, c.w, c.c, c.o, c.kh, c.kw, c.stride[0], c.stride[1], c.lo[0], c.lo[1], c.hi[0],
-                c.hi[1], c.dilation[0], c.dilation[1], kFormatNames[int(c.format)],
+  std::snprintf(title, sizeof title, "%dx%dx%d %d->%d %dx%d s%d,%d p%d,%d+%d,%d d%d,%d %s->%s%s%s",
+                c.n, c.h, c.w, c.c, c.o, c.kh, c.kw, c.stride[0], c.stride[1], c.lo[0], c.lo[1],
+                c.hi[0], c.hi[1], c.dilation[0], c.dilation[1], kFormatNames[int(c.format)],
                 kFormatNames[int(c.out)], p.bias ? " bias" : "", p.activation ? " act" : "");
   runCase(title, op, call, 2.0 * p.n * p.ho * p.wo * double(p.o) * p.c * p.kh * p.kw,
           convReference(kind, p));

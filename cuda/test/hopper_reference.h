@@ -1,5 +1,5 @@
-// What hopper_check compares with: sums in f64, one thread for a result, of all results where they are
-// few and of a random choice where they are many.
+// What hopper_check compares with: sums in f64, one thread for a result, of all results where they
+// are few and of a random choice where they are many.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -113,8 +113,7 @@ __device__ inline Sum sumOf(const Reference& r, View a, View b, int64_t e) {
           const int64_t iy = y * p.stride[0] - p.padLo[0] + u * p.dilation[0];
           const int64_t ix = x * p.stride[1] - p.padLo[1] + v * p.dilation[1];
           if (iy < 0 || iy >= p.h || ix < 0 || ix >= p.w) continue;
-          sum.add(a[((n * p.h + iy) * p.w + ix) * c + k] *
-                  b[((n * p.ho + y) * p.wo + x) * o + to]);
+          sum.add(a[((n * p.h + iy) * p.w + ix) * c + k] * b[((n * p.ho + y) * p.wo + x) * o + to]);
         }
   }
   return sum;
@@ -124,8 +123,7 @@ struct Found {
   double got, want, terms;
 };
 __global__ void sample(Reference r, View a, View b, View bias, bool biased, int activation,
-                              int64_t columns, View out, int64_t count, int64_t samples,
-                              Found* found) {
+                       int64_t columns, View out, int64_t count, int64_t samples, Found* found) {
   for (int64_t s = int64_t(blockIdx.x) * blockDim.x + threadIdx.x; s < samples;
        s += int64_t(gridDim.x) * blockDim.x) {
     const int64_t begin = count * s / samples, end = count * (s + 1) / samples;

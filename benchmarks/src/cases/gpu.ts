@@ -1,7 +1,7 @@
 // Work that fills a GPU: the shapes of the CPU's cases at batches of 8 and more, and a few sizes that only memory bounds.
 
 import { rng, type Tensor } from "@figment/tensor";
-import { bytesPerFloat, type KernelCase, nameIn, ourContestant, randomTensor } from "../case.js";
+import { bytesPerFloat, type KernelCase, nameIn, ourContestant } from "../case.js";
 import type { Format } from "../work.js";
 import { type AttentionShape, forward, forwardBackward } from "./attention.js";
 import { convCase, type Geometry, type Pass } from "./conv.js";

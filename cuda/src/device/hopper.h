@@ -1,6 +1,6 @@
-// Hopper's own instructions, the only inline PTX of sm_90a: barriers that count bytes, the bulk tensor
-// copy engine, and products of a warpgroup (four warps whose first has a number divisible by four).
-// Include from *.sm90a.cu files only; the emulator has none of this.
+// Hopper's own instructions, the only inline PTX of sm_90a: barriers that count bytes, the bulk
+// tensor copy engine, and products of a warpgroup (four warps whose first has a number divisible by
+// four). Include from *.sm90a.cu files only; the emulator has none of this.
 #pragma once
 
 #include "memory.h"
@@ -13,7 +13,8 @@ constexpr int kWarpgroup = 128;
 // --- Barriers in shared memory -------------------------------------------------------------------
 // A barrier is eight bytes of shared memory, named by its address. Its phases are counted from 0: a
 // phase ends when all arrivals and all announced bytes are there. waitFor(barrier, phase % 2) waits
-// for the end of that phase; with the parity of the phase before a barrier's first it returns at once.
+// for the end of that phase; with the parity of the phase before a barrier's first it returns at
+// once.
 
 FIGMENT_DEVICE void initBarrier(uint32_t barrier, uint32_t arrivals) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
@@ -86,8 +87,8 @@ FIGMENT_DEVICE void copyBox(uint32_t to, const Map& map, uint32_t barrier, int i
       "l"(reinterpret_cast<uint64_t>(&map)), "r"(barrier), "r"(i), "r"(j), "r"(k)
       : "memory");
 }
-/// Channels from `c` on of consecutive pixels of images: from the one at (x, y) of image n on, as the
-/// map's bounding box and steps order them, each moved by the offsets, which are not negative.
+/// Channels from `c` on of consecutive pixels of images: from the one at (x, y) of image n on, as
+/// the map's bounding box and steps order them, each moved by the offsets, which are not negative.
 template <class Map>
 FIGMENT_DEVICE void copyPixels(uint32_t to, const Map& map, uint32_t barrier, int c, int x, int y,
                                int n, int offsetX, int offsetY) {
@@ -104,8 +105,9 @@ FIGMENT_DEVICE void copyPixels(uint32_t to, const Map& map, uint32_t barrier, in
 // warpgroup holds, with w = t / 32, g = t % 32 / 4 and q = t % 4, of every eight columns j:
 //   d[4j], d[4j + 1]: row 16w + g, columns 8j + 2q, + 1;    d[4j + 2], d[4j + 3]: row 16w + g + 8
 //
-// A factor's tile is an array of rows of 128 bytes (64 elements) whose 16-byte pieces the copy engine
-// has swizzled: it stores piece p of row r in place p ^ (r % 8). Tiles begin at multiples of 1024 bytes.
+// A factor's tile is an array of rows of 128 bytes (64 elements) whose 16-byte pieces the copy
+// engine has swizzled: it stores piece p of row r in place p ^ (r % 8). Tiles begin at multiples of
+// 1024 bytes.
 //   alongK: a row is 64 steps of k, of one row of a or one column of b.
 //   across: a row is one step of k, of 64 rows of a (columns of b); more than 64 columns are in
 //           arrays of `groupBytes` each.
@@ -138,43 +140,44 @@ FIGMENT_DEVICE void holdSums(float (&d)[count]) {
 }
 
 // The operands of the instruction: its sums by name, and the same as C++ has them.
-#define FIGMENT_NAMES_32 \
+#define FIGMENT_NAMES_32                                  \
   "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15" \
   ",%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31"
-#define FIGMENT_NAMES_64 \
-  FIGMENT_NAMES_32 \
+#define FIGMENT_NAMES_64                                             \
+  FIGMENT_NAMES_32                                                   \
   ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47" \
   ",%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"
 #define FIGMENT_NAMES_80 \
-  FIGMENT_NAMES_64 \
+  FIGMENT_NAMES_64       \
   ",%64,%65,%66,%67,%68,%69,%70,%71,%72,%73,%74,%75,%76,%77,%78,%79"
-#define FIGMENT_NAMES_128 \
-  FIGMENT_NAMES_80 \
-  ",%80,%81,%82,%83,%84,%85,%86,%87,%88,%89,%90,%91,%92,%93,%94,%95" \
+#define FIGMENT_NAMES_128                                                        \
+  FIGMENT_NAMES_80                                                               \
+  ",%80,%81,%82,%83,%84,%85,%86,%87,%88,%89,%90,%91,%92,%93,%94,%95"             \
   ",%96,%97,%98,%99,%100,%101,%102,%103,%104,%105,%106,%107,%108,%109,%110,%111" \
   ",%112,%113,%114,%115,%116,%117,%118,%119,%120,%121,%122,%123,%124,%125,%126,%127"
 #define FIGMENT_SUMS_4(d, i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
-#define FIGMENT_SUMS_16(d, i) \
-  FIGMENT_SUMS_4(d, i), FIGMENT_SUMS_4(d, i + 4), FIGMENT_SUMS_4(d, i + 8), FIGMENT_SUMS_4(d, i + 12)
+#define FIGMENT_SUMS_16(d, i)                                               \
+  FIGMENT_SUMS_4(d, i), FIGMENT_SUMS_4(d, i + 4), FIGMENT_SUMS_4(d, i + 8), \
+      FIGMENT_SUMS_4(d, i + 12)
 #define FIGMENT_SUMS_32(d, i) FIGMENT_SUMS_16(d, i), FIGMENT_SUMS_16(d, i + 16)
 #define FIGMENT_SUMS_64(d, i) FIGMENT_SUMS_32(d, i), FIGMENT_SUMS_32(d, i + 32)
 #define FIGMENT_SUMS_80(d, i) FIGMENT_SUMS_64(d, i), FIGMENT_SUMS_16(d, i + 64)
 #define FIGMENT_SUMS_128(d, i) FIGMENT_SUMS_64(d, i), FIGMENT_SUMS_64(d, i + 64)
 // The numbers of the operands that follow the sums: a, b, and whether each is across.
-#define FIGMENT_PRODUCT(columns, sums, type, a, b, acrossA, acrossB)                              \
-  asm volatile("{\n.reg .pred add;\nsetp.ne.b32 add, 1, 0;\n"                                    \
-               "wgmma.mma_async.sync.aligned.m64n" #columns "k16.f32." type "." type " {"         \
-               FIGMENT_NAMES_##sums "}, %" #a ", %" #b ", add, 1, 1, %" #acrossA ", %" #acrossB   \
-               ";\n}"                                                                             \
-               : FIGMENT_SUMS_##sums(d, 0)                                                        \
-               : "l"(x), "l"(y), "n"(int(acrossX)), "n"(int(acrossY)))
-#define FIGMENT_PRODUCTS(columns, sums, a, b, acrossA, acrossB)                  \
-  template <class T, bool acrossX, bool acrossY>                                 \
-  FIGMENT_DEVICE void multiply(float (&d)[sums], uint64_t x, uint64_t y) {       \
-    if constexpr (std::is_same_v<T, F16>)                                        \
-      FIGMENT_PRODUCT(columns, sums, "f16", a, b, acrossA, acrossB);             \
-    else                                                                         \
-      FIGMENT_PRODUCT(columns, sums, "bf16", a, b, acrossA, acrossB);            \
+#define FIGMENT_PRODUCT(columns, sums, type, a, b, acrossA, acrossB)                               \
+  asm volatile(                                                                                    \
+      "{\n.reg .pred add;\nsetp.ne.b32 add, 1, 0;\n"                                               \
+      "wgmma.mma_async.sync.aligned.m64n" #columns "k16.f32." type "." type                        \
+      " {" FIGMENT_NAMES_##sums "}, %" #a ", %" #b ", add, 1, 1, %" #acrossA ", %" #acrossB ";\n}" \
+      : FIGMENT_SUMS_##sums(d, 0)                                                                  \
+      : "l"(x), "l"(y), "n"(int(acrossX)), "n"(int(acrossY)))
+#define FIGMENT_PRODUCTS(columns, sums, a, b, acrossA, acrossB)           \
+  template <class T, bool acrossX, bool acrossY>                          \
+  FIGMENT_DEVICE void multiply(float(&d)[sums], uint64_t x, uint64_t y) { \
+    if constexpr (std::is_same_v<T, F16>)                                 \
+      FIGMENT_PRODUCT(columns, sums, "f16", a, b, acrossA, acrossB);      \
+    else                                                                  \
+      FIGMENT_PRODUCT(columns, sums, "bf16", a, b, acrossA, acrossB);     \
   }
 FIGMENT_PRODUCTS(64, 32, 32, 33, 34, 35)
 FIGMENT_PRODUCTS(128, 64, 64, 65, 66, 67)

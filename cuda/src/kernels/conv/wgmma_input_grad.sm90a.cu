@@ -1,6 +1,6 @@
-// conv2dInputGrad on Hopper's tensor cores: for each phase of the stride a convolution of the result's
-// gradient, stride 1, with the taps that reach that phase. The weights are read as they lie: a tap's
-// [o, c] is a factor across k.
+// conv2dInputGrad on Hopper's tensor cores: for each phase of the stride a convolution of the
+// result's gradient, stride 1, with the taps that reach that phase. The weights are read as they
+// lie: a tap's [o, c] is a factor across k.
 #include <algorithm>
 
 #include "wgmma_window.h"

@@ -1,6 +1,6 @@
 // conv2dWeightGrad on Hopper's tensor cores: the product of the result's gradient, transposed, with
-// the pixels that its positions read. k runs over all positions, so that the sums are split where the
-// weights alone have too few tiles.
+// the pixels that its positions read. k runs over all positions, so that the sums are split where
+// the weights alone have too few tiles.
 #include "wgmma_window.h"
 
 namespace figment::cuda::wgmma {

@@ -9,7 +9,8 @@
 namespace figment::cuda::wgmma {
 
 /// One axis: position q reads source position q·step + start + t·offsetStep through tap t, which is
-/// number firstTap + t·tapStep of the kernel's, and belongs to position origin + q·outStep of the result.
+/// number firstTap + t·tapStep of the kernel's, and belongs to position origin + q·outStep of the
+/// result.
 struct Axis {
   int64_t positions = 0, source = 0;
   int64_t start = 0, step = 1;
@@ -27,9 +28,9 @@ Axis forwardAxis(const P& p, int axis) {
           .offsetStep = p.dilation[axis]};
 }
 
-/// The gradient at image positions phase + q·stride. Of the kernel only indices u with phase + padLo −
-/// u·dilation ≡ 0 (mod stride) take part; they read the result's position q + (phase + padLo −
-/// u·dilation) / stride, and are walked downwards, so that what they read ascends.
+/// The gradient at image positions phase + q·stride. Of the kernel only indices u with phase +
+/// padLo − u·dilation ≡ 0 (mod stride) take part; they read the result's position q + (phase +
+/// padLo − u·dilation) / stride, and are walked downwards, so that what they read ascends.
 template <class P>
 Axis inputGradAxis(const P& p, int axis, int64_t phase) {
   const int64_t stride = p.stride[axis], dilation = p.dilation[axis];
@@ -38,7 +39,9 @@ Axis inputGradAxis(const P& p, int axis, int64_t phase) {
                 .source = axis == 0 ? p.ho : p.wo,
                 .origin = phase,
                 .outStep = stride};
-  const auto meets = [&](int64_t u) { return (phase + p.padLo[axis] - u * dilation) % stride == 0; };
+  const auto meets = [&](int64_t u) {
+    return (phase + p.padLo[axis] - u * dilation) % stride == 0;
+  };
   int64_t first = 0;
   while (first < kernel && !meets(first)) first++;
   if (first == kernel) return found;
@@ -82,11 +85,12 @@ inline bool walkable(const Axis& y, const Axis& x) {
   return mappable(pixelsOf(y, x, 1, 8), (x.taps - 1) * x.offsetStep, (y.taps - 1) * y.offsetStep);
 }
 
-/// What all three ask for: rows of channels that the copy engine takes, one group, and something to do.
+/// What all three ask for: rows of channels that the copy engine takes, one group, and something to
+/// do.
 template <class P>
 bool walkable(const P& p, const OpCall& call) {
-  const double positions = double(p.n) * double(p.h > p.ho ? p.h : p.ho) *
-                           double(p.w > p.wo ? p.w : p.wo);
+  const double positions =
+      double(p.n) * double(p.h > p.ho ? p.h : p.ho) * double(p.w > p.wo ? p.w : p.wo);
   return factorFormats(call) && p.groups == 1 && p.n > 0 && p.h > 0 && p.w > 0 && p.c > 0 &&
          p.ho > 0 && p.wo > 0 && p.o > 0 && p.c % 8 == 0 && p.kh < 256 && p.kw < 256 &&
          positions < 2e9 && double(p.kh) * p.kw * (double(p.c) + kGroup) < 2e9;

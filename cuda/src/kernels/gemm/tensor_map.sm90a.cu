@@ -1,10 +1,9 @@
-#include "tensor_map.h"
-
 #include <cudaTypedefs.h>
 
 #include <string>
 
 #include "../../runtime/check.h"
+#include "tensor_map.h"
 
 namespace figment::cuda {
 namespace {
@@ -32,7 +31,8 @@ CUtensorMapDataType typeOf(bool half) {
 constexpr int64_t kElementBytes = 2;
 constexpr int kBoxElements = 64;
 
-/// The last pixel that starts a line of positions (a column of them), counted from the image's last.
+/// The last pixel that starts a line of positions (a column of them), counted from the image's
+/// last.
 int64_t upperCorner(int64_t start, int64_t step, int64_t positions, int64_t size) {
   return start + (positions - 1) * step - (size - 1);
 }

@@ -1,7 +1,7 @@
 // Products of 16-bit factors on Hopper's tensor cores. A block of three warpgroups takes tile after
 // tile: one thread of the first has the copy engine bring the factors into a ring of stages, the
-// other two warpgroups multiply what has come, 64 rows of the result each, and store their sums while
-// the next tile's factors are on their way. Include from *.sm90a.cu files only.
+// other two warpgroups multiply what has come, 64 rows of the result each, and store their sums
+// while the next tile's factors are on their way. Include from *.sm90a.cu files only.
 #pragma once
 
 #include "../../device/hopper.h"
@@ -92,8 +92,8 @@ FIGMENT_DEVICE void produce(const Maps& maps, const Work& work, uint32_t stages,
           const int wish = column / kGroup + i, last = work.columns / kGroup - 1;
           const int group = wish < last ? wish : last;
           const int of = group / groups, y = of / window.tapsX, x = of - y * window.tapsX;
-          hopper::copyPixels(b + i * kGroupBytes, maps.b, full, (group - of * groups) * kGroup, at.x,
-                             at.y, at.n, x * window.offsetStepX, y * window.offsetStepY);
+          hopper::copyPixels(b + i * kGroupBytes, maps.b, full, (group - of * groups) * kGroup,
+                             at.x, at.y, at.n, x * window.offsetStepX, y * window.offsetStepY);
         }
       } else {
         FIGMENT_UNROLL

@@ -8,7 +8,8 @@ namespace figment::cuda::wgmma {
 
 template <class T, int columns, bool acrossA, bool acrossB>
 void launchInstance(Launcher& launcher, const Maps& maps, const Work& work) {
-  const int blocks = work.tiles() < launcher.multiprocessors() ? work.tiles() : launcher.multiprocessors();
+  const int blocks =
+      work.tiles() < launcher.multiprocessors() ? work.tiles() : launcher.multiprocessors();
   launch<wgmmaKernel<T, columns, acrossA, acrossB>>(launcher, {blocks}, kBlockThreads,
                                                     Stages<columns, acrossB>::kShared, maps, work);
 }

@@ -7,9 +7,9 @@
 
 namespace figment::cuda::wgmma {
 
-/// Of the kernels for Hopper among an operation's variants: for work whose k comes in pieces of so many,
-/// each of which is filled up to 64, and which has so many results. Little work leaves most of a tile
-/// empty.
+/// Of the kernels for Hopper among an operation's variants: for work whose k comes in pieces of so
+/// many, each of which is filled up to 64, and which has so many results. Little work leaves most
+/// of a tile empty.
 constexpr int preferenceFor(int64_t depth, double results) {
   constexpr int kPreference = 30, kOfLittle = 12;
   const bool little =
@@ -50,7 +50,8 @@ void run(Launcher& launcher, bool half, bool acrossA, bool acrossB, const Plan& 
 bool factorFormats(const OpCall& call);
 /// The results of an operation that lie as rows of `channels` elements.
 Results resultsAt(const Operand& out, int64_t channels, int64_t rowStride);
-/// Runs the operation's plain variant: for operands at addresses that the copy engine does not take.
+/// Runs the operation's plain variant: for operands at addresses that the copy engine does not
+/// take.
 void runPlainly(const char* op, const OpCall& call, Context& context);
 
 /// In the files of each format.

@@ -1,7 +1,6 @@
-#include "wgmma_plan.h"
-
 #include "kernels/registry.h"
 #include "runtime/error.h"
+#include "wgmma_plan.h"
 
 namespace figment::cuda::wgmma {
 namespace {
@@ -94,8 +93,8 @@ void arrange(Work& work, const Plan& plan, const Extent& extent) {
 void run(Launcher& launcher, bool half, bool acrossA, bool acrossB, const Plan& plan,
          const Maps& maps, const Work& work, std::byte* partials) {
   Work products = work;
-  const int64_t columns = int64_t(work.results.channels) *
-                          ceilDiv(work.columns, work.results.tapGroups * kGroup);
+  const int64_t columns =
+      int64_t(work.results.channels) * ceilDiv(work.columns, work.results.tapGroups * kGroup);
   if (plan.splits > 1) {
     // Sums alone, row by row; the reduction does the rest.
     Results& sums = products.results;

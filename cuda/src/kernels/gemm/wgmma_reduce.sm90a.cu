@@ -1,5 +1,5 @@
-// The sums of splits added up in their order, with bias and activation: one thread for a few columns
-// of a row, four where they are aligned.
+// The sums of splits added up in their order, with bias and activation: one thread for a few
+// columns of a row, four where they are aligned.
 #include "wgmma_plan.h"
 #include "wgmma_store.h"
 
@@ -63,8 +63,8 @@ void launchReduction(Launcher& launcher, const Work& work, const float* partials
     launch<reduceKernel<4>>(launcher, gridFor(launcher, rows * columns / 4, kThreads), kThreads, 0,
                             from, work, columns);
   else
-    launch<reduceKernel<1>>(launcher, gridFor(launcher, rows * columns, kThreads), kThreads, 0, from,
-                            work, columns);
+    launch<reduceKernel<1>>(launcher, gridFor(launcher, rows * columns, kThreads), kThreads, 0,
+                            from, work, columns);
 }
 
 }  // namespace figment::cuda::wgmma

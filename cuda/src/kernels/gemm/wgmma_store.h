@@ -71,8 +71,8 @@ FIGMENT_DEVICE int64_t rowOffset(const Results& results, const Place& place, int
          (row - line * results.width) * results.xStride;
 }
 
-/// A thread's part of one row of thirty-two columns: of every eight, the two at 2·(lane % 4). `sums`
-/// are a tile's, from those of the first of the columns and of this row on.
+/// A thread's part of one row of thirty-two columns: of every eight, the two at 2·(lane % 4).
+/// `sums` are a tile's, from those of the first of the columns and of this row on.
 template <int count>
 struct Run {
   const float (&sums)[count];

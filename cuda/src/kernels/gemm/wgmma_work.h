@@ -3,10 +3,12 @@
 // multiplies 64 of k:
 //
 //   matmul           a: matrix    b: matrix
-//   conv2d           a: pixels    b: weights   rows are positions of the result, k runs over the taps
-//   conv2dInputGrad  a: pixels    b: weights   the same over the result's gradient, one phase of the
+//   conv2d           a: pixels    b: weights   rows are positions of the result, k runs over the
+//   taps conv2dInputGrad  a: pixels    b: weights   the same over the result's gradient, one phase
+//   of the
 //                                              stride at a time
-//   conv2dWeightGrad a: matrix    b: pixels    k runs over positions, columns over taps and channels
+//   conv2dWeightGrad a: matrix    b: pixels    k runs over positions, columns over taps and
+//   channels
 #pragma once
 
 #include <cuda.h>

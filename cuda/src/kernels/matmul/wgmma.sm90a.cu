@@ -24,7 +24,8 @@ int supports(const OpCall& call) {
   const auto& p = call.as<MatmulParams>();
   if (!factorFormats(call) || p.batch < 1 || p.m < 1 || p.n < 1 || p.k < 1) return -1;
   if ((p.transA ? p.m : p.k) % 8 != 0 || (p.transB ? p.k : p.n) % 8 != 0) return -1;
-  if (p.batch > 65536 || double(p.batch) * double(p.m) > 2e9 || !countable(extentOf(call))) return -1;
+  if (p.batch > 65536 || double(p.batch) * double(p.m) > 2e9 || !countable(extentOf(call)))
+    return -1;
   return preferenceFor(p.k, double(p.batch) * double(p.m) * double(p.n));
 }
 
