@@ -123,8 +123,9 @@ async function measureNetwork(
   { quick, small, compile }: GpuOptions,
   missing: Set<string>,
 ): Promise<GpuNetworkResult> {
-  const { kind, name } = network;
+  const { kind } = network;
   const config = small ? smallConfigs[kind] : { ...network.config, ...largerConfigs[kind] };
+  const name = network.name.replace(/batch \d+/, `batch ${config.batch}`);
   const record = { kind, format, threads: 1, config: JSON.stringify(config), layout: "last" };
   const rivals: { program: Program; contestant: Contestant }[] = [];
   const enter = async (label: string, command: string, args: readonly string[]): Promise<void> => {
@@ -174,8 +175,14 @@ async function measureNetwork(
   }
 }
 
-/** Runs the suite; `note` is called with a line of each result as it comes, so that an interrupted run has said something. */
-export async function runGpu(options: GpuOptions, note: (line: string) => void): Promise<GpuResults> {
+/**
+ * Runs the suite; `note` is called with a line of each result as it comes and with all results so far, so that an interrupted
+ * run leaves something.
+ */
+export async function runGpu(
+  options: GpuOptions,
+  note: (line: string, results: GpuResults) => void | Promise<void>,
+): Promise<GpuResults> {
   setDevice("cuda");
   const found: readonly (Peer | Missing)[] = await findTorch("cuda");
   const peers = found.filter((one): one is Peer => !isMissing(one) && one.name !== "torch");
@@ -184,6 +191,14 @@ export async function runGpu(options: GpuOptions, note: (line: string) => void):
   const ceilings: Ceilings = {};
   const kernels: GpuResult[] = [];
   const known: GpuNetworkResult[] = [];
+  const results = (): GpuResults => ({
+    device: deviceInfo().name,
+    ...(plain[0] ? { torch: plain[0].version } : {}),
+    missing: [...missing],
+    ceilings,
+    kernels,
+    networks: known,
+  });
   try {
     for (const work of selectNamed(gpuCases, options.filter)) {
       // Images race channels-last, as cuDNN is fastest in; all else has one layout.
@@ -191,10 +206,10 @@ export async function runGpu(options: GpuOptions, note: (line: string) => void):
       try {
         const result = await measure(work, image ? peers : plain, ceilings, options.quick);
         kernels.push(result);
-        note(kernelRow(result).join("  "));
+        await note(kernelRow(result).join("  "), results());
       } catch (error) {
         missing.add(`${work.name}: ${error instanceof Error ? error.message : String(error)}`);
-        note(`${work.name}: ${error instanceof Error ? error.message : String(error)}`);
+        await note(`${work.name}: ${error instanceof Error ? error.message : String(error)}`, results());
       }
     }
   } finally {
@@ -205,20 +220,13 @@ export async function runGpu(options: GpuOptions, note: (line: string) => void):
       try {
         const result = await measureNetwork(network, format, options, missing);
         known.push(result);
-        note(networkRow(result).join("  "));
+        await note(networkRow(result).join("  "), results());
       } catch (error) {
         missing.add(`${network.name}, ${format}: ${error instanceof Error ? error.message : String(error)}`);
-        note(`${network.name}, ${format}: ${error instanceof Error ? error.message : String(error)}`);
+        await note(`${network.name}, ${format}: ${error instanceof Error ? error.message : String(error)}`, results());
       }
     }
-  return {
-    device: deviceInfo().name,
-    ...(plain[0] ? { torch: plain[0].version } : {}),
-    missing: [...missing],
-    ceilings,
-    kernels,
-    networks: known,
-  };
+  return results();
 }
 
 const peersOf = (peers: Readonly<Record<string, PeerResult>>): string =>

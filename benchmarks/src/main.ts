@@ -176,7 +176,10 @@ if (options.suite === "digits" && options.data !== undefined) {
 
 if (options.suite === "gpu") {
   const { filter, quick, small, compile } = options;
-  const gpu = await runGpu({ filter, quick, small, compile }, (line) => console.log(line));
+  const gpu = await runGpu({ filter, quick, small, compile }, async (line, soFar) => {
+    console.log(line);
+    for (const file of files) await writeFileAtomic(file, `${JSON.stringify({ machine, gpu: soFar }, null, 1)}\n`);
+  });
   console.log(`\n${gpuTable(gpu)}\n`);
   await save({ machine, gpu });
   process.exit();
