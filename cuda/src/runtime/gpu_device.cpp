@@ -14,8 +14,10 @@ namespace {
 // has set.
 void* deviceAllocate(uint64_t bytes) {
   void* block = nullptr;
-  if (cudaMalloc(&block, size_t(bytes)) == cudaSuccess) return block;
+  const cudaError_t status = cudaMalloc(&block, size_t(bytes));
+  if (status == cudaSuccess) return block;
   cudaGetLastError();  // the failure is reported; it must not reach the next launch
+  if (status != cudaErrorMemoryAllocation) check(status, "allocating");
   return nullptr;
 }
 void deviceRelease(void* block) { cudaFree(block); }
@@ -39,7 +41,7 @@ GpuDevice::GpuDevice(int index)
   resetFailure();
 }
 
-void GpuDevice::select() const { check(cudaSetDevice(index_), "selecting the GPU"); }
+void GpuDevice::select() const { check(cudaSetDevice(gpu_.ordinal), "selecting the GPU"); }
 
 void GpuDevice::setMemoryLimit(uint64_t bytes) {
   if (bytes == 0) {
@@ -102,7 +104,23 @@ void GpuDevice::trim() {
   drop(arena_);
   drop(scratch_);
   workspaces_++;
+  {
+    std::lock_guard lock(holding_);
+    for (GpuProgram* program : holders_) freeRecordings(*program);
+    holders_.clear();
+  }
   allocator_.trim();
+}
+
+void GpuDevice::freeRecordings(GpuProgram& program) {
+  program.recordings.clear();
+  if (std::byte* fixed = program.fixed.exchange(nullptr)) release(fixed, program.fixedBytes);
+}
+
+void GpuDevice::forgetRecordings(GpuProgram& program) {
+  std::lock_guard lock(holding_);
+  std::erase(holders_, &program);
+  freeRecordings(program);
 }
 
 bool GpuDevice::claim(const GpuProgram& program) {
@@ -168,6 +186,19 @@ void GpuDevice::bindSlots(const GpuProgram& program, const FigmentRun& run) {
 }
 
 RunResult GpuDevice::run(GpuProgram& program, const FigmentRun& run) {
+  committing_ = false;
+  try {
+    return runOnce(program, run);
+  } catch (const Error& error) {
+    if (!committing_) throw;
+    return {RunOutcome::failedInCommit, error.code(), error.message()};
+  } catch (const std::bad_alloc&) {
+    if (!committing_) throw;
+    return {RunOutcome::failedInCommit, code::kOutOfMemory, "out of memory on the GPU"};
+  }
+}
+
+RunResult GpuDevice::runOnce(GpuProgram& program, const FigmentRun& run) {
   select();
   const Program& p = *program.program;
   const uint64_t scratch = program.program->scratchBytes(1);
@@ -224,6 +255,7 @@ RunResult GpuDevice::runBlock(GpuProgram& program, Block block, const FigmentRun
           foundFailure(p, committing ? RunOutcome::failedInCommit : RunOutcome::failed);
       if (found.outcome != RunOutcome::done) return found;
     }
+    if (r == block.commitStart) committing_ = true;
     const ProgramRecord& record = p.records[r];
     if (record.op) {
       runRecord(program, r);
@@ -240,6 +272,7 @@ RunResult GpuDevice::runBlock(GpuProgram& program, Block block, const FigmentRun
       }
       RunResult result = runBlock(program, body, run, committing);
       if (result.outcome != RunOutcome::done) return result;
+      committing_ = committing;  // the iteration is complete
       if (run.poll) paceIterations();
     }
     r += record.repeat.records;

@@ -43,6 +43,8 @@ class GpuDevice {
   void setPoison(bool on) { poison_ = on; }
 
   bool claim(const GpuProgram& program);
+  /// Frees a program's recordings and the fixed places that they use.
+  void forgetRecordings(GpuProgram& program);
   RunResult run(GpuProgram& program, const FigmentRun& run);
   /// Microseconds of each candidate for a record, negative for one that fails.
   std::vector<double> measure(const ProgramRecord& record);
@@ -71,6 +73,8 @@ class GpuDevice {
   void bindSlots(const GpuProgram& program, const FigmentRun& run);
   void bindFixedSlots(const GpuProgram& program, const FigmentRun& run);
   void uploadNumbers(const GpuProgram& program, const FigmentRun& run);
+  RunResult runOnce(GpuProgram& program, const FigmentRun& run);
+  void freeRecordings(GpuProgram& program);
   RunResult runPlainly(GpuProgram& program, const FigmentRun& run);
   RunResult runBlock(GpuProgram& program, Block block, const FigmentRun& run, bool committing);
   void runRecord(GpuProgram& program, uint32_t index);
@@ -98,6 +102,9 @@ class GpuDevice {
   std::vector<std::byte*> bases_;
   std::atomic<bool> poison_{false};
   std::mutex recording_;  // held while the stream is captured
+  std::mutex holding_;
+  std::vector<GpuProgram*> holders_;  // of fixed places; under holding_
+  bool committing_ = false;           // whether the current run may have written state
   Timeline timeline_;
   bool timing_ = false;  // the running program's records
   std::vector<TimedRecord> timed_;

@@ -14,6 +14,8 @@ constexpr uint64_t kAlignment = 256;
 constexpr uint64_t kNumberBytes = 8;
 /// A loop of more launches than this is queued, not recorded.
 constexpr int64_t kMostNodes = 8192;
+/// A recorded loop cannot be stopped between its turns, so it must be short.
+constexpr int64_t kMostLoopNodes = 1024;
 /// Below this there is little to gain.
 constexpr size_t kFewestRecords = 2;
 
@@ -58,7 +60,7 @@ GpuProgram::GpuProgram(GpuDevice& device, std::unique_ptr<Program> loaded)
   program->scratchBytes(1);
   const auto count = uint32_t(program->records.size());
   recordable = program->records.size() >= kFewestRecords && !(loops && fallible) &&
-               launchesOf(*program, 0, count) <= kMostNodes;
+               launchesOf(*program, 0, count) <= (loops ? kMostLoopNodes : kMostNodes);
 
   for (const format::Slot& slot : program->slots)
     if (slot.kind == format::SlotKind::constant)
@@ -79,9 +81,8 @@ GpuProgram::GpuProgram(GpuDevice& device, std::unique_ptr<Program> loaded)
 }
 
 GpuProgram::~GpuProgram() {
-  recordings.clear();
+  device.forgetRecordings(*this);
   if (block) device.release(block, blockBytes);
-  if (fixed) device.release(fixed, fixedBytes);
 }
 
 }  // namespace figment::cuda

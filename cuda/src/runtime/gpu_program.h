@@ -3,6 +3,7 @@
 
 #include <cuda_runtime.h>
 
+#include <atomic>
 #include <memory>
 #include <vector>
 
@@ -52,7 +53,7 @@ struct GpuProgram {
   bool recordable = false;  ///< its runs can be recorded and replayed
 
   // Of replays: fixed places of inputs and outputs, so that addresses are those of the recording.
-  std::byte* fixed = nullptr;
+  std::atomic<std::byte*> fixed = nullptr;  ///< any thread may ask whether it is there
   uint64_t fixedBytes = 0;
   std::vector<uint64_t> inputAt, outputAt;
   std::vector<std::unique_ptr<Recording>> recordings;

@@ -40,7 +40,7 @@ Found find() {
                       "; 7.5 is needed";
       continue;
     }
-    found.gpus.push_back({properties.name, properties.major, properties.minor,
+    found.gpus.push_back({i, properties.name, properties.major, properties.minor,
                           properties.multiProcessorCount, properties.totalGlobalMem,
                           uint64_t(properties.l2CacheSize), properties.sharedMemPerBlockOptin,
                           isaOf(properties.major, properties.minor)});

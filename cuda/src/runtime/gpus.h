@@ -10,6 +10,7 @@
 namespace figment::cuda {
 
 struct Gpu {
+  int ordinal = 0;  ///< as the driver numbers them
   std::string name;
   int major = 0, minor = 0;
   int multiprocessors = 0;
@@ -19,7 +20,7 @@ struct Gpu {
   Isa isa = Isa::sm75;
 };
 
-/// Those that the plug-in's kernels can run on, as the driver numbers them; found once.
+/// Those that the plug-in's kernels can run on, in the driver's order; found once.
 const std::vector<Gpu>& gpus();
 /// Empty when there is one that can be used; else what keeps them from it.
 const std::string& whyNoGpu();

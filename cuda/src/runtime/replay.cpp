@@ -32,6 +32,8 @@ RunResult GpuDevice::replay(GpuProgram& program, const FigmentRun& run) {
   if (!program.fixed && program.fixedBytes > 0) {
     program.fixed = static_cast<std::byte*>(allocator_.allocate(program.fixedBytes));
     if (!program.fixed) return runPlainly(program, run);
+    std::lock_guard lock(holding_);
+    holders_.push_back(&program);
   }
   const auto stopped = [&] { return run.poll && run.poll(run.poll_context); };
   if (stopped()) return {RunOutcome::aborted, {}, {}};
@@ -50,6 +52,7 @@ RunResult GpuDevice::replay(GpuProgram& program, const FigmentRun& run) {
       if (found.outcome != RunOutcome::done) return found;
     }
     check(cudaGraphLaunch(part.graph, stream_), "replaying a program");
+    committing_ = part.end > p.commitStart;
   }
   for (size_t i = 0; i < p.outputBytes.size(); i++)
     check(cudaMemcpyAsync(run.outputs[i], program.fixed + program.outputAt[i], p.outputBytes[i],

@@ -86,8 +86,12 @@ uint64_t Buffer::lastUse() const {
 
 LoadedProgram::LoadedProgram(Device& device, const void* blob, uint64_t bytes, const char* variant)
     : device(device) {
-  if (device.api.load_program(device.handle, blob, bytes, variant, &handle) != FIGMENT_OK)
-    device.throwLastError();
+  FigmentStatus status = device.api.load_program(device.handle, blob, bytes, variant, &handle);
+  if (status == FIGMENT_OUT_OF_MEMORY) {
+    device.trim();
+    status = device.api.load_program(device.handle, blob, bytes, variant, &handle);
+  }
+  if (status != FIGMENT_OK) device.throwLastError();
   info.size = sizeof(info);
   if (device.api.program_info(handle, &info) != FIGMENT_OK) {
     device.api.release_program(handle);

@@ -191,6 +191,22 @@ describe.skipIf(gpu.index === undefined)("a compiled function on a GPU", () => {
     expect(contents(total)).toEqual([512 * 12]);
   });
 
+  it("gives back what recordings hold when memory is given back, and records again", () => {
+    const twice = keep(compile((x: Tensor) => x.add(1).matmul(x).mul(2)));
+    const run = (): number[] => onGpu(() => list(twice(ones([256, 256]))));
+    const freed = (): number => {
+      const held = binding.memory(index).inUse;
+      binding.trim(index);
+      return held - binding.memory(index).inUse;
+    };
+    const first = run();
+    const workspaces = freed();
+    run();
+    // An input and an output of 256 KiB each.
+    expect(freed()).toBe(workspaces + 2 * 256 * 1024);
+    expect(run()).toEqual(first);
+  });
+
   it("keeps running after a larger program has moved the workspaces", () => {
     const small = keep(compile((x: Tensor) => matmul(x, x).add(1).sum()));
     const large = keep(compile((x: Tensor) => matmul(x, x).mul(2).add(matmul(x, x)).sum()));

@@ -27,6 +27,7 @@ export function to(x: Tensor, device: Device): Tensor {
     throw new UsageError(`to: this compiled function runs on ${here}; move its arguments to ${device} before the call`);
   }
   const operand = x.operand("to");
+  const from = x.device;
   if (operand.handle !== 0 && (operand as Storage).device === target) return follow(x);
   const storage =
     operand.handle === 0
@@ -36,7 +37,7 @@ export function to(x: Tensor, device: Device): Tensor {
   recordEntry({
     inputs: [x],
     outputs: [moved],
-    backward: ([cotangent]) => [cotangent && to(cotangent, x.device)],
+    backward: ([cotangent]) => [cotangent && to(cotangent, from)],
   });
   return moved;
 }
