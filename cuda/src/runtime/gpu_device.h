@@ -14,17 +14,10 @@
 #include "gpus.h"
 #include "launcher.h"
 #include "runtime/allocator.h"
+#include "runtime/run_result.h"
 #include "runtime/timeline.h"
 
 namespace figment::cuda {
-
-enum class RunOutcome { done, aborted, failed, failedInCommit };
-
-struct RunResult {
-  RunOutcome outcome = RunOutcome::done;
-  std::string code;
-  std::string message;
-};
 
 class GpuDevice {
  public:

@@ -46,14 +46,9 @@ Recording::~Recording() {
 }
 
 GpuProgram::GpuProgram(GpuDevice& device, std::unique_ptr<Program> loaded)
-    : device(device), program(std::move(loaded)) {
+    : DescribedProgram(std::move(loaded)), device(device) {
   bool loops = false;
   for (const ProgramRecord& record : program->records) {
-    records.push_back(
-        {record.opName(), record.variantName(), record.cost.flops, record.cost.bytes, record.tag});
-    std::vector<const char*>& names = candidates.emplace_back();
-    for (const RegisteredVariant* candidate : record.choice.candidates)
-      names.push_back(candidate->name);
     if (record.op && mayFail(record.opName())) fallible = true;
     if (!record.op) loops = true;
   }

@@ -7,8 +7,7 @@
 #include <memory>
 #include <vector>
 
-#include "figment/backend.h"
-#include "runtime/program.h"
+#include "runtime/backend_calls.h"
 
 namespace figment::cuda {
 
@@ -34,14 +33,11 @@ struct Recording {
   ~Recording();
 };
 
-struct GpuProgram {
+struct GpuProgram : DescribedProgram {
   GpuProgram(GpuDevice& device, std::unique_ptr<Program> program);
   ~GpuProgram();
 
   GpuDevice& device;
-  std::unique_ptr<Program> program;
-  std::vector<FigmentRecordInfo> records;
-  std::vector<std::vector<const char*>> candidates;  ///< names, by record
 
   /// Constants, then a place of 8 bytes for each input that may travel with the call.
   std::byte* block = nullptr;

@@ -46,7 +46,11 @@ OpenedBackend openBackend(const std::string& path) {
 OpenedBackend openCudaBackend() {
   const char* setting = std::getenv("FIGMENT_CUDA");
   if (setting && std::string(setting) == "0") return {nullptr, "turned off by FIGMENT_CUDA=0"};
-  if (setting && setting[0] == '/') return openBackend(setting);
+  if (setting && setting[0]) {
+    if (setting[0] == '/') return openBackend(setting);
+    return {nullptr, std::string("FIGMENT_CUDA is \"") + setting +
+                         "\"; expected 0 or the absolute path of a plug-in"};
+  }
   const std::string path = libraryFolder() + kCudaPlugin;
   if (!exists(path)) return {nullptr, "the CUDA plug-in is not installed (" + path + ")"};
   return openBackend(path);

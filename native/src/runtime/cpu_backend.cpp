@@ -4,57 +4,21 @@
 
 #include <algorithm>
 #include <cstring>
-#include <new>
-#include <string>
 
-#include "../kernels/measured.h"
+#include "backend_calls.h"
 #include "ceilings.h"
 #include "cpu_device.h"
 #include "cpu_features.h"
-#include "error.h"
 #include "machine.h"
 #include "measure.h"
 
 namespace figment {
 namespace {
 
-/// A program together with the description that program_info points into.
-struct CpuProgram {
-  std::unique_ptr<Program> program;
-  std::vector<FigmentRecordInfo> records;
-  std::vector<std::vector<const char*>> candidates;  ///< names, by record
-};
-
-thread_local std::string lastCode;
-thread_local std::string lastMessage;
-thread_local FigmentError lastError;
-
-FigmentStatus report(FigmentStatus status, std::string code, std::string message) {
-  lastCode = std::move(code);
-  lastMessage = std::move(message);
-  return status;
-}
-
-template <class F>
-FigmentStatus guarded(F&& f) noexcept {
-  try {
-    return f();
-  } catch (const Error& error) {
-    return report(FIGMENT_FAILED, error.code(), error.message());
-  } catch (const std::bad_alloc&) {
-    return report(FIGMENT_OUT_OF_MEMORY, code::kOutOfMemory, "out of memory");
-  } catch (const std::exception& error) {
-    return report(FIGMENT_FAILED, code::kDevice, error.what());
-  }
-}
-
 // FigmentDevice and FigmentProgram are only ever these types on the CPU.
 CpuDevice& unwrap(FigmentDevice* device) { return *reinterpret_cast<CpuDevice*>(device); }
-CpuProgram& unwrap(FigmentProgram* program) { return *reinterpret_cast<CpuProgram*>(program); }
-
-const FigmentError* takeLastError() {
-  lastError = {lastCode.c_str(), lastMessage.c_str()};
-  return &lastError;
+DescribedProgram& unwrap(FigmentProgram* program) {
+  return *reinterpret_cast<DescribedProgram*>(program);
 }
 
 int32_t deviceCount() { return 1; }
@@ -104,14 +68,7 @@ FigmentStatus download(FigmentDevice*, const void* from, uint64_t offset, void* 
 }
 
 FigmentStatus memoryInfo(FigmentDevice* device, FigmentMemoryInfo* info) {
-  const MemoryCounters counters = unwrap(device).allocator().counters();
-  info->in_use = counters.inUse;
-  info->cached = counters.cached;
-  info->peak = counters.peak;
-  info->system_allocations = counters.systemAllocations;
-  info->limit = counters.limit;
-  info->packed = unwrap(device).packedBytes();
-  return FIGMENT_OK;
+  return describeMemory(unwrap(device).allocator().counters(), unwrap(device).packedBytes(), info);
 }
 
 FigmentStatus setMemoryLimit(FigmentDevice* device, uint64_t bytes) {
@@ -126,15 +83,8 @@ void setPoison(FigmentDevice* device, int32_t on) { unwrap(device).setPoison(on 
 FigmentStatus load(FigmentDevice* device, const void* blob, uint64_t bytes, const char* variant,
                    FigmentProgram** program) {
   return guarded([&] {
-    auto loaded = std::make_unique<CpuProgram>();
-    loaded->program = loadProgram(blob, size_t(bytes), variant ? variant : "");
-    for (const ProgramRecord& record : loaded->program->records) {
-      loaded->records.push_back({record.opName(), record.variantName(), record.cost.flops,
-                                 record.cost.bytes, record.tag});
-      std::vector<const char*>& names = loaded->candidates.emplace_back();
-      for (const RegisteredVariant* candidate : record.choice.candidates)
-        names.push_back(candidate->name);
-    }
+    auto loaded = std::make_unique<DescribedProgram>(
+        loadProgram(blob, size_t(bytes), variant ? variant : ""));
     for (const int threads : {1, unwrap(device).threads()}) loaded->program->scratchBytes(threads);
     *program = reinterpret_cast<FigmentProgram*>(loaded.release());
     return FIGMENT_OK;
@@ -143,22 +93,8 @@ FigmentStatus load(FigmentDevice* device, const void* blob, uint64_t bytes, cons
 
 void releaseProgram(FigmentProgram* program) { delete &unwrap(program); }
 
-FigmentStatus programInfo(FigmentProgram* handle, FigmentProgramInfo* info) {
-  const CpuProgram& loaded = unwrap(handle);
-  const Program& program = *loaded.program;
-  info->input_count = uint32_t(program.inputBytes.size());
-  info->output_count = uint32_t(program.outputBytes.size());
-  info->state_count = uint32_t(program.stateBytes.size());
-  info->input_bytes = program.inputBytes.data();
-  info->output_bytes = program.outputBytes.data();
-  info->state_bytes = program.stateBytes.data();
-  info->state_written = program.stateWritten.data();
-  info->arena_bytes = program.arenaBytes;
-  info->predicted_micros = program.predictedMicros;
-  info->id = program.id;
-  info->record_count = uint32_t(loaded.records.size());
-  info->records = loaded.records.data();
-  return FIGMENT_OK;
+FigmentStatus programInfo(FigmentProgram* program, FigmentProgramInfo* info) {
+  return describe(unwrap(program), info);
 }
 
 uint64_t recordFallbacks(FigmentProgram* program, uint32_t record) {
@@ -184,17 +120,7 @@ FigmentStatus run(FigmentDevice* device, FigmentProgram* program, const FigmentR
     if (timeline)
       timeline->add({EventKind::run, 0, unwrap(program).program->id, 0, 0, nullptr, nullptr, start,
                      Timeline::now() - start});
-    switch (result.outcome) {
-      case RunOutcome::done:
-        return FIGMENT_OK;
-      case RunOutcome::aborted:
-        return FIGMENT_ABORTED;
-      case RunOutcome::failedInCommit:
-        return report(FIGMENT_FAILED_COMMIT, result.code, result.message);
-      case RunOutcome::failed:
-        break;
-    }
-    return report(FIGMENT_FAILED, result.code, result.message);
+    return report(result);
   });
 }
 
@@ -213,26 +139,12 @@ void setProfiling(FigmentDevice* device, int32_t on) {
 
 uint64_t readProfile(FigmentDevice* device, uint64_t since,
                      void (*sink)(void* context, const FigmentTiming*), void* context) {
-  std::vector<TimelineEvent> events;
-  const uint64_t first = unwrap(device).timeline().read(since, events);
-  for (const TimelineEvent& event : events) {
-    const FigmentTiming timing = {uint32_t(event.kind), event.worker,      event.program,
-                                  event.record,         event.tag,         event.op,
-                                  event.variant,        event.startMicros, event.micros};
-    sink(context, &timing);
-  }
-  return first;
+  return sendTimings(unwrap(device).timeline(), since, sink, context);
 }
 
-FigmentStatus recordChoice(FigmentProgram* handle, uint32_t index, FigmentChoice* choice) {
-  const CpuProgram& loaded = unwrap(handle);
-  const ProgramRecord& record = loaded.program->records[index];
-  choice->reason = uint32_t(record.choice.reason);
-  choice->measurable = measurable(record);
-  choice->candidate_count = uint32_t(loaded.candidates[index].size());
-  choice->candidates = loaded.candidates[index].data();
-  choice->key = record.choice.key.c_str();
-  return FIGMENT_OK;
+FigmentStatus recordChoice(FigmentProgram* program, uint32_t record, FigmentChoice* choice) {
+  const DescribedProgram& loaded = unwrap(program);
+  return describeChoice(loaded, record, measurable(loaded.program->records[record]), choice);
 }
 
 FigmentStatus measureRecord(FigmentDevice* device, FigmentProgram* program, uint32_t index,
@@ -241,30 +153,6 @@ FigmentStatus measureRecord(FigmentDevice* device, FigmentProgram* program, uint
     const std::vector<double> times =
         measureCandidates(unwrap(device), unwrap(program).program->records[index]);
     std::copy(times.begin(), times.end(), micros);
-    return FIGMENT_OK;
-  });
-}
-
-void eachOp(void (*sink)(void* context, const char* op), void* context) {
-  for (const RegisteredOp* op : registeredOps()) sink(context, op->spec.name);
-}
-
-void eachVariant(const char* name, void (*sink)(void*, const char*, const char*), void* context) {
-  const RegisteredOp* op = findOp(name);
-  if (!op) return;
-  for (const RegisteredVariant& variant : op->variants)
-    if (variant.isa <= bestIsa()) sink(context, variant.name, isaName(variant.isa));
-}
-
-FigmentStatus addMeasuredCall(const char* isaText, int32_t here, const char* key,
-                              const char* variant) {
-  return guarded([&] {
-    Isa isa;
-    if (!parseIsa(isaText, isa))
-      throw Error(
-          code::kArgument,
-          std::string("isa: expected generic, avx2, avx512 or amx, not \"") + isaText + "\"");
-    addMeasured(isa, here ? Origin::here : Origin::shipped, key, variant);
     return FIGMENT_OK;
   });
 }
@@ -286,10 +174,7 @@ FigmentStatus ceilings(FigmentDevice*, int32_t threads,
 }
 
 FigmentBackend makeBackend() {
-  FigmentBackend backend = {};
-  backend.size = sizeof(FigmentBackend);
-  backend.version = FIGMENT_BACKEND_ABI_VERSION;
-  backend.last_error = takeLastError;
+  FigmentBackend backend = commonBackend();
   backend.device_count = deviceCount;
   backend.open_device = openDevice;
   backend.device_info = deviceInfo;
@@ -314,9 +199,6 @@ FigmentBackend makeBackend() {
   backend.record_choice = recordChoice;
   backend.measure_record = measureRecord;
   backend.record_packing = recordPacking;
-  backend.each_op = eachOp;
-  backend.each_variant = eachVariant;
-  backend.add_measured = addMeasuredCall;
   backend.measure_ceilings = ceilings;
   return backend;
 }

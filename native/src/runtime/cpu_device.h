@@ -10,6 +10,7 @@
 #include "allocator.h"
 #include "packed_states.h"
 #include "program.h"
+#include "run_result.h"
 #include "thread_pool.h"
 #include "timeline.h"
 
@@ -26,14 +27,6 @@ struct RunControl {
   bool serial = false;  ///< keep everything on the calling thread
   int (*poll)(void* context) = nullptr;
   void* pollContext = nullptr;
-};
-
-enum class RunOutcome { done, aborted, failed, failedInCommit };
-
-struct RunResult {
-  RunOutcome outcome = RunOutcome::done;
-  std::string code;
-  std::string message;
 };
 
 class RunContext;

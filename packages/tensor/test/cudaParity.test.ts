@@ -9,7 +9,7 @@ import { onDevice } from "#runtime/device";
 import { runNode } from "#runtime/eager";
 import { cudaDevice } from "./support/cuda.ts";
 import { Draws } from "./support/draws.ts";
-import { distance, epsilon, expectedAt, kernelOf, termsOf } from "./support/parity.ts";
+import { bilinear, distance, drawn, epsilon, expectedAt, kernelOf, termsOf } from "./support/parity.ts";
 import { drawPoint, type Point, tensorsAt, titleOf } from "./support/points.ts";
 
 const seed = 4242;
@@ -22,22 +22,6 @@ const normTolerance = { f32: 1e-5, f64: 1e-12, bf16: 1e-2, f16: 2e-3 } as const;
 /** Of the largest element. */
 const fusedTolerance = { f32: 2e-5, f64: 1e-11, bf16: 2e-2, f16: 4e-3 } as const;
 type Float = keyof typeof normTolerance;
-
-const bilinear = new Set([
-  "matmul",
-  "conv2d",
-  "conv2dInputGrad",
-  "conv2dWeightGrad",
-  "sum",
-  "avgPool",
-  "avgPoolGrad",
-  "resizeNearestGrad",
-  "resizeBilinear",
-  "resizeBilinearGrad",
-  "upfirdn2d",
-  "scatterAdd",
-]);
-const drawn = new Set(["randomUniform", "randomNormal", "randomInteger", "randomCategorical"]);
 
 interface Case {
   readonly def: OpDef;

@@ -7,9 +7,11 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { definedOps, type OpDef, type Sample } from "#ops/definition";
 import { Draws } from "./support/draws.ts";
 import {
+  bilinear,
   bilinearUnits,
   type Distance,
   distance,
+  drawn,
   epsilon,
   expectedAt,
   kernelOf,
@@ -30,23 +32,6 @@ const smallest = 0.1;
 const fusedTolerance = 2e-5;
 /** C++ references run in f64 against JavaScript ones. */
 const exactTolerance = 1e-12;
-
-const bilinear = new Set([
-  "matmul",
-  "conv2d",
-  "conv2dInputGrad",
-  "conv2dWeightGrad",
-  "sum",
-  "avgPool",
-  "avgPoolGrad",
-  "resizeNearestGrad",
-  "resizeBilinear",
-  "resizeBilinearGrad",
-  "upfirdn2d",
-  "scatterAdd",
-  "addNoise",
-]);
-const drawn = new Set(["randomUniform", "randomNormal", "randomInteger", "randomCategorical"]);
 
 /** A sample of an op that runs on a kernel. */
 interface Case {

@@ -149,8 +149,12 @@ export function arange(n: number, dtype: DType = "f32"): Tensor {
   checkShape("arange", [n]);
   checkDType("arange", dtype);
   if (n > 0) checkNumber("arange", n - 1, dtype);
-  const numbers = Float64Array.from({ length: n }, (_, i) => i);
-  return constant(() => tensor(numbers, { dtype }));
+  return constant(() =>
+    tensor(
+      Float64Array.from({ length: n }, (_, i) => i),
+      { dtype },
+    ),
+  );
 }
 
 /** A number as an operand that meets tensors of `dtype`: a constant in a trace, a 0-d tensor outside. */

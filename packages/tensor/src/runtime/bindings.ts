@@ -1,7 +1,7 @@
 // Native bindings of a program to the memory of cells. A binding keeps that memory alive, so there are few of
 // them, and those of memory that is freed go with it.
 
-import { native, type Storage } from "./device.js";
+import { guarded, native, type Storage } from "./device.js";
 
 /** Most bindings kept for one program; the least recently asked for leave first. */
 const maxBindings = 32;
@@ -51,9 +51,11 @@ export class Bindings {
   }
 
   private bind(key: string, storages: readonly Storage[]): Binding {
-    const handle = native().bind(
-      this.program.handle,
-      Float64Array.from(storages, (storage) => storage.handle),
+    const handle = guarded(() =>
+      native().bind(
+        this.program.handle,
+        Float64Array.from(storages, (storage) => storage.handle),
+      ),
     );
     const binding = {
       handle,

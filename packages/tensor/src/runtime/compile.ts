@@ -143,15 +143,13 @@ export function compile<A extends readonly unknown[], R>(
   };
 
   /** The way of a call that is like none of the latest. */
-  const route = (raw: A): { call: Call; tensors: readonly Tensor[] } => {
+  const route = (raw: A): { call: Call; tensors: readonly Tensor[]; pattern: ReturnType<typeof patternOf> } => {
     const args = flattenArguments(name, raw, options.mode !== undefined);
     let spec = find(args);
     if (spec) streak = 0;
     spec ??= add(args, raw);
     const call = new Call(spec, statesOf(spec, args.trees));
-    const pattern = patternOf(raw);
-    if (pattern) routes.add(pattern, call);
-    return { call, tensors: args.tensors };
+    return { call, tensors: args.tensors, pattern: patternOf(raw) };
   };
 
   const queue = (raw: A, signal: AbortSignal | undefined): R => {
@@ -168,9 +166,12 @@ export function compile<A extends readonly unknown[], R>(
       latest = known.spec;
       return known.run(tensors, signal) as R;
     }
-    const { call, tensors: found } = route(raw);
+    const { call, tensors: found, pattern } = route(raw);
     latest = call.spec;
-    return call.run(found, signal) as R;
+    const result = call.run(found, signal) as R;
+    // Known from now on: a call that threw has shown no way.
+    if (pattern) routes.add(pattern, call);
+    return result;
   };
   const call = (...raw: A): R => queue(raw, undefined);
   const run = ({ signal }: CallOptions, ...raw: A): R => queue(raw, signal);

@@ -129,8 +129,11 @@ export function copyInto(aval: Aval, operand: Operand, target: Storage): void {
   const { device } = target;
   if (operand.handle !== 0 && (operand as Storage).device !== device) {
     const moved = transfer(operand as Storage, device);
-    copyInto(aval, moved, target);
-    moved.release();
+    try {
+      copyInto(aval, moved, target);
+    } finally {
+      moved.release();
+    }
     return;
   }
   const key = `${device} ${avalKey(aval)}`;

@@ -20,6 +20,25 @@ export function kernelOf(def: OpDef, sample: Sample): string | null {
   return lower.call(node, sample.attrs).schema.op;
 }
 
+/** Operations whose results are sums of products: each error is judged by the size of its terms. */
+export const bilinear = new Set([
+  "matmul",
+  "conv2d",
+  "conv2dInputGrad",
+  "conv2dWeightGrad",
+  "sum",
+  "avgPool",
+  "avgPoolGrad",
+  "resizeNearestGrad",
+  "resizeBilinear",
+  "resizeBilinearGrad",
+  "upfirdn2d",
+  "scatterAdd",
+  "addNoise",
+]);
+/** Operations that draw: the same bits from every kernel. */
+export const drawn = new Set(["randomUniform", "randomNormal", "randomInteger", "randomCategorical"]);
+
 /** An output: its numbers, and whether they are floats. */
 export interface Output {
   readonly data: DataArray;
