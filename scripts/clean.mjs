@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { root } from "./lib.mjs";
 
 const packages = readdirSync(join(root, "packages")).map((name) => join("packages", name));
-const outputs = ["native", "benchmarks", ...packages].flatMap((folder) => [
+const outputs = ["native", "cuda", "benchmarks", ...packages].flatMap((folder) => [
   join(folder, "dist"),
   join(folder, "build"),
   join(folder, ".turbo"),
@@ -13,6 +13,7 @@ const outputs = ["native", "benchmarks", ...packages].flatMap((folder) => [
 for (const path of [
   ...outputs,
   join("native", "lib"),
+  join("cuda", "lib"),
   join("native", "src", "kernels", "params"),
   "test-results",
   ".turbo",

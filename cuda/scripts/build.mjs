@@ -5,7 +5,9 @@
 //   CUDA=AUTO             (default) the plug-in, for this machine's GPUs, where nvcc and a GPU are found
 //   CUDA=ON               the plug-in in any case; an error without nvcc
 //   CUDA=OFF              the emulated one only
-//   CUDAARCHS=90a-real    architectures as CMake lists them; with CUDA=ON and no GPU, the default is all of them
+//   CUDAARCHS=90a-real    architectures as CMake lists them, in place of this machine's GPUs; with CUDA=ON and no GPU, the
+//                         default is all of them
+//   CUDACXX=…             the nvcc to use, in place of the first of CUDA_PATH, PATH and /usr/local/cuda
 
 import { spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, renameSync } from "node:fs";
@@ -22,14 +24,18 @@ function fail(message) {
   process.exit(1);
 }
 
+/** Whether this is an nvcc that says so. */
+const isNvcc = (path) =>
+  /Cuda compilation tools/.test(spawnSync(path, ["--version"], { encoding: "utf8" }).stdout ?? "");
+
 function findNvcc() {
-  const candidates = [
-    process.env.CUDACXX,
-    process.env.CUDA_PATH && join(process.env.CUDA_PATH, "bin", "nvcc"),
-    "nvcc",
-    "/usr/local/cuda/bin/nvcc",
-  ];
-  return candidates.find((path) => path && spawnSync(path, ["--version"]).status === 0);
+  const { CUDACXX, CUDA_PATH } = process.env;
+  if (CUDACXX) {
+    if (!isNvcc(CUDACXX)) fail(`@figment/cuda: CUDACXX names ${CUDACXX}, which is no nvcc that runs`);
+    return CUDACXX;
+  }
+  const candidates = [CUDA_PATH && join(CUDA_PATH, "bin", "nvcc"), "nvcc", "/usr/local/cuda/bin/nvcc"];
+  return candidates.find((path) => path && isNvcc(path));
 }
 
 /** Compute capabilities of this machine's GPUs, for example "90a-real". */
@@ -60,6 +66,8 @@ const nvcc = wish === "OFF" ? undefined : findNvcc();
 if (wish === "ON" && !nvcc)
   fail("@figment/cuda: CUDA=ON, but nvcc was not found (CUDACXX, CUDA_PATH or PATH may name it)");
 const architectures = process.env.CUDAARCHS ?? ownArchitectures().join(";");
+if (process.env.CUDAARCHS && !/^[\d]+[a-z]?(-real|-virtual)?(;[\d]+[a-z]?(-real|-virtual)?)*$/.test(architectures))
+  fail(`CUDAARCHS is "${architectures}"; expected architectures such as 80-real;90a-real`);
 const plugin = nvcc !== undefined && (wish === "ON" || architectures !== "");
 
 const build = join(root, "build");

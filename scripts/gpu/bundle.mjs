@@ -5,9 +5,9 @@
 import { spawnSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { build, fail, root } from "../lib.mjs";
+import { build, root } from "../lib.mjs";
 
 const { values: options } = parseArgs({
   options: {
@@ -17,6 +17,9 @@ const { values: options } = parseArgs({
 });
 const mostBytes = 60e6;
 
+/** What ends the script with a message, after its temporary files are gone. */
+class Failure extends Error {}
+
 function output(command, args, settings = {}) {
   const { status, stdout, error } = spawnSync(command, args, {
     encoding: "utf8",
@@ -24,8 +27,8 @@ function output(command, args, settings = {}) {
     cwd: root,
     ...settings,
   });
-  if (error) fail(`${command} could not be started: ${error.message}`);
-  if (status !== 0) fail(`${command} ${args.join(" ")} failed`);
+  if (error) throw new Failure(`${command} could not be started: ${error.message}`);
+  if (status !== 0) throw new Failure(`${command} ${args.join(" ")} failed`);
   return stdout;
 }
 
@@ -101,18 +104,22 @@ try {
   }
   writeFileSync(
     join(folder, "gpu-check"),
-    '#!/bin/sh\n# Builds, tests and measures the CUDA plug-in on this machine; --help lists the steps.\ncd "$(dirname "$0")" || exit 1\n' +
-      'node=node\n[ -x bin/node ] && node=bin/node\nexec "$node" scripts/gpu/check.mjs "$@"\n',
+    '#!/bin/sh\n# Builds, tests and measures the CUDA plug-in on this machine; --help lists the steps.\nfrom=$PWD\ncd "$(dirname "$0")" || exit 1\n' +
+      'node=node\n[ -x bin/node ] && node=bin/node\nexec "$node" scripts/gpu/check.mjs --from "$from" "$@"\n',
     { mode: 0o755 },
   );
-  const out = join(root, options.out);
+  const out = resolve(root, options.out);
   mkdirSync(dirname(out), { recursive: true });
   output("tar", ["-C", stage, "-cJf", out, "figment-gpu"], { env: { ...process.env, XZ_OPT: "-6 -T0" } });
   const { size } = statSync(out);
   console.log(
-    `${options.out}: ${(size / 1e6).toFixed(1)} MB. On the machine with the GPU:\n\n    tar xf ${options.out.split("/").at(-1)} && figment-gpu/gpu-check\n`,
+    `${options.out}: ${(size / 1e6).toFixed(1)} MB. On the machine with the GPU:\n\n    tar xf ${basename(out)} && figment-gpu/gpu-check\n`,
   );
-  if (size > mostBytes) fail(`the archive is larger than ${mostBytes / 1e6} MB`);
+  if (size > mostBytes) throw new Failure(`the archive is larger than ${mostBytes / 1e6} MB`);
+} catch (error) {
+  if (!(error instanceof Failure || error.code)) throw error;
+  console.error(error.message);
+  process.exitCode = 1;
 } finally {
   rmSync(stage, { recursive: true, force: true });
 }

@@ -3,9 +3,9 @@
 // results are DIR/gpu.json and a table at the end.
 
 import { spawn, spawnSync } from "node:child_process";
-import { createWriteStream, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { createWriteStream, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism, cpus, totalmem } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
@@ -32,7 +32,7 @@ const steps = {
 };
 const packagesTests = ["io", "nn", "vae", "gan", "diffusion", "figment"].map((name) => `packages/${name}/test/cuda`);
 
-const { values: options, positionals } = parseArgs({
+const { values: options, positionals } = readArguments({
   allowPositionals: true,
   options: {
     help: { type: "boolean", short: "h", default: false },
@@ -40,6 +40,8 @@ const { values: options, positionals } = parseArgs({
     out: { type: "string", default: join(root, "out", "gpu") },
     ops: { type: "string" },
     filter: { type: "string" },
+    // Where the user is; the script runs in its own folder.
+    from: { type: "string", default: "" },
   },
 });
 if (options.help) {
@@ -49,7 +51,7 @@ if (options.help) {
   process.exit();
 }
 for (const name of positionals) {
-  if (steps[name]) continue;
+  if (Object.hasOwn(steps, name)) continue;
   console.error(`There is no step ${name}; there are ${Object.keys(steps).join(", ")}`);
   process.exit(1);
 }
@@ -58,12 +60,28 @@ if (!(limit > 0)) {
   console.error(`--minutes ${options.minutes}: expected a number above 0`);
   process.exit(1);
 }
-mkdirSync(options.out, { recursive: true });
+options.out = resolve(options.from, options.out);
+try {
+  mkdirSync(options.out, { recursive: true });
+} catch (error) {
+  console.error(`--out ${options.out}: ${error.message}`);
+  process.exit(1);
+}
 
 const text = (command, args) => {
   const { status, stdout } = spawnSync(command, args, { encoding: "utf8" });
   return status === 0 ? stdout.trim() : undefined;
 };
+
+/** parseArgs, with a line in place of a stack for what it does not know. */
+function readArguments(config) {
+  try {
+    return parseArgs(config);
+  } catch (error) {
+    console.error(error.message);
+    return process.exit(1);
+  }
+}
 
 /** Runs a command with its output in a log and on this terminal; answers its exit code, or null when it ran past the limit. */
 function run(log, command, args, env = {}) {
@@ -106,6 +124,7 @@ async function buildPlugin() {
 /** Test files by the beginning of their paths; counts from vitest's own report. */
 async function test(name, paths, env = {}) {
   const report = join(options.out, `${name}.json`);
+  rmSync(report, { force: true });
   const args = [vitest, "run", ...paths, "--reporter=json", `--outputFile.json=${report}`];
   const code = await run(name, process.execPath, args, {
     FIGMENT_TEST_CUDA: "1",
@@ -159,6 +178,7 @@ async function sanitize() {
 
 async function bench() {
   const json = join(options.out, "bench.json");
+  rmSync(json, { force: true });
   const args = ["benchmarks/dist/main.js", "--suite", "gpu", "--json", json];
   const code = await run("bench", process.execPath, [...args, ...(options.filter ? ["--filter", options.filter] : [])]);
   return { ...ended(code), ...(existsSync(json) && { results: JSON.parse(readFileSync(json, "utf8")) }) };

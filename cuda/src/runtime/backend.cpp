@@ -96,8 +96,15 @@ FigmentStatus load(FigmentDevice* device, const void* blob, uint64_t bytes, cons
 
 void releaseProgram(FigmentProgram* program) { delete &unwrap(program); }
 
+/// More than what callers run at once on their own thread.
+constexpr double kWaitingMicros = 1000;
+
 FigmentStatus programInfo(FigmentProgram* program, FigmentProgramInfo* info) {
-  return describe(unwrap(program), info);
+  describe(unwrap(program), info);
+  // Such a run waits for the device, which the event loop must not do.
+  if (unwrap(program).fallible)
+    info->predicted_micros = std::max(info->predicted_micros, kWaitingMicros);
+  return FIGMENT_OK;
 }
 
 FigmentStatus run(FigmentDevice* device, FigmentProgram* program, const FigmentRun* run) {

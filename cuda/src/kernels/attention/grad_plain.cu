@@ -2,6 +2,7 @@
 // one key (one query) after the other. With p = exp(s − lse), D = Σ out·dout and ds = p·(dout·vᵀ −
 // D)·scale: dq = ds·k,  dv = pᵀ·dout,  dk = dsᵀ·q. Every call, f64 included.
 #include "../../device/warp.h"
+#include "../plain.h"
 #include "flash_simt.h"
 
 namespace figment::cuda {
@@ -120,14 +121,10 @@ size_t scratch(const OpCall& call, int) {
   return size_t(call.in[4].elements()) * formatBytes(call.in[4].format);
 }
 
-const RegisterVariant registrar{
-    {.op = "attentionGrad",
-     .name = "plain",
-     .isa = Isa::sm75,
-     .supports = [](const OpCall&) { return kReferencePreference; },
-     .scratch = scratch,
-     .run = [](const OpCall& call,
-               Context& context) { runPlainAttentionGrad(call, launcherOf(context)); }}};
+const RegisterVariant registrar{plainVariant(
+    "attentionGrad",
+    [](const OpCall& call, Context& context) { runPlainAttentionGrad(call, launcherOf(context)); },
+    scratch)};
 
 }  // namespace
 

@@ -1,6 +1,7 @@
 // attention, plainly: a warp for each query and strip of head elements, which meets one key after
 // the other with a running softmax (Milakov & Gimelshein, 2018). Every call, f64 included.
 #include "../../device/warp.h"
+#include "../plain.h"
 #include "flash_simt.h"
 
 namespace figment::cuda {
@@ -65,14 +66,9 @@ void runAs(const OpCall& call, Launcher& launcher) {
                              kThreads, 0, p, x, queries, strips);
 }
 
-const RegisterVariant registrar{
-    {.op = "attention",
-     .name = "plain",
-     .isa = Isa::sm75,
-     .supports = [](const OpCall&) { return kReferencePreference; },
-     .scratch = nullptr,
-     .run = [](const OpCall& call,
-               Context& context) { runPlainAttention(call, launcherOf(context)); }}};
+const RegisterVariant registrar{plainVariant("attention", [](const OpCall& call, Context& context) {
+  runPlainAttention(call, launcherOf(context));
+})};
 
 }  // namespace
 

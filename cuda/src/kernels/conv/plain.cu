@@ -1,6 +1,7 @@
 // The three convolutions as they are defined: a thread for each element of the result, its sum over
 // the taps and channels (or images and positions) in order. Runs every call.
 #include "../gemm/epilogue.h"
+#include "../plain.h"
 #include "window.h"
 
 namespace figment::cuda {
@@ -109,20 +110,11 @@ void run(const OpCall& call, Context& context) {
   (call.out[0].format == Format::f64 ? wide : single)(call, launcherOf(context));
 }
 
-constexpr Variant plain(const char* op, void (*run)(const OpCall&, Context&)) {
-  return {.op = op,
-          .name = "plain",
-          .isa = Isa::sm75,
-          .supports = [](const OpCall&) { return kReferencePreference; },
-          .scratch = nullptr,
-          .run = run};
-}
-
-const RegisterVariant forward{plain("conv2d", run<forwardAs<float>, forwardAs<double>>)};
+const RegisterVariant forward{plainVariant("conv2d", run<forwardAs<float>, forwardAs<double>>)};
 const RegisterVariant inputGrad{
-    plain("conv2dInputGrad", run<inputGradAs<float>, inputGradAs<double>>)};
+    plainVariant("conv2dInputGrad", run<inputGradAs<float>, inputGradAs<double>>)};
 const RegisterVariant weightGrad{
-    plain("conv2dWeightGrad", run<weightGradAs<float>, weightGradAs<double>>)};
+    plainVariant("conv2dWeightGrad", run<weightGradAs<float>, weightGradAs<double>>)};
 
 }  // namespace
 }  // namespace figment::cuda

@@ -1,5 +1,6 @@
 // flip: the order of the elements along some axes reversed, one thread for each element.
 #include "../../device/launch.h"
+#include "../plain.h"
 #include "kernels/params/flip.generated.h"
 
 namespace figment::cuda {
@@ -52,12 +53,7 @@ void run(const OpCall& call, Context& context) {
   }
 }
 
-const RegisterVariant registrar{{.op = "flip",
-                                 .name = "plain",
-                                 .isa = Isa::sm75,
-                                 .supports = [](const OpCall&) { return kReferencePreference; },
-                                 .scratch = nullptr,
-                                 .run = run}};
+const RegisterVariant registrar{plainVariant("flip", run)};
 
 }  // namespace
 }  // namespace figment::cuda

@@ -1,6 +1,7 @@
 // matmul as it is defined: a thread for each element of the result, its sum in the order of k. Runs
 // every call.
 #include "../gemm/epilogue.h"
+#include "../plain.h"
 #include "kernels/params/matmul.generated.h"
 
 namespace figment::cuda {
@@ -37,12 +38,7 @@ void run(const OpCall& call, Context& context) {
   runAs<float>(call, launcherOf(context));
 }
 
-const RegisterVariant registrar{{.op = "matmul",
-                                 .name = "plain",
-                                 .isa = Isa::sm75,
-                                 .supports = [](const OpCall&) { return kReferencePreference; },
-                                 .scratch = nullptr,
-                                 .run = run}};
+const RegisterVariant registrar{plainVariant("matmul", run)};
 
 }  // namespace
 }  // namespace figment::cuda

@@ -21,7 +21,12 @@ export const deviceFlag = [
 
 /** Sets the device of the process by a command's option, and says which it is. */
 export function useDevice(device: string | undefined): void {
-  setDevice((device ?? (process.env.FIGMENT_DEVICE || "auto")) as Parameters<typeof setDevice>[0]);
+  const wanted = device ?? (process.env.FIGMENT_DEVICE || "auto");
+  if (!/^(auto|cpu|cuda(:\d+)?)$/.test(wanted))
+    throw new UsageError(
+      `${device === undefined ? "FIGMENT_DEVICE" : "--device"}: expected cpu, cuda, a GPU such as cuda:1, or auto, got ${JSON.stringify(wanted)}`,
+    );
+  setDevice(wanted as Parameters<typeof setDevice>[0]);
   console.error(`Computing on ${describeDevice()}.`);
 }
 
