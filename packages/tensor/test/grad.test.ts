@@ -102,6 +102,9 @@ describe("grad", () => {
     using i = tensor([1, 2], { dtype: "i32" });
     expect(() => grad((a: Tensor) => a)(x)).toThrow(ShapeError);
     expect(() => grad((a: Tensor) => sum(a))(i)).toThrow(DTypeError);
+    expect(() => grad((a: Tensor) => sum(a), {} as { wrt: [] })(x)).toThrow(
+      "grad: wrt must be a module or a list of cells, got undefined",
+    );
   });
 });
 

@@ -1,8 +1,11 @@
 // Attention by tiles of queries against blocks of keys with a running softmax (Dao et al., 2022;
 // Milakov & Gimelshein, 2018). Queries lie across the lanes: a block of scores is k·qᵀ with k's
 // elements broadcast, so maxima, exponentials and sums need no work across lanes, and the output
-// tile is vᵀ·p the same way. Scores are kept in units of log 2.
+// tile is vᵀ·p the same way. Two tiles share each block, which is copied for them. Scores are kept
+// in units of log 2.
 #pragma once
+
+#include <type_traits>
 
 #include "../params/attention.generated.h"
 #include "../simd/math.h"
@@ -12,7 +15,10 @@
 namespace figment::FIGMENT_ISA {
 namespace {
 
-/// What one worker keeps while it works on a tile of queries.
+/// Tiles of queries that meet a block of keys one after the other.
+constexpr int64_t kGroupTiles = 2;
+
+/// What one worker keeps of a tile of queries.
 struct ForwardTile {
   float* query;    ///< [d, lanes], scaled
   float* output;   ///< [d, lanes], not yet divided by total
@@ -20,7 +26,6 @@ struct ForwardTile {
   float* highest;  ///< [lanes] running maximum
   float* total;    ///< [lanes] running sum of weights
   float* rescale;  ///< [lanes] what the last block made of earlier weights
-  float* widened;  ///< [kBlockKeys, d] a block of 16-bit keys or values
 
   ForwardTile(float* memory, int64_t d)
       : query(memory),
@@ -28,10 +33,21 @@ struct ForwardTile {
         score(output + d * kTileQueries),
         highest(score + kBlockKeys * kTileQueries),
         total(highest + kTileQueries),
-        rescale(total + kTileQueries),
-        widened(rescale + kTileQueries) {}
+        rescale(total + kTileQueries) {}
   static int64_t floats(int64_t d) {
-    return alignedFloats((2 * d + kBlockKeys + 3) * kTileQueries + kBlockKeys * d);
+    return alignedFloats((2 * d + kBlockKeys + 3) * kTileQueries);
+  }
+};
+
+/// What one worker keeps of a group: its tiles, and a block of keys or values as floats.
+struct Group {
+  float* memory;
+  int64_t d;
+
+  ForwardTile tile(int64_t index) const { return {memory + index * ForwardTile::floats(d), d}; }
+  float* rows() const { return memory + kGroupTiles * ForwardTile::floats(d); }
+  static int64_t floats(int64_t d) {
+    return kGroupTiles * ForwardTile::floats(d) + alignedFloats(kBlockKeys * d);
   }
 };
 
@@ -109,43 +125,67 @@ struct AttentionCall {
         lse(call.out[1].as<float>()),
         lengths(call, 3, p.sk),
         stride(int64_t(p.h) * p.d),
-        tiles(ceilDivide(p.sq, kTileQueries)) {}
+        groups(ceilDivide(p.sq, kGroupTiles * kTileQueries)) {}
 
-  template <int L>
-  void run(int64_t head, int64_t firstQuery, int64_t queries, const ForwardTile& tile) const {
-    const int64_t batch = head / p.h, column = head % p.h * p.d;
-    const int64_t queryAt = (batch * p.sq + firstQuery) * stride + column;
-    const int64_t keyAt = batch * p.sk * stride + column;
-    packColumns(q + queryAt, stride, queries, p.d, float(p.scale * double(kLog2E)), tile.query);
+  /// Queries of one head, and the keys that the last of them sees.
+  struct Place {
+    int64_t head, batch, firstQuery, queries, seen, keys;
+  };
+  Place place(int64_t head, int64_t firstQuery, int64_t most) const {
+    const int64_t batch = head / p.h, length = lengths.of(batch);
+    const int64_t queries = smaller(most, p.sq - firstQuery);
+    // Query i sees the keys j <= i + seen.
+    const int64_t seen = length - p.sq;
+    const int64_t keys =
+        p.causal ? larger(0, smaller(length, firstQuery + queries + seen)) : length;
+    return {head, batch, firstQuery, queries, seen, keys};
+  }
+  int64_t rowAt(const Place& at, int64_t length, int64_t position) const {
+    return (at.batch * length + position) * stride + at.head % p.h * p.d;
+  }
+
+  void begin(const Place& at, const ForwardTile& tile) const {
+    packColumns(q + rowAt(at, p.sq, at.firstQuery), stride, at.queries, p.d,
+                float(p.scale * double(kLog2E)), tile.query);
     for (int64_t i = 0; i < p.d * kTileQueries; i++) tile.output[i] = 0;
     for (int64_t i = 0; i < kTileQueries; i++) {
       tile.highest[i] = -__builtin_inff();
       tile.total[i] = 0;
     }
-    // Query i sees the keys j <= i + seen.
-    const int64_t length = lengths.of(batch), seen = length - p.sq;
-    const int64_t keys =
-        p.causal ? larger(0, smaller(length, firstQuery + queries + seen)) : length;
-    for (int64_t key = 0; key < keys; key += kBlockKeys) {
-      const int64_t count = smaller(kBlockKeys, keys - key);
-      float earlier[kTileQueries];
-      for (int64_t i = 0; i < L * kLanes; i++) earlier[i] = tile.highest[i];
-      const KeepScores keep{tile.score, tile.highest, key - seen - firstQuery,
-                            p.causal && key + count - 1 > firstQuery + seen};
-      const int64_t at = keyAt + key * stride;
-      const FloatRows keyRows = floatRows(k + at, stride, count, p.d, tile.widened);
-      multiplyPanel<L, Order::byRow>(count, keyRows.data, keyRows.stride, tile.query, kTileQueries,
-                                     p.d, keep);
-      weighBlock<L>(tile, earlier, count);
-      const FloatRows valueRows = floatRows(v + at, stride, count, p.d, tile.widened);
-      multiplyPanel<L, Order::byDepth>(p.d, valueRows.data, valueRows.stride, tile.score,
-                                       kTileQueries, count, AddOutput{tile.output, tile.rescale});
-    }
-    finish(head, firstQuery, queries, queryAt, tile);
   }
 
-  void finish(int64_t head, int64_t firstQuery, int64_t queries, int64_t queryAt,
-              const ForwardTile& tile) const {
+  /// Weights of `count` keys from `key` on.
+  template <int L>
+  void weigh(const Place& at, const float* keyRows, int64_t key, int64_t count,
+             const ForwardTile& tile) const {
+    float earlier[kTileQueries];
+    for (int64_t i = 0; i < L * kLanes; i++) earlier[i] = tile.highest[i];
+    const KeepScores keep{tile.score, tile.highest, key - at.seen - at.firstQuery,
+                          p.causal && key + count - 1 > at.firstQuery + at.seen};
+    multiplyPanel<L, Order::byRow>(count, keyRows, p.d, tile.query, kTileQueries, p.d, keep);
+    weighBlock<L>(tile, earlier, count);
+  }
+
+  template <int L>
+  void addValues(const float* valueRows, int64_t count, const ForwardTile& tile) const {
+    multiplyPanel<L, Order::byDepth>(p.d, valueRows, p.d, tile.score, kTileQueries, count,
+                                     AddOutput{tile.output, tile.rescale});
+  }
+
+  /// step(vectors) with as many vectors as hold the queries.
+  template <class Step>
+  static FIGMENT_INLINE void withVectors(int64_t queries, Step step) {
+    switch (ceilDivide(queries, kLanes)) {
+      case 1:
+        return step(std::integral_constant<int, 1>{});
+      case 2:
+        return step(std::integral_constant<int, 2>{});
+      default:
+        return step(std::integral_constant<int, 3>{});
+    }
+  }
+
+  void finish(const Place& at, const ForwardTile& tile) const {
     for (int l = 0; l < kTileVectors; l++) {
       const F32 total = F32::load(tile.total + l * kLanes);
       const F32 top = F32::load(tile.highest + l * kLanes);
@@ -153,22 +193,40 @@ struct AttentionCall {
       blend(blind, F32::zero(), F32::broadcast(1.0f) / total).store(tile.rescale + l * kLanes);
       mulAdd(top, F32::broadcast(float(kLn2)), log(total)).store(tile.highest + l * kLanes);
     }
-    unpackColumns(tile.output, tile.rescale, queries, p.d, out + queryAt, stride);
-    float* to = lse + head * p.sq + firstQuery;
-    for (int64_t i = 0; i < queries; i++) to[i] = tile.highest[i];
+    unpackColumns(tile.output, tile.rescale, at.queries, p.d, out + rowAt(at, p.sq, at.firstQuery),
+                  stride);
+    float* to = lse + at.head * p.sq + at.firstQuery;
+    for (int64_t i = 0; i < at.queries; i++) to[i] = tile.highest[i];
   }
 
-  void runTask(int64_t task, const ForwardTile& tile) const {
-    const int64_t head = task / tiles, firstQuery = task % tiles * kTileQueries;
-    const int64_t queries = smaller(kTileQueries, p.sq - firstQuery);
-    switch (ceilDivide(queries, kLanes)) {
-      case 1:
-        return run<1>(head, firstQuery, queries, tile);
-      case 2:
-        return run<2>(head, firstQuery, queries, tile);
-      default:
-        return run<3>(head, firstQuery, queries, tile);
+  void runTask(int64_t task, const Group& group) const {
+    const int64_t first = task % groups * kGroupTiles * kTileQueries, head = task / groups;
+    const Place all = place(head, first, kGroupTiles * kTileQueries);
+    const int64_t tiles = ceilDivide(all.queries, kTileQueries);
+    Place places[kGroupTiles];
+    for (int64_t i = 0; i < tiles; i++) {
+      places[i] = place(head, first + i * kTileQueries, kTileQueries);
+      begin(places[i], group.tile(i));
     }
+    for (int64_t key = 0; key < all.keys; key += kBlockKeys) {
+      const int64_t from = rowAt(all, p.sk, key);
+      const auto forTiles = [&](auto step) {
+        for (int64_t i = 0; i < tiles; i++)
+          if (const int64_t count = smaller(kBlockKeys, places[i].keys - key); count > 0)
+            withVectors(places[i].queries,
+                        [&](auto vectors) { step(vectors, places[i], count, group.tile(i)); });
+      };
+      const int64_t most = smaller(kBlockKeys, all.keys - key);
+      copyRows(k + from, stride, most, p.d, group.rows());
+      forTiles([&](auto vectors, const Place& at, int64_t count, const ForwardTile& tile) {
+        weigh<vectors()>(at, group.rows(), key, count, tile);
+      });
+      copyRows(v + from, stride, most, p.d, group.rows());
+      forTiles([&](auto vectors, const Place&, int64_t count, const ForwardTile& tile) {
+        addValues<vectors()>(group.rows(), count, tile);
+      });
+    }
+    for (int64_t i = 0; i < tiles; i++) finish(places[i], group.tile(i));
   }
 
   const AttentionParams& p;
@@ -177,21 +235,21 @@ struct AttentionCall {
   float* lse;
   KeyLengths lengths;
   int64_t stride;  ///< between positions
-  int64_t tiles;   ///< of queries
+  int64_t groups;  ///< of tiles of queries
 };
 
 size_t attentionScratch(const OpCall& call, int threads) {
-  return size_t(threads * ForwardTile::floats(call.as<AttentionParams>().d)) * sizeof(float);
+  return size_t(threads * Group::floats(call.as<AttentionParams>().d)) * sizeof(float);
 }
 
 void runAttention(const OpCall& call, Context& context) {
   const AttentionCall attention(call);
   const auto& p = attention.p;
   float* scratch = reinterpret_cast<float*>(context.scratch());
-  const int64_t tasks = int64_t(p.b) * p.h * attention.tiles;
+  const int64_t tasks = int64_t(p.b) * p.h * attention.groups;
   context.parallelFor(tasks, 1, [&](int64_t begin, int64_t end, int worker) {
-    const ForwardTile tile(scratch + worker * ForwardTile::floats(p.d), p.d);
-    for (int64_t task = begin; task < end; task++) attention.runTask(task, tile);
+    const Group group{scratch + worker * Group::floats(p.d), p.d};
+    for (int64_t task = begin; task < end; task++) attention.runTask(task, group);
   });
 }
 

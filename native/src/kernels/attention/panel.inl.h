@@ -3,7 +3,7 @@
 // B's rows are vectors. Nothing of k or v is ever repacked.
 #pragma once
 
-#include "../gemm/elements.inl.h"
+#include "../gemm/pack.inl.h"
 #include "../norm/isa_variant.h"
 #include "../softmax/fast_exp.h"
 
@@ -28,7 +28,10 @@ FIGMENT_INLINE void multiplyTile(const float* a, int64_t aStride, const float* b
     for (int l = 0; l < L; l++) sum[r][l] = F32::zero();
   for (int64_t k = 0; k < depth; k++) {
     F32 row[L];
-    for (int l = 0; l < L; l++) row[l] = F32::load(b + k * bStride + l * kLanes);
+    for (int l = 0; l < L; l++) {
+      row[l] = F32::load(b + k * bStride + l * kLanes);
+      row[l].hold();
+    }
     for (int r = 0; r < R; r++) {
       const F32 x =
           F32::broadcast(kOrder == Order::byRow ? a[r * aStride + k] : a[k * aStride + r]);
@@ -48,10 +51,11 @@ FIGMENT_INLINE void multiplyRows(int64_t& row, int64_t rows, const float* a, int
   }
 }
 
-/// A·B tile by tile; finish(row, tile) receives each tile's sums in registers.
+/// A·B tile by tile; finish(row, tile) receives each tile's sums in registers. A function of its
+/// own, whose registers hold a tile and nothing else.
 template <int L, Order kOrder, class Finish>
-void multiplyPanel(int64_t rows, const float* a, int64_t aStride, const float* b, int64_t bStride,
-                   int64_t depth, Finish finish) {
+[[gnu::noinline]] void multiplyPanel(int64_t rows, const float* a, int64_t aStride, const float* b,
+                                     int64_t bStride, int64_t depth, Finish finish) {
   int64_t row = 0;
   multiplyRows<kTileRows, L, kOrder>(row, rows, a, aStride, b, bStride, depth, finish);
   if (kTileRows > 4) multiplyRows<4, L, kOrder>(row, rows, a, aStride, b, bStride, depth, finish);
@@ -80,23 +84,34 @@ inline FloatRows floatRows(Elements rows, int64_t stride, int64_t count, int64_t
   return {scratch, d};
 }
 
+/// Rows as floats, one after the other: rows of a head lie far apart, often at a power of two,
+/// where they would displace each other in the first-level cache.
+inline void copyRows(Elements rows, int64_t stride, int64_t count, int64_t d, float* to) {
+  for (int64_t i = 0; i < count; i++) gemm::widen(to + i * d, rows + i * stride, d);
+}
+
 /// rows[i][e] (i < count, e < d) · factor into columns[e][i]; lanes past count become zero.
 inline void packColumns(Elements rows, int64_t stride, int64_t count, int64_t d, float factor,
                         float* columns) {
+  gemm::transpose(rows, stride, count, d, columns, kTileQueries);
   for (int64_t e = 0; e < d; e++) {
     float* column = columns + e * kTileQueries;
-    for (int64_t i = 0; i < count; i++)
-      column[i] = gemm::loadElement(rows, i * stride + e) * factor;
     for (int64_t i = count; i < kTileQueries; i++) column[i] = 0;
+    for (int l = 0; l < kTileVectors; l++)
+      (F32::load(column + l * kLanes) * F32::broadcast(factor)).store(column + l * kLanes);
   }
 }
 
-/// The inverse of packColumns, each lane with its own factor.
-inline void unpackColumns(const float* columns, const float* factors, int64_t count, int64_t d,
+/// The inverse of packColumns, each lane with its own factor. Scales the columns in place.
+inline void unpackColumns(float* columns, const float* factors, int64_t count, int64_t d,
                           Results rows, int64_t stride) {
-  for (int64_t i = 0; i < count; i++)
-    for (int64_t e = 0; e < d; e++)
-      gemm::storeElement(rows, i * stride + e, columns[e * kTileQueries + i] * factors[i]);
+  for (int64_t e = 0; e < d; e++) {
+    for (int l = 0; l < kTileVectors; l++) {
+      float* at = columns + e * kTileQueries + l * kLanes;
+      (F32::load(at) * F32::load(factors + l * kLanes)).store(at);
+    }
+  }
+  gemm::transpose(columns, kTileQueries, d, count, rows, stride);
 }
 
 /// Score lanes whose query sees the key: lane >= key - offset.

@@ -95,6 +95,26 @@ inline void transpose(Elements from, int64_t fromStep, int64_t rows, int64_t col
   }
 }
 
+/// The same into elements of any format.
+inline void transpose(const float* from, int64_t fromStep, int64_t rows, int64_t columns,
+                      Results to, int64_t toStep) {
+  if (!to.half()) {
+    transpose(from, fromStep, rows, columns, to.floats(), toStep);
+    return;
+  }
+  constexpr int64_t kRows = 64, kColumns = 8;
+  float block[kColumns * kRows];
+  for (int64_t column = 0; column < columns; column += kColumns) {
+    const int64_t width = smaller(kColumns, columns - column);
+    for (int64_t row = 0; row < rows; row += kRows) {
+      const int64_t height = smaller(kRows, rows - row);
+      transpose(from + row * fromStep + column, fromStep, height, width, block, kRows);
+      for (int64_t j = 0; j < width; j++)
+        narrow(to + ((column + j) * toStep + row), block + j * kRows, height);
+    }
+  }
+}
+
 /// Columns that a panel of B holds for `n` columns left: whole vectors, at most kTileColumns.
 FIGMENT_INLINE int64_t panelWidth(int64_t n) {
   return n > kTileColumns - kLanes ? int64_t(kTileColumns) : ceilDiv(n, kLanes) * kLanes;

@@ -39,6 +39,8 @@ struct F32 {
   }
   /// Past the caches; p must be aligned to the register.
   FIGMENT_INLINE void stream(float* p) const { _mm512_stream_ps(p, v); }
+  /// Keeps a loaded vector in its register, where the compiler would read memory at each use.
+  FIGMENT_INLINE void hold() { asm("" : "+v"(v)); }
 };
 
 struct I32 {

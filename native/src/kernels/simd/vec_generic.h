@@ -45,6 +45,8 @@ struct F32 {
   }
   /// An ordinary store: portable code has no way around the caches.
   FIGMENT_INLINE void stream(float* p) const { store(p); }
+  /// Leaves to the compiler what it keeps in registers.
+  FIGMENT_INLINE void hold() {}
 };
 
 struct I32 {

@@ -118,7 +118,10 @@ export function valueAndGrad<F extends Scalar>(
       const { value, gradients } = differentiate((x1) => f(...([x1, ...(args as unknown[]).slice(1)] as never[])), x);
       return { value, grad: gradients };
     }
-    const cells = "cells" in options.wrt ? options.wrt.cells() : options.wrt;
+    const { wrt } = options;
+    if (typeof wrt !== "object" || wrt === null)
+      throw new UsageError(`grad: wrt must be a module or a list of cells, got ${show(wrt)}`);
+    const cells = "cells" in wrt ? wrt.cells() : wrt;
     return differentiateCells(
       () => f(...args),
       cells.filter((cell) => isFloat(cell.dtype)),
