@@ -31,6 +31,11 @@ describe("the random stream", () => {
     expect(sample).toEqual([...uniformStream(state, 13)]);
   });
 
+  it.each([1, 3, 6, 9, 15, 16, 17])("carries it %i blocks into a run of many", (blocks) => {
+    const state = [5, 6, -blocks, 7];
+    expect(draw(randomUniform, state, 150).sample).toEqual([...uniformStream(state, 150)]);
+  });
+
   it("gives the same numbers in two draws as in one, block by block", () => {
     const whole = draw(randomNormal, [1, 2, 3, 4], 20);
     const first = draw(randomNormal, [1, 2, 3, 4], 8);

@@ -9,35 +9,50 @@ namespace figment::FIGMENT_ISA {
 namespace {
 
 /// Numbers of one draw: each takes two words.
-constexpr int kNumbers = kNormals / 2;
+constexpr int kNumbers = 2 * kBlocksPerDraw;
 
-/// The words of kBlocksPerDraw blocks in stream order.
-FIGMENT_INLINE void words(const Stream& stream, uint64_t block, uint32_t* out) {
-#pragma GCC unroll 2
-  for (int half = 0; half < 2; half++) {
-    const PhiloxWords x = philoxBlocks(stream, block + uint64_t(half * kLanes / 2));
-    const Ordered ordered = inOrder(asFloat(evenWords(x)), asFloat(oddWords(x)));
-    asInt(ordered.low).store(reinterpret_cast<int32_t*>(out) + 2 * half * kLanes);
-    asInt(ordered.high).store(reinterpret_cast<int32_t*>(out) + (2 * half + 1) * kLanes);
+/// floor((2^32 high + low) range / 2^64) of the even lanes, in the odd ones.
+FIGMENT_INLINE I32 scaled(I32 high, I32 low, I32 range) {
+  return addWide(mulWideEven(high, range), oddToEven(mulWideEven(low, range)));
+}
+
+/// The numbers of a draw in [lo, lo + range). The range of all numbers has 33 bits; it takes the
+/// high word alone.
+template <bool kAll>
+FIGMENT_INLINE void numbers(const Stream& stream, uint64_t block, I32 lo, I32 range, int32_t* out) {
+  const Draw draw = drawWords(stream, block, plainOrder());
+#pragma GCC unroll 4
+  for (int g = 0; g < kGroups; g++) {
+    const PhiloxWords& x = draw.group[g];
+    const I32 number =
+        kAll ? evenWords(x)
+             : blendEvenOdd(oddToEven(scaled(x.x0, x.x1, range)), scaled(x.x2, x.x3, range));
+    (lo + number).store(out + g * kLanes);
   }
+}
+
+template <bool kAll>
+void fillIntegers(const Stream& stream, int64_t begin, int64_t end, int64_t lo, int64_t range,
+                  int32_t* out) {
+  const I32 base = I32::broadcast(int32_t(lo)), size = I32::broadcast(int32_t(range));
+  int64_t i = begin;
+  for (; i + kNumbers <= end; i += kNumbers)
+    numbers<kAll>(stream, uint64_t(i) / 2, base, size, out + i);
+  if (i == end) return;
+  int32_t last[kNumbers];
+  numbers<kAll>(stream, uint64_t(i) / 2, base, size, last);
+  __builtin_memcpy(out + i, last, size_t(end - i) * sizeof(int32_t));
 }
 
 void runInteger(const OpCall& call, Context& context) {
   const auto& p = call.as<RandomIntegerParams>();
   const Stream stream = Stream::fromState(call.in[0].as<int32_t>());
   int32_t* out = call.out[0].as<int32_t>();
-  const uint64_t range = uint64_t(p.hi - p.lo);
+  const int64_t range = p.hi - p.lo;
   constexpr int64_t kGrain = 16384;  // a multiple of every kNumbers
   context.parallelFor(p.count, kGrain, [&](int64_t begin, int64_t end, int) {
-    for (int64_t i = begin; i < end; i += kNumbers) {
-      uint32_t word[kNormals];
-      words(stream, uint64_t(i) / 2, word);
-      const int64_t count = smaller(kNumbers, end - i);
-      for (int64_t k = 0; k < count; k++) {
-        const uint64_t carried = uint64_t(word[2 * k + 1]) * range >> 32;
-        out[i + k] = int32_t(p.lo + int64_t((uint64_t(word[2 * k]) * range + carried) >> 32));
-      }
-    }
+    range > UINT32_MAX ? fillIntegers<true>(stream, begin, end, p.lo, range, out)
+                       : fillIntegers<false>(stream, begin, end, p.lo, range, out);
   });
   stream.advance(2 * p.count, call.out[1].as<int32_t>());
 }

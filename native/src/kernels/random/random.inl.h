@@ -2,37 +2,34 @@
 #pragma once
 
 #include "../kernel.h"
-#include "philox.h"
+#include "normal.h"
 
 namespace figment::FIGMENT_ISA {
 namespace {
 
 /// Fills `out` with elements [first, first + count) of a stream; `first` is a multiple of 4.
-template <auto draw>
+template <auto pairOf>
 void fill(const Stream& stream, int64_t first, float* out, int64_t count) {
   int64_t i = 0;
-  for (; i + kNormals <= count; i += kNormals) draw(stream, uint64_t(first + i) / 4, out + i);
-  if (i < count) {
-    float last[kNormals];
-    draw(stream, uint64_t(first + i) / 4, last);
-    __builtin_memcpy(out + i, last, size_t(count - i) * sizeof(float));
-  }
+  for (; i + kNormals <= count; i += kNormals)
+    storeElements<pairOf>(stream, uint64_t(first + i) / 4, out + i);
+  if (i == count) return;
+  float last[kNormals];
+  storeElements<pairOf>(stream, uint64_t(first + i) / 4, last);
+  __builtin_memcpy(out + i, last, size_t(count - i) * sizeof(float));
 }
 
-template <auto draw>
+template <auto pairOf>
 void runRandom(const OpCall& call, Context& context) {
   const Stream stream = Stream::fromState(call.in[0].as<int32_t>());
   const int64_t count = call.out[0].elements();
   float* out = call.out[0].as<float>();
   constexpr int64_t kGrain = 16384;  // elements; a multiple of every kNormals
   context.parallelFor(count, kGrain, [&](int64_t begin, int64_t end, int) {
-    fill<draw>(stream, begin, out + begin, end - begin);
+    fill<pairOf>(stream, begin, out + begin, end - begin);
   });
   stream.advance(count, call.out[1].as<int32_t>());
 }
-
-void drawUniform(const Stream& stream, uint64_t block, float* out) { uniforms(stream, block, out); }
-void drawNormal(const Stream& stream, uint64_t block, float* out) { normals(stream, block, out); }
 
 /// Constant-initialised: registering must not run instructions that the machine may lack.
 constexpr Variant uniformVariant(const char* name, Isa isa, int (*preference)(const OpCall&)) {
@@ -41,7 +38,7 @@ constexpr Variant uniformVariant(const char* name, Isa isa, int (*preference)(co
           .isa = isa,
           .supports = preference,
           .scratch = nullptr,
-          .run = runRandom<drawUniform>};
+          .run = runRandom<uniformPair>};
 }
 constexpr Variant normalVariant(const char* name, Isa isa, int (*preference)(const OpCall&)) {
   return {.op = "randomNormal",
@@ -49,7 +46,7 @@ constexpr Variant normalVariant(const char* name, Isa isa, int (*preference)(con
           .isa = isa,
           .supports = preference,
           .scratch = nullptr,
-          .run = runRandom<drawNormal>};
+          .run = runRandom<boxMuller>};
 }
 
 }  // namespace

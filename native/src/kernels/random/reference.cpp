@@ -1,9 +1,9 @@
 // Uniforms and normals one block at a time; the oracle of the vector code. The transform to
-// normals is the specified sequence of operations in random/philox.h, here on portable vectors.
+// normals is the specified sequence of operations in random/normal.h, here on portable vectors.
 #include "../reference.h"
 
 #include "block.h"
-#include "philox.h"
+#include "normal.h"
 
 namespace figment {
 namespace {
@@ -14,11 +14,10 @@ void uniformBlock(const Block& x, float* out) {
 
 void normalBlock(const Block& x, float* out) {
   for (int pair = 0; pair < 4; pair += 2) {
-    const generic::NormalPair z =
-        generic::boxMuller(generic::I32::broadcast(int32_t(x.word[pair])),
-                           generic::I32::broadcast(int32_t(x.word[pair + 1])));
-    out[pair] = z.cos.v[0];
-    out[pair + 1] = z.sin.v[0];
+    const generic::Pair z = generic::boxMuller(generic::I32::broadcast(int32_t(x.word[pair])),
+                                               generic::I32::broadcast(int32_t(x.word[pair + 1])));
+    out[pair] = z.first.v[0];
+    out[pair + 1] = z.second.v[0];
   }
 }
 

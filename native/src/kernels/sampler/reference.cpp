@@ -4,7 +4,7 @@
 
 #include "../params/addNoise.generated.h"
 #include "../params/samplerStep.generated.h"
-#include "../random/philox.h"
+#include "../random/normal.h"
 #include "timesteps.h"
 
 namespace figment {

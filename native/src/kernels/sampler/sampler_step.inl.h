@@ -5,7 +5,7 @@
 
 #include "../norm/isa_variant.h"
 #include "../params/samplerStep.generated.h"
-#include "../random/philox.h"
+#include "../random/normal.h"
 
 namespace figment::FIGMENT_ISA {
 namespace {
@@ -54,8 +54,8 @@ struct SamplerStep {
   void noisy(int64_t begin, int64_t end) const {
     int64_t i = begin;
     for (; i + kNormals <= end; i += kNormals) {
-      const Normals z = drawNormals(stream, uint64_t(i) / 4);
-      for (int part = 0; part < 4; part++) {
+      const Elements z = drawElements<boxMuller>(stream, uint64_t(i) / 4);
+      for (int part = 0; part < kParts; part++) {
         const int64_t at = i + part * kLanes;
         mulAdd(sigma, z.part[part], mean(at, kLanes)).store(out + at);
       }

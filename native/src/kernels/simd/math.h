@@ -37,21 +37,28 @@ FIGMENT_INLINE F32 exp(F32 x) {
   return e * asFloat(shl(half + bias, 23)) * asFloat(shl(exponent - half + bias, 23));
 }
 
-/// ln x for positive normal finite x (not checked).
-FIGMENT_INLINE F32 logNormal(F32 x, I32 exponentAdjust) {
+/// kScale ln x for positive normal finite x (not checked), kScale a power of two or its negative:
+/// the bits of the product, by scaled coefficients.
+template <int kScale>
+FIGMENT_INLINE F32 scaledLogNormal(F32 x, I32 exponentAdjust) {
+  constexpr float k = kScale;
   // x = 2^e (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)).
   const I32 rebased = asInt(x) - I32::broadcast(0x3f3504f3);
   const F32 e = toFloat(sar(rebased, 23) + exponentAdjust);
   const F32 f = asFloat((rebased & I32::broadcast(0x7fffff)) + I32::broadcast(0x3f3504f3)) -
                 F32::broadcast(1.0f);
-  const F32 p = polynomial(f, 7.0376836292e-2f, -1.1514610310e-1f, 1.1676998740e-1f,
-                           -1.2420140846e-1f, 1.4249322787e-1f, -1.6668057665e-1f, 2.0000714765e-1f,
-                           -2.4999993993e-1f, 3.3333331174e-1f);
+  const F32 p = polynomial(f, k * 7.0376836292e-2f, k * -1.1514610310e-1f, k * 1.1676998740e-1f,
+                           k * -1.2420140846e-1f, k * 1.4249322787e-1f, k * -1.6668057665e-1f,
+                           k * 2.0000714765e-1f, k * -2.4999993993e-1f, k * 3.3333331174e-1f);
   const F32 square = f * f;
   F32 tail = f * square * p;
-  tail = fma(e, F32::broadcast(-2.12194440e-4f), tail);
-  tail = fnma(F32::broadcast(0.5f), square, tail);
-  return fma(e, F32::broadcast(0.693359375f), f + tail);
+  tail = fma(e, F32::broadcast(k * -2.12194440e-4f), tail);
+  tail = fnma(F32::broadcast(k * 0.5f), square, tail);
+  const F32 mantissa = kScale == 1 ? f + tail : fma(F32::broadcast(k), f, tail);
+  return fma(e, F32::broadcast(k * 0.693359375f), mantissa);
+}
+FIGMENT_INLINE F32 logNormal(F32 x, I32 exponentAdjust) {
+  return scaledLogNormal<1>(x, exponentAdjust);
 }
 FIGMENT_INLINE F32 logNormal(F32 x) { return logNormal(x, I32::zero()); }
 
@@ -94,14 +101,20 @@ struct SinCos {
   F32 sin, cos;
 };
 
-/// Sine and cosine of quadrant * pi/2 + r, |r| <= pi/4.
-FIGMENT_INLINE SinCos sincosReduced(F32 r, I32 quadrant) {
+/// Sine and cosine of |r| <= pi/4.
+FIGMENT_INLINE SinCos sincosOctant(F32 r) {
   const F32 z = r * r;
   const F32 s =
       fma(polynomial(z, -1.9515295891e-4f, 8.3321608736e-3f, -1.6666654611e-1f) * z, r, r);
   const F32 c = fma(
       polynomial(z, 2.443315711809948e-5f, -1.388731625493765e-3f, 4.166664568298827e-2f, -0.5f), z,
       F32::broadcast(1.0f));
+  return {s, c};
+}
+
+/// Sine and cosine of quadrant * pi/2 + r, |r| <= pi/4.
+FIGMENT_INLINE SinCos sincosReduced(F32 r, I32 quadrant) {
+  const auto [s, c] = sincosOctant(r);
   const I32 one = I32::broadcast(1);
   const I32 sign = I32::broadcast(INT32_MIN);
   const Mask swapped = eq(quadrant & one, one);
@@ -176,11 +189,18 @@ FIGMENT_INLINE SinCos sincos(F32 x) {
 FIGMENT_INLINE F32 sin(F32 x) { return blend(eq(x, F32::zero()), x, sincos(x).sin); }
 FIGMENT_INLINE F32 cos(F32 x) { return sincos(x).cos; }
 
-/// Sine and cosine of 2 pi k / 2^24 for integers 0 <= k < 2^24; the reduction is exact.
-FIGMENT_INLINE SinCos sincosTurn24(I32 k) {
-  const I32 quadrant = shr(k + I32::broadcast(1 << 21), 22);
-  const F32 remainder = toFloat(k - shl(quadrant, 22));
-  return sincosReduced(remainder * F32::broadcast(3.7450705e-7f), quadrant);  // 2 pi / 2^24
+/// Sine and cosine of 2 pi k / 2^24 where k is the upper 24 bits of the word; the reduction is
+/// exact.
+FIGMENT_INLINE SinCos sincosTurn(I32 word) {
+  // Below the two bits of the quarter turn the rest is a signed number, rounding to the nearest
+  // one.
+  const I32 rest = shl(word, 2) & I32::broadcast(-(1 << 10));
+  const auto [s, c] = sincosOctant(toFloat(rest) * F32::broadcast(0x1p-10f * 3.7450705e-7f));
+  const I32 quadrant = word + I32::broadcast(1 << 29);  // in the two highest bits
+  const I32 odd = shl(quadrant, 1);
+  const I32 sign = I32::broadcast(INT32_MIN);
+  return {asFloat(asInt(blendBySign(odd, c, s)) ^ (quadrant & sign)),
+          asFloat(asInt(blendBySign(odd, s, c)) ^ ((quadrant ^ odd) & sign))};
 }
 
 }  // namespace figment::FIGMENT_ISA

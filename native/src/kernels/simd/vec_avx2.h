@@ -131,6 +131,11 @@ FIGMENT_INLINE Mask ge(F32 a, F32 b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_GE_O
 FIGMENT_INLINE Mask isNan(F32 a) { return {_mm256_cmp_ps(a.v, a.v, _CMP_UNORD_Q)}; }
 FIGMENT_INLINE F32 blend(Mask m, F32 a, F32 b) { return {_mm256_blendv_ps(b.v, a.v, m.v)}; }
 
+/// a in the lanes where the sign bit of s is set, b elsewhere.
+FIGMENT_INLINE F32 blendBySign(I32 s, F32 a, F32 b) {
+  return {_mm256_blendv_ps(b.v, a.v, _mm256_castsi256_ps(s.v))};
+}
+
 FIGMENT_INLINE I32 operator+(I32 a, I32 b) { return {_mm256_add_epi32(a.v, b.v)}; }
 FIGMENT_INLINE I32 operator-(I32 a, I32 b) { return {_mm256_sub_epi32(a.v, b.v)}; }
 FIGMENT_INLINE I32 operator*(I32 a, I32 b) { return {_mm256_mullo_epi32(a.v, b.v)}; }
@@ -174,6 +179,8 @@ FIGMENT_INLINE F32 gather(const float* base, I32 index) {
 
 /// 64-bit products of the even lanes, unsigned: lanes (2i, 2i+1) hold a[2i] * b[2i].
 FIGMENT_INLINE I32 mulWideEven(I32 a, I32 b) { return {_mm256_mul_epu32(a.v, b.v)}; }
+/// Sums of 64-bit lanes.
+FIGMENT_INLINE I32 addWide(I32 a, I32 b) { return {_mm256_add_epi64(a.v, b.v)}; }
 /// Moves each odd lane to the even lane below it; the odd lanes become zero.
 FIGMENT_INLINE I32 oddToEven(I32 a) { return {_mm256_srli_epi64(a.v, 32)}; }
 FIGMENT_INLINE I32 evenToOdd(I32 a) { return {_mm256_slli_epi64(a.v, 32)}; }

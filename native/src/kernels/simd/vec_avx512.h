@@ -114,6 +114,11 @@ FIGMENT_INLINE Mask ge(F32 a, F32 b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP
 FIGMENT_INLINE Mask isNan(F32 a) { return {_mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q)}; }
 FIGMENT_INLINE F32 blend(Mask m, F32 a, F32 b) { return {_mm512_mask_blend_ps(m.v, b.v, a.v)}; }
 
+/// a in the lanes where the sign bit of s is set, b elsewhere.
+FIGMENT_INLINE F32 blendBySign(I32 s, F32 a, F32 b) {
+  return {_mm512_mask_blend_ps(_mm512_movepi32_mask(s.v), b.v, a.v)};
+}
+
 FIGMENT_INLINE I32 operator+(I32 a, I32 b) { return {_mm512_add_epi32(a.v, b.v)}; }
 FIGMENT_INLINE I32 operator-(I32 a, I32 b) { return {_mm512_sub_epi32(a.v, b.v)}; }
 FIGMENT_INLINE I32 operator*(I32 a, I32 b) { return {_mm512_mullo_epi32(a.v, b.v)}; }
@@ -155,6 +160,8 @@ FIGMENT_INLINE F32 gather(const float* base, I32 index) {
 
 /// 64-bit products of the even lanes, unsigned: lanes (2i, 2i+1) hold a[2i] * b[2i].
 FIGMENT_INLINE I32 mulWideEven(I32 a, I32 b) { return {_mm512_mul_epu32(a.v, b.v)}; }
+/// Sums of 64-bit lanes.
+FIGMENT_INLINE I32 addWide(I32 a, I32 b) { return {_mm512_add_epi64(a.v, b.v)}; }
 /// Moves each odd lane to the even lane below it; the odd lanes become zero.
 FIGMENT_INLINE I32 oddToEven(I32 a) { return {_mm512_srli_epi64(a.v, 32)}; }
 FIGMENT_INLINE I32 evenToOdd(I32 a) { return {_mm512_slli_epi64(a.v, 32)}; }

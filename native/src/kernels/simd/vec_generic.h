@@ -133,6 +133,8 @@ FIGMENT_INLINE Mask isNan(F32 a) { return {a.v != a.v}; }
 FIGMENT_INLINE F32 blend(Mask m, F32 a, F32 b) {
   return {FloatVector((m.v & IntVector(a.v)) | (~m.v & IntVector(b.v)))};
 }
+/// a in the lanes where the sign bit of s is set, b elsewhere.
+FIGMENT_INLINE F32 blendBySign(I32 s, F32 a, F32 b) { return blend(Mask{s.v >> 31}, a, b); }
 FIGMENT_INLINE F32 min(F32 a, F32 b) { return blend(lt(a, b), a, b); }
 FIGMENT_INLINE F32 max(F32 a, F32 b) { return blend(gt(a, b), a, b); }
 
@@ -187,6 +189,8 @@ FIGMENT_INLINE F32 gather(const float* base, I32 index) {
 FIGMENT_INLINE I32 mulWideEven(I32 a, I32 b) {
   return {IntVector((WideVector(a.v) & 0xffffffffu) * (WideVector(b.v) & 0xffffffffu))};
 }
+/// Sums of 64-bit lanes.
+FIGMENT_INLINE I32 addWide(I32 a, I32 b) { return {IntVector(WideVector(a.v) + WideVector(b.v))}; }
 /// Moves each odd lane to the even lane below it; the odd lanes become zero.
 FIGMENT_INLINE I32 oddToEven(I32 a) { return {IntVector(WideVector(a.v) >> 32)}; }
 FIGMENT_INLINE I32 evenToOdd(I32 a) { return {IntVector(WideVector(a.v) << 32)}; }
