@@ -36,7 +36,8 @@ const batchSeconds = 0.008;
 const warmSeconds = 0.03;
 const minRounds = 5;
 const maxRounds = 40;
-// A contestant so slow that it alone has used so many seconds sits out after its second round.
+// A contestant so slow that it alone has used so many seconds sits out after its second round; a rival whose first call
+// takes as long is not called again.
 const longestSeconds = 8;
 const fewestRounds = 2;
 // Worker pools spin for a while after their last call (onnxruntime's for some 40 ms): a contestant starts only once the
@@ -101,12 +102,13 @@ export async function race(
 ): Promise<Timing[]> {
   const calls: { repeats: number; seconds: number }[] = [];
   for (const contestant of contestants) calls.push(await calibrate(contestant));
-  const seconds = contestants.map((): number[] => []);
+  const tooSlow = calls.map(({ seconds }, i) => i > 0 && seconds > longestSeconds);
+  const seconds = calls.map(({ seconds }, i): number[] => (tooSlow[i] ? [seconds] : []));
   const deadline = now() + budget;
   const spent = (i: number): number => seconds[i]!.length * calls[i]!.repeats * calls[i]!.seconds;
   for (let round = 0; round < maxRounds && (round < rounds || now() < deadline); round++) {
     for (const [i, contestant] of contestants.entries()) {
-      if (round >= fewestRounds && spent(i) > longestSeconds) continue;
+      if (tooSlow[i] || (round >= fewestRounds && spent(i) > longestSeconds)) continue;
       await quiet();
       await warm(contestant, calls[i]!.seconds);
       seconds[i]!.push(await time(contestant, calls[i]!.repeats));

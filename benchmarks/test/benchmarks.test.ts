@@ -45,7 +45,7 @@ describe("race", () => {
     }
   });
 
-  it("lets a contestant sit out that takes seconds for a call, after its second round", async () => {
+  it("lets a contestant sit out that takes seconds for a call: after its second round, or after its first call", async () => {
     const clock = { now: 0 };
     const stopped = vi.spyOn(performance, "now").mockImplementation(() => clock.now);
     try {
@@ -58,10 +58,13 @@ describe("race", () => {
         };
         return { ...contestant, run };
       };
-      const [, slow] = await race([counted("fast", 400), counted("slow", 9000)], { budget: 0.1, rounds: 6 });
-      expect(slow?.ratio).toBeCloseTo(22.5, 10);
+      const rivals = [counted("slow", 4800), counted("slowest", 50_000)];
+      const [, slow, slowest] = await race([counted("fast", 400), ...rivals], { budget: 0.1, rounds: 6 });
+      expect(slow?.ratio).toBeCloseTo(12, 10);
       // Once to see how long it takes, then two rounds.
       expect(calls.filter((name) => name === "slow")).toHaveLength(3);
+      expect(slowest?.ratio).toBeCloseTo(125, 10);
+      expect(calls.filter((name) => name === "slowest")).toHaveLength(1);
     } finally {
       stopped.mockRestore();
     }

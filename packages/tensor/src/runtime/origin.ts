@@ -17,8 +17,10 @@ const originFrames = 100;
 /** An error whose stack begins below `entry`, a function on it. */
 function stackBelow(entry: (...args: never) => unknown): Error {
   const { stackTraceLimit } = Error;
-  Error.stackTraceLimit = Math.max(stackTraceLimit, originFrames);
+  // The constructor would note a stack of its own.
+  Error.stackTraceLimit = 0;
   const place = new Error("queued here");
+  Error.stackTraceLimit = Math.max(stackTraceLimit, originFrames);
   Error.captureStackTrace(place, entry);
   Error.stackTraceLimit = stackTraceLimit;
   return place;
