@@ -24,6 +24,7 @@ import { describeMachine, type Machine } from "./machine.js";
 import { modelTable, runModels } from "./models.js";
 import { networkTable, runNetworks } from "./networks/suite.js";
 import { overheadTable, runOverheads } from "./overheads.js";
+import { torchFormatNote } from "./peers/format.js";
 import { type FoundPeers, findPeers, type PeerName, peerNames } from "./peers/index.js";
 import { selectNamed } from "./select.js";
 import { formatTable } from "./table.js";
@@ -192,6 +193,10 @@ const runs = (suite: Suite): boolean => options.suite === "all" || options.suite
 const { peers, missing } = await kernelPeers(options);
 const versions = Object.fromEntries(peers.map(({ name, version }) => [name, version]));
 const result: Record<string, unknown> = { machine, ceilings, peers: versions, missing };
+if (torchFormatNote && options.peers.includes("torch")) {
+  console.log(`${torchFormatNote}\n`);
+  result.notes = [torchFormatNote];
+}
 const measuring = {
   ceilings,
   peers,

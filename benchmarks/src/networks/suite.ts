@@ -3,6 +3,7 @@
 import { fileURLToPath } from "node:url";
 import { type Ceilings, fmaCeiling } from "@figment/tensor";
 import type { PeerResult } from "../kernels.js";
+import { torchFormat } from "../peers/format.js";
 import { Program } from "../peers/program.js";
 import { type Contestant, race } from "../race.js";
 import { selectNamed } from "../select.js";
@@ -82,17 +83,23 @@ async function measure(
   const config = small ? smallConfigs[kind] : network.config;
   const record = { kind, format, threads, config: JSON.stringify(config) };
   const rivals: Rival[] = [];
-  const enter = async (label: string, command: readonly [string, ...string[]], layout: string): Promise<void> => {
-    const found = await rival(label, command, { ...record, layout });
+  const enter = async (
+    label: string,
+    command: readonly [string, ...string[]],
+    settings: { layout: string; format?: Format },
+  ): Promise<void> => {
+    const found = await rival(label, command, { ...record, ...settings });
     if (typeof found === "string") missing.add(found);
     else rivals.push(found);
   };
   try {
-    await enter("figment", [process.execPath, ...process.execArgv, ourProgram], "last");
+    await enter("figment", [process.execPath, ...process.execArgv, ourProgram], { layout: "last" });
     if (rivals.length === 0) throw new Error(`${name}: our own process failed: ${[...missing].at(-1)}`);
     if (peers) {
-      if (kind !== "vae") await enter("torch channels-last", ["python3", torchProgram], "last");
-      if (kind !== "stable") await enter("torch", ["python3", torchProgram], "first");
+      const given = { format: torchFormat(format) };
+      const torch = ["python3", torchProgram] as const;
+      if (kind !== "vae") await enter("torch channels-last", torch, { layout: "last", ...given });
+      if (kind !== "stable") await enter("torch", torch, { layout: "first", ...given });
     }
     const [own, ...others] = await race(
       rivals.map(({ contestant }) => contestant),

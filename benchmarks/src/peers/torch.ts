@@ -1,6 +1,7 @@
 // PyTorch, eager, in a Python process: images in its default layout and channels-last are two peers of one process.
 
 import { fileURLToPath } from "node:url";
+import { torchFormat } from "./format.js";
 import type { Missing, Peer } from "./peer.js";
 import { Program } from "./program.js";
 
@@ -19,7 +20,8 @@ export async function findTorch(device: "cpu" | "cuda" = "cpu"): Promise<readonl
     version,
     async contestant({ work, format = "f32" }, threads) {
       if (!work || (layout === "last" && !imageKinds.has(work.kind))) return null;
-      return program.contestant(name, { ...work, format, threads, layout });
+      const given = device === "cpu" ? torchFormat(format) : format;
+      return program.contestant(name, { ...work, format: given, threads, layout });
     },
     dispose: () => program.dispose(),
   });
