@@ -32,7 +32,7 @@ FIGMENT_INLINE void numbers(const Stream& stream, uint64_t block, I32 lo, I32 ra
 }
 
 template <bool kAll>
-void fillIntegers(const Stream& stream, int64_t begin, int64_t end, int64_t lo, int64_t range,
+void fillIntegers(Stream stream, int64_t begin, int64_t end, int64_t lo, int64_t range,
                   int32_t* out) {
   const I32 base = I32::broadcast(int32_t(lo)), size = I32::broadcast(int32_t(range));
   int64_t i = begin;

@@ -2,11 +2,10 @@
 // Box and M. E. Muller ("A note on the generation of random normal deviates", Ann. Math. Stat. 29,
 // 1958). All instruction sets give the same bits.
 //
+//   const Stream stream = ...;       // a copy of one's own, which no store can change: its key
+//                                    // then stays in vectors from draw to draw
 //   float z[kNormals];
 //   normals(stream, block, z);       // elements 4 block .. 4 block + kNormals - 1 of the stream
-//
-// or, in registers: `const Elements z = drawElements<boxMuller>(stream, block)`, whose `part[i]`
-// are the vectors of those elements in order.
 #pragma once
 
 #include "../simd/math.h"
@@ -14,9 +13,8 @@
 
 namespace figment::FIGMENT_ISA {
 
-/// Elements of one draw, and its vectors.
+/// Elements of one draw.
 constexpr int kNormals = 4 * kBlocksPerDraw;
-constexpr int kParts = 2 * kGroups;
 
 /// What two words of a block become.
 struct Pair {
@@ -38,34 +36,22 @@ FIGMENT_INLINE Pair boxMuller(I32 radiusWord, I32 angleWord) {
   return {radius * angle.cos, radius * angle.sin};
 }
 
-/// kNormals elements of a stream in order.
-struct Elements {
-  F32 part[kParts];
-};
+/// Elements 4 block .. 4 block + kNormals - 1 of a stream.
 template <auto pairOf>
-FIGMENT_INLINE Elements drawElements(const Stream& stream, uint64_t block) {
+FIGMENT_INLINE void drawElements(const Stream& stream, uint64_t block, float* out) {
   const Draw draw = drawWords(stream, block, interleavedOrder());
-  Elements elements;
+  Pair pair[kGroups];
+#pragma GCC unroll 4
+  for (int g = 0; g < kGroups; g++)
+    pair[g] = pairOf(evenWords(draw.group[g]), oddWords(draw.group[g]));
 #pragma GCC unroll 4
   for (int g = 0; g < kGroups; g++) {
-    const Pair pair = pairOf(evenWords(draw.group[g]), oddWords(draw.group[g]));
-    elements.part[2 * g] = interleaveLow(pair.first, pair.second);
-    elements.part[2 * g + 1] = interleaveHigh(pair.first, pair.second);
+    interleaveLow(pair[g].first, pair[g].second).store(out + 2 * g * kLanes);
+    interleaveHigh(pair[g].first, pair[g].second).store(out + (2 * g + 1) * kLanes);
   }
-  return elements;
-}
-
-template <auto pairOf>
-FIGMENT_INLINE void storeElements(const Stream& stream, uint64_t block, float* out) {
-  const Elements elements = drawElements<pairOf>(stream, block);
-  for (int i = 0; i < kParts; i++) elements.part[i].store(out + i * kLanes);
 }
 FIGMENT_INLINE void normals(const Stream& stream, uint64_t block, float* out) {
-  storeElements<boxMuller>(stream, block, out);
-}
-/// The same elements as uniforms in [0, 1).
-FIGMENT_INLINE void uniforms(const Stream& stream, uint64_t block, float* out) {
-  storeElements<uniformPair>(stream, block, out);
+  drawElements<boxMuller>(stream, block, out);
 }
 
 }  // namespace figment::FIGMENT_ISA

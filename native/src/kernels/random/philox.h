@@ -13,7 +13,8 @@
 namespace figment::FIGMENT_ISA {
 
 /// Groups of blocks that a draw computes. Each is one long chain of operations that wait for one
-/// another, so the build has the compiler schedule the groups among each other.
+/// another, so the build has the compiler schedule the groups among each other. A branch within a
+/// draw would keep it from that.
 constexpr int kGroups = 4;
 /// Blocks of a group: one for each 64-bit lane.
 constexpr int kGroupBlocks = kLanes / 2;
@@ -40,29 +41,30 @@ FIGMENT_INLINE I32 interleavedOrder() {
   return I32::load(order);
 }
 
-/// Ten rounds applied to the counters (low, high, 0, 0).
-FIGMENT_INLINE PhiloxWords philox(I32 low, I32 high, uint32_t key0, uint32_t key1) {
+/// Ten rounds applied to the counters in the 64-bit lanes.
+FIGMENT_INLINE PhiloxWords philox(I32 counter, uint32_t key0, uint32_t key1) {
   constexpr uint32_t kStep0 = 0x9E3779B9u;  // golden ratio
   constexpr uint32_t kStep1 = 0xBB67AE85u;  // sqrt(3) - 1
   const I32 m0 = I32::broadcast(int32_t(0xD2511F53u));
   const I32 m1 = I32::broadcast(int32_t(0xCD9E8D57u));
-  // Two rounds with one product that lanes do not share, since two words of the counter are zero
-  // and the high one is the same in most draws.
-  const I32 first = mulWideEven(low, m0);
-  const I32 second = mulWideEven(oddToEven(first) ^ I32::broadcast(int32_t(key1)), m1);
-  const I32 shared = mulWideEven(high ^ I32::broadcast(int32_t(key0)), m0);
+  // The first two rounds: words 2 and 3 of a counter are zero, and so is the second product of the
+  // first round.
+  const I32 first = mulWideEven(counter, m0);
+  const I32 high = oddToEven(counter) ^ I32::broadcast(int32_t(key0));
+  const I32 second0 = mulWideEven(high, m0);
+  const I32 second1 = mulWideEven(oddToEven(first) ^ I32::broadcast(int32_t(key1)), m1);
   key0 += kStep0;
   key1 += kStep1;
-  PhiloxWords x = {oddToEven(second) ^ I32::broadcast(int32_t(key0)), second,
-                   (oddToEven(shared) ^ I32::broadcast(int32_t(key1))) ^ first, shared};
+  PhiloxWords x = {oddToEven(second1) ^ I32::broadcast(int32_t(key0)), second1,
+                   xor3(first, I32::broadcast(int32_t(key1)), oddToEven(second0)), second0};
 #pragma GCC unroll 8
   for (int round = 2; round < 10; round++) {
     key0 += kStep0;
     key1 += kStep1;
     const I32 p0 = mulWideEven(x.x0, m0);
     const I32 p1 = mulWideEven(x.x2, m1);
-    x.x0 = xor3(oddToEven(p1), x.x1, I32::broadcast(int32_t(key0)));
-    x.x2 = xor3(oddToEven(p0), x.x3, I32::broadcast(int32_t(key1)));
+    x.x0 = xor3(x.x1, I32::broadcast(int32_t(key0)), oddToEven(p1));
+    x.x2 = xor3(x.x3, I32::broadcast(int32_t(key1)), oddToEven(p0));
     x.x1 = p1;
     x.x3 = p0;
   }
@@ -74,33 +76,15 @@ struct Draw {
   PhiloxWords group[kGroups];
 };
 
-/// A draw whose counters carry into the high word, once in 2^32 blocks.
-inline __attribute__((noinline, cold)) Draw drawCarried(const Stream& stream, uint64_t first,
-                                                        const I32& order) {
-  const I32 flip = I32::broadcast(INT32_MIN);  // compares as unsigned numbers
-  Draw draw;
-  for (int g = 0; g < kGroups; g++) {
-    const uint64_t start = first + uint64_t(g * kGroupBlocks);
-    const I32 base = I32::broadcast(int32_t(uint32_t(start)));
-    const I32 low = base + order;
-    const I32 high = I32::broadcast(int32_t(start >> 32)) + toInt(lt(low ^ flip, base ^ flip));
-    draw.group[g] = philox(low, high, stream.key0, stream.key1);
-  }
-  return draw;
-}
-
 /// The blocks [block, block + kBlocksPerDraw) of a stream, in each group in the order given.
 FIGMENT_INLINE Draw drawWords(const Stream& stream, uint64_t block, I32 order) {
-  const uint64_t first = stream.counter + block;
-  const uint32_t low = uint32_t(first);
-  if (__builtin_expect(low > UINT32_MAX - uint32_t(kBlocksPerDraw - 1), 0))
-    return drawCarried(stream, first, order);
-  const I32 high = I32::broadcast(int32_t(first >> 32));
+  const I32 first = I32::broadcastWide(stream.counter + block);
   Draw draw;
 #pragma GCC unroll 4
-  for (int g = 0; g < kGroups; g++)
-    draw.group[g] = philox(I32::broadcast(int32_t(low + uint32_t(g * kGroupBlocks))) + order, high,
-                           stream.key0, stream.key1);
+  for (int g = 0; g < kGroups; g++) {
+    const I32 place = addWide(I32::broadcastWide(uint64_t(g * kGroupBlocks)), order);
+    draw.group[g] = philox(addWide(first, place), stream.key0, stream.key1);
+  }
   return draw;
 }
 

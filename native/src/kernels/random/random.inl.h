@@ -7,15 +7,16 @@
 namespace figment::FIGMENT_ISA {
 namespace {
 
-/// Fills `out` with elements [first, first + count) of a stream; `first` is a multiple of 4.
+/// Fills `out` with elements [first, first + count) of a stream; `first` is a multiple of 4. The
+/// stream is a copy, which no store can change, so that its key stays in vectors.
 template <auto pairOf>
-void fill(const Stream& stream, int64_t first, float* out, int64_t count) {
+void fill(Stream stream, int64_t first, float* out, int64_t count) {
   int64_t i = 0;
   for (; i + kNormals <= count; i += kNormals)
-    storeElements<pairOf>(stream, uint64_t(first + i) / 4, out + i);
+    drawElements<pairOf>(stream, uint64_t(first + i) / 4, out + i);
   if (i == count) return;
   float last[kNormals];
-  storeElements<pairOf>(stream, uint64_t(first + i) / 4, last);
+  drawElements<pairOf>(stream, uint64_t(first + i) / 4, last);
   __builtin_memcpy(out + i, last, size_t(count - i) * sizeof(float));
 }
 

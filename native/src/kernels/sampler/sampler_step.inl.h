@@ -52,20 +52,14 @@ struct SamplerStep {
   }
 
   void noisy(int64_t begin, int64_t end) const {
-    int64_t i = begin;
-    for (; i + kNormals <= end; i += kNormals) {
-      const Elements z = drawElements<boxMuller>(stream, uint64_t(i) / 4);
-      for (int part = 0; part < kParts; part++) {
-        const int64_t at = i + part * kLanes;
-        mulAdd(sigma, z.part[part], mean(at, kLanes)).store(out + at);
-      }
+    const Stream copy = stream;  // no store can change it
+    for (int64_t i = begin; i < end; i += kNormals) {
+      float z[kNormals];
+      normals(copy, uint64_t(i) / 4, z);
+      forLanes(smaller(kNormals, end - i), [&](int64_t j, int lanes) {
+        storeLanes(out + i + j, mulAdd(sigma, F32::load(z + j), mean(i + j, lanes)), lanes);
+      });
     }
-    if (i == end) return;
-    float z[kNormals];
-    normals(stream, uint64_t(i) / 4, z);
-    forLanes(end - i, [&](int64_t j, int lanes) {
-      storeLanes(out + i + j, mulAdd(sigma, F32::load(z + j), mean(i + j, lanes)), lanes);
-    });
   }
 
   void run(const OpCall& call, Context& context) const {

@@ -58,6 +58,8 @@ struct I32 {
   __m256i v;
   static FIGMENT_INLINE I32 zero() { return {_mm256_setzero_si256()}; }
   static FIGMENT_INLINE I32 broadcast(int32_t x) { return {_mm256_set1_epi32(x)}; }
+  /// The same number in every 64-bit lane.
+  static FIGMENT_INLINE I32 broadcastWide(uint64_t x) { return {_mm256_set1_epi64x(int64_t(x))}; }
   static FIGMENT_INLINE I32 iota() { return {_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)}; }
   static FIGMENT_INLINE I32 load(const int32_t* p) {
     return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))};

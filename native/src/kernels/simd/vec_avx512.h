@@ -48,6 +48,8 @@ struct I32 {
   __m512i v;
   static FIGMENT_INLINE I32 zero() { return {_mm512_setzero_si512()}; }
   static FIGMENT_INLINE I32 broadcast(int32_t x) { return {_mm512_set1_epi32(x)}; }
+  /// The same number in every 64-bit lane.
+  static FIGMENT_INLINE I32 broadcastWide(uint64_t x) { return {_mm512_set1_epi64(int64_t(x))}; }
   static FIGMENT_INLINE I32 iota() {
     return {_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)};
   }

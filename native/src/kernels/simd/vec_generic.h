@@ -54,6 +54,8 @@ struct I32 {
   IntVector v;
   static FIGMENT_INLINE I32 zero() { return {IntVector{0, 0, 0, 0}}; }
   static FIGMENT_INLINE I32 broadcast(int32_t x) { return {IntVector{x, x, x, x}}; }
+  /// The same number in every 64-bit lane.
+  static FIGMENT_INLINE I32 broadcastWide(uint64_t x) { return {IntVector(WideVector{x, x})}; }
   static FIGMENT_INLINE I32 iota() { return {IntVector{0, 1, 2, 3}}; }
   static FIGMENT_INLINE I32 load(const int32_t* p) {
     I32 a;
