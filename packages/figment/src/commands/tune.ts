@@ -1,5 +1,6 @@
 // figment tune: measures on this machine which kernels run the calls of recipes fastest, and keeps it for later programs.
 
+import { DataError } from "@figment/io";
 import { onInterrupt, showProgress } from "@figment/nn";
 import {
   AbortError,
@@ -81,7 +82,7 @@ const callsOf = (chosen: readonly Recipe[], flags: TuneFlags): TunableCall[] | P
       try {
         await useOnce(recipe, flags);
       } catch (error) {
-        if (!flags.all || !(error instanceof UsageError)) throw error;
+        if (!flags.all || !(error instanceof UsageError || error instanceof DataError)) throw error;
         // Its data are not on this machine.
         console.error(`${recipe.name} is left out: ${error.message}`);
       }
