@@ -14,6 +14,9 @@ namespace figment::FIGMENT_ISA::conv {
 /// Positions in a chunk: more when the weights are so many that the traffic of their sums counts.
 constexpr int64_t kChunkPositions = 256, kLargeChunkPositions = 1024;
 constexpr int64_t kLargeWeightFloats = 64 * 1024;
+/// Without AVX-512, outer tiles of so many positions: the three vectors that they read of each then
+/// stay in a first-level cache of 32 KiB while the outputs pass by.
+constexpr int64_t kNearPositions = 128;
 /// Independent units of work, and what their sums may take together.
 constexpr int64_t kGradUnits = 16;
 constexpr int64_t kPartialFloats = 8 * 1024 * 1024;
@@ -25,6 +28,12 @@ constexpr int64_t kMinOutputTiles = 4;
 /// Rows of dy that are a multiple of this apart fall into few sets of the L1 cache: they are
 /// packed.
 constexpr int64_t kOutputConflict = 64;
+
+inline int64_t chunkPositions(const WeightGrad& g) {
+  if (FIGMENT_LEVEL < 2 && g.kind == GradKind::outer) return kNearPositions;
+  const bool large = g.sumRows * g.sumStep > kLargeWeightFloats;
+  return large ? kLargeChunkPositions : kChunkPositions;
+}
 
 inline void chooseChunks(WeightGrad& g, int64_t wanted) {
   const int64_t wo = g.x.size, ho = g.y.size;
@@ -79,8 +88,7 @@ inline void describe(const Conv2dWeightGradParams& p, Elements x, Elements dy, R
     g.sumStep = ceilDiv(g.groupOut, kTileColumns) * kTileColumns;
     g.outputStep = kTileColumns;
   }
-  const bool large = g.sumRows * g.sumStep > kLargeWeightFloats;
-  chooseChunks(g, large ? kLargeChunkPositions : kChunkPositions);
+  chooseChunks(g, chunkPositions(g));
   const bool conflict = p.o % kOutputConflict == 0;
   g.plainOutputs =
       !dy.half() && !conflict && (g.columnBands == 1 || (g.rows == 1 && g.chunkImages == 1));
