@@ -66,9 +66,13 @@ const nvcc = wish === "OFF" ? undefined : findNvcc();
 if (wish === "ON" && !nvcc)
   fail("@figment/cuda: CUDA=ON, but nvcc was not found (CUDACXX, CUDA_PATH or PATH may name it)");
 const architectures = process.env.CUDAARCHS ?? ownArchitectures().join(";");
-if (process.env.CUDAARCHS && !/^[\d]+[a-z]?(-real|-virtual)?(;[\d]+[a-z]?(-real|-virtual)?)*$/.test(architectures))
-  fail(`CUDAARCHS is "${architectures}"; expected architectures such as 80-real;90a-real`);
 const plugin = nvcc !== undefined && (wish === "ON" || architectures !== "");
+// The variable is CMake's, so it may be set for other projects: it counts where the plug-in is built.
+const list = /^\d+[a-z]?(-real|-virtual)?(;\d+[a-z]?(-real|-virtual)?)*$/;
+if (plugin && architectures && !list.test(architectures) && !["all", "all-major", "native"].includes(architectures))
+  fail(
+    `@figment/cuda: CUDAARCHS is "${architectures}"; expected architectures such as 80-real;90a-real, or all, all-major or native`,
+  );
 
 const build = join(root, "build");
 mkdirSync(build, { recursive: true });
