@@ -7,14 +7,21 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statS
 import { tmpdir } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { build, root } from "../lib.mjs";
+import { build, fail, root } from "../lib.mjs";
 
-const { values: options } = parseArgs({
-  options: {
-    node: { type: "boolean", default: false },
-    out: { type: "string", default: join("out", "gpu-check.tar.xz") },
-  },
-});
+function readOptions() {
+  try {
+    return parseArgs({
+      options: {
+        node: { type: "boolean", default: false },
+        out: { type: "string", default: join("out", "gpu-check.tar.xz") },
+      },
+    }).values;
+  } catch (error) {
+    return fail(error.message);
+  }
+}
+const options = readOptions();
 const mostBytes = 60e6;
 
 /** What ends the script with a message, after its temporary files are gone. */
