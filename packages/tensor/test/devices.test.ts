@@ -20,6 +20,7 @@ import {
   OutOfMemoryError,
   ones,
   readCells,
+  repeat,
   rng,
   scalar,
   scope,
@@ -173,6 +174,41 @@ describe.skipIf(gpu.index === undefined)("a GPU", () => {
     scope(() => expect(() => f(tensor([2]))).toThrow(/runs on cpu.*cell is on cuda:0/));
     f.dispose();
     count.dispose();
+  });
+
+  it("is where values of a compiled function without arguments are moved to, when the cells that it reads are there", () => {
+    setDevice("cpu");
+    const cell = new Cell({ shape: [2], initial: () => [1, 2] }).to("cuda");
+    const there = compile(() => {
+      const product = tensor([3, 4]).add(1).to("cuda").mul(cell.value);
+      repeat(2, () => cell.set(cell.value.to("cuda").mul(2)));
+      return product;
+    });
+    scope(() => expect([...there().dataSync()]).toEqual([4, 10]));
+    const back = compile(() => cell.value.to("cpu").mul(2), { name: "back" });
+    expect(back).toThrow(UsageError);
+    expect(back).toThrow(/^back: it runs on cuda:0, but moves a value to cpu; move its arguments and cells there/);
+    cell.to("cpu");
+    expect(there).toThrow(/it runs on cpu, but moves a value to cuda:0/);
+    scope(() => expect([...back().dataSync()]).toEqual([8, 16]));
+    for (const item of [there, back, cell]) item.dispose();
+  });
+
+  it("runs a function whose first call failed for want of a value that is there now", () => {
+    setDevice("cpu");
+    const scale = new Cell({ shape: [2], name: "scale", initial: () => [3, 4] });
+    const weight = new Cell({ shape: [2], name: "weight" });
+    const random = rng(1);
+    const captured = compile(() => random.uniform([2]).mul(0).add(scale.value).mul(weight.value));
+    const given = compile((owned: Cell) => owned.value.add(weight.value));
+    for (const call of [captured, () => given(scale)]) expect(call).toThrow(/weight has no value yet/);
+    scope(() => weight.set(withDevice("cuda", () => tensor([1, 2]))));
+    scope(() => {
+      expect([...captured().dataSync()]).toEqual([3, 8]);
+      expect([...given(scale).dataSync()]).toEqual([4, 6]);
+    });
+    expect([scale.device, random.device]).toEqual(["cuda:0", "cuda:0"]);
+    for (const item of [captured, given, scale, weight, random]) item.dispose();
   });
 
   it("lets derivatives flow back over moves", () => {

@@ -210,6 +210,11 @@ export class Cell {
     tensor.dispose();
   }
 
+  /** @internal Throws, as reading would, where the cell has no value. */
+  requireValue(): void {
+    if (this.memory === null) this.requireInitial();
+  }
+
   /** @internal The memory, for binding; it stays the same until `to` and `dispose`. Made on `device` if it is not bound to one. */
   storage(device: number): Storage {
     return this.requireMemory(device);
@@ -265,11 +270,16 @@ export class Cell {
     const where = this.beside?.home;
     if (this.memory !== null)
       return where === undefined || where === this.memory.device ? this.memory : this.move(this.memory, where);
+    const initial = this.requireInitial();
+    return this.hold(upload(encode(initial(), this.dtype), where ?? device));
+  }
+
+  private requireInitial(): () => ArrayLike<number> {
     if (this.disposed) throw new DeviceError(`${this.name} has been disposed`, { code: "ERR_FIGMENT_DISPOSED" });
     if (!this.initial) {
       throw new UsageError(`${this.name} has no value yet: call init(rng) on its module, load weights, or set it`);
     }
-    return this.hold(upload(encode(this.initial(), this.dtype), where ?? device));
+    return this.initial;
   }
 }
 

@@ -115,6 +115,8 @@ export class Trace {
   readonly guards: Guard[];
   /** Cells that the traced code reaches by itself. */
   readonly guardedCells: Set<Cell>;
+  /** The devices that the traced code took to be the program's, by moving values there. */
+  readonly expectedDevices: Set<number>;
   readonly sources: StateSource[] = [];
   readonly mode: "train" | "eval" | undefined;
   private readonly outer: Trace | null;
@@ -130,6 +132,7 @@ export class Trace {
     this.outer = outer;
     this.guards = outer?.guards ?? [];
     this.guardedCells = outer?.guardedCells ?? new Set();
+    this.expectedDevices = outer?.expectedDevices ?? new Set();
   }
 
   /** A new argument of the graph. */

@@ -8,6 +8,8 @@ const maxBindings = 32;
 
 /** What a state of a program is: a cell, or a captured tensor, which nobody overwrites. */
 export interface StateHolder {
+  /** Throws what `storage` would for want of a value. */
+  requireValue?(): void;
   /** Its memory; if it has none yet, made on that device. */
   storage(device: number): Storage;
   beforeWrite?(): void;
@@ -31,6 +33,8 @@ export class Bindings {
 
   /** The binding to the memory of these, one for each state of the program. */
   get(states: readonly StateHolder[]): Binding {
+    // Before any memory is made, which would keep its cell on this device although the call fails.
+    for (const state of states) state.requireValue?.();
     const storages = states.map((state) => state.storage(this.program.device));
     const key = storages.map(({ handle }) => handle).join();
     const known = this.bound.get(key);

@@ -7,7 +7,7 @@ import { disown } from "../core/scope.js";
 import type { Tensor } from "../core/tensor.js";
 import { type Guard, type StateSource, Trace } from "../core/trace.js";
 import { leavesOf, mapTree } from "../core/tree.js";
-import { DeviceError } from "../errors.js";
+import { DeviceError, type FigmentError, UsageError } from "../errors.js";
 import type { Graph } from "../ir/graph.js";
 import { optimize } from "../passes/index.js";
 import { showShape } from "../shape.js";
@@ -94,7 +94,7 @@ function specialiseHere<A extends readonly unknown[], R>(
   );
   const outputs = distinct(leavesOf(result));
   const graph = span("optimise", () => optimize(traced));
-  const { place, sources } = placeSources(name, trace.sources, device);
+  const { place, sources } = placeSources(name, trace, device);
   const program = span("lower and load", () => onDevice(place, () => loadGraph(graph, name)));
   const captures = sources.flatMap((source) => ("capture" in source ? [source.capture] : []));
   return {
@@ -115,10 +115,12 @@ function specialiseHere<A extends readonly unknown[], R>(
 /**
  * The device that a traced function runs on: that of its arguments, else that of what it reads by itself. Where only that
  * decides, captured tensors on the device of the trace, among which are those that it made, are copied there.
+ *
+ * @throws DeviceError for a cell or a captured tensor elsewhere; UsageError where the function moves values elsewhere.
  */
 function placeSources(
   name: string,
-  sources: readonly StateSource[],
+  { sources, expectedDevices }: Trace,
   given: number | undefined,
 ): { readonly place: number; readonly sources: readonly StateSource[] } {
   const here = currentDevice();
@@ -132,15 +134,28 @@ function placeSources(
   const misplaced = sources.filter((source) => ![undefined, place].includes(homeOf(source)));
   const movable = (source: StateSource): boolean =>
     given === undefined && "capture" in source && homeOf(source) === here;
+  const at = deviceName(place);
+  const refuse = (error: FigmentError): never => {
+    for (const source of sources) if ("capture" in source) source.capture.dispose();
+    throw error;
+  };
   const stray = misplaced.find((source) => !movable(source));
   if (stray) {
     const what = "cell" in stray ? stray.cell.name : `a captured tensor ${showShape(stray.capture.shape)}`;
-    const [at, there] = [deviceName(place), deviceName(homeOf(stray) as number)];
-    for (const source of sources) if ("capture" in source) source.capture.dispose();
-    throw new DeviceError(
-      `${name}: it runs on ${at}, where ${given === undefined ? "other cells" : "its arguments"} are, but ${what} is on ${there}; move it, for example with .to("${at}")`,
+    const there = deviceName(homeOf(stray) as number);
+    refuse(
+      new DeviceError(
+        `${name}: it runs on ${at}, where ${given === undefined ? "other cells" : "its arguments"} are, but ${what} is on ${there}; move it, for example with .to("${at}")`,
+      ),
     );
   }
+  const elsewhere = [...expectedDevices].find((device) => device !== place);
+  if (elsewhere !== undefined)
+    refuse(
+      new UsageError(
+        `${name}: it runs on ${at}, but moves a value to ${deviceName(elsewhere)}; move its arguments and cells there before the call`,
+      ),
+    );
   const moved = (source: StateSource): StateSource =>
     "capture" in source && misplaced.includes(source) ? { capture: copyOn(place, source.capture) } : source;
   return { place, sources: sources.map(moved) };
