@@ -162,7 +162,10 @@ export interface NativeBinding {
   allocate(device: number, bytes: number): number;
   release(buffer: number): void;
   byteLength(buffer: number): number;
-  /** Copies at once when no queued work uses the buffer, else waits for that work first. */
+  /**
+   * On the CPU, copies at once when no queued work uses the buffer, else waits for that work first. For other devices, copies
+   * the bytes and queues their upload; an error of it is told by reads of the buffer, or by settled().
+   */
   write(buffer: number, byteOffset: number, data: ArrayBufferView): void;
   /** In queue order. Rejects with the error of the run that should have made the contents. */
   read(buffer: number, byteOffset: number, byteLength: number): Promise<ArrayBuffer>;
@@ -196,7 +199,7 @@ export interface NativeBinding {
   releaseCancel(token: number): void;
 
   // Waiting.
-  /** When everything queued so far is done; rejects with the oldest error that no read has reported. */
+  /** When everything queued so far is done, on all devices; rejects with the oldest error that no read has reported. */
   settled(): Promise<void>;
   settleSync(): void;
 

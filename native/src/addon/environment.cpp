@@ -6,20 +6,22 @@
 
 namespace figment {
 
-AnsweringJob::AnsweringJob(Environment& environment, Napi::Env env)
-    : Job(environment.client), environment_(environment) {
+Answer::Answer(Environment& environment, Napi::Env env) : environment_(environment) {
   napi_value promise;
   if (napi_create_promise(env, &deferred_, &promise) != napi_ok)
     throw Error(code::kDevice, "JavaScript cannot make a promise");
   promise_ = Napi::Value(env, promise);
 }
 
-void AnsweringJob::reject(napi_env env, Failure& failure) {
+void Answer::reject(napi_env env, Failure& failure) {
   failure.reported = true;
   napi_reject_deferred(env, deferred_, makeError(env, failure.code, failure.message));
 }
 
-void AnsweringJob::finish() noexcept { environment_.post(this); }
+void Answer::post() noexcept { environment_.post(this); }
+
+AnsweringJob::AnsweringJob(Environment& environment, Napi::Env env)
+    : Job(environment.client), Answer(environment, env) {}
 
 Environment::Environment(Napi::Env env) : env_(env) {
   napi_value name = Napi::String::New(env, "figment");
@@ -33,7 +35,7 @@ Environment::Environment(Napi::Env env) : env_(env) {
 
 Environment::~Environment() {
   // Answers that never reached JavaScript.
-  for (AnsweringJob* job : answers_) delete job;
+  for (Answer* answer : answers_) delete answer;
 }
 
 double Environment::addBuffer(Device& device, uint64_t bytes) {
@@ -68,30 +70,34 @@ void Environment::adjustExternalMemory(int64_t bytes) {
   untoldBytes_ = 0;
 }
 
-void Environment::submit(Device& device, AnsweringJob* job) {
+void Environment::awaitAnswer() {
   if (pendingAnswers_++ == 0) napi_ref_threadsafe_function(env_, wake_);
+}
+
+void Environment::submit(Device& device, AnsweringJob* job) {
+  awaitAnswer();
   device.queue.submit(job);
 }
 
-void Environment::post(AnsweringJob* job) noexcept {
+void Environment::post(Answer* answer) noexcept {
   std::lock_guard lock(mutex_);
-  answers_.push_back(job);
+  answers_.push_back(answer);
   // The function's queue is unbounded and this environment open, so this cannot be refused.
   napi_call_threadsafe_function(wake_, nullptr, napi_tsfn_nonblocking);
 }
 
 void Environment::deliverAll() {
-  std::vector<AnsweringJob*> answers;
+  std::vector<Answer*> answers;
   {
     std::lock_guard lock(mutex_);
     answers.swap(answers_);
   }
-  for (AnsweringJob* job : answers) {
+  for (Answer* answer : answers) {
     {
       Napi::HandleScope scope(env_);
-      job->deliver(env_);
+      answer->deliver(env_);
     }
-    delete job;
+    delete answer;
     if (--pendingAnswers_ == 0) napi_unref_threadsafe_function(env_, wake_);
   }
 }

@@ -12,15 +12,17 @@
 
 namespace figment {
 
-/// A job with an answer for JavaScript. finish() hands it to its environment, whose event loop then
-/// calls deliver(), once, and deletes it.
-class AnsweringJob : public Job {
+/// What JavaScript has been promised. Once it is known, post() hands it to its environment, whose
+/// event loop then calls deliver(), once, and deletes it.
+class Answer {
  public:
-  AnsweringJob(class Environment& environment, Napi::Env env);
+  Answer(class Environment& environment, Napi::Env env);
+  virtual ~Answer() = default;
 
-  /// The promise of the answer; only in the call that made the job.
+  /// The promise; only in the call that made the answer.
   Napi::Value promise() const { return promise_; }
-  void finish() noexcept final;
+  /// By any thread.
+  void post() noexcept;
   /// On the JavaScript thread, with a handle scope open: answers by resolve() or reject().
   virtual void deliver(Napi::Env env) noexcept = 0;
 
@@ -29,10 +31,18 @@ class AnsweringJob : public Job {
   void resolve(napi_env env, napi_value value) { napi_resolve_deferred(env, deferred_, value); }
   void reject(napi_env env, Failure& failure);
 
- private:
   Environment& environment_;
+
+ private:
   napi_deferred deferred_ = nullptr;
   Napi::Value promise_;
+};
+
+/// A job that makes an answer.
+class AnsweringJob : public Job, public Answer {
+ public:
+  AnsweringJob(Environment& environment, Napi::Env env);
+  void finish() noexcept final { post(); }
 };
 
 /// Live buffers.
@@ -60,13 +70,15 @@ class Environment {
   /// This environment's live buffers on a device.
   LiveMemory& liveOn(const Device& device);
 
-  /// Queues a job whose answer arrives later; keeps the process alive until then.
+  /// Keeps the process alive until one more answer has been delivered.
+  void awaitAnswer();
+  /// Queues a job whose answer is awaited.
   void submit(Device& device, AnsweringJob* job);
 
  private:
-  friend class AnsweringJob;
+  friend class Answer;
 
-  void post(AnsweringJob* job) noexcept;
+  void post(Answer* answer) noexcept;
   void deliverAll();
   void adjustExternalMemory(int64_t bytes);
   void close();
@@ -83,7 +95,7 @@ class Environment {
   int64_t untoldBytes_ = 0;
   std::vector<LiveMemory> live_;  // by Device::index
   std::mutex mutex_;
-  std::vector<AnsweringJob*> answers_;  // guarded by mutex_
+  std::vector<Answer*> answers_;  // guarded by mutex_
 };
 
 /// A JavaScript Error with `.code`; null when the environment is terminating.

@@ -1,6 +1,7 @@
 // Buffers and their contents: allocate, release, byteLength, write, read, readSync; and waiting for
-// the queue: settled, settleSync.
-#include <cstring>
+// the queues: settled, settleSync.
+#include <atomic>
+#include <vector>
 
 #include "arguments.h"
 #include "calls.h"
@@ -56,15 +57,14 @@ void throwUnreported(Environment& environment) {
   if (const Ref<Failure> failure = environment.client->takeUnreported()) throwFailure(*failure);
 }
 
-/// A GPU's stream is shared with the run that may be under way; the CPU's memory is not.
-std::unique_lock<std::mutex> exclusiveTransfer(Device& device) {
-  return device.index == 0 ? std::unique_lock<std::mutex>()
-                           : std::unique_lock(device.queue.executionLock());
-}
+/// The CPU's memory is the caller's own; on a GPU even what the queue has done is under way, and
+/// its stream is shared with the run that is being queued.
+bool isHere(const Device& device) { return device.index == 0; }
 
 void download(const Span& span, void* to) {
   Device& device = span.buffer.device;
-  const auto exclusive = exclusiveTransfer(device);
+  std::unique_lock<std::mutex> exclusive;
+  if (!isHere(device)) exclusive = std::unique_lock(device.queue.executionLock());
   if (device.api.download(device.handle, span.buffer.memory, span.offset, to, span.bytes) !=
       FIGMENT_OK)
     device.throwLastError();
@@ -86,14 +86,47 @@ Napi::Value byteLength(Environment& environment, const Napi::CallbackInfo& info)
       info.Env(), double(environment.buffers.get(numberArgument(info, 0, "buffer")).bytes));
 }
 
+/// A write in its turn. It brings a copy of the bytes: what is written next to where they come from
+/// is the caller's business.
+class WriteJob final : public Job {
+ public:
+  WriteJob(Ref<Client> client, const Span& span, const std::byte* data)
+      : Job(std::move(client), span.bytes),
+        buffer_(&span.buffer),
+        offset_(span.offset),
+        data_(data, data + span.bytes) {}
+
+  void execute() noexcept override {
+    Device& device = buffer_->device;
+    if (device.api.upload(device.handle, buffer_->memory, offset_, data_.data(), data_.size()) ==
+        FIGMENT_OK) {
+      if (data_.size() == buffer_->bytes) buffer_->failure = {};
+      return;
+    }
+    const FigmentError* error = device.api.last_error();
+    buffer_->failure = new Failure(error->code, error->message);
+    device.failures++;
+    client().remember(buffer_->failure);
+  }
+
+ private:
+  Ref<Buffer> buffer_;
+  uint64_t offset_;
+  std::vector<std::byte> data_;
+};
+
 Napi::Value write(Environment& environment, const Napi::CallbackInfo& info) {
   Buffer& buffer = environment.buffers.get(numberArgument(info, 0, "buffer"));
   const uint64_t offset = wholeArgument(info, 1, "byteOffset");
   const ByteView data = viewArgument(info, 2, "data");
   const Span span = spanOf(buffer, offset, data.bytes);
   Device& device = buffer.device;
+  if (!isHere(device)) {
+    auto* job = new WriteJob(environment.client, span, static_cast<const std::byte*>(data.data));
+    buffer.lastTicket = device.queue.submit(job);
+    return info.Env().Undefined();
+  }
   device.queue.wait(buffer.lastUse());
-  const auto exclusive = exclusiveTransfer(device);
   if (device.api.upload(device.handle, buffer.memory, span.offset, data.data, span.bytes) !=
       FIGMENT_OK)
     device.throwLastError();
@@ -139,9 +172,8 @@ Napi::Value read(Environment& environment, const Napi::CallbackInfo& info) {
   const Span span = readArguments(environment, info);
   const Napi::Env env = info.Env();
   Napi::ArrayBuffer target = makeArrayBuffer(env, span.bytes);
-  // What a GPU's queue has done is under way on the GPU, for which the event loop must not wait.
-  const bool here = span.buffer.device.index == 0;
-  if (here && span.buffer.device.queue.reached(span.buffer.lastUse()) &&
+  const Device& device = span.buffer.device;
+  if (isHere(device) && device.queue.reached(span.buffer.lastUse()) &&
       span.bytes <= kImmediateRead) {
     ReadJob job(environment, span, target);
     job.execute();
@@ -164,25 +196,47 @@ Napi::Value readSync(Environment& environment, const Napi::CallbackInfo& info) {
   return target;
 }
 
-class SettleJob final : public AnsweringJob {
+/// The answer of settled(): known when all devices have been waited for.
+class Settled final : public Answer {
  public:
-  using AnsweringJob::AnsweringJob;
+  Settled(Environment& environment, Napi::Env env, size_t devices)
+      : Answer(environment, env), waiting_(devices) {}
 
-  /// On the CPU's queue, whose own jobs are done by now.
-  void execute() noexcept override {
-    for (Device* device : openDevices())
-      if (device->index != 0) device->settle();
+  /// Once for each device.
+  void deviceDone() noexcept {
+    if (waiting_.fetch_sub(1, std::memory_order_acq_rel) == 1) post();
   }
   void deliver(Napi::Env env) noexcept override {
-    if (const Ref<Failure> failure = client().takeUnreported()) return reject(env, *failure);
+    const Ref<Failure> failure = environment_.client->takeUnreported();
+    if (failure) return reject(env, *failure);
     resolve(env, env.Undefined());
   }
+
+ private:
+  std::atomic<size_t> waiting_;
+};
+
+/// In a device's queue: waits for what the jobs before have set going.
+class SettleJob final : public Job {
+ public:
+  SettleJob(Ref<Client> client, Device& device, Settled& answer)
+      : Job(std::move(client)), device_(device), answer_(answer) {}
+  ~SettleJob() override { answer_.deviceDone(); }
+
+  void execute() noexcept override { device_.api.synchronise(device_.handle); }
+
+ private:
+  Device& device_;
+  Settled& answer_;
 };
 
 Napi::Value settled(Environment& environment, const Napi::CallbackInfo& info) {
-  auto* job = new SettleJob(environment, info.Env());
-  const Napi::Value promise = job->promise();
-  environment.submit(cpu(), job);
+  const std::vector<Device*> devices = openDevices();
+  auto* answer = new Settled(environment, info.Env(), devices.size());
+  const Napi::Value promise = answer->promise();
+  environment.awaitAnswer();
+  for (Device* device : devices)
+    device->queue.submit(new SettleJob(environment.client, *device, *answer));
   return promise;
 }
 

@@ -310,6 +310,67 @@ describe.skipIf(gpu.index === undefined)("a loop on a GPU", () => {
   });
 });
 
+describe.skipIf(gpu.index === undefined)("while a GPU is busy", () => {
+  /** What happens during a long loop on the GPU that is stopped then; how many of its turns it has done by its end. */
+  const turns = 20_000;
+  async function during(work: () => Promise<void> | void): Promise<number> {
+    const count = cellOf([0]);
+    const f = keep(compile(() => repeat(turns, () => count.set(count.value.add(1)))));
+    const controller = new AbortController();
+    withDevice("cuda", () => f.run({ signal: controller.signal }));
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    try {
+      await work();
+    } finally {
+      controller.abort();
+      await settled();
+    }
+    return contents(count)[0] as number;
+  }
+
+  it("the CPU's queue goes on, also behind settled()", async () => {
+    let waiting = true;
+    const done = await during(async () => {
+      void settled().then(() => {
+        waiting = false;
+      });
+      await keep(scope(() => ones([1 << 16]).add(1))).data();
+      expect(waiting).toBe(true);
+    });
+    expect(done).toBeLessThan(turns);
+    await settled();
+    expect(waiting).toBe(false);
+  });
+
+  it("data is sent there without waiting, and arrives in its turn", async () => {
+    const sent: Tensor[] = [];
+    const done = await during(() => {
+      const source = Float32Array.of(1, 2, 3);
+      sent.push(keep(withDevice("cuda", () => tensor(source))));
+      sent.push(keep((sent[0] as Tensor).mul(2)));
+      source.fill(9);
+    });
+    expect(done).toBeLessThan(turns);
+    expect(sent.map(list)).toEqual([
+      [1, 2, 3],
+      [2, 4, 6],
+    ]);
+  });
+
+  it("settled() tells what went wrong on each device", async () => {
+    const pick = (device: "cpu" | "cuda", at: number): Tensor =>
+      withDevice(device, () => scope(() => gather(tensor([1, 2]), tensor([at], { dtype: "i32" }))));
+    for (const [device, at] of [
+      ["cuda", 71],
+      ["cpu", 72],
+    ] as const)
+      keep(pick(device, at));
+    const told = [await settled().catch(String), await settled().catch(String), await settled().catch(String)];
+    expect(told.slice(0, 2).sort()).toEqual([expect.stringContaining("71"), expect.stringContaining("72")]);
+    expect(told[2]).toBeUndefined();
+  });
+});
+
 describe.skipIf(gpu.index === undefined)("memory of a GPU", () => {
   it("has a limit that a program's temporaries count in, and a list of what is live", async () => {
     const f = keep(compile((x: Tensor) => matmul(matmul(x, x), x).sum()));
