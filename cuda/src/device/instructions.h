@@ -82,10 +82,11 @@ FIGMENT_DEVICE uint32_t roundTf32(float x) {
 }
 
 /// Four 8×8 matrices of 16-bit elements: lane l names row l % 8 of matrix l / 8 (16 bytes from
-/// element `i` on), and gets of each matrix m, in word m, row l / 4's elements 2(l % 4), + 1.
+/// element `i` on), and gets of each matrix m, in word m, row l / 4's elements 2(l % 4), + 1. Or
+/// 8×4 ones of 32-bit elements, of which it gets row l / 4's element l % 4.
 template <class T>
 FIGMENT_DEVICE void loadMatrices(uint32_t (&words)[4], const Shared<T>& from, int i) {
-  static_assert(sizeof(T) == 2);
+  static_assert(sizeof(T) == 2 || sizeof(T) == 4);
 #ifdef __CUDACC__
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
                : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
@@ -95,7 +96,7 @@ FIGMENT_DEVICE void loadMatrices(uint32_t (&words)[4], const Shared<T>& from, in
   emulator::loadMatrices(words, from.template load<uint4>(i), false);
 #endif
 }
-/// The same, of the transposed matrices.
+/// The same, of the transposed matrices of 16-bit elements.
 template <class T>
 FIGMENT_DEVICE void loadMatricesTransposed(uint32_t (&words)[4], const Shared<T>& from, int i) {
   static_assert(sizeof(T) == 2);

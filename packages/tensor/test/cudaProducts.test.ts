@@ -2,7 +2,20 @@
 // batches, strides beyond kernels, few channels, many groups, and operands whose formats differ.
 
 import { loadBinding } from "@figment/native";
-import { assertNoLeaks, type DType, scope, Tensor } from "@figment/tensor";
+import {
+  assertNoLeaks,
+  attention,
+  compile,
+  conv2d,
+  type DType,
+  grad,
+  matmul,
+  ones,
+  type Precision,
+  scope,
+  sum,
+  Tensor,
+} from "@figment/tensor";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Aval, GraphBuilder } from "#ir/graph";
 import type { Activation } from "#ops/activation";
@@ -162,16 +175,36 @@ function run(def: OpDef, sample: Sample, point: Point, [a, b, result]: Mix, vari
   }
 }
 
+/** Groups of few channels have a kernel of their own, in f32. */
+const isGrouped = ({ attrs }: Sample): boolean => ((attrs as { groups?: number }).groups ?? 1) > 3;
+
+/** The precision at which a kernel is chosen. */
+const askedBy = (variant: string): Precision =>
+  variant.endsWith("-split") ? "fast" : variant.endsWith("-tf32") ? "tf32" : "highest";
+
+/** The nearest numbers of 11 significant bits, of two the one further from zero. */
+function toTf32(values: Float64Array): Float64Array {
+  const words = new Uint32Array(Float32Array.from(values).buffer);
+  return Float64Array.from(new Float32Array(words.map((word) => (word + 0x1000) & 0xffffe000).buffer));
+}
+/** A point whose factors are numbers of TF32. */
+const inTf32 = (def: OpDef, point: Point): Point =>
+  point.map((x, i) => (x && def.factors?.includes(i) ? toTf32(x) : x));
+
 function check({ def, sample }: Case, variant: string, mix: Mix): void {
   const drawn = drawPoint(sample, new Draws(seed));
   const point = mix.every((format) => format === "f32") ? drawn : drawn.map((x) => x?.map(representable) ?? null);
-  const want = expectedAt(def, sample, point)[0] as ArrayLike<number>;
-  const terms = termsOf(def, sample, point)(variant)[0] as ArrayLike<number>;
+  const precision = askedBy(variant);
+  // At "tf32" products are those of the rounded factors, as exact as f32's.
+  const factors = precision === "tf32" && !isGrouped(sample) ? inTf32(def, point) : point;
+  const want = expectedAt(def, sample, factors)[0] as ArrayLike<number>;
+  const terms = termsOf(def, sample, factors)(variant)[0] as ArrayLike<number>;
   // The kernels of precision "fast" lose the product of the factors' lower parts, up to 2⁻¹⁶ of a term, and half as much for
   // the rounding of each.
-  const fast = variant.endsWith("-split");
-  const asked: Sample = fast ? { ...sample, attrs: { ...sample.attrs, precision: "fast" } } : sample;
-  const got = scope(() => run(def, asked, point, mix, variant).dataSync());
+  const fast = precision === "fast";
+  const got = scope(() =>
+    run(def, { ...sample, attrs: { ...sample.attrs, precision } }, point, mix, variant).dataSync(),
+  );
   expect(got.length).toBe(want.length);
   const { activation = "none" } = sample.attrs as { activation?: string };
   const rounding = { f32: 0, bf16: 2 ** -8, f16: 2 ** -11 }[mix[2]];
@@ -198,13 +231,89 @@ describe.skipIf(device.index === undefined)("on the GPU", () => {
     );
   }
 
-  it("multiplies f32 factors otherwise at precision fast", () => {
+  it.each([
+    ["fast", "mma-split"],
+    ["tf32", "mma-tf32"],
+  ])("multiplies f32 factors otherwise at precision %s", (precision, variant) => {
     const { def, sample } = product([20, 1040], [1040, 24]);
     const point = drawPoint(sample, new Draws(seed));
-    const fast: Sample = { ...sample, attrs: { ...sample.attrs, precision: "fast" } };
+    const asked: Sample = { ...sample, attrs: { ...sample.attrs, precision } };
     const got = scope(() =>
-      [sample, fast].map((asked) => run(def, asked, point, ["f32", "f32", "f32"], "mma-split").dataSync()),
+      [sample, asked].map((each) => run(def, each, point, ["f32", "f32", "f32"], variant).dataSync()),
     );
     expect(got[0]).not.toEqual(got[1]);
+  });
+
+  it("loses at precision tf32 at most 2⁻¹⁰ + 2⁻²² of each term, and more than half of it somewhere", () => {
+    const { def, sample } = product([96, 8], [8, 96]);
+    const point = drawPoint(sample, new Draws(seed));
+    const want = expectedAt(def, sample, point)[0] as ArrayLike<number>;
+    const terms = termsOf(def, sample, point)("mma-tf32")[0] as ArrayLike<number>;
+    const asked: Sample = { ...sample, attrs: { ...sample.attrs, precision: "tf32" } };
+    const got = scope(() => run(def, asked, point, ["f32", "f32", "f32"], "mma-tf32").dataSync());
+    const off = distance(got, want, (i) => (2 ** -10 + 2 ** -22 + 5 * epsilon) * (terms[i] as number));
+    expect(off.worst).toBeLessThanOrEqual(1);
+    expect(off.worst).toBeGreaterThan(0.5);
+  });
+
+  it("rounds to TF32 to the nearest, ties away from zero, and keeps what is not finite", () => {
+    const unit = 2 ** -10;
+    const given = [
+      1 + unit / 2,
+      -1 - unit / 2,
+      1 + 0.49 * unit,
+      1.5 * unit * 2 ** -100,
+      2 ** 128 - 2 ** 104,
+      -Infinity,
+      NaN,
+    ];
+    const rounded = [1 + unit, -1 - unit, 1, 1.5 * unit * 2 ** -100, Infinity, -Infinity, NaN];
+    const { def, sample } = product([given.length, 1], [1, 1]);
+    const asked: Sample = { ...sample, attrs: { ...sample.attrs, precision: "tf32" } };
+    const point = [Float64Array.from(given), Float64Array.of(1)];
+    expect([...scope(() => run(def, asked, point, ["f32", "f32", "f32"], "mma-tf32").dataSync())]).toEqual(rounded);
+  });
+
+  describe("a function compiled for it", () => {
+    /** Kernels of products and attention, in a program of each of them and of derivatives. */
+    const kernelsAt = (precision?: Precision): string[] =>
+      scope(() =>
+        onDevice(index, () => {
+          const step = compile(
+            (x: Tensor, w: Tensor, a: Tensor) =>
+              grad((v: Tensor) => {
+                const pixels = conv2d(conv2d(x, v, { padding: 1 }).sin(), v, { padding: 1 }).reshape([1, 36, 1, 16]);
+                return sum(matmul(attention(pixels, pixels, pixels), a));
+              })(w),
+            { precision },
+          );
+          step(ones([1, 6, 6, 16]), ones([16, 3, 3, 16]), ones([16, 8]));
+          const lines = step
+            .explain()
+            .split("\n")
+            .map((line) => line.trim().split(/ {2,}/));
+          step.dispose();
+          return lines.flatMap(([op = "", ...rest]) => {
+            const [name = ""] = op.split(" ");
+            return /^(matmul|conv2d|attention)/.test(name) && !rest.includes("0 FLOP")
+              ? [`${name} ${rest.join(" ")}`]
+              : [];
+          });
+        }),
+      );
+
+    it("runs matrix products and convolutions in TF32, in both directions, where it was asked to", () => {
+      const kernels = kernelsAt("tf32");
+      for (const op of ["matmul", "conv2d", "conv2dInputGrad", "conv2dWeightGrad"]) {
+        const own = kernels.filter((line) => line.startsWith(`${op} `));
+        expect(own.length, op).toBeGreaterThan(0);
+        for (const line of own) expect(line).toContain("mma-tf32");
+      }
+    });
+
+    it("and nowhere else", () => {
+      for (const precision of [undefined, "highest", "fast", "bf16"] as const)
+        expect(kernelsAt(precision).join("\n")).not.toContain("tf32");
+    });
   });
 });

@@ -194,11 +194,38 @@ describe("precision belongs to nodes", () => {
   it("and is refused when it is unknown", () => {
     expect(() => compile((x: Tensor) => x, { precision: "f8" as Precision })).toThrow(UsageError);
     expect(() => compile((x: Tensor) => x, { precision: "f8" as Precision })).toThrow(
-      /precision must be one of "highest", "fast", "bf16", got "f8"$/,
+      /precision must be one of "highest", "fast", "bf16", "tf32", got "f8"$/,
     );
     expect(() => compile((x: Tensor) => x, { precision: "f16" as Precision })).toThrow(/got "f16" \(CPUs compute with/);
-    expect(() => compile((x: Tensor) => x, { precision: "tf32" as Precision })).toThrow(
-      /"fast" is the nearest on CPUs/,
-    );
   });
+});
+
+describe("precision tf32 on CPUs", () => {
+  it("computes in f32: products give the numbers of highest", () =>
+    scope(() => {
+      const [x, w] = [random.normal([2, 6, 6, 5]), random.normal([5, 3, 3, 5])];
+      const loss = (v: Tensor): Tensor =>
+        sum(
+          conv2d(conv2d(x, v), v)
+            .reshape([8, 5])
+            .matmul(v.reshape([5, 45]))
+            .sin(),
+        );
+      const [rough, exact] = (["tf32", "highest"] as const).map((asked) => {
+        const slope = compile((v: Tensor) => grad(loss)(v), { precision: asked });
+        const got = numbers(slope(w));
+        expect(slope.explain()).not.toContain("tf32");
+        slope.dispose();
+        return got;
+      });
+      expect(rough).toEqual(exact);
+    }));
+
+  it("takes factors of other types as they are", () =>
+    scope(() => {
+      const a = tensor([1 + 2 ** -40, 1], { shape: [1, 2], dtype: "f64" });
+      const f = compile((x: Tensor) => matmul(x, x, { transposeB: true }), { precision: "tf32" });
+      expect(numbers(f(a))).toEqual(numbers(matmul(a, a, { transposeB: true })));
+      f.dispose();
+    }));
 });

@@ -69,15 +69,25 @@ constexpr Variant onTensorCores(const char* op) {
       .run = run<P, runMma, kMmaUnit>};
 }
 
+template <class P, Precision precision, RunWork runWork>
+constexpr Variant byRounding(const char* op, const char* name) {
+  return {.op = op,
+          .name = name,
+          .isa = Isa::sm80,
+          .supports =
+              [](const OpCall& call) {
+                return roundedAt<P>(precision, call) && fits<P>(call) ? 20 : -1;
+              },
+          .scratch = scratch<P>,
+          .run = run<P, runWork, kMmaUnit>};
+}
 template <class P>
 constexpr Variant bySplitting(const char* op) {
-  return {
-      .op = op,
-      .name = "mma-split",
-      .isa = Isa::sm80,
-      .supports = [](const OpCall& call) { return mayBeSplit<P>(call) && fits<P>(call) ? 20 : -1; },
-      .scratch = scratch<P>,
-      .run = run<P, runSplit, kMmaUnit>};
+  return byRounding<P, kFast, runSplit>(op, "mma-split");
+}
+template <class P>
+constexpr Variant inTf32(const char* op) {
+  return byRounding<P, kTf32, runTf32>(op, "mma-tf32");
 }
 
 template <class P>
@@ -99,6 +109,9 @@ const RegisterVariant weightGradMma{onTensorCores<Conv2dWeightGradParams>("conv2
 const RegisterVariant split{bySplitting<Conv2dParams>("conv2d")};
 const RegisterVariant inputGradSplit{bySplitting<Conv2dInputGradParams>("conv2dInputGrad")};
 const RegisterVariant weightGradSplit{bySplitting<Conv2dWeightGradParams>("conv2dWeightGrad")};
+const RegisterVariant tf32{inTf32<Conv2dParams>("conv2d")};
+const RegisterVariant inputGradTf32{inTf32<Conv2dInputGradParams>("conv2dInputGrad")};
+const RegisterVariant weightGradTf32{inTf32<Conv2dWeightGradParams>("conv2dWeightGrad")};
 const RegisterVariant tiled{byMultiplyAdds<Conv2dParams>("conv2d")};
 const RegisterVariant inputGradTiled{byMultiplyAdds<Conv2dInputGradParams>("conv2dInputGrad")};
 const RegisterVariant weightGradTiled{byMultiplyAdds<Conv2dWeightGradParams>("conv2dWeightGrad")};

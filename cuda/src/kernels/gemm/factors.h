@@ -1,6 +1,7 @@
 // Which kernels of this folder take a call's factors, and the variants that stand on them.
 #pragma once
 
+#include "kernels/gemm/precision.h"
 #include "work.h"
 
 namespace figment::cuda {
@@ -12,12 +13,12 @@ inline bool factorsOnTensorCores(const OpCall& call) {
   const Format format = call.in[0].format;
   return format == call.in[1].format && (format == Format::bf16 || format == Format::f16);
 }
-/// Factors of other formats than one of 16 bits, at precision "fast", which two bf16 parts are
-/// exact enough for (split.h). One TF32 product would lose 2⁻¹¹ of each term, more than any
-/// precision allows.
+/// Factors of other formats than one of 16 bits, at a precision that allows tensor cores to take
+/// less of them: two bf16 parts at "fast" (split.h), one TF32 number at "tf32" (tf32.h).
 template <class P>
-bool mayBeSplit(const OpCall& call) {
-  return call.as<P>().fast != 0 && call.out[0].format != Format::f64 && !factorsOnTensorCores(call);
+bool roundedAt(Precision precision, const OpCall& call) {
+  return call.as<P>().precision == precision && call.out[0].format != Format::f64 &&
+         !factorsOnTensorCores(call);
 }
 
 /// Blocks of the smallest tiles, and elements of what is summed, are counted in 31 bits.

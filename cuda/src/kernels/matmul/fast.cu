@@ -23,8 +23,9 @@ bool fits(const OpCall& call) { return fitsGrid(workOf(call.as<MatmulParams>(), 
 
 int mmaSupports(const OpCall& call) { return factorsOnTensorCores(call) && fits(call) ? 20 : -1; }
 
-int splitSupports(const OpCall& call) {
-  return mayBeSplit<MatmulParams>(call) && fits(call) ? 20 : -1;
+template <Precision precision>
+int roundingSupports(const OpCall& call) {
+  return roundedAt<MatmulParams>(precision, call) && fits(call) ? 20 : -1;
 }
 
 int tiledSupports(const OpCall& call) {
@@ -41,9 +42,17 @@ const RegisterVariant mma{{.op = "matmul",
 const RegisterVariant split{{.op = "matmul",
                              .name = "mma-split",
                              .isa = Isa::sm80,
-                             .supports = splitSupports,
+                             .supports = roundingSupports<kFast>,
                              .scratch = scratch,
                              .run = run<runSplit, kMmaUnit>}};
+
+const RegisterVariant tf32{{.op = "matmul",
+                            .name = "mma-tf32",
+                            .isa = Isa::sm80,
+                            .supports = roundingSupports<kTf32>,
+                            .scratch = scratch,
+                            .run = run<runTf32, kMmaUnit>}};
+
 const RegisterVariant tiled{{.op = "matmul",
                              .name = "tiled",
                              .isa = Isa::sm75,

@@ -3,6 +3,7 @@
 // stride⌋ + 1, and likewise Wo. This file holds the rules; see reference.cpp for the meaning.
 #include "../op_spec.h"
 #include "kernels/gemm/activation.h"
+#include "kernels/gemm/precision.h"
 #include "kernels/kernel.h"
 #include "kernels/params/conv2d.generated.h"
 #include "kernels/params/conv2dInputGrad.generated.h"
@@ -23,7 +24,7 @@ std::string checkGeometry(const P& p) {
   if (p.n < 0 || p.h < 0 || p.w < 0 || p.c < 0 || p.ho < 0 || p.wo < 0 || p.o < 0)
     return "negative dimension";
   if (p.kh < 1 || p.kw < 1) return "the kernel must have at least one tap";
-  if (p.fast != 0 && p.fast != 1) return "fast must be 0 or 1";
+  if (p.precision < 0 || p.precision > kLastPrecision) return "unknown precision";
   if (p.groups < 1 || p.c % p.groups != 0 || p.o % p.groups != 0)
     return "groups must divide the channels";
   for (int i = 0; i < 2; i++) {

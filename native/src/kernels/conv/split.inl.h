@@ -90,7 +90,7 @@ inline int64_t runUnit(const Convolution& g, const Parts& parts, Tiles& tiles,
 
 template <class P>
 inline Parts partsOf(const OpCall& call) {
-  return Parts::of(call.in[0].format, call.in[1].format, call.as<P>().fast != 0);
+  return Parts::of(call.in[0].format, call.in[1].format, call.as<P>().precision == kFast);
 }
 
 template <class P>

@@ -95,8 +95,8 @@ template <class Tiles>
 inline void runWeightGradient(const OpCall& call, Context& context) {
   const WeightGradient g(call, kUnit, kCut);
   // The rows of the product are channels of dy, the second operand.
-  const Parts parts =
-      Parts::of(call.in[1].format, call.in[0].format, call.as<Conv2dWeightGradParams>().fast != 0);
+  const Parts parts = Parts::of(call.in[1].format, call.in[0].format,
+                                call.as<Conv2dWeightGradParams>().precision == kFast);
   const size_t workerBytes = GradientScratch::bytes();
   std::byte* workers = context.scratch();
   auto* kept = reinterpret_cast<float*>(workers + size_t(context.threads()) * workerBytes);

@@ -131,7 +131,7 @@ inline int winogradSupports(const OpCall& call) {
   const Geometry g = geometryOf(p);
   if (!ProductWay<kY, kX>::affordable(g)) return -1;
   return preferenceOf<ProductWay, kY, kX>(
-      g, directCost(g), Parts::of(call.in[0].format, call.in[1].format, p.fast != 0));
+      g, directCost(g), Parts::of(call.in[0].format, call.in[1].format, p.precision == kFast));
 }
 
 template <int kY, int kX>
@@ -144,7 +144,7 @@ inline int winogradGradSupports(const OpCall& call) {
                         double(g.groups) * double(g.groupIn) * double(g.groupOut);
   // The rows of the product are channels of dy, the second operand.
   return preferenceOf<WeightGradWay, kY, kX>(
-      g, direct, Parts::of(call.in[1].format, call.in[0].format, p.fast != 0));
+      g, direct, Parts::of(call.in[1].format, call.in[0].format, p.precision == kFast));
 }
 
 template <int kY, int kX>

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/gemm/pack.inl.h"
+#include "kernels/gemm/precision.h"
 
 namespace figment::FIGMENT_ISA::split {
 

@@ -3,6 +3,7 @@
 // meaning and packed.inl.h for the fast kernels.
 #include "../op_spec.h"
 #include "kernels/gemm/activation.h"
+#include "kernels/gemm/precision.h"
 #include "kernels/kernel.h"
 #include "kernels/params/matmul.generated.h"
 #include "kernels/widened.h"
@@ -33,7 +34,7 @@ std::string check(const OpCall& call) {
   if (p.bias != 0 && p.bias != 1) return "matmul: bias must be 0 or 1";
   if (p.transA != 0 && p.transA != 1) return "matmul: transA must be 0 or 1";
   if (p.transB != 0 && p.transB != 1) return "matmul: transB must be 0 or 1";
-  if (p.fast != 0 && p.fast != 1) return "matmul: fast must be 0 or 1";
+  if (p.precision < 0 || p.precision > kLastPrecision) return "matmul: unknown precision";
   if (p.activation < 0 || p.activation > kLastActivation) return "matmul: unknown activation";
   if (call.inCount != 2 + p.bias || call.outCount != 1) return "matmul: wrong number of operands";
   std::string problem = floatFormatProblem(call, call.inCount);

@@ -22,7 +22,7 @@ struct Product {
         b(Elements::of(call.in[1])),
         bias(p.bias ? Elements::of(call.in[2]) : Elements{}),
         out(Results::of(call.out[0])),
-        parts(Parts::of(a.format, b.format, p.fast != 0)),
+        parts(Parts::of(a.format, b.format, p.precision == kFast)),
         panels(ceilDiv(p.n, kBlock)),
         cuts(ceilDiv(p.k, kCut)),
         rowUnits(ceilDiv(p.m, kUnitRows)),

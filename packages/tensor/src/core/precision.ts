@@ -17,20 +17,26 @@ import { show } from "../shape.js";
  * - "bf16": factors rounded to bf16, 8 significant bits: relative error up to 2⁻⁸ of the sum of the terms' sizes, usually
  *   10⁻³ of the result.
  * - "fast": on such tiles, each f32 factor as the sum of two bf16 numbers, and three of the four products of these: relative
- *   error up to 2⁻¹⁶ of the sum of the terms' sizes, usually 5·10⁻⁶ of the result. Attention, and every product on other
- *   processors, are those of "highest", for there it is the fastest exact enough.
+ *   error up to 2⁻¹⁶ of the sum of the terms' sizes, usually 5·10⁻⁶ of the result. GPUs of compute capability 8.0 and later
+ *   do the same, with up to 2⁻¹⁵. Attention, and every product elsewhere, are those of "highest", for there it is the fastest
+ *   exact enough.
+ * - "tf32": on GPUs of compute capability 8.0 and later, matrix products and convolutions round each f32 factor to 11
+ *   significant bits, to nearest, ties away from zero, as tensor cores take them: relative error up to 2⁻¹⁰ of the sum of
+ *   the terms' sizes, usually 3·10⁻⁴ of the result; factors from 2¹²⁸ − 2¹¹⁶ on become infinite. Everything else keeps
+ *   f32's range. On CPUs, whose arithmetic in it would be no faster, on older GPUs, in attention, in convolutions with fewer
+ *   than eight channels in a group, and where a product's sizes do not fit 31 bits, it is "highest": explain() names the
+ *   kernel, "mma-tf32" or another. Never chosen unless asked for.
  *
- * Operands of other types (f64, bf16, f16) are taken as they are. There is no "f16" and no "tf32" here: on CPUs arithmetic
- * in either is no faster than f32; f16 tensors are storage, and are computed with in f32.
+ * Operands of other types (f64, bf16, f16) are taken as they are. There is no "f16" here: on CPUs f16 tensors are storage,
+ * and are computed with in f32.
  */
-export type Precision = "highest" | "fast" | "bf16";
+export type Precision = "highest" | "fast" | "bf16" | "tf32";
 
-const precisions: readonly Precision[] = ["highest", "fast", "bf16"];
+const precisions: readonly Precision[] = ["highest", "fast", "bf16", "tf32"];
 
 /** Precisions that exist elsewhere, and why not here. */
 const refused: Readonly<Record<string, string>> = {
   f16: 'CPUs compute with f16 in f32: store tensors as f16, or use "bf16"',
-  tf32: 'it is a format of GPUs\' matrix units; "fast" is the nearest on CPUs',
 };
 
 let current: Precision = "highest";

@@ -188,8 +188,11 @@ export function expectCompute(op: string, operands: Readonly<Record<string, Aval
 /** Attributes that passes give to products: how exactly they are computed, and the type of results of 16-bit factors. */
 export type ProductAttrs = { readonly precision?: Precision; readonly result?: DType };
 
-/** Whether a product may be as inexact as precision "fast" allows, as parameter structs say it. */
-export const fastCode = ({ precision }: ProductAttrs): number => Number(precision === "fast");
+/** The number in kernel parameters of each precision that kernels are told of; the others are theirs of "highest". */
+const precisionCodes: Readonly<Partial<Record<Precision, number>>> = { fast: 1, tf32: 2 };
+
+/** How exactly a product multiplies, as parameter structs say it. */
+export const precisionCode = ({ precision = "highest" }: ProductAttrs): number => precisionCodes[precision] ?? 0;
 
 /** The first result may take the place of the first operand where both have one type. */
 export const firstInPlace = ({ inputs, outputs }: Node): readonly (readonly [number, number])[] =>

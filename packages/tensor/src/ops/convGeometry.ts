@@ -3,7 +3,7 @@
 
 import { ShapeError } from "../errors.js";
 import { type Shape, show, showShape } from "../shape.js";
-import { checkInteger, fastCode, type Pair, type ProductAttrs, paddingOf, pairOf } from "./checks.js";
+import { checkInteger, type Pair, type ProductAttrs, paddingOf, pairOf, precisionCode } from "./checks.js";
 import { imageFields } from "./images.js";
 
 /** What every kernel of a convolution is told. */
@@ -17,7 +17,7 @@ export const convFields = {
   padHi: ["i32", 2],
   dilation: ["i32", 2],
   groups: "i32",
-  fast: "i32",
+  precision: "i32",
 } as const;
 
 /** What the three primitives share. Pairs are [height, width]. */
@@ -112,7 +112,7 @@ export const convParams = ({ x, w, y }: ConvShapes, attrs: ConvGeometry & Produc
   padHi: attrs.padHi,
   dilation: attrs.dilation,
   groups: attrs.groups,
-  fast: fastCode(attrs),
+  precision: precisionCode(attrs),
 });
 
 /** The geometry alone of attributes that have more. */

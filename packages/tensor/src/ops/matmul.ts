@@ -16,8 +16,8 @@ import {
   expectCount,
   expectProduct,
   expectShape,
-  fastCode,
   type ProductAttrs,
+  precisionCode,
 } from "./checks.js";
 import { defineOp, type KernelCall, nativeSchema, type OpDef, type Sample, type VjpArgs } from "./definition.js";
 import { unbroadcast } from "./elementwise.js";
@@ -35,7 +35,7 @@ const matmulSchema = nativeSchema("matmul", {
   transB: "i32",
   bias: "i32",
   activation: "i32",
-  fast: "i32",
+  precision: "i32",
 });
 
 /** Which operands are transposed in their last two axes, and what is applied to the product. */
@@ -108,7 +108,7 @@ function matmulCall(node: Node, attrs: MatmulAttrs): KernelCall {
       transB: Number(transposeB),
       bias: Number(bias !== undefined),
       activation: activationCode[activation],
-      fast: fastCode(attrs),
+      precision: precisionCode(attrs),
     },
     inputs,
     outputs: [{ index: 0, dims: [batch, m, n] }],

@@ -1,6 +1,6 @@
 // Mixed precision: nodes that ask for precision "bf16" get f32 factors rounded to bf16; sums, biases and results stay
 // f32. Rounding is a cast that is there to be seen; regions take it into the store of the value. Nodes that ask for "fast"
-// keep asking, for their kernels are told; those with other factors than f32 are at "highest".
+// or "tf32" keep asking, for their kernels are told; those with other factors than f32 are at "highest".
 
 import { precisionOf } from "../core/precision.js";
 import { type Graph, type GraphBuilder, rewriteGraph, type Value } from "../ir/graph.js";
@@ -15,7 +15,7 @@ export function mixPrecision(graph: Graph): Graph {
     if (precision === "highest") return undefined;
     const factors = def.factors ?? [];
     const single = factors.every((i) => inputs[i]?.dtype === "f32");
-    if (single && precision === "fast") return undefined;
+    if (single && precision !== "bf16") return undefined;
     const { precision: _, ...rest } = attrs;
     if (!single) return builder.node(def, inputs, rest, outputs, path).outputs;
     const operands = inputs.map((value, i) => (factors.includes(i) ? rounded(value, path, builder, narrow) : value));
