@@ -2,7 +2,7 @@
 // A symbolic link names the process that builds, since making one is a single step, with its content; the link of a
 // process that was killed counts no longer.
 
-import { readlinkSync, rmSync, symlinkSync } from "node:fs";
+import { readFileSync, readlinkSync, rmSync, symlinkSync } from "node:fs";
 
 const pollMs = 100;
 
@@ -52,9 +52,19 @@ function ownerOf(file) {
 
 function isRunning(pid) {
   try {
-    return process.kill(pid, 0);
+    process.kill(pid, 0);
   } catch (error) {
     // A process of somebody else cannot be signalled, but is there.
-    return error.code === "EPERM";
+    if (error.code !== "EPERM") return false;
+  }
+  return !isZombie(pid);
+}
+
+/** Whether a process has ended and its parent has not asked how, by proc(5). */
+function isZombie(pid) {
+  try {
+    return /\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
+  } catch {
+    return false;
   }
 }

@@ -46,6 +46,7 @@ export type { FileType } from "./elements/types.js";
 export { DataError } from "./errors.js";
 export { makeFolder, type WriteBytes, writeAtomically, writeFileAtomic, writeJson } from "./files/atomic.js";
 export { checkPath } from "./files/checkPath.js";
+export { isRunning, startOfProcess } from "./files/processes.js";
 export { type AnimationOptions, saveAnimation } from "./images/animation.js";
 export {
   decodeImage,

@@ -61,7 +61,7 @@ function recipeCommand(named: string, recipe: Recipe): Command {
   const command = new Command(`train ${named}`)
     .description(`train ${recipe.name}: ${recipe.summary}`)
     .option("--out <folder>", "where the results go", defaultOut(recipe))
-    .option("--resume", "go on from the latest checkpoint in the folder")
+    .option("--resume", "go on from the latest checkpoint in the folder, or from step 0 before the first")
     .option("--overwrite", "begin anew where the folder has a run that was stopped")
     .option(...deviceFlag)
     .option("--threads <n>", "worker threads (default: one per core)", integerOption("threads", 1))

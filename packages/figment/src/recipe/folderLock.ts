@@ -1,16 +1,20 @@
 // One run at a time in a folder: two would remove each other's checkpoints and mix their logs. A file names the process that
 // has the folder; one that was killed has it no longer.
 
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import path from "node:path";
-import { DataError } from "@figment/io";
+import { DataError, isRunning, startOfProcess } from "@figment/io";
 import { UsageError } from "@figment/tensor";
 
 const lockName = "run.lock";
 
 /** The folders that this process has. */
 const held = new Set<string>();
+
+/** How long one that has made the file may take to write its name into it, and how often others look, milliseconds. */
+const longestWriting = 200;
+const pollEvery = 5;
 
 /**
  * Takes a folder for a run; the result gives it back. Processes of other machines and containers are not seen.
@@ -20,15 +24,14 @@ const held = new Set<string>();
  */
 export function lockFolder(folder: string): { release(): Promise<void> } {
   const file = path.resolve(folder, lockName);
-  const owner = ownerOf(file);
-  if (owner !== undefined)
-    throw new UsageError(
-      `${folder}: another run is writing there (process ${owner}); wait for its end, or name another folder by --out`,
-    );
-  try {
-    writeFileSync(file, identity(process.pid));
-  } catch (cause) {
-    throw new DataError(`${file}: cannot be written: ${(cause as Error).message}`, { path: file, cause });
+  while (!take(file)) {
+    const text = writtenIn(file);
+    const owner = ownerOf(file, text);
+    if (owner !== undefined)
+      throw new UsageError(
+        `${folder}: another run is writing there (process ${owner}); wait for its end, or name another folder by --out`,
+      );
+    removeStale(file, text);
   }
   held.add(file);
   const release = async (): Promise<void> => {
@@ -38,22 +41,49 @@ export function lockFolder(folder: string): { release(): Promise<void> } {
   return { release };
 }
 
+/** Makes the file, which only one can; false where it is there. */
+function take(file: string): boolean {
+  try {
+    writeFileSync(file, identity(process.pid), { flag: "wx" });
+    return true;
+  } catch (cause) {
+    if (codeOf(cause) === "EEXIST") return false;
+    throw notWritten(file, cause);
+  }
+}
+
+/** What the file says: it is made before it is written, and nothing is in it where its maker was killed in between. */
+function writtenIn(file: string): string {
+  for (const end = Date.now() + longestWriting; ; Atomics.wait(sleeper, 0, 0, pollEvery)) {
+    const text = readText(file);
+    if (text !== "" || Date.now() > end) return text;
+  }
+}
+
 /** The living process that a lock names, if there is one. */
-function ownerOf(file: string): number | undefined {
-  const text = readText(file);
+function ownerOf(file: string, text: string): number | undefined {
   const pid = Number.parseInt(text, 10);
   if (!(pid > 0) || !isRunning(pid) || text !== identity(pid)) return undefined;
-  return pid !== process.pid || held.has(file) ? pid : undefined;
+  // Where the moment of its start is not known, the number of this process may be that of an earlier one.
+  return pid !== process.pid || held.has(file) || startOfProcess(pid) !== undefined ? pid : undefined;
+}
+
+/** Removes a lock that names nobody: by way of another name, so that one of several does, and sees what it removes. */
+function removeStale(file: string, text: string): void {
+  const aside = `${file}.${process.pid}`;
+  try {
+    renameSync(file, aside);
+  } catch (cause) {
+    if (codeOf(cause) === "ENOENT") return;
+    throw notWritten(file, cause);
+  }
+  // Another may have removed what was seen here, and this is its own.
+  if (readText(aside) !== text) renameSync(aside, file);
+  else rmSync(aside);
 }
 
 /** A process by its number and, where the system tells, the moment of its start: numbers come again. */
-function identity(pid: number): string {
-  const fields = readText(`/proc/${pid}/stat`).split(") ").at(-1)?.split(" ") ?? [];
-  return [pid, fields[startField]].join(" ").trim();
-}
-
-/** Where proc(5) has `starttime`, counted from the field after the command's name. */
-const startField = 19;
+const identity = (pid: number): string => [pid, startOfProcess(pid)].join(" ").trim();
 
 function readText(file: string): string {
   try {
@@ -63,11 +93,9 @@ function readText(file: string): string {
   }
 }
 
-function isRunning(pid: number): boolean {
-  try {
-    return process.kill(pid, 0);
-  } catch (error) {
-    // A process of somebody else cannot be signalled, but is there.
-    return (error as NodeJS.ErrnoException).code === "EPERM";
-  }
-}
+const notWritten = (file: string, cause: unknown): DataError =>
+  new DataError(`${file}: cannot be written: ${(cause as Error).message}`, { path: file, cause });
+
+const codeOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoException).code;
+
+const sleeper = new Int32Array(new SharedArrayBuffer(4));

@@ -1,6 +1,7 @@
 // A training run in a folder of its own: config.json says what is run; log.jsonl, events/, checkpoints/ and samples/ come as it
 // goes; model.safetensors, loss.svg and summary.json when it has ended.
 
+import { existsSync } from "node:fs";
 import { readFile, rm } from "node:fs/promises";
 import path from "node:path";
 import { type Dataset, makeFolder, saveLossCurve, writeJson } from "@figment/io";
@@ -27,7 +28,7 @@ export interface RunOptions {
   readonly out?: string;
   /** Settings to replace, as texts "name=value" or as a command line gives them. */
   readonly overrides?: readonly (string | Override)[];
-  /** Go on from the latest checkpoint in the folder, with the settings that it was begun with. */
+  /** Go on from the latest checkpoint in the folder, from step 0 before the first, with the settings that it was begun with. */
   readonly resume?: boolean;
   /** Begin anew where the folder has a run that has not ended. */
   readonly overwrite?: boolean;
@@ -75,9 +76,9 @@ export async function runRecipe(recipe: Recipe, options: RunOptions = {}): Promi
         facts,
       };
       const run = new Run(recipe, config, origin, out, built, training, interrupt.signal);
-      if (!resume) await run.begin(options.overwrite ?? false);
-      run.announce(dataset, resume);
-      return run.complete(dataset, resume);
+      const goesOn = await run.open(resume, options.overwrite ?? false);
+      run.announce(dataset, goesOn);
+      return run.complete(dataset, goesOn);
     });
   } finally {
     await lock?.release();
@@ -113,35 +114,41 @@ class Run {
     private readonly signal: AbortSignal,
   ) {}
 
-  /** Clears the folder of an older run's results, and says in it what is run. */
-  async begin(overwrite: boolean): Promise<void> {
+  /** Whether the run goes on from a checkpoint. If not, clears the folder of an older run's results, and says in it what is run. */
+  async open(resume: boolean, overwrite: boolean): Promise<boolean> {
     const [latest] = await listCheckpoints(this.file("checkpoints"));
-    const ended = await readFile(this.file(summaryName)).then(
-      () => true,
-      () => false,
-    );
+    if (latest && resume) return true;
+    const [begun, ended] = [configName, summaryName].map((name) => existsSync(this.file(name)));
+    if (ended && resume)
+      throw new CheckpointError(`${this.out}: the run here has ended and left no checkpoint that one could go on from`);
     if (latest && !ended && !overwrite)
       throw new UsageError(
         `${this.out}: there is a run that was stopped at step ${latest.step}; add --resume to go on, or --overwrite to begin anew`,
       );
+    if (begun && !ended && !latest)
+      console.error(
+        `${this.out}: the run here was stopped before it saved a checkpoint, so training starts from step 0; ` +
+          `one is saved every ${this.config.saveEvery} steps (--save-every).`,
+      );
     for (const name of [modelName, summaryName]) await rm(this.file(name), { force: true });
     await writeJson(this.file(configName), { ...this.origin, ...deviceFacts(), figment: version });
+    return false;
   }
 
-  announce(dataset: Dataset | undefined, resume: boolean): void {
+  announce(dataset: Dataset | undefined, goesOn: boolean): void {
     const { steps, seed, precision } = this.config;
     const [h, w, c] = this.origin.facts.shape;
     const of = dataset ? `${dataset.name}, ${dataset.length} images of ${h}×${w}×${c}, with ` : "";
     console.error(
-      `${resume ? "Going on with" : "Learning"} ${of}${this.recipe.name}: ${(this.parameters / 1e6).toFixed(2)} M parameters, ` +
+      `${goesOn ? "Going on with" : "Learning"} ${of}${this.recipe.name}: ${(this.parameters / 1e6).toFixed(2)} M parameters, ` +
         `${steps} steps, seed ${seed}, ${placeOf()}, ${precision}).`,
     );
   }
 
   /** Trains to the end, and leaves what a run leaves. */
-  async complete(dataset: Dataset | undefined, resume: boolean): Promise<RunSummary> {
+  async complete(dataset: Dataset | undefined, goesOn: boolean): Promise<RunSummary> {
     const began = performance.now();
-    const trained = await this.train(resume);
+    const trained = await this.train(goesOn);
     // Where the recipe lies on this machine is the run's business, not the model's.
     const { file: _, ...origin } = this.origin;
     await saveTrained(this.file(modelName), this.training.trained ?? this.built.models, origin);
@@ -160,7 +167,7 @@ class Run {
     return summary;
   }
 
-  private async train(resume: boolean): Promise<TrainerSummary> {
+  private async train(goesOn: boolean): Promise<TrainerSummary> {
     const { step, data, state, hooks } = this.training;
     const { steps, saveEvery, keep, logEvery } = this.config;
     const trainer = new Trainer({
@@ -168,7 +175,7 @@ class Run {
       data,
       steps,
       out: this.out,
-      resume,
+      resume: goesOn,
       saveEvery,
       keep,
       logEvery,

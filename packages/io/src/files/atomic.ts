@@ -7,6 +7,7 @@ import { basename, dirname, join, resolve } from "node:path";
 import { checkFunction, show, UsageError } from "@figment/tensor";
 import { DataError } from "../errors.js";
 import { checkPath } from "./checkPath.js";
+import { isRunning } from "./processes.js";
 
 /**
  * Makes a folder and those on the way to it.
@@ -89,17 +90,9 @@ async function removeAbandoned(folder: string, name: string): Promise<void> {
     const writer = Number(entry.slice(prefix.length).split("-")[0]);
     const path = join(folder, entry);
     const written = await stat(path).catch(() => undefined);
-    if (!written || Date.now() - written.mtimeMs < abandonedAfter || isRunning(writer)) continue;
+    if (!written || Date.now() - written.mtimeMs < abandonedAfter) continue;
+    if (Number.isSafeInteger(writer) && writer > 0 && isRunning(writer)) continue;
     await rm(path, { force: true });
-  }
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    return Number.isInteger(pid) && process.kill(pid, 0);
-  } catch (error) {
-    // A process of somebody else cannot be signalled, but is there.
-    return (error as NodeJS.ErrnoException).code === "EPERM";
   }
 }
 
