@@ -4,9 +4,10 @@
 //
 //   CUDA=AUTO             (default) the plug-in, for this machine's GPUs, where nvcc and a GPU are found
 //   CUDA=ON               the plug-in in any case; an error without nvcc
+//   CUDA=ONLY             the same without the emulated one: the shortest way to a kernel on a GPU
 //   CUDA=OFF              the emulated one only
-//   CUDAARCHS=90a-real    architectures as CMake lists them, in place of this machine's GPUs; with CUDA=ON and no GPU, the
-//                         default is all of them
+//   CUDAARCHS=90a-real    architectures as CMake lists them, in place of this machine's GPUs; with CUDA=ON or
+//                         ONLY and no GPU, the default is all of them
 //   CUDACXX=…             the nvcc to use, in place of the first of CUDA_PATH, PATH and /usr/local/cuda
 
 import { spawnSync } from "node:child_process";
@@ -61,12 +62,14 @@ function install(from, to) {
 }
 
 const wish = process.env.CUDA ?? "AUTO";
-if (!["AUTO", "ON", "OFF"].includes(wish)) fail(`CUDA is "${wish}"; expected AUTO, ON or OFF`);
+if (!["AUTO", "ON", "ONLY", "OFF"].includes(wish)) fail(`CUDA is "${wish}"; expected AUTO, ON, ONLY or OFF`);
+const wanted = wish === "ON" || wish === "ONLY";
 const nvcc = wish === "OFF" ? undefined : findNvcc();
-if (wish === "ON" && !nvcc)
-  fail("@figment/cuda: CUDA=ON, but nvcc was not found (CUDACXX, CUDA_PATH or PATH may name it)");
+if (wanted && !nvcc)
+  fail(`@figment/cuda: CUDA=${wish}, but nvcc was not found (CUDACXX, CUDA_PATH or PATH may name it)`);
 const architectures = process.env.CUDAARCHS ?? ownArchitectures().join(";");
-const plugin = nvcc !== undefined && (wish === "ON" || architectures !== "");
+const plugin = nvcc !== undefined && (wanted || architectures !== "");
+const emulator = wish !== "ONLY";
 // The variable is CMake's, so it may be set for other projects: it counts where the plug-in is built.
 const list = /^\d+[a-z]?(-real|-virtual)?(;\d+[a-z]?(-real|-virtual)?)*$/;
 if (plugin && architectures && !list.test(architectures) && !["all", "all-major", "native"].includes(architectures))
@@ -84,10 +87,11 @@ cmake(
   build,
   "-DCMAKE_BUILD_TYPE=Release",
   `-DFIGMENT_CUDA=${plugin ? "ON" : "OFF"}`,
+  `-DFIGMENT_EMULATOR=${emulator ? "ON" : "OFF"}`,
   ...(plugin ? [`-DCMAKE_CUDA_COMPILER=${nvcc}`, `-DFIGMENT_ARCHITECTURES=${architectures}`] : []),
 );
 cmake("--build", build, "--parallel", String(availableParallelism()));
-for (const name of ["figment_cuda_emulated.so", "figment_cuda_faults"])
+for (const name of emulator ? ["figment_cuda_emulated.so", "figment_cuda_faults"] : [])
   install(join(build, "emulator", name), join(root, "lib", name));
 const built = join(build, "figment_cuda.so");
 if (plugin && existsSync(built)) install(built, join(native, "lib", "figment_cuda.so"));

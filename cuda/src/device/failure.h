@@ -3,9 +3,9 @@
 // record the smallest position, so that the message does not depend on timing. The host asks before
 // state is written, and words it with the describer that the operation registered.
 #pragma once
-
+#ifndef __CUDACC__
 #include <string>
-
+#endif
 #include "platform.h"
 
 namespace figment {
@@ -55,7 +55,7 @@ struct FailureSink {
   }
 #endif
 };
-
+#ifndef __CUDACC__  // kernels do without strings, which nvcc parses three times for each file
 struct FailureText {
   const char* code;
   std::string message;
@@ -68,5 +68,5 @@ struct RegisterFailure {
 /// Whether the operation registered words: its kernels may report failures.
 bool mayFail(const char* op);
 FailureText describeFailure(const char* op, const OpCall& call, const DeviceFailure& failure);
-
+#endif
 }  // namespace figment::cuda

@@ -1,9 +1,9 @@
 // Starting kernels: launch<kernel>(launcher, grid, threads, arguments…). Views of operands are made
 // here, on the host.
 #pragma once
-
+#ifndef __CUDACC__
 #include <string>
-
+#endif
 #include "../runtime/launcher.h"
 #include "kernels/kernel.h"
 #include "memory.h"

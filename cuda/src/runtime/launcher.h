@@ -3,9 +3,9 @@
 // the device: their launches may be recorded and replayed, so everything that differs from run to
 // run lies in device memory.
 #pragma once
-
+#ifndef __CUDACC__
 #include <string>
-
+#endif
 #include "../device/failure.h"
 #include "kernels/kernel.h"
 

@@ -3,13 +3,13 @@
 // program format. A new kernel is a new file in its op's folder: a registrar at file scope is all
 // that connects it.
 #pragma once
-
+#ifndef __CUDACC__
 #include <atomic>
 #include <cstddef>
-#include <cstdint>
-#include <initializer_list>
 #include <string>
-#include <type_traits>
+#else
+#include "names.h"
+#endif
 
 #include "params/elementwise.generated.h"
 

@@ -1,5 +1,4 @@
-// randomCategorical: a thread for each row's running sums, then one for each draw; and the words
-// for a row that stands for no distribution.
+// randomCategorical: a thread for each row's running sums, then one for each draw.
 #include "../../device/launch.h"
 #include "../plain.h"
 #include "draw.h"
@@ -41,12 +40,6 @@ void run(const OpCall& call, Context& context) {
 }
 
 const RegisterVariant registrar{plainVariant("randomCategorical", run, categoricalBytes)};
-const RegisterFailure words{"randomCategorical", [](const OpCall&, const DeviceFailure& failure) {
-                              return FailureText{
-                                  "ERR_FIGMENT_VALUE",
-                                  "categorical: row " + std::to_string(failure.position) +
-                                      " of the logits has a NaN or +Inf, or is -Inf throughout"};
-                            }};
 
 }  // namespace
 }  // namespace figment::cuda

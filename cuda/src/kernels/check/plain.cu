@@ -1,8 +1,4 @@
-// checkFinite: one tensor after another, each thread up to the first number that is not finite; and
-// the words for it.
-#include <cmath>
-#include <cstring>
-
+// checkFinite: one tensor after another, each thread up to the first number that is not finite.
 #include "../../device/launch.h"
 #include "../../device/number.h"
 #include "../first.h"
@@ -54,31 +50,7 @@ void run(const OpCall& call, Context& context) {
   }
 }
 
-/// The tail holds the inputs' names, each ended by a zero byte.
-std::string nameOf(const OpCall& call, int tensor) {
-  const auto* text = static_cast<const char*>(call.params) + sizeof(CheckFiniteParams);
-  const auto* end = static_cast<const char*>(call.params) + call.paramBytes;
-  for (int i = 0; text < end; i++) {
-    const auto* zero = static_cast<const char*>(std::memchr(text, 0, size_t(end - text)));
-    if (!zero) break;
-    if (i == tensor) return std::string(text, zero);
-    text = zero + 1;
-  }
-  return "value " + std::to_string(tensor);
-}
-
-FailureText describe(const OpCall& call, const DeviceFailure& failure) {
-  const char* what = std::isnan(failure.value) ? "NaN"
-                     : failure.value < 0       ? "-Infinity"
-                                               : "Infinity";
-  return {"ERR_FIGMENT_NONFINITE", nameOf(call, int(failure.operand)) + " is not finite: element " +
-                                       std::to_string(failure.position) + " of " +
-                                       std::to_string(call.in[failure.operand].elements()) +
-                                       " is " + what};
-}
-
 const RegisterVariant registrar{plainVariant("checkFinite", run)};
-const RegisterFailure words{"checkFinite", describe};
 
 }  // namespace
 }  // namespace figment::cuda

@@ -1,5 +1,4 @@
-// The check of indices that gather, scatterAdd, takeAlong and scatterAddAlong begin with, and the
-// words for a bad one.
+// The check of indices that gather, scatterAdd, takeAlong and scatterAddAlong begin with.
 #pragma once
 
 #include "../../runtime/launcher.h"
@@ -9,8 +8,5 @@ namespace figment::cuda {
 /// Reports the first of `count` indices (operand 1) that is outside [0, axis). Kernels that follow
 /// must not take one for an address unchecked: they run before the host knows.
 void checkIndices(const OpCall& call, Launcher& launcher, int64_t count, int64_t axis);
-
-/// As the CPU words it.
-FailureText badIndex(const char* op, const DeviceFailure& failure, int64_t axis);
 
 }  // namespace figment::cuda

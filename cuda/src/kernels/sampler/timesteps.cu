@@ -18,14 +18,6 @@ timestepsKernel(Global<const int32_t> timesteps, int64_t n, int64_t steps, Failu
   });
 }
 
-FailureText describe(const OpCall& call, const DeviceFailure& failure) {
-  return {"ERR_FIGMENT_INDEX", "addNoise: timestep " + std::to_string(int32_t(failure.value)) +
-                                   " of sample " + std::to_string(failure.position) +
-                                   " is outside [0, " +
-                                   std::to_string(call.as<AddNoiseParams>().steps) + ")"};
-}
-const RegisterFailure words{"addNoise", describe};
-
 }  // namespace
 
 void checkTimesteps(const OpCall& call, Launcher& launcher) {
