@@ -14,9 +14,10 @@ namespace figment::FIGMENT_ISA::conv {
 /// Positions in a chunk: more when the weights are so many that the traffic of their sums counts.
 constexpr int64_t kChunkPositions = 256, kLargeChunkPositions = 1024;
 constexpr int64_t kLargeWeightFloats = 64 * 1024;
-/// Without AVX-512, outer tiles of so many positions: the three vectors that they read of each then
-/// stay in a first-level cache of 32 KiB while the outputs pass by.
-constexpr int64_t kNearPositions = 128;
+/// Without AVX-512 the vectors that outer tiles read of a chunk stay in a first-level cache of 32
+/// KiB while the outputs pass by: of so many positions in place, a line or two of each, or of more
+/// where at least so many outputs repay copying them side by side.
+constexpr int64_t kNearPositions = 128, kStripPositions = 256, kStripOutputs = 128;
 /// Independent units of work, and what their sums may take together.
 constexpr int64_t kGradUnits = 16;
 constexpr int64_t kPartialFloats = 8 * 1024 * 1024;
@@ -30,7 +31,8 @@ constexpr int64_t kMinOutputTiles = 4;
 constexpr int64_t kOutputConflict = 64;
 
 inline int64_t chunkPositions(const WeightGrad& g) {
-  if (FIGMENT_LEVEL < 2 && g.kind == GradKind::outer) return kNearPositions;
+  if (FIGMENT_LEVEL < 2 && g.kind == GradKind::outer)
+    return g.strips ? kStripPositions : kNearPositions;
   const bool large = g.sumRows * g.sumStep > kLargeWeightFloats;
   return large ? kLargeChunkPositions : kChunkPositions;
 }
@@ -88,6 +90,7 @@ inline void describe(const Conv2dWeightGradParams& p, Elements x, Elements dy, R
     g.sumStep = ceilDiv(g.groupOut, kTileColumns) * kTileColumns;
     g.outputStep = kTileColumns;
   }
+  g.strips = FIGMENT_LEVEL < 2 && g.kind == GradKind::outer && g.groupOut >= kStripOutputs;
   chooseChunks(g, chunkPositions(g));
   const bool conflict = p.o % kOutputConflict == 0;
   g.plainOutputs =
@@ -114,6 +117,8 @@ inline size_t carve(const WeightGrad& g, int threads, std::byte* base, WeightGra
   s.windows = carver.take<float>(s.windowFloats * threads);
   s.packedFloats = g.kind == GradKind::lanes ? 0 : (g.outputStep + kTileColumns) * positions;
   s.packed = carver.take<float>(s.packedFloats * threads);
+  s.stripFloats = g.strips ? positions * kOuterVectors * kLanes : 0;
+  s.strips = carver.take<float>(s.stripFloats * threads);
   s.segmentCount = g.chunkImages * g.rows;
   s.segments = carver.take<Segment>(s.segmentCount * threads);
   s.rowCapacity = g.kind == GradKind::rows ? RowTable::capacity(g.sumRows) : 0;

@@ -26,6 +26,8 @@ struct WeightGrad {
                              ///< [tap, c][padded o]
   int64_t rows, rowBands, columns, columnBands, chunkImages;
   int64_t chunks, splits, splitChunks, outputSplits, outputStep;
+  /// The vectors that outer tiles read of all positions of a chunk are copied side by side.
+  bool strips;
   bool plainOutputs;  ///< the positions of a chunk lie side by side in dy
 
   int64_t windowFloats() const {
@@ -39,10 +41,11 @@ struct WeightGradScratch {
   float* zeros;    ///< what row tiles start from
   float* windows;  ///< per worker, as the following
   float* packed;
+  float* strips;  ///< [position][kOuterVectors · kLanes]
   Segment* segments;
   const float** rowsA;
   float** rowsC;
-  int64_t windowFloats, packedFloats, segmentCount, rowCapacity;
+  int64_t windowFloats, packedFloats, stripFloats, segmentCount, rowCapacity;
 };
 
 /// The positions of one chunk.
@@ -80,17 +83,40 @@ inline Elements outputsOf(const WeightGrad& g, const Chunk& chunk) {
                     g.channelsOut;
 }
 
+/// Calls work(dy of the first of `count` positions side by side) for all positions of a chunk.
+template <class Work>
+FIGMENT_INLINE void forOutputRows(const WeightGrad& g, const Chunk& chunk, const Work& work) {
+  for (int64_t image = 0; image < chunk.images; image++)
+    for (int64_t q = 0; q < chunk.height(); q++)
+      work(outputsOf(g, chunk) + (image * g.y.size + q) * g.x.size * g.channelsOut, chunk.width());
+}
+
 /// Packs dy of `valid` channels from `first` on as consecutive rows of `width` values.
 inline void packOutputs(const WeightGrad& g, const Chunk& chunk, int64_t first, int64_t valid,
                         int64_t width, float* to) {
-  for (int64_t image = 0; image < chunk.images; image++) {
-    for (int64_t q = 0; q < chunk.height(); q++) {
-      const Elements from =
-          outputsOf(g, chunk) + ((image * g.y.size + q) * g.x.size * g.channelsOut + first);
-      packRows(from, g.channelsOut, chunk.width(), valid, width, to);
-      to += chunk.width() * width;
+  forOutputRows(g, chunk, [&](Elements from, int64_t count) {
+    packRows(from + first, g.channelsOut, count, valid, width, to);
+    to += count * width;
+  });
+}
+
+/// The same for outer tiles whose channels share a line of the cache, which is read once.
+constexpr int64_t kLineFloats = 16, kLineTiles = kLineFloats / kOuterRows;
+
+inline void packLine(const WeightGrad& g, const Chunk& chunk, int64_t first, float* to) {
+  const int64_t tileFloats = kOuterRows * chunk.positions();
+  forOutputRows(g, chunk, [&](Elements row, int64_t count) {
+    float widened[kLineFloats];
+    for (int64_t k = 0; k < count; k++, to += kOuterRows) {
+      const Elements at = row + (first + k * g.channelsOut);
+      if (at.half()) widen(widened, at, kLineFloats);
+      const float* from = at.half() ? widened : at.floats();
+#pragma GCC unroll 4
+      for (int64_t tile = 0; tile < kLineTiles; tile++)
+        __builtin_memcpy(to + tile * tileFloats, from + tile * kOuterRows,
+                         kOuterRows * sizeof(float));
     }
-  }
+  });
 }
 
 template <int kVectors>
@@ -119,6 +145,18 @@ FIGMENT_INLINE int64_t outerRows(int64_t left) {
                                   : kOuterRows;
 }
 
+/// Copies one vector of each position to every kOuterVectors-th vector of a strip.
+inline void copyStrip(const ChunkWindow& window, const float* from, float* to) {
+  for (int64_t s = 0; s < window.segmentCount; s++) {
+    const float* at = from + window.segments[s].offset;
+    for (int64_t k = window.segments[s].length; k > 0; k--) {
+      F32::load(at).store(to);
+      at += window.step;
+      to += kOuterVectors * kLanes;
+    }
+  }
+}
+
 inline void addOuter(const WeightGrad& g, const WeightGradScratch& s, const ChunkSum& sum,
                      const ChunkWindow& window) {
   const int64_t positions = sum.chunk.positions();
@@ -126,10 +164,16 @@ inline void addOuter(const WeightGrad& g, const WeightGradScratch& s, const Chun
   const int64_t firstChannel = sum.group * g.groupOut;
   // A tile may only read dy in place when all its rows are channels.
   const int64_t plainEnd = g.plainOutputs ? g.groupOut / kOuterRows * kOuterRows : sum.firstOutput;
-  for (int64_t o = larger(sum.firstOutput, plainEnd); o < sum.endOutput; o += kOuterRows) {
+  for (int64_t o = larger(sum.firstOutput, plainEnd); o < sum.endOutput;) {
+    float* to = packed + (o - sum.firstOutput) * positions;
+    if (o + kLineFloats <= smaller(sum.endOutput, g.groupOut)) {
+      packLine(g, sum.chunk, firstChannel + o, to);
+      o += kLineFloats;
+      continue;
+    }
     const int64_t valid = smaller(kOuterRows, g.groupOut - o);
-    packOutputs(g, sum.chunk, firstChannel + o, valid, outerRows(valid),
-                packed + (o - sum.firstOutput) * positions);
+    packOutputs(g, sum.chunk, firstChannel + o, valid, outerRows(valid), to);
+    o += kOuterRows;
   }
   OuterTile tile{};
   tile.segments = window.segments;
@@ -137,6 +181,8 @@ inline void addOuter(const WeightGrad& g, const WeightGradScratch& s, const Chun
   tile.bStep = window.step;
   tile.cStep = g.sumStep;
   tile.first = sum.first;
+  float* strip = s.strips + sum.worker * s.stripFloats;
+  const Segment whole{0, positions};
   const int64_t vectors = g.sumStep / kLanes, tapVectors = vectors / g.taps;
   for (int64_t vector = 0; vector < vectors; vector += kOuterVectors) {
     const int64_t count = smaller(kOuterVectors, vectors - vector);
@@ -144,6 +190,15 @@ inline void addOuter(const WeightGrad& g, const WeightGradScratch& s, const Chun
       const int64_t at = vector + v;
       tile.b[v] = window.data + window.tapOffset(g, at / tapVectors) + sum.group * g.groupIn +
                   at % tapVectors * kLanes;
+    }
+    if (g.strips) {
+      for (int64_t v = 0; v < count; v++) {
+        copyStrip(window, tile.b[v], strip + v * kLanes);
+        tile.b[v] = strip + v * kLanes;
+      }
+      tile.segments = &whole;
+      tile.segmentCount = 1;
+      tile.bStep = kOuterVectors * kLanes;
     }
     for (int64_t o = sum.firstOutput; o < sum.endOutput; o += kOuterRows) {
       const int64_t tileRows = outerRows(smaller(kOuterRows, g.groupOut - o));

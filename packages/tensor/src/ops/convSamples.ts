@@ -47,6 +47,8 @@ const cases: readonly Case[] = [
   { ...plain, ...same, image: [1, 41, 43, 16], channels: 16, kernel: [3, 3] },
   { ...plain, image: [1, 12, 12, 4], channels: 320, kernel: [4, 4], stride: [4, 4] },
   { ...plain, image: [2, 6, 9, 5], channels: 17, kernel: [3, 3], padLo: [0, 3], padHi: [2, 0], bias: true },
+  { ...plain, image: [1, 33, 33, 24], channels: 133, kernel: [1, 2], stride: [2, 2], padLo: [0, 1] },
+  { ...plain, image: [1, 8, 8, 64], channels: 256, kernel: [1, 1], groups: 2 },
 ];
 
 const geometryOf = ({ stride, padLo, padHi, dilation, groups }: Case): ConvGeometry => ({
