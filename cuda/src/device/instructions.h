@@ -1,4 +1,4 @@
-// What CUDA C++ has no words for: the only inline PTX of kernels that run on more than one
+// What CUDA C++ has no words for: with half_bits.h the only inline PTX of kernels on more than one
 // architecture, each piece with its emulated twin. Fragments are those of the PTX manual ("Matrix
 // Fragments for mma.m16n8k16" and its neighbours).
 #pragma once

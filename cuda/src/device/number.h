@@ -5,8 +5,8 @@
 #include <bit>
 
 #ifdef __CUDACC__
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
+// In place of <cuda_bf16.h> and <cuda_fp16.h>, of which little is needed.
+#include "half_bits.h"
 #endif
 
 #include "kernels/simd/half.h"
@@ -54,7 +54,7 @@ FIGMENT_DEVICE uint64_t doubleToBits(double x) {
 FIGMENT_DEVICE float widen(Bf16 x) { return bitsToFloat(uint32_t(x.bits) << 16); }
 FIGMENT_DEVICE float widen(F16 x) {
 #ifdef __CUDACC__
-  return __half2float(__ushort_as_half(x.bits));
+  return widenHalf(x.bits);
 #else
   return fromBits(widenF16(x.bits));
 #endif
@@ -72,7 +72,7 @@ FIGMENT_DEVICE float narrow<float>(float x) {
 template <>
 FIGMENT_DEVICE Bf16 narrow<Bf16>(float x) {
 #ifdef __CUDACC__
-  return {x != x ? kNanBf16 : __bfloat16_as_ushort(__float2bfloat16_rn(x))};
+  return {x != x ? kNanBf16 : narrowBfloat(x)};
 #else
   return {narrowBf16(toBits(x))};
 #endif
@@ -80,7 +80,7 @@ FIGMENT_DEVICE Bf16 narrow<Bf16>(float x) {
 template <>
 FIGMENT_DEVICE F16 narrow<F16>(float x) {
 #ifdef __CUDACC__
-  return {x != x ? kNanF16 : __half_as_ushort(__float2half_rn(x))};
+  return {x != x ? kNanF16 : narrowHalf(x)};
 #else
   return {narrowF16(toBits(x))};
 #endif

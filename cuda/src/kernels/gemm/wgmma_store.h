@@ -34,12 +34,7 @@ FIGMENT_DEVICE uint32_t packed(Format format, float low, float high) {
 }
 /// The same of numbers none of which is NaN.
 FIGMENT_DEVICE uint32_t packedNumbers(Format format, float low, float high) {
-  if (format == Format::bf16) {
-    const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
-    return *reinterpret_cast<const uint32_t*>(&pair);
-  }
-  const __half2 pair = __floats2half2_rn(low, high);
-  return *reinterpret_cast<const uint32_t*>(&pair);
+  return format == Format::bf16 ? narrowBfloats(low, high) : narrowHalves(low, high);
 }
 
 /// Four lanes with four words each exchange them: word i of lane l becomes word l of lane i.
