@@ -73,6 +73,7 @@ export function describe(report: DoctorReport): string {
     ["cache", report.cache],
     ["output", report.output],
     ["environment", settings.join(" ") || "no variables of Figment are set"],
+    ...("problem" in native ? [] : native.problems.map((text) => ["problem", text] as const)),
   ];
   const width = Math.max(...rows.map(([title]) => title.length));
   const indented = (text: string): string => text.replaceAll("\n", `\n${" ".repeat(width + 2)}`);
@@ -125,14 +126,17 @@ function ceilingRows({ threads, fma, copy }: NonNullable<ProbeReport["ceilings"]
   ];
 }
 
-/** The `doctor` subcommand. Exit code 0 when the addon works here, 1 when it does not. */
+/** The `doctor` subcommand. Exit code 0 when the addon works here, 1 when it does not or a variable cannot be heeded. */
 export const doctorCommand = (): Command =>
   new Command("doctor")
-    .description("show what this machine is and what of it Figment uses; exits with 1 when the addon cannot be used")
+    .description(
+      "show what this machine is and what of it Figment uses\n\n" +
+        "Exits with 1 when the addon cannot be used, or when a variable of the environment says what makes no sense.",
+    )
     .option("--measure", "measure what the machine reaches: multiply-adds and copying (a second or two)")
     .option("--json", "print one JSON object")
     .action(({ measure, json }: { measure?: boolean; json?: boolean }) => {
       const report = examine({ measure });
       console.log(json ? JSON.stringify(report, null, 2) : describe(report));
-      if ("problem" in report.native) process.exitCode = 1;
+      if ("problem" in report.native || report.native.problems.length > 0) process.exitCode = 1;
     });

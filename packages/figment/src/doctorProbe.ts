@@ -9,6 +9,7 @@ import {
   type DeviceInfo,
   loadBinding,
 } from "@figment/native";
+import { environmentProblems } from "@figment/tensor";
 
 /** What the process prints when the addon could be opened. */
 export interface ProbeReport {
@@ -19,6 +20,8 @@ export interface ProbeReport {
   readonly devices: readonly DeviceInfo[];
   /** Kernels of each instruction set that the addon was built with. */
   readonly kernels: Readonly<Record<string, number>>;
+  /** What is wrong with variables of the environment that the addon can be loaded with. */
+  readonly problems: readonly string[];
   /** With `--measure`: what this machine reaches. */
   readonly ceilings?: Ceilings;
 }
@@ -30,7 +33,14 @@ async function probe(): Promise<ProbeReport> {
     for (const { isa } of binding.builtVariants(op)) kernels[isa] = (kernels[isa] ?? 0) + 1;
   }
   const cpu = binding.cpu();
-  const about = { addon: bindingPath() as string, build: binding.build(), cpu, devices: binding.devices(), kernels };
+  const about = {
+    addon: bindingPath() as string,
+    build: binding.build(),
+    cpu,
+    devices: binding.devices(),
+    kernels,
+    problems: environmentProblems(),
+  };
   return process.argv.includes("--measure")
     ? { ...about, ceilings: await binding.measureCeilings(cpu.threads) }
     : about;

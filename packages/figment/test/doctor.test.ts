@@ -26,7 +26,7 @@ describe("figment doctor", () => {
     expect(stdout).toMatch(/^output +\/.*out\/first-light$/m);
     expect(stdout).toMatch(/^environment .*FIGMENT_THREADS=2/m);
     for (const title of ["processor", "extensions", "data"]) expect(stdout).toMatch(new RegExp(`^${title} `, "m"));
-    expect(stdout).not.toMatch(/GFLOP/);
+    expect(stdout).not.toMatch(/GFLOP|^problem/m);
   });
 
   it("measures on request, and prints JSON", async () => {
@@ -53,6 +53,51 @@ describe("figment doctor", () => {
       expect(code).toBe(1);
       expect(stdout).toMatch(message);
     }
+  });
+
+  it.each([
+    ["FIGMENT_DEVICE", "nonsense", /FIGMENT_DEVICE: expected "cpu", "cuda" or a GPU such as "cuda:1", got "nonsense"/],
+    ["FIGMENT_DEVICE", "cuda:99", /FIGMENT_DEVICE: "cuda:99" cannot be used: /],
+    ["FIGMENT_CUDA", "yes", /FIGMENT_CUDA is "yes"; expected 0 or the absolute path of a plug-in/],
+    ["FIGMENT_CUDA", "/nowhere.so", /FIGMENT_CUDA names no plug-in that can be used: \/nowhere\.so/],
+    ["FIGMENT_TUNE", "yes", /FIGMENT_TUNE is "yes"; expected 0 or 1/],
+    ["FIGMENT_TUNE_FILE", folder, /FIGMENT_TUNE_FILE says where\): \S+: it is a folder/],
+  ])("tells of %s=%s as a problem, and exits with 1", async (name, value, message) => {
+    vi.stubEnv(name, value);
+    const { code, stdout } = await figment(["doctor"]);
+    expect([code, stdout]).toEqual([1, expect.stringMatching(new RegExp(`^problem +.*${message.source}`, "m"))]);
+  });
+
+  it("lists problems in its JSON, each of them", async () => {
+    vi.stubEnv("FIGMENT_DEVICE", "nonsense");
+    vi.stubEnv("FIGMENT_TUNE", "2");
+    const { code, stdout } = await figment(["doctor", "--json"]);
+    const { native } = JSON.parse(stdout) as DoctorReport;
+    const problems = [/^FIGMENT_DEVICE: /, /^FIGMENT_TUNE is "2"/].map((text) => expect.stringMatching(text));
+    expect([code, native]).toEqual([1, expect.objectContaining({ problems })]);
+  });
+
+  it.each([
+    ["FIGMENT_ISA", "avx3", /FIGMENT_ISA is "avx3"; expected generic, avx2, avx512 or amx/],
+    ["FIGMENT_THREADS", "0", /FIGMENT_THREADS is "0"; expected a whole number from 1 to 256/],
+    ["FIGMENT_VARIANT", "conv2d", /FIGMENT_VARIANT: "conv2d" names no operation=variant of this build/],
+  ])("tells of %s=%s, with which the addon cannot be loaded, and exits with 1", async (name, value, message) => {
+    vi.stubEnv(name, value);
+    const { code, stdout } = await figment(["doctor"]);
+    expect([code, stdout]).toEqual([1, expect.stringMatching(message)]);
+    expect(stdout).toContain("Correct or unset that environment variable.");
+  });
+
+  it.each([
+    ["FIGMENT_DEVICE", "auto"],
+    ["FIGMENT_CUDA", "0"],
+    ["FIGMENT_TUNE", "1"],
+    ["FIGMENT_TUNE_FILE", path.join(folder, "not", "yet.json")],
+  ])("finds nothing wrong with %s=%s, and leaves nothing", async (name, value) => {
+    vi.stubEnv(name, value);
+    const { code, stdout } = await figment(["doctor"]);
+    expect(code, stdout).toBe(0);
+    expect(readdirSync(folder)).not.toContain("not");
   });
 });
 

@@ -43,6 +43,17 @@ const tune = async (...args: string[]): Promise<Tuned> => {
 const kept = async (): Promise<Record<string, { variant: string }>> =>
   JSON.parse(await readFile(process.env.FIGMENT_TUNE_FILE ?? "", "utf8")).machines[0].calls;
 
+/** A table with one call, of another machine. */
+async function tableOfElsewhere() {
+  const from = path.join(folder, "elsewhere.json");
+  const shape = "f32[1,5,5,64] f32[64,3,3,64] -> f32[1,5,5,64]";
+  const key = `conv2d ${shape} : 1 5 5 64 5 5 64 3 3 1 1 1 1 1 1 1 1 1 0 0 0 0`;
+  const machine = { cpu: "Elsewhere", family: "Maker 1.1", isa: "avx512", cores: 64, version: "0.1.0" };
+  const calls = { [key]: { variant: "other", threads: 4, micros: { other: 1 } } };
+  await writeFile(from, JSON.stringify({ format: "figment-tuning", version: 1, machines: [{ machine, calls }] }));
+  return { from, shape, key };
+}
+
 describe("figment tune", () => {
   it("measures what a recipe's training and sampling run on, keeps it, and measures nothing twice", async () => {
     const { recipes, calls } = await tune("--threads", "1");
@@ -99,17 +110,35 @@ describe("figment tune", () => {
   });
 
   it("measures the calls of a table without running what they come from", async () => {
-    const from = path.join(folder, "elsewhere.json");
-    const shape = "f32[1,5,5,64] f32[64,3,3,64] -> f32[1,5,5,64]";
-    const key = `conv2d ${shape} : 1 5 5 64 5 5 64 3 3 1 1 1 1 1 1 1 1 1 0 0 0 0`;
-    const machine = { cpu: "Elsewhere", family: "Maker 1.1", isa: "avx512", cores: 64, version: "0.1.0" };
-    const calls = { [key]: { variant: "other", threads: 4, micros: { other: 1 } } };
-    await writeFile(from, JSON.stringify({ format: "figment-tuning", version: 1, machines: [{ machine, calls }] }));
+    const { from, shape, key } = await tableOfElsewhere();
     const { code, stdout } = await figment(["tune", "--shapes", from, "--json"]);
     expect(code).toBe(0);
     expect((JSON.parse(stdout) as Tuned).calls.map(({ shapes }) => shapes)).toEqual([shape]);
     expect(Object.keys(await kept())).toEqual([key]);
-    expect((await figment(["tune", "--shapes", path.join(folder, "nowhere.json")])).code).toBe(2);
+    for (const [file, why] of [
+      [path.join(folder, "nowhere.json"), "there is no such file"],
+      [folder, "it is a folder"],
+    ]) {
+      const { code, stderr } = await figment(["tune", "--shapes", file as string]);
+      expect([code, stderr]).toEqual([2, expect.stringContaining(`UsageError: ${file}: ${why}; expected `)]);
+    }
+  });
+
+  it("refuses before it measures where it could not keep what it finds", async () => {
+    const { from } = await tableOfElsewhere();
+    const file = path.join(folder, "damaged.json");
+    await writeFile(file, "{");
+    for (const [place, why] of [
+      [folder, /it is a folder/],
+      [file, /it is not JSON/],
+      [`${file}/x`, /cannot be written/],
+    ] as const) {
+      vi.stubEnv("FIGMENT_TUNE_FILE", place);
+      const { code, stdout, stderr } = await figment(["tune", "--shapes", from]);
+      expect([code, stdout, stderr]).toEqual([2, "", expect.stringMatching(why)]);
+      expect(stderr).toContain("UsageError: measurements cannot be kept (FIGMENT_TUNE_FILE says where): ");
+    }
+    expect(await readFile(file, "utf8")).toBe("{");
   });
 
   it("refuses --all beside named recipes, and recipes that there are not", async () => {

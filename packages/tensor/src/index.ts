@@ -76,6 +76,7 @@ export {
   withDevice,
 } from "./runtime/devices.js";
 export { eagerCacheStats } from "./runtime/eager.js";
+export { environmentProblems } from "./runtime/environment.js";
 export { type KernelLibrary, loadKernels } from "./runtime/library.js";
 export {
   assertNoLeaks,
@@ -88,7 +89,13 @@ export {
 } from "./runtime/memory.js";
 export type { Profile, ProfiledRecord } from "./runtime/profile.js";
 export { startTimeline, stopTimeline, type TimelineFile, writeTimeline } from "./runtime/timeline.js";
-export { type TunableCall, type TunedCall, tunableCalls, tunableCallsOf } from "./runtime/tuning/index.js";
+export {
+  checkTuningFile,
+  type TunableCall,
+  type TunedCall,
+  tunableCalls,
+  tunableCallsOf,
+} from "./runtime/tuning/index.js";
 export { checkRange, type Shape, show, showShape, sizeOf } from "./shape.js";
 
 startFromEnvironment();

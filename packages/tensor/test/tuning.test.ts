@@ -155,6 +155,8 @@ describe("tunableCallsOf", () => {
 
   it("refuses files that are no tables", () => {
     expect(() => tunableCallsOf(join(folder, "nowhere.json"))).toThrow(UsageError);
+    expect(() => tunableCallsOf(join(folder, "nowhere.json"))).toThrow(/nowhere\.json: there is no such file/);
+    expect(() => tunableCallsOf(folder)).toThrow(`${folder}: it is a folder; expected a file of measurements`);
     expect(() => tunableCallsOf(3 as never)).toThrow(/tunableCallsOf: expected a path/);
   });
 });

@@ -1,13 +1,14 @@
 // Files of measurements: what is written is read again, by one writer or many; what is no such file is left alone.
 
-import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import { spawn, spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { shippedTuning } from "@figment/native";
+import { UsageError } from "@figment/tensor";
 import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { addToTable, readTable } from "#runtime/tuning/file";
+import { addToTable, checkAddable, readTable } from "#runtime/tuning/file";
 import { merge, nearest, parseTable, type TuningMachine, tableText } from "#runtime/tuning/table";
 
 const folder = mkdtempSync(join(tmpdir(), "figment-tuning-"));
@@ -105,6 +106,38 @@ describe("a file of measurements", () => {
     const file = join(shippedTuning, "tuning.json");
     addToTable(file, machine, { one: entry("a") });
     expect(warnings[0]).toMatch(/measurements are not kept/);
+  });
+
+  it("cannot be a folder, and is said to be one", () => {
+    expect(readTable(folder)).toBeUndefined();
+    expect(warnings).toEqual([expect.stringContaining(`${folder}: these measurements are ignored: it is a folder`)]);
+  });
+
+  it("is refused before anything is measured where nothing could be added to it, and left as it is", () => {
+    const [damaged, fresh] = [freshFile(), join(folder, "not", "there", "tuning.json")];
+    writeFileSync(damaged, "{");
+    const before = readdirSync(folder);
+    expect(() => checkAddable(folder)).toThrow(/it is a folder; expected a file of measurements/);
+    expect(() => checkAddable(damaged)).toThrow(`${damaged}: it is not JSON`);
+    expect(() => checkAddable(join(damaged, "tuning.json"))).toThrow(UsageError);
+    expect(() => checkAddable(join(damaged, "tuning.json"))).toThrow(/it cannot be written: ENOTDIR/);
+    expect(() => checkAddable(fresh)).not.toThrow();
+    expect(readdirSync(folder)).toEqual(before);
+  });
+
+  it.runIf(process.platform === "linux")("below /proc, where mkdir's recursion never ends, is given up", () => {
+    const module = fileURLToPath(new URL("../dist/runtime/tuning/file.js", import.meta.url));
+    const source = `
+      const { addToTable, checkAddable } = await import(${JSON.stringify(module)});
+      try {
+        checkAddable("/proc/nowhere/tuning.json");
+      } catch (error) {
+        console.log(error.name);
+      }
+      addToTable("/proc/nowhere/tuning.json", ${JSON.stringify(machine)}, {});`;
+    const options = { encoding: "utf8", timeout: 60_000, killSignal: "SIGKILL" } as const;
+    const { status, stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", source], options);
+    expect([status, stdout, stderr]).toEqual([0, "UsageError\n", expect.stringMatching(/measurements are not kept/)]);
   });
 
   it("is taken over from a writer that was killed long ago", () => {

@@ -4,6 +4,7 @@ import { DataError } from "@figment/io";
 import { onInterrupt, showProgress } from "@figment/nn";
 import {
   AbortError,
+  checkTuningFile,
   rng,
   setThreads,
   settled,
@@ -56,6 +57,7 @@ export const tuneCommand = (): Command =>
       if (threads !== undefined) setThreads(threads);
       useDevice(device);
       const calls = await callsOf(chosen, flags);
+      if (calls.some(({ known }) => flags.again || !known)) checkTuningFile();
       const interrupt = onInterrupt();
       try {
         const tuned = await measureAll(calls, flags, interrupt.signal);

@@ -58,9 +58,12 @@ export const currentDevice = (): number => pinned ?? scoped?.getStore() ?? base 
 
 /** The device of this thread at its start. */
 function startingDevice(): number {
-  base = chosen("FIGMENT_DEVICE", process.env.FIGMENT_DEVICE || "cpu");
+  base = deviceOfEnvironment();
   return base;
 }
+
+/** The device that FIGMENT_DEVICE names. Throws UsageError for what names none, DeviceError for one that cannot be used. */
+export const deviceOfEnvironment = (): number => chosen("FIGMENT_DEVICE", process.env.FIGMENT_DEVICE || "cpu");
 
 /** Makes another device the current one while `work` runs, synchronously. */
 export function onDevice<T>(device: number, work: () => T): T {

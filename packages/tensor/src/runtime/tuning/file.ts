@@ -1,8 +1,20 @@
 // Files of measurements. Readers see a whole file or none: a new one takes the old one's name once it is written. Writers
 // take turns by a lock beside the file, so that none loses what another has added.
 
-import { closeSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { dirname } from "node:path";
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { dirname, join, resolve } from "node:path";
 import { UsageError } from "../../errors.js";
 import { type MachineTable, merge, parseTable, type TuningMachine, tableText } from "./table.js";
 
@@ -28,7 +40,7 @@ export function parseFile(file: string): MachineTable[] {
   try {
     return parseTable(readFileSync(file, "utf8"));
   } catch (cause) {
-    throw new UsageError(`${file}: ${reasonOf(cause)}`, { cause });
+    throw new UsageError(`${file}: ${unusable(cause)}`, { cause });
   }
 }
 
@@ -38,8 +50,39 @@ export function readTable(file: string): MachineTable[] | undefined {
     return parseTable(readFileSync(file, "utf8"));
   } catch (error) {
     if (codeOf(error) === "ENOENT") return [];
-    warn(file, `this file of measurements is ignored: ${reasonOf(error)}. Remove it to measure anew`);
+    const remedy = "Remove it, or name another by FIGMENT_TUNE_FILE, to measure anew";
+    warn(file, `these measurements are ignored: ${unusable(error)}. ${remedy}`);
     return undefined;
+  }
+}
+
+/** What keeps a file from being read as a table. */
+function unusable(error: unknown): string {
+  if (codeOf(error) === "ENOENT") return "there is no such file; expected a table of measurements";
+  if (codeOf(error) === "EISDIR") return "it is a folder; expected a file of measurements";
+  return error instanceof UsageError ? error.message : `it cannot be read: ${reasonOf(error)}`;
+}
+
+/** Throws UsageError where {@link addToTable} could add nothing to a file. Leaves everything as it is. */
+export function checkAddable(file: string): void {
+  if (existsSync(file)) parseFile(file);
+  let folder = dirname(resolve(file));
+  while (!existsSync(folder)) folder = dirname(folder);
+  try {
+    rmdirSync(mkdtempSync(join(folder, ".figment-")));
+  } catch (cause) {
+    throw new UsageError(`${file}: it cannot be written: ${reasonOf(cause)}`, { cause });
+  }
+}
+
+/** Makes a folder and those on the way to it. Not by mkdir's own recursion, which never ends below /proc. */
+function makeFolder(folder: string): void {
+  if (existsSync(folder)) return;
+  makeFolder(dirname(folder));
+  try {
+    mkdirSync(folder);
+  } catch (error) {
+    if (codeOf(error) !== "EEXIST") throw error;
   }
 }
 
@@ -47,7 +90,7 @@ export function readTable(file: string): MachineTable[] | undefined {
 export function addToTable(file: string, machine: TuningMachine, calls: MachineTable["calls"]): void {
   const lock = `${file}.lock`;
   try {
-    mkdirSync(dirname(file), { recursive: true });
+    makeFolder(dirname(resolve(file)));
     takeLock(lock);
   } catch (error) {
     warn(file, `measurements are not kept: ${reasonOf(error)}`);

@@ -9,7 +9,7 @@ import { show } from "../../shape.js";
 import { cacheFolder } from "../cacheFolder.js";
 import { currentDevice, guarded, native } from "../device.js";
 import { infoOf } from "../devices.js";
-import { addToTable, parseFile, readTable } from "./file.js";
+import { addToTable, checkAddable, parseFile, readTable } from "./file.js";
 import { programOfKey, readKey } from "./key.js";
 import { nearest, sameMachine, type TuningEntry, type TuningMachine } from "./table.js";
 
@@ -31,11 +31,35 @@ const current = new Map<number, Tuning>();
 /** The file of this user's measurements. */
 export const tuningFile = (): string => process.env.FIGMENT_TUNE_FILE || cacheFolder("tuning.json");
 
+/**
+ * Whether measurements can be kept on this machine: in the file that `FIGMENT_TUNE_FILE` names, else in the cache folder. To ask
+ * before measuring for minutes; programs that measure on their way are told by a warning.
+ *
+ * @throws UsageError where the file is a folder, holds something else, or cannot be written.
+ * @example
+ * checkTuningFile();
+ */
+export function checkTuningFile(): void {
+  try {
+    checkAddable(tuningFile());
+  } catch (cause) {
+    if (!(cause instanceof UsageError)) throw cause;
+    throw new UsageError(`measurements cannot be kept (FIGMENT_TUNE_FILE says where): ${cause.message}`, { cause });
+  }
+}
+
+/** What FIGMENT_TUNE says. Throws UsageError for what it may not say. */
+export function tuningMode(): "" | "0" | "1" {
+  const mode = process.env.FIGMENT_TUNE ?? "";
+  if (mode === "" || mode === "0" || mode === "1") return mode;
+  throw new UsageError(`FIGMENT_TUNE is ${JSON.stringify(mode)}; expected 0 or 1`);
+}
+
 /** Reads the tables and hands them to the registry, at the first program of an environment on a device. */
 export function tuning(device: number): Tuning {
   let found = current.get(device);
   if (!found) {
-    found = start(process.env.FIGMENT_TUNE ?? "", device);
+    found = start(tuningMode(), device);
     current.set(device, found);
   }
   return found;
@@ -49,8 +73,7 @@ function machineOf(device: number): TuningMachine {
   return { cpu: name, family, isa, cores, version: nativeVersion };
 }
 
-function start(mode: string, device: number): Tuning {
-  if (!["", "0", "1"].includes(mode)) throw new UsageError(`FIGMENT_TUNE is ${JSON.stringify(mode)}; expected 0 or 1`);
+function start(mode: ReturnType<typeof tuningMode>, device: number): Tuning {
   const machine = machineOf(device);
   const { isa } = machine;
   if (mode === "0") return { measures: false, machine, own: new Map(), shippedFrom: undefined };
