@@ -1,11 +1,15 @@
 #include "cuda_runtime.h"
 
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <functional>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "../stream.h"
@@ -14,22 +18,69 @@ using Work = std::vector<std::function<void()>>;
 
 struct EmulatedStream {
   std::unique_ptr<Work> capture;
+  std::deque<std::function<void()>> pending;
+  uint64_t queued = 0, done = 0;  ///< counts of what has been pending
 };
 struct EmulatedEvent {
+  bool timing;
   std::chrono::steady_clock::time_point time;
+  EmulatedStream* stream = nullptr;  ///< that it was last recorded on
+  uint64_t place = 0;                ///< done when so much of the stream is
 };
 struct EmulatedGraph {
   std::shared_ptr<Work> work;
 };
 
+namespace {
+
+/// Guards what is pending, and the list of streams and of pinned memory.
+std::recursive_mutex streams;
+std::vector<EmulatedStream*> allStreams;
+std::map<const std::byte*, size_t> pinned;
+
+/// Does what is pending on a stream up to a place, and what that waits for.
+void advance(EmulatedStream& stream, uint64_t place) {
+  std::lock_guard lock(streams);
+  while (stream.done < place) {
+    const std::function<void()> work = std::move(stream.pending.front());
+    stream.pending.pop_front();
+    work();
+    stream.done++;
+  }
+}
+
+void advance(EmulatedStream& stream) {
+  std::lock_guard lock(streams);
+  advance(stream, stream.queued);
+}
+
+void defer(EmulatedStream& stream, std::function<void()> work) {
+  std::lock_guard lock(streams);
+  stream.pending.push_back(std::move(work));
+  stream.queued++;
+}
+
+void finishAll() {
+  std::lock_guard lock(streams);
+  for (EmulatedStream* stream : allStreams) advance(*stream);
+}
+
+bool isPinned(const void* memory) {
+  std::lock_guard lock(streams);
+  const auto* const at = static_cast<const std::byte*>(memory);
+  const auto next = pinned.upper_bound(at);
+  return next != pinned.begin() && at < std::prev(next)->first + std::prev(next)->second;
+}
+
+}  // namespace
+
 namespace figment::cuda::emulator {
 
 void queue(void* stream, std::function<void()> work) {
   auto& on = *static_cast<EmulatedStream*>(stream);
-  if (on.capture)
-    on.capture->push_back(std::move(work));
-  else
-    work();
+  if (on.capture) return on.capture->push_back(std::move(work));
+  advance(on);
+  work();
 }
 
 }  // namespace figment::cuda::emulator
@@ -42,6 +93,8 @@ const char* cudaGetErrorString(cudaError_t error) {
       return "no error";
     case cudaErrorMemoryAllocation:
       return "out of memory";
+    case cudaErrorNotReady:
+      return "not ready";
     default:
       return "invalid argument";
   }
@@ -52,6 +105,8 @@ const char* cudaGetErrorName(cudaError_t error) {
       return "cudaSuccess";
     case cudaErrorMemoryAllocation:
       return "cudaErrorMemoryAllocation";
+    case cudaErrorNotReady:
+      return "cudaErrorNotReady";
     default:
       return "cudaErrorInvalidValue";
   }
@@ -79,35 +134,59 @@ cudaError_t cudaMalloc(void** memory, size_t bytes) {
   return posix_memalign(memory, 256, bytes) == 0 ? cudaSuccess : cudaErrorMemoryAllocation;
 }
 cudaError_t cudaFree(void* memory) {
+  finishAll();
   std::free(memory);
   return cudaSuccess;
 }
-cudaError_t cudaMallocHost(void** memory, size_t bytes) { return cudaMalloc(memory, bytes); }
-cudaError_t cudaFreeHost(void* memory) { return cudaFree(memory); }
+cudaError_t cudaMallocHost(void** memory, size_t bytes) {
+  const cudaError_t status = cudaMalloc(memory, bytes);
+  std::lock_guard lock(streams);
+  if (status == cudaSuccess) pinned.emplace(static_cast<const std::byte*>(*memory), bytes);
+  return status;
+}
+cudaError_t cudaFreeHost(void* memory) {
+  std::lock_guard lock(streams);
+  pinned.erase(static_cast<const std::byte*>(memory));
+  return cudaFree(memory);
+}
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   *stream = new EmulatedStream;
+  std::lock_guard lock(streams);
+  allStreams.push_back(*stream);
   return cudaSuccess;
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
-  return stream->capture ? cudaErrorInvalidValue : cudaSuccess;
+  if (stream->capture) return cudaErrorInvalidValue;
+  advance(*stream);
+  return cudaSuccess;
 }
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t stream) {
   // A graph would read the host's memory whenever it is replayed.
   if (stream->capture && kind != cudaMemcpyDeviceToDevice) return cudaErrorInvalidValue;
-  queue(stream, [=] { std::memmove(to, from, bytes); });
+  const bool pageable = (kind == cudaMemcpyHostToDevice && !isPinned(from)) ||
+                        (kind == cudaMemcpyDeviceToHost && !isPinned(to));
+  const auto work = [=] { std::memmove(to, from, bytes); };
+  if (pageable || stream->capture) {
+    queue(stream, work);
+    return cudaSuccess;
+  }
+  static std::atomic<uint64_t> uploads{0};
+  const bool early = kind == cudaMemcpyHostToDevice && ++uploads % 2 == 0;
+  std::lock_guard lock(streams);
+  const bool first = stream->done == stream->queued;
+  defer(*stream, work);
+  if (early && first) advance(*stream);
   return cudaSuccess;
 }
 cudaError_t cudaMemsetAsync(void* to, int byte, size_t bytes, cudaStream_t stream) {
   queue(stream, [=] { std::memset(to, byte, bytes); });
   return cudaSuccess;
 }
-cudaError_t cudaEventCreate(cudaEvent_t* event) {
-  *event = new EmulatedEvent;
+cudaError_t cudaEventCreate(cudaEvent_t* event) { return cudaEventCreateWithFlags(event, 0); }
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
+  *event = new EmulatedEvent{.timing = (flags & cudaEventDisableTiming) == 0, .time = {}};
   return cudaSuccess;
-}
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
-  return cudaEventCreate(event);
 }
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
   delete event;
@@ -115,10 +194,31 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   if (stream->capture) return cudaErrorInvalidValue;  // it would have no time
+  std::lock_guard lock(streams);
+  event->stream = stream;
+  event->place = stream->queued;
+  if (!event->timing) return cudaSuccess;
+  advance(*stream);
   event->time = std::chrono::steady_clock::now();
   return cudaSuccess;
 }
-cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  std::lock_guard lock(streams);
+  if (event->stream) advance(*event->stream, event->place);
+  return cudaSuccess;
+}
+cudaError_t cudaEventQuery(cudaEvent_t event) {
+  std::lock_guard lock(streams);
+  return event->stream && event->stream->done < event->place ? cudaErrorNotReady : cudaSuccess;
+}
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  if (stream->capture) return cudaErrorInvalidValue;
+  std::lock_guard lock(streams);
+  EmulatedStream* const other = event->stream;
+  const uint64_t place = event->place;
+  if (other) defer(*stream, [other, place] { advance(*other, place); });
+  return cudaSuccess;
+}
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end) {
   *milliseconds = std::chrono::duration<float, std::milli>(end->time - begin->time).count();
   return cudaSuccess;
@@ -138,7 +238,8 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsig
   *exec = new EmulatedGraph{graph->work};
   return cudaSuccess;
 }
-cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t) {
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
+  advance(*stream);
   for (const auto& work : *exec->work) work();
   return cudaSuccess;
 }

@@ -1,6 +1,8 @@
 // The functions of CUDA's runtime that the plug-in calls, over host memory and the emulator: what
-// the plug-in's own host code is compiled against where kernels are emulated. Streams run at once;
-// while one is captured, work is noted instead and a graph runs it later.
+// the plug-in's own host code is compiled against where kernels are emulated. Kernels run at once;
+// copies without pageable memory run as late as the order of streams and events allows, every
+// second upload as early, so that a missing order shows. While a stream is captured, work is noted
+// instead and a graph runs it later.
 #pragma once
 
 #include <cstddef>
@@ -10,6 +12,7 @@ enum cudaError_t {
   cudaSuccess = 0,
   cudaErrorInvalidValue = 1,
   cudaErrorMemoryAllocation = 2,
+  cudaErrorNotReady = 600,
 };
 enum cudaMemcpyKind {
   cudaMemcpyHostToHost,
@@ -58,6 +61,8 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags);
 cudaError_t cudaEventDestroy(cudaEvent_t event);
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);
 cudaError_t cudaEventSynchronize(cudaEvent_t event);
+cudaError_t cudaEventQuery(cudaEvent_t event);
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags);
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end);
 cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute, int value);
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode);

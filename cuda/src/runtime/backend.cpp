@@ -12,6 +12,7 @@ namespace {
 
 GpuDevice& unwrap(FigmentDevice* device) { return *reinterpret_cast<GpuDevice*>(device); }
 GpuProgram& unwrap(FigmentProgram* program) { return *reinterpret_cast<GpuProgram*>(program); }
+DeviceEvent* unwrap(FigmentEvent* event) { return reinterpret_cast<DeviceEvent*>(event); }
 
 int32_t deviceCount() { return int32_t(gpus().size()); }
 
@@ -62,6 +63,35 @@ FigmentStatus download(FigmentDevice* device, const void* from, uint64_t offset,
     return FIGMENT_OK;
   });
 }
+
+FigmentStatus recordEvent(FigmentDevice* device, FigmentEvent** event) {
+  return guarded([&] {
+    unwrap(device).select();
+    *event = reinterpret_cast<FigmentEvent*>(unwrap(device).recordEvent().release());
+    return FIGMENT_OK;
+  });
+}
+
+FigmentStatus waitEvent(FigmentDevice* device, FigmentEvent* event) {
+  return guarded([&] {
+    unwrap(device).select();
+    unwrap(device).wait(*unwrap(event));
+    return FIGMENT_OK;
+  });
+}
+
+void releaseEvent(FigmentEvent* event) { delete unwrap(event); }
+
+FigmentStatus allocatePinned(FigmentDevice* device, uint64_t bytes, void** memory) {
+  return guarded([&] {
+    *memory = unwrap(device).allocatePinned(bytes);
+    if (*memory) return FigmentStatus(FIGMENT_OK);
+    return report(FIGMENT_OUT_OF_MEMORY, code::kOutOfMemory,
+                  "cannot pin " + std::to_string(bytes) + " bytes of host memory");
+  });
+}
+
+void releasePinned(FigmentDevice* device, void* memory) { unwrap(device).releasePinned(memory); }
 
 FigmentStatus memoryInfo(FigmentDevice* device, FigmentMemoryInfo* info) {
   return describeMemory(unwrap(device).allocator().counters(), 0, info);
@@ -169,6 +199,11 @@ FigmentBackend makeBackend() {
   backend.release = release;
   backend.upload = upload;
   backend.download = download;
+  backend.record_event = recordEvent;
+  backend.wait_event = waitEvent;
+  backend.release_event = releaseEvent;
+  backend.allocate_pinned = allocatePinned;
+  backend.release_pinned = releasePinned;
   backend.memory_info = memoryInfo;
   backend.set_memory_limit = setMemoryLimit;
   backend.trim = trim;

@@ -1,5 +1,5 @@
-// Memory, transfers and the plain way to run a program: for each record, point its operands at this
-// run's memory and queue its kernels.
+// Memory and the plain way to run a program: for each record, point its operands at this run's
+// memory and queue its kernels.
 #include "gpu_device.h"
 
 #include <algorithm>
@@ -23,21 +23,38 @@ void* deviceAllocate(uint64_t bytes) {
 void deviceRelease(void* block) { cudaFree(block); }
 constexpr MemorySource kDeviceMemory = {deviceAllocate, deviceRelease};
 
-/// Memory that the driver and other programs keep, besides what is ours.
+void* pinnedAllocate(uint64_t bytes) {
+  void* block = nullptr;
+  if (cudaMallocHost(&block, size_t(bytes)) == cudaSuccess) return block;
+  cudaGetLastError();
+  return nullptr;
+}
+void pinnedRelease(void* block) { cudaFreeHost(block); }
+constexpr MemorySource kPinnedMemory = {pinnedAllocate, pinnedRelease};
+
+/// Memory that the driver, other programs and transfers keep, besides what is ours.
 constexpr uint64_t kReserve = uint64_t(512) << 20;
+/// Bytes on their way at once; what exceeds them goes the slower way.
+constexpr uint64_t kMostPinned = uint64_t(256) << 20;
+constexpr uint64_t kMostInTransit = uint64_t(128) << 20;
 
 }  // namespace
 
 GpuDevice::GpuDevice(int index)
-    : index_(index), gpu_(gpus()[size_t(index)]), allocator_(kDeviceMemory) {
+    : index_(index),
+      gpu_(gpus()[size_t(index)]),
+      allocator_(kDeviceMemory),
+      pinned_(kPinnedMemory, kMostPinned),
+      transit_(kDeviceMemory, kMostInTransit) {
   select();
   setMemoryLimit(0);
-  check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "creating a stream");
+  for (cudaStream_t* stream : {&stream_, &uploads_, &downloads_})
+    check(cudaStreamCreateWithFlags(stream, cudaStreamNonBlocking), "creating a stream");
   check(cudaMalloc(reinterpret_cast<void**>(&failure_), sizeof(DeviceFailure)), "allocating");
   check(cudaMallocHost(reinterpret_cast<void**>(&hostFailure_), sizeof(DeviceFailure)),
         "allocating pinned memory");
-  for (cudaEvent_t& event : pace_)
-    check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "creating an event");
+  for (cudaEvent_t* event : {&pace_[0], &pace_[1], &link_})
+    check(cudaEventCreateWithFlags(event, cudaEventDisableTiming), "creating an event");
   resetFailure();
 }
 
@@ -70,19 +87,6 @@ void GpuDevice::poison(void* memory, uint64_t bytes) {
   check(cudaMemsetAsync(memory, 0xff, size_t(bytes), stream_), "filling memory");
 }
 
-void GpuDevice::upload(void* to, const void* from, uint64_t bytes) {
-  if (bytes > 0)
-    check(cudaMemcpyAsync(to, from, size_t(bytes), cudaMemcpyHostToDevice, stream_), "uploading");
-}
-
-void GpuDevice::download(const void* from, void* to, uint64_t bytes) {
-  if (bytes > 0)
-    check(cudaMemcpyAsync(to, from, size_t(bytes), cudaMemcpyDeviceToHost, stream_), "downloading");
-  synchronise();
-}
-
-void GpuDevice::synchronise() { check(cudaStreamSynchronize(stream_), "waiting for the GPU"); }
-
 bool GpuDevice::reserve(Workspace& workspace, uint64_t bytes) {
   if (bytes <= workspace.bytes) return true;
   drop(workspace);
@@ -103,6 +107,8 @@ void GpuDevice::trim() {
   synchronise();
   drop(arena_);
   drop(scratch_);
+  pinned_.trim();
+  transit_.trim();
   workspaces_++;
   {
     std::lock_guard lock(holding_);

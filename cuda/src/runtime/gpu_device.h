@@ -1,6 +1,7 @@
-// A GPU as a device: one stream, one allocator, one arena, and the executor that queues verified
-// programs on them. run() returns when the work is queued: order on the stream is what makes the
-// memory of one run safe from the next. Members other than the allocator's need exclusive use.
+// A GPU as a device: one stream for all that touches tensors, one allocator, one arena, and the
+// executor that queues verified programs on them. run() returns when the work is queued: order on
+// the stream is what makes the memory of one run safe from the next. Members other than the
+// allocator's need exclusive use.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -16,8 +17,17 @@
 #include "runtime/allocator.h"
 #include "runtime/run_result.h"
 #include "runtime/timeline.h"
+#include "staging.h"
 
 namespace figment::cuda {
+
+/// A place behind all that has been queued on a device's streams.
+struct DeviceEvent {
+  DeviceEvent();
+  ~DeviceEvent();
+
+  cudaEvent_t on[2] = {};  ///< the stream of downloads, and that of tensors
+};
 
 class GpuDevice {
  public:
@@ -28,8 +38,15 @@ class GpuDevice {
   void* allocate(uint64_t bytes);
   void release(void* memory, uint64_t bytes) { allocator_.release(memory, bytes); }
   void setMemoryLimit(uint64_t bytes);
+  /// From and to what allocatePinned gave they are queued; else they are done when they return.
   void upload(void* to, const void* from, uint64_t bytes);
   void download(const void* from, void* to, uint64_t bytes);
+  /// Null when there is no more; by any thread, as its release.
+  void* allocatePinned(uint64_t bytes);
+  void releasePinned(void* memory) { pinned_.release(memory); }
+  std::unique_ptr<DeviceEvent> recordEvent();
+  /// By any thread.
+  void wait(const DeviceEvent& event) const;
   void synchronise();
   /// Gives workspaces and cached blocks back to the driver.
   void trim();
@@ -61,6 +78,7 @@ class GpuDevice {
     cudaEvent_t begin, end;
   };
 
+  void order(cudaStream_t earlier, cudaStream_t later);
   bool reserve(Workspace& workspace, uint64_t bytes);
   void drop(Workspace& workspace);
   void bindSlots(const GpuProgram& program, const FigmentRun& run);
@@ -87,6 +105,9 @@ class GpuDevice {
   const Gpu& gpu_;
   CachingAllocator allocator_;
   cudaStream_t stream_ = nullptr;
+  cudaStream_t uploads_ = nullptr, downloads_ = nullptr;  // between the host and staging memory
+  cudaEvent_t link_ = nullptr;
+  StagingPool pinned_, transit_;  // on the host, and on the device
   Workspace arena_, scratch_;
   uint64_t workspaces_ = 0;  // changes whenever one of them moves
   DeviceFailure* failure_ = nullptr;

@@ -2,7 +2,8 @@
  * the CPU backend is linked in, others (CUDA) are shared libraries that export `figment_backend`.
  *
  * Rules: no C++ exception crosses it; every function but last_error may be called from any thread,
- * but run, upload, download and synchronise on one device are never called by two threads at once.
+ * but run, upload, download, record_event and synchronise on one device are never called by two
+ * threads at once.
  * Memory is addressed by opaque pointers that need not be readable by the host. Structs grow at
  * their end only, and start with the size that their writer knew. */
 #ifndef FIGMENT_BACKEND_H
@@ -149,8 +150,9 @@ typedef struct FigmentCeiling {
   double rate;     /* GFLOP/s, or GB/s read and written */
 } FigmentCeiling;
 
-/* Reserved: handles of events, communicators and pinned host memory. */
+/* A place in the work of a device. */
 typedef struct FigmentEvent FigmentEvent;
+/* Reserved. */
 typedef struct FigmentCommunicator FigmentCommunicator;
 
 typedef struct FigmentBackend {
@@ -190,14 +192,20 @@ typedef struct FigmentBackend {
   uint64_t (*read_profile)(FigmentDevice* device, uint64_t since,
                            void (*sink)(void* context, const FigmentTiming*), void* context);
 
-  /* Reserved; null in version 1. */
+  /* Work that goes on beside the caller; null where all is done when calls return. record_event
+   * notes the place behind all that has been queued, transfers included; wait_event waits until the
+   * device has come to it. */
   FigmentStatus (*record_event)(FigmentDevice* device, FigmentEvent** event);
   FigmentStatus (*wait_event)(FigmentDevice* device, FigmentEvent* event);
   void (*release_event)(FigmentEvent* event);
+  /* Reserved; null in version 1. */
   FigmentStatus (*peer_copy)(FigmentDevice* to_device, void* to, FigmentDevice* from_device,
                              const void* from, uint64_t bytes);
+  /* Host memory; null together with events. Transfers from and to its beginning are queued. It may
+   * be released while they are under way. FIGMENT_OUT_OF_MEMORY: other memory has to do. */
   FigmentStatus (*allocate_pinned)(FigmentDevice* device, uint64_t bytes, void** memory);
   void (*release_pinned)(FigmentDevice* device, void* memory);
+  /* Reserved; null in version 1. */
   FigmentStatus (*collective_start)(FigmentDevice* device, FigmentCommunicator* communicator,
                                     uint32_t kind, void* memory, uint64_t bytes);
   FigmentStatus (*collective_wait)(FigmentDevice* device, FigmentCommunicator* communicator);

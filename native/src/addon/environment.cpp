@@ -74,7 +74,7 @@ void Environment::awaitAnswer() {
   if (pendingAnswers_++ == 0) napi_ref_threadsafe_function(env_, wake_);
 }
 
-void Environment::submit(Device& device, AnsweringJob* job) {
+void Environment::submit(Device& device, Job* job) {
   awaitAnswer();
   device.queue.submit(job);
 }
@@ -110,7 +110,10 @@ void Environment::closeHook(void* environment) { static_cast<Environment*>(envir
 
 void Environment::close() {
   client->close();
-  for (Device* device : openDevices()) device->queue.discardJobsOf(*client);
+  for (Device* device : openDevices()) {
+    device->queue.discardJobsOf(*client);
+    device->waits.discardJobsOf(*client);  // to which those of the queue have gone on
+  }
   for (; profiles > 0; profiles--) setProfiling(false);
 }
 

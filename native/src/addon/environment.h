@@ -72,8 +72,8 @@ class Environment {
 
   /// Keeps the process alive until one more answer has been delivered.
   void awaitAnswer();
-  /// Queues a job whose answer is awaited.
-  void submit(Device& device, AnsweringJob* job);
+  /// Queues a job that makes an answer, which is awaited.
+  void submit(Device& device, Job* job);
 
  private:
   friend class Answer;

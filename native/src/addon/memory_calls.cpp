@@ -1,8 +1,11 @@
 // Buffers and their contents: allocate, release, byteLength, write, read, readSync; and waiting for
 // the queues: settled, settleSync.
 #include <atomic>
+#include <cstring>
+#include <optional>
 #include <vector>
 
+#include "../runtime/device_job.h"
 #include "arguments.h"
 #include "calls.h"
 
@@ -94,13 +97,19 @@ class WriteJob final : public Job {
       : Job(std::move(client), span.bytes),
         buffer_(&span.buffer),
         offset_(span.offset),
-        data_(data, data + span.bytes) {}
+        bytes_(span.bytes),
+        pinned_(span.buffer.device, span.bytes) {
+    if (!pinned_.data())
+      plain_.assign(data, data + bytes_);
+    else if (bytes_ > 0)
+      std::memcpy(pinned_.data(), data, bytes_);
+  }
 
   void execute() noexcept override {
     Device& device = buffer_->device;
-    if (device.api.upload(device.handle, buffer_->memory, offset_, data_.data(), data_.size()) ==
-        FIGMENT_OK) {
-      if (data_.size() == buffer_->bytes) buffer_->failure = {};
+    const void* const data = pinned_.data() ? pinned_.data() : plain_.data();
+    if (device.api.upload(device.handle, buffer_->memory, offset_, data, bytes_) == FIGMENT_OK) {
+      if (bytes_ == buffer_->bytes) buffer_->failure = {};
       return;
     }
     const FigmentError* error = device.api.last_error();
@@ -112,7 +121,9 @@ class WriteJob final : public Job {
  private:
   Ref<Buffer> buffer_;
   uint64_t offset_;
-  std::vector<std::byte> data_;
+  uint64_t bytes_;
+  PinnedMemory pinned_;
+  std::vector<std::byte> plain_;  // where there is none
 };
 
 Napi::Value write(Environment& environment, const Napi::CallbackInfo& info) {
@@ -134,25 +145,16 @@ Napi::Value write(Environment& environment, const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
-class ReadJob final : public AnsweringJob {
+class ReadJob final : public DeviceJob, public Answer {
  public:
   ReadJob(Environment& environment, const Span& span, Napi::ArrayBuffer target)
-      : AnsweringJob(environment, target.Env()),
+      : DeviceJob(environment.client, span.buffer.device),
+        Answer(environment, target.Env()),
         buffer_(&span.buffer),
         offset_(span.offset),
         bytes_(span.bytes),
         data_(target.Data()),
         target_(Napi::Persistent(target)) {}
-
-  void execute() noexcept override {
-    failure_ = buffer_->failure;
-    if (failure_) return;
-    Device& device = buffer_->device;
-    if (device.api.download(device.handle, buffer_->memory, offset_, data_, bytes_) != FIGMENT_OK) {
-      const FigmentError* error = device.api.last_error();
-      failure_ = new Failure(error->code, error->message);
-    }
-  }
 
   void deliver(Napi::Env env) noexcept override {
     if (failure_) return reject(env, *failure_);
@@ -160,12 +162,26 @@ class ReadJob final : public AnsweringJob {
   }
 
  private:
+  void begin() noexcept override {
+    failure_ = buffer_->failure;
+    if (failure_) return;
+    void* const staging = staging_.emplace(device_, bytes_).data();
+    if (device_.api.download(device_.handle, buffer_->memory, offset_, staging ? staging : data_,
+                             bytes_) != FIGMENT_OK)
+      fail();
+  }
+  void end() noexcept override {
+    if (!failure_ && staging_->data() && bytes_ > 0) std::memcpy(data_, staging_->data(), bytes_);
+    staging_.reset();
+  }
+  void done() noexcept override { post(); }
+
   Ref<Buffer> buffer_;
   uint64_t offset_;
   uint64_t bytes_;
   void* data_;
   Napi::Reference<Napi::ArrayBuffer> target_;
-  Ref<Failure> failure_;
+  std::optional<PinnedMemory> staging_;
 };
 
 Napi::Value read(Environment& environment, const Napi::CallbackInfo& info) {
@@ -216,17 +232,14 @@ class Settled final : public Answer {
   std::atomic<size_t> waiting_;
 };
 
-/// In a device's queue: waits for what the jobs before have set going.
-class SettleJob final : public Job {
+/// Waits for what the jobs before it have set going on a device.
+class SettleJob final : public DeviceJob {
  public:
   SettleJob(Ref<Client> client, Device& device, Settled& answer)
-      : Job(std::move(client)), device_(device), answer_(answer) {}
+      : DeviceJob(std::move(client), device), answer_(answer) {}
   ~SettleJob() override { answer_.deviceDone(); }
 
-  void execute() noexcept override { device_.api.synchronise(device_.handle); }
-
  private:
-  Device& device_;
   Settled& answer_;
 };
 

@@ -22,6 +22,7 @@ class Device {
   FigmentDevice* handle = nullptr;
   const int index;  ///< as JavaScript numbers devices; 0 is the CPU
   Queue queue;
+  Queue waits;  ///< of jobs that wait for what is under way on the device
 
   FigmentDeviceInfo info() const;
   FigmentMemoryInfo memory() const;

@@ -19,6 +19,7 @@ uint64_t Queue::submit(Job* job) {
   bytesInFlight_.fetch_add(job->bytes_, std::memory_order_relaxed);
   const uint64_t ticket = submitted_.load(std::memory_order_relaxed) + 1;
   job->ticket_ = ticket;
+  job->next_ = nullptr;  // it may come from another queue
   (tail_ ? tail_->next_ : head_) = job;
   tail_ = job;
   submitted_.store(ticket, std::memory_order_release);

@@ -312,7 +312,7 @@ describe.skipIf(gpu.index === undefined)("a loop on a GPU", () => {
 
 describe.skipIf(gpu.index === undefined)("while a GPU is busy", () => {
   /** What happens during a long loop on the GPU that is stopped then; how many of its turns it has done by its end. */
-  const turns = 20_000;
+  const turns = 200_000;
   async function during(work: () => Promise<void> | void): Promise<number> {
     const count = cellOf([0]);
     const f = keep(compile(() => repeat(turns, () => count.set(count.value.add(1)))));
@@ -368,6 +368,71 @@ describe.skipIf(gpu.index === undefined)("while a GPU is busy", () => {
     const told = [await settled().catch(String), await settled().catch(String), await settled().catch(String)];
     expect(told.slice(0, 2).sort()).toEqual([expect.stringContaining("71"), expect.stringContaining("72")]);
     expect(told[2]).toBeUndefined();
+  });
+});
+
+describe.skipIf(gpu.index === undefined)("transfers", () => {
+  /** Sizes that go with the kernels, and ones that overlap them. */
+  const sizes = [1, 100, 1 << 14, (1 << 16) + 3];
+  const filled = (size: number, value: number): Float32Array => new Float32Array(size).fill(value);
+  const first = async (read: Promise<ArrayBuffer>): Promise<(number | undefined)[]> => {
+    const numbers = new Float32Array(await read);
+    return [numbers[0], numbers.at(-1), numbers.length];
+  };
+
+  it.each(sizes)("of %i numbers have their turn between others and kernels", async (size) => {
+    const triple = keep(compile((x: Tensor) => x.mul(3)));
+    const buffer = binding.allocate(index, 4 * size);
+    const reads: Promise<unknown>[] = [];
+    const expected: unknown[] = [];
+    for (let i = 1; i <= 6; i++) {
+      binding.write(buffer, 0, filled(size, i));
+      reads.push(first(binding.read(buffer, 0, 4 * size)));
+      expected.push([i, i, size]);
+      // Memory that a kernel still reads when it is given back is the next tensor's.
+      const tripled = onGpu(() => triple(tensor(filled(size, 10 * i))).add(tensor(filled(size, i))));
+      reads.push(tripled.data().then((data) => [data[0], data.at(-1), data.length]));
+      expected.push([31 * i, 31 * i, size]);
+      tripled.dispose();
+    }
+    binding.release(buffer);
+    expect(await Promise.all(reads)).toEqual(expected);
+  });
+
+  it.each(sizes)("of %i numbers leave alone what is still on its way", async (size) => {
+    binding.trim(index); // else there are other blocks to be had
+    const buffers = Array.from({ length: 6 }, () => binding.allocate(index, 4 * size));
+    for (const [i, buffer] of buffers.entries()) {
+      binding.write(buffer, 0, filled(size, i));
+      // Until the write has been queued, so that its staging memory may be asked for again.
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    const reads = buffers.map((buffer) => first(binding.read(buffer, 0, 4 * size)));
+    for (const buffer of buffers) binding.release(buffer);
+    expect(await Promise.all(reads)).toEqual(buffers.map((_, i) => [i, i, size]));
+  });
+
+  it("beyond what is kept for them take the other way", async () => {
+    const size = 5 << 20;
+    const made = Array.from({ length: 10 }, (_, i) => keep(withDevice("cuda", () => tensor(filled(size, i)))));
+    const all = await Promise.all(made.map((x) => x.data()));
+    expect(all.map((data) => [data[0], data.at(-1)])).toEqual(made.map((_, i) => [i, i]));
+  });
+
+  it("of nothing are over when what was queued before is", async () => {
+    const x = keep(withDevice("cuda", () => ones([4])));
+    await x.ready();
+    const empty = keep(withDevice("cuda", () => ones([0])));
+    expect(await empty.data()).toHaveLength(0);
+  });
+
+  it("are taken up again after staging memory was given back", async () => {
+    for (let i = 0; i < 3; i++) {
+      const x = keep(withDevice("cuda", () => tensor(filled(1 << 16, i))));
+      const read = x.data();
+      binding.trim(index);
+      expect((await read)[7]).toBe(i);
+    }
   });
 });
 
