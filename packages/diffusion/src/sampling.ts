@@ -86,7 +86,7 @@ export interface SampleStepsOptions {
   readonly inpaint?: Inpainting;
   /** Gives the noise in place of `rng`: that of the start, and that of each step that has any. */
   readonly noise?: NoiseSource;
-  /** "bf16" rounds the factors of the network's products to bf16. Default "highest". */
+  /** "bf16" and "f16" round the factors of the network's products to it; see {@link Precision}. Default "highest". */
   readonly precision?: Precision;
 }
 

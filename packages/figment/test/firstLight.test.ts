@@ -66,7 +66,7 @@ describe("the main job", () => {
     expect((rounded as Buffer).equals(exact as Buffer)).toBe(false);
   });
 
-  it("multiplies bf16 alone in its training step and in its sampling step, and f32 alone without", async () => {
+  it("multiplies bf16 or f16 alone in its training step and in its sampling step, and f32 alone without", async () => {
     const factors = (explained: string | undefined): Set<string> => {
       const lines = (explained ?? "").split("\n").filter((line) => /^(conv2d|matmul|attention)/.test(line));
       // Copies that bring operands into order run as elementwise kernels.
@@ -78,6 +78,7 @@ describe("the main job", () => {
     const drawing = vi.spyOn(Diffusion.prototype, "sampleSteps");
     for (const [precision, compiled, other] of [
       ["bf16", "bf16", "highest"],
+      ["f16", "f16", "bf16"],
       ["f32", "highest", "bf16"],
     ] as const) {
       await trained({ ...settings, steps: 2, precision }, async (step, _losses, draw) => {

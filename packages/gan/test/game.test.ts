@@ -211,6 +211,26 @@ describe("players", () => {
     }
   });
 
+  it("each scale their own loss at precision f16, in loops of the critic's updates too", () => {
+    const world = worldOf({ norm: "layer" });
+    const rules = { objective: wasserstein(), criticSteps: 2, gradientPenalty: 10 };
+    const step = compileGame(world, rules, { precision: "f16" });
+    const { criticOptimizer, generatorOptimizer } = world;
+    for (let k = 0; k < 10; k++) scope(() => step({ image: world.random.normal([2, 8, 8, 8, 1]).tanh() }));
+    const counts = scope(() => [criticOptimizer, generatorOptimizer].map(({ step: made }) => made.value.itemSync()));
+    const scales = [criticOptimizer, generatorOptimizer].map(({ lossScale }) =>
+      scope(() => lossScale?.value.itemSync()),
+    );
+    // What was not counted was skipped, and halved the scale.
+    expect(scales).toEqual([2 ** (16 - (20 - (counts[0] as number))), 2 ** (16 - (10 - (counts[1] as number)))]);
+    expect(counts[0]).toBeGreaterThan(0);
+    expect(counts[1]).toBeGreaterThan(0);
+    expect(step.explain()).toContain("f16×2");
+    const state = Object.values(stateOf(world)).flat();
+    expect(state.every(Number.isFinite)).toBe(true);
+    dispose(step, ...Object.values(world));
+  });
+
   it("with batch norm keep statistics of what they are given, and the average samples by them", () => {
     const world = worldOf({ norm: "batch" }, 0);
     const step = compileGame(world, { objective: nonSaturating() });

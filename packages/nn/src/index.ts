@@ -86,15 +86,13 @@ export {
 export * from "./losses.js";
 export { type ForwardObserver, type Layer, Module, observeForward } from "./module.js";
 export { Adam, type AdamOptions, AdamW } from "./optim/adam.js";
+export type { LossScaleOptions } from "./optim/lossScale.js";
 export {
   type GroupUpdate,
   type MinimizeOptions,
   Optimizer,
   type OptimizerOptions,
-  type ParameterGroup,
-  type Trainable,
   type UpdateOptions,
-  vectorsWithoutDecay,
 } from "./optim/optimizer.js";
 export { RMSProp, type RMSPropOptions } from "./optim/rmsprop.js";
 export {
@@ -113,6 +111,7 @@ export {
   warmupLr,
 } from "./optim/schedule.js";
 export { SGD, type SGDOptions } from "./optim/sgd.js";
+export { type ParameterGroup, type Trainable, vectorsWithoutDecay } from "./optim/slots.js";
 export { BufferCell, InitialisedCell, Parameter, type ParameterOptions } from "./parameter.js";
 export { type Summary, type SummaryRow, summary } from "./summary.js";
 export { compileStep, type StepOptions, type TrainStep } from "./train.js";

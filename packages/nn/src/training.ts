@@ -36,7 +36,9 @@ export interface TrainingOptions {
   readonly name?: string;
   /**
    * "bf16" rounds the factors of convolutions, matrix products and attention to bf16, forwards and backwards. Weights, sums,
-   * norms, losses and the optimiser's state stay f32. Default "highest".
+   * norms, losses and the optimiser's state stay f32. "f16" does so with f16, and optimisers then scale the loss dynamically:
+   * an update whose gradients are not finite is skipped (see {@link Optimizer.minimize}), yet counts as one of the step.
+   * "tf32" is for GPUs; see {@link Precision}. Default "highest".
    */
   readonly precision?: Precision;
   /**

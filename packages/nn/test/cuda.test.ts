@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { loadCheckpoint, saveCheckpoint } from "@figment/io";
-import { AdamW, compileStep, Dropout, EMA, Linear, mse, Sequential } from "@figment/nn";
+import { AdamW, compileStep, Dropout, EMA, Linear, mse, Sequential, type StepOptions } from "@figment/nn";
 import {
   assertNoLeaks,
   type Cell,
@@ -30,23 +30,28 @@ afterAll(() => {
 interface Run {
   readonly parts: { readonly step: Stateful; readonly data: Stateful };
   readonly model: Sequential;
+  readonly optimizer: AdamW;
+  explain(): string;
   update(): number;
   dispose(): void;
 }
 
 /** A small model with dropout and an average, and the numbers that it learns from. */
-function start(seed = 3): Run {
+function start(seed = 3, options: Pick<StepOptions, "precision" | "lossScale"> = {}): Run {
   const random = rng(seed);
   const data = rng(seed).fork("data");
   const model = new Sequential(new Linear(2, 8), silu, new Dropout(0.25), new Linear(8, 1)).init(random);
   const optimizer = new AdamW(model, { lr: 1e-2 });
   const step = compileStep(model, optimizer, (net, { x, y }: { x: Tensor; y: Tensor }) => mse(net.forward(x), y), {
+    ...options,
     clipNorm: 1,
     ema: 0.9,
   });
   return {
     parts: { step, data },
     model,
+    optimizer,
+    explain: step.explain,
     update: () =>
       scope(() => {
         const x = data.normal([8, 2]);
@@ -77,20 +82,46 @@ describe.skipIf(!hasGpu)("training on a GPU", () => {
     expectNear(cuda.state, cpu.state);
   });
 
-  it("goes on from a checkpoint with the bits of a run that was not stopped", async () => {
-    const file = path.join(folder, "gpu.safetensors");
-    await withDevice("cuda", async () => {
-      const whole = start();
-      for (let i = 0; i < 2; i++) whole.update();
-      await saveCheckpoint(file, whole.parts);
-      const rest = [whole.update(), whole.update()];
-      const other = start(99);
-      await loadCheckpoint(file, other.parts);
-      expect([other.update(), other.update()]).toEqual(rest);
-      expect(await bitsOf(other)).toEqual(await bitsOf(whole));
-      for (const run of [whole, other]) run.dispose();
+  it("skips updates and moves the scale of the loss at precision f16 as the CPU does", async () => {
+    const { cpu, cuda } = await onBoth(() => {
+      const run = start(3, { precision: "f16", lossScale: { initial: 2 ** 24 } });
+      const losses = Array.from({ length: 14 }, () => run.update());
+      expect(run.explain()).toMatch(/matmul .* f16×2 f32 → f32/);
+      const { step, lossScale } = run.optimizer;
+      const moved = scope(() => [step.value.itemSync(), lossScale?.value.itemSync()]);
+      run.dispose();
+      return { losses, moved };
+    });
+    expect(cpu.moved[0]).toBeGreaterThan(0);
+    expect(cpu.moved[0]).toBeLessThan(14);
+    expect(cpu.moved[1]).toBe(2 ** (24 - (14 - (cpu.moved[0] as number))));
+    expect(cuda.moved).toEqual(cpu.moved);
+    // A factor may be rounded to the other neighbour in f16.
+    cuda.losses.forEach((loss, i) => {
+      expect(Math.abs(loss / (cpu.losses[i] as number) - 1)).toBeLessThan(2 ** -9);
     });
   });
+
+  it.each([
+    ["highest", undefined],
+    ["f16", { initial: 2 ** 18, growthInterval: 2 }],
+  ] as const)(
+    "at precision %s goes on from a checkpoint with the bits of a run that was not stopped",
+    async (precision, lossScale) => {
+      const file = path.join(folder, `gpu-${precision}.safetensors`);
+      await withDevice("cuda", async () => {
+        const whole = start(3, { precision, lossScale });
+        for (let i = 0; i < 2; i++) whole.update();
+        await saveCheckpoint(file, whole.parts);
+        const rest = [whole.update(), whole.update()];
+        const other = start(99, { precision, lossScale });
+        await loadCheckpoint(file, other.parts);
+        expect([other.update(), other.update()]).toEqual(rest);
+        expect(await bitsOf(other)).toEqual(await bitsOf(whole));
+        for (const run of [whole, other]) run.dispose();
+      });
+    },
+  );
 
   it("goes on with a checkpoint of the other device, with other rounding", async () => {
     const file = path.join(folder, "moved.safetensors");

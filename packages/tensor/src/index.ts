@@ -29,7 +29,7 @@ export {
 } from "./core/create.js";
 export { customVjp, Grads, grad, remat, stopGradient, valueAndGrad, type Wrt } from "./core/grad.js";
 export { currentPath, withPath } from "./core/path.js";
-export type { Precision } from "./core/precision.js";
+export { currentPrecision, type Precision } from "./core/precision.js";
 export { repeat } from "./core/repeat.js";
 export { Rng, rng } from "./core/rng.js";
 export { type OpenScope, openScope, scope } from "./core/scope.js";

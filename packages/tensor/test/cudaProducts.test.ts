@@ -274,7 +274,7 @@ describe.skipIf(device.index === undefined)("on the GPU", () => {
     expect([...scope(() => run(def, asked, point, ["f32", "f32", "f32"], "mma-tf32").dataSync())]).toEqual(rounded);
   });
 
-  describe("a function compiled for it", () => {
+  describe("a compiled function", () => {
     /** Kernels of products and attention, in a program of each of them and of derivatives. */
     const kernelsAt = (precision?: Precision): string[] =>
       scope(() =>
@@ -302,7 +302,7 @@ describe.skipIf(device.index === undefined)("on the GPU", () => {
         }),
       );
 
-    it("runs matrix products and convolutions in TF32, in both directions, where it was asked to", () => {
+    it("runs matrix products and convolutions in TF32 at precision tf32, in both directions", () => {
       const kernels = kernelsAt("tf32");
       for (const op of ["matmul", "conv2d", "conv2dInputGrad", "conv2dWeightGrad"]) {
         const own = kernels.filter((line) => line.startsWith(`${op} `));
@@ -311,8 +311,14 @@ describe.skipIf(device.index === undefined)("on the GPU", () => {
       }
     });
 
-    it("and nowhere else", () => {
-      for (const precision of [undefined, "highest", "fast", "bf16"] as const)
+    it("multiplies f16 at precision f16, attention included", () => {
+      const kernels = kernelsAt("f16");
+      expect(kernels.length).toBeGreaterThan(6);
+      for (const line of kernels) expect(line).toMatch(/ f16×[23] /);
+    });
+
+    it("and in TF32 at no other precision", () => {
+      for (const precision of [undefined, "highest", "fast", "bf16", "f16"] as const)
         expect(kernelsAt(precision).join("\n")).not.toContain("tf32");
     });
   });

@@ -1,9 +1,10 @@
-// Precision "bf16": which nodes it rounds, that derivatives inherit it, and that it belongs to nodes and not to the process.
+// Precisions "bf16" and "f16": which nodes they round, that derivatives inherit it, and that it belongs to nodes and not to the process.
 
 import {
   assertNoLeaks,
   attention,
   Cell,
+  type Compiled,
   compile,
   conv2d,
   grad,
@@ -194,10 +195,61 @@ describe("precision belongs to nodes", () => {
   it("and is refused when it is unknown", () => {
     expect(() => compile((x: Tensor) => x, { precision: "f8" as Precision })).toThrow(UsageError);
     expect(() => compile((x: Tensor) => x, { precision: "f8" as Precision })).toThrow(
-      /precision must be one of "highest", "fast", "bf16", "tf32", got "f8"$/,
+      /precision must be one of "highest", "fast", "bf16", "f16", "tf32", got "f8"$/,
     );
-    expect(() => compile((x: Tensor) => x, { precision: "f16" as Precision })).toThrow(/got "f16" \(CPUs compute with/);
   });
+});
+
+describe("precision f16", () => {
+  it("multiplies factors rounded to f16 and sums in f32: a product equals that of rounded matrices", () =>
+    scope(() => {
+      const [a, b] = [random.normal([17, 33]), random.normal([33, 9])];
+      const product = compile((x: Tensor, y: Tensor) => matmul(x, y), { precision: "f16" });
+      const rounded = (x: Tensor) => x.cast("f16").cast("f32");
+      expect(numbers(product(a, b))).toEqual(numbers(matmul(rounded(a), rounded(b))));
+      expect(numbers(product(a, b))).not.toEqual(numbers(matmul(a, b)));
+      product.dispose();
+    }));
+
+  it("runs f16 kernels in both directions, with f32 biases and results", () =>
+    scope(() => {
+      const step = compile(
+        (x: Tensor, w: Tensor, bias: Tensor) =>
+          grad((v: Tensor) => {
+            const pixels = conv2d(conv2d(x, v, { padding: 1 }).add(bias).sigmoid(), v, { padding: 1 });
+            const heads = pixels.reshape([2, 36, 1, 5]);
+            return sum(attention(heads, heads, heads));
+          })(w),
+        { precision: "f16" },
+      );
+      step(random.normal([2, 6, 6, 5]), random.normal([5, 3, 3, 5]), random.normal([5]));
+      const text = step.explain();
+      expect(formatsOf(text, "conv2d")).toContain("f16×2 f32 → f32");
+      expect(formatsOf(text, "conv2dInputGrad")).toEqual(["f16×2 → f32"]);
+      expect(formatsOf(text, "conv2dWeightGrad")).toEqual(["f16×2 → f32", "f16×2 → f32"]);
+      expect(formatsOf(text, "attention")).toContain("f16×3 → f32×2");
+      expect(text).toMatch(/attentionGrad .* f16×3 f32×2 f16 → f32×3/);
+      expect(text).not.toContain("bf16");
+      step.dispose();
+    }));
+
+  it("and bf16 in one program each round a value for themselves", () =>
+    scope(() => {
+      const [a, b] = [random.normal([6, 6]), random.normal([6, 6])];
+      const [half, brain] = (["f16", "bf16"] as const).map((asked) =>
+        compile((x: Tensor, y: Tensor) => matmul(x, y), { precision: asked }),
+      ) as [Compiled<[Tensor, Tensor], Tensor>, Compiled<[Tensor, Tensor], Tensor>];
+      const both = compile((x: Tensor, y: Tensor) => [half(x, y), brain(x, y)]);
+      expect(both(a, b).map(numbers)).toEqual([half(a, b), brain(a, b)].map(numbers));
+      for (const f of [half, brain, both]) f.dispose();
+    }));
+
+  it("makes factors beyond f16's numbers infinite", () =>
+    scope(() => {
+      const f = compile((x: Tensor) => matmul(x, tensor([[1]])), { precision: "f16" });
+      expect(numbers(f(tensor([[65519], [65520]])))).toEqual([65504, Number.POSITIVE_INFINITY]);
+      f.dispose();
+    }));
 });
 
 describe("precision tf32 on CPUs", () => {

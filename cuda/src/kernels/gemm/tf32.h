@@ -38,7 +38,7 @@ struct Tf32Arithmetic {
                                       int lane) {
     constexpr int kLengthA = L::kAlongA ? Tile::kDepth : Tile::kRows;
     constexpr int kLengthB = L::kAlongB ? Tile::kDepth : Tile::kColumns;
-    FIGMENT_UNROLL
+    FIGMENT_UNROLL_BY(1)
     for (int k = 0; k < Tile::kDepth; k += 8) {
       uint32_t a[Tile::kDown][4];
       FIGMENT_UNROLL

@@ -13,7 +13,7 @@ export type BaseConfig = {
   /** Seed of weights, data order, noise and samples. */
   readonly seed: number;
   /** What convolutions, matrix products and attention multiply; "tf32" in the former two on GPUs that have it. */
-  readonly precision: "f32" | "bf16" | "tf32";
+  readonly precision: "f32" | "bf16" | "f16" | "tf32";
   /** A folder or file of data; null for the recipe's own. */
   readonly data: string | null;
   readonly saveEvery: number;
@@ -165,7 +165,7 @@ const baseConfig: Omit<BaseConfig, "steps"> = {
 const baseRules: Readonly<Record<keyof BaseConfig, FieldRule>> = {
   steps: { type: "integer", least: 1, help: "training steps" },
   seed: { type: "integer", least: 0, help: "seed of weights, data order, noise and samples" },
-  precision: { choices: ["f32", "bf16", "tf32"], help: "what products multiply (tf32 on GPUs); sums are f32" },
+  precision: { choices: ["f32", "bf16", "f16", "tf32"], help: "what products multiply (tf32 on GPUs); sums are f32" },
   data: { type: "string", help: "a folder of data: MNIST's IDX files, or images" },
   saveEvery: { type: "integer", least: 1, help: "steps between checkpoints, for runs that are killed" },
   keep: { type: "integer", least: 1, help: "checkpoints to keep" },

@@ -2,7 +2,8 @@
 
 import { adamUpdate, checkArray, checkObject, checkOptions } from "@figment/tensor";
 import { checkFractions, checkNotNegative } from "../checks.js";
-import { type GroupUpdate, Optimizer, type OptimizerOptions, type Trainable } from "./optimizer.js";
+import { type GroupUpdate, Optimizer, type OptimizerOptions } from "./optimizer.js";
+import type { Trainable } from "./slots.js";
 
 /** Constants of Adam. The learning rate defaults to 1e-3, weight decay to 0 for Adam and 0.01 for AdamW. */
 export interface AdamOptions extends OptimizerOptions {

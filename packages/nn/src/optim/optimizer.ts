@@ -8,8 +8,9 @@ import {
   checkObject,
   checkOptions,
   clamp,
-  DTypeError,
+  currentPrecision,
   div,
+  isFinite as finiteOf,
   type Grads,
   guardCells,
   type Json,
@@ -19,8 +20,7 @@ import {
   type StateToRestore,
   scalar,
   scope,
-  show,
-  sizeOf,
+  select,
   sumSquares,
   Tensor,
   UsageError,
@@ -28,35 +28,11 @@ import {
 } from "@figment/tensor";
 import { namesForChecks } from "../checking.js";
 import { checkCounts, checkNotNegative, checkPositive } from "../checks.js";
-import { joinPath } from "../members.js";
-import { Module } from "../module.js";
 import type { Parameter } from "../parameter.js";
 import { GradientSums } from "./gradientSums.js";
+import { LossScale, type LossScaleOptions, lossScaleOptions, scaleIn } from "./lossScale.js";
 import type { Schedule } from "./schedule.js";
-
-/** What an optimiser trains: a module, several, or several by name (which then prefixes their paths). */
-export type Trainable = Module | readonly Module[] | Readonly<Record<string, Module>>;
-
-/** Parameters with options of their own. */
-export interface ParameterGroup {
-  /** Whether a parameter belongs to the group. */
-  select(path: string, parameter: Parameter): boolean;
-  /** In place of the optimiser's. */
-  readonly weightDecay?: number;
-  /** Factor of the learning rate. Default 1. */
-  readonly lrScale?: number;
-}
-
-/**
- * Parameters of fewer than two dimensions, biases and the scales of norms, without weight decay.
- *
- * @example
- * new AdamW(model, { lr: 1e-3, weightDecay: 0.1, groups: [vectorsWithoutDecay] });
- */
-export const vectorsWithoutDecay: ParameterGroup = {
-  select: (_path, { shape }) => shape.length < 2,
-  weightDecay: 0,
-};
+import { groupsOf, type ParameterGroup, type Slot, type SlotGroup, slotsOf, type Trainable } from "./slots.js";
 
 /** Options that all optimisers take. */
 export interface OptimizerOptions {
@@ -83,9 +59,17 @@ export interface MinimizeOptions {
    * gradients, in one loop of the program: what one batch of all of them gives, in the memory of one. Default: one call.
    */
   readonly accumulate?: number;
+  /** How the loss is scaled at precision "f16"; see {@link Optimizer.minimize}. Not used at others. */
+  readonly lossScale?: LossScaleOptions;
 }
 
-const minimizeOptions: readonly (keyof MinimizeOptions)[] = ["clipValue", "clipNorm", "checkFinite", "accumulate"];
+const minimizeOptions: readonly (keyof MinimizeOptions)[] = [
+  "clipValue",
+  "clipNorm",
+  "checkFinite",
+  "accumulate",
+  "lossScale",
+];
 
 /** How an update by given gradients is made. */
 export type UpdateOptions = Pick<MinimizeOptions, "clipValue" | "clipNorm">;
@@ -101,30 +85,18 @@ function scheduled(name: string, schedule: Schedule, step: Tensor): Tensor {
   );
 }
 
-/** A parameter with its states. */
-interface Slot {
-  readonly path: string;
-  readonly parameter: Parameter;
-  readonly states: Readonly<Record<string, Cell>>;
-}
-
 /** What one fused update is given: the parameters of one group. */
 export interface GroupUpdate {
   readonly cells: readonly Cell[];
   readonly grads: readonly Tensor[];
   readonly lr: Tensor;
+  /** What the gradients are to be multiplied by: clips their norm, and takes out what the loss was scaled by. */
   readonly gradScale: Tensor | number;
   readonly weightDecay: number;
   /** The number of this update, counted from 1. */
   readonly step: Tensor;
   /** The states of that name, one for each parameter. */
   states(name: string): readonly Cell[];
-}
-
-interface SlotGroup {
-  readonly slots: readonly Slot[];
-  readonly weightDecay: number;
-  readonly lrScale: number;
 }
 
 /** Added to the gradients' norm before dividing by it, as PyTorch's clip_grad_norm_ does. */
@@ -159,6 +131,7 @@ export abstract class Optimizer implements Stateful {
   private readonly slots: readonly Slot[];
   private readonly groups: readonly SlotGroup[];
   private sums: GradientSums | undefined;
+  private scaling: LossScale | undefined;
 
   /** @throws UsageError when there is nothing to train, two parameters share a path, or a constant is out of range. */
   protected constructor(
@@ -190,6 +163,14 @@ export abstract class Optimizer implements Stateful {
   }
 
   /**
+   * What the loss is multiplied by in programs at precision "f16" before it is differentiated, a 0-d f32 cell; undefined
+   * until such a program has been traced or its state restored.
+   */
+  get lossScale(): Cell | undefined {
+    return this.scaling?.scale;
+  }
+
+  /**
    * Sets the learning rate from now on.
    *
    * @throws UsageError when a schedule rules it.
@@ -203,10 +184,18 @@ export abstract class Optimizer implements Stateful {
   /**
    * Differentiates `loss` with respect to the parameters and updates them.
    *
+   * At precision "f16" the loss is scaled dynamically (Micikevicius et al. 2018, section 3.2), so that small gradients are
+   * not lost: what is differentiated is the loss times {@link lossScale}, and gradients are divided by it before they are
+   * clipped. Where one of them is not finite the scale is halved, and parameters, states and `step` stay as they were; after
+   * 2000 updates in a row with finite ones it is doubled. Derivatives that the loss itself takes, as of a gradient
+   * penalty, are not scaled. `checkFinite` then looks at the loss alone: numbers beyond 65504 that it is computed from make
+   * it infinite or NaN, which no scale mends.
+   *
    * @param loss gives one number: a tensor of one element. With `accumulate`, `i` is the number of the small batch, a 0-d i32
    * tensor; else it is 0.
    * @returns the loss before the update.
-   * @throws UsageError for an option that there is not, or an `accumulate` that is no positive integer.
+   * @throws UsageError for an option that there is not, an `accumulate` that is no positive integer, or a `lossScale` that
+   * is no power of two.
    * @example
    * const optimizer = new AdamW(model);
    * optimizer.minimize(() => mse(model.forward(x), y), { clipNorm: 1 });
@@ -217,22 +206,45 @@ export abstract class Optimizer implements Stateful {
   minimize(loss: (i: Tensor) => Tensor, options: MinimizeOptions = {}): Tensor {
     checkOptions(this.constructor.name, options, minimizeOptions);
     const names = namesForChecks();
-    const { checkFinite: checks = names !== null, accumulate, ...clipping } = options;
-    const { value, grads } = this.differentiate(loss, accumulate);
+    const { checkFinite: checks = names !== null, accumulate, lossScale, ...clipping } = options;
+    const scaleOptions = lossScaleOptions(this.constructor.name, lossScale);
+    const scaling = currentPrecision() === "f16" ? this.scaledFrom(scaleOptions.initial) : undefined;
+    const { value, grads } = this.differentiate(scaling ? scaling.lift(loss) : loss, accumulate);
+    const given = scaling ? scaling.lower(value) : value;
     if (checks) {
       const gradients = this.slots.map(({ path, parameter }) => [
         `the gradient of ${names?.(path, parameter) ?? path}`,
         grads.get(parameter),
       ]);
-      checkFinite({ "the loss": value, ...Object.fromEntries(gradients) });
+      checkFinite({ "the loss": given, ...(scaling ? {} : Object.fromEntries(gradients)) });
     }
-    this.update(grads, clipping);
+    if (scaling) this.updateWhereFinite(grads, clipping, scaling, scaleOptions.growthInterval);
+    else this.update(grads, clipping);
     grads.dispose();
-    return value;
+    return given;
   }
 
   /** Updates the parameters by gradients computed elsewhere; takes no ownership of them. */
   update(grads: Grads, options: UpdateOptions = {}): void {
+    this.updateBy(grads, options);
+  }
+
+  /** An update by gradients of a scaled loss; where one of them is not finite, only the scale changes. */
+  private updateWhereFinite(grads: Grads, options: UpdateOptions, scaling: LossScale, growthInterval: number): void {
+    const states = this.slots.flatMap((slot) => Object.values(slot.states));
+    const cells = [...this.parameters, ...states, this.step];
+    scope(() => {
+      const finite = finiteOf(sumSquares(this.parameters.map((parameter) => grads.get(parameter))));
+      const before = cells.map(({ value }) => value);
+      this.updateBy(grads, options, scaling);
+      cells.forEach((cell, i) => {
+        cell.set(select(finite, cell.value, before[i] as Tensor));
+      });
+      scaling.adjust(finite, growthInterval);
+    });
+  }
+
+  private updateBy(grads: Grads, options: UpdateOptions, scaling?: LossScale): void {
     checkOptions(this.constructor.name, options, updateOptions);
     const { clipValue, clipNorm } = options;
     for (const [option, bound] of Object.entries({ clipValue, clipNorm }))
@@ -240,21 +252,21 @@ export abstract class Optimizer implements Stateful {
     // The state belongs to these very parameters.
     guardCells(this.parameters);
     scope(() => {
+      const lower = (x: Tensor): Tensor => scaling?.lower(x) ?? x;
       const clipped = new Map(
         this.slots.map((slot) => {
           const gradient = grads.get(slot.parameter);
-          return [slot, clipValue === undefined ? gradient : clamp(gradient, -clipValue, clipValue)];
+          return [slot, clipValue === undefined ? gradient : clamp(lower(gradient), -clipValue, clipValue)];
         }),
       );
-      const gradScale =
-        clipNorm === undefined
-          ? 1
-          : div(
-              clipNorm,
-              sumSquares([...clipped.values()])
-                .sqrt()
-                .add(normFloor),
-            ).minimum(1);
+      // What the loss was scaled by is taken out of gradients by the update, unless clipping their elements did it.
+      const scaled = clipValue === undefined ? scaling : undefined;
+      const norm = (): Tensor => {
+        const size = sumSquares([...clipped.values()]).sqrt();
+        return scaled?.lower(size) ?? size;
+      };
+      const share = clipNorm === undefined ? undefined : div(clipNorm, norm().add(normFloor)).minimum(1);
+      const gradScale = scaled ? (share ? scaled.lower(share) : scaled.inverse()) : (share ?? 1);
       const made = this.step.value;
       const step = made.add(1);
       const lr = this.schedule ? scheduled(this.constructor.name, this.schedule, made) : this.lr.value;
@@ -285,13 +297,25 @@ export abstract class Optimizer implements Stateful {
   restoreState({ tensors, json }: { readonly tensors: StateToRestore["tensors"]; readonly json: Json }): void {
     const name = this.constructor.name;
     if (json !== name) throw new UsageError(`${name}: the saved state is that of ${JSON.stringify(json)}`);
-    restoreCells(name, this.state(), tensors);
+    // Only programs at precision "f16" have made a scale.
+    const scaling = scaleIn(tensors) ? (this.scaling ?? this.newScaling()) : undefined;
+    restoreCells(name, { ...this.ownState(), ...scaling?.cells() }, tensors);
+    if (scaling) this.scaling = scaling;
+    else this.scaling?.reset();
   }
 
   /** Frees the states; the parameters belong to their modules. */
   dispose(): void {
     for (const cell of Object.values(this.state())) cell.dispose();
     this.sums?.dispose();
+  }
+
+  private scaledFrom(initial: number): LossScale {
+    this.scaling ??= this.newScaling(initial);
+    return this.scaling;
+  }
+  private newScaling(initial?: number): LossScale {
+    return new LossScale(this.constructor.name, (this.slots[0] as Slot).parameter, initial);
   }
 
   private differentiate(loss: (i: Tensor) => Tensor, count: number | undefined): { value: Tensor; grads: Grads } {
@@ -303,69 +327,12 @@ export abstract class Optimizer implements Stateful {
   }
 
   private state(): Record<string, Cell> {
+    return { ...this.ownState(), ...this.scaling?.cells() };
+  }
+  private ownState(): Record<string, Cell> {
     const named = this.slots.flatMap(({ path, states }) =>
       Object.entries(states).map(([name, cell]): [string, Cell] => [`${path}.${name}`, cell]),
     );
     return { lr: this.lr, step: this.step, ...Object.fromEntries(named) };
   }
-}
-
-function slotsOf(name: string, target: Trainable, stateNames: readonly string[]): Slot[] {
-  const misfit = (): never => {
-    throw new UsageError(
-      `${name}: expected a module to train, an array of modules, or modules by name, got ${show(target)}`,
-    );
-  };
-  if (target === null || typeof target !== "object") return misfit();
-  const named: [string, Module][] =
-    target instanceof Module
-      ? [["", target]]
-      : Array.isArray(target)
-        ? target.map((module: Module, i: number): [string, Module] => [target.length > 1 ? String(i) : "", module])
-        : Object.entries(target as Record<string, Module>);
-  const seen = new Set<Parameter>();
-  const slots: Slot[] = [];
-  for (const [prefix, module] of named) {
-    if (!(module instanceof Module)) return misfit();
-    for (const [path, parameter] of module.namedParameters()) {
-      if (seen.has(parameter)) continue;
-      if (parameter.dtype !== "f32" && parameter.dtype !== "f64")
-        throw new DTypeError(
-          `${name}: ${joinPath(prefix, path)} is ${parameter.dtype}; optimisers train f32 and f64 parameters, which small updates do not leave: keep those, and use a clone({ dtype: "${parameter.dtype}" }) where memory counts`,
-        );
-      seen.add(parameter);
-      slots.push(slotOf(joinPath(prefix, path), parameter, stateNames));
-    }
-  }
-  if (slots.length === 0) throw new UsageError(`${name}: there are no parameters to train`);
-  return slots;
-}
-
-function slotOf(path: string, parameter: Parameter, stateNames: readonly string[]): Slot {
-  const { shape, dtype } = parameter;
-  const size = sizeOf(shape);
-  const states = stateNames.map((name) => {
-    const initial = (): Float32Array => new Float32Array(size);
-    return [name, new Cell({ shape, dtype, name: `${path}.${name}`, initial, beside: parameter })] as const;
-  });
-  return { path, parameter, states: Object.fromEntries(states) };
-}
-
-/** Deals the slots out to the groups; those that none selects form one of their own. */
-function groupsOf(
-  name: string,
-  slots: readonly Slot[],
-  groups: readonly ParameterGroup[],
-  weightDecay: number,
-): SlotGroup[] {
-  const members = new Map<ParameterGroup | undefined, Slot[]>();
-  for (const slot of slots) {
-    const group = groups.find((candidate) => candidate.select(slot.path, slot.parameter));
-    members.set(group, [...(members.get(group) ?? []), slot]);
-  }
-  return [...members].map(([group, own]) => {
-    const options = { weightDecay: group?.weightDecay ?? weightDecay, lrScale: group?.lrScale ?? 1 };
-    checkNotNegative(name, options);
-    return { slots: own, ...options };
-  });
 }

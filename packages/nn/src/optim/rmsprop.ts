@@ -2,7 +2,8 @@
 
 import { checkOptions, rmspropUpdate } from "@figment/tensor";
 import { checkFractions, checkNotNegative } from "../checks.js";
-import { type GroupUpdate, Optimizer, type OptimizerOptions, type Trainable } from "./optimizer.js";
+import { type GroupUpdate, Optimizer, type OptimizerOptions } from "./optimizer.js";
+import type { Trainable } from "./slots.js";
 
 /** Constants of {@link RMSProp}. The learning rate defaults to 1e-2, weight decay to 0. */
 export interface RMSPropOptions extends OptimizerOptions {

@@ -2,7 +2,8 @@
 
 import { checkOptions, sgdUpdate, UsageError } from "@figment/tensor";
 import { checkFractions } from "../checks.js";
-import { type GroupUpdate, Optimizer, type OptimizerOptions, type Trainable } from "./optimizer.js";
+import { type GroupUpdate, Optimizer, type OptimizerOptions } from "./optimizer.js";
+import type { Trainable } from "./slots.js";
 
 /** Constants of {@link SGD}. The learning rate defaults to 1e-3, weight decay to 0. */
 export interface SGDOptions extends OptimizerOptions {

@@ -29,8 +29,8 @@ export interface CompileOptions {
   readonly name?: string;
   /**
    * How exactly convolutions, matrix products and attention compute, in derivatives too; see {@link Precision}. "bf16"
-   * rounds their f32 factors to bf16 and sums in f32; everything else stays as it is. explain() shows the formats of each
-   * kernel. Default: that of the function that this is called in, else "highest".
+   * rounds their f32 factors to bf16 and sums in f32, "f16" likewise; everything else stays as it is. explain() shows the
+   * formats of each kernel. Default: that of the function that this is called in, else "highest".
    */
   readonly precision?: Precision;
 }
