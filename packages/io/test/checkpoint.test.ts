@@ -152,6 +152,38 @@ describe("a checkpoint", () => {
     await expect(loadCheckpoint(path, { part })).rejects.toThrow(/not a Figment checkpoint/);
   });
 
+  it("is refused, and nothing restored, where a bit of its data has turned", async () => {
+    const path = join(await temporaryFolder(), "run.safetensors");
+    const part = new Part({ x: [16], y: [3] }).fill(seeded(207));
+    await saveCheckpoint(path, { part });
+    const whole = await readFile(path);
+    const restored = new Part({ x: [16], y: [3] }).fill(seeded(208));
+    const before = await restored.values();
+    for (const at of [1, 19 * 4]) {
+      const damaged = Uint8Array.from(whole);
+      damaged[damaged.length - at] = (damaged[damaged.length - at] as number) ^ 4;
+      await writeFile(path, damaged);
+      const loading = loadCheckpoint(path, { part: restored });
+      await expect(loading).rejects.toThrow(CheckpointError);
+      await expect(loading).rejects.toThrow(/its data are damaged: their checksum is [0-9a-f]{8}, not [0-9a-f]{8} as/);
+      expect(await restored.values()).toEqual(before);
+    }
+    await writeFile(path, whole);
+    await loadCheckpoint(path, { part: restored });
+    expect(await restored.values()).toEqual(await part.values());
+  });
+
+  it("of an earlier version, which has no checksum, is restored as it is", async () => {
+    const path = join(await temporaryFolder(), "run.safetensors");
+    const part = new Part({ x: [4] }).fill(seeded(209));
+    await saveCheckpoint(path, { part });
+    const text = (await readFile(path)).toString("latin1");
+    await writeFile(path, text.replace("figment.crc32", "figment.other"), "latin1");
+    const restored = new Part({ x: [4] });
+    await loadCheckpoint(path, { part: restored });
+    expect(await restored.values()).toEqual(await part.values());
+  });
+
   it("cut short is refused and changes nothing", async () => {
     const path = join(await temporaryFolder(), "run.safetensors");
     const part = new Part(shapes).fill(seeded(206));

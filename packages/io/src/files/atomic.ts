@@ -32,8 +32,8 @@ export async function makeFolder(path: string): Promise<void> {
 /** Hexadecimal digits that tell apart the temporary files of one process. */
 const randomDigits = 8;
 
-/** Receives bytes in order; resolves once they are handed to the operating system. */
-export type WriteBytes = (bytes: Uint8Array) => Promise<void>;
+/** Receives bytes in order, or in place of those at a position; resolves once they are handed to the operating system. */
+export type WriteBytes = (bytes: Uint8Array, position?: number) => Promise<void>;
 
 /**
  * Writes a file in pieces and puts it in place in one step. Missing folders are made. If `produce` throws,
@@ -59,7 +59,7 @@ export async function writeAtomically(path: string, produce: (write: WriteBytes)
   });
   try {
     try {
-      await produce((bytes) => writeAll(file, bytes));
+      await produce((bytes, position) => writeAll(file, bytes, position));
       await file.sync();
     } finally {
       await file.close();
@@ -119,10 +119,11 @@ export function writeJson(path: string, value: unknown): Promise<void> {
   return writeFileAtomic(path, `${JSON.stringify(value, null, 2)}\n`);
 }
 
-async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
+async function writeAll(file: FileHandle, bytes: Uint8Array, position?: number): Promise<void> {
   let done = 0;
   while (done < bytes.byteLength) {
-    const { bytesWritten } = await file.write(bytes, done, bytes.byteLength - done);
+    const at = position === undefined ? null : position + done;
+    const { bytesWritten } = await file.write(bytes, done, bytes.byteLength - done, at);
     done += bytesWritten;
   }
 }

@@ -1,5 +1,6 @@
-// CRC-32 as in zip and gzip (ISO 3309), four bytes at a time (slicing: M. Kounavis, F. Berry, "A Systematic Approach to
-// Building High Performance Software-based CRC Generators", 2005).
+// CRC-32 as in zip and gzip (ISO 3309): zlib's where Node has it, which is some eight times as fast; else ours, four bytes at a
+// time (slicing: M. Kounavis, F. Berry, "A Systematic Approach to Building High Performance Software-based CRC Generators",
+// 2005).
 
 /** The reflected polynomial. */
 const polynomial = 0xedb88320;
@@ -21,8 +22,19 @@ function makeTables(): readonly Uint32Array[] {
   return all;
 }
 
+type Crc32 = (bytes: Uint8Array, before?: number) => number;
+
+let fastest: Crc32 | undefined;
+
 /** The checksum of bytes that follow those of the checksum `before`. */
 export function crc32(bytes: Uint8Array, before = 0): number {
+  // The first versions of Node 20 have neither the one nor the other.
+  fastest ??= (process.getBuiltinModule?.("node:zlib") as { crc32?: Crc32 } | undefined)?.crc32 ?? slicedCrc32;
+  return fastest(bytes, before);
+}
+
+/** The same without zlib. */
+export function slicedCrc32(bytes: Uint8Array, before = 0): number {
   tables ??= makeTables();
   const [t0, t1, t2, t3] = tables as [Uint32Array, Uint32Array, Uint32Array, Uint32Array];
   let remainder = ~before;

@@ -5,6 +5,8 @@ import { asBytes, type BytesToWrite, type TensorToWrite } from "../elements/toWr
 import { bytesOfElements } from "../elements/types.js";
 import { writeAtomically } from "../files/atomic.js";
 import { checkPath } from "../files/checkPath.js";
+import { crc32 } from "../files/crc32.js";
+import { checksumText, placeOfChecksum } from "./checksum.js";
 import { lengthBytes } from "./header.js";
 
 /**
@@ -43,13 +45,17 @@ export async function writeBytes(
 ): Promise<void> {
   const layout = layOut(tensors);
   const header = encodeHeader(layout, metadata);
+  const place = placeOfChecksum(header, metadata);
   await writeAtomically(path, async (write) => {
     await write(header);
+    let sum = 0;
     for (const { source, bytes } of layout) {
       const data = await source.bytes();
       if (data.byteLength !== bytes) throw new Error(`a tensor of ${bytes} bytes gave ${data.byteLength}`);
       await write(data);
+      if (place !== undefined) sum = crc32(data, sum);
     }
+    if (place !== undefined) await write(new TextEncoder().encode(checksumText(sum)), place);
   });
 }
 
