@@ -174,9 +174,8 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
   static std::atomic<uint64_t> uploads{0};
   const bool early = kind == cudaMemcpyHostToDevice && ++uploads % 2 == 0;
   std::lock_guard lock(streams);
-  const bool first = stream->done == stream->queued;
   defer(*stream, work);
-  if (early && first) advance(*stream);
+  if (early) advance(*stream);
   return cudaSuccess;
 }
 cudaError_t cudaMemsetAsync(void* to, int byte, size_t bytes, cudaStream_t stream) {
