@@ -12,8 +12,10 @@
 namespace figment::FIGMENT_ISA::conv {
 
 /// A unit of work aims at this many rows of A in one phase, in a window that fits the L2 cache.
-constexpr int64_t kMinUnitRows = 96, kMaxUnitRows = 512;
-constexpr int64_t kUnitWindowBytes = 384 * 1024;
+/// Where that takes more, kNearRows still do: a cut of K reads no more than kDepth floats of each,
+/// and every unit reads all weights.
+constexpr int64_t kMinUnitRows = 96, kMaxUnitRows = 512, kNearRows = 128;
+constexpr int64_t kUnitWindowBytes = 384 * 1024, kMaxUnitWindowBytes = 8 * 1024 * 1024;
 /// Enough units for load balance; fixed, so that nothing depends on the number of threads.
 constexpr int64_t kWantedUnits = 16;
 /// Rows of A whose distance is a multiple of this fall into one set of the L1 cache.
@@ -66,8 +68,11 @@ inline void planUnits(Implicit& g) {
   if (!g.direct) {
     const int64_t rowBytes = larger(1, g.windowWidth * g.pixelStep * int64_t(sizeof(float)));
     const int64_t extent = larger(g.rows(0, 1).size(), 1);
-    const int64_t affordable = (kUnitWindowBytes / rowBytes - extent) / y.sourceStep + 1;
-    g.band = smaller(g.band, larger(1, affordable));
+    const auto affordable = [&](int64_t bytes) {
+      return larger(1, (bytes / rowBytes - extent) / y.sourceStep + 1);
+    };
+    const int64_t near = smaller(kNearRows / g.gridWidth, affordable(kMaxUnitWindowBytes));
+    g.band = smaller(g.band, larger(affordable(kUnitWindowBytes), near));
   }
   g.bands = ceilDiv(g.gridHeight, g.band);
   g.band = ceilDiv(g.gridHeight, g.bands);
@@ -76,7 +81,10 @@ inline void planUnits(Implicit& g) {
   if (g.bands == 1) {
     g.unitImages = larger(1, wantedRows / (g.gridHeight * g.gridWidth));
     const int64_t windowBytes = larger(1, g.windowFloats() * int64_t(sizeof(float)));
-    if (!g.direct) g.unitImages = smaller(g.unitImages, larger(1, kUnitWindowBytes / windowBytes));
+    const int64_t near =
+        smaller(kNearRows / (g.gridHeight * g.gridWidth), kMaxUnitWindowBytes / windowBytes);
+    if (!g.direct)
+      g.unitImages = smaller(g.unitImages, larger(1, larger(kUnitWindowBytes / windowBytes, near)));
     g.unitImages = smaller(g.unitImages, g.images);
   }
   g.units = ceilDiv(g.images, g.unitImages) * g.bands;

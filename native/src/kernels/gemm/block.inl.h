@@ -117,7 +117,9 @@ inline void runPanel(RowTile tile, const RowTable& rows, int64_t column) {
     const int64_t left = rows.count - row;
     tile.a = rows.a + row;
     tile.c = rows.c + row;
-    if (left > kMost) {
+    // Two tiles of most rows take less time than a full one and one of few, whose sums wait for
+    // each other.
+    if (left > kMost && (left <= kTileRows || left > 2 * kMost)) {
       rowTile<kTileRows, kVectors>(tile, column);
       row += kTileRows;
     } else if (left > kSome) {
@@ -151,10 +153,10 @@ inline void runDots(const RowBlock& block, RowTile tile) {
     if (block.n == 1) dotTile<1>(tile, count, block.cStep);
     if constexpr (kDotColumns >= 2)
       if (block.n == 2) dotTile<2>(tile, count, block.cStep);
-    if constexpr (kDotColumns >= 4) {
+    if constexpr (kDotColumns >= 3)
       if (block.n == 3) dotTile<3>(tile, count, block.cStep);
+    if constexpr (kDotColumns >= 4)
       if (block.n == 4) dotTile<4>(tile, count, block.cStep);
-    }
   }
 }
 

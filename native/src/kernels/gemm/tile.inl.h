@@ -32,8 +32,9 @@ constexpr int kOuterRows = 4, kOuterVectors = 2;
 constexpr int kDotRows = 4;
 #endif
 constexpr int kLaneRows = kTileRows / 2;
-/// With at most this many columns a row tile would waste three quarters of its lanes.
-constexpr int kDotColumns = kLanes / 4;
+/// With at most this many columns a row tile would waste five eighths of its lanes, or more; the
+/// sums of kDotRows rows must fit the registers.
+constexpr int kDotColumns = kLanes == 8 ? 3 : kLanes / 4;
 constexpr int kTileColumns = kTileVectors * kLanes;
 
 /// A run of K: where it starts relative to a row pointer of A, and how long it is.
