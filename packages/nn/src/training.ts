@@ -37,8 +37,8 @@ export interface TrainingOptions {
   /**
    * "bf16" rounds the factors of convolutions, matrix products and attention to bf16, forwards and backwards. Weights, sums,
    * norms, losses and the optimiser's state stay f32. "f16" does so with f16, and optimisers then scale the loss dynamically:
-   * an update whose gradients are not finite is skipped (see {@link Optimizer.minimize}), yet counts as one of the step.
-   * "tf32" is for GPUs; see {@link Precision}. Default "highest".
+   * an update whose gradients are not finite is skipped (see {@link Optimizer.minimize}), yet counts as one of the step and of
+   * moving averages. "tf32" is for GPUs; see {@link Precision}. Default "highest".
    */
   readonly precision?: Precision;
   /**
@@ -46,7 +46,8 @@ export interface TrainingOptions {
    * module gives, the losses and the gradients. The first one found makes the step fail with a NonFiniteError that names it,
    * thrown where a result is read; weights, moments and streams are as they were, apart from what complete iterations of a
    * `repeat` within the step have written. "gradients" looks at losses and gradients only, at the cost of reading them once;
-   * true also keeps what modules give from being fused away. Default false.
+   * true also keeps what modules give from being fused away. At precision "f16" gradients may be infinite now and then, and
+   * are not looked at. Default false.
    */
   readonly checkFinite?: Checks;
 }

@@ -26,9 +26,9 @@ import { show } from "../shape.js";
  * - "tf32": on GPUs of compute capability 8.0 and later, matrix products and convolutions round each f32 factor to 11
  *   significant bits, to nearest, ties away from zero, as tensor cores take them: relative error up to 2⁻¹⁰ of the sum of
  *   the terms' sizes, usually 3·10⁻⁴ of the result; factors from 2¹²⁸ − 2¹¹⁶ on become infinite. Everything else keeps
- *   f32's range. On CPUs, whose arithmetic in it would be no faster, on older GPUs, in attention, in convolutions with fewer
- *   than eight channels in a group, and where a product's sizes do not fit 31 bits, it is "highest": explain() names the
- *   kernel, "mma-tf32" or another. Never chosen unless asked for.
+ *   f32's range. On CPUs, whose arithmetic in it would be no faster, on older GPUs, in attention, in convolutions whose
+ *   several groups have fewer than eight channels, and where a product's sizes do not fit 31 bits, it is "highest": explain()
+ *   names the kernel, "mma-tf32" or another. Never chosen unless asked for.
  *
  * Operands of other types (f64, bf16, f16) are taken as they are.
  */
