@@ -144,19 +144,27 @@ inline void runLanePanel(RowTile tile, const RowTable& rows, int64_t column) {
   }
 }
 
-inline void runDots(const RowBlock& block, RowTile tile) {
+template <int kColumns>
+inline void runDotColumns(const RowBlock& block, RowTile tile, int64_t first) {
   const RowTable& rows = block.rows;
   for (int64_t row = 0; row < rows.count; row += kDotRows) {
-    const int count = int(smaller(kDotRows, rows.count - row));
     tile.a = rows.a + row;
     tile.c = rows.c + row;
-    if (block.n == 1) dotTile<1>(tile, count, block.cStep);
-    if constexpr (kDotColumns >= 2)
-      if (block.n == 2) dotTile<2>(tile, count, block.cStep);
-    if constexpr (kDotColumns >= 3)
-      if (block.n == 3) dotTile<3>(tile, count, block.cStep);
-    if constexpr (kDotColumns >= 4)
-      if (block.n == 4) dotTile<4>(tile, count, block.cStep);
+    dotTile<kColumns>(tile, int(smaller(kDotRows, rows.count - row)), first, block.cStep);
+  }
+}
+
+inline void runDots(const RowBlock& block, const RowTile& tile) {
+  const int64_t columns = ceilDiv(block.n, ceilDiv(block.n, kDotTileColumns));
+  for (int64_t first = 0; first < block.n; first += columns) {
+    const int64_t count = smaller(columns, block.n - first);
+    if (count == 1) runDotColumns<1>(block, tile, first);
+    if constexpr (kDotTileColumns >= 2)
+      if (count == 2) runDotColumns<2>(block, tile, first);
+    if constexpr (kDotTileColumns >= 3)
+      if (count == 3) runDotColumns<3>(block, tile, first);
+    if constexpr (kDotTileColumns >= 4)
+      if (count == 4) runDotColumns<4>(block, tile, first);
   }
 }
 

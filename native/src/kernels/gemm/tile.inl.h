@@ -32,9 +32,10 @@ constexpr int kOuterRows = 4, kOuterVectors = 2;
 constexpr int kDotRows = 4;
 #endif
 constexpr int kLaneRows = kTileRows / 2;
-/// With at most this many columns a row tile would waste five eighths of its lanes, or more; the
-/// sums of kDotRows rows must fit the registers.
-constexpr int kDotColumns = kLanes == 8 ? 3 : kLanes / 4;
+/// With at most this many columns a row tile would waste half of its lanes or more.
+constexpr int kDotColumns = kLanes < 8 ? 1 : 4;
+/// How many of them fit the registers, with kDotRows rows.
+constexpr int kDotTileColumns = kLanes == 8 ? 3 : kDotColumns;
 constexpr int kTileColumns = kTileVectors * kLanes;
 
 /// A run of K: where it starts relative to a row pointer of A, and how long it is.
@@ -149,15 +150,16 @@ void laneTile(const RowTile& tile, int64_t column) {
   storeSums(tile, column, sum);
 }
 
-/// Adds to `rows` (at most kDotRows) rows; neighbouring columns of C are `cStep` apart.
+/// Adds to `rows` (at most kDotRows) rows, columns from `first` on; neighbours in C are `cStep`
+/// apart.
 template <int kColumns>
-void dotTile(const RowTile& tile, int rows, int64_t cStep) {
+void dotTile(const RowTile& tile, int rows, int64_t first, int64_t cStep) {
   F32 sum[kDotRows][kColumns];
 #pragma GCC unroll 16
   for (int m = 0; m < kDotRows; m++)
 #pragma GCC unroll 4
     for (int n = 0; n < kColumns; n++) sum[m][n] = F32::zero();
-  const float* b = tile.b;
+  const float* b = tile.b + first * tile.bStep;
   for (int64_t s = 0; s < tile.segmentCount; s++) {
     const int64_t length = tile.segments[s].length, offset = tile.segments[s].offset;
     const auto step = [&](auto load, int64_t k) __attribute__((always_inline)) {
@@ -182,8 +184,8 @@ void dotTile(const RowTile& tile, int rows, int64_t cStep) {
     if (m >= rows) break;
 #pragma GCC unroll 4
     for (int n = 0; n < kColumns; n++) {
-      float& c = tile.c[m][n * cStep];
-      c = (tile.init ? tile.init[n] : c) + reduceAdd(sum[m][n]);
+      float& c = tile.c[m][(first + n) * cStep];
+      c = (tile.init ? tile.init[first + n] : c) + reduceAdd(sum[m][n]);
     }
   }
 }

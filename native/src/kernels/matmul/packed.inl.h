@@ -23,6 +23,9 @@ constexpr int64_t kMatmulUnits = 16;
 constexpr int64_t kSplitDepth = 1024, kSplitFloats = 8 * 1024 * 1024;
 /// With fewer rows than this, packing B costs more than reading it in place.
 constexpr int64_t kPlainRows = 24;
+/// With at most so many rows and B transposed, dots read B in place; of more they would read it
+/// twice.
+constexpr int64_t kDotRowsOfA = kLanes / 4;
 /// Rows of A whose distance is a multiple of this fall into one set of the L1 cache.
 constexpr int64_t kRowConflictFloats = 1024;
 
@@ -96,7 +99,7 @@ inline void describe(const OpCall& call, Matmul& g) {
     g.m *= g.batch;  // one B for all: the batch is just more rows
     g.batch = 1;
   }
-  const bool fewRows = g.m <= kDotColumns && g.n > kDotColumns && g.transB;
+  const bool fewRows = g.m <= kDotRowsOfA && g.n > kDotColumns && g.transB;
   const bool dots = kLanes > 4 && g.k >= kLanes && (fewRows || g.n <= kDotColumns);
   g.kind = dots ? Columns::dots : Columns::panels;
   g.swapped = dots && fewRows;
