@@ -6,8 +6,9 @@ import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
-import { startOfProcess } from "figment";
+import { DataError, startOfProcess } from "figment";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { lockFolder } from "#recipe/folderLock";
 import { makeZombie } from "../../io/test/zombie.js";
 import { figment } from "./support/command.js";
 import { flatRecipe } from "./support/flatRecipe.js";
@@ -75,6 +76,24 @@ describe("the lock of a folder", () => {
     await writeFile(path.join(out, "run.lock"), `${zombie.pid} ${startOfProcess(zombie.pid)}`);
     expect((await train("--out", out)).code).toBe(0);
     expect(await readdir(out)).not.toContain("run.lock");
+  });
+
+  it.each(["99999999999999999999999", "9007199254740992", "1099511627776", "-1", "hello", "\0\0\0\0"])(
+    "that says %j is of no run",
+    async (text) => {
+      const out = await mkdtemp(inFolder("nonsense-"));
+      await writeFile(path.join(out, "run.lock"), text);
+      await lockFolder(out).release();
+      expect(await readdir(out)).toEqual([]);
+    },
+  );
+
+  it("that cannot be read is left alone", async () => {
+    const out = await mkdtemp(inFolder("unreadable-"));
+    await mkdir(path.join(out, "run.lock"));
+    expect(() => lockFolder(out)).toThrow(DataError);
+    expect(() => lockFolder(out)).toThrow(/run\.lock: cannot be read: EISDIR/);
+    expect(await readdir(out)).toEqual(["run.lock"]);
   });
 
   it("is taken by one of several that find it left behind", async () => {

@@ -152,20 +152,21 @@ describe("a checkpoint", () => {
     await expect(loadCheckpoint(path, { part })).rejects.toThrow(/not a Figment checkpoint/);
   });
 
-  it("is refused, and nothing restored, where a bit of its data has turned", async () => {
+  it("is refused, and nothing restored, where a bit of its data or its state has turned", async () => {
     const path = join(await temporaryFolder(), "run.safetensors");
-    const part = new Part({ x: [16], y: [3] }).fill(seeded(207));
-    await saveCheckpoint(path, { part });
+    const part = new Part({ x: [16], y: [3], z: [0] }).fill(seeded(207));
+    await saveCheckpoint(path, { part }, { step: 3 });
     const whole = await readFile(path);
-    const restored = new Part({ x: [16], y: [3] }).fill(seeded(208));
+    const restored = new Part({ x: [16], y: [3], z: [0] }).fill(seeded(208));
     const before = await restored.values();
-    for (const at of [1, 19 * 4]) {
+    // The last byte and the first of the data, and the digit of the step.
+    for (const at of [whole.length - 1, whole.length - 19 * 4, whole.indexOf("3}")]) {
       const damaged = Uint8Array.from(whole);
-      damaged[damaged.length - at] = (damaged[damaged.length - at] as number) ^ 4;
+      damaged[at] = (damaged[at] as number) ^ 4;
       await writeFile(path, damaged);
       const loading = loadCheckpoint(path, { part: restored });
       await expect(loading).rejects.toThrow(CheckpointError);
-      await expect(loading).rejects.toThrow(/its data are damaged: their checksum is [0-9a-f]{8}, not [0-9a-f]{8} as/);
+      await expect(loading).rejects.toThrow(/it is damaged: its checksum is [0-9a-f]{8}, not [0-9a-f]{8} as/);
       expect(await restored.values()).toEqual(before);
     }
     await writeFile(path, whole);
@@ -178,7 +179,7 @@ describe("a checkpoint", () => {
     const part = new Part({ x: [4] }).fill(seeded(209));
     await saveCheckpoint(path, { part });
     const text = (await readFile(path)).toString("latin1");
-    await writeFile(path, text.replace("figment.crc32", "figment.other"), "latin1");
+    await writeFile(path, text.replace("figment.checksum", "figment.leftover"), "latin1");
     const restored = new Part({ x: [4] });
     await loadCheckpoint(path, { part: restored });
     expect(await restored.values()).toEqual(await part.values());

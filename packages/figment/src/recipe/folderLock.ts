@@ -20,7 +20,7 @@ const pollEvery = 5;
  * Takes a folder for a run; the result gives it back. Processes of other machines and containers are not seen.
  *
  * @throws UsageError when a run of this machine has it.
- * @throws DataError when nothing can be written there.
+ * @throws DataError when nothing can be written there, or what is there cannot be read.
  */
 export function lockFolder(folder: string): { release(): Promise<void> } {
   const file = path.resolve(folder, lockName);
@@ -63,7 +63,7 @@ function writtenIn(file: string): string {
 /** The living process that a lock names, if there is one. */
 function ownerOf(file: string, text: string): number | undefined {
   const pid = Number.parseInt(text, 10);
-  if (!(pid > 0) || !isRunning(pid) || text !== identity(pid)) return undefined;
+  if (!Number.isSafeInteger(pid) || pid < 1 || !isRunning(pid) || text !== identity(pid)) return undefined;
   // Where the moment of its start is not known, the number of this process may be that of an earlier one.
   return pid !== process.pid || held.has(file) || startOfProcess(pid) !== undefined ? pid : undefined;
 }
@@ -85,11 +85,13 @@ function removeStale(file: string, text: string): void {
 /** A process by its number and, where the system tells, the moment of its start: numbers come again. */
 const identity = (pid: number): string => [pid, startOfProcess(pid)].join(" ").trim();
 
+/** Nothing where there is no file. One that cannot be read may be of a run of somebody else. */
 function readText(file: string): string {
   try {
     return readFileSync(file, "utf8");
-  } catch {
-    return "";
+  } catch (cause) {
+    if (codeOf(cause) === "ENOENT") return "";
+    throw new DataError(`${file}: cannot be read: ${(cause as Error).message}`, { path: file, cause });
   }
 }
 

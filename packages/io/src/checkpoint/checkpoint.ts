@@ -15,7 +15,7 @@ import {
 import { readAll, type TensorFile } from "../elements/tensorFile.js";
 import { listSome, messageOf } from "../errors.js";
 import { checkPath } from "../files/checkPath.js";
-import { checkData, checksumKey, checksumToCome } from "../safetensors/checksum.js";
+import { checkBytes, checksumKey, checksumToCome } from "../safetensors/checksum.js";
 import { openSafetensors } from "../safetensors/load.js";
 import { SafetensorsFile } from "../safetensors/read.js";
 import { writeTensors } from "../safetensors/write.js";
@@ -63,8 +63,8 @@ export async function saveCheckpoint(path: string, parts: CheckpointParts, extra
  * of them does not fit, all go back to what they were.
  *
  * @returns the `extra` that was saved along.
- * @throws CheckpointError listing missing, unexpected and mis-shaped tensors and parts, or where data are not those that were
- *   saved.
+ * @throws CheckpointError listing missing, unexpected and mis-shaped tensors and parts, or where the file is not as it was
+ *   written.
  *
  * @example
  * await saveCheckpoint("run.safetensors", { model }, { step: 3 });
@@ -86,7 +86,7 @@ export async function loadCheckpoint(path: string, parts: CheckpointParts): Prom
   if (partsMismatch.length > 0) throw new CheckpointError(`${path} does not fit:\n  ${partsMismatch.join("\n  ")}`);
 
   const extra = readJson(file, extraKey);
-  await checkData(file);
+  await checkBytes(file);
   const tensors = await readAll(file, () => ({}));
   try {
     restoreAll(path, parts, (part) => ({

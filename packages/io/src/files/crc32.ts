@@ -28,6 +28,8 @@ let fastest: Crc32 | undefined;
 
 /** The checksum of bytes that follow those of the checksum `before`. */
 export function crc32(bytes: Uint8Array, before = 0): number {
+  // zlib begins anew where an empty array has no memory.
+  if (bytes.byteLength === 0) return before;
   // The first versions of Node 20 have neither the one nor the other.
   fastest ??= (process.getBuiltinModule?.("node:zlib") as { crc32?: Crc32 } | undefined)?.crc32 ?? slicedCrc32;
   return fastest(bytes, before);

@@ -20,6 +20,8 @@ export interface TensorEntry {
 export interface Header {
   readonly entries: ReadonlyMap<string, TensorEntry>;
   readonly metadata: ReadonlyMap<string, string>;
+  /** Where the data begin, from the start of the file. */
+  readonly dataStart: number;
 }
 
 /** Bytes of the length field that opens a file. */
@@ -98,7 +100,7 @@ export function parseHeader(path: string, json: Uint8Array, fileBytes: number): 
   for (const { name, type, shape, begin, end } of claims) {
     entries.set(name, { type, shape, fileOffset: dataStart + begin, byteLength: end - begin });
   }
-  return { entries, metadata };
+  return { entries, metadata, dataStart };
 }
 
 interface Claim {

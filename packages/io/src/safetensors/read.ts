@@ -21,13 +21,15 @@ export class SafetensorsFile extends TensorFileBase {
   readonly metadata: ReadonlyMap<string, string>;
   private readonly entries: ReadonlyMap<string, TensorEntry>;
   private readonly file: ByteFile;
+  private readonly dataStart: number;
 
-  private constructor(file: ByteFile, { entries, metadata }: Header) {
+  private constructor(file: ByteFile, { entries, metadata, dataStart }: Header) {
     super();
     this.path = file.path;
     this.file = file;
     this.entries = entries;
     this.metadata = metadata;
+    this.dataStart = dataStart;
     this.tensors = new Map([...entries].map(([name, { type, shape }]) => [name, { type, shape }]));
   }
 
@@ -47,6 +49,11 @@ export class SafetensorsFile extends TensorFileBase {
       await file.close();
       throw error;
     }
+  }
+
+  /** What lies before the data: the length of the JSON, and the JSON. */
+  async readHeader(): Promise<Uint8Array> {
+    return new Uint8Array(await this.file.read(0, this.dataStart));
   }
 
   /** The bytes of a tensor as they lie in the file. */

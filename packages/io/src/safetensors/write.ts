@@ -6,7 +6,7 @@ import { bytesOfElements } from "../elements/types.js";
 import { writeAtomically } from "../files/atomic.js";
 import { checkPath } from "../files/checkPath.js";
 import { crc32 } from "../files/crc32.js";
-import { checksumText, placeOfChecksum } from "./checksum.js";
+import { checksumText, checksumToCome, placeOfChecksum } from "./checksum.js";
 import { lengthBytes } from "./header.js";
 
 /**
@@ -45,10 +45,10 @@ export async function writeBytes(
 ): Promise<void> {
   const layout = layOut(tensors);
   const header = encodeHeader(layout, metadata);
-  const place = placeOfChecksum(header, metadata);
+  const place = placeOfChecksum(header, checksumToCome);
   await writeAtomically(path, async (write) => {
     await write(header);
-    let sum = 0;
+    let sum = place === undefined ? 0 : crc32(header);
     for (const { source, bytes } of layout) {
       const data = await source.bytes();
       if (data.byteLength !== bytes) throw new Error(`a tensor of ${bytes} bytes gave ${data.byteLength}`);
