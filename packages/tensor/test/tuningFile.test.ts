@@ -113,6 +113,14 @@ describe("a file of measurements", () => {
     expect(warnings).toEqual([expect.stringContaining(`${folder}: these measurements are ignored: it is a folder`)]);
   });
 
+  it.runIf(existsSync("/dev/null"))("cannot be a device, of which there may be no end", () => {
+    expect(readTable("/dev/null")).toBeUndefined();
+    expect(warnings[0]).toMatch(
+      /^\/dev\/null: these measurements are ignored: it is a device or a pipe; expected a file/,
+    );
+    expect(() => checkAddable("/dev/null")).toThrow(/it is a device or a pipe/);
+  });
+
   it("is refused before anything is measured where nothing could be added to it, and left as it is", () => {
     const [damaged, fresh] = [freshFile(), join(folder, "not", "there", "tuning.json")];
     writeFileSync(damaged, "{");

@@ -35,10 +35,18 @@ function warn(file: string, problem: string): void {
 const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 const codeOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoException | undefined)?.code;
 
+/** What a file says. Devices and pipes may have no end, or wait for one that writes. */
+function textOf(file: string): string {
+  const there = statSync(file);
+  if (!there.isFile() && !there.isDirectory())
+    throw new UsageError("it is a device or a pipe; expected a file of measurements");
+  return readFileSync(file, "utf8");
+}
+
 /** The machines in a file. Throws UsageError, naming it, where it cannot be used. */
 export function parseFile(file: string): MachineTable[] {
   try {
-    return parseTable(readFileSync(file, "utf8"));
+    return parseTable(textOf(file));
   } catch (cause) {
     throw new UsageError(`${file}: ${unusable(cause)}`, { cause });
   }
@@ -47,7 +55,7 @@ export function parseFile(file: string): MachineTable[] {
 /** The machines in a file; none where there is no file; undefined, with a warning, where it cannot be used. */
 export function readTable(file: string): MachineTable[] | undefined {
   try {
-    return parseTable(readFileSync(file, "utf8"));
+    return parseTable(textOf(file));
   } catch (error) {
     if (codeOf(error) === "ENOENT") return [];
     const remedy = "Remove it, or name another by FIGMENT_TUNE_FILE, to measure anew";
