@@ -259,7 +259,7 @@ inline void addRows(const WeightGrad& g, const WeightGradScratch& s, const Chunk
 }
 
 /// Up to kRowsAtOnce rows of one vector of channels (the last vector may be partial).
-constexpr int kRowsAtOnce = kLanes == 16 ? 12 : 8;
+constexpr int kRowsAtOnce = kLanes == 16 ? 12 : 9;
 
 template <bool kWhole>
 inline void addLaneVector(const WeightGrad& g, const ChunkSum& sum, const ChunkWindow& window,
