@@ -47,7 +47,7 @@ export interface TrainingOptions {
    * thrown where a result is read; weights, moments and streams are as they were, apart from what complete iterations of a
    * `repeat` within the step have written. "gradients" looks at losses and gradients only, at the cost of reading them once;
    * true also keeps what modules give from being fused away. At precision "f16" gradients may be infinite now and then, and
-   * are not looked at. Default false.
+   * are looked at where the scale of the loss is the least. Default false.
    */
   readonly checkFinite?: Checks;
 }

@@ -203,6 +203,56 @@ describe("an optimiser at precision f16", () => {
     run.dispose();
   });
 
+  it("makes updates at the least scale, which is not halved, so that gradients that never are finite show", () =>
+    scope(() => {
+      for (const checkFinite of [false, true]) {
+        const model = new Linear(2, 2).init(rng(5));
+        const optimizer = new SGD(model, { lr: 1e-2 });
+        // Zero, with derivatives that are NaN.
+        const update = (): Tensor =>
+          optimizer.minimize(
+            () =>
+              sum(model.forward(ones([4, 2])))
+                .mul(0)
+                .square()
+                .sqrt(),
+            {
+              checkFinite,
+              lossScale: { initial: 2 ** -23 },
+            },
+          );
+        const step = compile(update, { precision });
+        const weights = (): number[] => model.parameters().flatMap(({ value }) => numbers(value));
+        expect(step().itemSync()).toBe(0);
+        expect(weights().every(Number.isFinite)).toBe(true);
+        if (checkFinite) {
+          const failing = (): number => step().itemSync();
+          expect(failing).toThrow(NonFiniteError);
+          expect(failing).toThrow(/the gradient of weight/);
+          expect(weights().every(Number.isFinite)).toBe(true);
+        } else {
+          expect(step().itemSync()).toBe(0);
+          expect(weights().every(Number.isNaN)).toBe(true);
+        }
+        for (const owner of [step, optimizer, model]) owner.dispose();
+      }
+    }));
+
+  it("scales losses in f16 in f32, which holds them", () =>
+    scope(() => {
+      const model = new Linear(4, 4).init(rng(6));
+      const optimizer = new SGD(model, { lr: 0.1 });
+      const step = compileStep(model, optimizer, (net, { x }: { x: Tensor }) => mse(net.forward(x), x), { precision });
+      const x = ones([3, 4]).cast("f16");
+      const losses = [1, 2, 3].map(() => step({ x }).loss.itemSync());
+      // The derivative of the scaled loss, 2¹⁶, is infinite in f16: the first update is skipped.
+      expect(losses[0]).toBeLessThan(10);
+      expect(losses[1]).toBe(losses[0]);
+      expect(losses[2]).toBeLessThan(losses[1] as number);
+      expect(optimizer.lossScale?.value.itemSync()).toBe(2 ** 15);
+      for (const owner of [step, optimizer, model]) owner.dispose();
+    }));
+
   it("keeps its scale over updates in a loop of the program", () =>
     scope(() => {
       const model = new Linear(2, 2).init(rng(4));

@@ -16,6 +16,7 @@ const defaults: Required<LossScaleOptions> = { initial: 2 ** 16, growthInterval:
 
 /** The scale stays from 2⁻²⁴ to 2²⁴, so that f32 holds scaled losses. */
 const mostPower = 24;
+const leastScale = 2 ** -mostPower;
 
 /** Checks options that may be missing. */
 export function lossScaleOptions(owner: string, options: LossScaleOptions = {}): Required<LossScaleOptions> {
@@ -52,10 +53,11 @@ export class LossScale {
     return { lossScale: this.scale, finiteSteps: this.finiteSteps };
   }
 
-  /** The loss, scaled. */
+  /** The loss, scaled; one in 16 bits in f32, which holds it. */
   lift(loss: (i: Tensor) => Tensor): (i: Tensor) => Tensor {
     return (i) => {
-      const value = loss(i);
+      const given = loss(i);
+      const value = given.dtype === "f16" || given.dtype === "bf16" ? given.cast("f32") : given;
       return value.mul(this.scale.value.cast(value.dtype));
     };
   }
@@ -69,13 +71,18 @@ export class LossScale {
     return x.mul(this.inverse().cast(x.dtype));
   }
 
+  /** Whether the scale is the least one, so that gradients that are not finite stay so. */
+  isLeast(): Tensor {
+    return this.scale.value.le(leastScale);
+  }
+
   /** Moves the scale after an update whose gradients were `finite`, or were not. */
   adjust(finite: Tensor, growthInterval: number): void {
     const scale = this.scale.value;
     const steps = this.finiteSteps.value.add(1);
     const due = steps.ge(growthInterval);
     const kept = select(due, minimum(scale.mul(2), 2 ** mostPower), scale);
-    this.scale.set(select(finite, kept, maximum(scale.mul(0.5), 2 ** -mostPower)));
+    this.scale.set(select(finite, kept, maximum(scale.mul(0.5), leastScale)));
     this.finiteSteps.set(select(finite.logicalAnd(due.logicalNot()), steps, 0));
   }
 

@@ -187,13 +187,14 @@ export abstract class Optimizer implements Stateful {
    * At precision "f16" the loss is scaled dynamically (Micikevicius et al. 2018, section 3.2), so that small gradients are
    * not lost: what is differentiated is the loss times {@link lossScale}, and gradients are divided by it before they are
    * clipped. Where one of them is not finite the scale is halved, and parameters, states and `step` stay as they were; after
-   * 2000 updates in a row with finite ones it is doubled. Derivatives that the loss itself takes, as of a gradient
-   * penalty, are not scaled. `checkFinite` then looks at the loss alone: numbers beyond 65504 that it is computed from make
-   * it infinite or NaN, which no scale mends.
+   * 2000 updates in a row with finite ones it is doubled. At a scale of 2⁻²⁴, which is not halved, updates are made whatever
+   * the gradients, as at other precisions. Derivatives that the loss itself takes, as of a gradient penalty, are not scaled.
+   * `checkFinite` then looks at the loss, and at gradients at that least scale only: numbers beyond 65504 that the loss is
+   * computed from make it infinite or NaN, which no scale mends.
    *
    * @param loss gives one number: a tensor of one element. With `accumulate`, `i` is the number of the small batch, a 0-d i32
    * tensor; else it is 0.
-   * @returns the loss before the update.
+   * @returns the loss before the update; at precision "f16" one in 16 bits comes in f32.
    * @throws UsageError for an option that there is not, an `accumulate` that is no positive integer, or a `lossScale` that
    * is no power of two.
    * @example
@@ -212,11 +213,13 @@ export abstract class Optimizer implements Stateful {
     const { value, grads } = this.differentiate(scaling ? scaling.lift(loss) : loss, accumulate);
     const given = scaling ? scaling.lower(value) : value;
     if (checks) {
+      // Where a smaller scale may mend them, gradients need not be finite.
+      const looked = (x: Tensor): Tensor => (scaling ? select(scaling.isLeast(), sumSquares([x]), 0) : x);
       const gradients = this.slots.map(({ path, parameter }) => [
         `the gradient of ${names?.(path, parameter) ?? path}`,
-        grads.get(parameter),
+        looked(grads.get(parameter)),
       ]);
-      checkFinite({ "the loss": given, ...(scaling ? {} : Object.fromEntries(gradients)) });
+      checkFinite({ "the loss": given, ...Object.fromEntries(gradients) });
     }
     if (scaling) this.updateWhereFinite(grads, clipping, scaling, scaleOptions.growthInterval);
     else this.update(grads, clipping);
@@ -229,16 +232,20 @@ export abstract class Optimizer implements Stateful {
     this.updateBy(grads, options);
   }
 
-  /** An update by gradients of a scaled loss; where one of them is not finite, only the scale changes. */
+  /**
+   * An update by gradients of a scaled loss; where one of them is not finite, only the scale changes. At the least scale it is
+   * made all the same, as at other precisions: else training would stand still, and nobody see it.
+   */
   private updateWhereFinite(grads: Grads, options: UpdateOptions, scaling: LossScale, growthInterval: number): void {
     const states = this.slots.flatMap((slot) => Object.values(slot.states));
     const cells = [...this.parameters, ...states, this.step];
     scope(() => {
       const finite = finiteOf(sumSquares(this.parameters.map((parameter) => grads.get(parameter))));
+      const made = finite.logicalOr(scaling.isLeast());
       const before = cells.map(({ value }) => value);
       this.updateBy(grads, options, scaling);
       cells.forEach((cell, i) => {
-        cell.set(select(finite, cell.value, before[i] as Tensor));
+        cell.set(select(made, cell.value, before[i] as Tensor));
       });
       scaling.adjust(finite, growthInterval);
     });
