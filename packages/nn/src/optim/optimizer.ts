@@ -279,13 +279,14 @@ export abstract class Optimizer implements Stateful {
       const lr = this.schedule ? scheduled(this.constructor.name, this.schedule, made) : this.lr.value;
       if (this.schedule) this.lr.set(lr);
       for (const { slots, weightDecay, lrScale } of this.groups) {
+        const { dtype } = (slots[0] as Slot).parameter;
         this.apply({
           cells: slots.map(({ parameter }) => parameter),
           grads: slots.map((slot) => clipped.get(slot) as Tensor),
-          lr: lrScale === 1 ? lr : lr.mul(lrScale),
-          gradScale,
+          lr: (lrScale === 1 ? lr : lr.mul(lrScale)).cast(dtype),
+          gradScale: typeof gradScale === "number" ? gradScale : gradScale.cast(dtype),
           weightDecay,
-          step,
+          step: step.cast(dtype),
           states: (name) => slots.map(({ states }) => states[name] as Cell),
         });
       }

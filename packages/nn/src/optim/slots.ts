@@ -37,7 +37,7 @@ export interface Slot {
   readonly states: Readonly<Record<string, Cell>>;
 }
 
-/** Parameters that are updated alike. */
+/** Parameters of one type that are updated alike. */
 export interface SlotGroup {
   readonly slots: readonly Slot[];
   readonly weightDecay: number;
@@ -86,7 +86,7 @@ function slotOf(path: string, parameter: Parameter, stateNames: readonly string[
   return { path, parameter, states: Object.fromEntries(states) };
 }
 
-/** Deals the slots out to the groups; those that none selects form one of their own. */
+/** Deals the slots out to the groups, each type for itself; those that none selects form groups of their own. */
 export function groupsOf(
   name: string,
   slots: readonly Slot[],
@@ -98,9 +98,10 @@ export function groupsOf(
     const group = groups.find((candidate) => candidate.select(slot.path, slot.parameter));
     members.set(group, [...(members.get(group) ?? []), slot]);
   }
-  return [...members].map(([group, own]) => {
+  return [...members].flatMap(([group, own]) => {
     const options = { weightDecay: group?.weightDecay ?? weightDecay, lrScale: group?.lrScale ?? 1 };
     checkNotNegative(name, options);
-    return { slots: own, ...options };
+    const types = [...new Set(own.map(({ parameter }) => parameter.dtype))];
+    return types.map((dtype) => ({ slots: own.filter(({ parameter }) => parameter.dtype === dtype), ...options }));
   });
 }
