@@ -71,6 +71,11 @@ uint64_t bitsAt(const Operand& x, int64_t i) {
 
 }  // namespace
 
+std::string notFiniteText(const OpCall& call, int tensor, int64_t at, const char* what) {
+  return nameOf(call, tensor) + " is not finite: element " + std::to_string(at) + " of " +
+         std::to_string(call.in[tensor].elements()) + " is " + what;
+}
+
 void reportFirst(const OpCall& call, Context& context, int tensor, int64_t first,
                  int64_t elements) {
   const Operand& x = call.in[tensor];
@@ -81,9 +86,7 @@ void reportFirst(const OpCall& call, Context& context, int tensor, int64_t first
     if ((bits & exponent) != exponent) continue;
     const bool nan = (bits & ~sign) != exponent;
     const char* what = nan ? "NaN" : bits & sign ? "-Infinity" : "Infinity";
-    return context.fail("ERR_FIGMENT_NONFINITE", nameOf(call, tensor) + " is not finite: element " +
-                                                     std::to_string(i) + " of " +
-                                                     std::to_string(x.elements()) + " is " + what);
+    return context.fail(kNonFinite, notFiniteText(call, tensor, i, what));
   }
 }
 

@@ -19,8 +19,13 @@ FIGMENT_ALWAYS_INLINE constexpr uint64_t exponentBits(Format format) {
   }
 }
 
+constexpr const char* kNonFinite = "ERR_FIGMENT_NONFINITE";
+
+/// Says that element `at` of input `tensor`, named by the call's tail, is `what`.
+std::string notFiniteText(const OpCall& call, int tensor, int64_t at, const char* what);
+
 /// Fails the run for the first element of [first, first + elements) of input `tensor` that is not
-/// finite, naming the input by the call's tail; does nothing when there is none.
+/// finite; does nothing when there is none.
 void reportFirst(const OpCall& call, Context& context, int tensor, int64_t first, int64_t elements);
 
 }  // namespace figment
