@@ -1,7 +1,17 @@
 // Denoising diffusion (Ho et al. 2020): the forward process, the training loss, the posterior, and sampling.
 
 import { checkNotNegative } from "@figment/nn";
-import { addNoise, Cell, gather, type Precision, type Rng, scope, type Tensor, UsageError } from "@figment/tensor";
+import {
+  addNoise,
+  Cell,
+  checkObject,
+  gather,
+  type Precision,
+  type Rng,
+  scope,
+  type Tensor,
+  UsageError,
+} from "@figment/tensor";
 import {
   type BoundOptions,
   type BoundResult,
@@ -216,7 +226,8 @@ export class Diffusion implements SampledProcess {
    * @example
    * const images = await diffusion.sample(model, { shape: [4, 28, 28, 1], sampler: ddim({ steps: 20 }), rng: rng(0) });
    */
-  async sample(net: Denoiser, { onProgress, ...options }: SampleOptions): Promise<Tensor> {
+  async sample(net: Denoiser, given: SampleOptions): Promise<Tensor> {
+    const { onProgress, ...options } = checkObject("sample", "options { shape: [N, H, W, C], rng }", given);
     let last: Tensor | undefined;
     try {
       for await (const { x, step, total } of runSampler(this, this.denoiser, net, options)) {

@@ -86,6 +86,9 @@ describe("figment doctor", () => {
     const { code, stdout } = await figment(["doctor"]);
     expect([code, stdout]).toEqual([1, expect.stringMatching(message)]);
     expect(stdout).toContain("Correct or unset that environment variable.");
+    const sampled = await figment(["sample", "nowhere"]);
+    expect([sampled.code, sampled.stderr]).toEqual([1, expect.stringMatching(message)]);
+    expect(sampled.stderr).not.toMatch(/^ +at /m);
   });
 
   it.each([
@@ -102,6 +105,11 @@ describe("figment doctor", () => {
 });
 
 describe("the command", () => {
+  it("says from how few to how many threads there can be", async () => {
+    const { code, stderr } = await figment(["sample", "nowhere", "--threads", "257"]);
+    expect([code, stderr.trim()]).toEqual([2, 'UsageError: --threads: expected an integer from 1 to 256, got "257"']);
+  });
+
   it("is a file of the repository, so that npm links it before anything is built", async () => {
     const manifest = new URL("../package.json", import.meta.url);
     const { bin } = JSON.parse(readFileSync(manifest, "utf8")) as { bin: { figment: string } };

@@ -114,6 +114,17 @@ describe("inspecting", () => {
     ]);
   });
 
+  it("shows what would steer a terminal, in names and metadata, as its code", async () => {
+    const path = join(await temporaryFolder(), "m.safetensors");
+    using weight = tensor([1]);
+    await saveTensors(path, { "w\u001b[31m\nx": weight }, { by: "a\u009bb" });
+    expect(
+      showInspection(await inspectFile(path))
+        .split("\n")
+        .slice(1),
+    ).toEqual(["  w\\u001b[31m\\u000ax  F32  [1]  4 B", "1 tensors, 1 elements, 4 B", "metadata", "  by: a\\u009bb"]);
+  });
+
   it("describes whole modules and names their classes", async () => {
     const inspection = await inspectFile(torch("module.pth"));
     expect(inspection.classes).toContain("torch.nn.modules.conv.Conv2d");

@@ -1,10 +1,20 @@
 // The compiled training step of one model: loss, derivatives, clipping, update and moving average in one program.
 
-import { mapTree, ShapeError, type Stateful, showShape, type Tensor } from "@figment/tensor";
+import {
+  checkFunction,
+  checkObject,
+  mapTree,
+  ShapeError,
+  type Stateful,
+  show,
+  showShape,
+  type Tensor,
+  UsageError,
+} from "@figment/tensor";
 import { checkCounts } from "./checks.js";
 import { EMA, type EmaOptions } from "./ema.js";
-import type { Module } from "./module.js";
-import type { MinimizeOptions, Optimizer } from "./optim/optimizer.js";
+import { Module } from "./module.js";
+import { type MinimizeOptions, Optimizer } from "./optim/optimizer.js";
 import { compileTraining, type StepBatch, type TrainingOptions, type TrainingStep } from "./training.js";
 
 /** Options of {@link compileStep}. */
@@ -37,7 +47,7 @@ type WithEma<O extends StepOptions, M extends Module> = O extends { readonly ema
  * resuming needs: the model (with its random streams), the optimiser, the moving average and the count.
  *
  * @param loss gives one number from the model and a batch.
- * @throws UsageError when `accumulate` is no positive integer; ShapeError (from the step) when a batch is not stacked so.
+ * @throws UsageError for a model, an optimiser, a loss or options that are none, and when `accumulate` is no positive integer; ShapeError (from the step) when a batch is not stacked so.
  * @example
  * const step = compileStep(model, new AdamW(model, { lr: 1e-2 }), (net, { x, y }) => mse(net.forward(x), y), { ema: 0.99 });
  * const { loss } = step({ x, y });
@@ -50,7 +60,17 @@ export function compileStep<M extends Module, B extends StepBatch = any, const O
   loss: (model: M, batch: B) => Tensor,
   options: O = {} as O,
 ): TrainStep<M, B, WithEma<O, M>> {
-  const { ema: average, precision, checkFinite, accumulate, ...clipping } = options;
+  if (!(model instanceof Module)) throw new UsageError(`compileStep: expected a module to train, got ${show(model)}`);
+  if (!(optimizer instanceof Optimizer))
+    throw new UsageError(`compileStep: expected an optimiser such as new AdamW(model), got ${show(optimizer)}`);
+  checkFunction("compileStep", "loss", loss);
+  const {
+    ema: average,
+    precision,
+    checkFinite,
+    accumulate,
+    ...clipping
+  } = checkObject("compileStep", "options", options);
   if (accumulate !== undefined) checkCounts("compileStep", { accumulate });
   const ema =
     average === undefined ? undefined : new EMA(model, typeof average === "number" ? { decay: average } : average);

@@ -122,6 +122,23 @@ describe("training steps", () => {
     expect(() => step({ x } as never)).toThrow(/stages\.0: Linear: expected a tensor for x, got undefined/);
     for (const owner of [step, optimizer, model]) owner.dispose();
   });
+
+  it("refuse a model, an optimiser, a loss and options that are none, before the first batch", () => {
+    const model = new Linear(2, 2).init(rng(0));
+    const optimizer = new SGD(model);
+    const loss = (net: Linear, { x }: { x: Tensor }): Tensor => sum(net.forward(x));
+    const make = compileStep as (...given: unknown[]) => unknown;
+    for (const [given, message] of [
+      [[], "expected a module to train, got undefined"],
+      [[optimizer, model, loss], "expected a module to train, got a SGD"],
+      [[model, {}, loss], "expected an optimiser such as new AdamW(model), got an object"],
+      [[model, optimizer], "expected a function as loss, got undefined"],
+      [[model, optimizer, loss, null], "expected options, got null"],
+      [[model, optimizer, loss, 5], "expected options, got 5"],
+    ] as const)
+      expect(() => make(...given), message).toThrow(new UsageError(`compileStep: ${message}`));
+    for (const owner of [optimizer, model]) owner.dispose();
+  });
 });
 
 describe("what has been disposed", () => {

@@ -184,6 +184,24 @@ describe("a trainer", () => {
     expect((await readLog(out)).map(({ step }) => step)).toEqual([1, 2, 4]);
     expect((await eventFilesOf(out)).length).toBe(1);
   });
+
+  it.each([true, false])(
+    "removes checkpoints whose writing was cut short, where it is to go on: %s",
+    async (resume) => {
+      const out = path.join(folder, `cut-${resume}`);
+      const before = makeRun();
+      await trainerOf(before, { out, steps: 4 }).run();
+      before.dispose();
+      const cut = ".step-00000006.safetensors.1-12345678.tmp";
+      for (const name of [cut, ".mine.tmp"]) await writeFile(path.join(out, "checkpoints", name), "half of it");
+      const after = makeRun();
+      await trainerOf(after, { out, steps: 5, resume }).run();
+      after.dispose();
+      const left = await readdir(path.join(out, "checkpoints"));
+      expect(left).toContain(".mine.tmp");
+      expect(left).not.toContain(cut);
+    },
+  );
 });
 
 describe("hooks", () => {

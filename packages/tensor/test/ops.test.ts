@@ -213,6 +213,9 @@ describe("convolution", () => {
         /bias must have shape \[2\], got \[3\]/,
       );
       expect(() => conv2d(x, zeros([2, 3, 3, 3]), { stride: 0 })).toThrow(/stride must be an integer ≥ 1, got 0/);
+      expect(() => conv2d(x, zeros([2, 3, 3, 3]), { padding: 2 ** 31 })).toThrow(
+        /padding must be an integer ≥ 0 and below 2³¹, got 2147483648/,
+      );
       expect(() => conv2d(x, zeros([2, 3, 3, 3]), { strides: 2 } as never)).toThrow(/unknown option "strides"/);
       expect(() => conv2d(zeros([4, 4, 3]), zeros([2, 3, 3, 3]))).toThrow(
         /x must be \[N, H, W, C\], got shape \[4, 4, 3\]/,

@@ -6,7 +6,7 @@ import { applyOverrides, type Override } from "../recipe/config.js";
 import { findRecipe } from "../recipe/registry.js";
 import { withTraining } from "../recipe/withTraining.js";
 import { exitCodesHelp } from "./exitCodes.js";
-import { deviceFlag, integerOption, setOption, useDevice } from "./options.js";
+import { deviceFlag, integerOption, setOption, threadsFlag, useDevice } from "./options.js";
 
 interface BenchFlags {
   readonly runs: number;
@@ -23,7 +23,7 @@ export const benchCommand = (): Command =>
     .argument("[recipe]", "its name or file", "first-light")
     .option("--runs <n>", "steps to time", integerOption("runs", 1), 20)
     .option(...deviceFlag)
-    .option("--threads <n>", "worker threads (default: one per core)", integerOption("threads", 1))
+    .option(...threadsFlag)
     .option("--set <name=value>", "replace a setting", setOption)
     .option("--json", "print one JSON object")
     .addHelpText("after", exitCodesHelp)

@@ -1,6 +1,7 @@
 // How the command ends: a code for each kind of failure, so that scripts can tell them apart.
 
 import { DataError } from "@figment/io";
+import { NativeLoadError } from "@figment/native";
 import { interruptedCode } from "@figment/nn";
 import { CheckpointError, FigmentError, NonFiniteError, OutOfMemoryError, UsageError } from "@figment/tensor";
 import { CommanderError } from "commander";
@@ -26,6 +27,7 @@ export function explain(error: unknown): { readonly code: number; readonly messa
   if (error instanceof CommanderError) return { code: error.exitCode === 0 ? exitCodes.done : exitCodes.wrongUse };
   if (error instanceof Error && error.name === "AbortError") return { code: exitCodes.interrupted };
   if (error instanceof FigmentError) return { code: codeOf(error), message: `${error.name}: ${error.message}` };
+  if (error instanceof NativeLoadError) return { code: exitCodes.failed, message: `${error.name}: ${error.message}` };
   // The system's own words say which file and why.
   if (error instanceof Error && "syscall" in error) return { code: exitCodes.unusableFile, message: error.message };
   return undefined;

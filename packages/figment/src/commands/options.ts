@@ -3,12 +3,18 @@
 import { defaultDevice, deviceInfo, setDevice, UsageError } from "@figment/tensor";
 import { type Override, readOverride } from "../recipe/config.js";
 
-/** Reads an option that must be an integer of at least `lowest`. */
-export function integerOption(name: string, lowest: number): (text: string) => number {
+/** Reads an option that must be an integer of at least `lowest`, and no more than `highest`. */
+export function integerOption(
+  name: string,
+  lowest: number,
+  highest = Number.MAX_SAFE_INTEGER,
+): (text: string) => number {
   return (text) => {
     const value = Number(text);
-    if (!Number.isSafeInteger(value) || value < lowest)
-      throw new UsageError(`--${name}: expected an integer of at least ${lowest}, got ${JSON.stringify(text)}`);
+    if (!Number.isSafeInteger(value) || value < lowest || value > highest) {
+      const range = highest < Number.MAX_SAFE_INTEGER ? `from ${lowest} to ${highest}` : `of at least ${lowest}`;
+      throw new UsageError(`--${name}: expected an integer ${range}, got ${JSON.stringify(text)}`);
+    }
     return value;
   };
 }
@@ -17,6 +23,13 @@ export function integerOption(name: string, lowest: number): (text: string) => n
 export const deviceFlag = [
   "--device <device>",
   "where to compute: cpu, cuda, a GPU such as cuda:1, or auto, a GPU where one can be used (default: FIGMENT_DEVICE, else auto)",
+] as const;
+
+/** The option that says how many threads compute on the CPU. */
+export const threadsFlag = [
+  "--threads <n>",
+  "worker threads, up to 256 (default: one per core)",
+  integerOption("threads", 1, 256),
 ] as const;
 
 /** Sets the device of the process by a command's option, and says which it is. */

@@ -6,7 +6,7 @@ import type { Recipe } from "../recipe/recipe.js";
 import { findRecipe, recipes } from "../recipe/registry.js";
 import { defaultOut, runRecipe } from "../recipe/run.js";
 import { exitCodesHelp } from "./exitCodes.js";
-import { deviceFlag, integerOption, setOption, useDevice } from "./options.js";
+import { deviceFlag, setOption, threadsFlag, useDevice } from "./options.js";
 
 /** The `train` subcommand. */
 export const trainCommand = (): Command =>
@@ -64,7 +64,7 @@ function recipeCommand(named: string, recipe: Recipe): Command {
     .option("--resume", "go on from the latest checkpoint in the folder, or from step 0 before the first")
     .option("--overwrite", "begin anew where the folder has a run that was stopped")
     .option(...deviceFlag)
-    .option("--threads <n>", "worker threads (default: one per core)", integerOption("threads", 1))
+    .option(...threadsFlag)
     .option("--set <name=value>", "replace any setting, those below among them; may be given several times", setOption)
     .option("--json", "print the summary as JSON");
   for (const { path, initial, rule } of fields.filter(isOption)) {

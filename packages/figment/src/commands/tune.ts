@@ -21,7 +21,7 @@ import type { Recipe } from "../recipe/recipe.js";
 import { findRecipe, recipes } from "../recipe/registry.js";
 import { withTraining } from "../recipe/withTraining.js";
 import { exitCodesHelp } from "./exitCodes.js";
-import { deviceFlag, integerOption, setOption, useDevice } from "./options.js";
+import { deviceFlag, integerOption, setOption, threadsFlag, useDevice } from "./options.js";
 
 interface TuneFlags {
   readonly all?: boolean;
@@ -47,7 +47,7 @@ export const tuneCommand = (): Command =>
     .option("--again", "measure what was measured before, too")
     .option("--samples <n>", "images that are sampled at once", integerOption("samples", 1), 64)
     .option(...deviceFlag)
-    .option("--threads <n>", "worker threads (default: one per core)", integerOption("threads", 1))
+    .option(...threadsFlag)
     .option("--set <name=value>", "replace a setting of the recipe", setOption)
     .option("--json", "print one JSON object")
     .addHelpText("after", exitCodesHelp)

@@ -12,7 +12,7 @@ import { checkAsked, cycledLabels } from "../recipe/labels.js";
 import { ability, type OpenedModel, openModel } from "../recipe/savedModel.js";
 import { inTurn } from "../recipes/pictures.js";
 import { exitCodesHelp } from "./exitCodes.js";
-import { deviceFlag, integerOption, labelsOption, setOption, useDevice } from "./options.js";
+import { deviceFlag, integerOption, labelsOption, setOption, threadsFlag, useDevice } from "./options.js";
 
 interface CommonFlags {
   readonly seed: number;
@@ -38,7 +38,7 @@ const modelCommand = (name: string, description: string): Command =>
     .option("--recipe <file>", "the recipe's file, for one that is not built in")
     .option("--set <name=value>", "replace a setting of the recipe, such as the steps of its sampler", setOption)
     .option(...deviceFlag)
-    .option("--threads <n>", "worker threads (default: one per core)", integerOption("threads", 1))
+    .option(...threadsFlag)
     .option("--json", "print what was done as JSON")
     .addHelpText("after", exitCodesHelp);
 

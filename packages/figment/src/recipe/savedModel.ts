@@ -3,7 +3,7 @@
 
 import { readFile, stat } from "node:fs/promises";
 import path from "node:path";
-import { loadModel, SafetensorsFile, saveModel } from "@figment/io";
+import { checkPath, loadModel, SafetensorsFile, saveModel } from "@figment/io";
 import type { Module } from "@figment/nn";
 import {
   CheckpointError,
@@ -90,7 +90,7 @@ export interface OpenOptions {
  *
  * @param target a file model.safetensors that a recipe has written, or a run's folder.
  * @throws CheckpointError when there is no such file, it was not made by a recipe, or the weights do not fit.
- * @throws UsageError for a recipe that is not known, or settings that are not allowed.
+ * @throws UsageError for a target that is no path, a recipe that is not known, or settings that are not allowed.
  * @example
  * const model = await openModel("out/first-light");
  * const images = await model.sample?.(16, { rng: rng(0) }); // [16, 28, 28, 1]
@@ -100,6 +100,7 @@ export async function openModel(
   target: string,
   { recipe: recipeFile, set = {} }: OpenOptions = {},
 ): Promise<OpenedModel> {
+  checkPath("openModel", "target", target);
   const folder = await stat(target).then(
     (found) => found.isDirectory(),
     () => false,

@@ -62,8 +62,14 @@ export function showInspection(inspection: Inspection): string {
       : []),
     ...(strings.length > 0 ? ["metadata", ...strings] : []),
     ...(classes.length > 0 ? [`objects of ${classes.join(", ")} (described, never run)`] : []),
-  ].join("\n");
+  ]
+    .map(withoutControls)
+    .join("\n");
 }
+
+/** Names come from files of anybody: what would steer a terminal, or begin a line, is shown as its code. */
+const withoutControls = (line: string): string =>
+  line.replace(/\p{Cc}/gu, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
 
 function plant(root: Branch, entry: InspectedEntry): void {
   let branch = root;

@@ -8,6 +8,8 @@ import { CheckpointError, type Json } from "@figment/tensor";
 
 const prefix = "step-";
 const suffix = ".safetensors";
+/** The name of one that was being written. */
+const unfinished = /^\.step-\d+\.safetensors\..*\.tmp$/;
 /** Digits of the step in a name, so that names sort as steps do. */
 const digits = 8;
 
@@ -51,12 +53,14 @@ export class Checkpoints {
   }
 
   /**
-   * Restores the latest checkpoint. One that is damaged is passed over, told of and removed, if an older one is whole.
+   * Restores the latest checkpoint. One that is damaged is passed over, told of and removed, if an older one is whole; one
+   * whose writing was cut short is removed.
    *
    * @returns its `extra`; undefined where there is no checkpoint.
    * @throws CheckpointError when none can be used: what is wrong with the latest.
    */
   async restore(tell: (message: string) => void): Promise<Json | undefined> {
+    await this.removeUnfinished();
     const failures: { readonly file: CheckpointFile; readonly error: CheckpointError }[] = [];
     for (const file of await listCheckpoints(this.folder)) {
       try {
@@ -77,6 +81,13 @@ export class Checkpoints {
 
   /** Removes all of them. */
   async clear(): Promise<void> {
+    await this.removeUnfinished();
     for (const file of await listCheckpoints(this.folder)) await rm(file.path, { force: true });
+  }
+
+  /** Removes what a run that was killed while it saved has left. */
+  private async removeUnfinished(): Promise<void> {
+    const names = await readdir(this.folder).catch((): string[] => []);
+    for (const name of names) if (unfinished.test(name)) await rm(path.join(this.folder, name), { force: true });
   }
 }

@@ -223,6 +223,6 @@ export class Rng implements CellTree, Stateful {
  */
 export function rng(seed: number | bigint): Rng {
   if (typeof seed !== "bigint" && !Number.isSafeInteger(seed))
-    throw new UsageError(`rng: the seed must be an integer, got ${show(seed)}`);
+    throw new UsageError(`rng: the seed must be a safe integer (below 2⁵³) or a bigint, got ${show(seed)}`);
   return new Rng(mix(BigInt(seed) & mask64));
 }

@@ -96,7 +96,8 @@ export function checkArray(owner: string, name: string, x: unknown): void {
 /** Checks an integer within [lo, 2³¹). */
 export function checkInteger(op: string, name: string, x: unknown, lo: number): asserts x is number {
   if (typeof x !== "number" || !Number.isInteger(x) || x < lo || x > largest) {
-    throw new ShapeError(`${op}: ${name} must be an integer ≥ ${lo}, got ${show(x)}`);
+    const bound = typeof x === "number" && x > largest ? " and below 2³¹" : "";
+    throw new ShapeError(`${op}: ${name} must be an integer ≥ ${lo}${bound}, got ${show(x)}`);
   }
 }
 

@@ -1,6 +1,7 @@
 // Memory and device, as users and tests ask about them.
 
 import { UsageError } from "../errors.js";
+import { show } from "../shape.js";
 import { guarded, guardedAsync, native, unownedBuffers } from "./device.js";
 import { currentDevice, type Device, deviceNumber, usedDevices } from "./devices.js";
 
@@ -112,10 +113,18 @@ export function assertNoLeaks(): void {
  */
 export const settled = (): Promise<void> => guardedAsync(() => native().settled());
 
+/** The addon takes no more. */
+const mostThreads = 256;
+
 /**
- * Sets the number of worker threads of the CPU; results do not depend on it.
+ * Sets the number of worker threads of the CPU, from 1 to 256; 0 takes one per core. Results do not depend on it.
  *
+ * @throws UsageError for what is no such number.
  * @example
  * setThreads(2);
  */
-export const setThreads = (count: number): void => guarded(() => native().setThreads(count));
+export function setThreads(count: number): void {
+  if (!Number.isInteger(count) || count < 0 || count > mostThreads)
+    throw new UsageError(`setThreads: expected an integer from 0 to ${mostThreads}, got ${show(count)}`);
+  guarded(() => native().setThreads(count));
+}
