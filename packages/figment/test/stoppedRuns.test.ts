@@ -1,6 +1,6 @@
 // Runs that end before their time, and what the folder that they leave is good for.
 
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
@@ -87,6 +87,20 @@ describe("the lock of a folder", () => {
       expect(await readdir(out)).toEqual([]);
     },
   );
+
+  it.skipIf(process.platform === "win32")("that is a pipe is of no run, and keeps nobody waiting", async () => {
+    const out = await mkdtemp(inFolder("pipe-"));
+    execFileSync("mkfifo", [path.join(out, "run.lock"), path.join(out, "config.json")]);
+    const { code, stderr } = await figment(["train", "first-light", "--out", out, "--resume"]);
+    expect([code, stderr]).toEqual([3, expect.stringMatching(/config\.json: it is not JSON/)]);
+  });
+
+  it("that names nobody is removed after whoever was killed while he removed it", async () => {
+    const out = await mkdtemp(inFolder("turn-"));
+    for (const name of ["run.lock", "run.lock.turn"]) await writeFile(path.join(out, name), "1 0");
+    await lockFolder(out).release();
+    expect(await readdir(out)).toEqual([]);
+  });
 
   it("that cannot be read is left alone", async () => {
     const out = await mkdtemp(inFolder("unreadable-"));

@@ -47,6 +47,7 @@ export { DataError } from "./errors.js";
 export { makeFolder, type WriteBytes, writeAtomically, writeFileAtomic, writeJson } from "./files/atomic.js";
 export { checkPath } from "./files/checkPath.js";
 export { isRunning, startOfProcess } from "./files/processes.js";
+export { withoutWaiting } from "./files/withoutWaiting.js";
 export { type AnimationOptions, saveAnimation } from "./images/animation.js";
 export {
   decodeImage,

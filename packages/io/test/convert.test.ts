@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import {
@@ -112,6 +113,13 @@ describe("inspecting", () => {
       "metadata",
       "  trainedOn: digits",
     ]);
+  });
+
+  it.skipIf(process.platform === "win32")("refuses a pipe at once, whatever its name says", async () => {
+    const pipe = join(await temporaryFolder(), "m.safetensors");
+    execFileSync("mkfifo", [pipe, `${pipe}.index.json`]);
+    await expect(inspectFile(pipe)).rejects.toThrow(new CheckpointError(`${pipe}: is not a file`));
+    await expect(inspectFile(`${pipe}.index.json`)).rejects.toThrow(CheckpointError);
   });
 
   it("shows what would steer a terminal, in names and metadata, as its code", async () => {

@@ -1,10 +1,10 @@
 // One run at a time in a folder: two would remove each other's checkpoints and mix their logs. A file names the process that
 // has the folder; one that was killed has it no longer.
 
-import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import path from "node:path";
-import { DataError, isRunning, startOfProcess } from "@figment/io";
+import { DataError, isRunning, startOfProcess, withoutWaiting } from "@figment/io";
 import { UsageError } from "@figment/tensor";
 
 const lockName = "run.lock";
@@ -68,18 +68,28 @@ function ownerOf(file: string, text: string): number | undefined {
   return pid !== process.pid || held.has(file) || startOfProcess(pid) !== undefined ? pid : undefined;
 }
 
-/** Removes a lock that names nobody: by way of another name, so that one of several does, and sees what it removes. */
+/**
+ * Removes a lock that names nobody. Only who has made a second file may, and looks again then: what another has taken in
+ * between stays, and at no moment is its file away.
+ */
 function removeStale(file: string, text: string): void {
-  const aside = `${file}.${process.pid}`;
-  try {
-    renameSync(file, aside);
-  } catch (cause) {
-    if (codeOf(cause) === "ENOENT") return;
-    throw notWritten(file, cause);
+  const turn = `${file}.turn`;
+  if (!take(turn)) {
+    // One that was killed in its turn has it no longer.
+    const there = existsSync(turn);
+    const holder = ownerOf(turn, writtenIn(turn));
+    if (there && holder === undefined) rmSync(turn, { force: true });
+    else Atomics.wait(sleeper, 0, 0, pollEvery);
+    return;
   }
-  // Another may have removed what was seen here, and this is its own.
-  if (readText(aside) !== text) renameSync(aside, file);
-  else rmSync(aside);
+  try {
+    // There before it is read: else an empty text may be of one that is being made.
+    if (existsSync(file) && writtenIn(file) === text) rmSync(file, { force: true });
+  } catch (cause) {
+    throw cause instanceof DataError ? cause : notWritten(file, cause);
+  } finally {
+    rmSync(turn, { force: true });
+  }
 }
 
 /** A process by its number and, where the system tells, the moment of its start: numbers come again. */
@@ -88,7 +98,12 @@ const identity = (pid: number): string => [pid, startOfProcess(pid)].join(" ").t
 /** Nothing where there is no file. One that cannot be read may be of a run of somebody else. */
 function readText(file: string): string {
   try {
-    return readFileSync(file, "utf8");
+    const descriptor = openSync(file, withoutWaiting);
+    try {
+      return readFileSync(descriptor, "utf8");
+    } finally {
+      closeSync(descriptor);
+    }
   } catch (cause) {
     if (codeOf(cause) === "ENOENT") return "";
     throw new DataError(`${file}: cannot be read: ${(cause as Error).message}`, { path: file, cause });

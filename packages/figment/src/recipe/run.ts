@@ -4,7 +4,7 @@
 import { existsSync } from "node:fs";
 import { readFile, rm } from "node:fs/promises";
 import path from "node:path";
-import { type Dataset, makeFolder, saveLossCurve, writeJson } from "@figment/io";
+import { type Dataset, makeFolder, saveLossCurve, withoutWaiting, writeJson } from "@figment/io";
 import {
   type Interrupt,
   type LogRecord,
@@ -89,7 +89,7 @@ export async function runRecipe(recipe: Recipe, options: RunOptions = {}): Promi
 /** The settings that the run in a folder was begun with. */
 async function settingsOfRun(recipe: Recipe, out: string): Promise<(Settings & BaseConfig) | undefined> {
   const file = path.join(out, configName);
-  const text = await readFile(file, "utf8").catch(() => {
+  const text = await readFile(file, { encoding: "utf8", flag: withoutWaiting }).catch(() => {
     throw new CheckpointError(`${file}: there is no run here whose checkpoint one could go on from`);
   });
   let run: Partial<Origin> | null;

@@ -3,7 +3,7 @@
 
 import { readFile, stat } from "node:fs/promises";
 import path from "node:path";
-import { checkPath, loadModel, SafetensorsFile, saveModel } from "@figment/io";
+import { checkPath, loadModel, SafetensorsFile, saveModel, withoutWaiting } from "@figment/io";
 import type { Module } from "@figment/nn";
 import {
   CheckpointError,
@@ -166,7 +166,9 @@ function parse(text: string): Json {
 
 /** The file of a run's recipe, where it has one; it is only believed about the run's own model. */
 async function fileOfRun(folder: string, { recipe }: Origin): Promise<string | undefined> {
-  const text = await readFile(path.join(folder, configName), "utf8").catch(() => "null");
+  const text = await readFile(path.join(folder, configName), { encoding: "utf8", flag: withoutWaiting }).catch(
+    () => "null",
+  );
   const run = parse(text) as Partial<Origin> | null;
   return run?.recipe === recipe && typeof run.file === "string" ? run.file : undefined;
 }

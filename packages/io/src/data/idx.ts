@@ -4,6 +4,7 @@
 import { readFile } from "node:fs/promises";
 import { promisify } from "node:util";
 import { DataError, messageOf } from "../errors.js";
+import { withoutWaiting } from "../files/withoutWaiting.js";
 
 /** Unsigned bytes with their dimensions. */
 export interface IdxArray {
@@ -49,7 +50,7 @@ export async function readIdx(path: string, rank: number): Promise<IdxArray> {
 async function readUnpacked(path: string): Promise<Uint8Array> {
   let packed: Uint8Array;
   try {
-    packed = await readFile(path);
+    packed = await readFile(path, { flag: withoutWaiting });
   } catch (error) {
     throw new DataError(`${path}: cannot be read: ${messageOf(error)}`, { path, cause: error });
   }

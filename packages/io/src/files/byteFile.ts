@@ -3,6 +3,7 @@
 import { type FileHandle, open } from "node:fs/promises";
 import type { FigmentError } from "@figment/tensor";
 import { messageOf } from "../errors.js";
+import { withoutWaiting } from "./withoutWaiting.js";
 
 /** The class of a reader's errors. */
 export type FileErrorClass = new (message: string, options?: ErrorOptions & { path?: string }) => FigmentError;
@@ -28,7 +29,7 @@ export class ByteFile {
   static async open(path: string, Failure: FileErrorClass): Promise<ByteFile> {
     let handle: FileHandle;
     try {
-      handle = await open(path, "r");
+      handle = await open(path, withoutWaiting);
     } catch (error) {
       throw new Failure(`${path}: cannot be opened: ${messageOf(error)}`, { cause: error, path });
     }

@@ -6,6 +6,7 @@ import { basename, dirname, join } from "node:path";
 import { CheckpointError } from "@figment/tensor";
 import { TensorFileBase, type TensorInfo } from "../elements/tensorFile.js";
 import { listSome, messageOf } from "../errors.js";
+import { withoutWaiting } from "../files/withoutWaiting.js";
 import { type JsonNode, JsonSyntaxError, parseJson } from "./json.js";
 import { SafetensorsFile } from "./read.js";
 
@@ -73,7 +74,7 @@ async function readIndex(path: string): Promise<Map<string, string>> {
   const fail = (at: number, message: string, cause?: unknown): never => {
     throw new CheckpointError(`${path}, character ${at}: ${message}`, { cause });
   };
-  const text = await readFile(path, "utf8").catch((error: unknown) => {
+  const text = await readFile(path, { encoding: "utf8", flag: withoutWaiting }).catch((error: unknown) => {
     throw new CheckpointError(`${path}: cannot be read: ${messageOf(error)}`, { cause: error });
   });
   let root: JsonNode;
