@@ -47,7 +47,8 @@ type WithEma<O extends StepOptions, M extends Module> = O extends { readonly ema
  * resuming needs: the model (with its random streams), the optimiser, the moving average and the count.
  *
  * @param loss gives one number from the model and a batch.
- * @throws UsageError for a model, an optimiser, a loss or options that are none, and when `accumulate` is no positive integer; ShapeError (from the step) when a batch is not stacked so.
+ * @throws UsageError for a model, an optimiser, a loss or options that are none, an optimiser that trains no parameter of the
+ * model, and when `accumulate` is no positive integer; ShapeError (from the step) when a batch is not stacked so.
  * @example
  * const step = compileStep(model, new AdamW(model, { lr: 1e-2 }), (net, { x, y }) => mse(net.forward(x), y), { ema: 0.99 });
  * const { loss } = step({ x, y });
@@ -63,6 +64,11 @@ export function compileStep<M extends Module, B extends StepBatch = any, const O
   if (!(model instanceof Module)) throw new UsageError(`compileStep: expected a module to train, got ${show(model)}`);
   if (!(optimizer instanceof Optimizer))
     throw new UsageError(`compileStep: expected an optimiser such as new AdamW(model), got ${show(optimizer)}`);
+  const own = new Set(model.parameters());
+  if (!optimizer.parameters.some((parameter) => own.has(parameter)))
+    throw new UsageError(
+      "compileStep: the optimiser trains no parameter of the model; expected one made for this model",
+    );
   checkFunction("compileStep", "loss", loss);
   const {
     ema: average,

@@ -128,6 +128,8 @@ describe("training steps", () => {
     const optimizer = new SGD(model);
     const loss = (net: Linear, { x }: { x: Tensor }): Tensor => sum(net.forward(x));
     const make = compileStep as (...given: unknown[]) => unknown;
+    const other = new Linear(2, 2).init(rng(0));
+    expect(() => compileStep(other, optimizer, loss)).toThrow(/the optimiser trains no parameter of the model/);
     for (const [given, message] of [
       [[], "expected a module to train, got undefined"],
       [[optimizer, model, loss], "expected a module to train, got a SGD"],
@@ -137,7 +139,7 @@ describe("training steps", () => {
       [[model, optimizer, loss, 5], "expected options, got 5"],
     ] as const)
       expect(() => make(...given), message).toThrow(new UsageError(`compileStep: ${message}`));
-    for (const owner of [optimizer, model]) owner.dispose();
+    for (const owner of [optimizer, model, other]) owner.dispose();
   });
 });
 
