@@ -9,22 +9,13 @@
 #pragma once
 
 #include "kernels/gemm/block.inl.h"
+#include "kernels/gemm/tile_packing.inl.h"
 
 namespace figment::FIGMENT_ISA::tiles {
 
-using gemm::Carver;
-using gemm::ceilDiv;
 using gemm::Elements;
-using gemm::larger;
 using gemm::Results;
-using gemm::smaller;
 
-constexpr int64_t kSide = 16;       ///< rows of a tile, and f32 columns
-constexpr int64_t kTileDepth = 32;  ///< of K in one dot
-constexpr int64_t kBlock = 2 * kSide;
-/// bf16 numbers of a packed pair of tiles: kBlock rows or columns, kTileDepth deep.
-constexpr int64_t kPair = kBlock * kTileDepth;
-constexpr int64_t kRowBytes = 64;
 /// A unit of work: rows and columns, and the cut of K that is packed at a time.
 constexpr int64_t kUnitRows = 128, kUnitColumns = 256, kCut = 512;
 
@@ -32,67 +23,10 @@ constexpr int64_t kUnitRows = 128, kUnitColumns = 256, kCut = 512;
 constexpr int64_t kLeastRows = 16, kLeastDepth = 32;
 constexpr int kPossible = kReferencePreference + 1;
 
-/// Where element (row, k) of kBlock packed rows lies: two tiles as they lie in memory for each
-/// block of K.
-constexpr int64_t rowPlace(int64_t row, int64_t k) {
-  return k / kTileDepth * kPair + row * kTileDepth + k % kTileDepth;
-}
-/// Where element (k, column) of kBlock packed columns lies: two tiles whose rows hold pairs of
-/// neighbours along K.
-constexpr int64_t columnPlace(int64_t column, int64_t k) {
-  return k / kTileDepth * kPair + column / kSide * (kPair / 2) + k % kTileDepth / 2 * kTileDepth +
-         column % kSide * 2 + k % 2;
-}
-/// bf16 numbers of a kBlock of packed rows or columns.
-constexpr int64_t packedSize(int64_t depth) { return ceilDiv(depth, kTileDepth) * kPair; }
-
-FIGMENT_INLINE void zeroPacked(uint16_t* to, int64_t count) {
-  __builtin_memset(to, 0, size_t(count) * sizeof *to);
-}
-
-/// Places a run of K, contiguous in memory, of one packed row.
-inline void placeRun(uint16_t* to, int64_t row, int64_t firstK, const uint16_t* from,
-                     int64_t count) {
-  for (int64_t done = 0; done < count;) {
-    const int64_t k = firstK + done, piece = smaller(count - done, kTileDepth - k % kTileDepth);
-    __builtin_memcpy(to + rowPlace(row, k), from + done, size_t(piece) * sizeof *to);
-    done += piece;
-  }
-}
-
-/// Packs up to kBlock rows, `rowStep` apart with elements `step` apart; zeros fill the block.
-inline void packRows(uint16_t* to, const uint16_t* from, int64_t rowStep, int64_t step,
-                     int64_t rows, int64_t depth) {
-  zeroPacked(to, packedSize(depth));
-  for (int64_t row = 0; row < rows; row++) {
-    const uint16_t* at = from + row * rowStep;
-    if (step == 1)
-      placeRun(to, row, 0, at, depth);
-    else
-      for (int64_t k = 0; k < depth; k++) to[rowPlace(row, k)] = at[k * step];
-  }
-}
-
-/// Places a run of K, from `firstK` on, of up to kBlock packed columns.
-inline void placeColumns(uint16_t* to, int64_t firstK, const uint16_t* from, int64_t columnStep,
-                         int64_t step, int64_t columns, int64_t depth) {
-  for (int64_t k = 0; k < depth; k++)
-    for (int64_t column = 0; column < columns; column++)
-      to[columnPlace(column, firstK + k)] = from[column * columnStep + k * step];
-}
-
-/// Packs up to kBlock columns; zeros fill the block.
-inline void packColumns(uint16_t* to, const uint16_t* from, int64_t columnStep, int64_t step,
-                        int64_t columns, int64_t depth) {
-  zeroPacked(to, packedSize(depth));
-  placeColumns(to, 0, from, columnStep, step, columns, depth);
-}
-
 /// Adds `blocks` blocks of K to kBlock × kBlock sums, `step` floats apart; from zero when `first`.
 template <class Tiles>
 inline void multiply(Tiles& tiles, const uint16_t* a, const uint16_t* b, int64_t blocks, bool first,
                      float* sums, int64_t step) {
-  constexpr int64_t kTile = kPair / 2;
   const int64_t stepBytes = step * int64_t(sizeof(float));
   float* lower = sums + kSide * step;
   if (first) {

@@ -70,6 +70,25 @@ struct I32 {
   static FIGMENT_INLINE I32 loadU16(const uint16_t* p) {
     return {_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
   }
+  /// The first `count` (0 .. kLanes) of loadU16, zero in the other lanes.
+  static FIGMENT_INLINE I32 loadU16Partial(const uint16_t* p, int count) {
+    uint16_t staged[kLanes] = {};
+    __builtin_memcpy(staged, p, size_t(count) * sizeof *p);
+    return loadU16(staged);
+  }
+  /// Pairs of 16-bit numbers: the first `count` (0 .. 2 kLanes) numbers, zero in place of others.
+  static FIGMENT_INLINE I32 loadPairs(const uint16_t* p, int count) {
+    I32 pairs = zero();
+    __builtin_memcpy(&pairs.v, p, size_t(count) * sizeof *p);
+    return pairs;
+  }
+  /// Groups of four lanes, each from memory `stepBytes` behind the one before.
+  static FIGMENT_INLINE I32 loadQuads(const void* p, int64_t stepBytes) {
+    const auto* at = static_cast<const std::byte*>(p);
+    const __m128i second = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at + stepBytes));
+    return {_mm256_inserti128_si256(
+        _mm256_castsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at))), second, 1)};
+  }
   static FIGMENT_INLINE I32 loadU8(const uint8_t* p) {
     return {_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)))};
   }
@@ -86,6 +105,10 @@ struct I32 {
     const __m256i low = _mm256_and_si256(v, _mm256_set1_epi32(0xffff));
     const __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(low, low), 0x08);
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_castsi256_si128(packed));
+  }
+  /// The first `count` (0 .. 2 kLanes) 16-bit numbers.
+  FIGMENT_INLINE void storePairs(uint16_t* p, int count) const {
+    __builtin_memcpy(p, &v, size_t(count) * sizeof *p);
   }
   FIGMENT_INLINE void storeLow8(uint8_t* p) const {
     const __m256i low = _mm256_and_si256(v, _mm256_set1_epi32(0xff));

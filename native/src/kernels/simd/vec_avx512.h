@@ -60,6 +60,24 @@ struct I32 {
   static FIGMENT_INLINE I32 loadU16(const uint16_t* p) {
     return {_mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
   }
+  /// The first `count` (0 .. kLanes) of loadU16, zero in the other lanes.
+  static FIGMENT_INLINE I32 loadU16Partial(const uint16_t* p, int count) {
+    return {_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(firstLanes(count), p))};
+  }
+  /// Pairs of 16-bit numbers: the first `count` (0 .. 2 kLanes) numbers, zero in place of others.
+  static FIGMENT_INLINE I32 loadPairs(const uint16_t* p, int count) {
+    return {_mm512_maskz_loadu_epi16(__mmask32((uint64_t(1) << count) - 1), p)};
+  }
+  /// Groups of four lanes, each from memory `stepBytes` behind the one before.
+  static FIGMENT_INLINE I32 loadQuads(const void* p, int64_t stepBytes) {
+    const auto* at = static_cast<const std::byte*>(p);
+    const auto quad = [&](int64_t i) {
+      return _mm_loadu_si128(reinterpret_cast<const __m128i*>(at + i * stepBytes));
+    };
+    __m512i v = _mm512_inserti32x4(_mm512_castsi128_si512(quad(0)), quad(1), 1);
+    v = _mm512_inserti32x4(v, quad(2), 2);
+    return {_mm512_inserti32x4(v, quad(3), 3)};
+  }
   static FIGMENT_INLINE I32 loadU8(const uint8_t* p) {
     return {_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
   }
@@ -72,6 +90,10 @@ struct I32 {
   }
   FIGMENT_INLINE void storeLow16(uint16_t* p) const {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(v));
+  }
+  /// The first `count` (0 .. 2 kLanes) 16-bit numbers.
+  FIGMENT_INLINE void storePairs(uint16_t* p, int count) const {
+    _mm512_mask_storeu_epi16(p, __mmask32((uint64_t(1) << count) - 1), v);
   }
   FIGMENT_INLINE void storeLow8(uint8_t* p) const {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(v));

@@ -70,6 +70,24 @@ struct I32 {
   static FIGMENT_INLINE I32 loadU16(const uint16_t* p) {
     return {IntVector{p[0], p[1], p[2], p[3]}};
   }
+  /// The first `count` (0 .. kLanes) of loadU16, zero in the other lanes.
+  static FIGMENT_INLINE I32 loadU16Partial(const uint16_t* p, int count) {
+    I32 a = zero();
+    for (int i = 0; i < count; i++) a.v[i] = p[i];
+    return a;
+  }
+  /// Pairs of 16-bit numbers: the first `count` (0 .. 2 kLanes) numbers, zero in place of others.
+  static FIGMENT_INLINE I32 loadPairs(const uint16_t* p, int count) {
+    I32 a = zero();
+    __builtin_memcpy(&a.v, p, size_t(count) * sizeof *p);
+    return a;
+  }
+  /// Groups of four lanes, each from memory `stepBytes` behind the one before.
+  static FIGMENT_INLINE I32 loadQuads(const void* p, int64_t) {
+    I32 a;
+    __builtin_memcpy(&a.v, p, sizeof a.v);
+    return a;
+  }
   static FIGMENT_INLINE I32 loadU8(const uint8_t* p) { return {IntVector{p[0], p[1], p[2], p[3]}}; }
   static FIGMENT_INLINE I32 loadI8(const int8_t* p) { return {IntVector{p[0], p[1], p[2], p[3]}}; }
   FIGMENT_INLINE void store(int32_t* p) const { __builtin_memcpy(p, &v, sizeof v); }
@@ -78,6 +96,10 @@ struct I32 {
   }
   FIGMENT_INLINE void storeLow16(uint16_t* p) const {
     for (int i = 0; i < kLanes; i++) p[i] = uint16_t(v[i]);
+  }
+  /// The first `count` (0 .. 2 kLanes) 16-bit numbers.
+  FIGMENT_INLINE void storePairs(uint16_t* p, int count) const {
+    __builtin_memcpy(p, &v, size_t(count) * sizeof *p);
   }
   FIGMENT_INLINE void storeLow8(uint8_t* p) const {
     for (int i = 0; i < kLanes; i++) p[i] = uint8_t(v[i]);
