@@ -3,7 +3,7 @@
 import { Diffusion, linearBetas, UNet, UNet2DConditionModel } from "@figment/diffusion";
 import { compileGame, DcganCritic, DcganGenerator, nonSaturating } from "@figment/gan";
 import { Adam, compileStep, type Module, observeForward } from "@figment/nn";
-import { compile, rng, scope, settled, type Tensor, tensor } from "@figment/tensor";
+import { compile, type Profile, rng, scope, settled, type Tensor, tensor } from "@figment/tensor";
 import { DenseDecoder, DenseEncoder, negativeElbo, VAE } from "@figment/vae";
 import { randomTensor } from "../case.js";
 import type { Format } from "../work.js";
@@ -14,12 +14,17 @@ export interface Built {
   /** Multiplications and additions of one call. */
   readonly flops: number;
   run(repeats: number): Promise<void>;
+  /** Where the time of a call goes. */
+  profile(runs: number): Promise<Profile>;
 }
 
 /** A step of training costs a forward pass and two of its size backward. */
 const trainingPasses = 3;
 
-const precisionOf = (format: Format) => (format === "bf16" ? "bf16" : "highest");
+/** The suites' formats, and two more that only profiles ask for. */
+export type Arithmetic = Format | "f16" | "tf32";
+
+const precisionOf = (format: Arithmetic) => (format === "f32" ? "highest" : format);
 
 /** Multiplications and additions of the layers that `fn` calls. */
 function flopsOf(fn: () => void): number {
@@ -73,7 +78,7 @@ const makers: { readonly [K in Kind]: (config: Configs[K]) => readonly Module[] 
 export const parametersOf = <K extends Kind>(kind: K, config: Configs[K]): number =>
   makers[kind](config).reduce((sum, module) => sum + module.parameterCount, 0);
 
-function vae(config: VaeConfig, format: Format): Built {
+function vae(config: VaeConfig, format: Arithmetic): Built {
   const { batch, imageSize } = config;
   const image = [imageSize, imageSize, 1] as const;
   const model = makeVae(config).init(rng(0));
@@ -90,10 +95,11 @@ function vae(config: VaeConfig, format: Format): Built {
     parameters: model.parameterCount,
     flops: trainingPasses * batch * one,
     run: repeated(() => step({ x })),
+    profile: (runs) => step.profile(runs, { x }),
   };
 }
 
-function dcgan(config: DcganConfig, format: Format): Built {
+function dcgan(config: DcganConfig, format: Arithmetic): Built {
   const { batch, imageSize, latents } = config;
   const made = makeDcgan(config);
   const [generator, critic] = [made.generator.init(rng(0)), made.critic.init(rng(1))];
@@ -116,10 +122,11 @@ function dcgan(config: DcganConfig, format: Format): Built {
     parameters: generator.parameterCount + critic.parameterCount,
     flops: batch * flops,
     run: repeated(() => step({ image })),
+    profile: (runs) => step.profile(runs, { image }),
   };
 }
 
-function ddpm(config: DdpmConfig, format: Format): Built {
+function ddpm(config: DdpmConfig, format: Arithmetic): Built {
   const { batch, imageSize } = config;
   const model = makeDdpm(config).init(rng(0));
   const diffusion = new Diffusion({ betas: linearBetas(1000) });
@@ -137,13 +144,14 @@ function ddpm(config: DdpmConfig, format: Format): Built {
     parameters: model.parameterCount,
     flops: trainingPasses * batch * one,
     run: repeated(() => step({ x })),
+    profile: (runs) => step.profile(runs, { x }),
   };
 }
 
-function stable(config: StableConfig, format: Format): Built {
+function stable(config: StableConfig, format: Arithmetic): Built {
   const { batch, size, tokens, contextDim } = config;
   const wide = makeStable(config).init(rng(0)).eval();
-  const model = format === "f32" ? wide : wide.clone({ dtype: format });
+  const model = format === "bf16" || format === "f16" ? wide.clone({ dtype: format }) : wide;
   if (model !== wide) wide.dispose();
   const forward = compile((x: Tensor, t: Tensor, context: Tensor) => model.forward(x, t, context), {
     precision: precisionOf(format),
@@ -155,11 +163,21 @@ function stable(config: StableConfig, format: Format): Built {
   const call = (): void => forward(x, t, context).dispose();
   // Traced, the layers are called once.
   const flops = flopsOf(call);
-  return { parameters: model.parameterCount, flops, run: repeated(call) };
+  return {
+    parameters: model.parameterCount,
+    flops,
+    run: repeated(call),
+    profile: (runs) => forward.profile(runs, x, t, context),
+  };
 }
 
-const builders: { readonly [K in Kind]: (config: Configs[K], format: Format) => Built } = { vae, dcgan, ddpm, stable };
+const builders: { readonly [K in Kind]: (config: Configs[K], format: Arithmetic) => Built } = {
+  vae,
+  dcgan,
+  ddpm,
+  stable,
+};
 
 /** Builds a network; it lives as long as the process. */
-export const build = <K extends Kind>(kind: K, config: Configs[K], format: Format): Built =>
+export const build = <K extends Kind>(kind: K, config: Configs[K], format: Arithmetic): Built =>
   builders[kind](config, format);

@@ -152,7 +152,8 @@ histogramKernel(Global<int> y) {
   if constexpr (barrier) __syncthreads();
   y[threadIdx.x] = counts[int(threadIdx.x) % 8];
 }
-FIGMENT_FAULT(readsAmongAtomics, racecheck) {
+/// racecheck takes atomics for synchronised with any access.
+FIGMENT_STRICT_FAULT(readsAmongAtomics, racecheck) {
   launch<histogramKernel<false>>(bench.launcher(), {}, kThreads, 0, bench.numbers<int>(kThreads));
 }
 FIGMENT_CORRECT(readsAfterAtomics, racecheck) {

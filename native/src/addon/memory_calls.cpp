@@ -1,10 +1,12 @@
 // Buffers and their contents: allocate, release, byteLength, write, read, readSync; and waiting for
 // the queues: settled, settleSync.
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <optional>
 #include <vector>
 
+#include "../runtime/allocator.h"
 #include "../runtime/device_job.h"
 #include "arguments.h"
 #include "calls.h"
@@ -47,6 +49,7 @@ Napi::ArrayBuffer makeArrayBuffer(Napi::Env env, uint64_t bytes) {
     throw Error(code::kOutOfMemory,
                 "JavaScript cannot make an ArrayBuffer of " + std::to_string(bytes) + " bytes");
   }
+  preferHugePages(data, bytes);
   return Napi::ArrayBuffer(env, value);
 }
 
@@ -89,15 +92,22 @@ Napi::Value byteLength(Environment& environment, const Napi::CallbackInfo& info)
       info.Env(), double(environment.buffers.get(numberArgument(info, 0, "buffer")).bytes));
 }
 
-/// A write in its turn. It brings a copy of the bytes: what is written next to where they come from
-/// is the caller's business.
+/// Large writes have their turn in pieces: while one is on its way the next is copied, into pinned
+/// memory that serves again and again.
+constexpr uint64_t kWritePiece = uint64_t(16) << 20;
+
+/// A piece of a write in its turn. It brings a copy of the bytes: what is written next to where
+/// they come from is the caller's business.
 class WriteJob final : public Job {
  public:
-  WriteJob(Ref<Client> client, const Span& span, const std::byte* data)
+  /// `renews`: nothing is left of what the buffer held, nor of the failure that should have made
+  /// it.
+  WriteJob(Ref<Client> client, const Span& span, const std::byte* data, bool renews)
       : Job(std::move(client), span.bytes),
         buffer_(&span.buffer),
         offset_(span.offset),
         bytes_(span.bytes),
+        renews_(renews),
         pinned_(span.buffer.device, span.bytes) {
     if (!pinned_.data())
       plain_.assign(data, data + bytes_);
@@ -108,10 +118,9 @@ class WriteJob final : public Job {
   void execute() noexcept override {
     Device& device = buffer_->device;
     const void* const data = pinned_.data() ? pinned_.data() : plain_.data();
-    if (device.api.upload(device.handle, buffer_->memory, offset_, data, bytes_) == FIGMENT_OK) {
-      if (bytes_ == buffer_->bytes) buffer_->failure = {};
+    if (renews_) buffer_->failure = {};
+    if (device.api.upload(device.handle, buffer_->memory, offset_, data, bytes_) == FIGMENT_OK)
       return;
-    }
     const FigmentError* error = device.api.last_error();
     buffer_->failure = new Failure(error->code, error->message);
     device.failures++;
@@ -122,6 +131,7 @@ class WriteJob final : public Job {
   Ref<Buffer> buffer_;
   uint64_t offset_;
   uint64_t bytes_;
+  bool renews_;
   PinnedMemory pinned_;
   std::vector<std::byte> plain_;  // where there is none
 };
@@ -133,8 +143,15 @@ Napi::Value write(Environment& environment, const Napi::CallbackInfo& info) {
   const Span span = spanOf(buffer, offset, data.bytes);
   Device& device = buffer.device;
   if (!isHere(device)) {
-    auto* job = new WriteJob(environment.client, span, static_cast<const std::byte*>(data.data));
-    buffer.lastTicket = device.queue.submit(job);
+    const auto* const from = static_cast<const std::byte*>(data.data);
+    uint64_t at = 0;
+    do {
+      const Span piece = {buffer, span.offset + at, std::min(kWritePiece, span.bytes - at)};
+      const bool renews = at == 0 && span.bytes == buffer.bytes;
+      auto* job = new WriteJob(environment.client, piece, from + at, renews);
+      buffer.lastTicket = device.queue.submit(job);
+      at += kWritePiece;
+    } while (at < span.bytes);
     return info.Env().Undefined();
   }
   device.queue.wait(buffer.lastUse());

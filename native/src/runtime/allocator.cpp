@@ -22,17 +22,24 @@ constexpr uint64_t kHugePage = uint64_t(2) << 20;
 constexpr uint64_t kHugePageThreshold = 2 * kHugePage;
 
 void* hostAllocate(uint64_t bytes) {
-  const bool huge = bytes >= kHugePageThreshold;
   void* block = nullptr;
-  const size_t alignment = huge ? size_t(kHugePage) : CachingAllocator::kAlignment;
+  const size_t alignment =
+      bytes >= kHugePageThreshold ? size_t(kHugePage) : CachingAllocator::kAlignment;
   if (posix_memalign(&block, alignment, size_t(bytes)) != 0) return nullptr;
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-  if (huge) madvise(block, size_t(bytes), MADV_HUGEPAGE);
-#endif
+  preferHugePages(block, bytes);
   return block;
 }
 
 }  // namespace
+
+void preferHugePages([[maybe_unused]] void* block, [[maybe_unused]] uint64_t bytes) {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+  if (bytes < kHugePageThreshold) return;
+  const uintptr_t begin = reinterpret_cast<uintptr_t>(block);
+  const uintptr_t first = (begin + kHugePage - 1) / kHugePage * kHugePage;
+  madvise(reinterpret_cast<void*>(first), size_t(begin + bytes - first), MADV_HUGEPAGE);
+#endif
+}
 
 const MemorySource kHostMemory = {hostAllocate, std::free};
 

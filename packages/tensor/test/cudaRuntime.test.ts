@@ -419,6 +419,20 @@ describe.skipIf(gpu.index === undefined)("transfers", () => {
     expect(all.map((data) => [data[0], data.at(-1)])).toEqual(made.map((_, i) => [i, i]));
   });
 
+  it("of several pieces bring every number to its place", async () => {
+    const numbers = Float32Array.from({ length: (9 << 20) + 5 }, (_, i) => i);
+    const buffer = binding.allocate(index, numbers.byteLength);
+    binding.write(buffer, 0, numbers);
+    const read = binding.read(buffer, 0, numbers.byteLength);
+    numbers.fill(-1);
+    const data = new Float32Array(await read);
+    expect(data.findIndex((x, i) => x !== i)).toBe(-1);
+    binding.write(buffer, 4 * 7, numbers.subarray(0, 5 << 20));
+    const mixed = new Float32Array(await binding.read(buffer, 0, numbers.byteLength));
+    binding.release(buffer);
+    expect(mixed.findIndex((x, i) => x !== (i < 7 || i >= 7 + (5 << 20) ? i : -1))).toBe(-1);
+  });
+
   it("of nothing are over when what was queued before is", async () => {
     const x = keep(withDevice("cuda", () => ones([4])));
     await x.ready();
