@@ -1,176 +1,203 @@
-// conv2dWeightGrad of bf16 factors on matrix tiles: dw[o][tap,c] = Σ over positions of dy[o] ·
-// x[tap,c], a matrix product whose K runs over positions. Both factors are packed cut by cut by the
-// unit that needs them. Long sums are split into a number of parts fixed by the shape, which are
-// added in order. Include only from files compiled for one instruction set.
+// conv2dWeightGrad of bf16 factors on matrix tiles, in the order of weight_grad_lines.inl.h and
+// divided as weight_grad_units.inl.h says. Include only from files compiled for one instruction
+// set.
 #pragma once
 
-#include "../params/conv2dWeightGrad.generated.h"
 #include "kernels/conv/tiles.inl.h"
+#include "kernels/conv/weight_grad_units.inl.h"
 
 namespace figment::FIGMENT_ISA::tiles {
 
-/// Sums are split until there are about this many units of work.
-constexpr int64_t kWantedUnits = 16;
+/// Steps of K that are summed at a time: what a pair of tiles of rows and the taps of two blocks
+/// read of these stays in a first-level cache.
+constexpr int64_t kRunSteps = 8;
 
-struct WeightGradient {
-  Elements image, dy;
-  Results dw;
-  UnitShape unit;
-  int64_t height, width, channels, channelsOut;
-  int64_t groups, groupIn, groupOut, kernelWidth, columns;  ///< columns: taps × groupIn
-  conv::Axis y, x;
-  int64_t positions, rowUnits, columnUnits, splits, splitCuts;
+/// Where tiles of a chunk lie.
+struct GradientTables {
+  int64_t* steps;    ///< of each step of K, the numbers of a block before its first line
+  int64_t* columns;  ///< of each tile of columns of a group, those before its line of position 0
 
-  /// In units of `shape`, which pack cuts of `cut` positions.
-  WeightGradient(const OpCall& call, UnitShape shape, int64_t cut) : unit(shape) {
-    const auto& p = call.as<Conv2dWeightGradParams>();
-    image = Elements::of(call.in[0]);
-    dy = Elements::of(call.in[1]);
-    dw = Results::of(call.out[0]);
-    height = p.h;
-    width = p.w;
-    channels = p.c;
-    channelsOut = p.o;
-    groups = p.groups;
-    groupIn = p.c / p.groups;
-    groupOut = p.o / p.groups;
-    kernelWidth = p.kw;
-    columns = int64_t(p.kh) * p.kw * groupIn;
-    y = conv::forwardAxis(conv::axisShape(p, 0));
-    x = conv::forwardAxis(conv::axisShape(p, 1));
-    positions = int64_t(p.n) * p.ho * p.wo;
-    rowUnits = ceilDiv(groupOut, unit.rows);
-    columnUnits = ceilDiv(columns, unit.columns);
-    const int64_t cuts = ceilDiv(positions, cut);
-    splitCuts = ceilDiv(cuts, smaller(cuts, ceilDiv(kWantedUnits, units())));
-    splits = ceilDiv(cuts, splitCuts);
+  static GradientTables take(Carver& carver, const GradientWork& g) {
+    GradientTables t;
+    t.steps = carver.take<int64_t>(g.chunkSteps());
+    t.columns = carver.take<int64_t>(g.columnTiles);
+    return t;
   }
-  /// Parts of the result; each is summed in `splits` pieces.
-  int64_t units() const { return groups * rowUnits * columnUnits; }
-  /// Sums that outlive the piece that made them: none where one piece is all.
-  int64_t keptSums() const { return splits == 1 ? 0 : splits * units() * unitSums(); }
-  int64_t unitSums() const { return unit.rows * unit.columns; }
+  void fill(const GradientWork& g) const {
+    int64_t* step = steps;
+    for (int64_t bundle = 0; bundle < g.chunkBundles; bundle++)
+      for (int64_t row = 0; row < g.bandRows; row++)
+        for (int64_t span = 0; span < g.spans; span++)
+          *step++ = (bundle * g.bundleLines() + row * g.rowLines()) * kTileDepth + span * kTile;
+    for (int64_t tile = 0; tile < g.columnTiles; tile++)
+      columns[tile] = tile / g.taps * g.blockStep + g.columnPlace(tile) * kTileDepth;
+  }
 };
 
-/// A part of the result.
-struct GradientPart {
-  int64_t group, row, rows, column, columns;
-  GradientPart(const WeightGradient& g, int64_t unit)
-      : group(unit / g.columnUnits / g.rowUnits),
-        row(unit / g.columnUnits % g.rowUnits * g.unit.rows),
-        rows(smaller(g.unit.rows, g.groupOut - row)),
-        column(unit % g.columnUnits * g.unit.columns),
-        columns(smaller(g.unit.columns, g.columns - column)) {}
+/// Both factors of a run of steps, for up to two tiles of rows and of columns.
+struct GradientRun {
+  const uint16_t *row, *lowerRow;  ///< tiles of the first step; the next follow
+  const uint16_t *column, *rightColumn;
+  const int64_t* steps;  ///< where each step lies behind the columns
+  int64_t count;
+  bool first;  ///< begins at zero
 };
 
-/// Calls found(from, column, count) for the runs of `count` numbers of the image, from number
-/// `from` on, that position `at` reads through the columns of a part from number `column` of it on.
-/// What lies in the padding is left out.
-template <class F>
-FIGMENT_INLINE void forRuns(const WeightGradient& g, const GradientPart& part, int64_t at,
-                            F&& found) {
-  const int64_t atX = at % g.x.size, atY = at / g.x.size % g.y.size;
-  const int64_t image = at / g.x.size / g.y.size;
-  for (int64_t tap = part.column / g.groupIn; tap * g.groupIn < part.column + part.columns; tap++) {
-    const int64_t sourceY = atY * g.y.sourceStep + g.y.offset(tap / g.kernelWidth);
-    const int64_t sourceX = atX * g.x.sourceStep + g.x.offset(tap % g.kernelWidth);
-    if (sourceY < 0 || sourceY >= g.height || sourceX < 0 || sourceX >= g.width) continue;
-    const int64_t pixel = ((image * g.height + sourceY) * g.width + sourceX) * g.channels +
-                          part.group * g.groupIn - tap * g.groupIn;
-    const int64_t begin = larger(tap * g.groupIn, part.column);
-    const int64_t end = smaller((tap + 1) * g.groupIn, part.column + part.columns);
-    found(pixel + begin, begin - part.column, end - begin);
+/// Adds the products of a run to kRows × kColumns tiles of sums, a row of them `step` apart.
+template <int kRows, int kColumns, class Tiles>
+inline void multiplyRun(Tiles& tiles, const GradientRun& run, float* sums, int64_t step) {
+  float* lower = sums + step;
+  if (run.first) {
+    tiles.template zero<0>();
+    if constexpr (kColumns == 2) tiles.template zero<1>();
+    if constexpr (kRows == 2) tiles.template zero<2>();
+    if constexpr (kRows == 2 && kColumns == 2) tiles.template zero<3>();
+  } else {
+    tiles.template load<0>(sums, kRowBytes);
+    if constexpr (kColumns == 2) tiles.template load<1>(sums + kTileSums, kRowBytes);
+    if constexpr (kRows == 2) tiles.template load<2>(lower, kRowBytes);
+    if constexpr (kRows == 2 && kColumns == 2) tiles.template load<3>(lower + kTileSums, kRowBytes);
   }
+  for (int64_t i = 0; i < run.count; i++) {
+    const int64_t at = run.steps[i];
+    tiles.template load<4>(run.row + i * kTile, kRowBytes);
+    tiles.template load<6>(run.column + at, kRowBytes);
+    tiles.template dot<0, 4, 6>();
+    if constexpr (kColumns == 2) {
+      tiles.template load<7>(run.rightColumn + at, kRowBytes);
+      tiles.template dot<1, 4, 7>();
+    }
+    if constexpr (kRows == 2) {
+      tiles.template load<5>(run.lowerRow + i * kTile, kRowBytes);
+      tiles.template dot<2, 5, 6>();
+      if constexpr (kColumns == 2) tiles.template dot<3, 5, 7>();
+    }
+  }
+  tiles.template store<0>(sums, kRowBytes);
+  if constexpr (kColumns == 2) tiles.template store<1>(sums + kTileSums, kRowBytes);
+  if constexpr (kRows == 2) tiles.template store<2>(lower, kRowBytes);
+  if constexpr (kRows == 2 && kColumns == 2) tiles.template store<3>(lower + kTileSums, kRowBytes);
 }
 
-/// Packs what the positions [first, first + depth) read through the taps and channels of a part.
-inline void gatherColumns(const WeightGradient& g, const GradientPart& part, int64_t first,
-                          int64_t depth, uint16_t* to) {
-  for (int64_t j = 0; j < part.columns; j += kBlock) zeroPacked(to + j * kCut, packedSize(depth));
-  for (int64_t k = 0; k < depth; k++)
-    forRuns(g, part, first + k, [&](int64_t from, int64_t column, int64_t count) {
-      for (int64_t j = column; j < column + count; j++)
-        to[j / kBlock * kBlock * kCut + columnPlace(j % kBlock, k)] =
-            bitsOf(g.image)[from + j - column];
-    });
-}
-
-/// Sums one split of a part.
+/// Adds the products of the steps [begin, end) of a chunk to the sums of a part.
 template <class Tiles>
-inline void sumPart(const WeightGradient& g, Tiles& tiles, const GradientPart& part, int64_t split,
-                    const UnitScratch& s, float* sums) {
-  const int64_t begin = split * g.splitCuts * kCut;
-  const int64_t end = smaller(begin + g.splitCuts * kCut, g.positions);
-  const uint16_t* dy = bitsOf(g.dy) + part.group * g.groupOut + part.row;
-  for (int64_t first = begin; first < end; first += kCut) {
-    const int64_t depth = smaller(kCut, end - first);
-    for (int64_t i = 0; i < part.rows; i += kBlock)
-      packRows(s.rows + i * kCut, dy + first * g.channelsOut + i, 1, g.channelsOut,
-               smaller(kBlock, part.rows - i), depth);
-    gatherColumns(g, part, first, depth, s.columns);
-    multiplyUnit(tiles, s.rows, part.rows, s.columns, kBlock * kCut, part.columns,
-                 ceilDiv(depth, kTileDepth), first == begin, sums);
+inline void sumPart(const GradientWork& g, Tiles& tiles, const GradientTables& tables,
+                    const PackedGradient& packed, const GradientPart& part, int64_t begin,
+                    int64_t end, bool first, float* sums) {
+  const uint16_t* rows = packed.rows + (part.group * g.rowTiles + part.row) * g.rowStep;
+  const uint16_t* lines = packed.lines + part.group * g.blocks * g.blockStep;
+  const int64_t near = 2 * g.taps, sumStep = g.partColumns * kTileSums;
+  for (int64_t at = begin; at < end; at += kRunSteps) {
+    GradientRun run;
+    run.steps = tables.steps + at;
+    run.count = smaller(kRunSteps, end - at);
+    run.first = first && at == begin;
+    for (int64_t j = 0; j < part.columns; j += near) {
+      for (int64_t i = 0; i < part.rows; i += 2) {
+        run.row = rows + i * g.rowStep + at * kTile;
+        run.lowerRow = run.row + g.rowStep;
+        const bool lower = i + 1 < part.rows;
+        for (int64_t column = j; column < smaller(j + near, part.columns); column += 2) {
+          const bool right = column + 1 < part.columns;
+          const int64_t* places = tables.columns + part.column + column;
+          run.column = lines + places[0];
+          if (right) run.rightColumn = lines + places[1];
+          float* to = sums + i * sumStep + column * kTileSums;
+          if (lower && right)
+            multiplyRun<2, 2>(tiles, run, to, sumStep);
+          else if (lower)
+            multiplyRun<2, 1>(tiles, run, to, sumStep);
+          else if (right)
+            multiplyRun<1, 2>(tiles, run, to, sumStep);
+          else
+            multiplyRun<1, 1>(tiles, run, to, sumStep);
+        }
+      }
+    }
   }
 }
 
-/// Adds the splits in order and writes the part.
-inline void writePart(const WeightGradient& g, const GradientPart& part, float* sums) {
-  const int64_t splitFloats = g.units() * g.unitSums();
-  for (int64_t row = 0; row < part.rows; row++) {
-    float* total = sums + row * g.unit.columns;
-    for (int64_t split = 1; split < g.splits; split++)
-      for (int64_t i = 0; i < part.columns; i++) total[i] += total[split * splitFloats + i];
-    const int64_t output = part.group * g.groupOut + part.row + row;
-    storeRow(g.dw + (output * g.columns + part.column), total, part.columns, Elements{},
-             kNoActivation);
+/// The memory of a call.
+struct GradientScratch {
+  GradientTables tables;
+  PackedGradient packed;
+  uint16_t* zeros;    ///< as many as images or dy have channels
+  float *kept, *own;  ///< sums of all splits; of a part for each worker, where none are kept
+  int64_t zeroCount;
+
+  static GradientScratch take(Carver& carver, const GradientWork& g, int threads) {
+    GradientScratch s;
+    s.tables = GradientTables::take(carver, g);
+    s.zeroCount = larger(g.channels, g.channelsOut);
+    s.zeros = carver.take<uint16_t>(s.zeroCount);
+    s.packed.rows = carver.take<uint16_t>(g.groups * g.rowTiles * g.rowStep);
+    s.packed.lines = carver.take<uint16_t>(g.groups * g.blocks * g.blockStep);
+    s.kept = carver.take<float>(g.keptSums());
+    s.own = carver.take<float>(g.keepsSums() ? 0 : threads * g.partSums());
+    return s;
   }
+};
+
+/// Packs the bundles [first, first + count) by rows of places and of bands.
+inline void packChunk(const GradientWork& g, Context& context, const GradientScratch& s,
+                      int64_t first, int64_t count) {
+  /// Rows of less than so many lines are packed several at a time.
+  constexpr int64_t kLeastLines = 1024;
+  const Image<uint16_t> image = {bitsOf(g.image),
+                                 bitsOf(g.image) + g.images * g.height * g.width * g.channels};
+  const int64_t each = g.rows.size() + g.bandRows;
+  context.parallelFor(
+      count * each, ceilDiv(kLeastLines, g.groups * g.blocks * g.rowLines()),
+      [&](int64_t begin, int64_t end, int) {
+        for (int64_t i = begin; i < end; i++) {
+          const int64_t bundle = i / each, row = i % each;
+          if (row < g.rows.size())
+            packLines(g, image, s.zeros, first + bundle, row, g.blockStep,
+                      s.packed.lineAt(g, bundle, row));
+          else
+            packRowTiles(
+                g, bitsOf(g.dy), s.zeros, first + bundle, row - g.rows.size(), g.rowStep,
+                s.packed.rows + (bundle * g.bandRows + row - g.rows.size()) * g.spans * kTile);
+        }
+      });
 }
 
 inline size_t weightGradientScratch(const OpCall& call, int threads) {
-  const WeightGradient g(call, kUnit, kCut);
-  return size_t(g.keptSums()) * sizeof(float) + size_t(threads) * UnitScratch::bytes(true);
-}
-
-/// Sums the splits of all parts by sum(part, split, sums, worker) and writes them. `kept` holds the
-/// sums of parts of more than one split, own(worker) those of others.
-template <class Own, class Sum>
-inline void runParts(const WeightGradient& g, Context& context, float* kept, Own&& own, Sum&& sum) {
-  context.parallelFor(g.splits * g.units(), 1, [&](int64_t begin, int64_t end, int worker) {
-    for (int64_t i = begin; i < end; i++) {
-      const GradientPart part(g, i % g.units());
-      float* sums = g.splits == 1 ? own(worker) : kept + i * g.unitSums();
-      sum(part, i / g.units(), sums, worker);
-      if (g.splits == 1) writePart(g, part, sums);
-    }
-  });
-  if (g.splits == 1) return;
-  context.parallelFor(g.units(), 1, [&](int64_t begin, int64_t end, int) {
-    for (int64_t unit = begin; unit < end; unit++)
-      writePart(g, GradientPart(g, unit), kept + unit * g.unitSums());
-  });
+  Carver measure(nullptr);
+  GradientScratch::take(measure, GradientWork(call, 1), threads);
+  return measure.used();
 }
 
 template <class Tiles>
 inline void runWeightGradient(const OpCall& call, Context& context) {
-  const WeightGradient g(call, kUnit, kCut);
-  const size_t workerBytes = UnitScratch::bytes(true);
-  std::byte* workers = context.scratch();
-  auto* kept = reinterpret_cast<float*>(workers + size_t(context.threads()) * workerBytes);
-  const auto scratch = [&](int worker) {
-    Carver carver(workers + size_t(worker) * workerBytes);
-    return UnitScratch::take(carver, true);
-  };
-  runParts(
-      g, context, kept, [&](int worker) { return scratch(worker).sums; },
-      [&](const GradientPart& part, int64_t split, float* sums, int worker) {
-        Tiles tiles;
-        sumPart(g, tiles, part, split, scratch(worker), sums);
-      });
+  const GradientWork g(call, 1);
+  Carver carver(context.scratch());
+  const GradientScratch s = GradientScratch::take(carver, g, context.threads());
+  s.tables.fill(g);
+  zeroPacked(s.zeros, s.zeroCount);
+  for (int64_t chunk = 0; chunk < g.chunks; chunk++) {
+    const int64_t firstBundle = chunk * g.chunkBundles;
+    const int64_t bundles = smaller(g.chunkBundles, g.bundles - firstBundle);
+    packChunk(g, context, s, firstBundle, bundles);
+    context.parallelFor(g.splits * g.parts(), 1, [&](int64_t begin, int64_t end, int worker) {
+      Tiles tiles;
+      for (int64_t i = begin; i < end; i++) {
+        const GradientPart part(g, i % g.parts());
+        const int64_t from = i / g.parts() * g.splitSteps;
+        const int64_t to = smaller(from + g.splitSteps, bundles * g.bundleSteps());
+        float* sums = g.keepsSums() ? s.kept + i * g.partSums() : s.own + worker * g.partSums();
+        sumPart(g, tiles, s.tables, s.packed, part, from, to, chunk == 0, sums);
+        if (!g.keepsSums()) writePart(g, part, sums);
+      }
+    });
+  }
+  if (g.keepsSums()) writeKept(g, context, s.kept);
 }
 
 inline bool takesWeightGradient(const OpCall& call) {
+  const auto& p = call.as<Conv2dWeightGradParams>();
   return call.in[0].format == Format::bf16 && call.in[1].format == Format::bf16 &&
-         conv::plainShape(call, call.as<Conv2dWeightGradParams>());
+         conv::plainShape(call, p) && packsWeightGradient(p, 1);
 }
 
 template <class Tiles>

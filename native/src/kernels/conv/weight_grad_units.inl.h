@@ -1,0 +1,146 @@
+// How the work of a weight gradient on matrix tiles is divided: chunks of positions, which all
+// workers pack; parts of the result, in tiles of sums; and splits of a chunk, where parts are few.
+// A worker sums one part over one split. All are fixed by the shape, and splits are added in order.
+// Include only from files compiled for one instruction set.
+#pragma once
+
+#include "kernels/conv/weight_grad_pack.inl.h"
+
+namespace figment::FIGMENT_ISA::tiles {
+
+/// What the packed factors of a chunk may take, or twice what is summed.
+constexpr int64_t kChunkBytes = 16 << 20;
+/// Chunks are split until there are about this many units of work, of so many steps at least.
+constexpr int64_t kWantedUnits = 8, kLeastSteps = 32;
+/// Tiles of sums of a part, 1 KiB each, which should stay in a second-level cache beside what they
+/// are summed of; and how many rows they form.
+constexpr int64_t kPartTiles = 400, kMostRowTiles = 24;
+/// Numbers of a tile of sums.
+constexpr int64_t kTileSums = kSide * kSide;
+/// What a bundle, and all sums, may take at most; sums so many times what the result takes in f32.
+constexpr double kMostBytes = 64e6, kMostShare = 8;
+
+struct GradientWork : GradientShape {
+  Elements image, dy;
+  Results dw;
+  int64_t partRows, partColumns;  ///< tiles of a part
+  int64_t rowParts, columnParts;  ///< of a group
+  int64_t chunkBundles, chunks;
+  int64_t splitSteps, splits;  ///< of a chunk
+  int64_t rowStep,
+      blockStep;  ///< numbers from one packed tile of rows, or block of lines, to the next
+
+  /// With so many numbers of bf16 for each of the factors.
+  GradientWork(const OpCall& call, int64_t packedNumbers)
+      : GradientShape(call.as<Conv2dWeightGradParams>()),
+        image(Elements::of(call.in[0])),
+        dy(Elements::of(call.in[1])),
+        dw(Results::of(call.out[0])) {
+    divideResult();
+    dividePositions(packedNumbers * int64_t(sizeof(uint16_t)) * bundleSize());
+    // An odd number of lines: neighbours do not meet in one set of a cache.
+    rowStep = chunkSteps() * kTile + kTileDepth;
+    blockStep = (chunkBundles * bundleLines() / 2 * 2 + 1) * kTileDepth;
+  }
+
+  int64_t parts() const { return groups * rowParts * columnParts; }
+  int64_t partSums() const { return partRows * partColumns * kTileSums; }
+  int64_t chunkSteps() const { return chunkBundles * bundleSteps(); }
+  /// Whether sums outlive the unit that makes them.
+  bool keepsSums() const { return splits * chunks > 1; }
+  int64_t keptSums() const { return keepsSums() ? splits * parts() * partSums() : 0; }
+
+ private:
+  void divideResult() {
+    partRows = ceilDiv(rowTiles, ceilDiv(rowTiles, kMostRowTiles));
+    partRows = ceilDiv(partRows, 2) * 2;
+    rowParts = ceilDiv(rowTiles, partRows);
+    // Tiles of columns are multiplied in pairs, best of taps of one block, which read the same
+    // lines.
+    const int64_t most = larger(2, kPartTiles / partRows);
+    const int64_t whole = most < 2 * taps ? 2 : taps % 2 == 0 ? taps : 2 * taps;
+    partColumns =
+        ceilDiv(ceilDiv(columnTiles, ceilDiv(columnTiles, most / whole * whole)), whole) * whole;
+    columnParts = ceilDiv(columnTiles, partColumns);
+  }
+  void dividePositions(int64_t bundleBytes) {
+    const int64_t sumBytes = parts() * partSums() * int64_t(sizeof(float));
+    const int64_t most = larger(1, larger(kChunkBytes, 2 * sumBytes) / bundleBytes);
+    chunkBundles = ceilDiv(bundles, ceilDiv(bundles, most));
+    chunks = ceilDiv(bundles, chunkBundles);
+    const int64_t wanted = smaller(ceilDiv(kWantedUnits, parts()), chunkSteps() / kLeastSteps);
+    splitSteps = ceilDiv(chunkSteps(), larger(1, wanted));
+    splits = ceilDiv(chunkSteps(), splitSteps);
+  }
+};
+
+/// Whether what is packed and summed stays within reason: groups of few channels are mostly
+/// padding.
+inline bool packsWeightGradient(const Conv2dWeightGradParams& p, int64_t packedNumbers) {
+  if (!conv::reasonable(p)) return false;
+  const GradientShape g(p);
+  const double sums = double(g.groups) * double(g.rowTiles) * double(g.columnTiles) * kTileSums;
+  const double own = double(p.o) * double(g.numbers());
+  return double(packedNumbers) * sizeof(uint16_t) * double(g.bundleSize()) <= kMostBytes &&
+         (sums * sizeof(float) <= kMostBytes || sums <= kMostShare * own);
+}
+
+/// A part of the result, in tiles of sums.
+struct GradientPart {
+  int64_t group, row, rows, column, columns;
+  GradientPart(const GradientWork& g, int64_t part)
+      : group(part / g.columnParts / g.rowParts),
+        row(part / g.columnParts % g.rowParts * g.partRows),
+        rows(smaller(g.partRows, g.rowTiles - row)),
+        column(part % g.columnParts * g.partColumns),
+        columns(smaller(g.partColumns, g.columnTiles - column)) {}
+};
+
+/// Where the sums of a tile lie in those of all parts.
+inline int64_t sumsOf(const GradientWork& g, int64_t group, int64_t row, int64_t column) {
+  const int64_t part =
+      (group * g.rowParts + row / g.partRows) * g.columnParts + column / g.partColumns;
+  return part * g.partSums() +
+         (row % g.partRows * g.partColumns + column % g.partColumns) * kTileSums;
+}
+
+/// Writes what a tile of columns has summed for one channel of dy: `sums` of `splits` splits.
+inline void writeSums(const GradientWork& g, int64_t output, int64_t tile, const float* sums,
+                      int64_t splits, int64_t splitStep) {
+  const int64_t tap = tile % g.taps, channel = tile / g.taps * kSide;
+  const int64_t width = g.gathered ? g.numbers() : g.groupIn;
+  const int64_t count = smaller(kSide, width - channel);
+  const Results to = g.dw + (output * g.numbers() + tap * width + channel);
+  for (int64_t i = 0; i < count; i += kLanes) {
+    F32 total = F32::load(sums + i);
+    for (int64_t split = 1; split < splits; split++)
+      total += F32::load(sums + split * splitStep + i);
+    gemm::storeElements(to + i, total, int(smaller(kLanes, count - i)));
+  }
+}
+
+/// Writes a part from sums that are complete.
+inline void writePart(const GradientWork& g, const GradientPart& part, const float* sums) {
+  for (int64_t row = 0; row < part.rows; row++, sums += g.partColumns * kTileSums) {
+    const int64_t first = (part.row + row) * kSide;
+    for (int64_t i = 0; i < smaller(kSide, g.groupOut - first); i++)
+      for (int64_t column = 0; column < part.columns; column++)
+        writeSums(g, part.group * g.groupOut + first + i, part.column + column,
+                  sums + column * kTileSums + i * kSide, 1, 0);
+  }
+}
+
+/// Adds the splits in order and writes the results of `kept` sums.
+inline void writeKept(const GradientWork& g, Context& context, const float* kept) {
+  context.parallelFor(g.groups * g.groupOut, 4, [&](int64_t begin, int64_t end, int) {
+    for (int64_t output = begin; output < end; output++) {
+      const int64_t group = output / g.groupOut, channel = output % g.groupOut;
+      for (int64_t column = 0; column < g.columnTiles; column++)
+        writeSums(g, output, column,
+                  kept + sumsOf(g, group, channel / kSide, column) + channel % kSide * kSide,
+                  g.splits, g.parts() * g.partSums());
+    }
+  });
+}
+
+}  // namespace figment::FIGMENT_ISA::tiles
