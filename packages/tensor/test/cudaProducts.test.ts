@@ -136,6 +136,13 @@ const cases: Case[] = [
   ...convolutions([2, 8, 8, 3], 72, [3, 3], same),
   ...convolutions([2, 8, 7, 64], 3, [3, 3], same),
   ...convolutions([2, 9, 9, 1], 8, [3, 3], { stride: [2, 2], pad: [1, 1] }),
+  // Few channels on one side.
+  ...convolutions([2, 12, 10, 3], 64, [4, 4], { stride: [2, 2], pad: [1, 1] }),
+  ...convolutions([2, 11, 9, 5], 12, [3, 2], { stride: [3, 1], dilation: [1, 3], pad: [2, 1] }),
+  ...convolutions([1, 9, 8, 24], 5, [2, 3], { dilation: [3, 2], pad: [2, 1] }, [...alike, ["f16", "bf16", "f32"]]),
+  ...convolutions([1, 9, 8, 16], 3, [3, 3], { stride: [2, 2], pad: [1, 1] }),
+  ...convolutions([2, 17, 19, 3], 16, [3, 3], same, alike.slice(1, 2)),
+  ...convolutions([2, 17, 19, 16], 4, [3, 3], same, alike.slice(1, 2)),
   ...convolutions([1, 16, 16, 8], 16, [4, 4], { stride: [2, 2], pad: [1, 1] }),
   ...convolutions([1, 11, 13, 8], 8, [2, 3], { stride: [5, 7] }),
   ...convolutions([2, 7, 10, 8], 8, [3, 2], { stride: [2, 3], dilation: [3, 2], pad: [3, 1] }),

@@ -40,11 +40,11 @@ void run(const OpCall& call, Context& context) {
   work.b = Source::weights;
   Maps maps;
   if (pointwise(p)) {
-    maps.a = matrixMap(image, p.c, extent.rows, kTileRows);
+    maps.a[0] = matrixMap(image, p.c, extent.rows, kTileRows);
   } else {
-    maps.a = pixelMap(image.data, half, pixelsOf(y, x, p.n, p.c), kTileRows);
+    maps.a[0] = pixelMap(image.data, half, pixelsOf(y, x, p.n, p.c), kTileRows);
     work.a = Source::pixels;
-    work.window = windowOf(y, x, p.kw);
+    work.phases[0].window = windowOf(y, x, p.kw);
   }
   maps.b = weightsMap(weights, p, plan.tileColumns);
   work.results = resultsAt(call.out[0], p.o, p.o);

@@ -45,14 +45,14 @@ void run(const OpCall& call, Context& context) {
   arrange(work, plan, extent);
   work.chunks = work.steps;
   Maps maps;
-  maps.a = matrixMap(gradient, p.o, positionsOf(p), kTileDepth);
+  maps.a[0] = matrixMap(gradient, p.o, positionsOf(p), kTileDepth);
   if (pointwise(p)) {
     maps.b = matrixMap(image, p.c, positionsOf(p), kTileDepth);
   } else {
     maps.b = pixelMap(image.data, half, pixelsOf(y, x, p.n, p.c), kTileDepth);
     work.b = Source::pixels;
   }
-  work.window = windowOf(y, x, p.kw);
+  work.phases[0].window = windowOf(y, x, p.kw);
   work.results = resultsAt(call.out[0], p.c, tapsOf(p) * p.c);
   Launcher& launcher = launcherOf(context);
   wgmma::run(launcher, half, true, true, plan, maps, work, launcher.scratch());

@@ -49,15 +49,24 @@ FIGMENT_DEVICE Pixel pixelAt(const Window& window, int position) {
           window.startY + (line - n * window.height) * window.stepY, n};
 }
 
+/// Where the steps of a tile end that begin here: there may be none, of a phase with fewer of them,
+/// or with fewer rows, than others.
+FIGMENT_DEVICE int endOf(const Work& work, const Place& place, int begin) {
+  const Phase& phase = phaseOf(work, place);
+  if (place.row * kTileRows >= phase.rows) return begin;
+  return begin + work.stepsEach < phase.steps ? begin + work.stepsEach : phase.steps;
+}
+
 template <int columns, bool acrossA, bool acrossB>
 FIGMENT_DEVICE void produce(const Maps& maps, const Work& work, uint32_t stages, Ring ring) {
   using S = Stages<columns, acrossB>;
-  const Window& window = work.window;
   for (int tile = blockIdx.x; tile < work.tiles(); tile += gridDim.x) {
     const Place place = placeOf(work, tile);
+    const Phase& phase = phaseOf(work, place);
+    const Window& window = phase.window;
+    const CUtensorMap& mapA = maps.a[work.phased ? place.batch : 0];
     const int row = place.row * kTileRows, column = place.column * columns;
-    const int begin = place.split * work.stepsEach;
-    const int end = begin + work.stepsEach < work.steps ? begin + work.stepsEach : work.steps;
+    const int begin = place.split * work.stepsEach, end = endOf(work, place, begin);
     const int batchA = work.batchA ? place.batch : 0, batchB = work.batchB ? place.batch : 0;
     const Pixel pixel = work.a == Source::pixels ? pixelAt(window, row) : Pixel{};
     int chunk = begin % work.chunks;
@@ -71,12 +80,12 @@ FIGMENT_DEVICE void produce(const Maps& maps, const Work& work, uint32_t stages,
       if constexpr (acrossA) {
         FIGMENT_UNROLL
         for (int i = 0; i < kTileRows / kGroup; i++)
-          hopper::copyBox(a + i * kGroupBytes, maps.a, full, row + i * kGroup, depth, batchA);
+          hopper::copyBox(a + i * kGroupBytes, mapA, full, row + i * kGroup, depth, batchA);
       } else if (work.a == Source::pixels) {
-        hopper::copyPixels(a, maps.a, full, depth, pixel.x, pixel.y, pixel.n,
+        hopper::copyPixels(a, mapA, full, depth, pixel.x, pixel.y, pixel.n,
                            tapX * window.offsetStepX, tapY * window.offsetStepY);
       } else {
-        hopper::copyBox(a, maps.a, full, depth, row, batchA);
+        hopper::copyBox(a, mapA, full, depth, row, batchA);
       }
       const int tap = window.firstTap + tapY * window.tapStepY + tapX * window.tapStepX;
       if constexpr (!acrossB) {
@@ -124,7 +133,7 @@ FIGMENT_DEVICE void consume(const Work& work, uint32_t stages, Ring ring, int ha
   for (int tile = blockIdx.x; tile < work.tiles(); tile += gridDim.x) {
     const Place place = placeOf(work, tile);
     const int begin = place.split * work.stepsEach;
-    const int end = begin + work.stepsEach < work.steps ? begin + work.stepsEach : work.steps;
+    const int end = endOf(work, place, begin);
     float sums[columns / 2];
     FIGMENT_UNROLL
     for (int i = 0; i < columns / 2; i++) sums[i] = 0;
@@ -163,7 +172,7 @@ wgmmaKernel(const FIGMENT_GRID_CONSTANT Maps maps, const FIGMENT_GRID_CONSTANT W
   const uint32_t stages = (shared.view<uint16_t>(0, 0).address(0) + 1023) / 1024 * 1024;
   const Ring ring = {barriers.address(0), barriers.address(S::kCount)};
   if (threadIdx.x == 0) {
-    hopper::fetchMap(maps.a);
+    for (int i = 0; i < (work.phased ? work.batch : 1); i++) hopper::fetchMap(maps.a[i]);
     hopper::fetchMap(maps.b);
     for (int i = 0; i < S::kCount; i++) {
       hopper::initBarrier(ring.fullOf(i), 1);

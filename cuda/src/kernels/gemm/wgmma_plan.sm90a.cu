@@ -84,6 +84,8 @@ void arrange(Work& work, const Plan& plan, const Extent& extent) {
   work.columns = int(extent.columns);
   work.batch = int(extent.batch);
   work.steps = int(extent.steps);
+  work.phases[0].rows = work.rows;
+  work.phases[0].steps = work.steps;
   work.rowTiles = int(ceilDiv(extent.rows, int64_t(kTileRows)));
   work.columnTiles = int(ceilDiv(extent.columns, int64_t(plan.tileColumns)));
   work.splits = plan.splits;

@@ -16,6 +16,9 @@ reduceKernel(Global<const float> partials, const Work work, int64_t columns) {
   const int64_t splitStride = rows * columns;
   for (int64_t e = threadInGrid(); e < rows * pieces; e += threadsOfGrid()) {
     const int64_t row = e / pieces, column = (e - row * pieces) * width;
+    const int batch = int(row / work.rows), inBatch = int(row - int64_t(batch) * work.rows);
+    const Place place = {0, 0, batch, 0};
+    if (inBatch >= phaseOf(work, place).rows) continue;
     float sums[width] = {};
     for (int split = 0; split < work.splits; split++) {
       const int64_t at = split * splitStride + row * columns + column;
@@ -29,9 +32,7 @@ reduceKernel(Global<const float> partials, const Work work, int64_t columns) {
         sums[0] += partials[at];
       }
     }
-    const int batch = int(row / work.rows);
-    const int64_t at =
-        rowOffset(results, {0, 0, batch, 0}, int(row - int64_t(batch) * work.rows)) + column;
+    const int64_t at = rowOffset(work, place, inBatch) + column;
     FIGMENT_UNROLL
     for (int i = 0; i < width; i++) {
       if (work.biased) sums[i] += work.bias[column + i];

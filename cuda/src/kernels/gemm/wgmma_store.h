@@ -57,13 +57,16 @@ FIGMENT_DEVICE void transposeQuad(uint32_t (&words)[4]) {
 }
 
 /// Where the elements of a row begin.
-FIGMENT_DEVICE int64_t rowOffset(const Results& results, const Place& place, int row) {
-  int64_t at = place.split * results.splitStride + place.batch * results.batchStride;
-  if (results.width == 0) return at + row * results.rowStride;
-  const int line = row / results.width;
-  const int image = line / results.height;
-  return at + image * results.imageStride + (line - image * results.height) * results.yStride +
-         (row - line * results.width) * results.xStride;
+FIGMENT_DEVICE int64_t rowOffset(const Work& work, const Place& place, int row) {
+  const Results& results = work.results;
+  const int64_t at = place.split * results.splitStride + place.batch * results.batchStride;
+  if (!results.placed) return at + row * results.rowStride;
+  const Phase& phase = phaseOf(work, place);
+  const int line = row / phase.window.width;
+  const int image = line / phase.window.height;
+  return at + phase.first + image * results.imageStride +
+         (line - image * phase.window.height) * results.yStride +
+         (row - line * phase.window.width) * results.xStride;
 }
 
 /// A thread's part of one row of thirty-two columns: of every eight, the two at 2·(lane % 4).
@@ -152,7 +155,8 @@ FIGMENT_DEVICE void storeSums(const Work& work, const Place& place, float (&sums
   const Results& results = work.results;
   const int thread = threadIdx.x % hopper::kWarpgroup;
   const int row = place.row * kTileRows + half * 64 + thread / kWarp * 16 + thread % kWarp / 4;
-  const int64_t offsets[2] = {rowOffset(results, place, row), rowOffset(results, place, row + 8)};
+  const int rows = phaseOf(work, place).rows;
+  const int64_t offsets[2] = {rowOffset(work, place, row), rowOffset(work, place, row + 8)};
   FIGMENT_UNROLL
   for (int i = 0; i < columns / 32; i++) {
     const int column = place.column * columns + i * 32;
@@ -163,7 +167,7 @@ FIGMENT_DEVICE void storeSums(const Work& work, const Place& place, float (&sums
     for (int lower = 0; lower < 2; lower++) {
       const Run<columns / 2> run = {sums, i * 16 + 2 * lower};
       const int64_t at = offsets[lower] + int64_t(tap) * results.channels + channel;
-      const int there = row + 8 * lower < work.rows ? exist : 0;
+      const int there = row + 8 * lower < rows ? exist : 0;
       if (results.format == Format::f32)
         storeSingles(static_cast<float*>(results.data) + at, results.wide, there, run);
       else

@@ -2,13 +2,11 @@
 // go. Matmul and the three convolutions differ in nothing else. In each of its steps the kernel
 // multiplies 64 of k:
 //
-//   matmul           a: matrix    b: matrix
-//   conv2d           a: pixels    b: weights   rows are positions of the result, k runs over the
-//   taps conv2dInputGrad  a: pixels    b: weights   the same over the result's gradient, one phase
-//   of the
-//                                              stride at a time
-//   conv2dWeightGrad a: matrix    b: pixels    k runs over positions, columns over taps and
-//   channels
+//   matmul            a: matrix   b: matrix
+//   conv2d            a: pixels   b: weights   rows: positions of the result, k: taps, channels
+//   conv2dInputGrad   a: pixels   b: weights   the same over the result's gradient, a batch for
+//                                              each phase of the stride
+//   conv2dWeightGrad  a: matrix   b: pixels    k: positions, columns: taps, channels
 #pragma once
 
 #include <cuda.h>
@@ -22,9 +20,11 @@ constexpr int kTileDepth = 64;  ///< 128 bytes
 constexpr int kBlockThreads = 384;
 constexpr int kGroup = 64;  ///< columns (rows) that one box brings of a factor that lies across k
 
+constexpr int kMostPhases = 4;  ///< of one launch: those of stride 2
+
 /// Of tensors, for the copy engine.
 struct Maps {
-  CUtensorMap a;
+  CUtensorMap a[kMostPhases];  ///< one where there are no phases
   CUtensorMap b;
 };
 
@@ -40,6 +40,13 @@ struct Window {
   int firstTap = 0, tapStepX = 1, tapStepY = 0;
 };
 
+/// What the batches of an input gradient have of their own.
+struct Phase {
+  int rows = 0, steps = 0;
+  Window window;
+  int64_t first = 0;  ///< where its results begin
+};
+
 enum class Source : int { matrix, weights, pixels };
 
 /// Where the sums go. Column c of the tiles is, with groups of 64 columns, channel
@@ -51,20 +58,21 @@ struct Results {
   int channels = 0;
   int tapGroups = 1;
   int64_t rowStride = 0, batchStride = 0, splitStride = 0;
-  /// Rows as positions: (n·height + y)·width + x; zero when they are just rows.
-  int width = 0, height = 0;
+  int placed = 0;  ///< rows are positions of the window, with the strides below
   int64_t imageStride = 0, yStride = 0, xStride = 0;
 };
 
 struct Work {
-  int rows = 0, columns = 0;  ///< of the sums, columns in whole groups where there are taps
+  int rows = 0;     ///< of the sums, of any phase
+  int columns = 0;  ///< in whole groups where there are taps
   int rowTiles = 0, columnTiles = 0, batch = 1, splits = 1;
-  int steps = 0;      ///< of 64 of k
+  int steps = 0;      ///< of 64 of k, of any phase
   int stepsEach = 0;  ///< of each split
   int chunks = 0;     ///< steps to a tap
   Source a = Source::matrix, b = Source::matrix;
   int batchA = 0, batchB = 0;  ///< whether each batch has a matrix of its own
-  Window window;
+  int phased = 0;              ///< whether each batch is a phase; otherwise there is one for all
+  Phase phases[kMostPhases];
   Results results;
   Floats<float> bias;
   int biased = 0;
@@ -89,6 +97,10 @@ FIGMENT_BOTH Place placeOf(const Work& work, int tile) {
   const int left = work.rowTiles - band * kTogether;
   const int height = left < kTogether ? left : kTogether;
   return {band * kTogether + rest % height, rest / height, outer % work.batch, outer / work.batch};
+}
+
+FIGMENT_BOTH const Phase& phaseOf(const Work& work, const Place& place) {
+  return work.phases[work.phased ? place.batch : 0];
 }
 
 }  // namespace figment::cuda::wgmma

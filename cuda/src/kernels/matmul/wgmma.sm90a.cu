@@ -51,8 +51,8 @@ void run(const OpCall& call, Context& context) {
   Maps maps;
   const bool join = joined(p, call);
   const int64_t rows = extent.rows, matricesA = join ? 1 : call.in[0].dims[0];
-  maps.a = p.transA ? mapOf(call.in[0], p.m, p.k, matricesA, kTileDepth)
-                    : mapOf(call.in[0], p.k, rows, matricesA, kTileRows);
+  maps.a[0] = p.transA ? mapOf(call.in[0], p.m, p.k, matricesA, kTileDepth)
+                       : mapOf(call.in[0], p.k, rows, matricesA, kTileRows);
   maps.b = p.transB ? mapOf(call.in[1], p.k, p.n, call.in[1].dims[0], plan.tileColumns)
                     : mapOf(call.in[1], p.n, p.k, call.in[1].dims[0], kTileDepth);
   Work work;

@@ -1,0 +1,283 @@
+// Convolutions of which one side has few channels, as matrix products of aligned factors. Pixels of
+// few channels are unfolded, taps and channels side by side, into the factor that is summed over;
+// results of few channels are folded out of the products of every pixel with all taps. Either way
+// the side of many channels is read once.
+#include "../gemm/factors.h"
+#include "../matmul/work.h"
+#include "unfold.h"
+#include "work.h"
+
+namespace figment::cuda {
+namespace {
+
+using RunWork = void (*)(const Work&, const WorkOperands&, Launcher&);
+
+/// A convolution as unfolding (or folding) and a product.
+struct Few {
+  enum class Way { none, unfolds, folds } way = Way::none;
+  Unfolding unfolding;
+  Folding folding;
+  int unfolded = 0;           ///< which operand is
+  int first = 0, second = 1;  ///< operands that are the product's factors
+  bool padsWeights = false;   ///< weights need rows as long as the unfolded ones
+  MatmulParams product = {};
+  int64_t pitchA = 0, pitchB = 0;  ///< of the factors' rows in memory
+};
+
+constexpr int64_t roundUp(int64_t count, int64_t unit) { return ceilDiv(count, unit) * unit; }
+
+MatmulParams productOf(int64_t m, int64_t n, int64_t k, bool transA, bool transB) {
+  MatmulParams product = {};
+  product.batch = 1;
+  product.m = m;
+  product.n = n;
+  product.k = k;
+  product.transA = transA;
+  product.transB = transB;
+  return product;
+}
+Unfolding unfoldingOf(const Reach& reach, Order order, int32_t channels) {
+  Unfolding u = {.reach = reach, .order = order, .channels = channels};
+  u.pitch = int32_t(roundUp(u.columns(), 8));
+  return u;
+}
+
+/// Whether few channels meet many, through more than one tap.
+template <class P>
+bool few(const P& p, int32_t channels, int32_t others) {
+  const int64_t columns = int64_t(p.kh) * p.kw * channels;
+  return p.groups == 1 && channels >= 1 && channels <= kMostFew && others >= 8 && p.kh * p.kw > 1 &&
+         columns <= kMostUnfolded;
+}
+template <class P>
+bool unitStride(const P& p) {
+  return p.stride[0] == 1 && p.stride[1] == 1;
+}
+
+Few fewOf(const Conv2dParams& p) {
+  Few f;
+  const int64_t rows = int64_t(p.n) * p.ho * p.wo, pixels = int64_t(p.n) * p.h * p.w;
+  const int64_t taps = int64_t(p.kh) * p.kw;
+  if (few(p, p.c, p.o)) {
+    f.way = Few::Way::unfolds;
+    f.unfolding = unfoldingOf(reachOfResults(p), Order::tapFirst, p.c);
+    f.unfolding.matrixRows = p.o;
+    f.padsWeights = true;
+    f.product = productOf(rows, p.o, taps * p.c, false, true);
+    f.pitchA = f.pitchB = f.unfolding.pitch;
+  } else if (few(p, p.o, p.c) && unitStride(p)) {
+    f.way = Few::Way::folds;
+    f.folding = {reachOfResults(p), Order::channelFirst, p.o, pixels};
+    f.first = 1;
+    f.second = 0;
+    f.product = productOf(p.o * taps, pixels, p.c, false, true);
+    f.pitchA = f.pitchB = p.c;
+  }
+  f.product.bias = f.way == Few::Way::unfolds && p.bias;
+  return f;
+}
+
+Few fewOf(const Conv2dInputGradParams& p) {
+  Few f;
+  const int64_t rows = int64_t(p.n) * p.ho * p.wo, pixels = int64_t(p.n) * p.h * p.w;
+  const int64_t taps = int64_t(p.kh) * p.kw;
+  if (few(p, p.o, p.c) && unitStride(p)) {
+    f.way = Few::Way::unfolds;
+    f.unfolding = unfoldingOf(reachOfPixels(p), Order::channelFirst, p.o);
+    f.product = productOf(pixels, p.c, p.o * taps, false, false);
+    f.pitchA = f.unfolding.pitch;
+    f.pitchB = p.c;
+  } else if (few(p, p.c, p.o)) {
+    f.way = Few::Way::folds;
+    f.folding = {reachOfPixels(p), Order::tapFirst, p.c, rows};
+    f.first = 1;
+    f.second = 0;
+    f.product = productOf(taps * p.c, rows, p.o, true, true);
+    f.pitchA = taps * p.c;
+    f.pitchB = p.o;
+  }
+  return f;
+}
+
+Few fewOf(const Conv2dWeightGradParams& p) {
+  Few f;
+  const int64_t rows = int64_t(p.n) * p.ho * p.wo, pixels = int64_t(p.n) * p.h * p.w;
+  const int64_t taps = int64_t(p.kh) * p.kw;
+  f.first = 1;
+  f.second = 0;
+  if (few(p, p.c, p.o)) {
+    f.way = Few::Way::unfolds;
+    f.unfolding = unfoldingOf(reachOfResults(p), Order::tapFirst, p.c);
+    f.product = productOf(p.o, taps * p.c, rows, true, false);
+    f.pitchA = p.o;
+    f.pitchB = f.unfolding.pitch;
+  } else if (few(p, p.o, p.c) && unitStride(p)) {
+    f.way = Few::Way::unfolds;
+    f.unfolded = 1;
+    f.unfolding = unfoldingOf(reachOfPixels(p), Order::channelFirst, p.o);
+    f.product = productOf(p.o * taps, p.c, pixels, true, false);
+    f.pitchA = f.unfolding.pitch;
+    f.pitchB = p.c;
+  }
+  return f;
+}
+
+/// The product, whose factors' rows are as long in memory as `few` says.
+Work pitchedWork(const Few& few, int unit) {
+  const MatmulParams& p = few.product;
+  Work work = workOf(p, unit);
+  const int32_t pitchA = narrowTo32(work, few.pitchA), pitchB = narrowTo32(work, few.pitchB);
+  const auto window = [&](int32_t pitch) {
+    work.window.columnStep = pitch;
+    work.window.aligned = pitch % unit == 0;
+  };
+  const auto taps = [&](int32_t pitch) {
+    work.taps.channelStep = pitch;
+    work.taps.aligned = pitch % unit == 0;
+  };
+  p.transA ? taps(pitchA) : window(pitchA);
+  if (p.transB) {
+    work.matrix.rowStep = pitchB;
+    work.matrix.aligned = pitchB % unit == 0;
+  } else {
+    p.transA ? window(pitchB) : taps(pitchB);
+  }
+  return work;
+}
+
+/// Where the scratch memory holds what: partial sums of the product first.
+struct Memory {
+  int64_t unfolded = 0, padded = 0, bytes = 0;
+};
+Memory memoryOf(const Few& few, const OpCall& call) {
+  constexpr int64_t kUnit = 256;
+  Memory memory;
+  memory.unfolded = roundUp(int64_t(scratchOf(pitchedWork(few, 1).product)), kUnit);
+  if (few.way == Few::Way::folds) {
+    memory.bytes = memory.unfolded + few.product.m * few.product.n * int64_t(sizeof(float));
+    return memory;
+  }
+  const Unfolding& u = few.unfolding;
+  const int64_t rowBytes = u.pitch * int64_t(formatBytes(call.in[few.unfolded].format));
+  memory.padded = memory.unfolded + roundUp(u.reach.positions * rowBytes, kUnit);
+  memory.bytes = memory.padded + u.matrixRows * rowBytes;
+  return memory;
+}
+
+template <class P>
+size_t scratch(const OpCall& call, int) {
+  return size_t(memoryOf(fewOf(call.as<P>()), call).bytes);
+}
+
+Operand rowOf(std::byte* data, Format format, int64_t elements) {
+  Operand row;
+  row.format = format;
+  row.rank = 1;
+  row.dims[0] = elements;
+  row.strides[0] = 1;
+  row.data = data;
+  return row;
+}
+
+Epilogue<float> epilogueOf(const OpCall& call, const Conv2dParams& p) {
+  return {call.out[0], p.bias ? &call.in[2] : nullptr, p.activation};
+}
+template <class P>
+Epilogue<float> epilogueOf(const OpCall& call, const P&) {
+  return Epilogue<float>(call.out[0]);
+}
+
+template <class P, RunWork runWork, int unit>
+void run(const OpCall& call, Context& context) {
+  const auto& p = call.as<P>();
+  const Few few = fewOf(p);
+  const Work work = pitchedWork(few, unit);
+  const Memory memory = memoryOf(few, call);
+  Launcher& launcher = launcherOf(context);
+  std::byte* scratch = launcher.scratch();
+  const Epilogue<float> epilogue = epilogueOf(call, p);
+  if (few.way == Few::Way::folds) {
+    const Operand products =
+        rowOf(scratch + memory.unfolded, Format::f32, few.product.m * few.product.n);
+    runWork(work, {call.in[few.first], call.in[few.second], Epilogue<float>(products), products},
+            launcher);
+    return fold(launcher, few.folding, products.as<float>(), epilogue);
+  }
+  const Unfolding& u = few.unfolding;
+  const Operand& source = call.in[few.unfolded];
+  const Operand unfolded =
+      rowOf(scratch + memory.unfolded, source.format, u.reach.positions * u.pitch);
+  const bool pads = few.padsWeights;
+  const Operand& weights = call.in[1];
+  const Operand padded = rowOf(scratch + memory.padded, weights.format, u.matrixRows * u.pitch);
+  unfold(launcher, u, source, scratch + memory.unfolded, pads ? &weights : nullptr,
+         scratch + memory.padded);
+  const auto factor = [&](int which) -> const Operand& {
+    return which == few.unfolded ? unfolded : which == 1 && pads ? padded : call.in[which];
+  };
+  runWork(work, {factor(few.first), factor(few.second), epilogue, call.out[0]}, launcher);
+}
+
+/// Operands of one width, with memory for the unfolded one.
+template <class P>
+bool fits(const OpCall& call) {
+  constexpr int64_t kMostBytes = int64_t(1) << 28;
+  const auto& p = call.as<P>();
+  if (call.out[0].empty() || call.in[0].empty() || call.in[1].empty() || !boundsFit(p) ||
+      call.out[0].format == Format::f64 ||
+      formatBytes(call.in[0].format) != formatBytes(call.in[1].format))
+    return false;
+  const Few few = fewOf(p);
+  return few.way != Few::Way::none && fitsGrid(pitchedWork(few, 1)) &&
+         memoryOf(few, call).bytes <= kMostBytes;
+}
+
+/// Before the kernels of ../gemm that run the same calls, those of Hopper included.
+template <class P>
+constexpr Variant onTensorCores(const char* op) {
+  return {
+      .op = op,
+      .name = "few-mma",
+      .isa = Isa::sm80,
+      .supports =
+          [](const OpCall& call) { return factorsOnTensorCores(call) && fits<P>(call) ? 35 : -1; },
+      .scratch = scratch<P>,
+      .run = run<P, runMma, kMmaUnit>};
+}
+template <class P, Precision precision, RunWork runWork>
+constexpr Variant byRounding(const char* op, const char* name) {
+  return {.op = op,
+          .name = name,
+          .isa = Isa::sm80,
+          .supports =
+              [](const OpCall& call) {
+                return roundedAt<P>(precision, call) && fits<P>(call) ? 25 : -1;
+              },
+          .scratch = scratch<P>,
+          .run = run<P, runWork, kMmaUnit>};
+}
+template <class P>
+constexpr Variant byMultiplyAdds(const char* op) {
+  return {.op = op,
+          .name = "few-tiled",
+          .isa = Isa::sm75,
+          .supports = [](const OpCall& call) { return fits<P>(call) ? 15 : -1; },
+          .scratch = scratch<P>,
+          .run = run<P, runTiled, kTiledUnit>};
+}
+
+template <class P>
+struct Registered {
+  RegisterVariant mma, split, tf32, tiled;
+  explicit Registered(const char* op)
+      : mma(onTensorCores<P>(op)),
+        split(byRounding<P, kFast, runSplit>(op, "few-mma-split")),
+        tf32(byRounding<P, kTf32, runTf32>(op, "few-mma-tf32")),
+        tiled(byMultiplyAdds<P>(op)) {}
+};
+const Registered<Conv2dParams> forward{"conv2d"};
+const Registered<Conv2dInputGradParams> inputGrad{"conv2dInputGrad"};
+const Registered<Conv2dWeightGradParams> weightGrad{"conv2dWeightGrad"};
+
+}  // namespace
+}  // namespace figment::cuda
