@@ -1,7 +1,10 @@
-// Norms and softmax whose results only products read store them in bf16 themselves.
+// What only products read, products, norms and softmax store in bf16 themselves, and what lies in bf16 they read so: no
+// casts stand between them.
 
 import {
   assertNoLeaks,
+  attention,
+  Cell,
   compile,
   conv2d,
   grad,
@@ -79,4 +82,68 @@ describe("a result that only bf16 products read", () => {
       expect(f.explain()).not.toMatch(/bf16/);
       f.dispose();
     }));
+
+  it("of products and attention is stored as bf16 by its kernel, heads in between", () =>
+    scope(() => {
+      const [x, w] = [random.normal([2, 6, 8]), random.normal([8, 8]).cast("bf16")];
+      const heads = (a: Tensor) => matmul(a, w.cast("f32")).reshape([2, 6, 2, 4]);
+      const attend = (a: Tensor) =>
+        matmul(attention(heads(a), heads(a.mul(2)), heads(a.mul(3))).reshape([2, 6, 8]), w.cast("f32"));
+      const f = compile(attend, { precision });
+      const shared = compile(
+        (a: Tensor) => {
+          const [q, k, v] = [heads(a), heads(a.mul(2)), heads(a.mul(3))] as const;
+          const y = attention(q, k, v);
+          return [matmul(y.reshape([2, 6, 8]), w.cast("f32")), q, k, v, y];
+        },
+        { precision },
+      );
+      const got = f(x);
+      const [want] = shared(x) as Tensor[];
+      const text = f.explain();
+      expect(text.match(/^matmul .* bf16 /gm)).toHaveLength(3);
+      expect(text.match(/^matmul .* bf16×2 → f32 /gm)).toHaveLength(1);
+      expect(line(text, "attention")).toMatch(/ bf16×3 → bf16 f32 /);
+      expect(shared.explain().match(/^matmul .* bf16×2 → f32 /gm)).toHaveLength(4);
+      expect([...got.dataSync()]).toEqual([...(want as Tensor).dataSync()]);
+      f.dispose();
+      shared.dispose();
+    }));
+});
+
+describe("biases and the vectors of norms that are stored in bf16", () => {
+  it.each([undefined, precision] as const)(
+    "are read so at precision %s, with the bits of a cast of their own",
+    (asked) =>
+      scope(() => {
+        const cells = ["w", "bias", "gamma"].map((name, i) => {
+          const cell = new Cell({ shape: i === 0 ? [8, 8] : [8], dtype: "bf16", name });
+          cell.set(random.normal(cell.shape).cast("bf16"));
+          return cell;
+        }) as [Cell, Cell, Cell];
+        const network = (x: Tensor, [w, bias, gamma]: readonly [Tensor, Tensor, Tensor]): Tensor => {
+          const product = matmul(x, w).add(bias);
+          return rmsNorm(layerNorm(groupNorm(product, gamma, bias, { groups: 2 }), gamma, bias), gamma);
+        };
+        const f = compile(
+          (x: Tensor) => network(x, cells.map((cell) => cell.value.cast("f32")) as [Tensor, Tensor, Tensor]),
+          {
+            precision: asked,
+          },
+        );
+        const g = compile((x: Tensor, w: Tensor, b: Tensor, c: Tensor) => network(x, [w, b, c]), { precision: asked });
+        const x = random.normal([3, 5, 8]);
+        const [got, want] = [f(x), g(x, ...(cells.map((cell) => cell.value.cast("f32")) as [Tensor, Tensor, Tensor]))];
+        const text = f.explain();
+        expect(line(text, "groupNorm")).toMatch(/ f32 bf16×2 → f32×3 /);
+        expect(line(text, "layerNorm")).toMatch(/ f32 bf16×2 → f32×3 /);
+        expect(line(text, "rmsNorm")).toMatch(/ f32 bf16 → f32×2 /);
+        expect(line(text, "matmul")).toMatch(asked ? / bf16×3 → f32 / : / f32×2 bf16 → f32 /);
+        expect(text.match(/^cast /gm)).toHaveLength(1);
+        expect([...got.dataSync()]).toEqual([...want.dataSync()]);
+        f.dispose();
+        g.dispose();
+        for (const cell of cells) cell.dispose();
+      }),
+  );
 });

@@ -199,6 +199,7 @@ export const attentionDef: OpDef<AttentionAttrs> = defineOp({
   decompose: decomposeAttention,
   lower: { kind: "kernel", halves: true, call: (node, attrs) => attentionCall(attentionSchema, node, attrs) },
   factors: [0, 1, 2],
+  stores: true,
   samples: () =>
     cases.map(([b, sq, sk, h, d, causal, lengths]) => ({
       inputs: [...operands(b, sq, sk, h, d), ...lengthsSample(b, lengths)],

@@ -3,7 +3,7 @@
 
 import type { Precision } from "../core/precision.js";
 import { Tensor } from "../core/tensor.js";
-import { type DType, isFloat, isHalf } from "../dtype.js";
+import { computeType, type DType, isFloat, isHalf } from "../dtype.js";
 import { DTypeError, ShapeError, UsageError } from "../errors.js";
 import type { Aval, Node } from "../ir/graph.js";
 import { sameShape, show, showShape } from "../shape.js";
@@ -199,19 +199,34 @@ export const precisionCode = ({ precision = "highest" }: ProductAttrs): number =
 export const firstInPlace = ({ inputs, outputs }: Node): readonly (readonly [number, number])[] =>
   inputs[0]?.dtype === outputs[0]?.dtype ? [[0, 0]] : [];
 
-/** Attribute that a pass gives to norms and softmax: the 16-bit type in which f32 results are stored. */
+/** Attribute that passes give to norms and softmax: the type in which f32 results are stored. */
 export type StoreAttrs = { readonly result?: DType };
 
-/** Checks that the factors of products have one float type; gives that of the results, which a bias must have. */
+/** Where passes have chosen the type of the results, vectors beside f32 are read in the type that they are stored in. */
+const readAsStored = ({ dtype }: Aval, { result }: StoreAttrs): boolean =>
+  result !== undefined && isFloat(dtype) && computeType(dtype) === "f32";
+
+/** Checks that x and the vectors that scale and shift it have one float type; gives that of x. */
+export function expectAffine(
+  op: string,
+  x: Aval,
+  vectors: Readonly<Record<string, Aval>>,
+  attrs: StoreAttrs = {},
+): DType {
+  const others = Object.entries(vectors).filter(([, aval]) => !readAsStored(aval, attrs));
+  return expectCompute(op, { x, ...Object.fromEntries(others) });
+}
+
+/** Checks that the factors of products have one float type; gives that of the results, which a bias has too. */
 export function expectProduct(
   op: string,
   factors: Readonly<Record<string, Aval>>,
-  { result }: ProductAttrs,
+  attrs: ProductAttrs,
   bias?: Aval,
 ): DType {
   const own = expectCompute(op, factors);
-  const dtype = result ?? own;
-  if (bias && bias.dtype !== dtype) {
+  const dtype = attrs.result ?? own;
+  if (bias && bias.dtype !== dtype && !readAsStored(bias, attrs)) {
     throw new DTypeError(`${op}: the result is ${dtype} and bias is ${describe(bias)}: cast one of them`);
   }
   return dtype;

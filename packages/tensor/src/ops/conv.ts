@@ -110,6 +110,8 @@ export const conv2dDef: OpDef<Conv2dAttrs> = defineOp({
   decompose: decomposeConv,
   lower: { kind: "kernel", halves: true, call: conv2dCall },
   factors: [0, 1],
+  stores: true,
+  asStored: [2],
   samples: () => convSamples.conv2d(),
 });
 
@@ -139,6 +141,7 @@ export const conv2dInputGradDef: OpDef<Conv2dInputGradAttrs> = defineOp({
     return [needs(0) ? convolve(dx, w, attrs) : undefined, needs(1) ? weightGrad(dx, y, attrs, spatial(w)) : undefined];
   },
   factors: [0, 1],
+  stores: true,
   lower: {
     kind: "kernel",
     halves: true,
@@ -188,6 +191,7 @@ export const conv2dWeightGradDef: OpDef<Conv2dWeightGradAttrs> = defineOp({
     return [needs(0) ? inputGrad(y, dw, attrs, spatial(x)) : undefined, needs(1) ? convolve(x, dw, attrs) : undefined];
   },
   factors: [0, 1],
+  stores: true,
   lower: {
     kind: "kernel",
     halves: true,

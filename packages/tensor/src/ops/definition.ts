@@ -116,6 +116,8 @@ export interface OpDef<A = any> {
   readonly factors?: readonly number[];
   /** Whether its kernel may store its first result, computed in f32, as a 16-bit type: the shape rule takes `attrs.result`. */
   readonly stores?: boolean;
+  /** Inputs that its kernel reads in 16-bit types beside others of f32, as biases: the shape rule allows it with `attrs.result`. */
+  readonly asStored?: readonly number[];
   /** Inputs of float type that carry no derivative all the same (residuals). */
   readonly hints?: readonly number[];
   /** Outputs that are residuals for the gradient and carry no derivative. */

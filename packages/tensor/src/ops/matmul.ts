@@ -205,6 +205,8 @@ export const matmulDef: OpDef<MatmulAttrs> = defineOp({
   decompose: decomposeMatmul,
   lower: { kind: "kernel", halves: true, call: matmulCall },
   factors: [0, 1],
+  stores: true,
+  asStored: [2],
   samples: matmulSamples,
 });
 

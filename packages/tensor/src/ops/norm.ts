@@ -17,6 +17,7 @@ import {
   checkInteger,
   checkOptions,
   checkTensor,
+  expectAffine,
   expectCompute,
   expectCount,
   expectShape,
@@ -51,8 +52,9 @@ function extents(x: Shape): { n: number; spatial: number; c: number } {
 }
 
 /** Checks x, gamma and beta; gives the avals of y, mean and rstd. */
-function inferNorm(op: string, x: Aval, gamma: Aval, beta: Aval, { groups, result }: GroupNormAttrs): Aval[] {
-  const dtype = expectCompute(op, { x, gamma, beta });
+function inferNorm(op: string, x: Aval, gamma: Aval, beta: Aval, attrs: GroupNormAttrs): Aval[] {
+  const { groups, result } = attrs;
+  const dtype = expectAffine(op, x, { gamma, beta }, attrs);
   if (x.shape.length < 2) throw new ShapeError(`${op}: x must be [N, ..., C], got shape ${showShape(x.shape)}`);
   const { n, c } = extents(x.shape);
   if (c % groups !== 0)
@@ -129,6 +131,7 @@ export const groupNormDef: OpDef<GroupNormAttrs> = defineOp({
   decompose: decomposeNorm,
   lower: { kind: "kernel", halves: true, call: normCall(groupNormSchema, primalRoles, resultRoles) },
   stores: true,
+  asStored: [1, 2],
   inPlace: firstInPlace,
   samples: () => cases.map(([shape, attrs]) => ({ inputs: primalSamples(shape), attrs })),
 });

@@ -11,7 +11,15 @@ import type { Aval, Node } from "../ir/graph.js";
 import { type Shape, showShape, sizeOf } from "../shape.js";
 import { epsOf, expectStatistics, shiftedGradient, statisticsOf } from "./affineNorm.js";
 import { add, mul, rsqrt, square, sub } from "./arithmetic.js";
-import { checkTensor, expectCompute, expectCount, expectShape, firstInPlace, type StoreAttrs } from "./checks.js";
+import {
+  checkTensor,
+  expectAffine,
+  expectCompute,
+  expectCount,
+  expectShape,
+  firstInPlace,
+  type StoreAttrs,
+} from "./checks.js";
 import { defineOp, type KernelCall, nativeSchema, type OpDef, type Sample, type SampleInput } from "./definition.js";
 import { gradientThrough } from "./fused.js";
 import { reshape } from "./movement.js";
@@ -37,17 +45,12 @@ const lastAxis = { keepDims: true } as const;
 const rowsOf = (x: Shape): Shape => x.slice(0, -1);
 
 /** Checks x and the vectors over its columns; gives the avals of y and of one statistic of the rows. */
-function inferRows(
-  op: string,
-  x: Aval,
-  columns: Readonly<Record<string, Aval>>,
-  { result }: StoreAttrs = {},
-): [Aval, Aval] {
-  const dtype = expectCompute(op, { x, ...columns });
+function inferRows(op: string, x: Aval, columns: Readonly<Record<string, Aval>>, attrs: StoreAttrs = {}): [Aval, Aval] {
+  const dtype = expectAffine(op, x, columns, attrs);
   if (x.shape.length < 1) throw new ShapeError(`${op}: x must be [..., C], got shape ${showShape(x.shape)}`);
   for (const [name, aval] of Object.entries(columns)) expectShape(op, name, aval, [x.shape.at(-1) as number]);
   return [
-    { shape: x.shape, dtype: result ?? dtype },
+    { shape: x.shape, dtype: attrs.result ?? dtype },
     { shape: rowsOf(x.shape), dtype: computeType(dtype) },
   ];
 }
@@ -122,6 +125,7 @@ export const layerNormDef: OpDef<RowNormAttrs> = defineOp({
     call: rowCall(layerNormSchema, ["rows", "columns", "columns"], ["rows", "statistic", "statistic"]),
   },
   stores: true,
+  asStored: [1, 2],
   inPlace: firstInPlace,
   samples: () => cases.map(([shape, attrs]) => ({ inputs: primals(shape, 2), attrs })),
 });
@@ -175,6 +179,7 @@ export const rmsNormDef: OpDef<RowNormAttrs> = defineOp({
   decompose: decomposeRms,
   lower: { kind: "kernel", halves: true, call: rowCall(rmsNormSchema, ["rows", "columns"], ["rows", "statistic"]) },
   stores: true,
+  asStored: [1],
   inPlace: firstInPlace,
   samples: () => cases.map(([shape, attrs]) => ({ inputs: primals(shape, 1), attrs })),
 });

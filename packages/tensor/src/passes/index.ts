@@ -18,6 +18,8 @@ export const passes: readonly (readonly [string, (graph: Graph) => Graph])[] = [
   ["simplify", simplify],
   ["patterns", fusePatterns],
   ["precision", (graph) => mixPrecision(graph)],
+  // What nobody reads any more would count as a reader.
+  ["dce", eliminateDeadCode],
   ["stores", narrowStores],
   ["formats", widenFormats],
   ["dce", eliminateDeadCode],
