@@ -1,172 +1,369 @@
 // The derivative of attention of bf16 operands on matrix tiles, recomputing the weights from lse
-// (Dao et al., 2022, algorithm 4):
-//   p = exp(q·kᵀ − lse),  ds = p ∘ (dout·vᵀ − D),  D = Σ out·dout
-//   dq += ds·k,  dk += dsᵀ·q,  dv += pᵀ·dout
-// All five products run on tiles; p and ds are f32 until they are rounded to bf16 as factors. A
-// task is one head and a run of its tiles of queries; how many runs follows from the shape, and
-// their dk and dv are added in order. Include only from files compiled for one instruction set.
+// (Dao et al., 2022, algorithm 4), with keys as the rows of scores:
+//   pᵀ = exp(k·qᵀ − lse),  dsᵀ = pᵀ ∘ (v·doutᵀ − D),  D = Σ out·dout
+//   dv += pᵀ·dout,  dk += dsᵀ·q,  dqᵀ += kᵀ·dsᵀ
+// Rows of pᵀ and dsᵀ are the rows of the products for dv and dk, and dsᵀ are columns of that for
+// dqᵀ, so that nothing is transposed but inputs, once, and dq at the end. p and ds are f32 until
+// they are rounded to bf16 as factors. The tiles multiply the scores of the next unit (32 keys by
+// 32 queries) and the sums of the block of units before, while vectors turn scores into factors. A
+// task is one head and a run of its queries; how many runs follows from the shape, and their dk and
+// dv are added in order. Include only from files compiled for one instruction set.
 #pragma once
 
 #include "../params/attentionGrad.generated.h"
-#include "tiles.inl.h"
+#include "tile_heads.inl.h"
 
 namespace figment::FIGMENT_ISA::tiles {
 
-/// What one worker keeps while it works on a tile of queries.
-struct GradTile {
-  uint16_t *query, *cotangent;             ///< packed rows, d deep
-  uint16_t *queryAlong, *cotangentAlong;   ///< packed columns along queries
-  uint16_t* scoreGrad;                     ///< packed rows of queries along keys
-  uint16_t *weightAlong, *scoreGradAlong;  ///< packed rows of keys along queries
-  float *score, *grad;                     ///< [kQueries, kKeys]: scores and dout·vᵀ
-  float* queryGrad;                        ///< [kQueries, width]
-  float *lse, *rowDot;                     ///< [kQueries]; lse in units of log 2
+/// Units of a block of keys and of queries: the steps of K of the sums over keys, and over queries.
+constexpr int64_t kKeyUnits = 2, kQueryUnits = 4, kBlockUnits = kKeyUnits * kQueryUnits;
 
-  static GradTile take(Carver& carver, int64_t d, int64_t width) {
-    constexpr int64_t kTileBlocks = kQueries / kBlock;
-    constexpr int64_t kKeyRows = kKeys / kBlock * packedSize(kQueries);
+/// What one worker keeps of a block of units.
+struct GradBlock {
+  uint16_t *weight, *scoreGrad;  ///< packed rows of keys: [kKeyUnits, kQueryUnits]
+  uint16_t* scoreGradColumns;    ///< packed columns of queries: [kQueryUnits, kKeyUnits]
+
+  static GradBlock take(Carver& carver) {
+    GradBlock b;
+    b.weight = carver.take<uint16_t>(kBlockUnits * kPair);
+    b.scoreGrad = carver.take<uint16_t>(kBlockUnits * kPair);
+    b.scoreGradColumns = carver.take<uint16_t>(kBlockUnits * kPair);
+    return b;
+  }
+  static int64_t rowAt(int64_t key, int64_t query) { return (key * kQueryUnits + query) * kPair; }
+  static int64_t columnAt(int64_t key, int64_t query) { return (query * kKeyUnits + key) * kPair; }
+};
+
+/// What one worker keeps besides.
+struct GradTile {
+  float *score, *grad;  ///< two units each: scores and v·doutᵀ
+  float* rows;          ///< [kUnit, width] of dq
+  GradBlock blocks[2];  ///< the one that is being filled, and the one that is being added
+
+  static GradTile take(Carver& carver, int64_t width) {
     GradTile t;
-    t.query = carver.take<uint16_t>(kTileBlocks * packedSize(d));
-    t.cotangent = carver.take<uint16_t>(kTileBlocks * packedSize(d));
-    t.queryAlong = carver.take<uint16_t>(width / kBlock * packedSize(kQueries));
-    t.cotangentAlong = carver.take<uint16_t>(width / kBlock * packedSize(kQueries));
-    t.scoreGrad = carver.take<uint16_t>(kTileBlocks * packedSize(kKeys));
-    t.weightAlong = carver.take<uint16_t>(kKeyRows);
-    t.scoreGradAlong = carver.take<uint16_t>(kKeyRows);
-    t.score = carver.take<float>(kQueries * kKeys);
-    t.grad = carver.take<float>(kQueries * kKeys);
-    t.queryGrad = carver.take<float>(kQueries * width);
-    t.lse = carver.take<float>(kQueries);
-    t.rowDot = carver.take<float>(kQueries);
+    t.score = carver.take<float>(2 * kScores);
+    t.grad = carver.take<float>(2 * kScores);
+    t.rows = carver.take<float>(kUnit * width);
+    for (GradBlock& block : t.blocks) block = GradBlock::take(carver);
     return t;
   }
 };
 
-/// Rounds a row of queries by keys to where keys are the rows.
-inline void packTransposed(uint16_t* to, int64_t query, const float* from, int64_t keys) {
-  uint16_t rounded[kKeys];
-  for (int64_t j = 0; j < keys; j += kLanes) storeBf16(rounded + j, F32::load(from + j));
-  for (int64_t j = 0; j < keys; j++)
-    to[j / kBlock * packedSize(kQueries) + rowPlace(j % kBlock, query)] = rounded[j];
-}
+/// One head, packed: units of queries and cotangents as columns d deep and as columns along
+/// positions, of keys as rows d deep and as rows along positions, of values as rows d deep; and for
+/// each query −lse, in units of log 2, and −D.
+struct PackedHead {
+  uint16_t *query, *cotangent, *queryAlong, *cotangentAlong, *key, *keyAlong, *value;
+  float *lse, *dot;
+
+  static PackedHead take(Carver& carver, int64_t queryUnits, int64_t keyUnits, int64_t unitSize) {
+    PackedHead h;
+    for (uint16_t** each : {&h.query, &h.cotangent, &h.queryAlong, &h.cotangentAlong})
+      *each = carver.take<uint16_t>(queryUnits * unitSize);
+    for (uint16_t** each : {&h.key, &h.keyAlong, &h.value})
+      *each = carver.take<uint16_t>(keyUnits * unitSize);
+    h.lse = carver.take<float>(queryUnits * kUnit);
+    h.dot = carver.take<float>(queryUnits * kUnit);
+    return h;
+  }
+};
 
 struct TiledAttentionGrad {
   explicit TiledAttentionGrad(const OpCall& call) : call(call), shape(call, 6) {
-    // Enough runs for this many tasks, but none shorter than a few tiles, whose sum it must repay.
-    constexpr int64_t kTasks = 16, kFewestTiles = 2;
-    runs = larger(1, smaller(ceilDiv(kTasks, shape.heads()), shape.tiles / kFewestTiles));
+    // Enough runs for this many tasks, and so many that what passes by of a run stays in a
+    // second-level cache, but none shorter than a few units, whose sum it must repay.
+    constexpr int64_t kTasks = 16, kFewestUnits = 4, kRunBytes = int64_t(3) << 19;
+    const int64_t queryBytes = 3 * int64_t(sizeof(float)) * shape.width;
+    runs = larger(ceilDiv(kTasks, shape.heads()), ceilDiv(shape.p.sq * queryBytes, kRunBytes));
+    runs = larger(1, smaller(runs, shape.queryUnits / kFewestUnits));
   }
 
   size_t workerBytes() const {
     Carver measure(nullptr);
-    GradTile::take(measure, shape.p.d, shape.width);
+    GradTile::take(measure, shape.width);
+    measure.take<float>(runUnits() * kUnit * shape.width);
     return measure.used();
   }
-  /// Keys and values of one block as columns d deep, and keys as columns along keys.
-  int64_t blockSize() const { return 2 * shape.acrossSize() + shape.alongSize(); }
-  int64_t packedNumbers() const { return shape.heads() * shape.keyBlocks * blockSize(); }
-  /// Sums of dk, and as many of dv, of one run: [keys of whole blocks, width].
-  int64_t keyFloats() const { return shape.keyBlocks * kKeys * shape.width; }
+  size_t headBytes() const {
+    Carver measure(nullptr);
+    PackedHead::take(measure, shape.queryUnits, shape.keyUnits, shape.unitSize());
+    return measure.used();
+  }
+  int64_t headsAtOnce(int threads) const {
+    return headsAtATime(shape.heads(), int64_t(headBytes() / sizeof(uint16_t)), threads);
+  }
+  /// The first unit of queries of a run.
+  int64_t firstOf(int64_t run) const { return run * shape.queryUnits / runs; }
+  /// Units of queries of a run, at most.
+  int64_t runUnits() const { return ceilDiv(shape.queryUnits, runs); }
+  /// Sums of dk, and as many of dv, of one run: [keys of whole units, width].
+  int64_t keyFloats() const { return shape.keyUnits * kUnit * shape.width; }
 
-  HeadRows rows(int input, int64_t head, int64_t length) const {
-    return shape.rows(call.in[input], head, length);
+  HeadRows rows(int input, int64_t head, int64_t length, int64_t first) const {
+    return shape.rows(call.in[input], head, length, first);
   }
 
-  void packBlock(int64_t head, int64_t block, uint16_t* to) const {
-    const int64_t d = shape.p.d, count = shape.keysOf(head, block), first = block * kKeys;
-    packColumnsAcross(rows(1, head, shape.p.sk), first, count, d, to);
-    packColumnsAcross(rows(2, head, shape.p.sk), first, count, d, to + shape.acrossSize());
-    packColumnsAlong(rows(1, head, shape.p.sk), first, count, kKeys, d,
-                     to + 2 * shape.acrossSize());
+  void packKeys(int64_t head, int64_t unit, const PackedHead& to) const {
+    const int64_t d = shape.p.d, count = shape.keysOf(head, unit), at = unit * shape.unitSize();
+    const HeadRows keys = rows(1, head, shape.p.sk, unit * kUnit);
+    const HeadRows values = rows(2, head, shape.p.sk, unit * kUnit);
+    copyRows(to.key + at, keys.data, keys.stride, count, d);
+    copyRows(to.value + at, values.data, values.stride, count, d);
+    packRowsAlong(to.keyAlong + at, keys, count, d);
   }
 
-  void prepare(int64_t head, int64_t first, int64_t queries, const GradTile& t) const {
+  void packQueries(int64_t head, int64_t unit, const PackedHead& to) const {
     const auto& p = shape.p;
-    const HeadRows query = rows(0, head, p.sq), cotangent = rows(5, head, p.sq);
-    packRowsAcross(query, first, queries, p.d, t.query);
-    packRowsAcross(cotangent, first, queries, p.d, t.cotangent);
-    packColumnsAlong(query, first, queries, kQueries, p.d, t.queryAlong);
-    packColumnsAlong(cotangent, first, queries, kQueries, p.d, t.cotangentAlong);
-    zeroPacked(t.scoreGrad, kQueries / kBlock * packedSize(kKeys));
-    zeroPacked(t.weightAlong, kKeys / kBlock * packedSize(kQueries));
-    zeroPacked(t.scoreGradAlong, kKeys / kBlock * packedSize(kQueries));
-    gemm::zeroFloats(t.queryGrad, kQueries * shape.width);
-    const Elements out = Elements::of(call.in[3]) + shape.offset(head, p.sq);
-    const Elements dout = Elements::of(call.in[5]) + shape.offset(head, p.sq);
+    const int64_t count = shape.queriesOf(unit), at = unit * shape.unitSize();
+    const int64_t first = unit * kUnit;
+    const HeadRows queries = rows(0, head, p.sq, first), cotangents = rows(5, head, p.sq, first);
+    transposeColumns(to.query + at, queries.data, queries.stride, count, p.d);
+    transposeColumns(to.cotangent + at, cotangents.data, cotangents.stride, count, p.d);
+    packColumnsAlong(to.queryAlong + at, queries, count, p.d);
+    packColumnsAlong(to.cotangentAlong + at, cotangents, count, p.d);
     const float* lse = call.in[4].as<const float>() + head * p.sq + first;
-    for (int64_t i = 0; i < queries; i++) {
-      // A blind query's weights become exp(score − ∞) = 0.
-      t.lse[i] = lse[i] == -__builtin_inff() ? __builtin_inff() : lse[i] * kLog2E;
+    const Elements out = Elements::of(call.in[3]) + shape.offset(head, p.sq);
+    for (int64_t i = 0; i < kUnit; i++) {
+      // A blind query's weights, and those of none, become exp(score − ∞) = 0.
+      const bool blind = i >= count || lse[i] == -__builtin_inff();
+      to.lse[first + i] = blind ? -__builtin_inff() : -lse[i] * kLog2E;
       F32 sum = F32::zero();
-      forLanes(p.d, [&](int64_t e, int lanes) {
-        const int64_t at = (first + i) * shape.stride + e;
-        sum =
-            mulAdd(gemm::loadElements(out + at, lanes), gemm::loadElements(dout + at, lanes), sum);
-      });
-      t.rowDot[i] = reduceAdd(sum);
+      if (i < count)
+        forLanes(p.d, [&](int64_t e, int lanes) {
+          const Elements cotangent{reinterpret_cast<const std::byte*>(cotangents.row(i) + e),
+                                   Format::bf16};
+          sum = mulAdd(gemm::loadElements(out + (first + i) * shape.stride + e, lanes),
+                       gemm::loadElements(cotangent, lanes), sum);
+        });
+      to.dot[first + i] = -reduceAdd(sum);
     }
   }
 
-  /// Turns a row of scores and of dout·vᵀ into weights and score gradients, packed both ways.
-  void weigh(const GradTile& t, int64_t row, int64_t seen, int64_t width) const {
-    float *score = t.score + row * kKeys, *grad = t.grad + row * kKeys;
-    const F32 factor = F32::broadcast(float(shape.p.scale * double(kLog2E)));
-    const F32 lse = F32::broadcast(t.lse[row]), dot = F32::broadcast(t.rowDot[row]);
-    for (int64_t j = 0; j < width; j += kLanes) {
-      const int32_t left = int32_t(larger(0, smaller(kLanes, seen - j)));
-      const Mask visible = lt(I32::iota(), I32::broadcast(left));
-      const F32 weight =
-          blend(visible, exp2Bounded(F32::load(score + j) * factor - lse), F32::zero());
-      weight.store(score + j);
-      blend(visible, weight * (F32::load(grad + j) - dot), F32::zero()).store(grad + j);
+  /// One head and run while it is worked on.
+  struct Place {
+    int64_t head;
+    const PackedHead& packed;
+    int64_t firstQuery, endQuery, keys;  ///< units
+    float *keyGrad, *valueGrad;          ///< [keys, width]
+    float* queryGrad;                    ///< of each unit of the run, [width / 32, 32, 32]: dqᵀ
+  };
+
+  /// A unit, by its block and its place in that.
+  struct Unit {
+    int64_t firstKey, firstQuery;  ///< units where the block begins
+    int64_t key, query;            ///< within the block
+  };
+  int64_t keysIn(const Place& at, const Unit& u) const {
+    return smaller(kKeyUnits, at.keys - u.firstKey);
+  }
+  int64_t queriesIn(const Place& at, const Unit& u) const {
+    return smaller(kQueryUnits, at.endQuery - u.firstQuery);
+  }
+  /// The first query that sees a key, before it is bounded.
+  int64_t firstSeeing(int64_t head, int64_t key) const {
+    return shape.p.causal ? key - (shape.lengthOf(head) - shape.p.sq) : 0;
+  }
+  /// The first block of queries of which some may see a block of keys.
+  int64_t firstBlock(const Place& at, int64_t firstKey) const {
+    const int64_t unit = larger(0, firstSeeing(at.head, firstKey * kUnit)) / kUnit;
+    return at.firstQuery + larger(0, unit - at.firstQuery) / kQueryUnits * kQueryUnits;
+  }
+  /// Goes to the first unit of the block of keys from `firstKey` on, or of the next that is seen.
+  bool enter(const Place& at, int64_t firstKey, Unit& u) const {
+    for (; firstKey < at.keys; firstKey += kKeyUnits) {
+      u = {firstKey, firstBlock(at, firstKey), 0, 0};
+      if (u.firstQuery < at.endQuery) return true;
     }
-    packRounded(t.scoreGrad + row / kBlock * packedSize(kKeys), row % kBlock, grad, width);
-    packTransposed(t.weightAlong, row, score, width);
-    packTransposed(t.scoreGradAlong, row, grad, width);
+    return false;
+  }
+  /// Goes to the next unit; false after the last.
+  bool advance(const Place& at, Unit& u) const {
+    if (++u.query < queriesIn(at, u)) return true;
+    u.query = 0;
+    if (++u.key < keysIn(at, u)) return true;
+    u.key = 0;
+    u.firstQuery += kQueryUnits;
+    return u.firstQuery < at.endQuery || enter(at, u.firstKey + kKeyUnits, u);
   }
 
+  /// Scores, or v·doutᵀ, of unit number `index`.
   template <class Tiles>
-  void runTile(Tiles& tiles, int64_t head, int64_t tile, const uint16_t* packed, const GradTile& t,
-               float* keyGrad, float* valueGrad) const {
-    const auto& p = shape.p;
-    const int64_t first = tile * kQueries, queries = shape.queriesOf(tile), width = shape.width;
-    const int64_t across = packedSize(p.d), alongQueries = packedSize(kQueries);
-    prepare(head, first, queries, t);
-    const int64_t keys = shape.visible(head, first + queries - 1);
-    for (int64_t key = 0; key < keys; key += kKeys) {
-      const uint16_t* block = packed + (head * shape.keyBlocks + key / kKeys) * blockSize();
-      const int64_t count = ceilDiv(smaller(kKeys, keys - key), kBlock) * kBlock;
-      multiplyAll(tiles, t.query, queries, across, block, count, across, shape.depth, true, t.score,
-                  kKeys);
-      multiplyAll(tiles, t.cotangent, queries, across, block + shape.acrossSize(), count, across,
-                  shape.depth, true, t.grad, kKeys);
-      for (int64_t i = 0; i < queries; i++)
-        weigh(t, i, shape.visible(head, first + i) - key, count);
-      multiplyAll(tiles, t.scoreGrad, queries, packedSize(kKeys), block + 2 * shape.acrossSize(),
-                  width, packedSize(kKeys), count / kTileDepth, false, t.queryGrad, width);
-      multiplyAll(tiles, t.weightAlong, count, alongQueries, t.cotangentAlong, width, alongQueries,
-                  kQueries / kTileDepth, false, valueGrad + key * width, width);
-      multiplyAll(tiles, t.scoreGradAlong, count, alongQueries, t.queryAlong, width, alongQueries,
-                  kQueries / kTileDepth, false, keyGrad + key * width, width);
+  FIGMENT_INLINE void multiplyUnit(Tiles& tiles, const Place& at, const Unit& u, int64_t index,
+                                   bool ofValues, const GradTile& t) const {
+    const PackedHead& h = at.packed;
+    addProduct<2, 2>(
+        tiles, (ofValues ? h.value : h.key) + (u.firstKey + u.key) * shape.unitSize(), kPair,
+        (ofValues ? h.cotangent : h.query) + (u.firstQuery + u.query) * shape.unitSize(), kPair,
+        shape.depth, true, (ofValues ? t.grad : t.score) + index % 2 * kScores, kUnit);
+  }
+
+  /// Turns a unit's scores and v·doutᵀ into packed weights and score gradients.
+  template <bool kMasked>
+  FIGMENT_INLINE void weigh(const Place& at, const Unit& u, int64_t index, int64_t from, int64_t to,
+                            const GradTile& t, const GradBlock& block) const {
+    const F32 factor = F32::broadcast(shape.factor());
+    const float *scores = t.score + index % 2 * kScores, *grads = t.grad + index % 2 * kScores;
+    uint16_t* weight = block.weight + GradBlock::rowAt(u.key, u.query);
+    uint16_t* scoreGrad = block.scoreGrad + GradBlock::rowAt(u.key, u.query);
+    uint16_t* columns = block.scoreGradColumns + GradBlock::columnAt(u.key, u.query);
+    const int64_t firstQuery = (u.firstQuery + u.query) * kUnit;
+    const float *lse = at.packed.lse + firstQuery, *dot = at.packed.dot + firstQuery;
+    const int64_t firstKey = (u.firstKey + u.key) * kUnit;
+    const int64_t counting = shape.lengthOf(at.head) - firstKey;
+    const int64_t firstSees = firstSeeing(at.head, firstKey) - firstQuery;
+    const int64_t later = shape.p.causal;
+    for (int64_t line = from; line < to; line++) {
+      for (int64_t j = 0; j < kSide; j += kLanes) {
+        I32 grad[2][2];  // of both rows, at both halves
+        for (int64_t r = 0; r < 2; r++) {
+          const int64_t row = line + r * kSide;
+          I32 weights[2];
+          for (int64_t half = 0; half < 2; half++) {
+            const int64_t i = j + half * kSide;
+            F32 w =
+                exp2ForBf16(fma(F32::load(scores + row * kUnit + i), factor, F32::load(lse + i)));
+            F32 g = w * (F32::load(grads + row * kUnit + i) + F32::load(dot + i));
+            if constexpr (kMasked) {
+              // Lanes from `unseen` on see the row.
+              const int64_t unseen = row < counting ? firstSees + row * later - i : kUnit;
+              const Mask seen = gt(I32::iota(), I32::broadcast(int32_t(unseen) - 1));
+              w = blend(seen, w, F32::zero());
+              g = blend(seen, g, F32::zero());
+            }
+            weights[half] = readyToRound(w);
+            grad[r][half] = readyToRound(g);
+          }
+          storePairsOf(weight + row * kTileDepth + 2 * j, roundedPairs(weights[0], weights[1]));
+          storePairsOf(scoreGrad + row * kTileDepth + 2 * j, roundedPairs(grad[r][0], grad[r][1]));
+        }
+        for (int64_t half = 0; half < 2; half++)
+          storePairsOf(columns + half * kTile + line * kTileDepth + 2 * j,
+                       roundedPairs(grad[0][half], grad[1][half]));
+      }
     }
-    const Results dq = Results::of(call.out[0]) + (shape.offset(head, p.sq) + first * shape.stride);
-    for (int64_t i = 0; i < queries; i++)
-      storeScaled(dq + i * shape.stride, t.queryGrad + i * width, float(p.scale));
+  }
+
+  /// Whether all queries of a unit see all its keys.
+  bool seesAll(const Place& at, const Unit& u) const {
+    const int64_t last = (u.firstKey + u.key + 1) * kUnit - 1;
+    return last < shape.lengthOf(at.head) &&
+           firstSeeing(at.head, last) <= (u.firstQuery + u.query) * kUnit;
+  }
+
+  /// Sums that a block adds to: dv and dk of each unit of keys, and dq of each unit of queries, 32
+  /// numbers of d at a time.
+  int64_t sumsOf(const Place& at, const Unit& u) const {
+    return (2 * keysIn(at, u) + queriesIn(at, u)) * shape.depth;
+  }
+
+  /// Adds a block to one of its sums.
+  template <class Tiles>
+  FIGMENT_INLINE void addSum(Tiles& tiles, const Place& at, const Unit& u, int64_t sum,
+                             const GradBlock& block) const {
+    const PackedHead& h = at.packed;
+    const int64_t column = sum % shape.depth, size = shape.unitSize(), width = shape.width;
+    const int64_t keys = keysIn(at, u), queries = queriesIn(at, u);
+    const bool narrow = shape.columnsFrom(column * kBlock) <= kSide;
+    int64_t unit = sum / shape.depth;
+    if (unit < 2 * keys) {
+      const bool ofKeys = unit >= keys;
+      if (ofKeys) unit -= keys;
+      const uint16_t* rows = (ofKeys ? block.scoreGrad : block.weight) + GradBlock::rowAt(unit, 0);
+      const uint16_t* columns =
+          (ofKeys ? h.queryAlong : h.cotangentAlong) + u.firstQuery * size + column * kPair;
+      float* sums = (ofKeys ? at.keyGrad : at.valueGrad) + (u.firstKey + unit) * kUnit * width +
+                    column * kBlock;
+      if (narrow)
+        addProduct<2, 1>(tiles, rows, kPair, columns, size, queries, false, sums, width);
+      else
+        addProduct<2, 2>(tiles, rows, kPair, columns, size, queries, false, sums, width);
+      return;
+    }
+    unit -= 2 * keys;
+    const uint16_t* rows = h.keyAlong + u.firstKey * size + column * kPair;
+    const uint16_t* columns = block.scoreGradColumns + GradBlock::columnAt(0, unit);
+    float* sums =
+        at.queryGrad + ((u.firstQuery - at.firstQuery + unit) * shape.depth + column) * kScores;
+    if (narrow)
+      addProduct<1, 2>(tiles, rows, size, columns, kPair, keys, false, sums, kUnit);
+    else
+      addProduct<2, 2>(tiles, rows, size, columns, kPair, keys, false, sums, kUnit);
+  }
+
+  /// Adds all units of a run to its sums.
+  template <class Tiles>
+  void addUnits(Tiles& tiles, const Place& at, const GradTile& t) const {
+    Unit u, next, added{};
+    if (!enter(at, 0, u)) return;
+    int64_t open = 0,
+            done = 0;  // sums of the block before, and how many of them it has been added to
+    int64_t inBlock = 0, filled = 0;
+    multiplyUnit(tiles, at, u, 0, false, t);
+    multiplyUnit(tiles, at, u, 0, true, t);
+    bool more = true;
+    for (int64_t index = 0; more; index++, u = next) {
+      next = u;
+      more = advance(at, next);
+      const int64_t units = keysIn(at, u) * queriesIn(at, u);
+      const int64_t sums = ceilDiv(open * (inBlock + 1), units) - done;
+      const int64_t products = sums + (more ? 2 : 0), shares = larger(1, products);
+      const GradBlock &filling = t.blocks[filled % 2], &adding = t.blocks[(filled + 1) % 2];
+      const bool whole = seesAll(at, u);
+      for (int64_t i = 0; i < shares; i++) {
+        if (i < sums)
+          addSum(tiles, at, added, done++, adding);
+        else if (i < products)
+          multiplyUnit(tiles, at, next, index + 1, i > sums, t);
+        const int64_t from = i * kSide / shares, to = (i + 1) * kSide / shares;
+        if (whole)
+          weigh<false>(at, u, index, from, to, t, filling);
+        else
+          weigh<true>(at, u, index, from, to, t, filling);
+      }
+      if (++inBlock < units) continue;
+      added = u;
+      open = sumsOf(at, u);
+      inBlock = done = 0;
+      filled++;
+    }
+    while (done < open) addSum(tiles, at, added, done++, t.blocks[(filled + 1) % 2]);
+  }
+
+  /// All units of a run; `sums` receive dk and dv, and dq is written.
+  template <class Tiles>
+  void runUnits(Tiles& tiles, int64_t head, int64_t run, const PackedHead& packed, Carver& carver,
+                float* sums) const {
+    const auto& p = shape.p;
+    const GradTile t = GradTile::take(carver, shape.width);
+    float* queryGrad = carver.take<float>(runUnits() * kUnit * shape.width);
+    const int64_t first = firstOf(run), end = firstOf(run + 1);
+    const Sight last = shape.sight(head, smaller(p.sq, end * kUnit) - 1);
+    const Place at{
+        head, packed, first, end, ceilDiv(last.of(0), kUnit), sums, sums + keyFloats(), queryGrad};
+    gemm::zeroFloats(sums, 2 * keyFloats());
+    gemm::zeroFloats(queryGrad, (end - first) * kUnit * shape.width);
+    addUnits(tiles, at, t);
+    const Results dq = Results::of(call.out[0]) + shape.offset(head, p.sq);
+    for (int64_t unit = first; unit < end; unit++) {
+      for (int64_t column = 0; column < shape.depth; column++) {
+        const float* from = queryGrad + ((unit - first) * shape.depth + column) * kScores;
+        for (int64_t e = 0; e < kBlock; e += kSide)
+          for (int64_t i = 0; i < kUnit; i += kSide)
+            transposeWords(t.rows + i * shape.width + column * kBlock + e,
+                           shape.width * int64_t(sizeof(float)), from + e * kUnit + i,
+                           kUnit * int64_t(sizeof(float)));
+      }
+      for (int64_t i = 0; i < shape.queriesOf(unit); i++)
+        storeScaled(dq + (unit * kUnit + i) * shape.stride, t.rows + i * shape.width,
+                    float(p.scale));
+    }
   }
 
   void storeScaled(Results to, const float* sums, float factor) const {
     forLanes(shape.p.d, [&](int64_t e, int lanes) {
       gemm::storeElements(to + e, loadLanes(sums + e, lanes) * F32::broadcast(factor), lanes);
     });
-  }
-
-  /// All tiles of a run; `sums` receive dk and dv.
-  template <class Tiles>
-  void runTiles(Tiles& tiles, int64_t head, int64_t run, const uint16_t* packed, const GradTile& t,
-                float* sums) const {
-    gemm::zeroFloats(sums, 2 * keyFloats());
-    for (int64_t tile = run * shape.tiles / runs; tile < (run + 1) * shape.tiles / runs; tile++)
-      runTile(tiles, head, tile, packed, t, sums, sums + keyFloats());
   }
 
   /// Adds the runs' sums of one key of one head and writes its dk and dv.
@@ -189,45 +386,60 @@ struct TiledAttentionGrad {
   int64_t runs;
 };
 
+/// Memory of the workers, then packed heads, then sums of dk and dv.
 inline size_t attentionGradScratch(const OpCall& call, int threads) {
   const TiledAttentionGrad g(call);
-  const int64_t sums = g.runs > 1 ? g.shape.heads() * g.runs : threads;
-  return size_t(sums * 2 * g.keyFloats()) * sizeof(float) + size_t(threads) * g.workerBytes() +
-         size_t(g.packedNumbers()) * sizeof(uint16_t);
+  const int64_t heads = g.headsAtOnce(threads), sums = g.runs > 1 ? heads * g.runs : threads;
+  return size_t(threads) * g.workerBytes() + size_t(heads) * g.headBytes() +
+         size_t(sums * 2 * g.keyFloats()) * sizeof(float);
 }
 
 template <class Tiles>
 inline void runAttentionGrad(const OpCall& call, Context& context) {
   const TiledAttentionGrad g(call);
   const auto& shape = g.shape;
-  const size_t workerBytes = g.workerBytes();
+  const size_t workerBytes = g.workerBytes(), headBytes = g.headBytes();
+  const int64_t heads = shape.heads(), atOnce = g.headsAtOnce(context.threads());
+  const int64_t keyUnits = shape.keyUnits, queryUnits = shape.queryUnits, runs = g.runs;
   std::byte* workers = context.scratch();
-  auto* packed = reinterpret_cast<uint16_t*>(workers + size_t(context.threads()) * workerBytes);
-  auto* sums = reinterpret_cast<float*>(packed + g.packedNumbers());
-  const int64_t blocks = shape.keyBlocks;
-  context.parallelFor(shape.heads() * blocks, 1, [&](int64_t begin, int64_t end, int) {
-    for (int64_t i = begin; i < end; i++)
-      g.packBlock(i / blocks, i % blocks, packed + i * g.blockSize());
-  });
-  context.parallelFor(shape.heads() * g.runs, 1, [&](int64_t begin, int64_t end, int worker) {
-    Tiles tiles;
-    Carver carver(workers + size_t(worker) * workerBytes);
-    const GradTile mine = GradTile::take(carver, shape.p.d, shape.width);
-    for (int64_t task = begin; task < end; task++) {
-      const int64_t head = task / g.runs;
-      float* own = sums + (g.runs > 1 ? task : worker) * 2 * g.keyFloats();
-      g.runTiles(tiles, head, task % g.runs, packed, mine, own);
-      for (int64_t key = 0; g.runs == 1 && key < shape.p.sk; key++) g.writeKey(head, key, own, 1);
-    }
-  });
-  if (g.runs == 1) return;
-  constexpr int64_t kGrain = 64;
-  context.parallelFor(shape.heads() * shape.p.sk, kGrain, [&](int64_t begin, int64_t end, int) {
-    for (int64_t i = begin; i < end; i++) {
-      const int64_t head = i / shape.p.sk;
-      g.writeKey(head, i % shape.p.sk, sums + head * g.runs * 2 * g.keyFloats(), g.runs);
-    }
-  });
+  std::byte* packed = workers + size_t(context.threads()) * workerBytes;
+  auto* sums = reinterpret_cast<float*>(packed + size_t(atOnce) * headBytes);
+  const int64_t sumFloats = 2 * g.keyFloats();
+  const auto packedHead = [&](int64_t head) {
+    Carver carver(packed + size_t(head) * headBytes);
+    return PackedHead::take(carver, queryUnits, keyUnits, shape.unitSize());
+  };
+  for (int64_t firstHead = 0; firstHead < heads; firstHead += atOnce) {
+    const int64_t count = smaller(atOnce, heads - firstHead), units = queryUnits + keyUnits;
+    constexpr int64_t kPackGrain = 8, kKeyGrain = 64;
+    context.parallelFor(count * units, kPackGrain, [&](int64_t begin, int64_t end, int) {
+      for (int64_t i = begin; i < end; i++) {
+        const int64_t head = i / units, unit = i % units;
+        if (unit < keyUnits)
+          g.packKeys(firstHead + head, unit, packedHead(head));
+        else
+          g.packQueries(firstHead + head, unit - keyUnits, packedHead(head));
+      }
+    });
+    context.parallelFor(count * runs, 1, [&](int64_t begin, int64_t end, int worker) {
+      Tiles tiles;
+      for (int64_t task = begin; task < end; task++) {
+        const int64_t head = task / runs;
+        float* own = sums + (runs > 1 ? task : worker) * sumFloats;
+        Carver carver(workers + size_t(worker) * workerBytes);
+        g.runUnits(tiles, firstHead + head, task % runs, packedHead(head), carver, own);
+        for (int64_t key = 0; runs == 1 && key < shape.p.sk; key++)
+          g.writeKey(firstHead + head, key, own, 1);
+      }
+    });
+    if (runs == 1) continue;
+    context.parallelFor(count * shape.p.sk, kKeyGrain, [&](int64_t begin, int64_t end, int) {
+      for (int64_t i = begin; i < end; i++) {
+        const int64_t head = i / shape.p.sk;
+        g.writeKey(firstHead + head, i % shape.p.sk, sums + head * runs * sumFloats, runs);
+      }
+    });
+  }
 }
 
 /// The cotangent is a factor too.

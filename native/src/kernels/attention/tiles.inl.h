@@ -1,127 +1,79 @@
-// Attention of bf16 operands on matrix tiles, by tiles of queries against blocks of keys with a
-// running softmax (Dao et al., 2022). Queries are the rows of both products: scores = q·kᵀ and
-// out = p·v. Scores, their softmax and all sums are f32; weights are rounded to bf16 for the second
-// product, and their sum is that of the unrounded ones. Keys and values are packed once for each
-// head. Scores are kept in units of log 2. Include only from files compiled for one instruction
-// set.
+// Attention of bf16 operands on matrix tiles: units of 32 queries against units of 32 keys, scores
+// = q·kᵀ and out = p·v with queries as the rows of both products. A query's weights are
+// 2^(score − shift), scores in units of log 2, with a shift that is known before: a bound on its
+// scores, |q|·max |k|, where that is so small that no weight can come near the least numbers, else
+// their maximum, for which scores are computed twice. So units wait for none before, nothing is
+// rescaled, and the tiles multiply the next unit and the one before while the vectors raise 2 to
+// the powers of this one. Scores, weights and sums are f32; weights are rounded to bf16 for the
+// second product, and their sum is that of the unrounded ones. Include only from files compiled for
+// one instruction set.
 #pragma once
 
-#include "../gemm/matrix_tiles.inl.h"
 #include "../params/attention.generated.h"
 #include "../simd/math.h"
-#include "../softmax/fast_exp.h"
-#include "lengths.h"
+#include "tile_heads.inl.h"
 
 namespace figment::FIGMENT_ISA::tiles {
 
-/// Queries of a tile and keys of a block; whole kBlocks.
-constexpr int64_t kQueries = 64, kKeys = 128;
+/// Units of keys whose weights are multiplied by values at a time, and units of weights that are
+/// kept: those that wait for it, and those that are being written.
+constexpr int64_t kDeep = 4, kWeightUnits = 2 * kDeep;
 
-/// One head of a [b, s, h, d] operand of bf16.
-struct HeadRows {
-  const uint16_t* data;
-  int64_t stride;  ///< between positions
-  const uint16_t* row(int64_t position) const { return data + position * stride; }
-};
+/// Scores between ± this are not searched for their maximum: weights then are 2^-64 or more.
+constexpr float kNarrow = 32;
 
-/// Shapes that attention and its derivative share.
-template <class P>
-struct HeadShape {
-  const P& p;
-  KeyLengths lengths;
-  int64_t stride, depth;     ///< depth: packed blocks of a head's d numbers
-  int64_t width;             ///< d in whole kBlocks
-  int64_t keyBlocks, tiles;  ///< blocks of kKeys keys, tiles of kQueries queries
-
-  HeadShape(const OpCall& call, int lengthsAt)
-      : p(call.as<P>()),
-        lengths(call, lengthsAt, p.sk),
-        stride(int64_t(p.h) * p.d),
-        depth(ceilDiv(p.d, kTileDepth)),
-        width(ceilDiv(p.d, kBlock) * kBlock),
-        keyBlocks(ceilDiv(p.sk, kKeys)),
-        tiles(ceilDiv(p.sq, kQueries)) {}
-
-  int64_t heads() const { return int64_t(p.b) * p.h; }
-  int64_t offset(int64_t head, int64_t length) const {
-    return head / p.h * length * stride + head % p.h * p.d;
-  }
-  HeadRows rows(const Operand& operand, int64_t head, int64_t length) const {
-    return {operand.as<const uint16_t>() + offset(head, length), stride};
-  }
-  /// Keys of a block that count: others are never read, for they may hold anything.
-  int64_t keysOf(int64_t head, int64_t block) const {
-    return larger(0, smaller(kKeys, lengths.of(head / p.h) - block * kKeys));
-  }
-  int64_t queriesOf(int64_t tile) const { return smaller(kQueries, p.sq - tile * kQueries); }
-  /// Query i of a head sees the keys j < visible.
-  int64_t visible(int64_t head, int64_t i) const {
-    const int64_t length = lengths.of(head / p.h);
-    return p.causal ? larger(0, smaller(length, i + 1 + length - p.sq)) : length;
-  }
-  /// Numbers of a packed block of keys: as columns d deep, or as columns of d over keys.
-  int64_t acrossSize() const { return kKeys / kBlock * packedSize(p.d); }
-  int64_t alongSize() const { return width / kBlock * packedSize(kKeys); }
-};
-
-/// Packs positions as rows, or as columns, that are d deep: kBlocks of them, packedSize(d) apart.
-inline void packRowsAcross(const HeadRows& from, int64_t first, int64_t count, int64_t d,
-                           uint16_t* to) {
-  for (int64_t i = 0; i < count; i += kBlock, to += packedSize(d))
-    packRows(to, from.row(first + i), from.stride, 1, smaller(kBlock, count - i), d);
-}
-inline void packColumnsAcross(const HeadRows& from, int64_t first, int64_t count, int64_t d,
-                              uint16_t* to) {
-  for (int64_t i = 0; i < count; i += kBlock, to += packedSize(d))
-    packColumns(to, from.row(first + i), from.stride, 1, smaller(kBlock, count - i), d);
-}
-/// Packs the d numbers of positions as columns that run along `most` positions (zero past count):
-/// kBlocks of columns, packedSize(most) apart.
-inline void packColumnsAlong(const HeadRows& from, int64_t first, int64_t count, int64_t most,
-                             int64_t d, uint16_t* to) {
-  for (int64_t e = 0; e < d; e += kBlock, to += packedSize(most)) {
-    zeroPacked(to, packedSize(most));
-    placeColumns(to, 0, from.row(first) + e, 1, from.stride, smaller(kBlock, d - e), count);
-  }
-}
-
-/// All products of packed rows and columns, each `blocks` blocks of K deep, `rowStep` and
-/// `columnStep` numbers from one kBlock to the next.
-template <class Tiles>
-inline void multiplyAll(Tiles& tiles, const uint16_t* rows, int64_t rowCount, int64_t rowStep,
-                        const uint16_t* columns, int64_t columnCount, int64_t columnStep,
-                        int64_t blocks, bool first, float* sums, int64_t step) {
-  for (int64_t j = 0; j < columnCount; j += kBlock)
-    for (int64_t i = 0; i < rowCount; i += kBlock)
-      multiply(tiles, rows + i / kBlock * rowStep, columns + j / kBlock * columnStep, blocks, first,
-               sums + i * step + j, step);
-}
-
-/// Rounds a row of numbers to packed bf16.
-inline void packRounded(uint16_t* to, int64_t row, const float* from, int64_t count) {
-  for (int64_t k = 0; k < count; k += kTileDepth) {
-    uint16_t* at = to + rowPlace(row, k);
-    for (int64_t i = 0; i < kTileDepth; i += kLanes) storeBf16(at + i, F32::load(from + k + i));
-  }
-}
-
-/// What one worker keeps while it works on a tile of queries.
+/// What one worker keeps while it works on a unit of queries.
 struct QueryTile {
   uint16_t *query, *weight;  ///< packed rows
-  float *score, *output;     ///< [kQueries, kKeys], [kQueries, width] not yet divided by total
-  float *highest, *total;    ///< [kQueries] running maximum, running sum of weights
+  float* score;              ///< two units
+  float* output;             ///< [kUnit, width] not yet divided by total
+  float* total;              ///< [kUnit, kLanes] sums of weights
+  float* shift;              ///< [kUnit]
 
   static QueryTile take(Carver& carver, int64_t d, int64_t width) {
     QueryTile t;
-    t.query = carver.take<uint16_t>(kQueries / kBlock * packedSize(d));
-    t.weight = carver.take<uint16_t>(kQueries / kBlock * packedSize(kKeys));
-    t.score = carver.take<float>(kQueries * kKeys);
-    t.output = carver.take<float>(kQueries * width);
-    t.highest = carver.take<float>(kQueries);
-    t.total = carver.take<float>(kQueries);
+    t.query = carver.take<uint16_t>(packedSize(d));
+    t.weight = carver.take<uint16_t>(kWeightUnits * kPair);
+    t.score = carver.take<float>(2 * kScores);
+    t.output = carver.take<float>(kUnit * width);
+    t.total = carver.take<float>(kUnit * kLanes);
+    t.shift = carver.take<float>(kUnit);
     return t;
   }
+  float* scoreOf(int64_t unit) const { return score + unit % 2 * kScores; }
+  uint16_t* weightOf(int64_t unit) const { return weight + unit % kWeightUnits * kPair; }
 };
+
+/// The largest of |x|² among packed columns that are `depth` steps of K deep; infinite if any is
+/// not finite.
+inline float largestSquare(const uint16_t* columns, int64_t depth) {
+  F32 largest = F32::zero();
+  for (int64_t side = 0; side < kPair; side += kTile) {
+    for (int64_t i = 0; i < kTileDepth; i += 2 * kLanes) {
+      F32 sum = F32::zero();
+      for (int64_t k = 0; k < depth; k++) {
+        for (int64_t line = 0; line < kSide; line++) {
+          const Pair x = loadPairOf(columns + k * kPair + side + line * kTileDepth + i);
+          sum = mulAdd(x.high, x.high, mulAdd(x.low, x.low, sum));
+        }
+      }
+      largest = maximum(largest, sum);
+    }
+  }
+  return any(isNan(largest)) ? __builtin_inff() : reduceMax(largest);
+}
+
+/// |x|² of a packed row.
+inline float squareOf(const uint16_t* rows, int64_t row, int64_t depth) {
+  F32 sum = F32::zero();
+  for (int64_t k = 0; k < depth; k++) {
+    for (int64_t i = 0; i < kTileDepth; i += 2 * kLanes) {
+      const Pair x = loadPairOf(rows + k * kPair + row * kTileDepth + i);
+      sum = mulAdd(x.high, x.high, mulAdd(x.low, x.low, sum));
+    }
+  }
+  return reduceAdd(sum);
+}
 
 struct TiledAttention {
   explicit TiledAttention(const OpCall& call) : call(call), shape(call, 3) {}
@@ -131,87 +83,199 @@ struct TiledAttention {
     QueryTile::take(measure, shape.p.d, shape.width);
     return measure.used();
   }
-  /// Packed keys and values of one block.
-  int64_t blockSize() const { return shape.acrossSize() + shape.alongSize(); }
-  int64_t packedNumbers() const { return shape.heads() * shape.keyBlocks * blockSize(); }
-
-  void packBlock(int64_t head, int64_t block, uint16_t* to) const {
-    const int64_t d = shape.p.d, count = shape.keysOf(head, block), first = block * kKeys;
-    packColumnsAcross(shape.rows(call.in[1], head, shape.p.sk), first, count, d, to);
-    packColumnsAlong(shape.rows(call.in[2], head, shape.p.sk), first, count, kKeys, d,
-                     to + shape.acrossSize());
+  /// Packed keys and values of one head.
+  int64_t headNumbers() const { return 2 * shape.keyUnits * shape.unitSize(); }
+  int64_t headsAtOnce(int threads) const {
+    return headsAtATime(shape.heads(), headNumbers(), threads);
   }
 
-  /// Turns a row of scores into weights 2^(score − maximum), packed, and rescales what was summed.
-  void weigh(const QueryTile& t, int64_t row, int64_t seen, int64_t width) const {
-    float* score = t.score + row * kKeys;
-    const F32 unseen = F32::broadcast(-__builtin_inff());
-    const F32 factor = F32::broadcast(float(shape.p.scale * double(kLog2E)));
-    F32 top = F32::broadcast(t.highest[row]);
-    for (int64_t j = 0; j < width; j += kLanes) {
-      const int32_t left = int32_t(larger(0, smaller(kLanes, seen - j)));
-      const Mask visible = lt(I32::iota(), I32::broadcast(left));
-      const F32 x = blend(visible, F32::load(score + j) * factor, unseen);
-      x.store(score + j);
-      top = max(x, top);
+  /// Packs the keys and values of a unit; answers the largest |k|².
+  float packUnit(int64_t head, int64_t unit, uint16_t* ofHead) const {
+    const int64_t d = shape.p.d, count = shape.keysOf(head, unit), first = unit * kUnit;
+    const HeadRows keys = shape.rows(call.in[1], head, shape.p.sk, first);
+    uint16_t* to = ofHead + unit * shape.unitSize();
+    transposeColumns(to, keys.data, keys.stride, count, d);
+    packColumnsAlong(to + shape.keyUnits * shape.unitSize(),
+                     shape.rows(call.in[2], head, shape.p.sk, first), count, d);
+    return largestSquare(to, shape.depth);
+  }
+
+  /// A unit of queries of one head.
+  struct Place {
+    int64_t head, first, queries;
+    Sight sight;  ///< of the first query
+    const uint16_t *packedKeys, *packedValues;
+  };
+
+  template <class Tiles>
+  FIGMENT_INLINE void multiplyKeys(Tiles& tiles, const Place& at, int64_t unit,
+                                   const QueryTile& t) const {
+    addProduct<2, 2>(tiles, t.query, kPair, at.packedKeys + unit * shape.unitSize(), kPair,
+                     shape.depth, true, t.scoreOf(unit), kUnit);
+  }
+
+  /// Adds the products of kDeep units of weights, the `deep`th such, and a block of 32 columns of
+  /// values.
+  template <class Tiles>
+  FIGMENT_INLINE void multiplyValues(Tiles& tiles, int64_t deep, int64_t column, int64_t units,
+                                     const Place& at, const QueryTile& t) const {
+    const int64_t unit = deep * kDeep, count = smaller(kDeep, units - unit);
+    const uint16_t* values = at.packedValues + unit * shape.unitSize() + column * kPair;
+    float* output = t.output + column * kBlock;
+    if (shape.columnsFrom(column * kBlock) > kSide)
+      addProduct<2, 2>(tiles, t.weightOf(unit), kPair, values, shape.unitSize(), count, unit == 0,
+                       output, shape.width);
+    else
+      addProduct<2, 1>(tiles, t.weightOf(unit), kPair, values, shape.unitSize(), count, unit == 0,
+                       output, shape.width);
+  }
+
+  /// Turns rows of a unit's scores into packed weights, and adds those to the totals. kPlain: all
+  /// queries see all keys, and shifts are so small that the least bit of the product with the
+  /// factor does not matter.
+  template <bool kPlain>
+  FIGMENT_INLINE void weigh(const Place& at, int64_t unit, int64_t from, int64_t to,
+                            const QueryTile& t) const {
+    const F32 factor = F32::broadcast(shape.factor());
+    const float *score = t.scoreOf(unit), *shifts = t.shift;
+    uint16_t* weight = t.weightOf(unit);
+    float* totals = t.total;
+    const Sight sight = at.sight - unit * kUnit;
+    for (int64_t row = from; row < to; row++) {
+      const F32 shift = F32::broadcast(-shifts[row]);
+      F32 total = F32::load(totals + row * kLanes);
+      for (int64_t j = 0; j < kSide; j += kLanes) {
+        const float* x = score + row * kUnit + j;
+        const auto weightOf = [&](const float* of) {
+          return exp2ForBf16(kPlain ? fma(F32::load(of), factor, shift)
+                                    : F32::load(of) * factor + shift);
+        };
+        F32 low = weightOf(x), high = weightOf(x + kSide);
+        if constexpr (!kPlain) {
+          const I32 left = I32::broadcast(sight.within(row) - int32_t(j)) - I32::iota();
+          low = blend(gt(left, I32::zero()), low, F32::zero());
+          high = blend(gt(left, I32::broadcast(int32_t(kSide))), high, F32::zero());
+        }
+        total += low + high;
+        storePairsOf(weight + row * kTileDepth + 2 * j,
+                     roundedPairs(readyToRound(low), readyToRound(high)));
+      }
+      total.store(totals + row * kLanes);
     }
-    const float highest = reduceMax(top);
-    // A row that has seen no finite score yet keeps weights of 0 instead of NaN.
-    const F32 shift = F32::broadcast(highest == -__builtin_inff() ? 0.0f : highest);
-    const F32 rescale = exp2Bounded(F32::broadcast(t.highest[row]) - shift);
-    F32 sum = F32::zero();
-    for (int64_t j = 0; j < width; j += kLanes) {
-      const F32 weight = exp2Bounded(F32::load(score + j) - shift);
-      weight.store(score + j);
-      sum += weight;
+  }
+
+  /// Raises the rows' maxima, in `total`, to a unit's scores.
+  void raise(const Place& at, int64_t unit, const QueryTile& t) const {
+    const F32 factor = F32::broadcast(shape.factor()), unseen = F32::broadcast(-__builtin_inff());
+    const float* score = t.scoreOf(unit);
+    const Sight sight = at.sight - unit * kUnit;
+    for (int64_t row = 0; row < kUnit; row++) {
+      const int32_t count = sight.within(row);
+      F32 top = F32::load(t.total + row * kLanes);
+      for (int64_t j = 0; j < kUnit; j += kLanes) {
+        const Mask visible = lt(I32::iota(), I32::broadcast(count - int32_t(j)));
+        top = max(blend(visible, F32::load(score + row * kUnit + j) * factor, unseen), top);
+      }
+      top.store(t.total + row * kLanes);
     }
-    packRounded(t.weight + row / kBlock * packedSize(kKeys), row % kBlock, score, width);
-    float before[kLanes];
-    rescale.store(before);
-    t.total[row] = t.total[row] * before[0] + reduceAdd(sum);
-    t.highest[row] = highest;
-    float* output = t.output + row * shape.width;
-    for (int64_t e = 0; e < shape.width; e += kLanes)
-      (F32::load(output + e) * rescale).store(output + e);
+  }
+
+  /// Shifts that bound the scores, if those are narrow: largest is |k|².
+  bool boundScores(float largest, const QueryTile& t) const {
+    // A little more than 1, for rounding of the sums.
+    constexpr float kSlack = 1.001f;
+    const F32 scale = F32::broadcast(__builtin_fabsf(shape.factor()) * kSlack);
+    for (int64_t row = 0; row < kUnit; row++) t.shift[row] = squareOf(t.query, row, shape.depth);
+    Mask narrow = eq(F32::zero(), F32::zero());
+    for (int64_t row = 0; row < kUnit; row += kLanes) {
+      const F32 bound = sqrt(F32::load(t.shift + row) * F32::broadcast(largest)) * scale;
+      bound.store(t.shift + row);
+      narrow = narrow & le(bound, F32::broadcast(kNarrow));
+    }
+    return all(narrow);
+  }
+
+  /// Shifts that are the scores' maxima.
+  template <class Tiles>
+  void findMaxima(Tiles& tiles, const Place& at, int64_t units, const QueryTile& t) const {
+    for (int64_t i = 0; i < kUnit * kLanes; i++) t.total[i] = -__builtin_inff();
+    multiplyKeys(tiles, at, 0, t);
+    for (int64_t unit = 0; unit < units; unit++) {
+      if (unit + 1 < units) multiplyKeys(tiles, at, unit + 1, t);
+      raise(at, unit, t);
+    }
+    for (int64_t row = 0; row < kUnit; row++) {
+      const float highest = reduceMax(F32::load(t.total + row * kLanes));
+      // A row without a finite score has weights of 0 instead of NaN.
+      t.shift[row] = highest == -__builtin_inff() ? 0 : highest;
+    }
   }
 
   template <class Tiles>
-  void run(Tiles& tiles, int64_t head, int64_t tile, const uint16_t* packed,
-           const QueryTile& t) const {
-    const auto& p = shape.p;
-    const int64_t firstQuery = tile * kQueries, queries = shape.queriesOf(tile);
-    packRowsAcross(shape.rows(call.in[0], head, p.sq), firstQuery, queries, p.d, t.query);
-    zeroPacked(t.weight, kQueries / kBlock * packedSize(kKeys));
-    gemm::zeroFloats(t.output, kQueries * shape.width);
-    gemm::zeroFloats(t.total, kQueries);
-    for (int64_t i = 0; i < kQueries; i++) t.highest[i] = -__builtin_inff();
-    const int64_t keys = shape.visible(head, firstQuery + queries - 1);
-    for (int64_t key = 0; key < keys; key += kKeys) {
-      const uint16_t* block = packed + (head * shape.keyBlocks + key / kKeys) * blockSize();
-      const int64_t count = ceilDiv(smaller(kKeys, keys - key), kBlock) * kBlock;
-      multiplyAll(tiles, t.query, queries, packedSize(p.d), block, count, packedSize(p.d),
-                  shape.depth, true, t.score, kKeys);
-      for (int64_t i = 0; i < queries; i++)
-        weigh(t, i, shape.visible(head, firstQuery + i) - key, count);
-      multiplyAll(tiles, t.weight, queries, packedSize(kKeys), block + shape.acrossSize(),
-                  shape.width, packedSize(kKeys), count / kTileDepth, false, t.output, shape.width);
+  void addUnits(Tiles& tiles, const Place& at, int64_t units, bool bounded,
+                const QueryTile& t) const {
+    const int64_t columns = shape.depth;
+    int64_t done = 0;  // blocks of columns of kDeep units of weights that have been added
+    const auto addNext = [&] {
+      multiplyValues(tiles, done / columns, done % columns, units, at, t);
+      done++;
+    };
+    multiplyKeys(tiles, at, 0, t);
+    for (int64_t unit = 0; unit < units; unit++) {
+      // What the tiles multiply beside this unit's weights: their share of the values of those
+      // before, and the next scores.
+      const int64_t share = ceilDiv(columns * (unit % kDeep + 1), kDeep);
+      const int64_t values = larger(0, (unit / kDeep - 1) * columns + share - done);
+      const int64_t products = values + (unit + 1 < units ? 1 : 0);
+      const int64_t shares = larger(1, products);
+      const bool plain = bounded && (at.sight - unit * kUnit).within(0) == kUnit;
+      for (int64_t i = 0; i < shares; i++) {
+        if (i < values)
+          addNext();
+        else if (i < products)
+          multiplyKeys(tiles, at, unit + 1, t);
+        const int64_t from = i * kUnit / shares, to = (i + 1) * kUnit / shares;
+        if (plain)
+          weigh<true>(at, unit, from, to, t);
+        else
+          weigh<false>(at, unit, from, to, t);
+      }
     }
-    finish(head, firstQuery, queries, t);
+    while (done < ceilDiv(units, kDeep) * columns) addNext();
   }
 
-  void finish(int64_t head, int64_t firstQuery, int64_t queries, const QueryTile& t) const {
+  /// `largest` holds |k|² of each unit of keys of the head.
+  template <class Tiles>
+  void run(Tiles& tiles, const Place& at, const float* largest, const QueryTile& t) const {
+    const int64_t units = ceilDiv(at.sight.of(at.queries - 1), kUnit);
+    const HeadRows query = shape.rows(call.in[0], at.head, shape.p.sq, at.first);
+    copyRows(t.query, query.data, query.stride, at.queries, shape.p.d);
+    float most = 0;
+    for (int64_t unit = 0; unit < units; unit++) most = larger(most, largest[unit]);
+    const bool bounded = boundScores(most, t);
+    if (!bounded) findMaxima(tiles, at, units, t);
+    gemm::zeroFloats(t.total, kUnit * kLanes);
+    if (units > 0) addUnits(tiles, at, units, bounded, t);
+    finish(at, t);
+  }
+
+  void finish(const Place& at, const QueryTile& t) const {
     const auto& p = shape.p;
-    const Results out = Results::of(call.out[0]) + shape.offset(head, p.sq);
-    float* lse = call.out[1].as<float>() + head * p.sq + firstQuery;
-    for (int64_t i = 0; i < queries; i++) {
-      const bool blind = t.highest[i] == -__builtin_inff() && t.total[i] == 0;
-      float* row = t.output + i * shape.width;
-      const F32 share = F32::broadcast(blind ? 0.0f : 1.0f / t.total[i]);
-      for (int64_t e = 0; e < shape.width; e += kLanes) (F32::load(row + e) * share).store(row + e);
-      storeRow(out + (firstQuery + i) * shape.stride, row, p.d, Elements{}, kNoActivation);
-      fma(F32::broadcast(t.highest[i]), F32::broadcast(float(kLn2)),
-          log(F32::broadcast(t.total[i])))
-          .storePartial(lse + i, 1);
+    float* sums = t.total;  // row by row, over the lanes' sums of rows before
+    for (int64_t i = 0; i < kUnit; i++) sums[i] = reduceAdd(F32::load(t.total + i * kLanes));
+    float* lse = call.out[1].as<float>() + at.head * p.sq + at.first;
+    for (int64_t i = 0; i < at.queries; i += kLanes)
+      fma(F32::load(t.shift + i), F32::broadcast(float(kLn2)), log(F32::load(sums + i)))
+          .storePartial(lse + i, int(smaller(kLanes, at.queries - i)));
+    const Results out = Results::of(call.out[0]) + shape.offset(at.head, p.sq);
+    for (int64_t i = 0; i < at.queries; i++) {
+      const float* row = t.output + i * shape.width;
+      const Results to = out + (at.first + i) * shape.stride;
+      const bool blind = sums[i] == 0;
+      const F32 share = F32::broadcast(1.0f / sums[i]);
+      forLanes(p.d, [&](int64_t e, int lanes) {
+        gemm::storeElements(to + e, blind ? F32::zero() : loadLanes(row + e, lanes) * share, lanes);
+      });
     }
   }
 
@@ -219,10 +283,13 @@ struct TiledAttention {
   HeadShape<AttentionParams> shape;
 };
 
+/// Memory of the workers, then packed heads, then |k|² of their units.
 inline size_t attentionScratch(const OpCall& call, int threads) {
   const TiledAttention attention(call);
-  return size_t(attention.packedNumbers()) * sizeof(uint16_t) +
-         size_t(threads) * attention.workerBytes();
+  const int64_t heads = attention.headsAtOnce(threads);
+  return size_t(threads) * attention.workerBytes() +
+         size_t(heads * attention.headNumbers()) * sizeof(uint16_t) +
+         size_t(heads * attention.shape.keyUnits) * sizeof(float);
 }
 
 template <class Tiles>
@@ -230,37 +297,36 @@ inline void runAttention(const OpCall& call, Context& context) {
   const TiledAttention attention(call);
   const auto& shape = attention.shape;
   const size_t workerBytes = attention.workerBytes();
+  const int64_t heads = shape.heads(), atOnce = attention.headsAtOnce(context.threads());
+  const int64_t keyUnits = shape.keyUnits, queryUnits = shape.queryUnits;
   std::byte* workers = context.scratch();
   auto* packed = reinterpret_cast<uint16_t*>(workers + size_t(context.threads()) * workerBytes);
-  const int64_t blocks = shape.keyBlocks, tilesOfHead = shape.tiles;
-  context.parallelFor(shape.heads() * blocks, 1, [&](int64_t begin, int64_t end, int) {
-    for (int64_t i = begin; i < end; i++)
-      attention.packBlock(i / blocks, i % blocks, packed + i * attention.blockSize());
-  });
-  context.parallelFor(shape.heads() * tilesOfHead, 1, [&](int64_t begin, int64_t end, int worker) {
-    Tiles tiles;
-    Carver carver(workers + size_t(worker) * workerBytes);
-    const QueryTile mine = QueryTile::take(carver, shape.p.d, shape.width);
-    for (int64_t i = begin; i < end; i++)
-      attention.run(tiles, i / tilesOfHead, i % tilesOfHead, packed, mine);
-  });
-}
-
-/// Queries, keys and values of bf16; the results may be of any format.
-template <class P>
-inline bool takesAttention(const OpCall& call) {
-  const auto& p = call.as<P>();
-  for (int i = 0; i < 3; i++)
-    if (call.in[i].format != Format::bf16) return false;
-  return p.b > 0 && p.h > 0 && p.sq > 0 && p.sk > 0 && p.d > 0 &&
-         gemm::isTileFormat(call.out[0].format);
-}
-
-/// Whether tiles are filled well enough to repay the packing.
-template <class P>
-inline bool fillsAttention(const OpCall& call) {
-  const auto& p = call.as<P>();
-  return p.sq >= kLeastRows && p.sk >= kLeastDepth && p.d >= kLeastRows;
+  auto* largest = reinterpret_cast<float*>(packed + atOnce * attention.headNumbers());
+  for (int64_t firstHead = 0; firstHead < heads; firstHead += atOnce) {
+    const int64_t count = smaller(atOnce, heads - firstHead);
+    constexpr int64_t kGrain = 8;
+    context.parallelFor(count * keyUnits, kGrain, [&](int64_t begin, int64_t end, int) {
+      for (int64_t i = begin; i < end; i++) {
+        const int64_t head = i / keyUnits;
+        largest[i] = attention.packUnit(firstHead + head, i % keyUnits,
+                                        packed + head * attention.headNumbers());
+      }
+    });
+    context.parallelFor(count * queryUnits, 1, [&](int64_t begin, int64_t end, int worker) {
+      Tiles tiles;
+      Carver carver(workers + size_t(worker) * workerBytes);
+      const QueryTile mine = QueryTile::take(carver, shape.p.d, shape.width);
+      for (int64_t i = begin; i < end; i++) {
+        const int64_t head = i / queryUnits, first = i % queryUnits * kUnit;
+        const int64_t queries = shape.queriesOf(i % queryUnits);
+        const uint16_t* keys = packed + head * attention.headNumbers();
+        attention.run(tiles,
+                      {firstHead + head, first, queries, shape.sight(firstHead + head, first), keys,
+                       keys + keyUnits * shape.unitSize()},
+                      largest + head * keyUnits, mine);
+      }
+    });
+  }
 }
 
 template <class Tiles>
