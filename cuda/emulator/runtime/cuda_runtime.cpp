@@ -1,5 +1,6 @@
 #include "cuda_runtime.h"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdio>
@@ -14,10 +15,25 @@
 
 #include "../stream.h"
 
-using Work = std::vector<std::function<void()>>;
+/// A piece of a graph's work, and the pieces that must be over before.
+struct EmulatedNode {
+  std::function<void()> work;
+  size_t number;
+  std::vector<EmulatedNode*> after;
+};
+
+struct EmulatedGraph {
+  std::deque<EmulatedNode> nodes;
+};
+
+/// What a stream notes while it is captured.
+struct Capture {
+  std::unique_ptr<EmulatedGraph> graph = std::make_unique<EmulatedGraph>();
+  std::vector<EmulatedNode*> last;  ///< what the next piece comes after
+};
 
 struct EmulatedStream {
-  std::unique_ptr<Work> capture;
+  std::unique_ptr<Capture> capture;
   std::deque<std::function<void()>> pending;
   uint64_t queued = 0, done = 0;  ///< counts of what has been pending
 };
@@ -26,9 +42,6 @@ struct EmulatedEvent {
   std::chrono::steady_clock::time_point time;
   EmulatedStream* stream = nullptr;  ///< that it was last recorded on
   uint64_t place = 0;                ///< done when so much of the stream is
-};
-struct EmulatedGraph {
-  std::shared_ptr<Work> work;
 };
 
 namespace {
@@ -78,7 +91,12 @@ namespace figment::cuda::emulator {
 
 void queue(void* stream, std::function<void()> work) {
   auto& on = *static_cast<EmulatedStream*>(stream);
-  if (on.capture) return on.capture->push_back(std::move(work));
+  if (Capture* const capture = on.capture.get()) {
+    auto& nodes = capture->graph->nodes;
+    nodes.push_back({std::move(work), nodes.size(), capture->last});
+    capture->last = {&nodes.back()};
+    return;
+  }
   advance(on);
   work();
 }
@@ -225,21 +243,63 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEve
 cudaError_t cudaFuncSetAttribute(const void*, cudaFuncAttribute, int) { return cudaSuccess; }
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
   if (stream->capture) return cudaErrorInvalidValue;
-  stream->capture = std::make_unique<Work>();
+  stream->capture = std::make_unique<Capture>();
+  return cudaSuccess;
+}
+cudaError_t cudaStreamGetCaptureInfo(cudaStream_t stream, cudaStreamCaptureStatus* status,
+                                     unsigned long long*, cudaGraph_t*,
+                                     const cudaGraphNode_t** nodes, const cudaGraphEdgeData**,
+                                     size_t* count) {
+  if (!stream->capture) return cudaErrorInvalidValue;
+  *status = cudaStreamCaptureStatusActive;
+  *nodes = stream->capture->last.data();
+  *count = stream->capture->last.size();
+  return cudaSuccess;
+}
+cudaError_t cudaStreamUpdateCaptureDependencies(cudaStream_t stream, cudaGraphNode_t* nodes,
+                                                const cudaGraphEdgeData*, size_t count, unsigned) {
+  if (!stream->capture) return cudaErrorInvalidValue;
+  stream->capture->last.assign(nodes, nodes + count);
   return cudaSuccess;
 }
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
   if (!stream->capture) return cudaErrorInvalidValue;
-  *graph = new EmulatedGraph{std::shared_ptr<Work>(std::move(stream->capture))};
+  *graph = stream->capture->graph.release();
+  stream->capture.reset();
   return cudaSuccess;
 }
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long) {
-  *exec = new EmulatedGraph{graph->work};
+  *exec = new EmulatedGraph(*graph);
+  for (EmulatedNode& node : (*exec)->nodes)
+    for (EmulatedNode*& earlier : node.after) earlier = &(*exec)->nodes[earlier->number];
   return cudaSuccess;
 }
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
   advance(*stream);
-  for (const auto& work : *exec->work) work();
+  // In one of the orders that are allowed, another each time: oldest first, newest first, any.
+  static std::atomic<uint32_t> launches{0};
+  uint32_t random = ++launches;
+  const uint32_t order = random % 3;
+  std::vector<size_t> missing(exec->nodes.size());
+  std::vector<std::vector<size_t>> next(exec->nodes.size());
+  std::vector<size_t> ready;
+  for (const EmulatedNode& node : exec->nodes) {
+    missing[node.number] = node.after.size();
+    for (const EmulatedNode* earlier : node.after) next[earlier->number].push_back(node.number);
+    if (node.after.empty()) ready.push_back(node.number);
+  }
+  while (!ready.empty()) {
+    random = random * 1664525u + 1013904223u;
+    const size_t at =
+        order == 0   ? size_t(std::min_element(ready.begin(), ready.end()) - ready.begin())
+        : order == 1 ? size_t(std::max_element(ready.begin(), ready.end()) - ready.begin())
+                     : (random >> 8) % ready.size();
+    const size_t number = ready[at];
+    ready.erase(ready.begin() + ptrdiff_t(at));
+    exec->nodes[number].work();
+    for (const size_t later : next[number])
+      if (--missing[later] == 0) ready.push_back(later);
+  }
   return cudaSuccess;
 }
 cudaError_t cudaGraphDestroy(cudaGraph_t graph) {

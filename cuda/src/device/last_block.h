@@ -1,7 +1,6 @@
 // The block of a grid that comes last, for what must wait until all blocks have done their part: to
-// sum their partial results in a fixed order, or to write over what they have read. It counts in
-// one word of each source file, which every grid leaves at zero; launches of a device run one after
-// another, so that grids of one file never meet there.
+// sum their partial results in a fixed order, or to write over what they have read. They count in a
+// word that the launcher has for each launch (`arrivals`), because others may run beside it.
 #pragma once
 
 #include "platform.h"
@@ -10,18 +9,14 @@ namespace figment::cuda {
 
 #ifdef FIGMENT_KERNELS
 
-#ifdef __CUDACC__
-static __device__ uint32_t blocksThatCame;
-#endif
-
 /// For all threads of all blocks of a one-dimensional grid: true in the last block to come here,
 /// which sees what the others wrote before they did.
-FIGMENT_DEVICE bool isLastBlock() {
+FIGMENT_DEVICE bool isLastBlock([[maybe_unused]] uint32_t* arrivals) {
 #ifdef __CUDACC__
   __threadfence();
   __syncthreads();
   bool last = false;
-  if (threadInBlock() == 0) last = atomicInc(&blocksThatCame, gridDim.x - 1) == gridDim.x - 1;
+  if (threadInBlock() == 0) last = atomicInc(arrivals, gridDim.x - 1) == gridDim.x - 1;
   last = __syncthreads_or(last) != 0;
   __threadfence();
   return last;

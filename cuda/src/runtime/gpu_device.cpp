@@ -51,6 +51,10 @@ GpuDevice::GpuDevice(int index)
   for (cudaStream_t* stream : {&stream_, &uploads_, &downloads_})
     check(cudaStreamCreateWithFlags(stream, cudaStreamNonBlocking), "creating a stream");
   check(cudaMalloc(reinterpret_cast<void**>(&failure_), sizeof(DeviceFailure)), "allocating");
+  check(cudaMalloc(reinterpret_cast<void**>(&arrivals_), kMostLaunches * sizeof *arrivals_),
+        "allocating");
+  check(cudaMemsetAsync(arrivals_, 0, kMostLaunches * sizeof *arrivals_, stream_),
+        "clearing memory");
   check(cudaMallocHost(reinterpret_cast<void**>(&hostFailure_), sizeof(DeviceFailure)),
         "allocating pinned memory");
   for (cudaEvent_t* event : {&pace_[0], &pace_[1], &link_})
@@ -133,7 +137,7 @@ bool GpuDevice::claim(const GpuProgram& program) {
   select();
   const uint64_t fixed = program.fixed || !program.recordable ? 0 : program.fixedBytes;
   const uint64_t needed = CachingAllocator::blockBytes(program.program->arenaBytes) +
-                          CachingAllocator::blockBytes(program.program->knownScratchBytes());
+                          CachingAllocator::blockBytes(program.scratchBytes);
   if (allocator_.claimWorkspace(needed + CachingAllocator::blockBytes(fixed))) return true;
   // Without room for fixed places it runs as it is, unrecorded.
   return fixed > 0 && allocator_.claimWorkspace(needed);
@@ -207,7 +211,7 @@ RunResult GpuDevice::run(GpuProgram& program, const FigmentRun& run) {
 RunResult GpuDevice::runOnce(GpuProgram& program, const FigmentRun& run) {
   select();
   const Program& p = *program.program;
-  const uint64_t scratch = program.program->scratchBytes(1);
+  const uint64_t scratch = program.scratchBytes;
   const auto reserveBoth = [&] {
     return reserve(arena_, p.arenaBytes) && reserve(scratch_, scratch);
   };
@@ -219,6 +223,7 @@ RunResult GpuDevice::runOnce(GpuProgram& program, const FigmentRun& run) {
                   " bytes for its temporaries and " + std::to_string(scratch) + " for its kernels"};
   }
   Launcher launcher(stream_, scratch_.data, failure_, gpu_.multiprocessors, gpu_.sharedPerBlock);
+  launcher.setArrivals(arrivals_);
   launcher_ = std::make_unique<Launcher>(launcher);
   if (poison_.load(std::memory_order_relaxed) && p.arenaBytes > 0)
     poison(arena_.data, p.arenaBytes);
@@ -288,11 +293,16 @@ RunResult GpuDevice::runBlock(GpuProgram& program, Block block, const FigmentRun
   return foundFailure(p, committed ? RunOutcome::failedInCommit : RunOutcome::failed);
 }
 
-void GpuDevice::runRecord(GpuProgram& program, uint32_t index) {
+void GpuDevice::bindOperands(GpuProgram& program, uint32_t index) {
   Program& p = *program.program;
   const ProgramRecord& record = p.records[index];
   for (uint32_t i = record.operandStart; i < record.operandStart + record.operandCount; i++)
     p.operands[i].data = bases_[p.places[i].slot] + p.places[i].byteOffset;
+}
+
+void GpuDevice::runRecord(GpuProgram& program, uint32_t index) {
+  bindOperands(program, index);
+  const ProgramRecord& record = program.program->records[index];
   launcher_->setRecord(index, record.opName());
   if (!timing_) return record.choice.variant->run(record.call, *launcher_);
   TimedRecord& times = timed_.emplace_back(TimedRecord{index, nullptr, nullptr});

@@ -14,6 +14,7 @@
 #include "gpu_program.h"
 #include "gpus.h"
 #include "launcher.h"
+#include "recorded_launches.h"
 #include "runtime/allocator.h"
 #include "runtime/run_result.h"
 #include "runtime/timeline.h"
@@ -88,11 +89,12 @@ class GpuDevice {
   void freeRecordings(GpuProgram& program);
   RunResult runPlainly(GpuProgram& program, const FigmentRun& run);
   RunResult runBlock(GpuProgram& program, Block block, const FigmentRun& run, bool committing);
+  void bindOperands(GpuProgram& program, uint32_t index);
   void runRecord(GpuProgram& program, uint32_t index);
   RunResult replay(GpuProgram& program, const FigmentRun& run);
   Recording& recordingFor(GpuProgram& program, const FigmentRun& run);
   void record(GpuProgram& program, RecordedPart& part);
-  void launchBlock(GpuProgram& program, uint32_t begin, uint32_t end);
+  void launchBlock(GpuProgram& program, uint32_t begin, uint32_t end, RecordedLaunches& launches);
   void resetFailure();
   /// Waits, and answers what kernels have found; done when nothing.
   RunResult foundFailure(const Program& program, RunOutcome outcome);
@@ -111,6 +113,7 @@ class GpuDevice {
   Workspace arena_, scratch_;
   uint64_t workspaces_ = 0;  // changes whenever one of them moves
   DeviceFailure* failure_ = nullptr;
+  uint32_t* arrivals_ = nullptr;  // a word for each launch of a recording
   DeviceFailure* hostFailure_ = nullptr;
   std::unique_ptr<Launcher> launcher_;
   std::vector<std::byte*> bases_;

@@ -19,6 +19,9 @@ constexpr int64_t kMostLoopNodes = 1024;
 /// Below this there is little to gain.
 constexpr size_t kFewestRecords = 2;
 
+/// Scratch of records that may run at once.
+constexpr uint64_t kRoomyScratch = uint64_t(16) << 20;
+
 uint64_t aligned(uint64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
 /// Launches of the records [begin, end), loops unrolled; stops counting above kMostNodes.
@@ -40,6 +43,11 @@ int64_t launchesOf(const Program& program, uint32_t begin, uint32_t end) {
 
 }  // namespace
 
+uint64_t scratchOf(const ProgramRecord& record) {
+  const RegisteredVariant* const variant = record.choice.variant;
+  return variant && variant->scratch ? aligned(variant->scratch(record.call, 1)) : 0;
+}
+
 Recording::~Recording() {
   for (const RecordedPart& part : parts)
     if (part.graph) cudaGraphExecDestroy(part.graph);
@@ -52,10 +60,15 @@ GpuProgram::GpuProgram(GpuDevice& device, std::unique_ptr<Program> loaded)
     if (record.op && mayFail(record.opName())) fallible = true;
     if (!record.op) loops = true;
   }
-  program->scratchBytes(1);
+  scratchBytes = program->scratchBytes(1);
   const auto count = uint32_t(program->records.size());
   recordable = program->records.size() >= kFewestRecords && !(loops && fallible) &&
                launchesOf(*program, 0, count) <= (loops ? kMostLoopNodes : kMostNodes);
+  if (recordable) {
+    uint64_t all = 0;
+    for (const ProgramRecord& record : program->records) all += scratchOf(record);
+    scratchBytes = std::max(scratchBytes, std::min(all, kRoomyScratch));
+  }
 
   for (const format::Slot& slot : program->slots)
     if (slot.kind == format::SlotKind::constant)

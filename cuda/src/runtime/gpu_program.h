@@ -44,6 +44,7 @@ struct GpuProgram : DescribedProgram {
   uint64_t blockBytes = 0;
   uint64_t parametersAt = 0;
   uint64_t constantBytes = 0;
+  uint64_t scratchBytes = 0;  ///< for the kernels of one record, or of several that run at once
   bool uploaded = false;    ///< the constants, by the first run: loading has no claim to the stream
   bool fallible = false;    ///< some record may fail because of its numbers
   bool recordable = false;  ///< its runs can be recorded and replayed
@@ -55,5 +56,8 @@ struct GpuProgram : DescribedProgram {
   std::vector<std::unique_ptr<Recording>> recordings;
   uint64_t runs = 0;  ///< that were not replayed and came to their end
 };
+
+/// Bytes, up to whole places of the allocator.
+uint64_t scratchOf(const ProgramRecord& record);
 
 }  // namespace figment::cuda

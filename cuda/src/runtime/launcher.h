@@ -23,6 +23,8 @@ class Launcher final : public Context {
 
   void* stream() const { return stream_; }
   std::byte* scratch() const override { return scratch_; }
+  /// A word at zero, of this launch alone, which it leaves at zero.
+  uint32_t* arrivals() const { return arrivals_; }
   int multiprocessors() const { return multiprocessors_; }
   /// Most dynamic shared memory of one block.
   size_t sharedPerBlock() const { return sharedPerBlock_; }
@@ -38,6 +40,8 @@ class Launcher final : public Context {
   /// Writes a number that the host knows now, by a kernel: it is part of the recording.
   void setCounter(void* counter, int32_t value);
 
+  void setScratch(std::byte* scratch) { scratch_ = scratch; }
+  void setArrivals(uint32_t* arrivals) { arrivals_ = arrivals; }
   void setRecord(uint32_t index, const char* name) {
     record_ = index;
     recordName_ = name;
@@ -52,6 +56,7 @@ class Launcher final : public Context {
  private:
   void* stream_;
   std::byte* scratch_;
+  uint32_t* arrivals_ = nullptr;
   DeviceFailure* failure_;
   int multiprocessors_;
   size_t sharedPerBlock_;

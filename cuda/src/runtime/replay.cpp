@@ -1,7 +1,9 @@
-// Recorded runs: a program's launches are captured into graphs once and replayed. Inputs are copied
-// into fixed places and outputs out of them, so that every address in a graph stays true; what else
-// differs from run to run (numbers, counters, random streams) lies in device memory already. A
-// program whose kernels may fail is recorded in two parts, between which the host asks.
+// Recorded runs: a program's launches are captured into graphs once and replayed, each after those
+// whose data it needs or writes over (data_order.h), so that others fill what it leaves of the GPU.
+// Inputs are copied into fixed places and outputs out of them, so that every address in a graph
+// stays true; what else differs from run to run (numbers, counters, random streams) lies in device
+// memory already. A program whose kernels may fail is recorded in two parts, between which the host
+// asks.
 #include <algorithm>
 
 #include "check.h"
@@ -96,7 +98,9 @@ void GpuDevice::record(GpuProgram& program, RecordedPart& part) {
   check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), "recording a program");
   cudaGraph_t graph = nullptr;
   try {
-    launchBlock(program, part.begin, part.end);
+    RecordedLaunches launches(stream_, *launcher_, scratch_.data, scratch_.bytes, arrivals_);
+    launchBlock(program, part.begin, part.end, launches);
+    launches.join();
   } catch (...) {
     cudaStreamEndCapture(stream_, &graph);
     if (graph) cudaGraphDestroy(graph);
@@ -109,21 +113,26 @@ void GpuDevice::record(GpuProgram& program, RecordedPart& part) {
   check(status, "preparing a recorded program");
 }
 
-void GpuDevice::launchBlock(GpuProgram& program, uint32_t begin, uint32_t end) {
+void GpuDevice::launchBlock(GpuProgram& program, uint32_t begin, uint32_t end,
+                            RecordedLaunches& launches) {
   const Program& p = *program.program;
   for (uint32_t r = begin; r < end; r++) {
     const ProgramRecord& record = p.records[r];
     if (record.op) {
-      runRecord(program, r);
+      bindOperands(program, r);
+      launches.add(record, [&] { runRecord(program, r); });
       continue;
     }
     for (int64_t i = 0; i < record.repeat.count; i++) {
       if (record.operandCount > 0) {
         const Place& place = p.places[record.operandStart];
-        launcher_->setRecord(r, "repeat");
-        launcher_->setCounter(bases_[place.slot] + place.byteOffset, int32_t(i));
+        auto* const counter = bases_[place.slot] + place.byteOffset;
+        launches.add({}, {{counter, counter + sizeof(int32_t)}}, [&] {
+          launcher_->setRecord(r, "repeat");
+          launcher_->setCounter(counter, int32_t(i));
+        });
       }
-      launchBlock(program, r + 1, r + 1 + record.repeat.records);
+      launchBlock(program, r + 1, r + 1 + record.repeat.records, launches);
     }
     r += record.repeat.records;
   }

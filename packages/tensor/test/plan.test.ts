@@ -41,6 +41,27 @@ describe("the memory plan", () => {
   });
 });
 
+describe("small temporaries", () => {
+  const buffers = (): Buffer[] =>
+    [0, 1, 2].map((ordinal) => ({
+      kind: "arena",
+      ordinal,
+      bytes: 1000,
+      first: 2 * ordinal,
+      last: 2 * ordinal + 1,
+      host: null,
+      written: false,
+    }));
+
+  it("share memory one after another where records run in order", () => {
+    expect(new Set(placeBuffers(buffers()).map(([, at]) => at)).size).toBe(1);
+  });
+
+  it("have memory of their own for a while where records run at once", () => {
+    expect(new Set(placeBuffers(buffers(), true).map(([, at]) => at)).size).toBe(3);
+  });
+});
+
 /** Records in an order in which a random program with loops runs them, and the loops, inner ones first. */
 interface Schedule {
   readonly records: number;

@@ -17,7 +17,7 @@ using Table = SweepTable<const float, 1>;
 /// last launch, and negative in others.
 FIGMENT_KERNEL(kThreads)
 squaresKernel(FIGMENT_GRID_CONSTANT const Table table, Global<double> partial, int64_t before,
-              int64_t total, Global<float> out) {
+              int64_t total, Global<float> out, uint32_t* arrivals) {
   for (uint32_t chunk = blockIdx.x; chunk < table.chunks; chunk += gridDim.x) {
     const int t = table.tensorOf(chunk);
     const auto x = table.at[0][t];
@@ -42,7 +42,7 @@ squaresKernel(FIGMENT_GRID_CONSTANT const Table table, Global<double> partial, i
     const double all = blockSum<kThreads>(own);
     if (threadIdx.x == 0) partial[before + chunk] = all;
   }
-  if (total < 0 || !isLastBlock()) return;
+  if (total < 0 || !isLastBlock(arrivals)) return;
   double sum = 0;
   for (int64_t i = threadIdx.x; i < total; i += kThreads) sum += partial[i];
   sum = blockSum<kThreads>(sum);
@@ -66,7 +66,7 @@ void run(const OpCall& call, Context& context) {
     const Grid grid =
         gridFor(launcher, int64_t(table.chunks > 0 ? table.chunks : 1) * kThreads, kThreads);
     launch<squaresKernel>(launcher, grid, kThreads, 0, table, partial, before,
-                          last ? total : int64_t(-1), out);
+                          last ? total : int64_t(-1), out, launcher.arrivals());
     before += table.chunks;
     table = {};
   };

@@ -44,7 +44,7 @@ struct Integers {
 template <class Draw, bool kAligned>
 FIGMENT_KERNEL(kThreads)
 drawKernel(Global<const int32_t> state, Global<int32_t> next, Global<uint32_t> out, int64_t count,
-           Draw draw) {
+           Draw draw, uint32_t* arrivals) {
   const RandomStream stream = readStream(state);
   for (int64_t i = threadInGrid(); 4 * i < count; i += threadsOfGrid()) {
     const uint4 x = draw(stream, i);
@@ -58,7 +58,7 @@ drawKernel(Global<const int32_t> state, Global<int32_t> next, Global<uint32_t> o
     if (4 * i + 3 < count) out[4 * i + 3] = x.w;
   }
   // `next` may be `state`, so all blocks must have read it.
-  if (isLastBlock() && threadIdx.x == 0) writeAdvanced(stream, Draw::kWords * count, next);
+  if (isLastBlock(arrivals) && threadIdx.x == 0) writeAdvanced(stream, Draw::kWords * count, next);
 }
 
 template <class Draw>
@@ -70,9 +70,11 @@ void runDraw(const OpCall& call, Context& context, Draw draw) {
   const auto next = viewOf<int32_t>(call.out[1]);
   const auto out = viewOf<uint32_t>(call.out[0]);
   if (startsAligned(call.out[0]))
-    launch<drawKernel<Draw, true>>(launcher, grid, kThreads, 0, state, next, out, count, draw);
+    launch<drawKernel<Draw, true>>(launcher, grid, kThreads, 0, state, next, out, count, draw,
+                                   launcher.arrivals());
   else
-    launch<drawKernel<Draw, false>>(launcher, grid, kThreads, 0, state, next, out, count, draw);
+    launch<drawKernel<Draw, false>>(launcher, grid, kThreads, 0, state, next, out, count, draw,
+                                    launcher.arrivals());
 }
 
 constexpr Variant variantOf(const char* op, void (*run)(const OpCall&, Context&)) {

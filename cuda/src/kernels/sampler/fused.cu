@@ -43,7 +43,8 @@ FIGMENT_DEVICE float meanOf(const SamplerStepParams& p, const Weights<kTensors>&
 
 template <int kTensors, bool kAligned>
 FIGMENT_KERNEL(kThreads)
-stepKernel(SamplerStepParams p, FIGMENT_GRID_CONSTANT const Operands<kTensors> operands) {
+stepKernel(SamplerStepParams p, FIGMENT_GRID_CONSTANT const Operands<kTensors> operands,
+           uint32_t* arrivals) {
   const RandomStream stream = readStream(operands.state);
   Weights<kTensors> w = {
       operands.coef[0], operands.coef[1], operands.coef[2], operands.coef[3], {}};
@@ -82,7 +83,7 @@ stepKernel(SamplerStepParams p, FIGMENT_GRID_CONSTANT const Operands<kTensors> o
   }
   if (!p.noise) {
     if (threadInGrid() == 0) writeAdvanced(stream, 0, operands.next);
-  } else if (isLastBlock() && threadIdx.x == 0) {
+  } else if (isLastBlock(arrivals) && threadIdx.x == 0) {
     // `next` may be `state`, so all blocks must have read it.
     writeAdvanced(stream, p.size, operands.next);
   }
@@ -103,9 +104,11 @@ void runStep(const OpCall& call, Launcher& launcher) {
   }
   const Grid grid = gridFor(launcher, p.size > 0 ? ceilDiv(p.size, 4) : 1, kThreads);
   if (aligned)
-    launch<stepKernel<kTensors, true>>(launcher, grid, kThreads, 0, p, operands);
+    launch<stepKernel<kTensors, true>>(launcher, grid, kThreads, 0, p, operands,
+                                       launcher.arrivals());
   else
-    launch<stepKernel<kTensors, false>>(launcher, grid, kThreads, 0, p, operands);
+    launch<stepKernel<kTensors, false>>(launcher, grid, kThreads, 0, p, operands,
+                                        launcher.arrivals());
 }
 
 void run(const OpCall& call, Context& context) {

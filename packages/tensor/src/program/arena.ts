@@ -19,8 +19,11 @@ export function extendOverLoops(buffers: readonly Buffer[], loops: readonly Loop
   }
 }
 
+/** Buffers up to so many bytes linger for so many records where records run at once: who takes their memory would wait. */
+const lingering = { bytes: 1 << 16, records: 32 };
+
 /** Every buffer that is used, with its place in the arena. */
-export function placeBuffers(buffers: readonly Buffer[]): [Buffer, number][] {
+export function placeBuffers(buffers: readonly Buffer[], atOnce = false): [Buffer, number][] {
   const used = buffers.filter((buffer) => buffer.kind !== "arena" || buffer.last >= 0);
   const groups = new Map<Buffer, { first: number; last: number; bytes: number }>();
   const rootOf = new Map<Buffer, Buffer>();
@@ -38,7 +41,12 @@ export function placeBuffers(buffers: readonly Buffer[]): [Buffer, number][] {
     }
   }
   const roots = [...groups.keys()];
-  const plan = planMemory(roots.map((root) => groups.get(root) as { first: number; last: number; bytes: number }));
+  const plan = planMemory(
+    roots.map((root) => {
+      const { first, last, bytes } = groups.get(root) as { first: number; last: number; bytes: number };
+      return { first, last: atOnce && bytes <= lingering.bytes ? last + lingering.records : last, bytes };
+    }),
+  );
   const offsetOf = new Map(roots.map((root, i) => [root, plan.offsets[i] as number]));
   return used.map((buffer) => [
     buffer,

@@ -37,13 +37,14 @@ export interface Lowered {
   readonly tags: readonly Node[];
 }
 
-/** Lowers a graph to a program. */
-export function lowerGraph(graph: Graph): Lowered {
-  return new Lowerer(graph).run();
+/** Lowers a graph to a program. `atOnce`: its device runs records at the same time that do not touch the same memory. */
+export function lowerGraph(graph: Graph, atOnce = false): Lowered {
+  return new Lowerer(graph, atOnce).run();
 }
 
 class Lowerer {
   private readonly graph: Graph;
+  private readonly atOnce: boolean;
   private readonly places = new Map<Value, Place>();
   private readonly dense = new Map<Value, Place>();
   private readonly buffers: Buffer[] = [];
@@ -56,8 +57,9 @@ class Lowerer {
   private readonly states: Buffer[];
   private tag = 0;
 
-  constructor(graph: Graph) {
+  constructor(graph: Graph, atOnce: boolean) {
     this.graph = graph;
+    this.atOnce = atOnce;
     graph.args.forEach((value, i) => {
       this.places.set(value, whole(this.buffer("input", i, value), value));
     });
@@ -343,7 +345,7 @@ class Lowerer {
     extendOverLoops(this.buffers, this.loops);
     const slotOf = new Map<Buffer, number>();
     const slots: SlotSpec[] = [];
-    for (const [buffer, offset] of placeBuffers(this.buffers)) {
+    for (const [buffer, offset] of placeBuffers(this.buffers, this.atOnce)) {
       slotOf.set(
         buffer,
         slots.push({

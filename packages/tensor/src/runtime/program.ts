@@ -45,12 +45,12 @@ export function onLoadProgram(listen: ((program: Program) => void) | undefined):
 
 /** Lowers a graph and loads it on the current device. `variant` forces that kernel variant wherever it can run. */
 export function loadGraph(graph: Graph, name: string, variant?: string): Program {
-  const { spec, tags } = lowerGraph(graph);
+  const device = currentDevice();
+  const { spec, tags } = lowerGraph(graph, device > 0);
   const largest = spec.slots.reduce((most, { bytes }) => Math.max(most, bytes), spec.arenaBytes);
   if (largest > mostBytes)
     throw new OutOfMemoryError(`out of memory: ${showBytes(largest)} are more than any device holds`);
   const blob = writeProgram(spec);
-  const device = currentDevice();
   tuning(device);
   const load = (): number => guarded(() => native().loadProgram(blob, variant, device));
   let handle = load();
