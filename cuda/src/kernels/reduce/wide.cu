@@ -1,14 +1,15 @@
 // reduce with coalesced loads of 16 bytes wherever the reduced axes lie. Where the fastest axis is
-// reduced, a warp or a block takes the terms of one output; where it is kept, a block takes a slab
-// of rows, each thread some columns. Outputs too few to keep the device busy are made of several
-// blocks' partial results, which a second kernel combines in order.
-#include "../../device/columns.h"
+// reduced, a warp or a block takes the terms of one output; where it is kept, a block takes a strip
+// of columns of a slab of rows. Outputs too few to keep the device busy are made of several blocks'
+// partial results, which a second kernel combines in order.
+#include "../../device/vectors.h"
 #include "reduction.h"
+#include "strips.h"
 
 namespace figment::cuda {
 namespace {
 
-constexpr int kThreads = kColumnThreads;
+constexpr int kThreads = kStripThreads;
 /// Terms that a warp takes alone.
 constexpr int64_t kShortTerms = 512;
 /// Fewest terms of a block.
@@ -67,39 +68,43 @@ segmentsKernel(int64_t outputs, int64_t segments, int64_t terms, Global<const T>
   if (threadIdx.x == 0) y[block] = Y(kept);
 }
 
+/// Rows of which loads are under way at once.
+constexpr int kRows = 8;
+
 template <class Combine, class T, class Y, int kVector>
 FIGMENT_KERNEL(kThreads)
-columnsKernel(Columns columns, Global<const T> x, Global<Y> y, Indices kept, Indices reduced) {
+stripsKernel(Strips strips, Global<const T> x, Global<Y> y, Indices kept, Indices reduced) {
   using Kept = typename Combine::Kept;
   FIGMENT_SHARED(Kept, shared, kThreads * kVector);
   const int64_t block = blockInGrid();
-  if (block >= columns.n * columns.slabs * columns.chunks) return;
+  if (block >= strips.blocks()) return;
   const Combine combine;
-  const ColumnPlace place(columns, block);
+  const StripPlace place(strips, block);
   Kept values[kVector];
   FIGMENT_UNROLL
   for (int j = 0; j < kVector; j++) values[j] = Combine::identity();
   if (place.active) {
     const int64_t first = kept.offset(place.sample) + place.channel;
-    FIGMENT_UNROLL_BY(4)
-    for (int64_t row = place.firstRow; row < place.lastRow; row += columns.down) {
-      const auto pack = x.template load<Pack<T, kVector>>(first + reduced.offset(row));
+    const int64_t step = strips.down;
+    for (int64_t row = place.firstRow; row < place.lastRow; row += kRows * step) {
+      Pack<T, kVector> packs[kRows];
       FIGMENT_UNROLL
-      for (int j = 0; j < kVector; j++) values[j] = combine(values[j], Kept(pack.values[j]));
+      for (int r = 0; r < kRows; r++)
+        if (row + r * step < place.lastRow)
+          packs[r] = x.template load<Pack<T, kVector>>(first + reduced.offset(row + r * step));
+      FIGMENT_UNROLL
+      for (int r = 0; r < kRows; r++) {
+        if (row + r * step >= place.lastRow) continue;
+        FIGMENT_UNROLL
+        for (int j = 0; j < kVector; j++) values[j] = combine(values[j], Kept(packs[r].values[j]));
+      }
     }
   }
-  const int t = int(threadIdx.x);
+  const bool leads = combineDown<Combine>(strips, shared, values);
+  if (!leads || !place.active) return;
+  const int64_t to = (place.sample * strips.slabs + place.slab) * strips.c + place.channel;
   FIGMENT_UNROLL
-  for (int j = 0; j < kVector; j++) shared[j * kThreads + t] = values[j];
-  __syncthreads();
-  if (t >= columns.across || !place.active) return;
-  const int64_t to = (place.sample * columns.slabs + place.slab) * columns.c + place.channel;
-  FIGMENT_UNROLL
-  for (int j = 0; j < kVector; j++) {
-    for (int row = 1; row < columns.down; row++)
-      values[j] = combine(values[j], Kept(shared[j * kThreads + row * columns.across + t]));
-    y[to + j] = Y(values[j]);
-  }
+  for (int j = 0; j < kVector; j++) y[to + j] = Y(values[j]);
 }
 
 struct Segments {
@@ -114,8 +119,8 @@ struct Segments {
     count = ceilDiv(shape.terms(), terms);
   }
 };
-Columns columnsOf(const ReductionShape& shape, int vector) {
-  return Columns(shape.kept.count, shape.reduced.count, shape.last, vector);
+Strips stripsOf(const ReductionShape& shape, int vector) {
+  return Strips(shape.kept.count, shape.reduced.count, shape.last, vector);
 }
 /// One index after the other, `stride` apart.
 Indices line(int64_t count, int64_t stride) {
@@ -158,22 +163,21 @@ void runRows(const OpCall& call, Launcher& launcher, const ReductionShape& shape
 }
 
 template <class Combine, class T, int kVector>
-void runColumns(const OpCall& call, Launcher& launcher, const ReductionShape& shape) {
+void runStrips(const OpCall& call, Launcher& launcher, const ReductionShape& shape) {
   using Kept = typename Combine::Kept;
   const auto x = viewOf<const T>(call.in[0]);
   const auto y = viewOf<T>(call.out[0]);
-  const Columns columns = columnsOf(shape, kVector);
-  if (columns.slabs == 1)
-    return launch<columnsKernel<Combine, T, T, kVector>>(launcher, columns.grid(), kThreads, 0,
-                                                         columns, x, y, shape.kept, shape.reduced);
-  const auto partial = scratchView<Kept>(launcher, 0, columns.n * columns.slabs * columns.c);
-  launch<columnsKernel<Combine, T, Kept, kVector>>(launcher, columns.grid(), kThreads, 0, columns,
-                                                   x, partial, shape.kept, shape.reduced);
-  constexpr int64_t kAll = int64_t{1} << 40;  // rows of a thread: one slab
-  const Columns rest(columns.n, columns.slabs, columns.c, 1, kAll);
-  launch<columnsKernel<Combine, Kept, T, 1>>(
+  const Strips strips = stripsOf(shape, kVector);
+  if (strips.slabs == 1)
+    return launch<stripsKernel<Combine, T, T, kVector>>(launcher, strips.grid(), kThreads, 0,
+                                                        strips, x, y, shape.kept, shape.reduced);
+  const auto partial = scratchView<Kept>(launcher, 0, strips.n * strips.slabs * strips.c);
+  launch<stripsKernel<Combine, T, Kept, kVector>>(launcher, strips.grid(), kThreads, 0, strips, x,
+                                                  partial, shape.kept, shape.reduced);
+  const Strips rest = strips.ofPartials();
+  launch<stripsKernel<Combine, Kept, T, kVector>>(
       launcher, rest.grid(), kThreads, 0, rest, Global<const Kept>(partial), y,
-      line(columns.n, columns.slabs * columns.c), line(columns.slabs, columns.c));
+      line(rest.n, rest.rows * rest.c), line(rest.rows, rest.c));
 }
 
 template <class Combine, class T, int kVector>
@@ -181,7 +185,7 @@ void runAs(const OpCall& call, Launcher& launcher, const ReductionShape& shape) 
   if (shape.lastReduced)
     runRows<Combine, T, kVector>(call, launcher, shape);
   else
-    runColumns<Combine, T, kVector>(call, launcher, shape);
+    runStrips<Combine, T, kVector>(call, launcher, shape);
 }
 
 void run(const OpCall& call, Context& context) {
@@ -203,10 +207,10 @@ size_t scratch(const OpCall& call, int) {
     return size_t(outputs * Segments(outputs, shape).count) * bytes;
   }
   // Addresses decide on vectors, and are not known yet.
-  int64_t most = columnsOf(shape, 1).slabs;
+  int64_t most = stripsOf(shape, 1).slabs;
   const int vector = int(16 / bytes);
   if (shape.last % vector == 0) {
-    const int64_t slabs = columnsOf(shape, vector).slabs;
+    const int64_t slabs = stripsOf(shape, vector).slabs;
     if (slabs > most) most = slabs;
   }
   return size_t(shape.kept.count * most * shape.last) * bytes;
