@@ -86,6 +86,11 @@ const groupShapes: readonly (readonly [Shape, Attrs, { range?: Range }?])[] = [
   [[2, 23, 29, 24], group(3, true), { range: far }],
   [[2, 16, 16, 64], group(8, true), { range: far }],
   [[40, 5, 16], group(2, true)],
+  [[3, 4, 4, 128], group(32, true)],
+  [[2, 7, 60], group(6, true), { range: aside }],
+  [[1, 1031, 48], group(4, false), { range: far }],
+  [[2, 8, 8, 320], group(4, true)],
+  [[1, 13, 3, 512], group(32, false)],
 ];
 const rowShapes: readonly (readonly [Shape, { range?: Range }?])[] = [
   [[7, 32]],
@@ -155,6 +160,9 @@ const reduced: readonly (readonly [Shape, readonly number[]])[] = [
     [0, 2],
   ],
   [[9, 5, 2056], [0]],
+  [[128, 400], [0]],
+  [[9001, 40], [0]],
+  [[2, 1027, 256], [1]],
 ];
 const rowsOf = (op: string) =>
   rowShapes.map(([shape, { range = [-8, 8] as const } = {}]) => {

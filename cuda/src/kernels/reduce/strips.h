@@ -90,7 +90,7 @@ FIGMENT_DEVICE bool combineDown(const Strips& strips, const Shared<T>& shared, T
   for (int other = 1; other < rows; other++) {
     FIGMENT_UNROLL
     for (int j = 0; j < N; j++)
-      values[j] = combine(values[j], shared[j * kStripThreads + other * across + t]);
+      values[j] = combine(values[j], T(shared[j * kStripThreads + other * across + t]));
   }
   return true;
 }

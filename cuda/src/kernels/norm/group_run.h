@@ -1,0 +1,185 @@
+// How a block works on a run: neighbouring groups of one sample, whose channels make vectors. A
+// warp takes a row of vectors, or some rows beside each other, lanes that are left over idle; so
+// sums over pixels are shuffles first, then few numbers for each warp. Blocks that share a run's
+// pixels exchange moments.
+#pragma once
+
+#include "../../device/vectors.h"
+#include "../../device/warp.h"
+#include "affine.h"
+
+namespace figment::cuda {
+
+/// Lanes that add up what the warps have of one sum.
+constexpr int kAdders = 8;
+
+struct Run {
+  int channels = 0, groups = 0;
+  int width = 0;         ///< channels of a group
+  int across = 0;        ///< vectors of a pixel: at most a warp
+  int perWarp = 0;       ///< pixels that a warp takes at once
+  int warps = 0;         ///< of a block
+  bool whole = false;    ///< no vector belongs to two groups
+  int64_t pixels = 0;    ///< of a block
+  int64_t ofSample = 0;  ///< runs of a sample
+
+  Run() = default;
+  Run(int64_t channels, int64_t width, int vector)
+      : channels(int(channels)),
+        groups(int(channels / width)),
+        width(int(width)),
+        across(int(channels / vector)),
+        perWarp(kWarp / across),
+        whole(width % vector == 0) {}
+
+  FIGMENT_BOTH int down() const { return warps * perWarp; }
+  /// Sums of one kind that a warp has.
+  FIGMENT_BOTH int entries() const { return whole ? across : channels; }
+  /// Floats of shared memory for sums of `kinds` kinds: those of warps, totals of groups, and three
+  /// own and three merged numbers of each group.
+  FIGMENT_BOTH int parts(int kinds) const { return kinds * entries() * warps; }
+  FIGMENT_BOTH int floats(int kinds) const { return parts(kinds) + (kinds + 6) * groups; }
+};
+
+/// A thread's place in its block's run.
+template <int N>
+struct RunPlace {
+  int column, row;
+  bool active;
+  int group;  ///< of the vector's first channel, in the run
+  int left;   ///< channels of that group from there on
+
+  FIGMENT_DEVICE explicit RunPlace(const Run& run) {
+    const int lane = laneInWarp(), down = lane / run.across;
+    column = lane - down * run.across;
+    row = warpInBlock() * run.perWarp + down;
+    active = down < run.perWarp;
+    group = column * N / run.width;
+    left = (group + 1) * run.width - column * N;
+  }
+  /// Calls f(j, group) for each channel of the vector.
+  template <class F>
+  FIGMENT_DEVICE void eachChannel(const Run& run, F&& f) const {
+    int of = group, more = left;
+    FIGMENT_UNROLL
+    for (int j = 0; j < N; j++) {
+      f(j, of);
+      if (--more == 0) {
+        more = run.width;
+        of++;
+      }
+    }
+  }
+};
+
+/// totals[kind·groups + group] = the sum of values[kind] over the group's channels and all rows of
+/// the block; inactive threads bring zeros. All threads call it, and may read `totals` afterwards.
+template <int N, int kKinds>
+FIGMENT_DEVICE void sumGroups(const Run& run, const RunPlace<N>& place, float (&values)[kKinds][N],
+                              const Shared<float>& parts, const Shared<float>& totals) {
+  const int lane = laneInWarp(), warp = warpInBlock(), across = run.across;
+  const auto down = [&](float value) {
+    FIGMENT_UNROLL
+    for (int step = kWarp / 2; step > 0; step /= 2) {
+      if (step >= run.perWarp) continue;
+      const float other = __shfl_down_sync(kWholeWarp, value, unsigned(step * across));
+      if (lane + step * across < run.perWarp * across) value += other;
+    }
+    return value;
+  };
+  FIGMENT_UNROLL
+  for (int kind = 0; kind < kKinds; kind++) {
+    float(&of)[N] = values[kind];
+    if (run.whole) {
+      FIGMENT_UNROLL
+      for (int j = 1; j < N; j++) of[0] += of[j];
+      of[0] = down(of[0]);
+      if (lane < across) parts[(kind * across + lane) * run.warps + warp] = of[0];
+    } else {
+      FIGMENT_UNROLL
+      for (int j = 0; j < N; j++) {
+        of[j] = down(of[j]);
+        if (lane < across) parts[(kind * run.channels + lane * N + j) * run.warps + warp] = of[j];
+      }
+    }
+  }
+  __syncthreads();
+  const int t = int(threadIdx.x), sums = kKinds * run.groups;
+  const int terms = run.entries() / run.groups * run.warps;
+  for (int first = 0; first < sums; first += int(blockDim.x) / kAdders) {
+    const int at = first + t / kAdders;
+    float sum = 0;
+    if (at < sums)
+      for (int i = t % kAdders; i < terms; i += kAdders) sum += parts[at * terms + i];
+    FIGMENT_UNROLL
+    for (int step = kAdders / 2; step > 0; step /= 2) sum += __shfl_xor_sync(kWholeWarp, sum, step);
+    if (at < sums && t % kAdders == 0) totals[at] = sum;
+  }
+  __syncthreads();
+}
+
+/// A block that has its run to itself.
+struct Alone {
+  static constexpr int kRanks = 1;
+  FIGMENT_DEVICE static int rank() { return 0; }
+  FIGMENT_DEVICE static void sync() { __syncthreads(); }
+  FIGMENT_DEVICE static float read(const Shared<float>& from, int i, int) { return from[i]; }
+};
+
+/// A block's part of a run.
+struct RunPart {
+  int64_t sample, run;
+  int64_t firstPixel;
+  int held;  ///< pixels
+
+  template <class Exchange>
+  FIGMENT_DEVICE RunPart(const Run& runs, const NormShape& shape, Exchange) {
+    const int64_t task = blockInGrid() / Exchange::kRanks;
+    sample = task / runs.ofSample;
+    run = task % runs.ofSample;
+    firstPixel = Exchange::rank() * runs.pixels;
+    const int64_t left = shape.spatial - firstPixel;
+    held = int(left < runs.pixels ? left : runs.pixels);
+  }
+};
+
+/// From each block's moments of groups, own[3·group + …] = centre, mean of what exceeds it, squares
+/// about the mean: merged[3·group + …] = mean, what f32 had no room for in it, rstd. Sets the
+/// call's results. All threads of the cluster call it; all may read `merged` afterwards.
+template <class Exchange>
+FIGMENT_DEVICE void mergeMoments(const NormForward<float>& call, const Run& run,
+                                 const RunPart& part, const Shared<float>& own,
+                                 const Shared<float>& merged) {
+  const NormShape& shape = call.shape;
+  Exchange::sync();
+  for (int g = int(threadIdx.x); g < run.groups; g += int(blockDim.x)) {
+    const float origin = Exchange::read(own, 3 * g, 0), count = float(shape.count());
+    const auto countOf = [&](int rank) {
+      const int64_t more = shape.spatial - rank * run.pixels;
+      return float(more < run.pixels ? more : run.pixels) * float(run.width);
+    };
+    const auto aboveOrigin = [&](int rank) {
+      return Exchange::read(own, 3 * g, rank) - origin + Exchange::read(own, 3 * g + 1, rank);
+    };
+    float above = 0, total = 0;
+    for (int rank = 0; rank < Exchange::kRanks; rank++) above += countOf(rank) * aboveOrigin(rank);
+    above /= count;
+    for (int rank = 0; rank < Exchange::kRanks; rank++) {
+      const float d = aboveOrigin(rank) - above;
+      total += Exchange::read(own, 3 * g + 2, rank) + countOf(rank) * d * d;
+    }
+    const float mean = origin + above, rstd = 1.0f / sqrtf(total / count + call.eps);
+    merged[3 * g] = mean;
+    merged[3 * g + 1] = above - (mean - origin);
+    merged[3 * g + 2] = rstd;
+    if (Exchange::rank() == 0) {
+      const int64_t group = part.sample * shape.groups + part.run * run.groups + g;
+      call.mean.set(group, mean);
+      call.second.set(group, rstd);
+    }
+  }
+  // Also before a block ends, for the others read from it.
+  Exchange::sync();
+}
+
+}  // namespace figment::cuda
