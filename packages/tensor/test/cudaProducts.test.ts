@@ -123,6 +123,12 @@ const cases: Case[] = [
   product([1031, 9], [1031, 13], { transposeA: true }),
   product([3, 24, 520], [3, 40, 520], { transposeB: true }),
   product([64, 7], [33, 64], both),
+  // Few rows or columns.
+  product([2, 260], [72, 260], { transposeB: true, bias: true, activation: "silu" }, [...alike, ...mixed]),
+  product([67, 2308], [1, 2308], { transposeB: true, bias: true }),
+  product([7, 4101], [3, 4101], { transposeB: true }),
+  product([3, 5, 300], [3, 9, 300], { transposeB: true, activation: "relu" }),
+  product([24, 130], [130, 20], { bias: true }),
   // Tails, rows and columns of one, nothing to sum.
   product([1, 8], [8, 1]),
   product([1, 257], [257, 65], { bias: true }),

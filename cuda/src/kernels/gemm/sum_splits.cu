@@ -16,7 +16,7 @@ sumSplitsKernel(Global<const float> partial, FIGMENT_GRID_CONSTANT const Product
     const Phase& phase = p.phase[product % p.phases];
     if (row >= phase.rows) continue;
     float sum = 0;
-    FIGMENT_UNROLL_BY(4)
+    FIGMENT_UNROLL_BY(16)
     for (int s = 0; s < splits; s++) sum += partial[s * count + e];
     epilogue.store(
         group * p.outGroup + phase.outFirst + rowOffset(p, phase, uint32_t(row)) + column,

@@ -57,7 +57,7 @@ inline int64_t tilesOf(const Product& p, int size) {
 
 inline Plan planOf(const Product& p) {
   // Blocks that keep a large GPU busy, and the least depth that is worth a block of its own.
-  constexpr int64_t kBusy = 132, kWanted = 264, kLeastDepth = 256, kMostSplits = 64;
+  constexpr int64_t kBusy = 132, kWanted = 264, kLeastDepth = 256, kMostSplits = 128;
   int32_t depth = 0;
   for (int i = 0; i < p.phases; i++) depth = std::max(depth, p.phase[i].depth);
   Plan plan;
