@@ -1,89 +1,187 @@
-// matmul of bf16 factors on matrix tiles. Both factors are packed: B once, A by the unit that needs
-// it, one cut of K at a time, which stays in the L2 cache.
+// matmul of bf16 factors on matrix tiles. B is packed once, in panels of kBlock columns of all
+// their depth. Rows of A are read in place where tiles can load them, else packed by the unit that
+// needs them, one cut of K at a time. A unit is a part of the result whose rows of one cut, and
+// sums where there are several cuts, share the second-level cache.
 #pragma once
 
-#include "kernels/gemm/matrix_tiles.inl.h"
+#include "kernels/gemm/matrix_tiles_blocks.inl.h"
 #include "kernels/kernel.h"
 #include "kernels/params/matmul.generated.h"
 
 namespace figment::FIGMENT_ISA::tiles {
 
+/// Most rows and columns of a unit, and the fewest that are left to balance the work of threads.
+constexpr int64_t kMostRows = 256, kMostColumns = 1024, kFewestRows = 64, kFewestColumns = 128;
+/// A cut of K is at most this deep: columns of a cut, the rows that pass them, and two blocks of
+/// sums share the first-level cache.
+constexpr int64_t kProductCut = 384;
+/// Units for each thread.
+constexpr int64_t kUnitsPerThread = 4;
+/// Panels and steps along K that are packed as one piece of work.
+constexpr int64_t kPackedPanels = 4, kPackedSteps = 8;
+
 struct Product {
   const MatmulParams& p;
   const uint16_t *a, *b;
-  int64_t panels, rowUnits, columnUnits, batchesB;
+  int64_t batch, m, batchesB, panels, steps, cutSteps;
+  int64_t unitRows, unitColumns, rowUnits, columnUnits;
 
-  explicit Product(const OpCall& call)
+  Product(const OpCall& call, int threads)
       : p(call.as<MatmulParams>()),
         a(call.in[0].as<const uint16_t>()),
         b(call.in[1].as<const uint16_t>()),
+        batch(p.batch),
+        m(p.m),
+        batchesB(p.batchStrideB == 0 ? 1 : p.batch),
         panels(ceilDiv(p.n, kBlock)),
-        rowUnits(ceilDiv(p.m, kUnitRows)),
-        columnUnits(ceilDiv(p.n, kUnitColumns)),
-        batchesB(p.batchStrideB == 0 ? 1 : p.batch) {}
-  int64_t panelSize() const { return packedSize(p.k); }
-
-  /// Packs kBlock columns of B in all their depth.
-  void packPanel(int64_t batch, int64_t panel, uint16_t* to) const {
-    const int64_t stepK = p.transB ? 1 : p.n, stepN = p.transB ? p.k : 1;
-    const int64_t column = panel * kBlock;
-    packColumns(to, b + batch * p.batchStrideB + column * stepN, stepN, stepK,
-                smaller(kBlock, p.n - column), p.k);
+        steps(ceilDiv(p.k, kTileDepth)) {
+    if (!p.transA && p.batchStrideB == 0 && p.batchStrideA != 0) {
+      m *= batch;  // one B for all: the batch is just more rows
+      batch = 1;
+    }
+    const int64_t cuts = ceilDiv(p.k, kProductCut);
+    cutSteps = ceilDiv(steps, cuts);
+    unitRows = smaller(ceilDiv(m, kBlock) * kBlock, kMostRows);
+    unitColumns = smaller(panels * kBlock, kMostColumns);
+    for (;;) {
+      rowUnits = ceilDiv(m, unitRows);
+      columnUnits = ceilDiv(p.n, unitColumns);
+      if (threads == 1 || units() >= threads * kUnitsPerThread) break;
+      if (unitColumns > kFewestColumns && unitColumns >= unitRows)
+        unitColumns = ceilDiv(unitColumns / 2, kBlock) * kBlock;
+      else if (unitRows > kFewestRows)
+        unitRows = ceilDiv(unitRows / 2, kBlock) * kBlock;
+      else
+        break;
+    }
   }
-  /// Packs kBlock rows of A for a cut of K.
-  void packCut(int64_t batch, int64_t row, int64_t k, int64_t depth, uint16_t* to) const {
-    const int64_t stepM = p.transA ? 1 : p.k, stepK = p.transA ? p.m : 1;
-    packRows(to, a + batch * p.batchStrideA + row * stepM + k * stepK, stepM, stepK,
-             smaller(kBlock, p.m - row), depth);
+  int64_t units() const { return batch * rowUnits * columnUnits; }
+  int64_t panelSize() const { return steps * kPair; }
+  int64_t packedNumbers() const { return batchesB * panels * panelSize(); }
+  /// Tiles load lines of 64 bytes, which should not cross those of the cache.
+  bool inPlace() const {
+    return !p.transA && p.k % kTileDepth == 0 && reinterpret_cast<uintptr_t>(a) % kRowBytes == 0;
+  }
+
+  /// Packs a piece of B: some panels and steps.
+  void packColumns(int64_t batch, int64_t firstPanel, int64_t firstStep, uint16_t* packed) const {
+    const int64_t lastPanel = smaller(firstPanel + kPackedPanels, panels);
+    const int64_t lastStep = smaller(firstStep + kPackedSteps, steps);
+    const uint16_t* from = b + batch * p.batchStrideB;
+    for (int64_t step = firstStep; step < lastStep; step++) {
+      for (int64_t panel = firstPanel; panel < lastPanel; panel++) {
+        const int64_t column = panel * kBlock, k = step * kTileDepth;
+        const int64_t columns = smaller(kBlock, p.n - column), depth = smaller(kTileDepth, p.k - k);
+        uint16_t* to = packed + (batch * panels + panel) * panelSize() + step * kPair;
+        if (p.transB)
+          transposeColumns(to, from + column * p.k + k, p.k, columns, depth);
+        else
+          interleaveColumns(to, from + k * p.n + column, p.n, columns, depth);
+      }
+    }
+  }
+  /// Packs up to kBlock rows of A for a cut of K.
+  void packRows(int64_t batch, int64_t row, int64_t k, int64_t depth, uint16_t* to) const {
+    const uint16_t* from = a + batch * p.batchStrideA;
+    const int64_t rows = smaller(kBlock, m - row);
+    if (p.transA)
+      transposeRows(to, from + k * m + row, m, rows, depth);
+    else
+      copyRows(to, from + row * p.k + k, p.k, rows, depth);
+  }
+};
+
+/// The memory of one worker.
+struct ProductScratch {
+  uint16_t* rows;  ///< packed blocks of a cut
+  float* sums;     ///< of two blocks
+  float* unit;     ///< sums of all blocks, where several cuts are added
+
+  static ProductScratch take(Carver& carver, const Product& g) {
+    ProductScratch s;
+    s.rows = carver.take<uint16_t>(g.unitRows / kBlock * g.cutSteps * kPair);
+    s.sums = carver.take<float>(2 * kBlockSums);
+    s.unit = carver.take<float>(g.steps > g.cutSteps ? g.unitRows * g.unitColumns : 0);
+    return s;
   }
 };
 
 template <class Tiles>
 inline void runUnit(const OpCall& call, const Product& g, Tiles& tiles, const uint16_t* packedB,
-                    int64_t unit, const UnitScratch& s) {
+                    int64_t unit, const ProductScratch& s) {
   const int64_t columnUnit = unit % g.columnUnits, rowUnit = unit / g.columnUnits % g.rowUnits;
   const int64_t batch = unit / g.columnUnits / g.rowUnits;
-  const int64_t row = rowUnit * kUnitRows, rows = smaller(kUnitRows, g.p.m - row);
-  const int64_t column = columnUnit * kUnitColumns, columns = smaller(kUnitColumns, g.p.n - column);
+  const int64_t row = rowUnit * g.unitRows, rows = smaller(g.unitRows, g.m - row);
+  const int64_t column = columnUnit * g.unitColumns;
+  const int64_t columns = smaller(g.unitColumns, g.p.n - column);
+  const int64_t rowBlocks = ceilDiv(rows, kBlock);
+  const Elements bias = g.p.bias ? Elements::of(call.in[2]) + column : Elements{};
+  const Results out = Results::of(call.out[0]) + ((batch * g.m + row) * g.p.n + column);
+  const uint16_t* a = g.a + batch * g.p.batchStrideA + row * g.p.k;
   const uint16_t* b =
       packedB + ((g.batchesB == 1 ? 0 : batch) * g.panels + column / kBlock) * g.panelSize();
-  for (int64_t k = 0; k < g.p.k; k += kCut) {
-    const int64_t depth = smaller(kCut, g.p.k - k);
-    for (int64_t i = 0; i < rows; i += kBlock)
-      g.packCut(batch, row + i, k, depth, s.rows + i * kCut);
-    multiplyUnit(tiles, s.rows, rows, b + packedSize(k), g.panelSize(), columns,
-                 ceilDiv(depth, kTileDepth), k == 0, s.sums);
+  for (int64_t step = 0; step < g.steps; step += g.cutSteps) {
+    const int64_t blocks = smaller(g.cutSteps, g.steps - step), k = step * kTileDepth;
+    const bool first = step == 0, last = step + blocks == g.steps;
+    const auto rowTiles = [&](int64_t i) {
+      return g.inPlace() && i + kBlock <= rows
+                 ? RowTiles::inPlace(a + i * g.p.k + k, g.p.k)
+                 : RowTiles::packed(s.rows + i / kBlock * blocks * kPair);
+    };
+    for (int64_t i = g.inPlace() ? rows / kBlock * kBlock : 0; i < rows; i += kBlock)
+      g.packRows(batch, row + i, k, smaller(blocks * kTileDepth, g.p.k - k),
+                 s.rows + i / kBlock * blocks * kPair);
+    forBlocks(
+        rows, columns, s.sums,
+        [&](int64_t i, int64_t j, float* sums, auto& beside) {
+          const int64_t following = i + kBlock < rows ? i + kBlock : 0;
+          sumBlock(tiles, rowTiles(i), rows - i, rowTiles(following).data,
+                   b + j / kBlock * g.panelSize() + step * kPair, columns - j, blocks, sums,
+                   beside);
+        },
+        [&](int64_t i, int64_t j, float* sums) {
+          float* unit =
+              s.unit + (j / kBlock * rowBlocks + i / kBlock) * kBlockSums + i % kBlock * kBlock;
+          if (!first)
+            for (int64_t x = 0; x < kBlock; x += kLanes)
+              (F32::load(unit + x) + F32::load(sums + x)).store(last ? sums + x : unit + x);
+          else if (!last)
+            gemm::copyFloats(unit, sums, kBlock);
+          if (last)
+            storeRow(out + (i * g.p.n + j), sums, smaller(kBlock, columns - j),
+                     bias.given() ? bias + j : bias, g.p.activation);
+        });
   }
-  const Elements bias = g.p.bias ? Elements::of(call.in[2]) + column : Elements{};
-  const Results out = Results::of(call.out[0]) + ((batch * g.p.m + row) * g.p.n + column);
-  for (int64_t i = 0; i < rows; i++)
-    storeRow(out + i * g.p.n, s.sums + i * kUnitColumns, columns, bias, g.p.activation);
 }
 
 inline size_t productScratch(const OpCall& call, int threads) {
-  const Product g(call);
-  return size_t(g.batchesB * g.panels * g.panelSize()) * sizeof(uint16_t) +
-         size_t(threads) * UnitScratch::bytes(false);
+  const Product g(call, threads);
+  Carver carver(nullptr);
+  for (int i = 0; i < threads; i++) ProductScratch::take(carver, g);
+  carver.take<uint16_t>(g.packedNumbers());
+  return carver.used();
 }
 
 template <class Tiles>
 inline void runProduct(const OpCall& call, Context& context) {
-  const Product g(call);
-  const size_t workerBytes = UnitScratch::bytes(false);
+  const Product g(call, context.threads());
+  Carver measure(nullptr);
+  ProductScratch::take(measure, g);
+  const size_t workerBytes = measure.used();
   std::byte* workers = context.scratch();
   auto* packed = reinterpret_cast<uint16_t*>(workers + size_t(context.threads()) * workerBytes);
-  context.parallelFor(g.batchesB * g.panels, 1, [&](int64_t begin, int64_t end, int) {
+  const int64_t across = ceilDiv(g.panels, kPackedPanels), along = ceilDiv(g.steps, kPackedSteps);
+  context.parallelFor(g.batchesB * across * along, 1, [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; i++)
-      g.packPanel(i / g.panels, i % g.panels, packed + i * g.panelSize());
+      g.packColumns(i / along / across, i / along % across * kPackedPanels,
+                    i % along * kPackedSteps, packed);
   });
-  context.parallelFor(g.p.batch * g.rowUnits * g.columnUnits, 1,
-                      [&](int64_t begin, int64_t end, int worker) {
-                        Tiles tiles;
-                        Carver carver(workers + size_t(worker) * workerBytes);
-                        const UnitScratch mine = UnitScratch::take(carver, false);
-                        for (int64_t unit = begin; unit < end; unit++)
-                          runUnit(call, g, tiles, packed, unit, mine);
-                      });
+  context.parallelFor(g.units(), 1, [&](int64_t begin, int64_t end, int worker) {
+    Tiles tiles;
+    Carver carver(workers + size_t(worker) * workerBytes);
+    const ProductScratch mine = ProductScratch::take(carver, g);
+    for (int64_t unit = begin; unit < end; unit++) runUnit(call, g, tiles, packed, unit, mine);
+  });
 }
 
 /// Products of bf16 factors that are not empty; the results may be of any format.
