@@ -17,7 +17,8 @@ hopper=""
 [ "$arch" != 90a ] || hopper="src/kernels/gemm/tensor_map.sm90a.cu"
 objects=""
 list=""
-for source in src/kernels/attention/*.cu $hopper src/runtime/counter.cu src/runtime/launcher.cpp \
+products="src/kernels/gemm/mma.cu src/kernels/gemm/tiled.cu src/kernels/gemm/sum_splits.cu"
+for source in src/kernels/attention/*.cu $products $hopper src/runtime/counter.cu src/runtime/launcher.cpp \
   test/attention_check.cu; do
   case $source in *.sm90a.cu) [ "$arch" = 90a ] || continue ;; esac
   object=$build/$(echo "$source" | tr / _).o

@@ -142,6 +142,12 @@ const cases: readonly Case[] = [
   { sq: 13, sk: 33, d: 96 },
   { sq: 7, sk: 71, d: 24 },
   { sq: 5, sk: 19, d: 200 },
+  { b: 2, sq: 40, sk: 72, d: 256 },
+  { b: 2, sq: 19, sk: 45, h: 3, d: 232, causal: true },
+  { b: 3, sq: 33, sk: 70, h: 2, d: 20, causal: true },
+  { b: 5, sq: 9, sk: 21, h: 2, d: 168, scale: -0.1 },
+  { b: 2, sq: 5, sk: 13, h: 2, d: 320 },
+  { b: 2, sq: 3, sk: 600, d: 248, lengths: [450, 600] },
   { sq: 130, sk: 130, h: 4, d: 40, causal: true },
   { sq: 130, sk: 131, h: 4, d: 64, causal: true },
   { sq: 67, sk: 150, h: 2, d: 32, causal: true },
@@ -193,17 +199,23 @@ describe.skipIf(device.index === undefined)("the kernels chosen for attention", 
   it.each([
     ["flash-mma", "bf16", { sq: 70, sk: 70, d: 40 }],
     ["flash-mma", "f16", { sq: 70, sk: 70, d: 160 }],
+    ["flash-mma", "bf16", { sq: 70, sk: 70, d: 256 }],
     ["flash-mma-parts", "bf16", { sq: 1, sk: 700, d: 64 }],
     ["flash", "f32", { sq: 70, sk: 70, d: 40 }],
     ["flash", "bf16", { sq: 9, sk: 9, d: 17 }],
     ["plain", "f64", { sq: 9, sk: 9, d: 16 }],
-    ["plain", "f32", { sq: 2, sk: 3, d: 300 }],
+    ["products", "f32", { b: 16, sq: 33, sk: 33, d: 256 }],
+    ["products", "f32", { sq: 2, sk: 3, d: 300 }],
+    ["products-mma", "bf16", { sq: 2, sk: 3, d: 304 }],
+    ["plain", "f32", { sq: 2, sk: 3, d: 300, lengths: [2] }],
   ] as const)("are %s in %s for %j", (variant, float, item) => {
     expect(ranIn(attentionDef, forwardSample(item), float)).toContain(variant);
   });
   it.each([
     ["flash-mma", "bf16", { sq: 70, sk: 70, d: 40 }],
     ["flash", "f32", { sq: 9, sk: 9, d: 40 }],
+    ["products", "f32", { b: 16, sq: 33, sk: 33, d: 256 }],
+    ["products-mma", "bf16", { b: 16, sq: 33, sk: 33, d: 256 }],
     ["plain", "f64", { sq: 9, sk: 9, d: 16 }],
   ] as const)("of its gradient are %s in %s for %j", (variant, float, item) => {
     expect(ranIn(attentionGradDef, gradSample(item), float)).toContain(variant);

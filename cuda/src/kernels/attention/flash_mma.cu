@@ -13,14 +13,14 @@ extern template void runFlashGradMma<F16>(const OpCall&, Launcher&);
 namespace {
 
 template <class Params>
-bool fits(const OpCall& call) {
+bool fits(const OpCall& call, int mostDim) {
   const auto& p = call.as<Params>();
   const Format format = call.in[0].format;
   return (format == Format::bf16 || format == Format::f16) && allOf(call.in, 3, format) &&
-         p.d > 0 && p.d <= 160 && p.d % 8 == 0 && p.scale > 0;
+         p.d > 0 && p.d <= mostDim && p.d % 8 == 0 && p.scale > 0;
 }
 int supportsBackward(const OpCall& call) {
-  return fits<AttentionGradParams>(call) && call.in[5].format == call.in[0].format ? 20 : -1;
+  return fits<AttentionGradParams>(call, 160) && call.in[5].format == call.in[0].format ? 20 : -1;
 }
 
 /// Parts of other values may begin anywhere.
@@ -47,12 +47,13 @@ void runBackward(const OpCall& call, Context& context) {
     runFlashGradMma<F16>(call, launcher);
 }
 
-const RegisterVariant forward{{.op = "attention",
-                               .name = "flash-mma",
-                               .isa = Isa::sm80,
-                               .supports = supportsFlashMma,
-                               .scratch = nullptr,
-                               .run = runForward}};
+const RegisterVariant forward{
+    {.op = "attention",
+     .name = "flash-mma",
+     .isa = Isa::sm80,
+     .supports = [](const OpCall& call) { return supportsFlashMma(call, 256); },
+     .scratch = nullptr,
+     .run = runForward}};
 const RegisterVariant backward{
     {.op = "attentionGrad",
      .name = "flash-mma",
@@ -63,6 +64,8 @@ const RegisterVariant backward{
 
 }  // namespace
 
-int supportsFlashMma(const OpCall& call) { return fits<AttentionParams>(call) ? 20 : -1; }
+int supportsFlashMma(const OpCall& call, int mostDim) {
+  return fits<AttentionParams>(call, mostDim) ? 20 : -1;
+}
 
 }  // namespace figment::cuda

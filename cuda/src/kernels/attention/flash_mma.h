@@ -10,8 +10,8 @@
 
 namespace figment::cuda {
 
-/// The preference of flash-mma for a call; negative where it cannot run.
-int supportsFlashMma(const OpCall& call);
+/// The preference of flash-mma for a call; negative where heads are larger or it cannot run.
+int supportsFlashMma(const OpCall& call, int mostDim);
 /// The instances of one format, each in a file of its own.
 template <class T>
 void runFlashMma(const OpCall& call, Launcher& launcher);
@@ -40,7 +40,7 @@ struct Forward {
   static constexpr int kKeys = kDim > 128 ? 32 : 64;  ///< of a block
   static constexpr int kQueries = kThreads / kWarp * kBands * 16;
   static constexpr int kSteps = kDim / 16;
-  static constexpr bool kHoldsQueries = kBands == 1 || kDim <= 64;
+  static constexpr bool kHoldsQueries = kDim <= (kBands == 1 ? 160 : 64);
   static constexpr int kKeyTile = kKeys * kTileStride<kDim>;
   static constexpr int kQueryTile = kQueries * kTileStride<kDim>;
   static constexpr size_t kSharedBytes = (kQueryTile + 4 * kKeyTile) * sizeof(T);
@@ -321,8 +321,10 @@ void runFlashMma(const OpCall& call, Launcher& launcher) {
     flash::launchFitting<T, 80>(call, launcher);
   else if (d <= 128)
     flash::launchFitting<T, 128>(call, launcher);
-  else
+  else if (d <= 160)
     flash::launchForward<T, 160, 1>(call, launcher);
+  else
+    flash::launchForward<T, 256, 1>(call, launcher);
 }
 
 template <class T>
@@ -332,8 +334,10 @@ void runFlashParts(const OpCall& call, const Parts& parts, Launcher& launcher) {
     flash::launchTo<T, 64, 1>(call, parts, parts.count, launcher);
   else if (d <= 128)
     flash::launchTo<T, 128, 1>(call, parts, parts.count, launcher);
-  else
+  else if (d <= 160)
     flash::launchTo<T, 160, 1>(call, parts, parts.count, launcher);
+  else
+    flash::launchTo<T, 256, 1>(call, parts, parts.count, launcher);
 }
 
 }  // namespace figment::cuda

@@ -15,7 +15,8 @@ constexpr int kThreads = 128;
 constexpr int kTile = 64;        ///< queries of a block
 constexpr int kLeastKeys = 128;  ///< of a part
 constexpr int kBlocks = 264;     ///< that keep a large GPU busy; results depend on shapes only
-constexpr int kMostAcross = 160 / kWarp;
+constexpr int kMostDim = 256;
+constexpr int kMostAcross = kMostDim / kWarp;
 
 /// Adds the parts of one query after the other, a warp each.
 FIGMENT_KERNEL(kThreads) sumKernel(AttentionProblem p, Parts parts, flash::Results to) {
@@ -64,7 +65,8 @@ int partCount(const AttentionParams& p) {
 
 int supports(const OpCall& call) {
   const auto& p = call.as<AttentionParams>();
-  if (supportsFlashMma(call) < 0 || p.b == 0 || p.h == 0 || p.sq == 0 || p.sk == 0) return -1;
+  if (supportsFlashMma(call, kMostDim) < 0 || p.b == 0 || p.h == 0 || p.sq == 0 || p.sk == 0)
+    return -1;
   return tilesOf(p) <= kBlocks / 4 && partCount(p) > 1 ? 45 : -1;
 }
 
