@@ -1,223 +1,319 @@
-// conv2dWeightGrad of f32 factors on bf16 matrix tiles, by splitting (gemm/split.inl.h), in the
-// parts and splits of weight_grad_tiles.inl.h. Both factors are split cut by cut by the unit that
-// needs them. Include only from files compiled for one instruction set.
+// conv2dWeightGrad of f32 factors on bf16 matrix tiles, by splitting (gemm/split.inl.h): in the
+// order, parts and splits of weight_grad_units.inl.h. Include only from files compiled for one
+// instruction set.
 #pragma once
 
 #include "kernels/conv/split.inl.h"
+#include "kernels/conv/split_weight_grad_pack.inl.h"
 #include "kernels/conv/weight_grad_tiles.inl.h"
 
 namespace figment::FIGMENT_ISA::split {
 
-/// Sums are split until there are about this many units of work.
-constexpr int64_t kWantedGradientUnits = 16;
+using tiles::GradientPart;
+using tiles::GradientTables;
+using tiles::kTileSums;
 
-struct WeightGradient {
-  Elements image, dy;
-  Results dw;
-  tiles::UnitShape unit;
-  int64_t height, width, channels, channelsOut;
-  int64_t groups, groupIn, groupOut, kernelWidth, columns;  ///< columns: taps × groupIn
-  conv::Axis y, x;
-  int64_t positions, rowUnits, columnUnits, splits, splitCuts;
+/// Steps of K that are summed by themselves; none lie in two bundles.
+constexpr int64_t kGradientSteps = 8;
 
-  /// In units of `shape`, which pack cuts of `cut` positions.
-  WeightGradient(const OpCall& call, tiles::UnitShape shape, int64_t cut) : unit(shape) {
-    const auto& p = call.as<Conv2dWeightGradParams>();
-    image = Elements::of(call.in[0]);
-    dy = Elements::of(call.in[1]);
-    dw = Results::of(call.out[0]);
-    height = p.h;
-    width = p.w;
-    channels = p.c;
-    channelsOut = p.o;
-    groups = p.groups;
-    groupIn = p.c / p.groups;
-    groupOut = p.o / p.groups;
-    kernelWidth = p.kw;
-    columns = int64_t(p.kh) * p.kw * groupIn;
-    y = conv::forwardAxis(conv::axisShape(p, 0));
-    x = conv::forwardAxis(conv::axisShape(p, 1));
-    positions = int64_t(p.n) * p.ho * p.wo;
-    rowUnits = ceilDiv(groupOut, unit.rows);
-    columnUnits = ceilDiv(columns, unit.columns);
-    const int64_t cuts = ceilDiv(positions, cut);
-    splitCuts = ceilDiv(cuts, smaller(cuts, ceilDiv(kWantedGradientUnits, units())));
-    splits = ceilDiv(cuts, splitCuts);
-  }
-  /// Parts of the result; each is summed in `splits` pieces.
-  int64_t units() const { return groups * rowUnits * columnUnits; }
-  /// Sums that outlive the piece that made them: none where one piece is all.
-  int64_t keptSums() const { return splits == 1 ? 0 : splits * units() * unitSums(); }
-  int64_t unitSums() const { return unit.rows * unit.columns; }
-};
-
-/// A part of the result.
-struct GradientPart {
-  int64_t group, row, rows, column, columns;
-  GradientPart(const WeightGradient& g, int64_t unit)
-      : group(unit / g.columnUnits / g.rowUnits),
-        row(unit / g.columnUnits % g.rowUnits * g.unit.rows),
-        rows(smaller(g.unit.rows, g.groupOut - row)),
-        column(unit % g.columnUnits * g.unit.columns),
-        columns(smaller(g.unit.columns, g.columns - column)) {}
-};
-
-/// Calls found(from, column, count) for the runs of `count` numbers of the image, from number
-/// `from` on, that position `at` reads through the columns of a part from number `column` of it on.
-/// What lies in the padding is left out.
-template <class F>
-FIGMENT_INLINE void forRuns(const WeightGradient& g, const GradientPart& part, int64_t at,
-                            F&& found) {
-  const int64_t atX = at % g.x.size, atY = at / g.x.size % g.y.size;
-  const int64_t image = at / g.x.size / g.y.size;
-  for (int64_t tap = part.column / g.groupIn; tap * g.groupIn < part.column + part.columns; tap++) {
-    const int64_t sourceY = atY * g.y.sourceStep + g.y.offset(tap / g.kernelWidth);
-    const int64_t sourceX = atX * g.x.sourceStep + g.x.offset(tap % g.kernelWidth);
-    if (sourceY < 0 || sourceY >= g.height || sourceX < 0 || sourceX >= g.width) continue;
-    const int64_t pixel = ((image * g.height + sourceY) * g.width + sourceX) * g.channels +
-                          part.group * g.groupIn - tap * g.groupIn;
-    const int64_t begin = larger(tap * g.groupIn, part.column);
-    const int64_t end = smaller((tap + 1) * g.groupIn, part.column + part.columns);
-    found(pixel + begin, begin - part.column, end - begin);
-  }
-}
-
-/// Adds the splits in order and writes the part.
-inline void writePart(const WeightGradient& g, const GradientPart& part, float* sums) {
-  const int64_t splitFloats = g.units() * g.unitSums();
-  for (int64_t row = 0; row < part.rows; row++) {
-    float* total = sums + row * g.unit.columns;
-    for (int64_t split = 1; split < g.splits; split++)
-      for (int64_t i = 0; i < part.columns; i++) total[i] += total[split * splitFloats + i];
-    const int64_t output = part.group * g.groupOut + part.row + row;
-    tiles::storeRow(g.dw + (output * g.columns + part.column), total, part.columns, Elements{},
-                    kNoActivation);
-  }
-}
-
-/// Sums the splits of all parts by sum(part, split, sums, worker) and writes them. `kept` holds the
-/// sums of parts of more than one split, own(worker) those of others.
-template <class Own, class Sum>
-inline void runParts(const WeightGradient& g, Context& context, float* kept, Own&& own, Sum&& sum) {
-  context.parallelFor(g.splits * g.units(), 1, [&](int64_t begin, int64_t end, int worker) {
-    for (int64_t i = begin; i < end; i++) {
-      const GradientPart part(g, i % g.units());
-      float* sums = g.splits == 1 ? own(worker) : kept + i * g.unitSums();
-      sum(part, i / g.units(), sums, worker);
-      if (g.splits == 1) writePart(g, part, sums);
-    }
-  });
-  if (g.splits == 1) return;
-  context.parallelFor(g.units(), 1, [&](int64_t begin, int64_t end, int) {
-    for (int64_t unit = begin; unit < end; unit++)
-      writePart(g, GradientPart(g, unit), kept + unit * g.unitSums());
-  });
-}
-
-/// Splits kBlock channels of dy at the positions [first, first + depth).
-inline Scale packRows(const WeightGradient& g, const Parts& parts, const GradientPart& part,
-                      int64_t row, int64_t first, int64_t depth, float* raw, uint16_t* to) {
-  const int64_t blocks = ceilDiv(depth, kTileDepth), step = blocks * kTileDepth;
-  gemm::zeroFloats(raw, step * kBlock);
-  const int64_t channel = part.group * g.groupOut + part.row + row;
-  gemm::transpose(g.dy + (first * g.channelsOut + channel), g.channelsOut, depth,
-                  smaller(kBlock, part.rows - row), raw, step);
-  return packPanel<Side::rows>(to, raw, parts.rows, blocks);
-}
-
-/// Gathers as f32 what the same positions read through the taps and channels of a part: panels of
-/// kBlock columns, kBlock × kCut apart.
-inline void gatherColumns(const WeightGradient& g, const GradientPart& part, int64_t first,
-                          int64_t depth, float* to) {
-  const int64_t panels = ceilDiv(part.columns, kBlock),
-                rows = ceilDiv(depth, kTileDepth) * kTileDepth;
-  for (int64_t panel = 0; panel < panels; panel++)
-    gemm::zeroFloats(to + panel * kBlock * kCut, rows * kBlock);
-  for (int64_t k = 0; k < depth; k++)
-    forRuns(g, part, first + k, [&](int64_t from, int64_t column, int64_t count) {
-      for (const int64_t end = column + count; column < end;) {
-        const int64_t piece = smaller(end - column, kBlock - column % kBlock);
-        gemm::widen(to + column / kBlock * kBlock * kCut + k * kBlock + column % kBlock,
-                    g.image + from, piece);
-        from += piece;
-        column += piece;
-      }
-    });
-}
-
-/// The memory of one worker.
+/// The memory of a call.
 struct GradientScratch {
-  UnitScratch unit;
-  float* gathered;
+  GradientTables tables;
+  PackedFactor rows, lines;  ///< dy and the image
+  tiles::GradientSums sums;
 
-  static GradientScratch take(Carver& carver) {
+  static GradientScratch take(Carver& carver, const GradientWork& g, const Parts& parts,
+                              int threads) {
     GradientScratch s;
-    s.unit = UnitScratch::take(carver, true);
-    s.gathered = carver.take<float>(kUnitColumns * kCut);
+    s.tables = GradientTables::take(carver, g);
+    s.rows = factor(carver, g.dy, g.images * g.outHeight * g.outWidth, g.channelsOut, parts.rows,
+                    g.rowLayer, g.groups * g.rowTiles, g.chunkBundles, g.bandRows);
+    s.lines = factor(carver, g.image, g.images * g.height * g.width, g.channels, parts.columns,
+                     g.lineLayer, g.groups * g.blocks, g.chunkBundles, g.rows.size());
+    s.sums = tiles::GradientSums::take(carver, g, threads);
     return s;
   }
-  static size_t bytes() {
-    Carver measure(nullptr);
-    take(measure);
-    return measure.used();
+  /// Fills what is the same for all chunks.
+  void prepare(const GradientWork& g) const {
+    tables.fill(g);
+    for (const PackedFactor* f : {&rows, &lines}) gemm::zeroFloats(f->zeros, f->zeroCount);
+  }
+
+ private:
+  static PackedFactor factor(Carver& carver, Elements from, int64_t positions, int64_t channels,
+                             int parts, int64_t partStep, int64_t blocks, int64_t bundles,
+                             int64_t rows) {
+    PackedFactor f;
+    f.from = from;
+    f.end = (from + positions * channels).data;
+    f.zeroCount = channels;
+    f.zeros = carver.take<float>(channels);
+    f.parts = parts;
+    f.partStep = partStep;
+    f.blockStep = parts * partStep;
+    f.packed = carver.take<uint16_t>(blocks * f.blockStep);
+    f.extents = carver.take<Extent>(bundles * rows * blocks);
+    f.scales = carver.take<Scale>(bundles * blocks);
+    return f;
   }
 };
 
-/// Sums one split of a part; answers how many blocks did not run on tiles.
-template <class Tiles>
-inline int64_t sumPart(const WeightGradient& g, const Parts& parts, Tiles& tiles,
-                       const GradientPart& part, int64_t split, const GradientScratch& scratch,
-                       float* sums) {
-  UnitScratch s = scratch.unit;
-  s.sums = sums;
-  const int64_t begin = split * g.splitCuts * kCut;
-  const int64_t end = smaller(begin + g.splitCuts * kCut, g.positions);
-  int64_t plain = 0;
-  for (int64_t first = begin; first < end; first += kCut) {
-    const int64_t depth = smaller(kCut, end - first);
-    for (int64_t i = 0; i < part.rows; i += kBlock)
-      s.rowScales[i / kBlock] =
-          packRows(g, parts, part, i, first, depth, s.raw, s.rows + i / kBlock * kPanel);
-    gatherColumns(g, part, first, depth, scratch.gathered);
-    for (int64_t j = 0; j < part.columns; j += kBlock)
-      s.columnScales[j / kBlock] =
-          packPanel<Side::columns>(s.columns + j / kBlock * kPanel, scratch.gathered + j * kCut,
-                                   parts.columns, ceilDiv(depth, kTileDepth));
-    plain += multiplyUnit(tiles, parts.most, s, part.rows, {s.columns, kPanel, s.columnScales, 1},
-                          part.columns, depth, first == begin);
+/// Both factors of a run of steps, for up to two tiles of rows and of columns, in parts.
+struct SplitRun {
+  const uint16_t *row, *lowerRow;
+  int64_t rowPart;  ///< from one part to the next
+  const uint16_t *column, *rightColumn;
+  int64_t columnPart;
+  const int64_t* steps;
+  int64_t count;
+};
+
+/// The sums of kRows × kColumns tiles over a run, a row of them two tiles apart.
+template <int kRows, int kColumns, class Tiles>
+inline void sumRun(Tiles& tiles, const Chain& chain, const SplitRun& run, float* sums) {
+  using tiles::kRowBytes;
+  tiles.template zero<0>();
+  if constexpr (kColumns == 2) tiles.template zero<1>();
+  if constexpr (kRows == 2) tiles.template zero<2>();
+  if constexpr (kRows == 2 && kColumns == 2) tiles.template zero<3>();
+  const auto add = [&](const Term* terms, int count) {
+    for (int64_t i = 0; i < run.count; i++) {
+      const int64_t at = run.steps[i];
+      Term loaded = {-1, -1};
+      for (int t = 0; t < count; t++) {
+        const Term term = terms[t];
+        if (term.row != loaded.row) {
+          const int64_t from = term.row * run.rowPart + i * kTile;
+          tiles.template load<4>(run.row + from, kRowBytes);
+          if constexpr (kRows == 2) tiles.template load<5>(run.lowerRow + from, kRowBytes);
+        }
+        if (term.column != loaded.column) {
+          const int64_t from = term.column * run.columnPart + at;
+          tiles.template load<6>(run.column + from, kRowBytes);
+          if constexpr (kColumns == 2) tiles.template load<7>(run.rightColumn + from, kRowBytes);
+        }
+        loaded = term;
+        tiles.template dot<0, 4, 6>();
+        if constexpr (kColumns == 2) tiles.template dot<1, 4, 7>();
+        if constexpr (kRows == 2) tiles.template dot<2, 5, 6>();
+        if constexpr (kRows == 2 && kColumns == 2) tiles.template dot<3, 5, 7>();
+      }
+    }
+  };
+  add(chain.terms, chain.together);
+  add(chain.terms + chain.together, chain.count - chain.together);
+  tiles.template store<0>(sums, kRowBytes);
+  if constexpr (kColumns == 2) tiles.template store<1>(sums + kTileSums, kRowBytes);
+  if constexpr (kRows == 2) tiles.template store<2>(sums + 2 * kTileSums, kRowBytes);
+  if constexpr (kRows == 2 && kColumns == 2)
+    tiles.template store<3>(sums + 3 * kTileSums, kRowBytes);
+}
+
+/// The sums of one tile over a run by fused multiply-adds.
+inline void multiplyPlainly(const SplitRun& run, int rowParts, Scale rowScale, int columnParts,
+                            Scale columnScale, float* sums) {
+  float rows[2][kTileSums], columns[2][kTileSums];
+  gemm::zeroFloats(sums, kTileSums);
+  for (int64_t i = 0; i < run.count; i++) {
+    joinTile(run.row + i * kTile, run.rowPart, rowParts, rowScale, rows[0], rows[1]);
+    joinTile(run.column + run.steps[i], run.columnPart, columnParts, columnScale, columns[0],
+             columns[1]);
+    for (int64_t row = 0; row < kSide; row++)
+      for (int64_t c = 0; c < kSide; c += kLanes) {
+        F32 sum = F32::load(sums + row * kSide + c);
+        for (int64_t k = 0; k < kSide; k++)
+          for (int64_t half = 0; half < 2; half++)
+            sum = fma(F32::broadcast(rows[half][row * kSide + k]),
+                      F32::load(columns[half] + k * kSide + c), sum);
+        sum.store(sums + row * kSide + c);
+      }
   }
-  return plain;
+}
+
+/// Adds a tile of sums times 2^exponent to those before it.
+inline void addTile(float* to, const float* from, int exponent, bool first) {
+  // In two steps, because the power may be none that f32 has.
+  const F32 one = F32::broadcast(powerOfTwo(exponent / 2));
+  const F32 two = F32::broadcast(powerOfTwo(exponent - exponent / 2));
+  for (int64_t i = 0; i < kTileSums; i += kLanes) {
+    const F32 x = F32::load(from + i) * one * two;
+    (first ? x : F32::load(to + i) + x).store(to + i);
+  }
+}
+
+/// Chains of products for factors of 1 to kExactParts parts.
+struct Chains {
+  Chain of[kExactParts][kExactParts];
+  explicit Chains(int most)
+      : of{{at(1, 1, most), at(1, 2, most), at(1, 3, most)},
+           {at(2, 1, most), at(2, 2, most), at(2, 3, most)},
+           {at(3, 1, most), at(3, 2, most), at(3, 3, most)}} {}
+  static Chain at(int rows, int columns, int most) {
+    return Chain({int(smaller(rows, most)), int(smaller(columns, most)), most});
+  }
+};
+
+/// What sums one part: the packed factors of a chunk.
+template <class Tiles>
+struct PartSum {
+  const GradientWork& g;
+  const GradientScratch& s;
+  const Chains& chains;
+  Tiles& tiles;
+  const GradientPart& part;
+  float* sums;
+  bool first = true;  ///< nothing has been summed
+  int64_t plain = 0;  ///< tiles that fused multiply-adds have summed
+
+  /// Adds `count` steps of a bundle from `at` on.
+  void add(int64_t bundle, int64_t at, int64_t count) {
+    const int64_t near = 2 * g.taps;
+    const int64_t row = part.group * g.rowTiles + part.row, block = part.group * g.blocks;
+    const uint16_t* rows = s.rows.packed + row * s.rows.blockStep + at * kTile;
+    const uint16_t* lines = s.lines.packed + block * s.lines.blockStep;
+    const Scale* rowScales = s.rows.scales + bundle * g.groups * g.rowTiles + row;
+    const Scale* lineScales = s.lines.scales + bundle * g.groups * g.blocks + block;
+    SplitRun run;
+    run.rowPart = s.rows.partStep;
+    run.columnPart = s.lines.partStep;
+    run.steps = s.tables.steps + at;
+    run.count = count;
+    for (int64_t j = 0; j < part.columns; j += near) {
+      for (int64_t i = 0; i < part.rows; i += 2) {
+        run.row = rows + i * s.rows.blockStep;
+        run.lowerRow = run.row + s.rows.blockStep;
+        for (int64_t c = j; c < smaller(j + near, part.columns); c += 2) {
+          const int64_t tile = part.column + c, right = c + 1 < part.columns;
+          const int64_t lower = i + 1 < part.rows;
+          run.column = lines + s.tables.columns[tile];
+          run.rightColumn = lines + s.tables.columns[tile + right];
+          const Scale blockScales[] = {lineScales[tile / g.taps],
+                                       lineScales[(tile + right) / g.taps]};
+          float* to = sums + (i * g.partColumns + c) * kTileSums;
+          addTiles(run, rowScales + i, lower, blockScales, right, to);
+        }
+      }
+    }
+    first = false;
+  }
+
+ private:
+  void addTiles(const SplitRun& run, const Scale* rowScales, int64_t lower,
+                const Scale* columnScales, int64_t right, float* to) {
+    const Scale &r0 = rowScales[0], &r1 = rowScales[lower];
+    const Scale &c0 = columnScales[0], &c1 = columnScales[right];
+    alignas(tiles::kRowBytes) float made[4 * kTileSums];
+    const bool fits = r0.fits && r1.fits && c0.fits && c1.fits;
+    if (fits) {
+      const Chain& chain =
+          chains.of[larger(r0.parts, r1.parts) - 1][larger(c0.parts, c1.parts) - 1];
+      if (lower && right)
+        sumRun<2, 2>(tiles, chain, run, made);
+      else if (lower)
+        sumRun<2, 1>(tiles, chain, run, made);
+      else if (right)
+        sumRun<1, 2>(tiles, chain, run, made);
+      else
+        sumRun<1, 1>(tiles, chain, run, made);
+    }
+    for (int64_t i = 0; i <= lower; i++) {
+      for (int64_t j = 0; j <= right; j++) {
+        const Scale &row = rowScales[i], &column = columnScales[j];
+        float* tile = made + (2 * i + j) * kTileSums;
+        if (!fits) {
+          SplitRun one = run;
+          if (i > 0) one.row = run.lowerRow;
+          if (j > 0) one.column = run.rightColumn;
+          addAlone(one, row, column, tile);
+        }
+        addTile(to + (i * g.partColumns + j) * kTileSums, tile,
+                row.fits && column.fits ? -(row.shift + column.shift) : 0, first);
+      }
+    }
+  }
+  void addAlone(const SplitRun& run, const Scale& row, const Scale& column, float* tile) {
+    if (row.fits && column.fits)
+      return sumRun<1, 1>(tiles, chains.of[row.parts - 1][column.parts - 1], run, tile);
+    multiplyPlainly(run, s.rows.parts, row, s.lines.parts, column, tile);
+    plain++;
+  }
+};
+
+/// Packs the bundles [first, first + count), after measuring them.
+inline void packChunk(const GradientWork& g, Context& context, const GradientScratch& s,
+                      int64_t first, int64_t count) {
+  const int64_t lineBlocks = g.groups * g.blocks, rowBlocks = g.groups * g.rowTiles;
+  tiles::forRows(
+      g, context, count,
+      [&](int64_t bundle, int64_t row) {
+        measureLines(g, s.lines, first + bundle, row,
+                     s.lines.extents + (bundle * g.rows.size() + row) * lineBlocks);
+      },
+      [&](int64_t bundle, int64_t row) {
+        measureRows(g, s.rows, first + bundle, row,
+                    s.rows.extents + (bundle * g.bandRows + row) * rowBlocks);
+      });
+  context.parallelFor(count, 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t bundle = begin; bundle < end; bundle++) {
+      chooseScales(s.lines, bundle, g.rows.size(), lineBlocks);
+      chooseScales(s.rows, bundle, g.bandRows, rowBlocks);
+    }
+  });
+  tiles::forRows(
+      g, context, count,
+      [&](int64_t bundle, int64_t row) {
+        splitLines(g, s.lines, first + bundle, row, s.lines.scales + bundle * lineBlocks,
+                   s.lines.packed + g.lineOf(bundle, row) * kTileDepth);
+      },
+      [&](int64_t bundle, int64_t row) {
+        splitRowTiles(g, s.rows, first + bundle, row, s.rows.scales + bundle * rowBlocks,
+                      s.rows.packed + g.stepOf(bundle, row) * kTile);
+      });
+}
+
+/// The rows of the product are channels of dy, the second operand.
+inline Parts gradientParts(const OpCall& call) {
+  return Parts::of(call.in[1].format, call.in[0].format,
+                   call.as<Conv2dWeightGradParams>().precision == kFast);
 }
 
 inline size_t weightGradientScratch(const OpCall& call, int threads) {
-  const WeightGradient g(call, kUnit, kCut);
-  return size_t(g.keptSums()) * sizeof(float) + size_t(threads) * GradientScratch::bytes();
+  const Parts parts = gradientParts(call);
+  Carver measure(nullptr);
+  GradientScratch::take(measure, GradientWork(call, parts.rows, parts.columns), parts, threads);
+  return measure.used();
 }
 
 template <class Tiles>
 inline void runWeightGradient(const OpCall& call, Context& context) {
-  const WeightGradient g(call, kUnit, kCut);
-  // The rows of the product are channels of dy, the second operand.
-  const Parts parts = Parts::of(call.in[1].format, call.in[0].format,
-                                call.as<Conv2dWeightGradParams>().precision == kFast);
-  const size_t workerBytes = GradientScratch::bytes();
-  std::byte* workers = context.scratch();
-  auto* kept = reinterpret_cast<float*>(workers + size_t(context.threads()) * workerBytes);
-  const auto scratch = [&](int worker) {
-    Carver carver(workers + size_t(worker) * workerBytes);
-    return GradientScratch::take(carver);
-  };
-  runParts(
-      g, context, kept, [&](int worker) { return scratch(worker).unit.sums; },
-      [&](const GradientPart& part, int64_t split, float* sums, int worker) {
+  const Parts parts = gradientParts(call);
+  const GradientWork g(call, parts.rows, parts.columns);
+  Carver carver(context.scratch());
+  const GradientScratch s = GradientScratch::take(carver, g, parts, context.threads());
+  const Chains chains(parts.most);
+  s.prepare(g);
+  tiles::runChunks(
+      g, context, s.sums,
+      [&](int64_t first, int64_t count) { packChunk(g, context, s, first, count); },
+      [&](const GradientPart& part, int64_t begin, int64_t end, bool first, float* sums) {
         Tiles tiles;
-        countFallbacks(context, sumPart(g, parts, tiles, part, split, scratch(worker), sums));
+        PartSum<Tiles> sum{g, s, chains, tiles, part, sums, first};
+        for (int64_t at = begin; at < end;) {
+          const int64_t bundle = at / g.bundleSteps();
+          const int64_t stop = smaller(end, (bundle + 1) * g.bundleSteps());
+          const int64_t count = smaller(kGradientSteps, stop - at);
+          sum.add(bundle, at, count);
+          at += count;
+        }
+        countFallbacks(context, sum.plain);
       });
 }
 
 inline bool takesWeightGradient(const OpCall& call) {
-  return gemm::tileFormats(call, call.inCount) && needsSplitting(call) &&
-         conv::plainShape(call, call.as<Conv2dWeightGradParams>());
+  if (!gemm::tileFormats(call, call.inCount) || !needsSplitting(call)) return false;
+  const auto& p = call.as<Conv2dWeightGradParams>();
+  const Parts parts = gradientParts(call);
+  return conv::plainShape(call, p) && tiles::packsWeightGradient(p, parts.rows, parts.columns);
 }
 
 inline bool repaysWeightGradient(const OpCall& call) {

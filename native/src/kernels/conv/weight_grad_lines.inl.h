@@ -87,10 +87,9 @@ struct GradientShape {
   int64_t bundleSteps() const { return bandRows * spans; }
   int64_t bundleLines() const { return rows.size() * rowLines(); }  ///< in each block
   int64_t rowLines() const { return columns.size() * across; }
-  /// Tiles and lines of both packed factors of a bundle, as numbers of bf16.
-  int64_t bundleSize() const {
-    return groups * (rowTiles * bundleSteps() * kTile + blocks * bundleLines() * kTileDepth);
-  }
+  /// Numbers of bf16 that a bundle takes in tiles of dy, and in lines.
+  int64_t rowNumbers() const { return groups * rowTiles * bundleSteps() * kTile; }
+  int64_t lineNumbers() const { return groups * blocks * bundleLines() * kTileDepth; }
   /// How far behind the line of a position's first tap, that of the tap that column tile reads.
   int64_t columnPlace(int64_t tile) const {
     const int64_t tap = tile % taps;
@@ -121,7 +120,7 @@ struct GradientShape {
   }
   void chooseOrder() {
     // Bundles that are packed as a whole stay small.
-    constexpr int64_t kMostSize = 4 << 20;
+    constexpr int64_t kMostNumbers = 4 << 20;
     double least = 0;
     int64_t bestBands = 0, bestAcross = 1, most = 1;
     for (; most < outHeight; most *= 2) {
@@ -129,7 +128,8 @@ struct GradientShape {
     for (int64_t b = 1; b <= most; b *= 2) {
       for (int64_t a = 1; a <= kSide; a *= 2) {
         setOrder(b, a);
-        if (bundleSize() > kMostSize || (bestBands > 0 && cost() >= least)) continue;
+        if (rowNumbers() + lineNumbers() > kMostNumbers || (bestBands > 0 && cost() >= least))
+          continue;
         least = cost();
         bestBands = b;
         bestAcross = a;

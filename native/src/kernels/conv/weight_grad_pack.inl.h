@@ -94,17 +94,6 @@ FIGMENT_INLINE void forGathered(const GradientShape& g, const Image<T>& from, in
   }
 }
 
-/// The packed factors of a chunk of bundles, as bf16.
-struct PackedGradient {
-  uint16_t *rows, *lines;      ///< tiles of dy, and lines of the image
-  int64_t rowStep, blockStep;  ///< from one tile of rows, or block of lines, to the next
-
-  /// Where lines of block 0 of a row of a bundle begin, both counted within the chunk.
-  uint16_t* lineAt(const GradientShape& g, int64_t bundle, int64_t row) const {
-    return lines + (bundle * g.bundleLines() + row * g.rowLines()) * kTileDepth;
-  }
-};
-
 /// Packs one row of lines of a bundle to `to`. `zeros` are as many as the image has channels.
 inline void packLines(const GradientShape& g, const Image<uint16_t>& image, const uint16_t* zeros,
                       int64_t bundle, int64_t row, int64_t blockStep, uint16_t* to) {

@@ -12,28 +12,6 @@ namespace figment::FIGMENT_ISA::tiles {
 /// read of these stays in a first-level cache.
 constexpr int64_t kRunSteps = 8;
 
-/// Where tiles of a chunk lie.
-struct GradientTables {
-  int64_t* steps;    ///< of each step of K, the numbers of a block before its first line
-  int64_t* columns;  ///< of each tile of columns of a group, those before its line of position 0
-
-  static GradientTables take(Carver& carver, const GradientWork& g) {
-    GradientTables t;
-    t.steps = carver.take<int64_t>(g.chunkSteps());
-    t.columns = carver.take<int64_t>(g.columnTiles);
-    return t;
-  }
-  void fill(const GradientWork& g) const {
-    int64_t* step = steps;
-    for (int64_t bundle = 0; bundle < g.chunkBundles; bundle++)
-      for (int64_t row = 0; row < g.bandRows; row++)
-        for (int64_t span = 0; span < g.spans; span++)
-          *step++ = (bundle * g.bundleLines() + row * g.rowLines()) * kTileDepth + span * kTile;
-    for (int64_t tile = 0; tile < g.columnTiles; tile++)
-      columns[tile] = tile / g.taps * g.blockStep + g.columnPlace(tile) * kTileDepth;
-  }
-};
-
 /// Both factors of a run of steps, for up to two tiles of rows and of columns.
 struct GradientRun {
   const uint16_t *row, *lowerRow;  ///< tiles of the first step; the next follow
@@ -79,29 +57,48 @@ inline void multiplyRun(Tiles& tiles, const GradientRun& run, float* sums, int64
   if constexpr (kRows == 2 && kColumns == 2) tiles.template store<3>(lower + kTileSums, kRowBytes);
 }
 
+/// The memory of a call.
+struct GradientScratch {
+  GradientTables tables;
+  uint16_t *rows, *lines;  ///< a packed chunk: tiles of dy, and lines of the image
+  uint16_t* zeros;         ///< as many as images or dy have channels
+  int64_t zeroCount;
+  GradientSums sums;
+
+  static GradientScratch take(Carver& carver, const GradientWork& g, int threads) {
+    GradientScratch s;
+    s.tables = GradientTables::take(carver, g);
+    s.rows = carver.take<uint16_t>(g.groups * g.rowTiles * g.rowStep);
+    s.lines = carver.take<uint16_t>(g.groups * g.blocks * g.blockStep);
+    s.zeroCount = larger(g.channels, g.channelsOut);
+    s.zeros = carver.take<uint16_t>(s.zeroCount);
+    s.sums = GradientSums::take(carver, g, threads);
+    return s;
+  }
+};
+
 /// Adds the products of the steps [begin, end) of a chunk to the sums of a part.
 template <class Tiles>
-inline void sumPart(const GradientWork& g, Tiles& tiles, const GradientTables& tables,
-                    const PackedGradient& packed, const GradientPart& part, int64_t begin,
-                    int64_t end, bool first, float* sums) {
-  const uint16_t* rows = packed.rows + (part.group * g.rowTiles + part.row) * g.rowStep;
-  const uint16_t* lines = packed.lines + part.group * g.blocks * g.blockStep;
+inline void sumPart(const GradientWork& g, Tiles& tiles, const GradientScratch& s,
+                    const GradientPart& part, int64_t begin, int64_t end, bool first, float* sums) {
+  const uint16_t* rows = s.rows + (part.group * g.rowTiles + part.row) * g.rowStep;
+  const uint16_t* lines = s.lines + part.group * g.blocks * g.blockStep;
   const int64_t near = 2 * g.taps, sumStep = g.partColumns * kTileSums;
   for (int64_t at = begin; at < end; at += kRunSteps) {
     GradientRun run;
-    run.steps = tables.steps + at;
+    run.steps = s.tables.steps + at;
     run.count = smaller(kRunSteps, end - at);
     run.first = first && at == begin;
     for (int64_t j = 0; j < part.columns; j += near) {
       for (int64_t i = 0; i < part.rows; i += 2) {
+        const bool lower = i + 1 < part.rows;
         run.row = rows + i * g.rowStep + at * kTile;
         run.lowerRow = run.row + g.rowStep;
-        const bool lower = i + 1 < part.rows;
         for (int64_t column = j; column < smaller(j + near, part.columns); column += 2) {
           const bool right = column + 1 < part.columns;
-          const int64_t* places = tables.columns + part.column + column;
+          const int64_t* places = s.tables.columns + part.column + column;
           run.column = lines + places[0];
-          if (right) run.rightColumn = lines + places[1];
+          run.rightColumn = lines + places[right];
           float* to = sums + i * sumStep + column * kTileSums;
           if (lower && right)
             multiplyRun<2, 2>(tiles, run, to, sumStep);
@@ -117,87 +114,49 @@ inline void sumPart(const GradientWork& g, Tiles& tiles, const GradientTables& t
   }
 }
 
-/// The memory of a call.
-struct GradientScratch {
-  GradientTables tables;
-  PackedGradient packed;
-  uint16_t* zeros;    ///< as many as images or dy have channels
-  float *kept, *own;  ///< sums of all splits; of a part for each worker, where none are kept
-  int64_t zeroCount;
-
-  static GradientScratch take(Carver& carver, const GradientWork& g, int threads) {
-    GradientScratch s;
-    s.tables = GradientTables::take(carver, g);
-    s.zeroCount = larger(g.channels, g.channelsOut);
-    s.zeros = carver.take<uint16_t>(s.zeroCount);
-    s.packed.rows = carver.take<uint16_t>(g.groups * g.rowTiles * g.rowStep);
-    s.packed.lines = carver.take<uint16_t>(g.groups * g.blocks * g.blockStep);
-    s.kept = carver.take<float>(g.keptSums());
-    s.own = carver.take<float>(g.keepsSums() ? 0 : threads * g.partSums());
-    return s;
-  }
-};
-
-/// Packs the bundles [first, first + count) by rows of places and of bands.
+/// Packs the bundles [first, first + count).
 inline void packChunk(const GradientWork& g, Context& context, const GradientScratch& s,
                       int64_t first, int64_t count) {
-  /// Rows of less than so many lines are packed several at a time.
-  constexpr int64_t kLeastLines = 1024;
-  const Image<uint16_t> image = {bitsOf(g.image),
-                                 bitsOf(g.image) + g.images * g.height * g.width * g.channels};
-  const int64_t each = g.rows.size() + g.bandRows;
-  context.parallelFor(
-      count * each, ceilDiv(kLeastLines, g.groups * g.blocks * g.rowLines()),
-      [&](int64_t begin, int64_t end, int) {
-        for (int64_t i = begin; i < end; i++) {
-          const int64_t bundle = i / each, row = i % each;
-          if (row < g.rows.size())
-            packLines(g, image, s.zeros, first + bundle, row, g.blockStep,
-                      s.packed.lineAt(g, bundle, row));
-          else
-            packRowTiles(
-                g, bitsOf(g.dy), s.zeros, first + bundle, row - g.rows.size(), g.rowStep,
-                s.packed.rows + (bundle * g.bandRows + row - g.rows.size()) * g.spans * kTile);
-        }
+  const int64_t numbers = g.images * g.height * g.width * g.channels;
+  const Image<uint16_t> image = {bitsOf(g.image), bitsOf(g.image) + numbers};
+  forRows(
+      g, context, count,
+      [&](int64_t bundle, int64_t row) {
+        packLines(g, image, s.zeros, first + bundle, row, g.blockStep,
+                  s.lines + g.lineOf(bundle, row) * kTileDepth);
+      },
+      [&](int64_t bundle, int64_t row) {
+        packRowTiles(g, bitsOf(g.dy), s.zeros, first + bundle, row, g.rowStep,
+                     s.rows + g.stepOf(bundle, row) * kTile);
       });
 }
 
 inline size_t weightGradientScratch(const OpCall& call, int threads) {
   Carver measure(nullptr);
-  GradientScratch::take(measure, GradientWork(call, 1), threads);
+  GradientScratch::take(measure, GradientWork(call, 1, 1), threads);
   return measure.used();
 }
 
 template <class Tiles>
 inline void runWeightGradient(const OpCall& call, Context& context) {
-  const GradientWork g(call, 1);
+  const GradientWork g(call, 1, 1);
   Carver carver(context.scratch());
   const GradientScratch s = GradientScratch::take(carver, g, context.threads());
   s.tables.fill(g);
   zeroPacked(s.zeros, s.zeroCount);
-  for (int64_t chunk = 0; chunk < g.chunks; chunk++) {
-    const int64_t firstBundle = chunk * g.chunkBundles;
-    const int64_t bundles = smaller(g.chunkBundles, g.bundles - firstBundle);
-    packChunk(g, context, s, firstBundle, bundles);
-    context.parallelFor(g.splits * g.parts(), 1, [&](int64_t begin, int64_t end, int worker) {
-      Tiles tiles;
-      for (int64_t i = begin; i < end; i++) {
-        const GradientPart part(g, i % g.parts());
-        const int64_t from = i / g.parts() * g.splitSteps;
-        const int64_t to = smaller(from + g.splitSteps, bundles * g.bundleSteps());
-        float* sums = g.keepsSums() ? s.kept + i * g.partSums() : s.own + worker * g.partSums();
-        sumPart(g, tiles, s.tables, s.packed, part, from, to, chunk == 0, sums);
-        if (!g.keepsSums()) writePart(g, part, sums);
-      }
-    });
-  }
-  if (g.keepsSums()) writeKept(g, context, s.kept);
+  runChunks(
+      g, context, s.sums,
+      [&](int64_t first, int64_t count) { packChunk(g, context, s, first, count); },
+      [&](const GradientPart& part, int64_t begin, int64_t end, bool first, float* sums) {
+        Tiles tiles;
+        sumPart(g, tiles, s, part, begin, end, first, sums);
+      });
 }
 
 inline bool takesWeightGradient(const OpCall& call) {
   const auto& p = call.as<Conv2dWeightGradParams>();
   return call.in[0].format == Format::bf16 && call.in[1].format == Format::bf16 &&
-         conv::plainShape(call, p) && packsWeightGradient(p, 1);
+         conv::plainShape(call, p) && packsWeightGradient(p, 1, 1);
 }
 
 template <class Tiles>

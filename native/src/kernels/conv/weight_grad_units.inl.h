@@ -27,25 +27,33 @@ struct GradientWork : GradientShape {
   int64_t rowParts, columnParts;  ///< of a group
   int64_t chunkBundles, chunks;
   int64_t splitSteps, splits;  ///< of a chunk
-  int64_t rowStep,
-      blockStep;  ///< numbers from one packed tile of rows, or block of lines, to the next
+  /// Numbers of one layer of a packed tile of rows and of a block of lines, and of all its layers.
+  int64_t rowLayer, lineLayer, rowStep, blockStep;
 
-  /// With so many numbers of bf16 for each of the factors.
-  GradientWork(const OpCall& call, int64_t packedNumbers)
+  /// With so many numbers of bf16, each in a layer of its own, for one of dy and of the image.
+  GradientWork(const OpCall& call, int64_t rowLayers, int64_t lineLayers)
       : GradientShape(call.as<Conv2dWeightGradParams>()),
         image(Elements::of(call.in[0])),
         dy(Elements::of(call.in[1])),
         dw(Results::of(call.out[0])) {
     divideResult();
-    dividePositions(packedNumbers * int64_t(sizeof(uint16_t)) * bundleSize());
+    dividePositions(int64_t(sizeof(uint16_t)) *
+                    (rowLayers * rowNumbers() + lineLayers * lineNumbers()));
     // An odd number of lines: neighbours do not meet in one set of a cache.
-    rowStep = chunkSteps() * kTile + kTileDepth;
-    blockStep = (chunkBundles * bundleLines() / 2 * 2 + 1) * kTileDepth;
+    rowLayer = chunkSteps() * kTile + kTileDepth;
+    lineLayer = (chunkBundles * bundleLines() / 2 * 2 + 1) * kTileDepth;
+    rowStep = rowLayers * rowLayer;
+    blockStep = lineLayers * lineLayer;
   }
 
   int64_t parts() const { return groups * rowParts * columnParts; }
   int64_t partSums() const { return partRows * partColumns * kTileSums; }
   int64_t chunkSteps() const { return chunkBundles * bundleSteps(); }
+  /// Where row `row` of a bundle begins, both counted within a chunk.
+  int64_t lineOf(int64_t bundle, int64_t row) const {
+    return bundle * bundleLines() + row * rowLines();
+  }
+  int64_t stepOf(int64_t bundle, int64_t row) const { return bundle * bundleSteps() + row * spans; }
   /// Whether sums outlive the unit that makes them.
   bool keepsSums() const { return splits * chunks > 1; }
   int64_t keptSums() const { return keepsSums() ? splits * parts() * partSums() : 0; }
@@ -55,12 +63,12 @@ struct GradientWork : GradientShape {
     partRows = ceilDiv(rowTiles, ceilDiv(rowTiles, kMostRowTiles));
     partRows = ceilDiv(partRows, 2) * 2;
     rowParts = ceilDiv(rowTiles, partRows);
-    // Tiles of columns are multiplied in pairs, best of taps of one block, which read the same
+    // Tiles of columns are multiplied in pairs, best of taps of one block: these read the same
     // lines.
     const int64_t most = larger(2, kPartTiles / partRows);
     const int64_t whole = most < 2 * taps ? 2 : taps % 2 == 0 ? taps : 2 * taps;
-    partColumns =
-        ceilDiv(ceilDiv(columnTiles, ceilDiv(columnTiles, most / whole * whole)), whole) * whole;
+    const int64_t fewest = ceilDiv(columnTiles, most / whole * whole);
+    partColumns = ceilDiv(ceilDiv(columnTiles, fewest), whole) * whole;
     columnParts = ceilDiv(columnTiles, partColumns);
   }
   void dividePositions(int64_t bundleBytes) {
@@ -76,12 +84,16 @@ struct GradientWork : GradientShape {
 
 /// Whether what is packed and summed stays within reason: groups of few channels are mostly
 /// padding.
-inline bool packsWeightGradient(const Conv2dWeightGradParams& p, int64_t packedNumbers) {
+inline bool packsWeightGradient(const Conv2dWeightGradParams& p, int64_t rowLayers,
+                                int64_t lineLayers) {
   if (!conv::reasonable(p)) return false;
   const GradientShape g(p);
-  const double sums = double(g.groups) * double(g.rowTiles) * double(g.columnTiles) * kTileSums;
+  const double sums =
+      double(g.groups) * double(g.rowTiles) * double(g.columnTiles) * double(kTileSums);
   const double own = double(p.o) * double(g.numbers());
-  return double(packedNumbers) * sizeof(uint16_t) * double(g.bundleSize()) <= kMostBytes &&
+  const double packed =
+      double(rowLayers) * double(g.rowNumbers()) + double(lineLayers) * double(g.lineNumbers());
+  return packed * sizeof(uint16_t) <= kMostBytes &&
          (sums * sizeof(float) <= kMostBytes || sums <= kMostShare * own);
 }
 
@@ -96,6 +108,28 @@ struct GradientPart {
         columns(smaller(g.partColumns, g.columnTiles - column)) {}
 };
 
+/// Where steps and tiles of columns lie in a packed chunk.
+struct GradientTables {
+  int64_t* steps;    ///< of each step of K, the numbers of a block before its first line
+  int64_t* columns;  ///< of each tile of columns of a group, those before its line of position 0
+
+  static GradientTables take(Carver& carver, const GradientWork& g) {
+    GradientTables t;
+    t.steps = carver.take<int64_t>(g.chunkSteps());
+    t.columns = carver.take<int64_t>(g.columnTiles);
+    return t;
+  }
+  void fill(const GradientWork& g) const {
+    int64_t* step = steps;
+    for (int64_t bundle = 0; bundle < g.chunkBundles; bundle++)
+      for (int64_t row = 0; row < g.bandRows; row++)
+        for (int64_t span = 0; span < g.spans; span++)
+          *step++ = g.lineOf(bundle, row) * kTileDepth + span * kTile;
+    for (int64_t tile = 0; tile < g.columnTiles; tile++)
+      columns[tile] = tile / g.taps * g.blockStep + g.columnPlace(tile) * kTileDepth;
+  }
+};
+
 /// Where the sums of a tile lie in those of all parts.
 inline int64_t sumsOf(const GradientWork& g, int64_t group, int64_t row, int64_t column) {
   const int64_t part =
@@ -104,7 +138,7 @@ inline int64_t sumsOf(const GradientWork& g, int64_t group, int64_t row, int64_t
          (row % g.partRows * g.partColumns + column % g.partColumns) * kTileSums;
 }
 
-/// Writes what a tile of columns has summed for one channel of dy: `sums` of `splits` splits.
+/// Writes what a tile of columns has summed for one channel of dy, in `splits` splits.
 inline void writeSums(const GradientWork& g, int64_t output, int64_t tile, const float* sums,
                       int64_t splits, int64_t splitStep) {
   const int64_t tap = tile % g.taps, channel = tile / g.taps * kSide;
@@ -141,6 +175,60 @@ inline void writeKept(const GradientWork& g, Context& context, const float* kept
                   g.splits, g.parts() * g.partSums());
     }
   });
+}
+
+/// Calls lines(bundle, row) for the rows of places of the first `count` bundles of a chunk, and
+/// bands(bundle, row) for those of their bands in dy, on all workers.
+template <class Lines, class Bands>
+inline void forRows(const GradientWork& g, Context& context, int64_t count, Lines&& lines,
+                    Bands&& bands) {
+  /// Rows of less than so many lines are done several at a time.
+  constexpr int64_t kLeastLines = 1024;
+  const int64_t each = g.rows.size() + g.bandRows;
+  context.parallelFor(count * each, ceilDiv(kLeastLines, g.groups * g.blocks * g.rowLines()),
+                      [&](int64_t begin, int64_t end, int) {
+                        for (int64_t i = begin; i < end; i++) {
+                          const int64_t bundle = i / each, row = i % each;
+                          if (row < g.rows.size())
+                            lines(bundle, row);
+                          else
+                            bands(bundle, row - g.rows.size());
+                        }
+                      });
+}
+
+/// The sums of a call: those of all splits, or where none are kept, of a part for each worker.
+struct GradientSums {
+  float *kept, *own;
+  static GradientSums take(Carver& carver, const GradientWork& g, int threads) {
+    GradientSums s;
+    s.kept = carver.take<float>(g.keptSums());
+    s.own = carver.take<float>(g.keepsSums() ? 0 : threads * g.partSums());
+    return s;
+  }
+};
+
+/// Packs chunk after chunk by pack(firstBundle, bundles), sums it by sum(part, begin, end, first,
+/// sums), from steps of the chunk, and writes the result.
+template <class Pack, class Sum>
+inline void runChunks(const GradientWork& g, Context& context, const GradientSums& s, Pack&& pack,
+                      Sum&& sum) {
+  for (int64_t chunk = 0; chunk < g.chunks; chunk++) {
+    const int64_t firstBundle = chunk * g.chunkBundles;
+    const int64_t bundles = smaller(g.chunkBundles, g.bundles - firstBundle);
+    pack(firstBundle, bundles);
+    context.parallelFor(g.splits * g.parts(), 1, [&](int64_t begin, int64_t end, int worker) {
+      for (int64_t i = begin; i < end; i++) {
+        const GradientPart part(g, i % g.parts());
+        const int64_t from = i / g.parts() * g.splitSteps;
+        const int64_t to = smaller(from + g.splitSteps, bundles * g.bundleSteps());
+        float* sums = g.keepsSums() ? s.kept + i * g.partSums() : s.own + worker * g.partSums();
+        sum(part, from, to, chunk == 0, sums);
+        if (!g.keepsSums()) writePart(g, part, sums);
+      }
+    });
+  }
+  if (g.keepsSums()) writeKept(g, context, s.kept);
 }
 
 }  // namespace figment::FIGMENT_ISA::tiles
