@@ -149,6 +149,8 @@ const geometries: readonly Geometry[] = [
   { n: 3, size: 8, channels: 33, out: 17, kernel: 3, stride: 2, groups: 1 },
   { n: 1, size: 7, channels: 64, out: 64, kernel: 4, stride: 2, groups: 1 },
   { n: 2, size: 6, channels: 40, out: 24, kernel: 3, stride: 1, groups: 2 },
+  { n: 33, size: 4, channels: 3, out: 20, kernel: 3, stride: 1, groups: 1 },
+  { n: 1, size: 19, channels: 20, out: 16, kernel: 3, stride: 2, groups: 1 },
 ];
 
 describe("f32 products split into bf16 parts", () => {
@@ -298,6 +300,35 @@ describe("scales that tiles alone would not bear", () => {
       const data = random.normal([k, n]).dataSync().slice();
       data[7] = 1e-42;
       expect(check(random.normal([m, k]), tensor(data, { shape: [k, n] }))).toBe(2);
+    }));
+
+  it("weight gradients of numbers that cannot be split are summed in f32, where such numbers meet", () =>
+    scope(() => {
+      const g: Geometry = { n: 2, size: 9, channels: 40, out: 20, kernel: 3, stride: 1, groups: 1 };
+      const shapes = shapesOf(g);
+      const [x, y] = [random.normal(shapes.x).dataSync().slice(), random.normal(shapes.y).dataSync().slice()];
+      const product = () => {
+        const want = sums((add) => meetings(g, (i, j, k) => add(i, k, j)), x, y, 20 * 9 * 40);
+        const factors = [tensor(x, { shape: shapes.x }), tensor(y, { shape: shapes.y })];
+        const { data, fallbacks } = run(
+          definedOp("conv2dWeightGrad"),
+          factors,
+          { ...attrsOf(g), kernelSize: [3, 3] },
+          split,
+        );
+        expect(worst(data, want)).toBeLessThanOrEqual(1);
+        return fallbacks;
+      };
+      expect(product()).toBe(0);
+      // Channel 17, in the second of three blocks of 16: nine taps meet two blocks of channels of y in each run.
+      x[17] = 1e-30;
+      x[40 + 17] = 1e30;
+      const alone = product();
+      expect(alone).toBeGreaterThan(0);
+      expect(alone % (9 * 2)).toBe(0);
+      // Channel 3 of y, in the first of two: all three blocks of x, and the one of before with the other.
+      y[3] = 1e-42;
+      expect(product()).toBe((alone / 2) * 4);
     }));
 
   it("zeros are of every size", () => scope(() => expect(check(zeros([m, k]), random.normal([k, n]))).toBe(0)));
