@@ -88,13 +88,14 @@ FIGMENT_DEVICE void sumDown(const Columns& columns, const Shared<float>& shared,
   }
 }
 
-constexpr int kSumColumns = 32, kSumLanes = 8;
+constexpr int kSumColumns = 16, kSumLanes = 16;
 
-/// y[o,w] = Σ over k of x[o,k,w], for `outer` times `inner` sums.
+/// y[o,w] = Σ over k of x[o,k,w], for `outer` times `inner` sums. Where there is a second result,
+/// outer is 2 and y[1,·] goes there.
 template <class T>
 FIGMENT_KERNEL(kSumColumns* kSumLanes)
-sumPartialsKernel(int64_t outer, int64_t terms, int64_t inner, Global<const T> x,
-                  FloatResults<T> y) {
+sumPartialsKernel(int64_t outer, int64_t terms, int64_t inner, Global<const T> x, FloatResults<T> y,
+                  FloatResults<T> second) {
   FIGMENT_SHARED(T, shared, kSumColumns * kSumLanes);
   const int64_t tiles = ceilDiv(inner, int64_t(kSumColumns)), block = blockInGrid();
   if (block >= outer * tiles) return;
@@ -102,21 +103,24 @@ sumPartialsKernel(int64_t outer, int64_t terms, int64_t inner, Global<const T> x
   const int64_t o = block / tiles, w = block % tiles * kSumColumns + column;
   T sum = 0;
   if (w < inner) {
-    FIGMENT_UNROLL_BY(4)
+    FIGMENT_UNROLL_BY(8)
     for (int64_t k = lane; k < terms; k += kSumLanes) sum += x[(o * terms + k) * inner + w];
   }
   shared[int(threadIdx.x)] = sum;
   __syncthreads();
   if (lane > 0 || w >= inner) return;
   for (int other = 1; other < kSumLanes; other++) sum += shared[other * kSumColumns + column];
-  y.set(o * inner + w, sum);
+  if (second && o > 0)
+    second.set(w, sum);
+  else
+    y.set(o * inner + w, sum);
 }
 
 template <class T>
 void sumPartials(Launcher& launcher, int64_t outer, int64_t terms, int64_t inner, Global<const T> x,
-                 const FloatResults<T>& y) {
+                 const FloatResults<T>& y, const FloatResults<T>& second = {}) {
   launch<sumPartialsKernel<T>>(launcher, blocksFor(outer * ceilDiv(inner, int64_t(kSumColumns))),
-                               kSumColumns * kSumLanes, 0, outer, terms, inner, x, y);
+                               kSumColumns * kSumLanes, 0, outer, terms, inner, x, y, second);
 }
 
 /// Scratch as results in f32, and as what such results are read from.

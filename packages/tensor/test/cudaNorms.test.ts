@@ -89,6 +89,7 @@ const groupShapes: readonly (readonly [Shape, Attrs, { range?: Range }?])[] = [
   [[3, 4, 4, 128], group(32, true)],
   [[2, 7, 60], group(6, true), { range: aside }],
   [[1, 1031, 48], group(4, false), { range: far }],
+  [[1, 1031, 64], group(4, true)],
   [[2, 8, 8, 320], group(4, true)],
   [[1, 13, 3, 512], group(32, false)],
 ];
@@ -112,6 +113,8 @@ const batchShapes: readonly (readonly [Shape, { range?: Range }?])[] = [
   [[1009, 13]],
   [[301, 32], { range: far }],
   [[997, 1]],
+  [[2, 23, 29, 24]],
+  [[2003, 8], { range: far }],
 ];
 
 /**

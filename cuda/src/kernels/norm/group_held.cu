@@ -1,45 +1,178 @@
-// groupNorm of groups that one block's registers hold.
-#include "group_held.h"
+// groupNorm and batchNorm of groups that registers hold: x is read once and y written once. A task
+// is a run of neighbouring groups of one sample, whose pixels one block holds, few for each thread.
+#include "../../device/functions.h"
+#include "group_run.h"
 #include "group_split.h"
 
 namespace figment::cuda {
 namespace {
+
+constexpr int kHeldWarps = 8, kHeldThreads = kHeldWarps * kWarp;
+/// Floats that a thread holds at most, and where few suffice.
+constexpr int kManyFloats = 64, kFewFloats = 32;
+
+/// How a call is cut; `floats` is 0 where registers do not hold it.
+struct HeldPlan {
+  Run run;
+  int vector;
+  int floats = 0;     ///< of a thread
+  bool idle = false;  ///< leaves much of a GPU without work
+
+  HeldPlan(const NormShape& shape, Format x) : vector(runVector(x, shape.c)) {
+    if (vector == 0) return;
+    eachRun(shape, x, vector, [&](Run next) {
+      next.pixels = shape.spatial;
+      next.warps = kHeldWarps;
+      if (next.pixels > held(next, kManyFloats)) return false;
+      run = next;
+      return true;
+    });
+    if (run.warps == 0) return;
+    floats = run.pixels <= held(run, kFewFloats) ? kFewFloats : kManyFloats;
+    const int64_t tasks = shape.n * run.ofSample;
+    for (run.warps = 1; held(run, floats) < run.pixels;) run.warps *= 2;
+    while (run.warps < kHeldWarps && run.down() < run.pixels && tasks * run.warps < kBusyWarps)
+      run.warps *= 2;
+    idle = floats == kManyFloats && tasks * run.warps < kBusyWarps / 2;
+  }
+
+  size_t sharedBytes() const { return size_t(run.floats(2)) * sizeof(float); }
+
+ private:
+  int64_t held(const Run& of, int floats) const { return int64_t(of.down()) * (floats / vector); }
+};
+
+struct Held {
+  NormForward<float> call;
+  Run run;
+};
 
 /// Two blocks or more on a multiprocessor, of which one reads while the other writes.
 template <int N, int kFloats>
 FIGMENT_KERNEL_OCCUPIED(kHeldThreads, kFloats == kFewFloats ? 3 : 2)
 heldKernel(Held k) {
   if (blockInGrid() >= k.call.shape.n * k.run.ofSample) return;
-  normaliseHeld<N, kFloats, Alone>(k);
+  constexpr int kVectors = kFloats / N;
+  FIGMENT_DYNAMIC_SHARED(dynamic);
+  const NormForward<float>& call = k.call;
+  const Run& run = k.run;
+  const auto parts = dynamic.template view<float>(0, run.floats(2));
+  const auto totals = parts.from(run.parts(2));
+  const auto own = totals.from(2 * run.groups);
+  const auto merged = own.from(3 * run.groups);
+
+  const RunPlace<N> place(run);
+  const RunPart part(run, call.shape, Alone{});
+  const int down = run.down();
+  const int64_t channel = part.run * run.channels + place.column * N;
+  const int64_t first =
+      (part.sample * call.shape.spatial + part.firstPixel + place.row) * call.shape.c + channel;
+  const int64_t step = int64_t(down) * call.shape.c;
+  const auto there = [&](int v) { return place.active && place.row + v * down < part.held; };
+
+  Raw<N> raw[kVectors];
+  FIGMENT_UNROLL
+  for (int v = 0; v < kVectors; v++)
+    if (there(v)) raw[v] = loadRaw<N>(call.x, first + v * step);
+  float values[kVectors][N];
+  float sum[1][N], about[2][N];
+  FIGMENT_UNROLL
+  for (int j = 0; j < N; j++) sum[0][j] = about[0][j] = about[1][j] = 0;
+  FIGMENT_UNROLL
+  for (int v = 0; v < kVectors; v++) {
+    if (!there(v)) continue;
+    widenRaw<N>(raw[v], call.x.format, values[v]);
+    FIGMENT_UNROLL
+    for (int j = 0; j < N; j++) sum[0][j] += values[v][j];
+  }
+  sumGroups<N, 1>(run, sum, parts, totals);
+  const float inverse = 1.0f / (float(part.held) * float(run.width));
+  const auto eachGroup = [&](auto&& f) {
+    for (int g = int(threadIdx.x); g < run.groups; g += int(blockDim.x)) f(g);
+  };
+  eachGroup([&](int g) { own[3 * g] = totals[g] * inverse; });
+  float center[N];
+  if (place.active)
+    place.eachChannel(run, [&](int j, int group) { center[j] = totals[group] * inverse; });
+  FIGMENT_UNROLL
+  for (int v = 0; v < kVectors; v++) {
+    if (!there(v)) continue;
+    FIGMENT_UNROLL
+    for (int j = 0; j < N; j++) {
+      const float d = values[v][j] -= center[j];
+      about[0][j] += d;
+      about[1][j] += d * d;
+    }
+  }
+  float gamma[N], beta[N];
+  if (place.active) {
+    loadAny<N>(call.gamma, channel, gamma);
+    loadAny<N>(call.beta, channel, beta);
+  }
+  sumGroups<N, 2>(run, about, parts, totals);
+  eachGroup([&](int g) {
+    const float rest = totals[g] * inverse;
+    own[3 * g + 1] = rest;
+    own[3 * g + 2] = totals[run.groups + g] - totals[g] * rest;
+  });
+  mergeMoments<Alone>(call, run, part, own, merged);
+  if (!place.active) return;
+  // y = (x - mean)·rstd·γ + β, of x - centre.
+  place.eachChannel(run, [&](int j, int group) {
+    const int at = 3 * group;
+    gamma[j] *= merged[at + 2];
+    beta[j] -= (merged[at] - own[at] + merged[at + 1]) * gamma[j];
+  });
+  FIGMENT_UNROLL
+  for (int v = 0; v < kVectors; v++) {
+    if (!there(v)) continue;
+    FIGMENT_UNROLL
+    for (int j = 0; j < N; j++) values[v][j] = values[v][j] * gamma[j] + beta[j];
+    if (call.silu) {
+      FIGMENT_UNROLL
+      for (int j = 0; j < N; j++) values[v][j] *= sigmoidFast(values[v][j]);
+    }
+    storeRun<N>(call.y, first + v * step, values[v]);
+  }
 }
 
+template <NormForward<float> (*kForward)(const OpCall&)>
 int supports(const OpCall& call) {
-  return supportsFloats(call) > 0 && HeldPlan(call, 1).ranks > 0 ? 40 : -1;
+  if (supportsFloats(call) < 0) return -1;
+  const HeldPlan plan(kForward(call).shape, call.in[0].format);
+  return plan.floats == 0 ? -1 : plan.idle ? 25 : 40;
 }
 
+template <NormForward<float> (*kForward)(const OpCall&), void (*kSplit)(const OpCall&, Context&)>
 void run(const OpCall& call, Context& context) {
-  const HeldPlan plan(call, 1);
-  Held k;
-  if (!heldOf(call, plan, k)) return splitGroupNorm(call, context);
+  if (!hasRunAddresses(call)) return kSplit(call, context);
   Launcher& launcher = launcherOf(context);
-  const Grid grid = blocksFor(k.call.shape.n * k.run.ofSample);
-  const int threads = k.run.warps * kWarp;
-  const size_t bytes = plan.sharedBytes();
+  const NormForward<float> forward = kForward(call);
+  const HeldPlan plan(forward.shape, call.in[0].format);
+  const Held k = {forward, plan.run};
+  const auto start = [&]<int N, int kFloats>() {
+    launch<heldKernel<N, kFloats>>(launcher, blocksFor(forward.shape.n * plan.run.ofSample),
+                                   plan.run.warps * kWarp, plan.sharedBytes(), k);
+  };
   const bool few = plan.floats == kFewFloats;
-  if (plan.vector == 8 && few)
-    return launch<heldKernel<8, kFewFloats>>(launcher, grid, threads, bytes, k);
-  if (plan.vector == 8)
-    return launch<heldKernel<8, kManyFloats>>(launcher, grid, threads, bytes, k);
-  if (few) return launch<heldKernel<4, kFewFloats>>(launcher, grid, threads, bytes, k);
-  launch<heldKernel<4, kManyFloats>>(launcher, grid, threads, bytes, k);
+  if (plan.vector == 8 && few) return start.template operator()<8, kFewFloats>();
+  if (plan.vector == 8) return start.template operator()<8, kManyFloats>();
+  if (few) return start.template operator()<4, kFewFloats>();
+  start.template operator()<4, kManyFloats>();
 }
 
-const RegisterVariant registrar{{.op = "groupNorm",
-                                 .name = "held",
-                                 .isa = Isa::sm75,
-                                 .supports = supports,
-                                 .scratch = splitGroupNormScratch,
-                                 .run = run}};
+const RegisterVariant group{{.op = "groupNorm",
+                             .name = "held",
+                             .isa = Isa::sm75,
+                             .supports = supports<groupNormOf<float>>,
+                             .scratch = splitGroupNormScratch,
+                             .run = run<groupNormOf<float>, splitGroupNorm>}};
+const RegisterVariant batch{{.op = "batchNorm",
+                             .name = "held",
+                             .isa = Isa::sm75,
+                             .supports = supports<batchNormOf<float>>,
+                             .scratch = splitBatchNormScratch,
+                             .run = run<batchNormOf<float>, splitBatchNorm>}};
 
 }  // namespace
 }  // namespace figment::cuda

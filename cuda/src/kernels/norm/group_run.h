@@ -10,6 +10,8 @@
 
 namespace figment::cuda {
 
+/// Blocks, and warps, that keep every GPU busy.
+constexpr int64_t kBusyBlocks = 128, kBusyWarps = 1024;
 /// Lanes that add up what the warps have of one sum.
 constexpr int kAdders = 8;
 
@@ -40,6 +42,49 @@ struct Run {
   FIGMENT_BOTH int parts(int kinds) const { return kinds * entries() * warps; }
   FIGMENT_BOTH int floats(int kinds) const { return parts(kinds) + (kinds + 6) * groups; }
 };
+
+/// Elements of the vectors that x of `c` channels is read as; 0 where there are none.
+inline int runVector(Format x, int64_t c) {
+  if (x != Format::f32 && c % 8 == 0) return 8;
+  return c % 4 == 0 ? 4 : 0;
+}
+/// Whether a call's addresses are made for vectors: x, gamma, beta and y are.
+inline bool hasRunAddresses(const OpCall& call) {
+  const auto aligned = [](const Operand& operand) {
+    return reinterpret_cast<uintptr_t>(operand.data) % 16 == 0;
+  };
+  return aligned(call.in[0]) && aligned(call.in[1]) && aligned(call.in[2]) && aligned(call.out[0]);
+}
+/// Calls f(run) for runs of more and more groups, up to the first of whole sectors of memory, two
+/// at least, once f has answered that it has a use for one.
+template <class F>
+void eachRun(const NormShape& shape, Format x, int vector, F&& f) {
+  const int64_t width = shape.width(), size = int64_t(formatBytes(x));
+  bool used = false;
+  for (int64_t groups = 1; groups <= shape.groups && groups * width <= kWarp * vector; groups++) {
+    const int64_t channels = groups * width, bytes = channels * size;
+    if (shape.groups % groups != 0 || channels % vector != 0) continue;
+    Run run(channels, width, vector);
+    run.ofSample = shape.groups / groups;
+    used = f(run) || used;
+    if (used && bytes >= 64 && bytes % 32 == 0) return;
+  }
+}
+
+#ifdef FIGMENT_KERNELS
+
+/// Eight floats as they are stored in f32 too, beside 16-bit operands.
+template <int N>
+FIGMENT_DEVICE void storeRun(const FloatResults<float>& y, int64_t i, const float (&values)[N]) {
+  if constexpr (N == 8) {
+    if (y.format == Format::f32) {
+      y.as<float>().store(i, make_float4(values[0], values[1], values[2], values[3]));
+      y.as<float>().store(i + 4, make_float4(values[4], values[5], values[6], values[7]));
+      return;
+    }
+  }
+  storeFloats<N>(y, i, values);
+}
 
 /// A thread's place in its block's run.
 template <int N>
@@ -72,33 +117,43 @@ struct RunPlace {
   }
 };
 
+/// The sum of a column over the pixels that a warp takes at once, in the lanes of the first.
+FIGMENT_DEVICE float sumRows(const Run& run, float value) {
+  const int lane = laneInWarp(), across = run.across;
+  FIGMENT_UNROLL
+  for (int step = kWarp / 2; step > 0; step /= 2) {
+    if (step >= run.perWarp) continue;
+    const float other = __shfl_down_sync(kWholeWarp, value, unsigned(step * across));
+    if (lane + step * across < run.perWarp * across) value += other;
+  }
+  return value;
+}
+/// The sum over kAdders neighbouring lanes.
+FIGMENT_DEVICE float sumAdders(float value) {
+  FIGMENT_UNROLL
+  for (int step = kAdders / 2; step > 0; step /= 2)
+    value += __shfl_xor_sync(kWholeWarp, value, step);
+  return value;
+}
+
 /// totals[kind·groups + group] = the sum of values[kind] over the group's channels and all rows of
 /// the block; inactive threads bring zeros. All threads call it, and may read `totals` afterwards.
 template <int N, int kKinds>
-FIGMENT_DEVICE void sumGroups(const Run& run, const RunPlace<N>& place, float (&values)[kKinds][N],
+FIGMENT_DEVICE void sumGroups(const Run& run, float (&values)[kKinds][N],
                               const Shared<float>& parts, const Shared<float>& totals) {
   const int lane = laneInWarp(), warp = warpInBlock(), across = run.across;
-  const auto down = [&](float value) {
-    FIGMENT_UNROLL
-    for (int step = kWarp / 2; step > 0; step /= 2) {
-      if (step >= run.perWarp) continue;
-      const float other = __shfl_down_sync(kWholeWarp, value, unsigned(step * across));
-      if (lane + step * across < run.perWarp * across) value += other;
-    }
-    return value;
-  };
   FIGMENT_UNROLL
   for (int kind = 0; kind < kKinds; kind++) {
     float(&of)[N] = values[kind];
     if (run.whole) {
       FIGMENT_UNROLL
       for (int j = 1; j < N; j++) of[0] += of[j];
-      of[0] = down(of[0]);
+      of[0] = sumRows(run, of[0]);
       if (lane < across) parts[(kind * across + lane) * run.warps + warp] = of[0];
     } else {
       FIGMENT_UNROLL
       for (int j = 0; j < N; j++) {
-        of[j] = down(of[j]);
+        of[j] = sumRows(run, of[j]);
         if (lane < across) parts[(kind * run.channels + lane * N + j) * run.warps + warp] = of[j];
       }
     }
@@ -168,18 +223,21 @@ FIGMENT_DEVICE void mergeMoments(const NormForward<float>& call, const Run& run,
       const float d = aboveOrigin(rank) - above;
       total += Exchange::read(own, 3 * g + 2, rank) + countOf(rank) * d * d;
     }
-    const float mean = origin + above, rstd = 1.0f / sqrtf(total / count + call.eps);
+    const float variance = total / count, rstd = 1.0f / sqrtf(variance + call.eps);
+    const float mean = origin + above;
     merged[3 * g] = mean;
     merged[3 * g + 1] = above - (mean - origin);
     merged[3 * g + 2] = rstd;
     if (Exchange::rank() == 0) {
       const int64_t group = part.sample * shape.groups + part.run * run.groups + g;
       call.mean.set(group, mean);
-      call.second.set(group, rstd);
+      call.second.set(group, call.spread == Spread::variance ? variance : rstd);
     }
   }
   // Also before a block ends, for the others read from it.
   Exchange::sync();
 }
+
+#endif
 
 }  // namespace figment::cuda

@@ -248,6 +248,12 @@ size_t splitGroupNormScratch(const OpCall& call, int threads) {
 void splitGroupNorm(const OpCall& call, Context& context) {
   run<groupNormOf<float>>(call, context);
 }
+size_t splitBatchNormScratch(const OpCall& call, int threads) {
+  return scratch<batchNormOf<float>>(call, threads);
+}
+void splitBatchNorm(const OpCall& call, Context& context) {
+  run<batchNormOf<float>>(call, context);
+}
 
 namespace {
 
@@ -261,8 +267,8 @@ const RegisterVariant batch{{.op = "batchNorm",
                              .name = "split",
                              .isa = Isa::sm75,
                              .supports = supportsFloats,
-                             .scratch = scratch<batchNormOf<float>>,
-                             .run = run<batchNormOf<float>>}};
+                             .scratch = splitBatchNormScratch,
+                             .run = splitBatchNorm}};
 
 }  // namespace
 }  // namespace figment::cuda

@@ -1,5 +1,5 @@
-// groupNorm in slabs of pixels, which any call of floats of at most 32 bits can run on: where
-// others turn when addresses are not made for them.
+// groupNorm and batchNorm in slabs of pixels, which any call of floats of at most 32 bits can run
+// on: where others turn when addresses are not made for them.
 #pragma once
 
 #include "kernels/kernel.h"
@@ -8,5 +8,7 @@ namespace figment::cuda {
 
 size_t splitGroupNormScratch(const OpCall& call, int threads);
 void splitGroupNorm(const OpCall& call, Context& context);
+size_t splitBatchNormScratch(const OpCall& call, int threads);
+void splitBatchNorm(const OpCall& call, Context& context);
 
 }  // namespace figment::cuda

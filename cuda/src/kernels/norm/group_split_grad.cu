@@ -4,6 +4,7 @@
 #include "../../device/columns.h"
 #include "../../device/functions.h"
 #include "affine.h"
+#include "group_split_grad.h"
 
 namespace figment::cuda {
 namespace {
@@ -259,18 +260,35 @@ void run(const OpCall& call, Context& context) {
   });
 }
 
+}  // namespace
+
+size_t splitGroupNormGradScratch(const OpCall& call, int threads) {
+  return scratch<groupNormGradOf<float>>(call, threads);
+}
+void splitGroupNormGrad(const OpCall& call, Context& context) {
+  run<groupNormGradOf<float>>(call, context);
+}
+size_t splitBatchNormGradScratch(const OpCall& call, int threads) {
+  return scratch<batchNormGradOf<float>>(call, threads);
+}
+void splitBatchNormGrad(const OpCall& call, Context& context) {
+  run<batchNormGradOf<float>>(call, context);
+}
+
+namespace {
+
 const RegisterVariant group{{.op = "groupNormGrad",
                              .name = "split",
                              .isa = Isa::sm75,
                              .supports = supportsFloats,
-                             .scratch = scratch<groupNormGradOf<float>>,
-                             .run = run<groupNormGradOf<float>>}};
+                             .scratch = splitGroupNormGradScratch,
+                             .run = splitGroupNormGrad}};
 const RegisterVariant batch{{.op = "batchNormGrad",
                              .name = "split",
                              .isa = Isa::sm75,
                              .supports = supportsFloats,
-                             .scratch = scratch<batchNormGradOf<float>>,
-                             .run = run<batchNormGradOf<float>>}};
+                             .scratch = splitBatchNormGradScratch,
+                             .run = splitBatchNormGrad}};
 
 }  // namespace
 }  // namespace figment::cuda

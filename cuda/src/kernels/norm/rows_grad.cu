@@ -128,11 +128,10 @@ void start(const OpCall& call, RowGrad k, Launcher& launcher) {
     launch<rowGradKernel<N, kVectors, kTeam>>(launcher, blocksFor(shares.blocks), kRowThreads,
                                               bytes, k);
   });
-  sumPartials<float>(launcher, 1, shares.blocks, k.cols, k.gammaSums,
-                     resultsOf<float>(call.out[1]));
-  if (k.centered)
-    sumPartials<float>(launcher, 1, shares.blocks, k.cols, k.betaSums,
-                       resultsOf<float>(call.out[2]));
+  const int64_t kinds = k.centered ? 2 : 1;
+  sumPartials<float>(launcher, kinds, shares.blocks, k.cols,
+                     scratchView<float>(launcher, 0, kinds * sums), resultsOf<float>(call.out[1]),
+                     k.centered ? resultsOf<float>(call.out[2]) : FloatResults<float>{});
 }
 
 template <class P, int kSums>
