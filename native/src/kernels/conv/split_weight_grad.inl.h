@@ -54,6 +54,7 @@ struct GradientScratch {
     f.packed = carver.take<uint16_t>(blocks * f.blockStep);
     f.extents = carver.take<Extent>(bundles * rows * blocks);
     f.scales = carver.take<Scale>(bundles * blocks);
+    f.factors = carver.take<float>(bundles * blocks);
     return f;
   }
 };
@@ -262,11 +263,11 @@ inline void packChunk(const GradientWork& g, Context& context, const GradientScr
   tiles::forRows(
       g, context, count,
       [&](int64_t bundle, int64_t row) {
-        splitLines(g, s.lines, first + bundle, row, s.lines.scales + bundle * lineBlocks,
+        splitLines(g, s.lines, first + bundle, row, s.lines.factors + bundle * lineBlocks,
                    s.lines.packed + g.lineOf(bundle, row) * kTileDepth);
       },
       [&](int64_t bundle, int64_t row) {
-        splitRowTiles(g, s.rows, first + bundle, row, s.rows.scales + bundle * rowBlocks,
+        splitRowTiles(g, s.rows, first + bundle, row, s.rows.factors + bundle * rowBlocks,
                       s.rows.packed + g.stepOf(bundle, row) * kTile);
       });
 }

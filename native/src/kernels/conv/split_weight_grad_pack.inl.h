@@ -67,46 +67,57 @@ struct PackedFactor {
   int64_t partStep, blockStep;  ///< from one part of a tile or line to the next, and one block
   Extent* extents;              ///< of each row of a bundle, [bundle][row][block]
   Scale* scales;                ///< of each bundle, [bundle][block]
+  float* factors;               ///< what they multiply by; 0 where numbers are kept as they are
 
-  Elements at(int64_t position, int64_t channels) const {
-    if (position == kNowhere) return {reinterpret_cast<const std::byte*>(zeros), from.format};
-    return from + position * channels;
+  /// What lies at a position.
+  const std::byte* at(int64_t position, int64_t channels) const {
+    if (position == kNowhere) return reinterpret_cast<const std::byte*>(zeros);
+    return (from + position * channels).data;
   }
 };
 
-/// Splits a line of two positions. Numbers that do not fit are kept as they are, those of the
-/// first position in part 0, of the second in part 1.
-FIGMENT_INLINE void splitLine(uint16_t* to, int64_t partStep, int parts, bool raw, F32 factor,
-                              Elements first, Elements second, int64_t count) {
-  for (int64_t i = 0; i < kSide; i += kLanes, to += 2 * kLanes) {
-    const int lanes = tiles::lanesBelow(count, i);
-    F32 even = gemm::loadElements(first + i, lanes), odd = gemm::loadElements(second + i, lanes);
-    if (raw) {
-      __builtin_memcpy(to, &even, sizeof even);
-      __builtin_memcpy(to + partStep, &odd, sizeof odd);
-      continue;
-    }
-    even = even * factor;
-    odd = odd * factor;
-    uint16_t* at = to;
-    for (int part = 0; part < parts; part++, at += partStep) {
-      const F32 evenHigh = nearestBf16(even), oddHigh = nearestBf16(odd);
-      const I32 pair = shr(asInt(evenHigh), 16) | asInt(oddHigh);
-      __builtin_memcpy(at, &pair, sizeof pair);
-      even -= evenHigh;
-      odd -= oddHigh;
+/// How numbers of a format become kParts parts.
+template <Format kFormat, int kParts>
+struct Splitter {
+  static constexpr int64_t kBytes = int64_t(formatBytes(kFormat));
+
+  FIGMENT_INLINE static F32 load(const std::byte* from, int64_t index, int64_t count) {
+    const Elements at = {from + index * kBytes, kFormat};
+    return gemm::loadElements(at, tiles::lanesBelow(count, index));
+  }
+  /// Splits a line of what two positions hold of `count` channels. With no factor they are kept as
+  /// they are, those of the first position in part 0, of the second in part 1.
+  FIGMENT_INLINE static void line(uint16_t* to, int64_t partStep, float factor,
+                                  const std::byte* first, const std::byte* second, int64_t count) {
+    const F32 scale = F32::broadcast(factor);
+    for (int64_t i = 0; i < kSide; i += kLanes, to += 2 * kLanes) {
+      F32 even = load(first, i, count), odd = load(second, i, count);
+      if (kParts > 1 && factor == 0) {
+        __builtin_memcpy(to, &even, sizeof even);
+        __builtin_memcpy(to + partStep, &odd, sizeof odd);
+        continue;
+      }
+      even = even * scale;
+      odd = odd * scale;
+      for (int part = 0; part < kParts; part++) {
+        const F32 evenHigh = nearestBf16(even), oddHigh = nearestBf16(odd);
+        const I32 pair = shr(asInt(evenHigh), 16) | asInt(oddHigh);
+        __builtin_memcpy(to + part * partStep, &pair, sizeof pair);
+        even -= evenHigh;
+        odd -= oddHigh;
+      }
     }
   }
+};
+
+/// Calls go(splitter) with the splitter of a factor.
+template <class F>
+inline void withSplitter(const PackedFactor& f, F&& go) {
+  if (f.from.format == Format::bf16) return go(Splitter<Format::bf16, 1>());
+  if (f.from.format == Format::f16) return go(Splitter<Format::f16, 2>());
+  if (f.parts == kFastParts) return go(Splitter<Format::f32, kFastParts>());
+  go(Splitter<Format::f32, kExactParts>());
 }
-
-/// How numbers of a scale are packed in `parts` parts.
-struct Packing {
-  bool raw;
-  F32 factor;
-  Packing(Scale scale, int parts)
-      : raw(!scale.fits && parts > 1),
-        factor(F32::broadcast(powerOfTwo(scale.fits ? scale.shift : 0))) {}
-};
 
 /// Calls found(from) for the positions of the image where row `row` of places of a bundle begins
 /// within the image.
@@ -177,73 +188,71 @@ inline void chooseScales(const PackedFactor& f, int64_t bundle, int64_t rows, in
     Extent all;
     for (int64_t row = 0; row < rows; row++)
       all.join(f.extents[(bundle * rows + row) * blocks + block]);
-    f.scales[bundle * blocks + block] = all.scale(f.parts);
+    const Scale scale = all.scale(f.parts);
+    f.scales[bundle * blocks + block] = scale;
+    f.factors[bundle * blocks + block] = scale.fits     ? powerOfTwo(scale.shift)
+                                         : f.parts == 1 ? 1.0f
+                                                        : 0.0f;
   }
 }
 
-/// Gathers lines of columns of all taps from numbers of type T, which hold elements of the factor.
-template <class T>
-inline void splitGathered(const GradientWork& g, const PackedFactor& f, int64_t bundle, int64_t row,
-                          const Scale* scales, uint16_t* to) {
-  const tiles::Image<T> image = {reinterpret_cast<const T*>(f.from.data),
-                                 reinterpret_cast<const T*>(f.end)};
-  for (int64_t group = 0; group < g.groups; group++)
-    tiles::forGathered(
-        g, image, group, bundle, row, [&](int64_t line, const T* first, const T* second) {
-          for (int64_t b = 0; b < g.blocks; b++) {
-            const int64_t block = group * g.blocks + b;
-            const Packing packing(scales[block], f.parts);
-            const auto from = [&](const T* numbers) {
-              return Elements{reinterpret_cast<const std::byte*>(numbers), f.from.format} +
-                     b * kSide;
-            };
-            splitLine(to + block * f.blockStep + line * kTileDepth, f.partStep, f.parts,
-                      packing.raw, packing.factor, from(first), from(second),
-                      g.numbers() - b * kSide);
-          }
-        });
-}
-
-/// Packs row `row` of lines of bundle `bundle` to `to`, by the scales of its blocks.
+/// Packs row `row` of lines of a bundle to `to`, each block by its factor.
 inline void splitLines(const GradientWork& g, const PackedFactor& f, int64_t bundle, int64_t row,
-                       const Scale* scales, uint16_t* to) {
-  if (g.gathered)
-    return f.from.half() ? splitGathered<uint16_t>(g, f, bundle, row, scales, to)
-                         : splitGathered<float>(g, f, bundle, row, scales, to);
-  tiles::forLines(g, bundle, row, [&](int64_t line, int64_t first, int64_t second) {
-    const Elements even = f.at(first, g.channels), odd = f.at(second, g.channels);
-    uint16_t* at = to + line * kTileDepth;
-    const Scale* scale = scales;
-    for (int64_t group = 0; group < g.groups; group++)
-      for (int64_t c = 0; c < g.groupIn; c += kSide, at += f.blockStep, scale++) {
-        const Packing packing(*scale, f.parts);
-        const int64_t channel = group * g.groupIn + c;
-        splitLine(at, f.partStep, f.parts, packing.raw, packing.factor, even + channel,
-                  odd + channel, smaller(kSide, g.groupIn - c));
-      }
+                       const float* factors, uint16_t* to) {
+  withSplitter(f, [&]<class S>(S) {
+    if (g.gathered) {
+      using T = std::conditional_t<S::kBytes == sizeof(float), float, uint16_t>;
+      const tiles::Image<T> image = {reinterpret_cast<const T*>(f.from.data),
+                                     reinterpret_cast<const T*>(f.end)};
+      for (int64_t group = 0; group < g.groups; group++, to += g.blocks * f.blockStep)
+        tiles::forGathered(
+            g, image, group, bundle, row, [&](int64_t line, const T* first, const T* second) {
+              uint16_t* at = to + line * kTileDepth;
+              for (int64_t block = 0, c = 0; block < g.blocks; block++, c += kSide)
+                S::line(at + block * f.blockStep, f.partStep, factors[group * g.blocks + block],
+                        reinterpret_cast<const std::byte*>(first + c),
+                        reinterpret_cast<const std::byte*>(second + c), g.numbers() - c);
+            });
+      return;
+    }
+    const int64_t groupBytes = g.groupIn * S::kBytes;
+    tiles::forLines(g, bundle, row, [&](int64_t line, int64_t first, int64_t second) {
+      const std::byte *even = f.at(first, g.channels), *odd = f.at(second, g.channels);
+      uint16_t* at = to + line * kTileDepth;
+      const float* factor = factors;
+      for (int64_t group = 0; group < g.groups; group++, even += groupBytes, odd += groupBytes)
+        for (int64_t c = 0; c < g.groupIn; c += kSide, at += f.blockStep)
+          S::line(at, f.partStep, *factor++, even + c * S::kBytes, odd + c * S::kBytes,
+                  g.groupIn - c);
+    });
   });
 }
 
-/// Packs the steps of row `row` of the bands of a bundle to `to`.
+/// Packs the steps of row `row` of the bands of a bundle to `to`, each tile by its factor.
 inline void splitRowTiles(const GradientWork& g, const PackedFactor& f, int64_t bundle, int64_t row,
-                          const Scale* scales, uint16_t* to) {
+                          const float* factors, uint16_t* to) {
   alignas(tiles::kRowBytes) uint16_t lines[kExactParts * kTile];
-  tiles::forSteps(g, bundle, row, [&](int64_t span, const tiles::StepPositions& at) {
-    uint16_t* tile = to + span * kTile;
-    const Scale* scale = scales;
-    for (int64_t group = 0; group < g.groups; group++) {
-      for (int64_t o = 0; o < g.groupOut; o += kSide, tile += f.blockStep, scale++) {
-        const Packing packing(*scale, f.parts);
-        const int64_t channel = group * g.groupOut + o, count = smaller(kSide, g.groupOut - o);
-        for (int64_t i = 0; i < kSide; i++)
-          splitLine(lines + i * kTileDepth, kTile, f.parts, packing.raw, packing.factor,
-                    f.at(at.first[i], g.channelsOut) + channel,
-                    f.at(at.second[i], g.channelsOut) + channel, count);
-        for (int part = 0; part < f.parts; part++)
-          tiles::transposeWords(tile + part * f.partStep, tiles::kRowBytes, lines + part * kTile,
-                                tiles::kRowBytes);
+  withSplitter(f, [&]<class S>(S) {
+    tiles::forSteps(g, bundle, row, [&](int64_t span, const tiles::StepPositions& at) {
+      const std::byte *even[kSide], *odd[kSide];
+      for (int64_t i = 0; i < kSide; i++) {
+        even[i] = f.at(at.first[i], g.channelsOut);
+        odd[i] = f.at(at.second[i], g.channelsOut);
       }
-    }
+      uint16_t* tile = to + span * kTile;
+      const float* factor = factors;
+      for (int64_t group = 0; group < g.groups; group++) {
+        for (int64_t o = 0; o < g.groupOut; o += kSide, tile += f.blockStep, factor++) {
+          const int64_t from = (group * g.groupOut + o) * S::kBytes;
+          for (int64_t i = 0; i < kSide; i++)
+            S::line(lines + i * kTileDepth, kTile, *factor, even[i] + from, odd[i] + from,
+                    g.groupOut - o);
+          for (int part = 0; part < f.parts; part++)
+            tiles::transposeWords(tile + part * f.partStep, tiles::kRowBytes, lines + part * kTile,
+                                  tiles::kRowBytes);
+        }
+      }
+    });
   });
 }
 
