@@ -11,9 +11,11 @@ import {
   matmul,
   mul,
   type OpDef,
+  pad,
   relu,
   scope,
   silu,
+  split,
   sum,
   type Tensor,
   tensor,
@@ -191,6 +193,40 @@ describe("fusion patterns", () => {
     expect(after({})).toMatch(/matmul\(%a0, %a1, %a2\) .*activation=none\}\n {2}return %0/);
     for (const options of [{ activation: "tanh" }, { gain: 2 }, { clamp: 1 }] as const)
       expect(after(options)).toMatch(/matmul\(%a0, %a1\).*\n.*biasAct\(%0, %a2\)/);
+  });
+
+  it("joins the derivatives by parts of a split instead of adding them up among zeros", () => {
+    const slopes = (parts: number) =>
+      fused([[2, 6]], (x) =>
+        grad((y: Tensor) =>
+          sum(split(y, parts, 1).reduce((total, part, i) => total.add(part.sin().mul(i + 1)), zeros([]))),
+        )(x as Tensor),
+      );
+    for (const parts of [2, 3]) {
+      expect(slopes(parts)).toMatch(/= concat\(/);
+      expect(slopes(parts)).not.toMatch(/= pad\(|= add\(/);
+    }
+    const x = tensor([[1, 2, 3, 4, 5, 6]]);
+    const slope = (y: Tensor) =>
+      grad((z: Tensor) => sum(split(z, [1, 3, 2], 1).reduce((t, p) => t.add(p.sin().sum()), zeros([]))))(y);
+    const f = compile(slope);
+    expect([...scope(() => f(x).dataSync())]).toEqual([...scope(() => slope(x).dataSync())]);
+    f.dispose();
+    x.dispose();
+  });
+
+  it("adds up what lies among zeros in one place, in two, or is read elsewhere too", () => {
+    const padded = (lo: number, y: Tensor, value = 0) => pad(y, [lo], [4 - lo], value);
+    for (const fn of [
+      (x: Tensor) => add(padded(0, x), padded(3, x)),
+      (x: Tensor) => add(padded(2, x), padded(2, x.sin())),
+      (x: Tensor) => add(padded(0, x), padded(2, x, 1)),
+      (x: Tensor) => {
+        const y = padded(0, x);
+        return [add(y, padded(2, x)), y];
+      },
+    ])
+      expect(fused([[2]], (x) => fn(x as Tensor))).toMatch(/= add\(/);
   });
 
   it("applies no activation twice, and adds no bias after one", () => {

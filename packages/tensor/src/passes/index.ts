@@ -2,6 +2,7 @@
 
 import type { Graph } from "../ir/graph.js";
 import { verifyGraph } from "../ir/verify.js";
+import { gatherCasts } from "./casts.js";
 import { eliminateDeadCode } from "./dce.js";
 import { widenFormats } from "./formats.js";
 import { optimizeLoops } from "./loops.js";
@@ -10,6 +11,7 @@ import { mixPrecision } from "./precision.js";
 import { formRegions } from "./regions.js";
 import { simplify } from "./simplify.js";
 import { narrowStores } from "./stores.js";
+import { gatherUpdates } from "./updates.js";
 
 /** The passes, by name, in the order in which they run. */
 export const passes: readonly (readonly [string, (graph: Graph) => Graph])[] = [
@@ -23,7 +25,9 @@ export const passes: readonly (readonly [string, (graph: Graph) => Graph])[] = [
   ["stores", narrowStores],
   ["formats", widenFormats],
   ["dce", eliminateDeadCode],
+  ["updates", gatherUpdates],
   ["regions", formRegions],
+  ["casts", gatherCasts],
 ];
 
 /** Runs all passes on a traced graph. */

@@ -3,6 +3,9 @@
 import { type Graph, type GraphBuilder, type Node, rewriteGraph, type Value } from "../ir/graph.js";
 import { type Activation, isActivation } from "../ops/activation.js";
 import type { BiasActAttrs } from "../ops/biasAct.js";
+import { concatDef } from "../ops/movement.js";
+import { type PadAttrs, padDef } from "../ops/slicing.js";
+import { sameShape } from "../shape.js";
 
 /** A pattern: looks at the last node of a sequence and, when it matches, gives the value that replaces it. */
 interface Pattern {
@@ -106,8 +109,47 @@ const normSilu: Pattern = {
   },
 };
 
+/** Something put among zeros, which nothing else reads: what it is, and where in it it begins and ends. */
+function amongZeros(value: Value | undefined, uses: (value: Value) => number) {
+  const { def, attrs, inputs } = value?.node ?? {};
+  if (!value || def !== padDef || uses(value) !== 1) return undefined;
+  const { lo, hi, interior, value: filler } = attrs as PadAttrs;
+  return interior || filler !== 0 ? undefined : { part: (inputs as readonly [Value])[0], lo, hi };
+}
+
+/** The sum of two neighbours among zeros, as derivatives by the parts of a split are: the neighbours joined. */
+const partsJoined: Pattern = {
+  name: "parts joined",
+  match(node, inputs, uses, builder) {
+    if (node.def.name !== "add") return undefined;
+    for (const [first, second] of [inputs, [...inputs].reverse()]) {
+      const [a, b] = [amongZeros(first, uses), amongZeros(second, uses)];
+      if (!a || !b || !sameShape((first as Value).shape, (second as Value).shape)) continue;
+      const { shape } = first as Value;
+      const axis = shape.findIndex((d, i) => (a.hi[i] as number) + (b.lo[i] as number) === d);
+      if (axis < 0 || !shape.every((_, i) => i === axis || (a.lo[i] === b.lo[i] && a.hi[i] === b.hi[i]))) continue;
+      const { node: maker } = a.part;
+      const earlier =
+        maker?.def === concatDef && maker.attrs.axis === axis && uses(a.part) === 1 ? maker.inputs : [a.part];
+      const parts = [...earlier, b.part];
+      const joined = builder.node(concatDef, parts, { axis }, concatDef.infer(parts, { axis }), node.path).outputs;
+      const attrs = { lo: a.lo, hi: a.hi.map((n, i) => (i === axis ? (b.hi[i] as number) : n)), value: 0 };
+      const whole = attrs.lo.every((n) => n === 0) && attrs.hi.every((n) => n === 0);
+      return whole ? joined[0] : builder.node(padDef, joined, attrs, node.outputs, node.path).outputs[0];
+    }
+    return undefined;
+  },
+};
+
 /** The table. */
-export const patterns: readonly Pattern[] = [biasEpilogue, reluEpilogue, siluEpilogue, biasActEpilogue, normSilu];
+export const patterns: readonly Pattern[] = [
+  biasEpilogue,
+  reluEpilogue,
+  siluEpilogue,
+  biasActEpilogue,
+  normSilu,
+  partsJoined,
+];
 
 /** Applies the patterns of the table. What they leave unused, dead code elimination removes. */
 export function fusePatterns(graph: Graph): Graph {

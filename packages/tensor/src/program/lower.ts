@@ -2,8 +2,9 @@
 // become register code, the rest kernel calls; then memory is planned and writes to states come last.
 
 import { bytesOf, formatOf } from "../dtype.js";
-import { type Graph, loopOf, type Node, type Value } from "../ir/graph.js";
+import { type Graph, GraphBuilder, loopOf, type Node, type Value } from "../ir/graph.js";
 import { packParams, type Schema } from "../ir/schema.js";
+import { castAllDef } from "../ops/castAll.js";
 import { elementwiseSchema } from "../ops/opcodes.js";
 import { sizeOf } from "../shape.js";
 import { arenaSize, extendOverLoops, type LoopSpan, placeBuffers } from "./arena.js";
@@ -118,7 +119,7 @@ class Lowerer {
         node.outputs.map((value) => targetOf.get(value)),
       );
     }
-    for (const { from, to } of copies) this.copy(from, to);
+    this.copyAll(copies);
     return start;
   }
 
@@ -272,6 +273,25 @@ class Lowerer {
     this.copy(place, copy);
     this.dense.set(value, copy);
     return copy;
+  }
+
+  /** Copies between places of one type that lie apart; the dense ones, where there are more, in one record. */
+  private copyAll(copies: Commit["copies"]): void {
+    const dense = copies.filter(({ from }) => isContiguous(from));
+    const together = dense.length > 1 ? dense : [];
+    for (const copy of copies) if (!together.includes(copy)) this.copy(copy.from, copy.to);
+    if (together.length === 0) return;
+    const builder = new GraphBuilder();
+    const values = together.map(({ from }) => {
+      const value = builder.arg(from);
+      this.places.set(value, from);
+      return value;
+    });
+    const node = builder.node(castAllDef, values, { dtypes: values.map(({ dtype }) => dtype) }, values, "");
+    this.node(
+      node,
+      together.map(({ to }) => to.buffer),
+    );
   }
 
   private copy(from: Place, to: Place): void {
