@@ -113,11 +113,12 @@ const same = { pad: [1, 1] as const };
 const cases: Case[] = [
   // Tiles of 128 × 128: their blocks fill a GPU.
   product([133, 72, 40], [133, 40, 80], { bias: true, activation: "silu" }, alike.slice(1)),
-  product([133, 40, 72], [133, 40, 72], { transposeA: true }, alike.slice(1, 2)),
-  product([133, 66, 40], [133, 72, 40], { transposeB: true }, alike.slice(1, 2)),
+  product([133, 40, 72], [133, 40, 72], { transposeA: true }, alike.slice(0, 2)),
+  product([133, 66, 40], [133, 72, 40], { transposeB: true }, alike.slice(0, 2)),
   product([133, 40, 72], [133, 72, 40], both, alike.slice(1, 2)),
-  product([133, 65, 20], [133, 20, 68], {}, alike.slice(0, 1)),
+  product([133, 65, 20], [133, 20, 68], { bias: true, activation: "silu" }, alike.slice(0, 1)),
   product([133, 20, 68], [133, 71, 20], both, alike.slice(0, 1)),
+  ...convolutions([1, 130, 132, 8], 68, [1, 3], { pad: [0, 1] }, alike.slice(0, 1)).slice(0, 1),
   // Sums split into parts.
   product([20, 1040], [1040, 24], { bias: true, activation: "relu" }),
   product([1031, 9], [1031, 13], { transposeA: true }),

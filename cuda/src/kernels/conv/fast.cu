@@ -103,6 +103,29 @@ constexpr Variant byMultiplyAdds(const char* op) {
           .run = run<P, runTiled, kTiledUnit>};
 }
 
+template <class P>
+Work firstWork(const OpCall& call) {
+  if constexpr (std::is_same_v<P, Conv2dInputGradParams>)
+    return workOf(call.as<P>(), kTiledUnit, 0);
+  else
+    return workOf(call.as<P>(), kTiledUnit);
+}
+template <class P>
+constexpr Variant byCopies(const char* op) {
+  return {.op = op,
+          .name = "tiled-async",
+          .isa = Isa::sm80,
+          .supports =
+              [](const OpCall& call) {
+                return call.out[0].format != Format::f64 && fits<P>(call) &&
+                               cuda::tiledAsync(firstWork<P>(call), call)
+                           ? 12
+                           : -1;
+              },
+          .scratch = scratch<P>,
+          .run = run<P, runTiledAsync, kTiledUnit>};
+}
+
 const RegisterVariant mma{onTensorCores<Conv2dParams>("conv2d")};
 const RegisterVariant inputGradMma{onTensorCores<Conv2dInputGradParams>("conv2dInputGrad")};
 const RegisterVariant weightGradMma{onTensorCores<Conv2dWeightGradParams>("conv2dWeightGrad")};
@@ -115,6 +138,9 @@ const RegisterVariant weightGradTf32{inTf32<Conv2dWeightGradParams>("conv2dWeigh
 const RegisterVariant tiled{byMultiplyAdds<Conv2dParams>("conv2d")};
 const RegisterVariant inputGradTiled{byMultiplyAdds<Conv2dInputGradParams>("conv2dInputGrad")};
 const RegisterVariant weightGradTiled{byMultiplyAdds<Conv2dWeightGradParams>("conv2dWeightGrad")};
+const RegisterVariant tiledAsync{byCopies<Conv2dParams>("conv2d")};
+const RegisterVariant inputGradTiledAsync{byCopies<Conv2dInputGradParams>("conv2dInputGrad")};
+const RegisterVariant weightGradTiledAsync{byCopies<Conv2dWeightGradParams>("conv2dWeightGrad")};
 
 }  // namespace
 }  // namespace figment::cuda

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "kernels/gemm/precision.h"
-#include "work.h"
+#include "layouts.h"
 
 namespace figment::cuda {
 
@@ -19,6 +19,12 @@ template <class P>
 bool roundedAt(Precision precision, const OpCall& call) {
   return call.as<P>().precision == precision && call.out[0].format != Format::f64 &&
          !factorsOnTensorCores(call);
+}
+
+/// Large tiles of f32 factors that are aligned, as far as their shape says.
+inline bool tiledAsync(const Work& work, const OpCall& call) {
+  return call.in[0].format == Format::f32 && call.in[1].format == Format::f32 &&
+         AlignedFactors(work, true, true).both && planOf(work.product).large;
 }
 
 /// Blocks of the smallest tiles, and elements of what is summed, are counted in 31 bits.

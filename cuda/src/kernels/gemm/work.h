@@ -90,11 +90,12 @@ struct WorkOperands {
 
 // Each runs a work that fits, whose result has elements: on tensor cores, for factors of one 16-bit
 // format; on tensor cores for factors of any formats, split into two bf16 parts or rounded to TF32;
-// and by multiply-adds in f32, for factors of any formats.
+// by multiply-adds in f32, for factors of any formats; and the same for large tiles of f32 factors.
 void runMma(const Work& work, const WorkOperands& operands, Launcher& launcher);
 void runSplit(const Work& work, const WorkOperands& operands, Launcher& launcher);
 void runTf32(const Work& work, const WorkOperands& operands, Launcher& launcher);
 void runTiled(const Work& work, const WorkOperands& operands, Launcher& launcher);
+void runTiledAsync(const Work& work, const WorkOperands& operands, Launcher& launcher);
 
 /// Adds partial sums up, in order, and stores what the epilogue makes of them.
 void sumSplits(const Product& p, int32_t splits, const Epilogue<float>& epilogue,

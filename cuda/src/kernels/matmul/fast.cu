@@ -32,6 +32,13 @@ int tiledSupports(const OpCall& call) {
   return call.out[0].format != Format::f64 && fits(call) ? 10 : -1;
 }
 
+int tiledAsyncSupports(const OpCall& call) {
+  return tiledSupports(call) >= 0 &&
+                 cuda::tiledAsync(workOf(call.as<MatmulParams>(), kTiledUnit), call)
+             ? 12
+             : -1;
+}
+
 const RegisterVariant mma{{.op = "matmul",
                            .name = "mma",
                            .isa = Isa::sm80,
@@ -59,6 +66,13 @@ const RegisterVariant tiled{{.op = "matmul",
                              .supports = tiledSupports,
                              .scratch = scratch,
                              .run = run<runTiled, kTiledUnit>}};
+
+const RegisterVariant tiledAsync{{.op = "matmul",
+                                  .name = "tiled-async",
+                                  .isa = Isa::sm80,
+                                  .supports = tiledAsyncSupports,
+                                  .scratch = scratch,
+                                  .run = run<runTiledAsync, kTiledUnit>}};
 
 }  // namespace
 }  // namespace figment::cuda
