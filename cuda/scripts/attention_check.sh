@@ -14,7 +14,7 @@ options="-std=c++20 -O2 --expt-relaxed-constexpr -gencode=arch=compute_$arch,cod
   -I$native/src -I$native/include -Isrc"
 [ "${WATCHDOG:-1}" = 0 ] || options="$options -DFIGMENT_WATCHDOG"
 hopper=""
-[ "$arch" != 90a ] || hopper="src/kernels/gemm/tensor_map.sm90a.cu"
+[ "$arch" != 90a ] || hopper=$(echo src/kernels/gemm/*.sm90a.cu)
 objects=""
 list=""
 products="src/kernels/gemm/mma.cu src/kernels/gemm/tiled.cu src/kernels/gemm/sum_splits.cu"

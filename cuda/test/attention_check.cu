@@ -14,6 +14,7 @@
 #include "kernels/kernel.h"
 #include "kernels/params/attention.generated.h"
 #include "kernels/params/attentionGrad.generated.h"
+#include "kernels/registry.h"
 #include "runtime/check.h"
 #include "runtime/launcher.h"
 
@@ -29,6 +30,7 @@ std::vector<Variant>& registered() {
 
 // The registry as far as the kernels need it.
 RegisterVariant::RegisterVariant(const Variant& variant) { registered().push_back(variant); }
+const RegisteredOp* findOp(std::string_view) { return nullptr; }
 
 namespace cuda {
 namespace {
@@ -207,7 +209,15 @@ int main(int count, char** names) {
                                  {2, 16, 4096, 4096, 128, 0},
                                  {2, 16, 4096, 4096, 128, 1},
                                  {2, 8, 1024, 1024, 80, 0},
-                                 {2, 8, 256, 256, 160, 0}})
+                                 {2, 8, 256, 256, 160, 0},
+                                 {128, 1, 256, 256, 256, 0},
+                                 {128, 1, 16, 16, 256, 0},
+                                 {16, 1, 1024, 1024, 192, 0, Format::f16},
+                                 {3, 2, 150, 260, 232, 1},
+                                 {2, 5, 70, 333, 200, 0, Format::f16},
+                                 {2, 3, 65, 190, 256, 1, Format::bf16, {100, 190}},
+                                 {3, 1, 4096, 4096, 320, 0},
+                                 {1, 1, 6000, 6000, 264, 1}})
       cuda::run(c, true);
   } catch (const std::exception& error) {
     std::printf("FAILED: %s\n", error.what());

@@ -2,7 +2,6 @@
 // kernels that keep scores in registers do not take, or only on units that are slower.
 #pragma once
 
-#include "../gemm/work.h"
 #include "problem.h"
 
 namespace figment::cuda::products {
@@ -38,9 +37,27 @@ struct Matrix {
 };
 
 /// out[m,n] = a[m,k] · b[k,n] of each group. With `transA` a's rows go along m, with `transB` b's
-/// along k; vectors of `unit` elements.
-Work workOf(int64_t groups, int64_t m, int64_t n, int64_t k, const Matrix& a, bool transA,
-            const Matrix& b, bool transB, const Matrix& out, int unit);
+/// along k.
+struct Multiply {
+  int64_t groups, m, n, k;
+  Matrix a;
+  bool transA;
+  Matrix b;
+  bool transB;
+  Matrix out;
+};
+
+/// The kernels of products that stand on tensor cores of sm_80, for factors of one 16-bit format;
+/// partial sums lie at the beginning of the scratch.
+struct MmaProducts {
+  static constexpr bool kHalf = true;  ///< whether factors have one 16-bit format
+  /// The preference of a call that pays, of whose heads are wider.
+  static constexpr int kForward = 18, kBackward = 18, kForwardFrom = 128, kBackwardFrom = 128;
+  static bool takes(const AttentionProblem&) { return true; }
+  static bool fits(const Multiply& product);
+  static size_t partialBytes(const Multiply& product);
+  static void run(const Multiply& product, Launcher& launcher);
+};
 
 /// The rows of scores that a kernel works on: of `count` heads the first of which is `task`, from
 /// query `firstRow` on `rows` of each.
