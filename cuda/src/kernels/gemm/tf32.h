@@ -32,7 +32,8 @@ struct Tf32Arithmetic {
                                             roundTf32(x[e + 2]), roundTf32(x[e + 3])));
   }
 
-  template <class L, class Tile>
+  /// `rounds`: the tiles hold f32, which is rounded on its way to the products.
+  template <class L, class Tile, bool rounds = false>
   FIGMENT_DEVICE static void multiply(WarpSums<Tile>& sums, const Shared<uint32_t>& tileA,
                                       const Shared<uint32_t>& tileB, int warpRow, int warpColumn,
                                       int lane) {
@@ -43,11 +44,11 @@ struct Tf32Arithmetic {
       uint32_t a[Tile::kDown][4];
       FIGMENT_UNROLL
       for (int i = 0; i < Tile::kDown; i++)
-        load<L::kAlongA, kLengthA, true>(a[i], tileA, warpRow + i * 16, k, lane);
+        load<L::kAlongA, kLengthA, true, rounds>(a[i], tileA, warpRow + i * 16, k, lane);
       FIGMENT_UNROLL
       for (int j = 0; j < Tile::kAcross; j += 2) {
         uint32_t words[4];
-        load<L::kAlongB, kLengthB, false>(words, tileB, warpColumn + j * 8, k, lane);
+        load<L::kAlongB, kLengthB, false, rounds>(words, tileB, warpColumn + j * 8, k, lane);
         FIGMENT_UNROLL
         for (int q = 0; q < 2; q++) {
           const uint32_t b[2] = {words[2 * q], words[2 * q + 1]};
@@ -62,7 +63,7 @@ struct Tf32Arithmetic {
   /// Fragments of 16 lines of a factor from `line` and of 8 of depth from `k`: of line l / 4 and
   /// depth l % 4 for lane l, and eight lines or four of depth further on. The first two words are
   /// of both halves of lines with `linesFirst`, as in A's fragments, else of both of depth.
-  template <bool depthInner, int kLength, bool linesFirst>
+  template <bool depthInner, int kLength, bool linesFirst, bool rounds>
   FIGMENT_DEVICE static void load(uint32_t (&words)[4], const Shared<uint32_t>& tile, int line,
                                   int k, int lane) {
     const auto lines = [](int w) { return (linesFirst ? w % 2 : w / 2) * 8; };
@@ -74,6 +75,10 @@ struct Tf32Arithmetic {
       FIGMENT_UNROLL
       for (int w = 0; w < 4; w++)
         words[w] = tile[wordIndex<kLength>(k + depth(w) + lane % 4, line + lines(w) + lane / 4)];
+    }
+    if constexpr (rounds) {
+      FIGMENT_UNROLL
+      for (uint32_t& word : words) word = roundTf32(bitsToFloat(word));
     }
   }
 };

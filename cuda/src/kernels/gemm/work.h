@@ -114,6 +114,8 @@ struct WorkOperands {
 void runMma(const Work& work, const WorkOperands& operands, Launcher& launcher);
 void runSplit(const Work& work, const WorkOperands& operands, Launcher& launcher);
 void runTf32(const Work& work, const WorkOperands& operands, Launcher& launcher);
+/// Of large tiles of aligned f32 factors.
+void runTf32Async(const Work& work, const WorkOperands& operands, Launcher& launcher);
 void runTiled(const Work& work, const WorkOperands& operands, Launcher& launcher);
 void runTiledAsync(const Work& work, const WorkOperands& operands, Launcher& launcher);
 
