@@ -4,8 +4,9 @@
 
 import { precisionOf } from "../core/precision.js";
 import type { HalfType } from "../dtype.js";
-import { type Graph, type GraphBuilder, rewriteGraph, type Value } from "../ir/graph.js";
+import { type Graph, type GraphBuilder, type Node, rewriteGraph, type Value } from "../ir/graph.js";
 import { castDef } from "../ops/cast.js";
+import { concatDef } from "../ops/movement.js";
 import { sizeOf } from "../shape.js";
 
 /** Values already rounded. */
@@ -30,19 +31,22 @@ export function mixPrecision(graph: Graph): Graph {
   });
 }
 
-/** The value in 16 bits, made once. Views that do not shrink are taken of the rounded value, so that it is stored so. */
+/**
+ * The value in 16 bits, made once. Views that do not shrink are taken of the rounded value, so that it is stored so, and what
+ * elementwise nodes make to be joined is joined rounded, for they store it so beside f32; a part that others make takes the
+ * cast that the whole would take.
+ */
 function rounded(value: Value, dtype: HalfType, path: string, builder: GraphBuilder, narrow: Narrow): Value {
   const known = narrow[dtype].get(value);
   if (known) return known;
   const { node, shape } = value;
   const widened = node?.def === castDef ? node.inputs[0] : undefined;
   if (widened?.dtype === dtype) return widened;
-  const source = node?.def.lower.kind === "view" ? (node.inputs[0] as Value) : undefined;
   const made =
-    node && source && sizeOf(source.shape) <= sizeOf(shape)
+    node && goesThrough(node)
       ? builder.node(
           node.def,
-          [rounded(source, dtype, path, builder, narrow)],
+          node.inputs.map((source) => rounded(source, dtype, path, builder, narrow)),
           node.attrs,
           [{ shape, dtype }],
           node.path,
@@ -50,4 +54,10 @@ function rounded(value: Value, dtype: HalfType, path: string, builder: GraphBuil
       : builder.node(castDef, [value], { dtype }, [{ shape, dtype }], node?.path ?? path);
   narrow[dtype].set(value, made.outputs[0] as Value);
   return made.outputs[0] as Value;
+}
+
+/** Whether what a node makes is rounded by rounding what it is made of. */
+function goesThrough({ def, inputs, outputs }: Node): boolean {
+  if (def.lower.kind === "view") return sizeOf((inputs[0] as Value).shape) <= sizeOf((outputs[0] as Value).shape);
+  return def === concatDef && inputs.filter(({ node }) => node?.def.lower.kind !== "elementwise").length < 2;
 }

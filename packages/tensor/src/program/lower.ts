@@ -1,25 +1,19 @@
 // Lowering: a graph becomes records of native kernels over slots. Views cost nothing, elementwise nodes
 // become register code, the rest kernel calls; then memory is planned and writes to states come last.
 
-import { bytesOf, formatOf } from "../dtype.js";
+import { bytesOf } from "../dtype.js";
 import { type Graph, GraphBuilder, loopOf, type Node, type Value } from "../ir/graph.js";
 import { packParams, type Schema } from "../ir/schema.js";
 import { castAllDef } from "../ops/castAll.js";
 import { elementwiseSchema } from "../ops/opcodes.js";
 import { sizeOf } from "../shape.js";
-import { arenaSize, extendOverLoops, type LoopSpan, placeBuffers } from "./arena.js";
-import type { BlockSpec, OperandSpec, ProgramSpec, SlotSpec } from "./blob.js";
+import type { LoopSpan } from "./arena.js";
+import type { ProgramSpec } from "./blob.js";
 import { type CommitSection, commitSections } from "./commit.js";
+import { type Part, partsOf } from "./parts.js";
 import { type Buffer, box, broadcast, fills, isContiguous, type Place, reshaped, whole } from "./place.js";
+import { type Draft, placed } from "./placed.js";
 import { encodeRegion, type RegionBody, registerTypeOf, singleRegion } from "./region.js";
-
-interface Draft {
-  /** A kernel call, or the start of a block. */
-  readonly does: { readonly schema: Schema; readonly params: Uint8Array } | { block: BlockSpec };
-  readonly inputs: readonly Place[];
-  readonly outputs: readonly Place[];
-  readonly tag: number;
-}
 
 /** The work of a commit section. */
 interface Commit {
@@ -52,6 +46,7 @@ class Lowerer {
   private readonly records: Draft[] = [];
   private readonly loops: LoopSpan[] = [];
   private readonly tags: Node[] = [];
+  private readonly parts: ReadonlyMap<Value, Part>;
   private readonly outputs: Buffer[];
   /** The first output slot of each result. */
   private readonly outputOf = new Map<Value, Buffer>();
@@ -61,6 +56,7 @@ class Lowerer {
   constructor(graph: Graph, atOnce: boolean) {
     this.graph = graph;
     this.atOnce = atOnce;
+    this.parts = partsOf(graph);
     graph.args.forEach((value, i) => {
       this.places.set(value, whole(this.buffer("input", i, value), value));
     });
@@ -78,7 +74,8 @@ class Lowerer {
 
   run(): Lowered {
     const commitStart = this.block(this.graph, this.states);
-    return { spec: this.finish(commitStart), tags: this.tags };
+    const { buffers, loops, records, atOnce } = this;
+    return { spec: placed({ buffers, loops, records, commitStart, atOnce }), tags: this.tags };
   }
 
   /** The records of a graph whose states lie in these buffers. Gives the first of its last commit section. */
@@ -219,7 +216,7 @@ class Lowerer {
       this.places.set(output, { ...view, buffer: source.buffer, dtype: output.dtype });
       return;
     }
-    const results = node.outputs.map((value, i) => whole(targets[i] ?? this.buffer("arena", 0, value), value));
+    const results = node.outputs.map((value, i) => this.result(value, targets[i]));
     node.outputs.forEach((value, i) => {
       this.places.set(value, results[i] as Place);
     });
@@ -235,7 +232,7 @@ class Lowerer {
       const target = results[0] as Place;
       if (fill !== undefined) this.region(constantBody(output, fill), [], [target]);
       node.inputs.forEach((value, i) => {
-        if (sizeOf(value.shape) > 0)
+        if (sizeOf(value.shape) > 0 && !this.parts.has(value))
           this.copy(this.place(value), box(target, starts[i] as readonly number[], value.shape, steps?.[i]));
       });
     } else if (lower.kind === "kernel") {
@@ -252,6 +249,18 @@ class Lowerer {
         this.reuse([operands[slot] as Place], [results[o] as Place], operands);
       }
     }
+  }
+
+  /** Where a result is to lie: part of what it is joined to, in a buffer that waits for it, or in one of its own. */
+  private result(value: Value, target: Buffer | undefined): Place {
+    const known = this.places.get(value);
+    if (known) return known;
+    const part = this.parts.get(value);
+    if (!part) return whole(target ?? this.buffer("arena", 0, value), value);
+    const joined = part.of.outputs[0] as Value;
+    const place = this.result(joined, this.outputOf.get(joined));
+    this.places.set(joined, place);
+    return box(place, part.start, value.shape);
   }
 
   private place(value: Value): Place {
@@ -318,7 +327,7 @@ class Lowerer {
     for (const output of outputs) {
       if (output.buffer.kind !== "arena" || output.buffer.host) continue;
       const index = this.records.length - 1;
-      if (output.buffer.first !== index) continue;
+      if (output.buffer.first !== index || !fills(output, output.buffer)) continue;
       const host = inputs.find(
         (input) =>
           input.buffer.kind === "arena" &&
@@ -359,38 +368,6 @@ class Lowerer {
     };
     this.buffers.push(buffer);
     return buffer;
-  }
-
-  private finish(commitStart: number): ProgramSpec {
-    extendOverLoops(this.buffers, this.loops);
-    const slotOf = new Map<Buffer, number>();
-    const slots: SlotSpec[] = [];
-    for (const [buffer, offset] of placeBuffers(this.buffers, this.atOnce)) {
-      slotOf.set(
-        buffer,
-        slots.push({
-          kind: buffer.kind,
-          ordinal: buffer.ordinal,
-          bytes: buffer.bytes,
-          offset,
-          written: buffer.kind === "state" && buffer.written,
-        }) - 1,
-      );
-    }
-    const operand = ({ buffer, dtype, shape, offset, strides }: Place): OperandSpec => ({
-      slot: slotOf.get(buffer) as number,
-      format: formatOf[dtype],
-      byteOffset: offset * bytesOf[dtype],
-      dims: shape,
-      strides,
-    });
-    const records = this.records.map(({ does, inputs, outputs, tag }) => ({
-      ...does,
-      inputs: inputs.map(operand),
-      outputs: outputs.map(operand),
-      tag,
-    }));
-    return { slots, records, commitStart, arenaBytes: arenaSize(slots) };
   }
 }
 
