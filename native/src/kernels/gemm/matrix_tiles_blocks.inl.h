@@ -114,4 +114,38 @@ inline void forBlocks(int64_t rows, int64_t columns, float* sums, Sum&& sum, Fin
   finishRows(kBlock);
 }
 
+/// How a product is divided into units of work: in as large ones as are allowed, but into several
+/// for each of many threads. What a unit sums does not depend on it.
+struct UnitPlan {
+  int64_t rows, columns, rowUnits, columnUnits;
+
+  UnitPlan(int64_t m, int64_t n, int64_t batch, int threads, int64_t mostRows, int64_t mostColumns)
+      : rows(smaller(ceilDiv(m, kBlock) * kBlock, mostRows)),
+        columns(smaller(ceilDiv(n, kBlock) * kBlock, mostColumns)) {
+    constexpr int64_t kUnitsPerThread = 4, kFewestRows = 64, kFewestColumns = 128;
+    for (;;) {
+      rowUnits = ceilDiv(m, rows);
+      columnUnits = ceilDiv(n, columns);
+      if (threads == 1 || batch * rowUnits * columnUnits >= threads * kUnitsPerThread) return;
+      if (columns > kFewestColumns && columns >= rows)
+        columns = ceilDiv(columns / 2, kBlock) * kBlock;
+      else if (rows > kFewestRows)
+        rows = ceilDiv(rows / 2, kBlock) * kBlock;
+      else
+        return;
+    }
+  }
+};
+
+/// The unit of a number: its product in the batch, rows and columns.
+struct UnitPart {
+  int64_t batch, row, rows, column, columns;
+  UnitPart(const UnitPlan& plan, int64_t index, int64_t m, int64_t n)
+      : batch(index / plan.columnUnits / plan.rowUnits),
+        row(index / plan.columnUnits % plan.rowUnits * plan.rows),
+        rows(smaller(plan.rows, m - row)),
+        column(index % plan.columnUnits * plan.columns),
+        columns(smaller(plan.columns, n - column)) {}
+};
+
 }  // namespace figment::FIGMENT_ISA::tiles

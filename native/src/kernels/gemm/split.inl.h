@@ -57,23 +57,37 @@ FIGMENT_INLINE F32 nearestBf16(F32 x) {
 
 /// What brings `count` numbers (whole vectors) of up to `parts` parts into the range of the tiles.
 inline Scale scaleOf(const float* x, int64_t count, int parts) {
-  const F32 most = F32::broadcast(__FLT_MAX__);
-  F32 largest = F32::zero(), least = most;
-  Mask finite = eq(largest, largest), alone = finite;
+  // Sizes of f32 numbers are ordered as their bits are, with NaN above all.
+  const I32 size = I32::broadcast(INT32_MAX), most = I32::broadcast(0x7f7fffff);
+  const I32 one = I32::broadcast(1);
+  I32 largest = I32::zero(), least = most, any = I32::zero();
   for (int64_t i = 0; i < count; i += kLanes) {
-    const F32 size = abs(F32::load(x + i));
-    finite = finite & le(size, most);
-    alone = alone & eq(nearestBf16(size), size);
-    largest = max(size, largest);
-    least = min(blend(eq(size, F32::zero()), most, size), least);
+    const I32 number = asInt(F32::load(x + i)), bits = number & size;
+    any = any | number;
+    largest = max(bits, largest);
+    least = min((bits - one) & size, least);  // zeros turn into the largest of all
   }
-  const int8_t needed = int8_t(all(alone) ? 1 : parts);
-  if (!all(finite)) return {0, false, needed};
-  const float top = reduceMax(largest);
+  const bool alone = all(eq(shl(any, 16), I32::zero()));
+  const int8_t needed = int8_t(alone ? 1 : parts);
+  if (figment::FIGMENT_ISA::any(gt(largest, most))) return {0, false, needed};
+  const float top = reduceMax(asFloat(largest));
   if (top == 0) return {0, true, needed};
   constexpr int kMostShift = 126;  // whose inverse is a normal number too
   const int shift = int(smaller(kTop - exponentOf(top), kMostShift));
-  return {shift, exponentOf(reduceMin(least)) + shift >= kBottom, needed};
+  const float bottom = reduceMin(asFloat(min(least, most - one) + one));
+  return {shift, exponentOf(bottom) + shift >= kBottom, needed};
+}
+
+/// Splits pairs of numbers, times a power of two, to lanes of parts `partStep` numbers apart.
+template <int kParts>
+FIGMENT_INLINE void splitPairs(uint16_t* to, int64_t partStep, F32 even, F32 odd) {
+  for (int part = 0; part < kParts; part++, to += partStep) {
+    const F32 evenHigh = nearestBf16(even), oddHigh = nearestBf16(odd);
+    const I32 pairs = shr(asInt(evenHigh), 16) | asInt(oddHigh);
+    __builtin_memcpy(to, &pairs, sizeof pairs);
+    even -= evenHigh;
+    odd -= oddHigh;
+  }
 }
 
 /// Splits 32 rows of `blocks` blocks of K, one row after another, times `scale`.
@@ -81,14 +95,10 @@ template <int kParts>
 inline void splitRows(uint16_t* to, const float* raw, int64_t blocks, float scale) {
   const F32 factor = F32::broadcast(scale);
   for (int64_t row = 0; row < kBlock; row++) {
-    for (int64_t k = 0; k < blocks * kTileDepth; k += kLanes, raw += kLanes) {
-      F32 rest = F32::load(raw) * factor;
-      uint16_t* at = to + tiles::rowPlace(row, k);
-      for (int part = 0; part < kParts; part++, at += blocks * kPair) {
-        const F32 high = nearestBf16(rest);
-        shr(asInt(high), 16).storeLow16(at);
-        rest -= high;
-      }
+    for (int64_t k = 0; k < blocks * kTileDepth; k += 2 * kLanes, raw += 2 * kLanes) {
+      const F32 low = F32::load(raw) * factor, high = F32::load(raw + kLanes) * factor;
+      splitPairs<kParts>(to + tiles::rowPlace(row, k), blocks * kPair, evenLanes(low, high),
+                         oddLanes(low, high));
     }
   }
 }
@@ -99,15 +109,9 @@ inline void splitColumns(uint16_t* to, const float* raw, int64_t blocks, float s
   const F32 factor = F32::broadcast(scale);
   for (int64_t k = 0; k < blocks * kTileDepth; k += 2, raw += 2 * kBlock) {
     for (int64_t column = 0; column < kBlock; column += kLanes) {
-      F32 even = F32::load(raw + column) * factor, odd = F32::load(raw + kBlock + column) * factor;
-      uint16_t* at = to + tiles::columnPlace(column, k);
-      for (int part = 0; part < kParts; part++, at += blocks * kPair) {
-        const F32 evenHigh = nearestBf16(even), oddHigh = nearestBf16(odd);
-        const I32 pair = shr(asInt(evenHigh), 16) | asInt(oddHigh);
-        __builtin_memcpy(at, &pair, sizeof pair);
-        even -= evenHigh;
-        odd -= oddHigh;
-      }
+      splitPairs<kParts>(to + tiles::columnPlace(column, k), blocks * kPair,
+                         F32::load(raw + column) * factor,
+                         F32::load(raw + kBlock + column) * factor);
     }
   }
 }

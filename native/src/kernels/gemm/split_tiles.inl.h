@@ -10,6 +10,7 @@
 #pragma once
 
 #include "kernels/fallbacks.h"
+#include "kernels/gemm/matrix_tiles_blocks.inl.h"
 #include "kernels/gemm/split.inl.h"
 
 namespace figment::FIGMENT_ISA::split {
@@ -29,12 +30,14 @@ inline bool needsSplitting(const OpCall& call) {
   return call.in[0].format != Format::bf16 || call.in[1].format != Format::bf16;
 }
 
-/// The sums of kBlock × kBlock products over `blocks` blocks of K.
-template <class Tiles>
+/// The sums of kBlock × kBlock products over `blocks` blocks of K; calls beside(count) as
+/// tiles::sumTiles does.
+template <class Tiles, class Beside>
 inline void multiplyParts(Tiles& tiles, const Chain& chain, const uint16_t* a, const uint16_t* b,
-                          int64_t blocks, float* sums) {
-  constexpr int64_t kTile = kPair / 2, kStep = kBlock * int64_t(sizeof(float));
-  const int64_t part = blocks * kPair;
+                          int64_t blocks, float* sums, Beside&& beside) {
+  using tiles::kTile;
+  constexpr int64_t kStep = kBlock * int64_t(sizeof(float));
+  const int64_t part = blocks * kPair, rowsBeside = ceilDiv(kBlock, blocks * chain.count);
   tiles.template zero<0>();
   tiles.template zero<1>();
   tiles.template zero<2>();
@@ -44,19 +47,21 @@ inline void multiplyParts(Tiles& tiles, const Chain& chain, const uint16_t* a, c
       Term loaded = {-1, -1};
       for (int t = 0; t < count; t++) {
         const Term term = terms[t];
-        if (term.row != loaded.row) {
-          const uint16_t* at = a + term.row * part + block * kPair;
-          tiles.template load<4>(at, tiles::kRowBytes);
-          tiles.template load<5>(at + kTile, tiles::kRowBytes);
-        }
         if (term.column != loaded.column) {
           const uint16_t* at = b + term.column * part + block * kPair;
           tiles.template load<6>(at, tiles::kRowBytes);
           tiles.template load<7>(at + kTile, tiles::kRowBytes);
         }
+        if (term.row != loaded.row) {
+          const uint16_t* at = a + term.row * part + block * kPair;
+          tiles.template load<4>(at, tiles::kRowBytes);
+          tiles.template load<5>(at + kTile, tiles::kRowBytes);
+          tiles::fetchRows(tiles::RowTiles::packed(at), at + kPair);
+        }
         loaded = term;
         tiles.template dot<0, 4, 6>();
         tiles.template dot<1, 4, 7>();
+        beside(rowsBeside);
         tiles.template dot<2, 5, 6>();
         tiles.template dot<3, 5, 7>();
       }
@@ -90,44 +95,93 @@ inline void multiplyPlainly(const float* a, const float* b, int64_t depth, float
   }
 }
 
-/// Adds a block of sums times 2^exponent to those of the cuts before it, kUnitColumns apart.
-inline void addBlock(float* to, const float* from, int exponent, bool first) {
+/// Multiplies a row of a block by 2^exponent.
+struct PowerOfTwo {
   // In two steps, because the power may be none that f32 has. Both have its sign, so that neither
   // leaves the range of f32 unless the result does.
-  const F32 one = F32::broadcast(powerOfTwo(exponent / 2));
-  const F32 two = F32::broadcast(powerOfTwo(exponent - exponent / 2));
-  for (int64_t row = 0; row < kBlock; row++) {
-    for (int64_t i = 0; i < kBlock; i += kLanes) {
-      float* at = to + row * kUnitColumns + i;
-      const F32 x = F32::load(from + row * kBlock + i) * one * two;
-      (first ? x : F32::load(at) + x).store(at);
-    }
+  F32 one, two;
+  explicit PowerOfTwo(int exponent)
+      : one(F32::broadcast(powerOfTwo(exponent / 2))),
+        two(F32::broadcast(powerOfTwo(exponent - exponent / 2))) {}
+  FIGMENT_INLINE F32 operator()(F32 x) const { return x * one * two; }
+};
+
+/// What a worker needs to pack panels and multiply them.
+struct PanelScratch {
+  float *raw, *plainRows, *plainColumns;  ///< one panel each
+  float* blocks;                          ///< sums of two blocks
+
+  static PanelScratch take(Carver& carver) {
+    PanelScratch s;
+    s.raw = carver.take<float>(kBlock * kCut);
+    s.plainRows = carver.take<float>(kBlock * kCut);
+    s.plainColumns = carver.take<float>(kBlock * kCut);
+    s.blocks = carver.take<float>(2 * tiles::kBlockSums);
+    return s;
   }
+};
+
+/// Packed rows or columns of a cut: panels and their scales, so far apart.
+struct Panels {
+  const uint16_t* data;
+  int64_t step;
+  const Scale* scales;
+  int64_t scaleStep;
+
+  const uint16_t* panel(int64_t side) const { return data + side / kBlock * step; }
+  Scale scale(int64_t side) const { return scales[side / kBlock * scaleStep]; }
+};
+using ColumnPanels = Panels;
+
+/// Sums the products of a cut, block by block, and calls finish(row, column, sums, exponent) for
+/// each row of kBlock sums, which are to be multiplied by 2^exponent. Answers how many blocks did
+/// not run on tiles.
+template <class Tiles, class Finish>
+inline int64_t sumUnit(Tiles& tiles, int mostParts, const PanelScratch& s, const Panels& a,
+                       int64_t rows, const Panels& b, int64_t columns, int64_t depth,
+                       Finish&& finish) {
+  const int64_t blocks = ceilDiv(depth, kTileDepth);
+  int64_t plain = 0;
+  tiles::forBlocks(
+      rows, columns, s.blocks,
+      [&](int64_t i, int64_t j, float* sums, auto& beside) {
+        const Scale rowScale = a.scale(i), columnScale = b.scale(j);
+        if (rowScale.fits && columnScale.fits) {
+          const Chain chain({rowScale.parts, columnScale.parts, mostParts});
+          multiplyParts(tiles, chain, a.panel(i), b.panel(j), blocks, sums, beside);
+          return;
+        }
+        plain++;
+        unpackPanel<Side::rows>(s.plainRows, a.panel(i), blocks, rowScale);
+        unpackPanel<Side::columns>(s.plainColumns, b.panel(j), blocks, columnScale);
+        multiplyPlainly(s.plainRows, s.plainColumns, blocks * kTileDepth, sums);
+      },
+      [&](int64_t i, int64_t j, float* sums) {
+        const Scale rowScale = a.scale(i), columnScale = b.scale(j);
+        const bool fits = rowScale.fits && columnScale.fits;
+        finish(i, j, sums, fits ? -(rowScale.shift + columnScale.shift) : 0);
+      });
+  return plain;
 }
 
-/// The memory of one worker.
-struct UnitScratch {
+/// The memory of one worker on units of kUnitRows × kUnitColumns.
+struct UnitScratch : PanelScratch {
   uint16_t* rows;     ///< panels of the rows of a unit, kPanel apart
   uint16_t* columns;  ///< the same for kernels that pack both factors cut by cut, else null
   Scale* rowScales;   ///< of each panel
   Scale* columnScales;
-  float* sums;                            ///< of a unit, kUnitColumns apart
-  float *raw, *plainRows, *plainColumns;  ///< one panel each
-  float* block;
+  float* sums;  ///< of a unit, kUnitColumns apart
 
   static constexpr int64_t kSums = kUnitRows * kUnitColumns;
   static UnitScratch take(Carver& carver, bool bothFactors) {
     constexpr int64_t kRowPanels = kUnitRows / kBlock, kColumnPanels = kUnitColumns / kBlock;
     UnitScratch s;
+    static_cast<PanelScratch&>(s) = PanelScratch::take(carver);
     s.rows = carver.take<uint16_t>(kRowPanels * kPanel);
     s.columns = bothFactors ? carver.take<uint16_t>(kColumnPanels * kPanel) : nullptr;
     s.rowScales = carver.take<Scale>(kRowPanels);
     s.columnScales = carver.take<Scale>(kColumnPanels);
     s.sums = carver.take<float>(kSums);
-    s.raw = carver.take<float>(kBlock * kCut);
-    s.plainRows = carver.take<float>(kBlock * kCut);
-    s.plainColumns = carver.take<float>(kBlock * kCut);
-    s.block = carver.take<float>(kBlock * kBlock);
     return s;
   }
   static size_t bytes(bool bothFactors) {
@@ -137,41 +191,19 @@ struct UnitScratch {
   }
 };
 
-/// Packed columns of a cut: panels and their scales, so far apart.
-struct ColumnPanels {
-  const uint16_t* data;
-  int64_t step;
-  const Scale* scales;
-  int64_t scaleStep;
-};
-
 /// Adds the products of a cut to the sums of a unit; answers how many blocks did not run on tiles.
 template <class Tiles>
 inline int64_t multiplyUnit(Tiles& tiles, int mostParts, const UnitScratch& s, int64_t rows,
                             const ColumnPanels& b, int64_t columns, int64_t depth, bool first) {
-  const int64_t blocks = ceilDiv(depth, kTileDepth);
-  int64_t plain = 0;
-  for (int64_t j = 0; j < columns; j += kBlock) {
-    const uint16_t* columnPanel = b.data + j / kBlock * b.step;
-    const Scale columnScale = b.scales[j / kBlock * b.scaleStep];
-    for (int64_t i = 0; i < rows; i += kBlock) {
-      const uint16_t* rowPanel = s.rows + i / kBlock * kPanel;
-      const Scale rowScale = s.rowScales[i / kBlock];
-      const bool fits = rowScale.fits && columnScale.fits;
-      if (fits) {
-        const Chain chain({rowScale.parts, columnScale.parts, mostParts});
-        multiplyParts(tiles, chain, rowPanel, columnPanel, blocks, s.block);
-      } else {
-        plain++;
-        unpackPanel<Side::rows>(s.plainRows, rowPanel, blocks, rowScale);
-        unpackPanel<Side::columns>(s.plainColumns, columnPanel, blocks, columnScale);
-        multiplyPlainly(s.plainRows, s.plainColumns, blocks * kTileDepth, s.block);
-      }
-      addBlock(s.sums + i * kUnitColumns + j, s.block,
-               fits ? -(rowScale.shift + columnScale.shift) : 0, first);
-    }
-  }
-  return plain;
+  return sumUnit(tiles, mostParts, s, {s.rows, kPanel, s.rowScales, 1}, rows, b, columns, depth,
+                 [&](int64_t i, int64_t j, const float* sums, int exponent) {
+                   const PowerOfTwo scaled(exponent);
+                   float* to = s.sums + i * kUnitColumns + j;
+                   for (int64_t x = 0; x < kBlock; x += kLanes) {
+                     const F32 sum = scaled(F32::load(sums + x));
+                     (first ? sum : F32::load(to + x) + sum).store(to + x);
+                   }
+                 });
 }
 
 }  // namespace figment::FIGMENT_ISA::split

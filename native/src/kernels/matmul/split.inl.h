@@ -1,5 +1,6 @@
 // matmul of f32 factors on bf16 matrix tiles, by splitting (gemm/split.inl.h). B is split once, A
-// by the unit that needs it, one cut of K at a time. Include only from files compiled for one
+// by the unit that needs it, one cut of K at a time; units are as wide as the second-level cache
+// allows, so that most products split A once too. Include only from files compiled for one
 // instruction set.
 #pragma once
 
@@ -9,34 +10,42 @@
 
 namespace figment::FIGMENT_ISA::split {
 
+/// Most rows and columns of a unit.
+constexpr int64_t kMostRows = 128, kMostColumns = 2048;
+
 struct Product {
   const MatmulParams& p;
   Elements a, b, bias;
   Results out;
   Parts parts;
-  int64_t panels, cuts, rowUnits, columnUnits, batchesB;
+  int64_t batch, m, panels, cuts, batchesB;
+  tiles::UnitPlan unit;
 
-  explicit Product(const OpCall& call)
+  Product(const OpCall& call, int threads)
       : p(call.as<MatmulParams>()),
         a(Elements::of(call.in[0])),
         b(Elements::of(call.in[1])),
         bias(p.bias ? Elements::of(call.in[2]) : Elements{}),
         out(Results::of(call.out[0])),
         parts(Parts::of(a.format, b.format, p.precision == kFast)),
+        batch(sharesB() ? 1 : p.batch),
+        m(sharesB() ? p.batch * p.m : p.m),
         panels(ceilDiv(p.n, kBlock)),
         cuts(ceilDiv(p.k, kCut)),
-        rowUnits(ceilDiv(p.m, kUnitRows)),
-        columnUnits(ceilDiv(p.n, kUnitColumns)),
-        batchesB(p.batchStrideB == 0 ? 1 : p.batch) {}
+        batchesB(p.batchStrideB == 0 ? 1 : p.batch),
+        unit(m, p.n, batch, threads, kMostRows, kMostColumns) {}
+  /// One B for all products of a batch: then the batch is just more rows.
+  bool sharesB() const { return !p.transA && p.batchStrideB == 0 && p.batchStrideA != 0; }
   int64_t panelSize() const { return parts.columns * tiles::packedSize(p.k); }
-  int64_t units() const { return p.batch * rowUnits * columnUnits; }
+  int64_t units() const { return batch * unit.rowUnits * unit.columnUnits; }
 
   /// Splits kBlock columns of B for a cut of K.
   Scale packColumns(int64_t batch, int64_t panel, int64_t k, float* raw, uint16_t* to) const {
     const int64_t column = panel * kBlock, columns = smaller(kBlock, p.n - column);
     const int64_t depth = smaller(kCut, p.k - k), blocks = ceilDiv(depth, kTileDepth);
     const Elements from = b + batch * p.batchStrideB;
-    gemm::zeroFloats(raw, blocks * kTileDepth * kBlock);
+    if (columns < kBlock || depth < blocks * kTileDepth)
+      gemm::zeroFloats(raw, blocks * kTileDepth * kBlock);
     if (p.transB)
       gemm::transpose(from + (column * p.k + k), p.k, columns, depth, raw, kBlock);
     else
@@ -46,12 +55,12 @@ struct Product {
   }
   /// Splits kBlock rows of A for a cut of K.
   Scale packRows(int64_t batch, int64_t row, int64_t k, float* raw, uint16_t* to) const {
-    const int64_t rows = smaller(kBlock, p.m - row), depth = smaller(kCut, p.k - k);
+    const int64_t rows = smaller(kBlock, m - row), depth = smaller(kCut, p.k - k);
     const int64_t blocks = ceilDiv(depth, kTileDepth), step = blocks * kTileDepth;
     const Elements from = a + batch * p.batchStrideA;
-    gemm::zeroFloats(raw, step * kBlock);
+    if (rows < kBlock || depth < step) gemm::zeroFloats(raw, step * kBlock);
     if (p.transA)
-      gemm::transpose(from + (k * p.m + row), p.m, depth, rows, raw, step);
+      gemm::transpose(from + (k * m + row), m, depth, rows, raw, step);
     else
       for (int64_t i = 0; i < rows; i++)
         gemm::widen(raw + i * step, from + ((row + i) * p.k + k), depth);
@@ -71,49 +80,77 @@ struct PackedB {
   }
 };
 
+/// The memory of one worker.
+struct ProductScratch : PanelScratch {
+  uint16_t* rows;  ///< panels of a cut, kPanel apart
+  Scale* rowScales;
+  float* unit;  ///< sums of all blocks, where several cuts are added
+
+  static ProductScratch take(Carver& carver, const Product& g) {
+    ProductScratch s;
+    static_cast<PanelScratch&>(s) = PanelScratch::take(carver);
+    s.rows = carver.take<uint16_t>(g.unit.rows / kBlock * kPanel);
+    s.rowScales = carver.take<Scale>(g.unit.rows / kBlock);
+    s.unit = carver.take<float>(g.cuts > 1 ? g.unit.rows * g.unit.columns : 0);
+    return s;
+  }
+};
+
 /// Answers how many blocks did not run on tiles.
 template <class Tiles>
-inline int64_t runUnit(const Product& g, Tiles& tiles, const PackedB& packed, int64_t unit,
-                       const UnitScratch& s) {
-  const int64_t columnUnit = unit % g.columnUnits, rowUnit = unit / g.columnUnits % g.rowUnits;
-  const int64_t batch = unit / g.columnUnits / g.rowUnits;
-  const int64_t row = rowUnit * kUnitRows, rows = smaller(kUnitRows, g.p.m - row);
-  const int64_t column = columnUnit * kUnitColumns, columns = smaller(kUnitColumns, g.p.n - column);
-  const int64_t panel = (g.batchesB == 1 ? 0 : batch) * g.panels + column / kBlock;
+inline int64_t runUnit(const Product& g, Tiles& tiles, const PackedB& packed, int64_t index,
+                       const ProductScratch& s) {
+  const tiles::UnitPart at(g.unit, index, g.m, g.p.n);
+  const int64_t panel = (g.batchesB == 1 ? 0 : at.batch) * g.panels + at.column / kBlock;
+  const int64_t rowBlocks = ceilDiv(at.rows, kBlock);
+  const Elements bias = g.bias.given() ? g.bias + at.column : Elements{};
+  const Results out = g.out + ((at.batch * g.m + at.row) * g.p.n + at.column);
   int64_t plain = 0;
   for (int64_t cut = 0; cut < g.cuts; cut++) {
     const int64_t k = cut * kCut;
-    for (int64_t i = 0; i < rows; i += kBlock)
-      s.rowScales[i / kBlock] = g.packRows(batch, row + i, k, s.raw, s.rows + i / kBlock * kPanel);
-    const ColumnPanels b = {
-        packed.data + panel * g.panelSize() + g.parts.columns * tiles::packedSize(k), g.panelSize(),
-        packed.scales + panel * g.cuts + cut, g.cuts};
+    for (int64_t i = 0; i < rowBlocks; i++)
+      s.rowScales[i] = g.packRows(at.batch, at.row + i * kBlock, k, s.raw, s.rows + i * kPanel);
+    const Panels a = {s.rows, kPanel, s.rowScales, 1};
+    const Panels b = {packed.data + panel * g.panelSize() + g.parts.columns * tiles::packedSize(k),
+                      g.panelSize(), packed.scales + panel * g.cuts + cut, g.cuts};
+    const bool first = cut == 0, last = cut == g.cuts - 1;
     plain +=
-        multiplyUnit(tiles, g.parts.most, s, rows, b, columns, smaller(kCut, g.p.k - k), cut == 0);
+        sumUnit(tiles, g.parts.most, s, a, at.rows, b, at.columns, smaller(kCut, g.p.k - k),
+                [&](int64_t i, int64_t j, float* sums, int exponent) {
+                  const PowerOfTwo scaled(exponent);
+                  float* unit = s.unit + (j / kBlock * rowBlocks + i / kBlock) * tiles::kBlockSums +
+                                i % kBlock * kBlock;
+                  for (int64_t x = 0; x < kBlock; x += kLanes) {
+                    const F32 sum = scaled(F32::load(sums + x));
+                    (first ? sum : F32::load(unit + x) + sum).store(last ? sums + x : unit + x);
+                  }
+                  if (last)
+                    tiles::storeRow(out + (i * g.p.n + j), sums, smaller(kBlock, at.columns - j),
+                                    bias.given() ? bias + j : bias, g.p.activation);
+                });
   }
-  const Elements bias = g.bias.given() ? g.bias + column : Elements{};
-  const Results out = g.out + ((batch * g.p.m + row) * g.p.n + column);
-  for (int64_t i = 0; i < rows; i++)
-    tiles::storeRow(out + i * g.p.n, s.sums + i * kUnitColumns, columns, bias, g.p.activation);
   return plain;
 }
 
 inline size_t productScratch(const OpCall& call, int threads) {
+  const Product g(call, threads);
   Carver carver(nullptr);
-  PackedB::take(carver, Product(call));
-  return carver.used() + size_t(threads) * UnitScratch::bytes(false);
+  PackedB::take(carver, g);
+  for (int i = 0; i < threads; i++) ProductScratch::take(carver, g);
+  return carver.used();
 }
 
 template <class Tiles>
 inline void runProduct(const OpCall& call, Context& context) {
-  const Product g(call);
+  const Product g(call, context.threads());
   Carver carver(context.scratch());
   const PackedB packed = PackedB::take(carver, g);
   std::byte* workers = context.scratch() + carver.used();
-  const size_t workerBytes = UnitScratch::bytes(false);
+  Carver measure(nullptr);
+  ProductScratch::take(measure, g);
   const auto scratch = [&](int worker) {
-    Carver own(workers + size_t(worker) * workerBytes);
-    return UnitScratch::take(own, false);
+    Carver own(workers + size_t(worker) * measure.used());
+    return ProductScratch::take(own, g);
   };
   context.parallelFor(
       g.batchesB * g.panels * g.cuts, 1, [&](int64_t begin, int64_t end, int worker) {
@@ -126,7 +163,7 @@ inline void runProduct(const OpCall& call, Context& context) {
       });
   context.parallelFor(g.units(), 1, [&](int64_t begin, int64_t end, int worker) {
     Tiles tiles;
-    const UnitScratch mine = scratch(worker);
+    const ProductScratch mine = scratch(worker);
     int64_t plain = 0;
     for (int64_t unit = begin; unit < end; unit++) plain += runUnit(g, tiles, packed, unit, mine);
     countFallbacks(context, plain);

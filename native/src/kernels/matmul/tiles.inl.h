@@ -10,13 +10,11 @@
 
 namespace figment::FIGMENT_ISA::tiles {
 
-/// Most rows and columns of a unit, and the fewest that are left to balance the work of threads.
-constexpr int64_t kMostRows = 256, kMostColumns = 1024, kFewestRows = 64, kFewestColumns = 128;
+/// Most rows and columns of a unit.
+constexpr int64_t kMostRows = 256, kMostColumns = 1024;
 /// A cut of K is at most this deep: columns of a cut, the rows that pass them, and two blocks of
 /// sums share the first-level cache.
 constexpr int64_t kProductCut = 384;
-/// Units for each thread.
-constexpr int64_t kUnitsPerThread = 4;
 /// Panels and steps along K that are packed as one piece of work.
 constexpr int64_t kPackedPanels = 4, kPackedSteps = 8;
 
@@ -24,38 +22,22 @@ struct Product {
   const MatmulParams& p;
   const uint16_t *a, *b;
   int64_t batch, m, batchesB, panels, steps, cutSteps;
-  int64_t unitRows, unitColumns, rowUnits, columnUnits;
+  UnitPlan unit;
 
   Product(const OpCall& call, int threads)
       : p(call.as<MatmulParams>()),
         a(call.in[0].as<const uint16_t>()),
         b(call.in[1].as<const uint16_t>()),
-        batch(p.batch),
-        m(p.m),
+        batch(sharesB() ? 1 : p.batch),
+        m(sharesB() ? p.batch * p.m : p.m),
         batchesB(p.batchStrideB == 0 ? 1 : p.batch),
         panels(ceilDiv(p.n, kBlock)),
-        steps(ceilDiv(p.k, kTileDepth)) {
-    if (!p.transA && p.batchStrideB == 0 && p.batchStrideA != 0) {
-      m *= batch;  // one B for all: the batch is just more rows
-      batch = 1;
-    }
-    const int64_t cuts = ceilDiv(p.k, kProductCut);
-    cutSteps = ceilDiv(steps, cuts);
-    unitRows = smaller(ceilDiv(m, kBlock) * kBlock, kMostRows);
-    unitColumns = smaller(panels * kBlock, kMostColumns);
-    for (;;) {
-      rowUnits = ceilDiv(m, unitRows);
-      columnUnits = ceilDiv(p.n, unitColumns);
-      if (threads == 1 || units() >= threads * kUnitsPerThread) break;
-      if (unitColumns > kFewestColumns && unitColumns >= unitRows)
-        unitColumns = ceilDiv(unitColumns / 2, kBlock) * kBlock;
-      else if (unitRows > kFewestRows)
-        unitRows = ceilDiv(unitRows / 2, kBlock) * kBlock;
-      else
-        break;
-    }
-  }
-  int64_t units() const { return batch * rowUnits * columnUnits; }
+        steps(ceilDiv(p.k, kTileDepth)),
+        cutSteps(ceilDiv(steps, ceilDiv(p.k, kProductCut))),
+        unit(m, p.n, batch, threads, kMostRows, kMostColumns) {}
+  /// One B for all products of a batch: then the batch is just more rows.
+  bool sharesB() const { return !p.transA && p.batchStrideB == 0 && p.batchStrideA != 0; }
+  int64_t units() const { return batch * unit.rowUnits * unit.columnUnits; }
   int64_t panelSize() const { return steps * kPair; }
   int64_t packedNumbers() const { return batchesB * panels * panelSize(); }
   /// Tiles load lines of 64 bytes, which should not cross those of the cache.
@@ -99,21 +81,19 @@ struct ProductScratch {
 
   static ProductScratch take(Carver& carver, const Product& g) {
     ProductScratch s;
-    s.rows = carver.take<uint16_t>(g.unitRows / kBlock * g.cutSteps * kPair);
+    s.rows = carver.take<uint16_t>(g.unit.rows / kBlock * g.cutSteps * kPair);
     s.sums = carver.take<float>(2 * kBlockSums);
-    s.unit = carver.take<float>(g.steps > g.cutSteps ? g.unitRows * g.unitColumns : 0);
+    s.unit = carver.take<float>(g.steps > g.cutSteps ? g.unit.rows * g.unit.columns : 0);
     return s;
   }
 };
 
 template <class Tiles>
 inline void runUnit(const OpCall& call, const Product& g, Tiles& tiles, const uint16_t* packedB,
-                    int64_t unit, const ProductScratch& s) {
-  const int64_t columnUnit = unit % g.columnUnits, rowUnit = unit / g.columnUnits % g.rowUnits;
-  const int64_t batch = unit / g.columnUnits / g.rowUnits;
-  const int64_t row = rowUnit * g.unitRows, rows = smaller(g.unitRows, g.m - row);
-  const int64_t column = columnUnit * g.unitColumns;
-  const int64_t columns = smaller(g.unitColumns, g.p.n - column);
+                    int64_t index, const ProductScratch& s) {
+  const UnitPart at(g.unit, index, g.m, g.p.n);
+  const int64_t batch = at.batch, row = at.row, rows = at.rows;
+  const int64_t column = at.column, columns = at.columns;
   const int64_t rowBlocks = ceilDiv(rows, kBlock);
   const Elements bias = g.p.bias ? Elements::of(call.in[2]) + column : Elements{};
   const Results out = Results::of(call.out[0]) + ((batch * g.m + row) * g.p.n + column);

@@ -212,6 +212,14 @@ FIGMENT_INLINE I32 evenToOdd(I32 a) { return {_mm256_slli_epi64(a.v, 32)}; }
 /// Even lanes of a, odd lanes of b.
 FIGMENT_INLINE I32 blendEvenOdd(I32 a, I32 b) { return {_mm256_blend_epi32(a.v, b.v, 0xaa)}; }
 FIGMENT_INLINE I32 xor3(I32 a, I32 b, I32 c) { return a ^ b ^ c; }
+/// Puts the quarters of two vectors that a shuffle within halves has interleaved in order.
+FIGMENT_INLINE F32 inOrder(__m256 mixed) {
+  return {_mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(mixed), 0xd8))};
+}
+/// The even lanes of a, then those of b.
+FIGMENT_INLINE F32 evenLanes(F32 a, F32 b) { return inOrder(_mm256_shuffle_ps(a.v, b.v, 0x88)); }
+/// The odd lanes of a, then those of b.
+FIGMENT_INLINE F32 oddLanes(F32 a, F32 b) { return inOrder(_mm256_shuffle_ps(a.v, b.v, 0xdd)); }
 /// In every group of four lanes: a0 b0 a1 b1.
 FIGMENT_INLINE F32 interleaveLow(F32 a, F32 b) { return {_mm256_unpacklo_ps(a.v, b.v)}; }
 /// In every group of four lanes: a2 b2 a3 b3.

@@ -196,6 +196,18 @@ FIGMENT_INLINE I32 blendEvenOdd(I32 a, I32 b) {
 FIGMENT_INLINE I32 xor3(I32 a, I32 b, I32 c) {
   return {_mm512_ternarylogic_epi32(a.v, b.v, c.v, 0x96)};
 }
+/// The even lanes of a, then those of b.
+FIGMENT_INLINE F32 evenLanes(F32 a, F32 b) {
+  const __m512i lanes =
+      _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  return {_mm512_permutex2var_ps(a.v, lanes, b.v)};
+}
+/// The odd lanes of a, then those of b.
+FIGMENT_INLINE F32 oddLanes(F32 a, F32 b) {
+  const __m512i lanes =
+      _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+  return {_mm512_permutex2var_ps(a.v, lanes, b.v)};
+}
 /// In every group of four lanes: a0 b0 a1 b1.
 FIGMENT_INLINE F32 interleaveLow(F32 a, F32 b) { return {_mm512_unpacklo_ps(a.v, b.v)}; }
 /// In every group of four lanes: a2 b2 a3 b3.

@@ -223,6 +223,10 @@ FIGMENT_INLINE I32 blendEvenOdd(I32 a, I32 b) {
   return {IntVector{a.v[0], b.v[1], a.v[2], b.v[3]}};
 }
 FIGMENT_INLINE I32 xor3(I32 a, I32 b, I32 c) { return a ^ b ^ c; }
+/// The even lanes of a, then those of b.
+FIGMENT_INLINE F32 evenLanes(F32 a, F32 b) { return {FloatVector{a.v[0], a.v[2], b.v[0], b.v[2]}}; }
+/// The odd lanes of a, then those of b.
+FIGMENT_INLINE F32 oddLanes(F32 a, F32 b) { return {FloatVector{a.v[1], a.v[3], b.v[1], b.v[3]}}; }
 /// a0 b0 a1 b1.
 FIGMENT_INLINE F32 interleaveLow(F32 a, F32 b) {
   return {FloatVector{a.v[0], b.v[0], a.v[1], b.v[1]}};
