@@ -23,6 +23,7 @@ import {
   type Tensor,
 } from "@figment/tensor";
 import { afterAll, afterEach, describe, expect, it } from "vitest";
+import { withEmulatedTiles, withoutTiles } from "./support/tiles.ts";
 
 const random = rng(11);
 afterAll(() => {
@@ -69,8 +70,23 @@ const result = (f: (x: Tensor) => Tensor, x: Tensor): string => bitsOf(() => f(x
 /** The product as an operation on its own, which packs anew. */
 const eager = (weight: Cell, x: Tensor): string => bitsOf(() => matmul(x, weight.value, { transposeB: true }));
 
+/** An operation by weights, with the shapes of both: the same bits from packings that are made once. */
+type Case = [string, (x: Tensor, w: Tensor) => Tensor, number[], number[]];
+function givesSameBits(...[, op, shape, weights]: Case): void {
+  for (const dtype of ["f32", "bf16"] as const) {
+    const weight = using(new Cell({ shape: weights, dtype }));
+    scope(() => weight.set(draw(...weights).cast(dtype)));
+    const x = using(scope(() => draw(...shape).cast(dtype)));
+    const f = using(compile((input: Tensor) => op(input, weight.value)));
+    const expected = bitsOf(() => op(x, weight.value));
+    for (let call = 0; call < 3; call++) expect(result(f, x)).toBe(expected);
+    expect(packings(f)).toEqual(["packed 1×, kept 2×"]);
+  }
+}
+
 describe("kept packings", () => {
-  const cases: [string, (x: Tensor, w: Tensor) => Tensor, number[], number[]][] = [
+  withoutTiles();
+  const cases: Case[] = [
     ["a product", (x, w) => matmul(x, w), [40, 70], [70, 50]],
     ["a product by transposed weights", (x, w) => matmul(x, w, { transposeB: true }), [9, 70], [50, 70]],
     ["a batch of products by one factor", (x, w) => matmul(x, w, { transposeA: true }), [3, 70, 30], [70, 50]],
@@ -93,17 +109,7 @@ describe("kept packings", () => {
       [20, 3, 3, 18],
     ],
   ];
-  it.each(cases)("give %s the bits that packing at each call gives", (_name, op, shape, weights) => {
-    for (const dtype of ["f32", "bf16"] as const) {
-      const weight = using(new Cell({ shape: weights, dtype }));
-      scope(() => weight.set(draw(...weights).cast(dtype)));
-      const x = using(scope(() => draw(...shape).cast(dtype)));
-      const f = using(compile((input: Tensor) => op(input, weight.value)));
-      const expected = bitsOf(() => op(x, weight.value));
-      for (let call = 0; call < 3; call++) expect(result(f, x)).toBe(expected);
-      expect(packings(f)).toEqual(["packed 1×, kept 2×"]);
-    }
-  });
+  it.each(cases)("give %s the bits that packing at each call gives", givesSameBits);
 
   it("have the same bits whatever the number of threads", () => {
     const { weight, x, f } = layer(400);
@@ -149,7 +155,38 @@ describe("kept packings", () => {
   });
 });
 
+describe("kept packings of products on matrix tiles", () => {
+  withEmulatedTiles();
+  const cases: Case[] = [
+    ["a product", (x, w) => matmul(x, w), [100, 70], [70, 130]],
+    ["a product by transposed weights", (x, w) => matmul(x, w, { transposeB: true }), [129, 300], [100, 300]],
+    ["a batch of products by one factor", (x, w) => matmul(x, w), [3, 100, 130], [130, 100]],
+    ["a batch of transposed factors", (x, w) => matmul(x, w, { transposeA: true }), [3, 70, 120], [70, 150]],
+  ];
+  it.each(cases)("give %s the bits that packing at each call gives", givesSameBits);
+
+  it("are those of kernels on tiles", () => {
+    const { x, f } = layer(100);
+    result(f, x);
+    expect(f.explain()).toMatch(/matmul .*emulated-split/);
+  });
+
+  it("have the same bits whatever the number of threads", () => {
+    const { weight, x, f } = layer(100);
+    const { threads: usual } = deviceInfo("cpu");
+    setThreads(1);
+    const one = result(f, x);
+    for (const threads of [2, 3]) {
+      setThreads(threads);
+      expect(result(f, x)).toBe(one);
+      expect(eager(weight, x)).toBe(one);
+    }
+    setThreads(usual);
+  });
+});
+
 describe("packed weights that change", () => {
+  withoutTiles();
   it("are packed anew after the cell was set", () => {
     const { weight, x, f } = layer();
     for (let i = 0; i < 3; i++) {
@@ -217,6 +254,7 @@ describe("packed weights that change", () => {
 });
 
 describe("memory of packed weights", () => {
+  withoutTiles();
   it("is counted, and given back when the weights change or go", async () => {
     const before = memory().packed;
     const { weight, x, f } = layer();

@@ -8,6 +8,7 @@ import { definedOp, type OpDef, type Sample } from "#ops/definition";
 import { Draws } from "./support/draws.ts";
 import { bilinearUnits, distance, epsilon, expectedAt, runVariant, termsOf } from "./support/parity.ts";
 import type { Point } from "./support/points.ts";
+import { withoutTiles } from "./support/tiles.ts";
 
 const seed = 717;
 const binding = loadBinding();
@@ -280,7 +281,8 @@ describe("explain()", () => {
   });
 });
 
-describe("the choice of a convolution", () => {
+describe("the choice of a convolution without matrix tiles", () => {
+  withoutTiles();
   const chosen = (c: number, o: number, side: number): string => {
     const weights = tensor(new Float32Array(o * 9 * c), { shape: [o, 3, 3, c] });
     const image = tensor(new Float32Array(side * side * c), { shape: [1, side, side, c] });

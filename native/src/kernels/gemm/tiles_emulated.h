@@ -19,7 +19,8 @@ class EmulatedTiles {
   static int supports(const OpCall& call) {
     if (!kTakes(call)) return -1;
     if (!emulatedTilesServe().load(std::memory_order_relaxed)) return kOnRequest;
-    return kFills(call) ? gemm::kTilesPreference : kPossible;
+    // Above the hardware's own, where a machine has it.
+    return kFills(call) ? gemm::kTilesPreference + 1 : kPossible;
   }
 
   template <int kTile>

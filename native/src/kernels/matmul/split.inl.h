@@ -6,6 +6,7 @@
 
 #include "kernels/gemm/split_tiles.inl.h"
 #include "kernels/kernel.h"
+#include "kernels/packing.h"
 #include "kernels/params/matmul.generated.h"
 
 namespace figment::FIGMENT_ISA::split {
@@ -140,11 +141,42 @@ inline size_t productScratch(const OpCall& call, int threads) {
   return carver.used();
 }
 
+/// Splits B, with the memory for a panel that raw(worker) gives.
+template <class Raw>
+inline void packB(const Product& g, const PackedB& packed, Context& context, Raw&& raw) {
+  context.parallelFor(
+      g.batchesB * g.panels * g.cuts, 1, [&](int64_t begin, int64_t end, int worker) {
+        for (int64_t i = begin; i < end; i++) {
+          const int64_t k = i % g.cuts * kCut, panel = i / g.cuts;
+          packed.scales[i] = g.packColumns(
+              panel / g.panels, panel % g.panels, k, raw(worker),
+              packed.data + panel * g.panelSize() + g.parts.columns * tiles::packedSize(k));
+        }
+      });
+}
+
+/// B split ahead of the call: panels that few rows meet.
+inline Packing productPacking(const OpCall& call) {
+  const Product g(call, 1);
+  if (g.batchesB > 1 || g.batch * g.m > kKeptRows) return {};
+  Carver carver(nullptr);
+  PackedB::take(carver, g);
+  return {1, carver.used(), {g.p.n, g.p.k, g.p.transB, g.parts.columns, int64_t(g.b.format)}};
+}
+inline void packProduct(const OpCall& call, std::byte* to, Context& context) {
+  const Product g(call, context.threads());
+  Carver carver(to);
+  const PackedB packed = PackedB::take(carver, g);
+  packB(g, packed, context, [&](int worker) {
+    return reinterpret_cast<float*>(context.scratch()) + worker * kBlock * kCut;
+  });
+}
+
 template <class Tiles>
 inline void runProduct(const OpCall& call, Context& context) {
   const Product g(call, context.threads());
   Carver carver(context.scratch());
-  const PackedB packed = PackedB::take(carver, g);
+  PackedB packed = PackedB::take(carver, g);
   std::byte* workers = context.scratch() + carver.used();
   Carver measure(nullptr);
   ProductScratch::take(measure, g);
@@ -152,15 +184,12 @@ inline void runProduct(const OpCall& call, Context& context) {
     Carver own(workers + size_t(worker) * measure.used());
     return ProductScratch::take(own, g);
   };
-  context.parallelFor(
-      g.batchesB * g.panels * g.cuts, 1, [&](int64_t begin, int64_t end, int worker) {
-        for (int64_t i = begin; i < end; i++) {
-          const int64_t k = i % g.cuts * kCut, panel = i / g.cuts;
-          packed.scales[i] = g.packColumns(
-              panel / g.panels, panel % g.panels, k, scratch(worker).raw,
-              packed.data + panel * g.panelSize() + g.parts.columns * tiles::packedSize(k));
-        }
-      });
+  if (const std::byte* ready = packedOperand(context)) {
+    Carver kept(const_cast<std::byte*>(ready));  // which is only read
+    packed = PackedB::take(kept, g);
+  } else {
+    packB(g, packed, context, [&](int worker) { return scratch(worker).raw; });
+  }
   context.parallelFor(g.units(), 1, [&](int64_t begin, int64_t end, int worker) {
     Tiles tiles;
     const ProductScratch mine = scratch(worker);
@@ -188,6 +217,10 @@ constexpr Variant productOn(const char* name) {
   return {"matmul",       name,
           Tiles::kIsa,    Tiles::template supports<takesProduct, repaysProduct>,
           productScratch, runProduct<Tiles>};
+}
+
+constexpr Packer productPacker(const char* name) {
+  return {"matmul", name, productPacking, packProduct};
 }
 
 }  // namespace figment::FIGMENT_ISA::split

@@ -8,8 +8,12 @@ namespace {
 
 constexpr Variant product = productOn<EmulatedTiles>();
 const RegisterVariant productRegistrar{product};
+constexpr Packer packer = productPacker<EmulatedTiles>();
+const RegisterPacker packerRegistrar{packer};
 constexpr Variant splitProduct = split::productOn<EmulatedTiles>("emulated-split");
 const RegisterVariant splitProductRegistrar{splitProduct};
+constexpr Packer splitPacker = split::productPacker("emulated-split");
+const RegisterPacker splitPackerRegistrar{splitPacker};
 
 }  // namespace
 }  // namespace figment::FIGMENT_ISA::tiles

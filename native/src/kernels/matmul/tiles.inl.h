@@ -6,6 +6,7 @@
 
 #include "kernels/gemm/matrix_tiles_blocks.inl.h"
 #include "kernels/kernel.h"
+#include "kernels/packing.h"
 #include "kernels/params/matmul.generated.h"
 
 namespace figment::FIGMENT_ISA::tiles {
@@ -142,6 +143,25 @@ inline size_t productScratch(const OpCall& call, int threads) {
   return carver.used();
 }
 
+inline void packB(const Product& g, uint16_t* packed, Context& context) {
+  const int64_t across = ceilDiv(g.panels, kPackedPanels), along = ceilDiv(g.steps, kPackedSteps);
+  context.parallelFor(g.batchesB * across * along, 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; i++)
+      g.packColumns(i / along / across, i / along % across * kPackedPanels,
+                    i % along * kPackedSteps, packed);
+  });
+}
+
+/// B packed ahead of the call: panels that few rows meet.
+inline Packing productPacking(const OpCall& call) {
+  const Product g(call, 1);
+  if (g.batchesB > 1 || g.batch * g.m > kKeptRows) return {};
+  return {1, size_t(g.packedNumbers()) * sizeof(uint16_t), {g.p.n, g.p.k, g.p.transB}};
+}
+inline void packProduct(const OpCall& call, std::byte* to, Context& context) {
+  packB(Product(call, 1), reinterpret_cast<uint16_t*>(to), context);
+}
+
 template <class Tiles>
 inline void runProduct(const OpCall& call, Context& context) {
   const Product g(call, context.threads());
@@ -149,13 +169,10 @@ inline void runProduct(const OpCall& call, Context& context) {
   ProductScratch::take(measure, g);
   const size_t workerBytes = measure.used();
   std::byte* workers = context.scratch();
-  auto* packed = reinterpret_cast<uint16_t*>(workers + size_t(context.threads()) * workerBytes);
-  const int64_t across = ceilDiv(g.panels, kPackedPanels), along = ceilDiv(g.steps, kPackedSteps);
-  context.parallelFor(g.batchesB * across * along, 1, [&](int64_t begin, int64_t end, int) {
-    for (int64_t i = begin; i < end; i++)
-      g.packColumns(i / along / across, i / along % across * kPackedPanels,
-                    i % along * kPackedSteps, packed);
-  });
+  auto* ready = reinterpret_cast<const uint16_t*>(packedOperand(context));
+  auto* own = reinterpret_cast<uint16_t*>(workers + size_t(context.threads()) * workerBytes);
+  if (!ready) packB(g, own, context);
+  const uint16_t* packed = ready ? ready : own;
   context.parallelFor(g.units(), 1, [&](int64_t begin, int64_t end, int worker) {
     Tiles tiles;
     Carver carver(workers + size_t(worker) * workerBytes);
@@ -182,6 +199,11 @@ constexpr Variant productOn() {
   return {"matmul",       Tiles::kName,
           Tiles::kIsa,    Tiles::template supports<takesProduct, fillsProduct>,
           productScratch, runProduct<Tiles>};
+}
+
+template <class Tiles>
+constexpr Packer productPacker() {
+  return {"matmul", Tiles::kName, productPacking, packProduct};
 }
 
 }  // namespace figment::FIGMENT_ISA::tiles
