@@ -3,7 +3,8 @@
 namespace figment::cuda {
 namespace {
 
-constexpr int kThreads = 256;
+constexpr int kThreads = 128;
+constexpr int kAtOnce = 16;  ///< loads of a thread that are under way together
 
 FIGMENT_KERNEL(kThreads)
 sumSplitsKernel(Global<const float> partial, FIGMENT_GRID_CONSTANT const Product p, int32_t splits,
@@ -16,8 +17,14 @@ sumSplitsKernel(Global<const float> partial, FIGMENT_GRID_CONSTANT const Product
     const Phase& phase = p.phase[product % p.phases];
     if (row >= phase.rows) continue;
     float sum = 0;
-    FIGMENT_UNROLL_BY(16)
-    for (int s = 0; s < splits; s++) sum += partial[s * count + e];
+    for (int32_t first = 0; first < splits; first += kAtOnce) {
+      float more[kAtOnce];
+      FIGMENT_UNROLL
+      for (int i = 0; i < kAtOnce; i++)
+        more[i] = first + i < splits ? float(partial[(first + i) * count + e]) : 0.0f;
+      FIGMENT_UNROLL
+      for (int i = 0; i < kAtOnce; i++) sum += more[i];
+    }
     epilogue.store(
         group * p.outGroup + phase.outFirst + rowOffset(p, phase, uint32_t(row)) + column,
         group * p.biasGroup + column, sum);

@@ -6,7 +6,24 @@
 namespace figment::cuda::wgmma {
 namespace {
 
-constexpr int kThreads = 256;
+constexpr int kThreads = 128;
+constexpr int kAtOnce = 16;  ///< loads of a thread that are under way together
+
+/// Of a split, or zeros where there is none.
+template <int width>
+FIGMENT_DEVICE void load(float (&x)[width], const Global<const float>& from, int split, int splits,
+                         int64_t stride) {
+  if constexpr (width == 4) {
+    const float4 four =
+        split < splits ? from.load<float4>(split * stride) : make_float4(0, 0, 0, 0);
+    x[0] = four.x;
+    x[1] = four.y;
+    x[2] = four.z;
+    x[3] = four.w;
+  } else {
+    x[0] = split < splits ? from[split * stride] : 0.0f;
+  }
+}
 
 template <int width>
 FIGMENT_KERNEL(kThreads)
@@ -20,16 +37,15 @@ reduceKernel(Global<const float> partials, const Work work, int64_t columns) {
     const Place place = {0, 0, batch, 0};
     if (inBatch >= phaseOf(work, place).rows) continue;
     float sums[width] = {};
-    for (int split = 0; split < work.splits; split++) {
-      const int64_t at = split * splitStride + row * columns + column;
-      if constexpr (width == 4) {
-        const float4 more = partials.load<float4>(at);
-        sums[0] += more.x;
-        sums[1] += more.y;
-        sums[2] += more.z;
-        sums[3] += more.w;
-      } else {
-        sums[0] += partials[at];
+    const Global<const float> from = partials.from(row * columns + column);
+    for (int split = 0; split < work.splits; split += kAtOnce) {
+      float more[kAtOnce][width];
+      FIGMENT_UNROLL
+      for (int i = 0; i < kAtOnce; i++) load(more[i], from, i + split, work.splits, splitStride);
+      FIGMENT_UNROLL
+      for (int i = 0; i < kAtOnce; i++) {
+        FIGMENT_UNROLL
+        for (int j = 0; j < width; j++) sums[j] += more[i][j];
       }
     }
     const int64_t at = rowOffset(work, place, inBatch) + column;
