@@ -218,7 +218,8 @@ void run(const OpCall& call, Context& context) {
   runWork(work, {factor(few.first), factor(few.second), epilogue, call.out[0]}, launcher);
 }
 
-/// Operands of one width, with memory for the unfolded one.
+/// Operands of one width, with memory for the unfolded one, whose pieces are then few enough to be
+/// counted in 31 bits.
 template <class P>
 bool fits(const OpCall& call) {
   constexpr int64_t kMostBytes = int64_t(1) << 28;

@@ -4,7 +4,8 @@ namespace figment::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kPiece = 8;  ///< elements that a thread writes at once
+constexpr int kPiece = 8;     ///< elements that a thread writes at once
+constexpr int kTogether = 4;  ///< taps of a line whose loads are under way together
 
 /// Where a column's tap moves to, and the channel that it reads.
 struct Column {
@@ -36,7 +37,7 @@ FIGMENT_DEVICE void storePiece(const Global<T>& to, int64_t at, const T (&piece)
 template <class T>
 FIGMENT_KERNEL(kThreads)
 unfoldKernel(Global<const T> from, Global<T> to, Global<const T> matrix, Global<T> padded,
-             FIGMENT_GRID_CONSTANT const Unfolding u, int32_t columns) {
+             FIGMENT_GRID_CONSTANT const Unfolding u, int32_t columns, Divisor pieces) {
   FIGMENT_DYNAMIC_SHARED(shared);
   const auto shiftsY = shared.template view<int32_t>(0, columns);
   const auto shiftsX = shared.template view<int32_t>(columns * 4, columns);
@@ -48,11 +49,10 @@ unfoldKernel(Global<const T> from, Global<T> to, Global<const T> matrix, Global<
     channels[i] = column.channel;
   }
   __syncthreads();
-  const int32_t pieces = u.pitch / kPiece;
-  const int64_t rows = u.reach.positions + u.matrixRows;
-  for (int64_t e = threadInGrid(); e < rows * pieces; e += threadsOfGrid()) {
-    const int64_t row = e / pieces;
-    const int32_t first = int32_t(e - row * pieces) * kPiece;
+  const uint32_t count = uint32_t(u.reach.positions + u.matrixRows) * uint32_t(u.pitch / kPiece);
+  for (uint32_t e = uint32_t(threadInGrid()); e < count; e += uint32_t(threadsOfGrid())) {
+    const uint32_t row = pieces.quotient(e);
+    const int32_t first = int32_t(pieces.rest(e, row)) * kPiece;
     T piece[kPiece];
     if (row >= u.reach.positions) {
       const int64_t of = row - u.reach.positions;
@@ -62,21 +62,22 @@ unfoldKernel(Global<const T> from, Global<T> to, Global<const T> matrix, Global<
       storePiece(padded, of * u.pitch + first, piece);
       continue;
     }
-    const uint32_t image = u.reach.area.quotient(uint32_t(row));
-    const uint32_t rest = u.reach.area.rest(uint32_t(row), image);
+    const uint32_t image = u.reach.area.quotient(row), rest = u.reach.area.rest(row, image);
     const uint32_t y = u.reach.width.quotient(rest), x = u.reach.width.rest(rest, y);
+    int64_t at[kPiece];  // before any is loaded, so that all are under way together
     FIGMENT_UNROLL
     for (int i = 0; i < kPiece; i++) {
-      piece[i] = 0;
-      const int32_t column = first + i;
-      if (column >= columns) continue;
+      const int32_t column = min(first + i, columns - 1);
       const int32_t fromY = u.reach.y.source(int32_t(y), shiftsY[column]);
       const int32_t fromX = u.reach.x.source(int32_t(x), shiftsX[column]);
-      if (fromY < 0 || fromX < 0) continue;
-      const int64_t line = int64_t(image) * u.reach.y.sources + fromY;
-      piece[i] = from[(line * u.reach.x.sources + fromX) * u.channels + channels[column]];
+      const uint32_t line = image * uint32_t(u.reach.y.sources) + uint32_t(fromY);
+      const uint32_t pixel = line * uint32_t(u.reach.x.sources) + uint32_t(fromX);
+      const bool there = first + i < columns && fromY >= 0 && fromX >= 0;
+      at[i] = there ? int64_t(pixel) * u.channels + channels[column] : -1;
     }
-    storePiece(to, row * u.pitch + first, piece);
+    FIGMENT_UNROLL
+    for (int i = 0; i < kPiece; i++) piece[i] = at[i] >= 0 ? T(from[at[i]]) : T(0);
+    storePiece(to, int64_t(row) * u.pitch + first, piece);
   }
 }
 
@@ -90,7 +91,7 @@ void unfoldAs(Launcher& launcher, const Unfolding& u, const Operand& source, std
                           Global<T>(reinterpret_cast<T*>(to), u.reach.positions * u.pitch),
                           matrix ? viewOf<const T>(*matrix) : Global<const T>(),
                           Global<T>(reinterpret_cast<T*>(padded), u.matrixRows * u.pitch), u,
-                          columns);
+                          columns, Divisor(u.pitch / kPiece));
 }
 
 FIGMENT_KERNEL(kThreads)
@@ -105,18 +106,27 @@ foldKernel(Global<const float> from, FIGMENT_GRID_CONSTANT const Folding f,
     const uint32_t rest = reach.area.rest(uint32_t(e), image);
     const uint32_t y = reach.width.quotient(rest), x = reach.width.rest(rest, y);
     float sums[kMostFew] = {};
-    int64_t row = 0;
-    for (int32_t u = 0, shiftY = 0; u * reach.tapsX < reach.taps; u++, shiftY += reach.y.tapStep) {
-      const int32_t fromY = reach.y.source(int32_t(y), shiftY);
+    for (int32_t u = 0; u * reach.tapsX < reach.taps; u++) {
+      const int32_t fromY = reach.y.source(int32_t(y), u * reach.y.tapStep);
+      if (fromY < 0) continue;
       const int64_t line = (int64_t(image) * reach.y.sources + fromY) * reach.x.sources;
-      for (int32_t v = 0, shiftX = 0; v < reach.tapsX; v++, shiftX += reach.x.tapStep) {
-        const int32_t fromX = reach.x.source(int32_t(x), shiftX);
-        if (fromY >= 0 && fromX >= 0) {
+      for (int32_t first = 0; first < reach.tapsX; first += kTogether) {
+        float more[kTogether][kMostFew];
+        FIGMENT_UNROLL
+        for (int t = 0; t < kTogether; t++) {
+          const int32_t v = first + t;
+          const int32_t fromX = reach.x.source(int32_t(x), v * reach.x.tapStep);
+          const bool there = v < reach.tapsX && fromX >= 0;
+          const int64_t at = (u * reach.tapsX + v) * tapStep + line + fromX;
           FIGMENT_UNROLL
           for (int32_t i = 0; i < kMostFew; i++)
-            if (i < f.channels) sums[i] += from[row + i * channelStep + line + fromX];
+            more[t][i] = there && i < f.channels ? float(from[at + i * channelStep]) : 0.0f;
         }
-        row += tapStep;
+        FIGMENT_UNROLL
+        for (int t = 0; t < kTogether; t++) {
+          FIGMENT_UNROLL
+          for (int32_t i = 0; i < kMostFew; i++) sums[i] += more[t][i];
+        }
       }
     }
     FIGMENT_UNROLL
