@@ -24,7 +24,7 @@ struct Columns {
   /// `perThread`: rows that a thread should have at least.
   Columns(int64_t n, int64_t rows, int64_t c, int vector, int64_t perThread = 8)
       : n(n), rows(rows), c(c), vector(vector) {
-    constexpr int64_t kBlocks = 1024;  // keep every GPU busy
+    constexpr int64_t kBlocks = 528;  // four for each multiprocessor of the largest GPUs
     const int64_t vectors = c / vector;
     across = int(vectors < kColumnThreads ? vectors : kColumnThreads);
     if (across < 1) across = 1;
@@ -71,20 +71,25 @@ struct ColumnPlace {
   }
 };
 
-/// Adds up what the rows of threads of a block have, channel by channel: the first row of threads
-/// gets the sums. `shared` holds kColumnThreads·N floats; all threads of the block call this.
-template <int N>
-FIGMENT_DEVICE void sumDown(const Columns& columns, const Shared<float>& shared,
-                            float (&values)[N]) {
-  const int t = int(threadIdx.x);
+/// Adds up what the rows of threads of a block have, and calls f(channel, sum) for each channel of
+/// the block, in some thread. `shared` holds kColumnThreads·N floats; all threads of the block call
+/// this.
+template <int N, class F>
+FIGMENT_DEVICE void sumDown(const Columns& columns, const ColumnPlace& place,
+                            const Shared<float>& shared, const float (&values)[N], F&& f) {
+  const int t = int(threadIdx.x), across = columns.across;
   __syncthreads();
   FIGMENT_UNROLL
   for (int j = 0; j < N; j++) shared[j * kColumnThreads + t] = values[j];
   __syncthreads();
-  if (t >= columns.across) return;
-  for (int row = 1; row < columns.down; row++) {
-    FIGMENT_UNROLL
-    for (int j = 0; j < N; j++) values[j] += shared[j * kColumnThreads + row * columns.across + t];
+  for (int i = t; i < across * N; i += kColumnThreads) {
+    const int64_t channel = place.chunk * columns.channels() + i % across * N + i / across;
+    if (channel >= columns.c) continue;
+    const int from = i / across * kColumnThreads + i % across;
+    float sum = shared[from];
+    FIGMENT_UNROLL_BY(4)
+    for (int row = 1; row < columns.down; row++) sum += shared[from + row * across];
+    f(channel, sum);
   }
 }
 

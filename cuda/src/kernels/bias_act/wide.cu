@@ -64,10 +64,8 @@ backwardKernel(Columns columns, BiasActivation<float> f, Floats<float> x, Floats
       }
     }
   }
-  sumDown<N>(columns, shared, total);
-  if (int(threadIdx.x) >= columns.across || !place.active) return;
-  FIGMENT_UNROLL
-  for (int j = 0; j < N; j++) sums[place.slab * columns.c + place.channel + j] = total[j];
+  sumDown<N>(columns, place, shared, total,
+             [&](int64_t channel, float sum) { sums[place.slab * columns.c + channel] = sum; });
 }
 
 /// Vectors of 4 or single elements: operands are f32.

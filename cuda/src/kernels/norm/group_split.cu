@@ -17,20 +17,6 @@ namespace {
 template <int N>
 constexpr int kHeld = 4;
 
-/// Of `count` numbers about `mean`.
-struct Moments {
-  float count, mean, squares;
-
-  FIGMENT_DEVICE void merge(const Moments& other) {
-    const float total = count + other.count;
-    if (total == 0) return;
-    const float share = other.count / total, d = other.mean - mean;
-    squares += other.squares + d * d * count * share;
-    mean += d * share;
-    count = total;
-  }
-};
-
 struct GroupSplit {
   NormForward<float> call;
   Columns columns;
@@ -41,7 +27,8 @@ struct GroupSplit {
 template <int N>
 FIGMENT_KERNEL(kColumnThreads)
 momentsKernel(GroupSplit k) {
-  FIGMENT_SHARED(float, shared, kColumnThreads * 2);
+  FIGMENT_SHARED(float, means, kColumnThreads* N);
+  FIGMENT_SHARED(float, spreads, kColumnThreads* N);
   const int64_t block = blockInGrid();
   if (block >= k.columns.n * k.columns.slabs * k.columns.chunks) return;
   const ColumnPlace place(k.columns, block);
@@ -89,25 +76,33 @@ momentsKernel(GroupSplit k) {
     }
   }
   // Rows of threads, channel by channel. Their counts follow from the shape.
-  const int t = int(threadIdx.x), across = k.columns.across;
-  const int64_t slabRows = place.lastRow - place.slab * k.columns.slabRows;
+  const int t = int(threadIdx.x), across = k.columns.across, down = k.columns.down;
   FIGMENT_UNROLL
   for (int j = 0; j < N; j++) {
-    __syncthreads();
-    shared[t] = mean[j];
-    shared[kColumnThreads + t] = squares[j];
-    __syncthreads();
-    if (t >= across || !place.active) continue;
-    Moments all = {count, mean[j], squares[j]};
-    for (int row = 1; row < k.columns.down; row++) {
-      const int64_t rows = row < slabRows ? (slabRows - row - 1) / k.columns.down + 1 : 0;
-      const int at = row * across + t;
-      all.merge({float(rows), shared[at], shared[kColumnThreads + at]});
+    means[j * kColumnThreads + t] = mean[j];
+    spreads[j * kColumnThreads + t] = squares[j];
+  }
+  __syncthreads();
+  const int slabRows = int(place.lastRow - place.slab * k.columns.slabRows);
+  const int each = slabRows / down, longer = slabRows % down;  // the first have a row more
+  const float inverse = 1.0f / float(slabRows);
+  for (int i = t; i < across * N; i += kColumnThreads) {
+    const int64_t channel = place.chunk * k.columns.channels() + i % across * N + i / across;
+    if (channel >= k.columns.c) continue;
+    const int from = i / across * kColumnThreads + i % across;
+    const auto countOf = [&](int row) { return float(row < longer ? each + 1 : each); };
+    float sum = 0, about = 0;
+    FIGMENT_UNROLL_BY(4)
+    for (int row = 0; row < down; row++) sum += countOf(row) * means[from + row * across];
+    const float center = sum * inverse;
+    FIGMENT_UNROLL_BY(4)
+    for (int row = 0; row < down; row++) {
+      const float d = means[from + row * across] - center;
+      about += spreads[from + row * across] + countOf(row) * d * d;
     }
-    const int64_t to =
-        (place.sample * k.columns.slabs + place.slab) * k.columns.c + place.channel + j;
-    k.mean[to] = all.mean;
-    k.squares[to] = all.squares;
+    const int64_t to = (place.sample * k.columns.slabs + place.slab) * k.columns.c + channel;
+    k.mean[to] = center;
+    k.squares[to] = about;
   }
 }
 

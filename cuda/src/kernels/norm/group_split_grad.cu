@@ -1,6 +1,6 @@
 // Gradients of groupNorm and batchNorm in four kernels: sums over slabs of pixels for each channel,
 // their totals for each sample, from those the sums of groups and the gradients of gamma and beta,
-// then dx. Formulas: plain_grad.cu.
+// then dx. Those of batchNorm are the totals themselves. Formulas: plain_grad.cu.
 #include "../../device/columns.h"
 #include "../../device/functions.h"
 #include "affine.h"
@@ -15,6 +15,9 @@ struct GradSplit {
   Global<float> partial;  ///< [2, n, slabs, c]: Σ du, Σ du·x̂
   Global<float> channel;  ///< [2, n, c]
   Global<float> group;  ///< [2, n, groups]: Σ γ·du and Σ γ·du·x̂, over the group's elements
+
+  /// Whether sums of channels are those of groups and of all samples, as in batchNormGrad.
+  FIGMENT_BOTH bool single() const { return call.shape.n == 1 && call.shape.width() == 1; }
 };
 
 /// What each channel of a block is normalised with, in shared memory.
@@ -27,7 +30,7 @@ struct ChannelFactors {
         rstd(dynamic.template view<float>(channels * 4, channels)),
         gamma(dynamic.template view<float>(channels * 8, channels)),
         beta(dynamic.template view<float>(channels * 12, channels)) {}
-  /// Calls f(i, group) besides, for each channel of the block.
+  /// Calls f(i, channel, group) besides, for each channel of the block.
   template <class F>
   FIGMENT_DEVICE void fill(const GradSplit& k, const ColumnPlace& place, F&& f) const {
     const NormBackward<float>& call = k.call;
@@ -41,7 +44,7 @@ struct ChannelFactors {
       rstd[i] = call.spread == Spread::variance ? 1.0f / sqrtf(second + call.eps) : second;
       gamma[i] = call.gamma[ch];
       beta[i] = call.silu ? call.beta[ch] : 0.0f;
-      f(i, of);
+      f(i, ch, of);
     }
     __syncthreads();
   }
@@ -110,7 +113,7 @@ sumsKernel(GradSplit k) {
   if (block >= k.columns.n * k.columns.slabs * k.columns.chunks) return;
   const ColumnPlace place(k.columns, block);
   const ChannelFactors factors(dynamic, k.columns.channels());
-  factors.fill(k, place, [](int, int64_t) {});
+  factors.fill(k, place, [](int, int64_t, int64_t) {});
   float plain[N], scaled[N];
   FIGMENT_UNROLL
   for (int j = 0; j < N; j++) plain[j] = scaled[j] = 0;
@@ -124,16 +127,12 @@ sumsKernel(GradSplit k) {
       }
     });
   }
-  sumDown<N>(k.columns, shared, plain);
-  sumDown<N>(k.columns, shared, scaled);
-  if (int(threadIdx.x) >= k.columns.across || !place.active) return;
   const int64_t slabs = k.columns.slabs, c = k.columns.c, n = k.columns.n;
-  const int64_t to = (place.sample * slabs + place.slab) * c + place.channel;
-  FIGMENT_UNROLL
-  for (int j = 0; j < N; j++) {
-    k.partial[to + j] = plain[j];
-    k.partial[n * slabs * c + to + j] = scaled[j];
-  }
+  const int64_t to = (place.sample * slabs + place.slab) * c;
+  sumDown<N>(k.columns, place, shared, plain,
+             [&](int64_t channel, float sum) { k.partial[to + channel] = sum; });
+  sumDown<N>(k.columns, place, shared, scaled,
+             [&](int64_t channel, float sum) { k.partial[n * slabs * c + to + channel] = sum; });
 }
 
 constexpr int kTotalColumns = 32, kTotalLanes = 8, kTotalThreads = kTotalColumns * kTotalLanes;
@@ -195,9 +194,18 @@ applyKernel(GradSplit k) {
   const ChannelFactors factors(dynamic, channels);
   const NormShape& shape = k.call.shape;
   const float inverse = 1.0f / float(shape.count());
-  factors.fill(k, place, [&](int i, int64_t of) {
-    common[i] = k.group[of] * inverse;
-    along[i] = k.group[shape.n * shape.groups + of] * inverse;
+  factors.fill(k, place, [&](int i, int64_t ch, int64_t of) {
+    if (k.single()) {
+      const float plain = k.channel[ch], scaled = k.channel[shape.c + ch];
+      common[i] = factors.gamma[i] * plain * inverse;
+      along[i] = factors.gamma[i] * scaled * inverse;
+      if (place.slab > 0) return;
+      k.call.dbeta.set(ch, plain);
+      k.call.dgamma.set(ch, scaled);
+    } else {
+      common[i] = k.group[of] * inverse;
+      along[i] = k.group[shape.n * shape.groups + of] * inverse;
+    }
   });
   if (!place.active) return;
   const HeldFactors<N> held(factors, place.localChannel);
@@ -254,8 +262,9 @@ void run(const OpCall& call, Context& context) {
     launch<sumsKernel<N>>(launcher, columns.grid(), kColumnThreads, bytes * 4, k);
     sumPartials<float>(launcher, 2 * n, columns.slabs, c, k.partial,
                        scratchResults(launcher, partials * 4, 2 * n * c));
-    launch<totalsKernel>(launcher, blocksFor(groupBlocks + ceilDiv(c, int64_t(kTotalColumns))),
-                         kTotalThreads, 0, k, groupBlocks);
+    if (!k.single())
+      launch<totalsKernel>(launcher, blocksFor(groupBlocks + ceilDiv(c, int64_t(kTotalColumns))),
+                           kTotalThreads, 0, k, groupBlocks);
     launch<applyKernel<N>>(launcher, columns.grid(), kColumnThreads, bytes * 6, k);
   });
 }

@@ -58,9 +58,16 @@ rowKernel(RowNorm k) {
 }
 
 void start(const RowNorm& k, int n, Launcher& launcher) {
-  withRows(k.rows, k.cols, n, [&]<int N, int kVectors, int kTeam>() {
+  const auto run = [&]<int N, int kVectors, int kTeam>() {
     launch<rowKernel<N, kVectors, kTeam>>(launcher, gridOfRows<kTeam>(k.rows), kRowThreads, 0, k);
-  });
+  };
+  // Many rows of middling length: as many warps on a multiprocessor as rows of the longest would
+  // leave without registers.
+  constexpr int64_t kMiddling = 16;
+  if (k.cols > 8 * kWarp && k.cols <= kMiddling * kWarp && k.rows >= 1024 && n > 1)
+    return n == 8 ? run.template operator()<8, kMiddling / 8, kWarp>()
+                  : run.template operator()<4, kMiddling / 4, kWarp>();
+  withRows(k.rows, k.cols, n, run);
 }
 
 void runLayer(const OpCall& call, Context& context) {
