@@ -4,6 +4,7 @@
 import {
   assertNoLeaks,
   attention,
+  batchNorm,
   Cell,
   compile,
   conv2d,
@@ -72,6 +73,33 @@ describe("a result that only bf16 products read", () => {
       expect(f.explain().match(/^groupNorm /gm)).toHaveLength(1);
       expect(line(f.explain(), "groupNormGrad")).toMatch(/ f32 /);
       f.dispose();
+    }));
+
+  it("of a norm's derivative is stored as bf16 where nothing but products before the norm read it", () =>
+    scope(() => {
+      const [x, g, w] = [random.normal([2, 6, 6, 8]), random.normal(gamma), random.normal([8, 3, 3, 8])];
+      const cells = [w, g].map((value) => {
+        const cell = new Cell({ shape: value.shape, name: "parameter" });
+        cell.set(value);
+        return cell;
+      });
+      const [weight, bias] = cells as [Cell, Cell];
+      const step = (wrt: readonly Cell[]) =>
+        compile(
+          (a: Tensor) => {
+            const loss = () => sum(batchNorm(conv2d(a, weight.value, { padding: 1 }).add(bias.value), g, g).y.sin());
+            const slopes = grad(loss, { wrt })();
+            return wrt.map((cell) => slopes.get(cell) as Tensor);
+          },
+          { precision },
+        );
+      const [alone, summed] = [step([weight]), step([weight, bias])];
+      const [[got], [want]] = [alone(x), summed(x)];
+      expect(line(alone.explain(), "batchNormGrad")).toMatch(/ f32×5 → bf16 f32×2 /);
+      // What sums over biases read stays f32.
+      expect(line(summed.explain(), "batchNormGrad")).not.toMatch(/bf16/);
+      expect([...(got as Tensor).dataSync()]).toEqual([...(want as Tensor).dataSync()]);
+      for (const owner of [alone, summed, ...cells]) owner.dispose();
     }));
 
   it("keeps its type where nothing rounds it", () =>

@@ -11,7 +11,7 @@ import type { Aval, Node } from "../ir/graph.js";
 import { type Shape, showShape, sizeOf } from "../shape.js";
 import { epsOf, expectStatistics, shiftedGradient, statisticsOf } from "./affineNorm.js";
 import { add, mul, rsqrt, square, sub } from "./arithmetic.js";
-import { checkTensor, expectCompute, expectCount, expectShape } from "./checks.js";
+import { checkTensor, expectCompute, expectCount, expectShape, firstInPlace, type StoreAttrs } from "./checks.js";
 import { defineOp, type KernelCall, nativeSchema, type OpDef, type Sample } from "./definition.js";
 import { mean } from "./reduce.js";
 
@@ -20,7 +20,7 @@ const batchNormSchema = nativeSchema("batchNorm", batchFields);
 const batchNormGradSchema = nativeSchema("batchNormGrad", batchFields);
 
 /** What is added to the variance. */
-export type BatchNormAttrs = { readonly eps: number };
+export type BatchNormAttrs = StoreAttrs & { readonly eps: number };
 
 /** Options of {@link batchNorm} and {@link batchNormWith}. */
 export interface BatchNormOptions {
@@ -85,12 +85,12 @@ export const batchNormDef: OpDef<BatchNormAttrs> = defineOp({
   name: "batchNorm",
   effect: "pure",
   residuals: [1, 2],
-  infer: (inputs) => {
+  infer: (inputs, { result }) => {
     expectCount("batchNorm", inputs, 3);
     const [x, gamma, beta] = inputs as readonly [Aval, Aval, Aval];
-    const y = inferChannels("batchNorm", x, { gamma, beta });
-    const statistic = { shape: gamma.shape, dtype: computeType(y.dtype) };
-    return [y, statistic, statistic];
+    const { shape, dtype } = inferChannels("batchNorm", x, { gamma, beta });
+    const statistic = { shape: gamma.shape, dtype: computeType(dtype) };
+    return [{ shape, dtype: result ?? dtype }, statistic, statistic];
   },
   vjp: ({ inputs, outputs, attrs, cotangent }) => {
     const [x, gamma] = inputs as readonly [Tensor, Tensor];
@@ -99,7 +99,8 @@ export const batchNormDef: OpDef<BatchNormAttrs> = defineOp({
   },
   decompose: decomposeBatch,
   lower: { kind: "kernel", halves: true, call: batchCall(batchNormSchema) },
-  inPlace: () => [[0, 0]],
+  stores: true,
+  inPlace: firstInPlace,
   samples: () =>
     cases.map(([shape, attrs]) => {
       const c = channelsOf(shape);
@@ -111,7 +112,7 @@ export const batchNormGradDef: OpDef<BatchNormAttrs> = defineOp({
   name: "batchNormGrad",
   effect: "pure",
   hints: [2, 3],
-  infer: (inputs) => {
+  infer: (inputs, { result }) => {
     const op = "batchNormGrad";
     expectCount(op, inputs, 5);
     const [x, gamma, centre, variance, dy] = inputs as readonly [Aval, Aval, Aval, Aval, Aval];
@@ -119,9 +120,10 @@ export const batchNormGradDef: OpDef<BatchNormAttrs> = defineOp({
     expectStatistics(op, { mean: centre, variance }, { shape: gamma.shape, dtype: computeType(dtype) });
     expectCompute(op, { x, dy });
     expectShape(op, "dy", dy, x.shape);
-    return [x, gamma, gamma].map(({ shape }) => ({ shape, dtype }));
+    return [x, gamma, gamma].map(({ shape }, i) => ({ shape, dtype: i === 0 ? (result ?? dtype) : dtype }));
   },
   decompose: shiftedGradient(decomposeBatch),
+  stores: true,
   lower: { kind: "kernel", halves: true, call: batchCall(batchNormGradSchema) },
   inPlace: () => [
     [0, 4],

@@ -148,8 +148,9 @@ export const groupNormGradDef: OpDef<GroupNormAttrs> = defineOp({
     expectCompute(op, { x, dy });
     expectStatistics(op, { mean: centre, rstd }, statistics);
     expectShape(op, "dy", dy, y.shape);
-    return [x, gamma, beta].map(({ shape, dtype }) => ({ shape, dtype }));
+    return [{ ...x, dtype: attrs.result ?? x.dtype }, gamma, beta].map(({ shape, dtype }) => ({ shape, dtype }));
   },
+  stores: true,
   decompose: ([x, gamma, beta, , , dy], attrs) =>
     gradientThrough((primals) => decomposeNorm(primals, attrs), [x, gamma, beta] as Tensor[], [dy]),
   lower: { kind: "kernel", halves: true, call: normCall(groupNormGradSchema, gradientRoles, primalRoles) },

@@ -102,6 +102,7 @@ const primals = (shape: Shape, columns: number): SampleInput[] => [
 ];
 
 const copyOf = ({ shape, dtype }: Aval): Aval => ({ shape, dtype });
+const stored = ({ shape, dtype }: Aval, result = dtype): Aval => ({ shape, dtype: result });
 
 export const layerNormDef: OpDef<RowNormAttrs> = defineOp({
   name: "layerNorm",
@@ -134,7 +135,7 @@ export const layerNormGradDef: OpDef<RowNormAttrs> = defineOp({
   name: "layerNormGrad",
   effect: "pure",
   hints: [2, 3],
-  infer: (inputs) => {
+  infer: (inputs, { result }) => {
     const op = "layerNormGrad";
     expectCount(op, inputs, 5);
     const [x, gamma, centre, rstd, dy] = inputs as readonly [Aval, Aval, Aval, Aval, Aval];
@@ -142,8 +143,9 @@ export const layerNormGradDef: OpDef<RowNormAttrs> = defineOp({
     expectCompute(op, { x, dy });
     expectStatistics(op, { mean: centre, rstd }, statistic);
     expectShape(op, "dy", dy, y.shape);
-    return [x, gamma, gamma].map(copyOf);
+    return [stored(x, result), gamma, gamma].map(copyOf);
   },
+  stores: true,
   decompose: shiftedGradient(decomposeLayer),
   lower: {
     kind: "kernel",
@@ -188,7 +190,7 @@ export const rmsNormGradDef: OpDef<RowNormAttrs> = defineOp({
   name: "rmsNormGrad",
   effect: "pure",
   hints: [2],
-  infer: (inputs) => {
+  infer: (inputs, { result }) => {
     const op = "rmsNormGrad";
     expectCount(op, inputs, 4);
     const [x, gamma, rrms, dy] = inputs as readonly [Aval, Aval, Aval, Aval];
@@ -196,8 +198,9 @@ export const rmsNormGradDef: OpDef<RowNormAttrs> = defineOp({
     expectCompute(op, { x, dy });
     expectStatistics(op, { rrms }, statistic);
     expectShape(op, "dy", dy, y.shape);
-    return [x, gamma].map(copyOf);
+    return [stored(x, result), gamma].map(copyOf);
   },
+  stores: true,
   decompose: ([x, gamma, , dy], attrs) =>
     gradientThrough((list) => decomposeRms(list, attrs).slice(0, 1), [x, gamma] as Tensor[], [dy]),
   lower: {
