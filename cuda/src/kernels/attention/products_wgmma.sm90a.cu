@@ -42,7 +42,7 @@ struct WgmmaProducts {
     const Extent extent = extentOf(x);
     const wgmma::Plan plan = wgmma::planFor(extent);
     wgmma::Maps maps;
-    maps.a = x.transA ? mapOf(x.a, x, x.m, x.k, kTileDepth) : mapOf(x.a, x, x.k, x.m, kTileRows);
+    maps.a[0] = x.transA ? mapOf(x.a, x, x.m, x.k, kTileDepth) : mapOf(x.a, x, x.k, x.m, kTileRows);
     maps.b =
         x.transB ? mapOf(x.b, x, x.k, x.n, plan.tileColumns) : mapOf(x.b, x, x.n, x.k, kTileDepth);
     wgmma::Work work;
