@@ -188,14 +188,19 @@ struct TiledAttentionGrad {
   }
 
   /// Scores, or v·doutᵀ, of unit number `index`.
-  template <class Tiles>
-  FIGMENT_INLINE void multiplyUnit(Tiles& tiles, const Place& at, const Unit& u, int64_t index,
-                                   bool ofValues, const GradTile& t) const {
+  Product scoresOf(const Place& at, const Unit& u, int64_t index, bool ofValues,
+                   const GradTile& t) const {
     const PackedHead& h = at.packed;
-    addProduct<2, 2>(
-        tiles, (ofValues ? h.value : h.key) + (u.firstKey + u.key) * shape.unitSize(), kPair,
-        (ofValues ? h.cotangent : h.query) + (u.firstQuery + u.query) * shape.unitSize(), kPair,
-        shape.depth, true, (ofValues ? t.grad : t.score) + index % 2 * kScores, kUnit);
+    return {(ofValues ? h.value : h.key) + (u.firstKey + u.key) * shape.unitSize(),
+            (ofValues ? h.cotangent : h.query) + (u.firstQuery + u.query) * shape.unitSize(),
+            kPair,
+            kPair,
+            shape.depth,
+            (ofValues ? t.grad : t.score) + index % 2 * kScores,
+            kUnit,
+            true,
+            false,
+            false};
   }
 
   /// Turns a unit's scores and v·doutᵀ into packed weights and score gradients.
@@ -257,10 +262,8 @@ struct TiledAttentionGrad {
     return (2 * keysIn(at, u) + queriesIn(at, u)) * shape.depth;
   }
 
-  /// Adds a block to one of its sums.
-  template <class Tiles>
-  FIGMENT_INLINE void addSum(Tiles& tiles, const Place& at, const Unit& u, int64_t sum,
-                             const GradBlock& block) const {
+  /// What a block adds to one of its sums.
+  Product sumOf(const Place& at, const Unit& u, int64_t sum, const GradBlock& block) const {
     const PackedHead& h = at.packed;
     const int64_t column = sum % shape.depth, size = shape.unitSize(), width = shape.width;
     const int64_t keys = keysIn(at, u), queries = queriesIn(at, u);
@@ -269,26 +272,29 @@ struct TiledAttentionGrad {
     if (unit < 2 * keys) {
       const bool ofKeys = unit >= keys;
       if (ofKeys) unit -= keys;
-      const uint16_t* rows = (ofKeys ? block.scoreGrad : block.weight) + GradBlock::rowAt(unit, 0);
-      const uint16_t* columns =
-          (ofKeys ? h.queryAlong : h.cotangentAlong) + u.firstQuery * size + column * kPair;
-      float* sums = (ofKeys ? at.keyGrad : at.valueGrad) + (u.firstKey + unit) * kUnit * width +
-                    column * kBlock;
-      if (narrow)
-        addProduct<2, 1>(tiles, rows, kPair, columns, size, queries, false, sums, width);
-      else
-        addProduct<2, 2>(tiles, rows, kPair, columns, size, queries, false, sums, width);
-      return;
+      return {(ofKeys ? block.scoreGrad : block.weight) + GradBlock::rowAt(unit, 0),
+              (ofKeys ? h.queryAlong : h.cotangentAlong) + u.firstQuery * size + column * kPair,
+              kPair,
+              size,
+              queries,
+              (ofKeys ? at.keyGrad : at.valueGrad) + (u.firstKey + unit) * kUnit * width +
+                  column * kBlock,
+              width,
+              false,
+              false,
+              narrow};
     }
     unit -= 2 * keys;
-    const uint16_t* rows = h.keyAlong + u.firstKey * size + column * kPair;
-    const uint16_t* columns = block.scoreGradColumns + GradBlock::columnAt(0, unit);
-    float* sums =
-        at.queryGrad + ((u.firstQuery - at.firstQuery + unit) * shape.depth + column) * kScores;
-    if (narrow)
-      addProduct<1, 2>(tiles, rows, size, columns, kPair, keys, false, sums, kUnit);
-    else
-      addProduct<2, 2>(tiles, rows, size, columns, kPair, keys, false, sums, kUnit);
+    return {h.keyAlong + u.firstKey * size + column * kPair,
+            block.scoreGradColumns + GradBlock::columnAt(0, unit),
+            size,
+            kPair,
+            keys,
+            at.queryGrad + ((u.firstQuery - at.firstQuery + unit) * shape.depth + column) * kScores,
+            kUnit,
+            false,
+            narrow,
+            false};
   }
 
   /// Adds all units of a run to its sums.
@@ -296,25 +302,33 @@ struct TiledAttentionGrad {
   void addUnits(Tiles& tiles, const Place& at, const GradTile& t) const {
     Unit u, next, added{};
     if (!enter(at, 0, u)) return;
-    int64_t open = 0,
-            done = 0;  // sums of the block before, and how many of them it has been added to
+    int64_t open = 0, done = 0;  // sums of the block before, and to how many of them it was added
     int64_t inBlock = 0, filled = 0;
-    multiplyUnit(tiles, at, u, 0, false, t);
-    multiplyUnit(tiles, at, u, 0, true, t);
+    Products products;
+    const auto drain = [&] {
+      while (products.left() > 0) products.step(tiles);
+    };
+    products.add(scoresOf(at, u, 0, false, t));
+    products.add(scoresOf(at, u, 0, true, t));
+    drain();
     bool more = true;
     for (int64_t index = 0; more; index++, u = next) {
       next = u;
       more = advance(at, next);
       const int64_t units = keysIn(at, u) * queriesIn(at, u);
-      const int64_t sums = ceilDiv(open * (inBlock + 1), units) - done;
-      const int64_t products = sums + (more ? 2 : 0), shares = larger(1, products);
       const GradBlock &filling = t.blocks[filled % 2], &adding = t.blocks[(filled + 1) % 2];
+      for (const int64_t share = ceilDiv(open * (inBlock + 1), units); done < share; done++) {
+        if (products.full()) drain();
+        products.add(sumOf(at, added, done, adding));
+      }
+      if (more) {
+        products.add(scoresOf(at, next, index + 1, false, t));
+        products.add(scoresOf(at, next, index + 1, true, t));
+      }
+      const int64_t shares = larger(1, products.left());
       const bool whole = seesAll(at, u);
       for (int64_t i = 0; i < shares; i++) {
-        if (i < sums)
-          addSum(tiles, at, added, done++, adding);
-        else if (i < products)
-          multiplyUnit(tiles, at, next, index + 1, i > sums, t);
+        if (products.left() > 0) products.step(tiles);
         const int64_t from = i * kSide / shares, to = (i + 1) * kSide / shares;
         if (whole)
           weigh<false>(at, u, index, from, to, t, filling);
@@ -327,7 +341,10 @@ struct TiledAttentionGrad {
       inBlock = done = 0;
       filled++;
     }
-    while (done < open) addSum(tiles, at, added, done++, t.blocks[(filled + 1) % 2]);
+    for (; done < open; done++) {
+      products.add(sumOf(at, added, done, t.blocks[(filled + 1) % 2]));
+      drain();
+    }
   }
 
   /// All units of a run; `sums` receive dk and dv, and dq is written.

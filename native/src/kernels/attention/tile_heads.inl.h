@@ -143,41 +143,84 @@ FIGMENT_INLINE Pair loadPairOf(const uint16_t* from) {
   return {asFloat(shl(pairs, 16)), asFloat(pairs & I32::broadcast(int32_t(0xffff0000)))};
 }
 
-/// Adds `steps` steps of K, `aStep` and `bStep` numbers apart, to kRows × kColumns tiles of sums,
-/// `step` floats from row to row; from zero when `first`.
+/// A product of packed rows and columns that is made step by step of K, so that other work can
+/// stand between: it adds to, or replaces, a kBlock × kBlock of sums.
+struct Product {
+  const uint16_t *a, *b;
+  int64_t aStep, bStep;  ///< numbers from one step of K to the next
+  int64_t steps;
+  float* sums;
+  int64_t step;                    ///< floats from row to row of sums
+  bool first;                      ///< replaces
+  bool narrowRows, narrowColumns;  ///< only the first tile of rows, or of columns, is needed
+};
+
 template <int kRows, int kColumns, class Tiles>
-FIGMENT_INLINE void addProduct(Tiles& tiles, const uint16_t* a, int64_t aStep, const uint16_t* b,
-                               int64_t bStep, int64_t steps, bool first, float* sums,
-                               int64_t step) {
-  const int64_t stepBytes = step * int64_t(sizeof(float));
-  float* lower = sums + kSide * step;
+FIGMENT_INLINE void multiplyStep(Tiles& tiles, const Product& p, int64_t k) {
+  const int64_t stepBytes = p.step * int64_t(sizeof(float));
+  float *sums = p.sums, *lower = p.sums + kSide * p.step;
   constexpr bool kRight = kColumns == 2, kLower = kRows == 2, kCorner = kRight && kLower;
-  if (first) {
+  if (k == 0 && p.first) {
     tiles.template zero<0>();
     if constexpr (kRight) tiles.template zero<1>();
     if constexpr (kLower) tiles.template zero<2>();
     if constexpr (kCorner) tiles.template zero<3>();
-  } else {
+  } else if (k == 0) {
     tiles.template load<0>(sums, stepBytes);
     if constexpr (kRight) tiles.template load<1>(sums + kSide, stepBytes);
     if constexpr (kLower) tiles.template load<2>(lower, stepBytes);
     if constexpr (kCorner) tiles.template load<3>(lower + kSide, stepBytes);
   }
-  for (int64_t k = 0; k < steps; k++, a += aStep, b += bStep) {
-    tiles.template load<4>(a, kRowBytes);
-    tiles.template load<6>(b, kRowBytes);
-    tiles.template dot<0, 4, 6>();
-    if constexpr (kRight) tiles.template load<7>(b + kTile, kRowBytes);
-    if constexpr (kRight) tiles.template dot<1, 4, 7>();
-    if constexpr (kLower) tiles.template load<5>(a + kTile, kRowBytes);
-    if constexpr (kLower) tiles.template dot<2, 5, 6>();
-    if constexpr (kCorner) tiles.template dot<3, 5, 7>();
-  }
+  const uint16_t *a = p.a + k * p.aStep, *b = p.b + k * p.bStep;
+  tiles.template load<4>(a, kRowBytes);
+  tiles.template load<6>(b, kRowBytes);
+  tiles.template dot<0, 4, 6>();
+  if constexpr (kRight) tiles.template load<7>(b + kTile, kRowBytes);
+  if constexpr (kRight) tiles.template dot<1, 4, 7>();
+  if constexpr (kLower) tiles.template load<5>(a + kTile, kRowBytes);
+  if constexpr (kLower) tiles.template dot<2, 5, 6>();
+  if constexpr (kCorner) tiles.template dot<3, 5, 7>();
+  if (k + 1 < p.steps) return;
   tiles.template store<0>(sums, stepBytes);
   if constexpr (kRight) tiles.template store<1>(sums + kSide, stepBytes);
   if constexpr (kLower) tiles.template store<2>(lower, stepBytes);
   if constexpr (kCorner) tiles.template store<3>(lower + kSide, stepBytes);
 }
+
+template <class Tiles>
+FIGMENT_INLINE void multiplyStepOf(Tiles& tiles, const Product& p, int64_t k) {
+  if (p.narrowColumns)
+    multiplyStep<2, 1>(tiles, p, k);
+  else if (p.narrowRows)
+    multiplyStep<1, 2>(tiles, p, k);
+  else
+    multiplyStep<2, 2>(tiles, p, k);
+}
+
+/// Products that wait, in turn.
+class Products {
+ public:
+  FIGMENT_INLINE void add(const Product& product) {
+    queue_[end_++ % kMost] = product;
+    left_ += product.steps;
+  }
+  FIGMENT_INLINE int64_t left() const { return left_; }
+  FIGMENT_INLINE bool full() const { return end_ - begin_ == kMost; }
+  template <class Tiles>
+  FIGMENT_INLINE void step(Tiles& tiles) {
+    const Product& p = queue_[begin_ % kMost];
+    multiplyStepOf(tiles, p, k_);
+    left_--;
+    if (++k_ < p.steps) return;
+    k_ = 0;
+    begin_++;
+  }
+
+ private:
+  static constexpr int64_t kMost = 64;
+  Product queue_[kMost];
+  int64_t begin_ = 0, end_ = 0, k_ = 0, left_ = 0;
+};
 
 /// Queries, keys and values of bf16; the results may be of any format.
 template <class P>

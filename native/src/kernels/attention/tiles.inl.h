@@ -107,27 +107,34 @@ struct TiledAttention {
     const uint16_t *packedKeys, *packedValues;
   };
 
+  /// Scores of a unit.
+  Product scoresOf(const Place& at, int64_t unit, const QueryTile& t) const {
+    return {t.query,     at.packedKeys + unit * shape.unitSize(),
+            kPair,       kPair,
+            shape.depth, t.scoreOf(unit),
+            kUnit,       true,
+            false,       false};
+  }
   template <class Tiles>
-  FIGMENT_INLINE void multiplyKeys(Tiles& tiles, const Place& at, int64_t unit,
-                                   const QueryTile& t) const {
-    addProduct<2, 2>(tiles, t.query, kPair, at.packedKeys + unit * shape.unitSize(), kPair,
-                     shape.depth, true, t.scoreOf(unit), kUnit);
+  void multiplyKeys(Tiles& tiles, const Place& at, int64_t unit, const QueryTile& t) const {
+    const Product p = scoresOf(at, unit, t);
+    for (int64_t k = 0; k < p.steps; k++) multiplyStep<2, 2>(tiles, p, k);
   }
 
-  /// Adds the products of kDeep units of weights, the `deep`th such, and a block of 32 columns of
-  /// values.
-  template <class Tiles>
-  FIGMENT_INLINE void multiplyValues(Tiles& tiles, int64_t deep, int64_t column, int64_t units,
-                                     const Place& at, const QueryTile& t) const {
-    const int64_t unit = deep * kDeep, count = smaller(kDeep, units - unit);
-    const uint16_t* values = at.packedValues + unit * shape.unitSize() + column * kPair;
-    float* output = t.output + column * kBlock;
-    if (shape.columnsFrom(column * kBlock) > kSide)
-      addProduct<2, 2>(tiles, t.weightOf(unit), kPair, values, shape.unitSize(), count, unit == 0,
-                       output, shape.width);
-    else
-      addProduct<2, 1>(tiles, t.weightOf(unit), kPair, values, shape.unitSize(), count, unit == 0,
-                       output, shape.width);
+  /// What kDeep units of weights, the `deep`th such, add to 32 columns of the output.
+  Product outputOf(const Place& at, int64_t deep, int64_t column, int64_t units,
+                   const QueryTile& t) const {
+    const int64_t unit = deep * kDeep;
+    return {t.weightOf(unit),
+            at.packedValues + unit * shape.unitSize() + column * kPair,
+            kPair,
+            shape.unitSize(),
+            smaller(kDeep, units - unit),
+            t.output + column * kBlock,
+            shape.width,
+            unit == 0,
+            false,
+            shape.columnsFrom(column * kBlock) <= kSide};
   }
 
   /// Turns rows of a unit's scores into packed weights, and adds those to the totals. kPlain: all
@@ -216,24 +223,23 @@ struct TiledAttention {
                 const QueryTile& t) const {
     const int64_t columns = shape.depth;
     int64_t done = 0;  // blocks of columns of kDeep units of weights that have been added
+    Products products;
     const auto addNext = [&] {
-      multiplyValues(tiles, done / columns, done % columns, units, at, t);
+      products.add(outputOf(at, done / columns, done % columns, units, t));
       done++;
     };
     multiplyKeys(tiles, at, 0, t);
     for (int64_t unit = 0; unit < units; unit++) {
       // What the tiles multiply beside this unit's weights: their share of the values of those
       // before, and the next scores.
-      const int64_t share = ceilDiv(columns * (unit % kDeep + 1), kDeep);
-      const int64_t values = larger(0, (unit / kDeep - 1) * columns + share - done);
-      const int64_t products = values + (unit + 1 < units ? 1 : 0);
-      const int64_t shares = larger(1, products);
+      const int64_t share =
+          (unit / kDeep - 1) * columns + ceilDiv(columns * (unit % kDeep + 1), kDeep);
+      while (done < share) addNext();
+      if (unit + 1 < units) products.add(scoresOf(at, unit + 1, t));
+      const int64_t shares = larger(1, products.left());
       const bool plain = bounded && (at.sight - unit * kUnit).within(0) == kUnit;
       for (int64_t i = 0; i < shares; i++) {
-        if (i < values)
-          addNext();
-        else if (i < products)
-          multiplyKeys(tiles, at, unit + 1, t);
+        if (products.left() > 0) products.step(tiles);
         const int64_t from = i * kUnit / shares, to = (i + 1) * kUnit / shares;
         if (plain)
           weigh<true>(at, unit, from, to, t);
@@ -241,7 +247,10 @@ struct TiledAttention {
           weigh<false>(at, unit, from, to, t);
       }
     }
-    while (done < ceilDiv(units, kDeep) * columns) addNext();
+    while (done < ceilDiv(units, kDeep) * columns) {
+      addNext();
+      while (products.left() > 0) products.step(tiles);
+    }
   }
 
   /// `largest` holds |k|² of each unit of keys of the head.
