@@ -1,8 +1,8 @@
-// Attention of bf16 on matrix tiles, whose weights are not searched for the largest score where a bound on the scores
-// says that they need not be: what it gives does not show which way was taken.
+// Attention on matrix tiles. Of bf16, its weights are not searched for the largest score where a bound on the scores says
+// that they need not be: what it gives does not show which way was taken. Of f32, it is as exact as by multiply-adds.
 
 import { loadBinding } from "@figment/native";
-import { assertNoLeaks, attention, grad, rng, scope, sum, type Tensor, tensor } from "@figment/tensor";
+import { assertNoLeaks, attention, compile, grad, rng, scope, sum, type Tensor, tensor } from "@figment/tensor";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { variantsDuring } from "./support/parity.ts";
 
@@ -15,20 +15,45 @@ afterAll(() => {
   assertNoLeaks();
 });
 
-const list = (x: Tensor): number[] => [...x.cast("f32").dataSync()];
-const draw = (size: number, ...shape: number[]): Tensor => random.normal(shape).mul(size).cast("bf16");
-const attend = (q: Tensor, k: Tensor, v: Tensor, causal: boolean, scale: number): Tensor =>
-  attention(q, k, v, { causal, scale });
-const onTiles = (f: () => void): string[] => variantsDuring(f).filter((name) => name.endsWith("-bf16"));
+type Inputs = readonly [q: Tensor, k: Tensor, v: Tensor];
+type Format = "bf16" | "f32" | "f64";
+
+const list = (x: Tensor): number[] => [...x.cast("f64").dataSync()];
+const as = (inputs: Inputs, format: Format): Inputs => inputs.map((x) => x.cast(format)) as unknown as Inputs;
+const draw = (format: Format, sizes: readonly number[], heads: number, d: number, lengths = [70, 150]): Inputs =>
+  [0, 1, 1].map((which, i) =>
+    random
+      .normal([1, lengths[which] as number, heads, d])
+      .mul(sizes[i] as number)
+      .cast(format),
+  ) as unknown as Inputs;
 
 /** The error relative to the norm of what is expected. */
-function expectClose(given: Tensor, expected: Tensor, tolerance: number): void {
+function errorOf(given: Tensor, expected: Tensor): number {
   const [a, b] = [list(given), list(expected)];
-  const norm = (xs: number[]): number => Math.hypot(...xs);
-  expect(norm(a.map((x, i) => x - (b[i] as number))) / norm(b)).toBeLessThan(tolerance);
+  return Math.hypot(...a.map((x, i) => x - (b[i] as number))) / Math.hypot(...b);
 }
 
-describe("attention on matrix tiles", () => {
+/** The derivatives of a weighted sum of attention, weights drawn alike for every format. */
+function derivatives(inputs: Inputs, weight: Tensor, causal: boolean, scale: number): Tensor[] {
+  return [0, 1, 2].map((i) =>
+    grad((x: Tensor) => {
+      const [q, k, v] = inputs.map((y, j) => (i === j ? x : y)) as unknown as Inputs;
+      return sum(attention(q, k, v, { causal, scale }).mul(weight.cast(q.dtype as "f32")));
+    })(inputs[i] as Tensor),
+  );
+}
+
+function withoutTiles<T>(body: () => T): T {
+  binding.setEmulatedTiles(false);
+  try {
+    return body();
+  } finally {
+    binding.setEmulatedTiles(true);
+  }
+}
+
+describe("attention of bf16 on matrix tiles", () => {
   it.each([
     [0.01, 0.2],
     [1, 0.2],
@@ -40,48 +65,102 @@ describe("attention on matrix tiles", () => {
   ])("weighs scores of any size: numbers of size %d, scale %d", (size, scale) =>
     scope(() => {
       for (const causal of [false, true]) {
-        const [q, k, v] = [draw(size, 1, 70, 2, 24), draw(size, 1, 150, 2, 24), draw(1, 1, 150, 2, 24)];
-        const wide = [q, k, v].map((x) => x.cast("f32")) as [Tensor, Tensor, Tensor];
-        const ran = onTiles(() => {
-          expectClose(attend(q, k, v, causal, scale), attend(...wide, causal, scale), 0.01);
+        const inputs = draw("bf16", [size, size, 1], 2, 24);
+        const ran = variantsDuring(() => {
+          const expected = attention(...as(inputs, "f64"), { causal, scale });
+          expect(errorOf(attention(...inputs, { causal, scale }), expected)).toBeLessThan(0.01);
         });
-        expect(ran).toEqual(["emulated-bf16"]);
+        expect(ran).toContain("emulated-bf16");
       }
     }),
   );
 
-  it("has the derivatives of attention of f32, whatever the size of scores", () =>
+  it("has the derivatives of attention of f64, whatever the size of scores", () =>
     scope(() => {
       for (const size of [1, 3]) {
-        const [q, k, v] = [draw(size, 1, 70, 2, 40), draw(size, 1, 150, 2, 40), draw(1, 1, 150, 2, 40)];
-        const weight = draw(1, 1, 70, 2, 40);
-        const of = (inputs: Tensor[], i: number): Tensor =>
-          grad((x: Tensor) => {
-            const [a, b, c] = inputs.map((y, j) => (i === j ? x : y)) as [Tensor, Tensor, Tensor];
-            return sum(attend(a, b, c, true, 0.2).mul(weight.cast(a.dtype as "f32")));
-          })(inputs[i] as Tensor);
-        const wide = [q, k, v].map((x) => x.cast("f32"));
-        for (const i of [0, 1, 2]) expectClose(of([q, k, v], i), of(wide, i), 0.02);
+        const inputs = draw("bf16", [size, size, 1], 2, 40);
+        const weight = random.normal([1, 70, 2, 40]).cast("bf16");
+        const expected = derivatives(as(inputs, "f64"), weight, true, 0.2);
+        derivatives(inputs, weight, true, 0.2).forEach((x, i) => {
+          expect(errorOf(x, expected[i] as Tensor)).toBeLessThan(0.02);
+        });
       }
     }));
 
   it("gives NaN to the queries that have one and to no other, and to all of a head whose keys have one", () =>
     scope(() => {
       const [s, d] = [40, 16];
-      const [q, k, v] = [random.normal([1, s, 2, d]), random.normal([1, s, 2, d]), draw(1, 1, s, 2, d)];
+      const [q, k, v] = draw("bf16", [1, 1, 1], 2, d, [s, s]);
+      const spoil = (x: Tensor, position: number, head: number, value: number): Tensor => {
+        const data = list(x);
+        data[(position * 2 + head) * d + 3] = value;
+        return tensor(data, { shape: x.shape }).cast("bf16");
+      };
+      const nanRows = (out: Tensor): number[] =>
+        list(out).flatMap((x, i) => (Number.isNaN(x) && i % d === 0 ? [i / d] : []));
+      for (const bad of [Number.NaN, Number.POSITIVE_INFINITY])
+        expect(nanRows(attention(spoil(q, 7, 1, bad), k, v))).toEqual([7 * 2 + 1]);
+      const all = Array.from({ length: s }, (_, i) => i * 2 + 1);
+      expect(nanRows(attention(q, spoil(k, 7, 1, Number.NaN), v))).toEqual(all);
+    }));
+});
+
+describe("attention of f32 on matrix tiles", () => {
+  it.each([
+    [1, 0.2],
+    [8, -0.2],
+    [40, 0.2],
+  ])("is as exact as by multiply-adds, forward and backward: numbers of size %d, scale %d", (size, scale) =>
+    scope(() => {
+      const inputs = draw("f32", [size, 1, 1], 1, 40, [40, 70]);
+      const weight = random.normal([1, 40, 1, 40]);
+      const errors = (): number[] => {
+        const exact = as(inputs, "f64");
+        const given = [attention(...inputs, { scale }), ...derivatives(inputs, weight, true, scale)];
+        const expected = [attention(...exact, { scale }), ...derivatives(exact, weight, true, scale)];
+        return given.map((x, i) => errorOf(x, expected[i] as Tensor));
+      };
+      let onTiles: number[] = [];
+      expect(
+        variantsDuring(() => {
+          onTiles = errors();
+        }),
+      ).toContain("emulated-split");
+      const plain = withoutTiles(errors);
+      for (const [i, error] of onTiles.entries()) expect(error).toBeLessThan(2 * (plain[i] as number) + 1e-7);
+    }),
+  );
+
+  it.each([
+    ["queries of 1e25", [1e25, 1e-25, 1], 1],
+    ["values of 1e25", [1, 1, 1e25], 1],
+    ["values of 1e-25", [1, 1, 1e-25], 1],
+    ["queries of 1e-25 and keys of 1e15", [1e-25, 1e15, 1], 0],
+  ])("leaves numbers that tiles cannot hold to other kernels: %s", (_what, sizes, fallbacks) =>
+    scope(() => {
+      const inputs = draw("f32", sizes, 1, 24);
+      const f = compile((q: Tensor, k: Tensor, v: Tensor) => attention(q, k, v));
+      const out = f(...inputs);
+      expect(errorOf(out, attention(...as(inputs, "f64")))).toBeLessThan(1e-6);
+      expect(f.explain().includes("emulated-split (1 fallbacks)")).toBe(fallbacks > 0);
+      f.dispose();
+    }),
+  );
+
+  it("gives infinities and NaN as other kernels do", () =>
+    scope(() => {
+      const [q, k, v] = draw("f32", [1, 1, 1], 1, 24, [40, 40]);
       const spoil = (x: Tensor, i: number, value: number): Tensor => {
         const data = Float32Array.from(list(x));
         data[i] = value;
         return tensor(data, { shape: x.shape });
       };
-      const at = (position: number, head: number): number => (position * 2 + head) * d + 3;
-      const nanRows = (out: Tensor): number[] =>
-        list(out).flatMap((x, i) => (Number.isNaN(x) && i % d === 0 ? [i / d] : []));
-      for (const bad of [Number.NaN, Number.POSITIVE_INFINITY]) {
-        const query = spoil(q, at(7, 1), bad).cast("bf16");
-        expect(nanRows(attention(query, k.cast("bf16"), v))).toEqual([7 * 2 + 1]);
+      const signs = (x: Tensor): number[] => list(x).map((y) => (Number.isFinite(y) ? 0 : y));
+      for (const bad of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {
+        for (const i of [0, 1, 2]) {
+          const inputs = [q, k, v].map((x, j) => (i === j ? spoil(x, 100, bad) : x)) as unknown as Inputs;
+          expect(signs(attention(...inputs))).toEqual(withoutTiles(() => signs(attention(...inputs))));
+        }
       }
-      const keys = spoil(k, at(7, 1), Number.NaN).cast("bf16");
-      expect(nanRows(attention(q.cast("bf16"), keys, v))).toEqual(Array.from({ length: s }, (_, i) => i * 2 + 1));
     }));
 });

@@ -1,4 +1,5 @@
-// The derivative of attention of bf16 operands on matrix tiles, recomputing the weights from lse
+// The derivative of attention on matrix tiles, of bf16 operands or of f32 split into three bf16
+// parts, recomputing the weights from lse
 // (Dao et al., 2022, algorithm 4), with keys as the rows of scores:
 //   pᵀ = exp(k·qᵀ − lse),  dsᵀ = pᵀ ∘ (v·doutᵀ − D),  D = Σ out·dout
 //   dv += pᵀ·dout,  dk += dsᵀ·q,  dqᵀ += kᵀ·dsᵀ
@@ -11,41 +12,54 @@
 #pragma once
 
 #include "../params/attentionGrad.generated.h"
+#include "beside_tiles.h"
 #include "tile_heads.inl.h"
+#include "tile_products.inl.h"
 
 namespace figment::FIGMENT_ISA::tiles {
 
 /// Units of a block of keys and of queries: the steps of K of the sums over keys, and over queries.
-constexpr int64_t kKeyUnits = 2, kQueryUnits = 4, kBlockUnits = kKeyUnits * kQueryUnits;
+constexpr int64_t kKeyUnits = 2;
+template <int kParts>
+constexpr int64_t kQueryUnits = kParts == 1 ? 4 : 2;
 
-/// What one worker keeps of a block of units.
+/// What one worker keeps of a block of units: each unit in all its parts.
+template <int kParts>
 struct GradBlock {
   uint16_t *weight, *scoreGrad;  ///< packed rows of keys: [kKeyUnits, kQueryUnits]
   uint16_t* scoreGradColumns;    ///< packed columns of queries: [kQueryUnits, kKeyUnits]
 
+  static constexpr int64_t kSize = kParts * kPair;  ///< of a unit
   static GradBlock take(Carver& carver) {
+    constexpr int64_t kNumbers = kKeyUnits * kQueryUnits<kParts> * kSize;
     GradBlock b;
-    b.weight = carver.take<uint16_t>(kBlockUnits * kPair);
-    b.scoreGrad = carver.take<uint16_t>(kBlockUnits * kPair);
-    b.scoreGradColumns = carver.take<uint16_t>(kBlockUnits * kPair);
+    b.weight = carver.take<uint16_t>(kNumbers);
+    b.scoreGrad = carver.take<uint16_t>(kNumbers);
+    b.scoreGradColumns = carver.take<uint16_t>(kNumbers);
     return b;
   }
-  static int64_t rowAt(int64_t key, int64_t query) { return (key * kQueryUnits + query) * kPair; }
-  static int64_t columnAt(int64_t key, int64_t query) { return (query * kKeyUnits + key) * kPair; }
+  static int64_t rowAt(int64_t key, int64_t query) {
+    return (key * kQueryUnits<kParts> + query) * kSize;
+  }
+  static int64_t columnAt(int64_t key, int64_t query) { return (query * kKeyUnits + key) * kSize; }
 };
 
 /// What one worker keeps besides.
+template <int kParts>
 struct GradTile {
-  float *score, *grad;  ///< two units each: scores and v·doutᵀ
-  float* rows;          ///< [kUnit, width] of dq
-  GradBlock blocks[2];  ///< the one that is being filled, and the one that is being added
+  float *score, *grad;          ///< two units each: scores and v·doutᵀ
+  float* rows;                  ///< [kUnit, width] of dq
+  uint16_t* staged;             ///< parts of rows before they are packed
+  GradBlock<kParts> blocks[2];  ///< the one that is being filled, and the one that is being added
 
-  static GradTile take(Carver& carver, int64_t width) {
+  template <class Shape>
+  static GradTile take(Carver& carver, const Shape& shape) {
     GradTile t;
     t.score = carver.take<float>(2 * kScores);
     t.grad = carver.take<float>(2 * kScores);
-    t.rows = carver.take<float>(kUnit * width);
-    for (GradBlock& block : t.blocks) block = GradBlock::take(carver);
+    t.rows = carver.take<float>(kUnit * shape.width);
+    t.staged = carver.take<uint16_t>(shape.stagedSize());
+    for (GradBlock<kParts>& block : t.blocks) block = GradBlock<kParts>::take(carver);
     return t;
   }
 };
@@ -69,19 +83,23 @@ struct PackedHead {
   }
 };
 
+template <int kParts>
 struct TiledAttentionGrad {
+  using Tile = GradTile<kParts>;
+  using Block = GradBlock<kParts>;
+
   explicit TiledAttentionGrad(const OpCall& call) : call(call), shape(call, 6) {
     // Enough runs for this many tasks, and so many that what passes by of a run stays in a
     // second-level cache, but none shorter than a few units, whose sum it must repay.
     constexpr int64_t kTasks = 16, kFewestUnits = 4, kRunBytes = int64_t(3) << 19;
-    const int64_t queryBytes = 3 * int64_t(sizeof(float)) * shape.width;
+    const int64_t queryBytes = (2 * kParts + 1) * int64_t(sizeof(float)) * shape.width;
     runs = larger(ceilDiv(kTasks, shape.heads()), ceilDiv(shape.p.sq * queryBytes, kRunBytes));
     runs = larger(1, smaller(runs, shape.queryUnits / kFewestUnits));
   }
 
   size_t workerBytes() const {
     Carver measure(nullptr);
-    GradTile::take(measure, shape.width);
+    Tile::take(measure, shape);
     measure.take<float>(runUnits() * kUnit * shape.width);
     return measure.used();
   }
@@ -100,30 +118,46 @@ struct TiledAttentionGrad {
   /// Sums of dk, and as many of dv, of one run: [keys of whole units, width].
   int64_t keyFloats() const { return shape.keyUnits * kUnit * shape.width; }
 
-  HeadRows rows(int input, int64_t head, int64_t length, int64_t first) const {
-    return shape.rows(call.in[input], head, length, first);
+  /// Packs a unit of keys and values; answers whether the numbers suit.
+  bool packKeys(int64_t head, int64_t unit, const Tile& t, const PackedHead& to) const {
+    const int64_t d = shape.p.d, length = shape.p.sk, count = shape.keysOf(head, unit);
+    const int64_t first = unit * kUnit, at = unit * shape.unitSize(), partSize = shape.partSize();
+    bool suits = shape.forParts(
+        call.in[1], head, length, first, count, 0, t.staged, [&](const HeadRows& rows, int part) {
+          copyRows(to.key + at + part * partSize, rows.data, rows.stride, count, d);
+          packRowsAlong(to.keyAlong + at + part * partSize, rows, count, d);
+        });
+    suits &= shape.forParts(
+        call.in[2], head, length, first, count, 0, t.staged, [&](const HeadRows& rows, int part) {
+          copyRows(to.value + at + part * partSize, rows.data, rows.stride, count, d);
+        });
+    return suits;
   }
 
-  void packKeys(int64_t head, int64_t unit, const PackedHead& to) const {
-    const int64_t d = shape.p.d, count = shape.keysOf(head, unit), at = unit * shape.unitSize();
-    const HeadRows keys = rows(1, head, shape.p.sk, unit * kUnit);
-    const HeadRows values = rows(2, head, shape.p.sk, unit * kUnit);
-    copyRows(to.key + at, keys.data, keys.stride, count, d);
-    copyRows(to.value + at, values.data, values.stride, count, d);
-    packRowsAlong(to.keyAlong + at, keys, count, d);
+  /// The same of queries and cotangents.
+  bool packQueries(int64_t head, int64_t unit, const Tile& t, const PackedHead& to) const {
+    const int64_t d = shape.p.d, length = shape.p.sq, count = shape.queriesOf(unit);
+    const int64_t first = unit * kUnit, at = unit * shape.unitSize(), partSize = shape.partSize();
+    const auto pack = [&](int input, float least, uint16_t* across, uint16_t* along) {
+      return shape.forParts(call.in[input], head, length, first, count, least, t.staged,
+                            [&](const HeadRows& rows, int part) {
+                              const int64_t to = at + part * partSize;
+                              transposeColumns(across + to, rows.data, rows.stride, count, d);
+                              packColumnsAlong(along + to, rows, count, d);
+                            });
+    };
+    bool suits = pack(0, 0, to.query, to.queryAlong);
+    suits &= pack(5, kLeastSplit, to.cotangent, to.cotangentAlong);
+    describeQueries(head, first, count, to);
+    return suits;
   }
 
-  void packQueries(int64_t head, int64_t unit, const PackedHead& to) const {
+  /// −lse and −D of a unit of queries.
+  void describeQueries(int64_t head, int64_t first, int64_t count, const PackedHead& to) const {
     const auto& p = shape.p;
-    const int64_t count = shape.queriesOf(unit), at = unit * shape.unitSize();
-    const int64_t first = unit * kUnit;
-    const HeadRows queries = rows(0, head, p.sq, first), cotangents = rows(5, head, p.sq, first);
-    transposeColumns(to.query + at, queries.data, queries.stride, count, p.d);
-    transposeColumns(to.cotangent + at, cotangents.data, cotangents.stride, count, p.d);
-    packColumnsAlong(to.queryAlong + at, queries, count, p.d);
-    packColumnsAlong(to.cotangentAlong + at, cotangents, count, p.d);
     const float* lse = call.in[4].as<const float>() + head * p.sq + first;
-    const Elements out = Elements::of(call.in[3]) + shape.offset(head, p.sq);
+    const int64_t at = shape.offset(head, p.sq) + first * shape.stride;
+    const Elements out = Elements::of(call.in[3]) + at, dout = Elements::of(call.in[5]) + at;
     for (int64_t i = 0; i < kUnit; i++) {
       // A blind query's weights, and those of none, become exp(score − ∞) = 0.
       const bool blind = i >= count || lse[i] == -__builtin_inff();
@@ -131,10 +165,8 @@ struct TiledAttentionGrad {
       F32 sum = F32::zero();
       if (i < count)
         forLanes(p.d, [&](int64_t e, int lanes) {
-          const Elements cotangent{reinterpret_cast<const std::byte*>(cotangents.row(i) + e),
-                                   Format::bf16};
-          sum = mulAdd(gemm::loadElements(out + (first + i) * shape.stride + e, lanes),
-                       gemm::loadElements(cotangent, lanes), sum);
+          sum = mulAdd(gemm::loadElements(out + (i * shape.stride + e), lanes),
+                       gemm::loadElements(dout + (i * shape.stride + e), lanes), sum);
         });
       to.dot[first + i] = -reduceAdd(sum);
     }
@@ -158,7 +190,7 @@ struct TiledAttentionGrad {
     return smaller(kKeyUnits, at.keys - u.firstKey);
   }
   int64_t queriesIn(const Place& at, const Unit& u) const {
-    return smaller(kQueryUnits, at.endQuery - u.firstQuery);
+    return smaller(kQueryUnits<kParts>, at.endQuery - u.firstQuery);
   }
   /// The first query that sees a key, before it is bounded.
   int64_t firstSeeing(int64_t head, int64_t key) const {
@@ -167,7 +199,8 @@ struct TiledAttentionGrad {
   /// The first block of queries of which some may see a block of keys.
   int64_t firstBlock(const Place& at, int64_t firstKey) const {
     const int64_t unit = larger(0, firstSeeing(at.head, firstKey * kUnit)) / kUnit;
-    return at.firstQuery + larger(0, unit - at.firstQuery) / kQueryUnits * kQueryUnits;
+    return at.firstQuery +
+           larger(0, unit - at.firstQuery) / kQueryUnits<kParts> * kQueryUnits<kParts>;
   }
   /// Goes to the first unit of the block of keys from `firstKey` on, or of the next that is seen.
   bool enter(const Place& at, int64_t firstKey, Unit& u) const {
@@ -183,68 +216,78 @@ struct TiledAttentionGrad {
     u.query = 0;
     if (++u.key < keysIn(at, u)) return true;
     u.key = 0;
-    u.firstQuery += kQueryUnits;
+    u.firstQuery += kQueryUnits<kParts>;
     return u.firstQuery < at.endQuery || enter(at, u.firstKey + kKeyUnits, u);
   }
 
   /// Scores, or v·doutᵀ, of unit number `index`.
   Product scoresOf(const Place& at, const Unit& u, int64_t index, bool ofValues,
-                   const GradTile& t) const {
+                   const Tile& t) const {
     const PackedHead& h = at.packed;
-    return {(ofValues ? h.value : h.key) + (u.firstKey + u.key) * shape.unitSize(),
-            (ofValues ? h.cotangent : h.query) + (u.firstQuery + u.query) * shape.unitSize(),
-            kPair,
-            kPair,
-            shape.depth,
-            (ofValues ? t.grad : t.score) + index % 2 * kScores,
-            kUnit,
-            true,
-            false,
-            false};
+    const int64_t size = shape.unitSize(), partSize = shape.partSize();
+    return {.a = (ofValues ? h.value : h.key) + (u.firstKey + u.key) * size,
+            .b = (ofValues ? h.cotangent : h.query) + (u.firstQuery + u.query) * size,
+            .aStep = kPair,
+            .bStep = kPair,
+            .aPart = partSize,
+            .bPart = partSize,
+            .steps = shape.depth,
+            .sums = (ofValues ? t.grad : t.score) + index % 2 * kScores,
+            .step = kUnit,
+            .first = true,
+            .narrowRows = false,
+            .narrowColumns = false};
   }
 
   /// Turns a unit's scores and v·doutᵀ into packed weights and score gradients.
   template <bool kMasked>
   FIGMENT_INLINE void weigh(const Place& at, const Unit& u, int64_t index, int64_t from, int64_t to,
-                            const GradTile& t, const GradBlock& block) const {
+                            const Tile& t, const Block& block) const {
     const F32 factor = F32::broadcast(shape.factor());
     const float *scores = t.score + index % 2 * kScores, *grads = t.grad + index % 2 * kScores;
-    uint16_t* weight = block.weight + GradBlock::rowAt(u.key, u.query);
-    uint16_t* scoreGrad = block.scoreGrad + GradBlock::rowAt(u.key, u.query);
-    uint16_t* columns = block.scoreGradColumns + GradBlock::columnAt(u.key, u.query);
+    uint16_t* weight = block.weight + Block::rowAt(u.key, u.query);
+    uint16_t* scoreGrad = block.scoreGrad + Block::rowAt(u.key, u.query);
+    uint16_t* columns = block.scoreGradColumns + Block::columnAt(u.key, u.query);
     const int64_t firstQuery = (u.firstQuery + u.query) * kUnit;
     const float *lse = at.packed.lse + firstQuery, *dot = at.packed.dot + firstQuery;
     const int64_t firstKey = (u.firstKey + u.key) * kUnit;
     const int64_t counting = shape.lengthOf(at.head) - firstKey;
     const int64_t firstSees = firstSeeing(at.head, firstKey) - firstQuery;
     const int64_t later = shape.p.causal;
+    using Bits = PartBits<kParts>;
     for (int64_t line = from; line < to; line++) {
       for (int64_t j = 0; j < kSide; j += kLanes) {
-        I32 grad[2][2];  // of both rows, at both halves
-        for (int64_t r = 0; r < 2; r++) {
-          const int64_t row = line + r * kSide;
-          I32 weights[2];
-          for (int64_t half = 0; half < 2; half++) {
-            const int64_t i = j + half * kSide;
-            F32 w =
-                exp2ForBf16(fma(F32::load(scores + row * kUnit + i), factor, F32::load(lse + i)));
-            F32 g = w * (F32::load(grads + row * kUnit + i) + F32::load(dot + i));
-            if constexpr (kMasked) {
-              // Lanes from `unseen` on see the row.
-              const int64_t unseen = row < counting ? firstSees + row * later - i : kUnit;
-              const Mask seen = gt(I32::iota(), I32::broadcast(int32_t(unseen) - 1));
-              w = blend(seen, w, F32::zero());
-              g = blend(seen, g, F32::zero());
-            }
-            weights[half] = readyToRound(w);
-            grad[r][half] = readyToRound(g);
+        // Of the row and the one 16 below, at both halves.
+        const auto weightAndGrad = [&](int64_t r, int64_t half) {
+          const int64_t row = line + r * kSide, i = j + half * kSide;
+          F32 w = weightPower<kParts>(
+              fma(F32::load(scores + row * kUnit + i), factor, F32::load(lse + i)));
+          F32 g = w * (F32::load(grads + row * kUnit + i) + F32::load(dot + i));
+          if constexpr (kMasked) {
+            // Lanes from `unseen` on see the row.
+            const int64_t unseen = row < counting ? firstSees + row * later - i : kUnit;
+            const Mask seen = gt(I32::iota(), I32::broadcast(int32_t(unseen) - 1));
+            w = blend(seen, w, F32::zero());
+            g = blend(seen, g, F32::zero());
           }
-          storePairsOf(weight + row * kTileDepth + 2 * j, roundedPairs(weights[0], weights[1]));
-          storePairsOf(scoreGrad + row * kTileDepth + 2 * j, roundedPairs(grad[r][0], grad[r][1]));
-        }
+          return std::pair{w, g};
+        };
+        const auto storeRow = [&](int64_t r, const Bits& low, const Bits& high, uint16_t* rows) {
+          storePairs(rows + (line + r * kSide) * kTileDepth + 2 * j, kPair, low, high);
+        };
+        const auto [upperLow, upperLowGrad] = weightAndGrad(0, 0);
+        const auto [upperHigh, upperHighGrad] = weightAndGrad(0, 1);
+        storeRow(0, Bits(upperLow), Bits(upperHigh), weight);
+        const Bits upper[2] = {Bits(upperLowGrad), Bits(upperHighGrad)};
+        storeRow(0, upper[0], upper[1], scoreGrad);
+        const auto [lowerLow, lowerLowGrad] = weightAndGrad(1, 0);
+        const auto [lowerHigh, lowerHighGrad] = weightAndGrad(1, 1);
+        storeRow(1, Bits(lowerLow), Bits(lowerHigh), weight);
+        const Bits lower[2] = {Bits(lowerLowGrad), Bits(lowerHighGrad)};
+        storeRow(1, lower[0], lower[1], scoreGrad);
         for (int64_t half = 0; half < 2; half++)
-          storePairsOf(columns + half * kTile + line * kTileDepth + 2 * j,
-                       roundedPairs(grad[0][half], grad[1][half]));
+          storePairs(columns + half * kTile + line * kTileDepth + 2 * j, kPair, upper[half],
+                     lower[half]);
       }
     }
   }
@@ -263,68 +306,72 @@ struct TiledAttentionGrad {
   }
 
   /// What a block adds to one of its sums.
-  Product sumOf(const Place& at, const Unit& u, int64_t sum, const GradBlock& block) const {
+  Product sumOf(const Place& at, const Unit& u, int64_t sum, const Block& block) const {
     const PackedHead& h = at.packed;
-    const int64_t column = sum % shape.depth, size = shape.unitSize(), width = shape.width;
-    const int64_t keys = keysIn(at, u), queries = queriesIn(at, u);
+    const int64_t column = sum % shape.depth, size = shape.unitSize(), partSize = shape.partSize();
+    const int64_t keys = keysIn(at, u), queries = queriesIn(at, u), width = shape.width;
     const bool narrow = shape.columnsFrom(column * kBlock) <= kSide;
     int64_t unit = sum / shape.depth;
     if (unit < 2 * keys) {
       const bool ofKeys = unit >= keys;
       if (ofKeys) unit -= keys;
-      return {(ofKeys ? block.scoreGrad : block.weight) + GradBlock::rowAt(unit, 0),
-              (ofKeys ? h.queryAlong : h.cotangentAlong) + u.firstQuery * size + column * kPair,
-              kPair,
-              size,
-              queries,
-              (ofKeys ? at.keyGrad : at.valueGrad) + (u.firstKey + unit) * kUnit * width +
+      return {
+          .a = (ofKeys ? block.scoreGrad : block.weight) + Block::rowAt(unit, 0),
+          .b = (ofKeys ? h.queryAlong : h.cotangentAlong) + u.firstQuery * size + column * kPair,
+          .aStep = Block::kSize,
+          .bStep = size,
+          .aPart = kPair,
+          .bPart = partSize,
+          .steps = queries,
+          .sums = (ofKeys ? at.keyGrad : at.valueGrad) + (u.firstKey + unit) * kUnit * width +
                   column * kBlock,
-              width,
-              false,
-              false,
-              narrow};
+          .step = width,
+          .first = false,
+          .narrowRows = false,
+          .narrowColumns = narrow};
     }
     unit -= 2 * keys;
-    return {h.keyAlong + u.firstKey * size + column * kPair,
-            block.scoreGradColumns + GradBlock::columnAt(0, unit),
-            size,
-            kPair,
-            keys,
-            at.queryGrad + ((u.firstQuery - at.firstQuery + unit) * shape.depth + column) * kScores,
-            kUnit,
-            false,
-            narrow,
-            false};
+    return {.a = h.keyAlong + u.firstKey * size + column * kPair,
+            .b = block.scoreGradColumns + Block::columnAt(0, unit),
+            .aStep = size,
+            .bStep = Block::kSize,
+            .aPart = partSize,
+            .bPart = kPair,
+            .steps = keys,
+            .sums = at.queryGrad +
+                    ((u.firstQuery - at.firstQuery + unit) * shape.depth + column) * kScores,
+            .step = kUnit,
+            .first = false,
+            .narrowRows = narrow,
+            .narrowColumns = false};
   }
 
   /// Adds all units of a run to its sums.
   template <class Tiles>
-  void addUnits(Tiles& tiles, const Place& at, const GradTile& t) const {
+  void addUnits(Tiles& tiles, const Place& at, const Tile& t) const {
     Unit u, next, added{};
     if (!enter(at, 0, u)) return;
     int64_t open = 0, done = 0;  // sums of the block before, and to how many of them it was added
     int64_t inBlock = 0, filled = 0;
-    Products products;
-    const auto drain = [&] {
-      while (products.left() > 0) products.step(tiles);
+    Products<kParts> products;
+    const auto addScores = [&](const Unit& of, int64_t index) {
+      products.add(tiles, scoresOf(at, of, index, false, t));
+      products.add(tiles, scoresOf(at, of, index, true, t));
     };
-    products.add(scoresOf(at, u, 0, false, t));
-    products.add(scoresOf(at, u, 0, true, t));
-    drain();
+    const auto addUpTo = [&](int64_t share) {
+      for (; done < share; done++)
+        products.add(tiles, sumOf(at, added, done, t.blocks[(filled + 1) % 2]));
+    };
+    addScores(u, 0);
+    products.finish(tiles);
     bool more = true;
     for (int64_t index = 0; more; index++, u = next) {
       next = u;
       more = advance(at, next);
       const int64_t units = keysIn(at, u) * queriesIn(at, u);
-      const GradBlock &filling = t.blocks[filled % 2], &adding = t.blocks[(filled + 1) % 2];
-      for (const int64_t share = ceilDiv(open * (inBlock + 1), units); done < share; done++) {
-        if (products.full()) drain();
-        products.add(sumOf(at, added, done, adding));
-      }
-      if (more) {
-        products.add(scoresOf(at, next, index + 1, false, t));
-        products.add(scoresOf(at, next, index + 1, true, t));
-      }
+      const Block& filling = t.blocks[filled % 2];
+      addUpTo(ceilDiv(open * (inBlock + 1), units));
+      if (more) addScores(next, index + 1);
       const int64_t shares = larger(1, products.left());
       const bool whole = seesAll(at, u);
       for (int64_t i = 0; i < shares; i++) {
@@ -341,10 +388,8 @@ struct TiledAttentionGrad {
       inBlock = done = 0;
       filled++;
     }
-    for (; done < open; done++) {
-      products.add(sumOf(at, added, done, t.blocks[(filled + 1) % 2]));
-      drain();
-    }
+    addUpTo(open);
+    products.finish(tiles);
   }
 
   /// All units of a run; `sums` receive dk and dv, and dq is written.
@@ -352,7 +397,7 @@ struct TiledAttentionGrad {
   void runUnits(Tiles& tiles, int64_t head, int64_t run, const PackedHead& packed, Carver& carver,
                 float* sums) const {
     const auto& p = shape.p;
-    const GradTile t = GradTile::take(carver, shape.width);
+    const Tile t = Tile::take(carver, shape);
     float* queryGrad = carver.take<float>(runUnits() * kUnit * shape.width);
     const int64_t first = firstOf(run), end = firstOf(run + 1);
     const Sight last = shape.sight(head, smaller(p.sq, end * kUnit) - 1);
@@ -399,21 +444,25 @@ struct TiledAttentionGrad {
   }
 
   const OpCall& call;
-  HeadShape<AttentionGradParams> shape;
+  HeadShape<AttentionGradParams, kParts> shape;
   int64_t runs;
 };
 
 /// Memory of the workers, then packed heads, then sums of dk and dv.
+template <int kParts>
 inline size_t attentionGradScratch(const OpCall& call, int threads) {
-  const TiledAttentionGrad g(call);
+  const TiledAttentionGrad<kParts> g(call);
   const int64_t heads = g.headsAtOnce(threads), sums = g.runs > 1 ? heads * g.runs : threads;
-  return size_t(threads) * g.workerBytes() + size_t(heads) * g.headBytes() +
-         size_t(sums * 2 * g.keyFloats()) * sizeof(float);
+  const size_t own = size_t(threads) * g.workerBytes() + size_t(heads) * g.headBytes() +
+                     size_t(sums * 2 * g.keyFloats()) * sizeof(float);
+  if (kParts == 1) return own;
+  const size_t beside = scratchBesideTiles("attentionGrad", kVariantName, call, threads);
+  return own > beside ? own : beside;
 }
 
-template <class Tiles>
+template <class Tiles, int kParts>
 inline void runAttentionGrad(const OpCall& call, Context& context) {
-  const TiledAttentionGrad g(call);
+  const TiledAttentionGrad<kParts> g(call);
   const auto& shape = g.shape;
   const size_t workerBytes = g.workerBytes(), headBytes = g.headBytes();
   const int64_t heads = shape.heads(), atOnce = g.headsAtOnce(context.threads());
@@ -426,16 +475,18 @@ inline void runAttentionGrad(const OpCall& call, Context& context) {
     Carver carver(packed + size_t(head) * headBytes);
     return PackedHead::take(carver, queryUnits, keyUnits, shape.unitSize());
   };
+  Unsuited unsuited;
   for (int64_t firstHead = 0; firstHead < heads; firstHead += atOnce) {
     const int64_t count = smaller(atOnce, heads - firstHead), units = queryUnits + keyUnits;
     constexpr int64_t kPackGrain = 8, kKeyGrain = 64;
-    context.parallelFor(count * units, kPackGrain, [&](int64_t begin, int64_t end, int) {
+    context.parallelFor(count * units, kPackGrain, [&](int64_t begin, int64_t end, int worker) {
+      Carver carver(workers + size_t(worker) * workerBytes);
+      const auto mine = GradTile<kParts>::take(carver, shape);
       for (int64_t i = begin; i < end; i++) {
         const int64_t head = i / units, unit = i % units;
-        if (unit < keyUnits)
-          g.packKeys(firstHead + head, unit, packedHead(head));
-        else
-          g.packQueries(firstHead + head, unit - keyUnits, packedHead(head));
+        const PackedHead to = packedHead(head);
+        unsuited.note(unit < keyUnits ? g.packKeys(firstHead + head, unit, mine, to)
+                                      : g.packQueries(firstHead + head, unit - keyUnits, mine, to));
       }
     });
     context.parallelFor(count * runs, 1, [&](int64_t begin, int64_t end, int worker) {
@@ -457,20 +508,24 @@ inline void runAttentionGrad(const OpCall& call, Context& context) {
       }
     });
   }
+  if (unsuited.met()) runBesideTiles("attentionGrad", kVariantName, call, context);
 }
 
-/// The cotangent is a factor too.
+/// The cotangent is a factor too, and out is read.
+template <int kParts>
 inline bool takesAttentionGrad(const OpCall& call) {
-  return takesAttention<AttentionGradParams>(call) && call.in[5].format == Format::bf16 &&
+  return takesHeads<AttentionGradParams, kParts>(call, {0, 1, 2, 5}) &&
          gemm::isTileFormat(call.in[3].format);
 }
 
-template <class Tiles>
-constexpr Variant attentionGradOn() {
-  using P = AttentionGradParams;
-  return {"attentionGrad",      Tiles::kName,
-          Tiles::kIsa,          Tiles::template supports<takesAttentionGrad, fillsAttention<P>>,
-          attentionGradScratch, runAttentionGrad<Tiles>};
+template <class Tiles, int kParts>
+constexpr Variant attentionGradOn(const char* name) {
+  return {"attentionGrad",
+          name,
+          Tiles::kIsa,
+          Tiles::template supports<takesAttentionGrad<kParts>, fillsAttention<AttentionGradParams>>,
+          attentionGradScratch<kParts>,
+          runAttentionGrad<Tiles, kParts>};
 }
 
 }  // namespace figment::FIGMENT_ISA::tiles

@@ -6,9 +6,8 @@
 // files compiled for one instruction set.
 #pragma once
 
-#include "../gemm/matrix_tiles.inl.h"
-#include "../softmax/exp2_bf16.h"
 #include "lengths.h"
+#include "tile_parts.inl.h"
 
 namespace figment::FIGMENT_ISA::tiles {
 
@@ -42,7 +41,7 @@ struct Sight {
 };
 
 /// Shapes that attention and its derivative share.
-template <class P>
+template <class P, int kParts>
 struct HeadShape {
   const P& p;
   KeyLengths lengths;
@@ -64,9 +63,24 @@ struct HeadShape {
   int64_t offset(int64_t head, int64_t length) const {
     return head / p.h * length * stride + head % p.h * p.d;
   }
-  HeadRows rows(const Operand& operand, int64_t head, int64_t length, int64_t first) const {
-    return {operand.as<const uint16_t>() + offset(head, length) + first * stride, stride};
+  /// pack(rows, part) for all parts of `count` rows of an operand from position `first` on, which
+  /// are split into `staged` where they have several. Answers whether the numbers suit.
+  template <class Pack>
+  bool forParts(const Operand& operand, int64_t head, int64_t length, int64_t first, int64_t count,
+                float least, uint16_t* staged, Pack&& pack) const {
+    const Elements from = Elements::of(operand) + (offset(head, length) + first * stride);
+    if constexpr (kParts == 1) {
+      pack(HeadRows{reinterpret_cast<const uint16_t*>(from.data), stride}, 0);
+      return true;
+    } else {
+      const bool suits = splitRows<kParts>(staged, from, stride, count, p.d, width, least);
+      for (int part = 0; part < kParts; part++)
+        pack(HeadRows{staged + part * kUnit * width, width}, part);
+      return suits;
+    }
   }
+  /// Numbers that forParts stages.
+  int64_t stagedSize() const { return kParts == 1 ? 0 : kParts * kUnit * width; }
   int64_t lengthOf(int64_t head) const { return lengths.of(head / p.h); }
   /// Keys of a unit that count: others are never read, for they may hold anything.
   int64_t keysOf(int64_t head, int64_t unit) const {
@@ -77,8 +91,9 @@ struct HeadShape {
     const int64_t length = lengthOf(head);
     return {length, p.causal ? query + 1 + length - p.sq : length, p.causal};
   }
-  /// Numbers of a packed unit, in any order.
-  int64_t unitSize() const { return packedSize(p.d); }
+  /// Numbers of a part of a packed unit, in any order, and of the unit.
+  int64_t partSize() const { return packedSize(p.d); }
+  int64_t unitSize() const { return kParts * partSize(); }
   /// Columns of the block of 32 from column e on.
   int64_t columnsFrom(int64_t e) const { return smaller(kBlock, p.d - e); }
   /// What turns a product of a query and a key into units of log 2.
@@ -123,16 +138,6 @@ inline void packRowsAlong(uint16_t* to, const HeadRows& from, int64_t positions,
   });
 }
 
-/// Pairs of numbers rounded to bf16, ties away from zero: `low` and `high` halves of the lanes.
-FIGMENT_INLINE I32 roundedPairs(I32 low, I32 high) {
-  return shr(low, 16) | (high & I32::broadcast(int32_t(0xffff0000)));
-}
-FIGMENT_INLINE I32 readyToRound(F32 x) { return asInt(x) + I32::broadcast(0x8000); }
-
-FIGMENT_INLINE void storePairsOf(uint16_t* to, I32 pairs) {
-  __builtin_memcpy(to, &pairs, sizeof pairs);
-}
-
 /// Both numbers of a pair of bf16.
 struct Pair {
   F32 low, high;
@@ -143,92 +148,17 @@ FIGMENT_INLINE Pair loadPairOf(const uint16_t* from) {
   return {asFloat(shl(pairs, 16)), asFloat(pairs & I32::broadcast(int32_t(0xffff0000)))};
 }
 
-/// A product of packed rows and columns that is made step by step of K, so that other work can
-/// stand between: it adds to, or replaces, a kBlock × kBlock of sums.
-struct Product {
-  const uint16_t *a, *b;
-  int64_t aStep, bStep;  ///< numbers from one step of K to the next
-  int64_t steps;
-  float* sums;
-  int64_t step;                    ///< floats from row to row of sums
-  bool first;                      ///< replaces
-  bool narrowRows, narrowColumns;  ///< only the first tile of rows, or of columns, is needed
-};
-
-template <int kRows, int kColumns, class Tiles>
-FIGMENT_INLINE void multiplyStep(Tiles& tiles, const Product& p, int64_t k) {
-  const int64_t stepBytes = p.step * int64_t(sizeof(float));
-  float *sums = p.sums, *lower = p.sums + kSide * p.step;
-  constexpr bool kRight = kColumns == 2, kLower = kRows == 2, kCorner = kRight && kLower;
-  if (k == 0 && p.first) {
-    tiles.template zero<0>();
-    if constexpr (kRight) tiles.template zero<1>();
-    if constexpr (kLower) tiles.template zero<2>();
-    if constexpr (kCorner) tiles.template zero<3>();
-  } else if (k == 0) {
-    tiles.template load<0>(sums, stepBytes);
-    if constexpr (kRight) tiles.template load<1>(sums + kSide, stepBytes);
-    if constexpr (kLower) tiles.template load<2>(lower, stepBytes);
-    if constexpr (kCorner) tiles.template load<3>(lower + kSide, stepBytes);
-  }
-  const uint16_t *a = p.a + k * p.aStep, *b = p.b + k * p.bStep;
-  tiles.template load<4>(a, kRowBytes);
-  tiles.template load<6>(b, kRowBytes);
-  tiles.template dot<0, 4, 6>();
-  if constexpr (kRight) tiles.template load<7>(b + kTile, kRowBytes);
-  if constexpr (kRight) tiles.template dot<1, 4, 7>();
-  if constexpr (kLower) tiles.template load<5>(a + kTile, kRowBytes);
-  if constexpr (kLower) tiles.template dot<2, 5, 6>();
-  if constexpr (kCorner) tiles.template dot<3, 5, 7>();
-  if (k + 1 < p.steps) return;
-  tiles.template store<0>(sums, stepBytes);
-  if constexpr (kRight) tiles.template store<1>(sums + kSide, stepBytes);
-  if constexpr (kLower) tiles.template store<2>(lower, stepBytes);
-  if constexpr (kCorner) tiles.template store<3>(lower + kSide, stepBytes);
-}
-
-template <class Tiles>
-FIGMENT_INLINE void multiplyStepOf(Tiles& tiles, const Product& p, int64_t k) {
-  if (p.narrowColumns)
-    multiplyStep<2, 1>(tiles, p, k);
-  else if (p.narrowRows)
-    multiplyStep<1, 2>(tiles, p, k);
-  else
-    multiplyStep<2, 2>(tiles, p, k);
-}
-
-/// Products that wait, in turn.
-class Products {
- public:
-  FIGMENT_INLINE void add(const Product& product) {
-    queue_[end_++ % kMost] = product;
-    left_ += product.steps;
-  }
-  FIGMENT_INLINE int64_t left() const { return left_; }
-  FIGMENT_INLINE bool full() const { return end_ - begin_ == kMost; }
-  template <class Tiles>
-  FIGMENT_INLINE void step(Tiles& tiles) {
-    const Product& p = queue_[begin_ % kMost];
-    multiplyStepOf(tiles, p, k_);
-    left_--;
-    if (++k_ < p.steps) return;
-    k_ = 0;
-    begin_++;
-  }
-
- private:
-  static constexpr int64_t kMost = 64;
-  Product queue_[kMost];
-  int64_t begin_ = 0, end_ = 0, k_ = 0, left_ = 0;
-};
-
-/// Queries, keys and values of bf16; the results may be of any format.
-template <class P>
-inline bool takesAttention(const OpCall& call) {
+/// Factors of bf16 for kernels of one part, any others for those of three; the results, and what is
+/// no factor, may be of any of the formats.
+template <class P, int kParts>
+inline bool takesHeads(const OpCall& call, std::initializer_list<int> factors) {
   const auto& p = call.as<P>();
-  for (int i = 0; i < 3; i++)
-    if (call.in[i].format != Format::bf16) return false;
-  return p.b > 0 && p.h > 0 && p.sq > 0 && p.sk > 0 && p.d > 0 &&
+  bool rounded = true;
+  for (int i : factors) {
+    if (!gemm::isTileFormat(call.in[i].format)) return false;
+    rounded = rounded && call.in[i].format == Format::bf16;
+  }
+  return rounded == (kParts == 1) && p.b > 0 && p.h > 0 && p.sq > 0 && p.sk > 0 && p.d > 0 &&
          gemm::isTileFormat(call.out[0].format);
 }
 

@@ -6,10 +6,14 @@
 namespace figment::FIGMENT_ISA::tiles {
 namespace {
 
-constexpr Variant forward = attentionOn<HardwareTiles>();
+constexpr Variant forward = attentionOn<HardwareTiles, 1>(HardwareTiles::kName);
 const RegisterVariant forwardRegistrar{forward};
-constexpr Variant backward = attentionGradOn<HardwareTiles>();
+constexpr Variant backward = attentionGradOn<HardwareTiles, 1>(HardwareTiles::kName);
 const RegisterVariant backwardRegistrar{backward};
+constexpr Variant splitForward = attentionOn<HardwareTiles, 3>("amx-split");
+const RegisterVariant splitForwardRegistrar{splitForward};
+constexpr Variant splitBackward = attentionGradOn<HardwareTiles, 3>("amx-split");
+const RegisterVariant splitBackwardRegistrar{splitBackward};
 
 }  // namespace
 }  // namespace figment::FIGMENT_ISA::tiles

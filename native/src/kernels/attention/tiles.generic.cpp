@@ -6,10 +6,14 @@
 namespace figment::FIGMENT_ISA::tiles {
 namespace {
 
-constexpr Variant forward = attentionOn<EmulatedTiles>();
+constexpr Variant forward = attentionOn<EmulatedTiles, 1>(EmulatedTiles::kName);
 const RegisterVariant forwardRegistrar{forward};
-constexpr Variant backward = attentionGradOn<EmulatedTiles>();
+constexpr Variant backward = attentionGradOn<EmulatedTiles, 1>(EmulatedTiles::kName);
 const RegisterVariant backwardRegistrar{backward};
+constexpr Variant splitForward = attentionOn<EmulatedTiles, 3>("emulated-split");
+const RegisterVariant splitForwardRegistrar{splitForward};
+constexpr Variant splitBackward = attentionGradOn<EmulatedTiles, 3>("emulated-split");
+const RegisterVariant splitBackwardRegistrar{splitBackward};
 
 }  // namespace
 }  // namespace figment::FIGMENT_ISA::tiles

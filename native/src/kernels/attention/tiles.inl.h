@@ -1,39 +1,53 @@
-// Attention of bf16 operands on matrix tiles: units of 32 queries against units of 32 keys, scores
-// = q·kᵀ and out = p·v with queries as the rows of both products. A query's weights are
-// 2^(score − shift), scores in units of log 2, with a shift that is known before: a bound on its
-// scores, |q|·max |k|, where that is so small that no weight can come near the least numbers, else
-// their maximum, for which scores are computed twice. So units wait for none before, nothing is
-// rescaled, and the tiles multiply the next unit and the one before while the vectors raise 2 to
-// the powers of this one. Scores, weights and sums are f32; weights are rounded to bf16 for the
-// second product, and their sum is that of the unrounded ones. Include only from files compiled for
-// one instruction set.
+// Attention on matrix tiles, of bf16 operands or of f32 split into three bf16 parts: units of 32
+// queries against units of 32 keys, scores = q·kᵀ and out = p·v with queries as the rows of both
+// products. A query's weights are 2^(score − shift), scores in units of log 2, with a shift that is
+// known before: a bound on its scores, |q|·max |k|, where that is so small that no weight can come
+// near the least numbers, else their maximum, for which scores are computed twice. So units wait
+// for none before, nothing is rescaled, and the tiles multiply the next unit and the one before
+// while the vectors raise 2 to the powers of this one. Scores, weights and sums are f32; weights
+// are rounded to bf16 for the second product, and their sum is that of the unrounded ones. Include
+// only from files compiled for one instruction set.
 #pragma once
 
 #include "../params/attention.generated.h"
 #include "../simd/math.h"
+#include "beside_tiles.h"
 #include "tile_heads.inl.h"
+#include "tile_products.inl.h"
 
 namespace figment::FIGMENT_ISA::tiles {
 
 /// Units of keys whose weights are multiplied by values at a time, and units of weights that are
 /// kept: those that wait for it, and those that are being written.
-constexpr int64_t kDeep = 4, kWeightUnits = 2 * kDeep;
+template <int kParts>
+constexpr int64_t kDeep = kParts == 1 ? 4 : 2;
+template <int kParts>
+constexpr int64_t kWeightUnits = 2 * kDeep<kParts>;
 
-/// Scores between ± this are not searched for their maximum: weights then are 2^-64 or more.
+/// Scores between ± this are not searched for their maximum.
 constexpr float kNarrow = 32;
+/// Shifts of such scores are their bound, so that no weight is above 1 and sums with values cannot
+/// overflow; or, in parts, whose values are no larger than kMostSplit, zero, which rounds least.
+template <int kParts>
+constexpr bool kShifted = kParts == 1;
 
 /// What one worker keeps while it works on a unit of queries.
+template <int kParts>
 struct QueryTile {
   uint16_t *query, *weight;  ///< packed rows
+  uint16_t* staged;          ///< parts of rows before they are packed
   float* score;              ///< two units
   float* output;             ///< [kUnit, width] not yet divided by total
   float* total;              ///< [kUnit, kLanes] sums of weights
   float* shift;              ///< [kUnit]
 
-  static QueryTile take(Carver& carver, int64_t d, int64_t width) {
+  template <class Shape>
+  static QueryTile take(Carver& carver, const Shape& shape) {
+    const int64_t width = shape.width;
     QueryTile t;
-    t.query = carver.take<uint16_t>(packedSize(d));
-    t.weight = carver.take<uint16_t>(kWeightUnits * kPair);
+    t.query = carver.take<uint16_t>(shape.unitSize());
+    t.weight = carver.take<uint16_t>(kWeightUnits<kParts> * kParts * kPair);
+    t.staged = carver.take<uint16_t>(shape.stagedSize());
     t.score = carver.take<float>(2 * kScores);
     t.output = carver.take<float>(kUnit * width);
     t.total = carver.take<float>(kUnit * kLanes);
@@ -41,7 +55,9 @@ struct QueryTile {
     return t;
   }
   float* scoreOf(int64_t unit) const { return score + unit % 2 * kScores; }
-  uint16_t* weightOf(int64_t unit) const { return weight + unit % kWeightUnits * kPair; }
+  uint16_t* weightOf(int64_t unit) const {
+    return weight + unit % kWeightUnits<kParts> * kParts * kPair;
+  }
 };
 
 /// The largest of |x|² among packed columns that are `depth` steps of K deep; infinite if any is
@@ -75,12 +91,15 @@ inline float squareOf(const uint16_t* rows, int64_t row, int64_t depth) {
   return reduceAdd(sum);
 }
 
+template <int kParts>
 struct TiledAttention {
+  using Tile = QueryTile<kParts>;
+
   explicit TiledAttention(const OpCall& call) : call(call), shape(call, 3) {}
 
   size_t workerBytes() const {
     Carver measure(nullptr);
-    QueryTile::take(measure, shape.p.d, shape.width);
+    Tile::take(measure, shape);
     return measure.used();
   }
   /// Packed keys and values of one head.
@@ -89,15 +108,23 @@ struct TiledAttention {
     return headsAtATime(shape.heads(), headNumbers(), threads);
   }
 
-  /// Packs the keys and values of a unit; answers the largest |k|².
-  float packUnit(int64_t head, int64_t unit, uint16_t* ofHead) const {
-    const int64_t d = shape.p.d, count = shape.keysOf(head, unit), first = unit * kUnit;
-    const HeadRows keys = shape.rows(call.in[1], head, shape.p.sk, first);
-    uint16_t* to = ofHead + unit * shape.unitSize();
-    transposeColumns(to, keys.data, keys.stride, count, d);
-    packColumnsAlong(to + shape.keyUnits * shape.unitSize(),
-                     shape.rows(call.in[2], head, shape.p.sk, first), count, d);
-    return largestSquare(to, shape.depth);
+  /// Packs the keys and values of a unit; `largest` is set to the largest |k|². Answers whether the
+  /// numbers suit.
+  bool packUnit(int64_t head, int64_t unit, const Tile& t, uint16_t* ofHead, float& largest) const {
+    const int64_t d = shape.p.d, length = shape.p.sk, count = shape.keysOf(head, unit);
+    const int64_t first = unit * kUnit, partSize = shape.partSize();
+    uint16_t* keys = ofHead + unit * shape.unitSize();
+    uint16_t* values = keys + shape.keyUnits * shape.unitSize();
+    bool suits = shape.forParts(
+        call.in[1], head, length, first, count, 0, t.staged, [&](const HeadRows& rows, int part) {
+          transposeColumns(keys + part * partSize, rows.data, rows.stride, count, d);
+        });
+    suits &= shape.forParts(call.in[2], head, length, first, count, kLeastSplit, t.staged,
+                            [&](const HeadRows& rows, int part) {
+                              packColumnsAlong(values + part * partSize, rows, count, d);
+                            });
+    largest = largestSquare(keys, shape.depth);
+    return suits;
   }
 
   /// A unit of queries of one head.
@@ -108,33 +135,38 @@ struct TiledAttention {
   };
 
   /// Scores of a unit.
-  Product scoresOf(const Place& at, int64_t unit, const QueryTile& t) const {
-    return {t.query,     at.packedKeys + unit * shape.unitSize(),
-            kPair,       kPair,
-            shape.depth, t.scoreOf(unit),
-            kUnit,       true,
-            false,       false};
-  }
-  template <class Tiles>
-  void multiplyKeys(Tiles& tiles, const Place& at, int64_t unit, const QueryTile& t) const {
-    const Product p = scoresOf(at, unit, t);
-    for (int64_t k = 0; k < p.steps; k++) multiplyStep<2, 2>(tiles, p, k);
+  Product scoresOf(const Place& at, int64_t unit, const Tile& t) const {
+    const int64_t partSize = shape.partSize();
+    return {.a = t.query,
+            .b = at.packedKeys + unit * shape.unitSize(),
+            .aStep = kPair,
+            .bStep = kPair,
+            .aPart = partSize,
+            .bPart = partSize,
+            .steps = shape.depth,
+            .sums = t.scoreOf(unit),
+            .step = kUnit,
+            .first = true,
+            .narrowRows = false,
+            .narrowColumns = false};
   }
 
   /// What kDeep units of weights, the `deep`th such, add to 32 columns of the output.
   Product outputOf(const Place& at, int64_t deep, int64_t column, int64_t units,
-                   const QueryTile& t) const {
-    const int64_t unit = deep * kDeep;
-    return {t.weightOf(unit),
-            at.packedValues + unit * shape.unitSize() + column * kPair,
-            kPair,
-            shape.unitSize(),
-            smaller(kDeep, units - unit),
-            t.output + column * kBlock,
-            shape.width,
-            unit == 0,
-            false,
-            shape.columnsFrom(column * kBlock) <= kSide};
+                   const Tile& t) const {
+    const int64_t unit = deep * kDeep<kParts>;
+    return {.a = t.weightOf(unit),
+            .b = at.packedValues + unit * shape.unitSize() + column * kPair,
+            .aStep = kParts * kPair,
+            .bStep = shape.unitSize(),
+            .aPart = kPair,
+            .bPart = shape.partSize(),
+            .steps = smaller(kDeep<kParts>, units - unit),
+            .sums = t.output + column * kBlock,
+            .step = shape.width,
+            .first = unit == 0,
+            .narrowRows = false,
+            .narrowColumns = shape.columnsFrom(column * kBlock) <= kSide};
   }
 
   /// Turns rows of a unit's scores into packed weights, and adds those to the totals. kPlain: all
@@ -142,7 +174,7 @@ struct TiledAttention {
   /// factor does not matter.
   template <bool kPlain>
   FIGMENT_INLINE void weigh(const Place& at, int64_t unit, int64_t from, int64_t to,
-                            const QueryTile& t) const {
+                            const Tile& t) const {
     const F32 factor = F32::broadcast(shape.factor());
     const float *score = t.scoreOf(unit), *shifts = t.shift;
     uint16_t* weight = t.weightOf(unit);
@@ -154,8 +186,8 @@ struct TiledAttention {
       for (int64_t j = 0; j < kSide; j += kLanes) {
         const float* x = score + row * kUnit + j;
         const auto weightOf = [&](const float* of) {
-          return exp2ForBf16(kPlain ? fma(F32::load(of), factor, shift)
-                                    : F32::load(of) * factor + shift);
+          return weightPower<kParts>(kPlain ? fma(F32::load(of), factor, shift)
+                                            : F32::load(of) * factor + shift);
         };
         F32 low = weightOf(x), high = weightOf(x + kSide);
         if constexpr (!kPlain) {
@@ -164,15 +196,15 @@ struct TiledAttention {
           high = blend(gt(left, I32::broadcast(int32_t(kSide))), high, F32::zero());
         }
         total += low + high;
-        storePairsOf(weight + row * kTileDepth + 2 * j,
-                     roundedPairs(readyToRound(low), readyToRound(high)));
+        storePairs(weight + row * kTileDepth + 2 * j, kPair, PartBits<kParts>(low),
+                   PartBits<kParts>(high));
       }
       total.store(totals + row * kLanes);
     }
   }
 
   /// Raises the rows' maxima, in `total`, to a unit's scores.
-  void raise(const Place& at, int64_t unit, const QueryTile& t) const {
+  void raise(const Place& at, int64_t unit, const Tile& t) const {
     const F32 factor = F32::broadcast(shape.factor()), unseen = F32::broadcast(-__builtin_inff());
     const float* score = t.scoreOf(unit);
     const Sight sight = at.sight - unit * kUnit;
@@ -188,7 +220,7 @@ struct TiledAttention {
   }
 
   /// Shifts that bound the scores, if those are narrow: largest is |k|².
-  bool boundScores(float largest, const QueryTile& t) const {
+  bool boundScores(float largest, const Tile& t) const {
     // A little more than 1, for rounding of the sums.
     constexpr float kSlack = 1.001f;
     const F32 scale = F32::broadcast(__builtin_fabsf(shape.factor()) * kSlack);
@@ -196,7 +228,7 @@ struct TiledAttention {
     Mask narrow = eq(F32::zero(), F32::zero());
     for (int64_t row = 0; row < kUnit; row += kLanes) {
       const F32 bound = sqrt(F32::load(t.shift + row) * F32::broadcast(largest)) * scale;
-      bound.store(t.shift + row);
+      (kShifted<kParts> ? bound : F32::zero()).store(t.shift + row);
       narrow = narrow & le(bound, F32::broadcast(kNarrow));
     }
     return all(narrow);
@@ -204,12 +236,13 @@ struct TiledAttention {
 
   /// Shifts that are the scores' maxima.
   template <class Tiles>
-  void findMaxima(Tiles& tiles, const Place& at, int64_t units, const QueryTile& t) const {
+  void findMaxima(Tiles& tiles, const Place& at, int64_t units, const Tile& t) const {
     for (int64_t i = 0; i < kUnit * kLanes; i++) t.total[i] = -__builtin_inff();
-    multiplyKeys(tiles, at, 0, t);
-    for (int64_t unit = 0; unit < units; unit++) {
-      if (unit + 1 < units) multiplyKeys(tiles, at, unit + 1, t);
-      raise(at, unit, t);
+    Products<kParts> products;
+    for (int64_t unit = 0; unit <= units; unit++) {
+      if (unit < units) products.add(tiles, scoresOf(at, unit, t));
+      products.finish(tiles);
+      if (unit > 0) raise(at, unit - 1, t);
     }
     for (int64_t row = 0; row < kUnit; row++) {
       const float highest = reduceMax(F32::load(t.total + row * kLanes));
@@ -219,23 +252,22 @@ struct TiledAttention {
   }
 
   template <class Tiles>
-  void addUnits(Tiles& tiles, const Place& at, int64_t units, bool bounded,
-                const QueryTile& t) const {
+  void addUnits(Tiles& tiles, const Place& at, int64_t units, bool bounded, const Tile& t) const {
+    constexpr int64_t deep = kDeep<kParts>;
     const int64_t columns = shape.depth;
-    int64_t done = 0;  // blocks of columns of kDeep units of weights that have been added
-    Products products;
-    const auto addNext = [&] {
-      products.add(outputOf(at, done / columns, done % columns, units, t));
-      done++;
+    int64_t done = 0;  // blocks of columns of `deep` units of weights that have been added
+    Products<kParts> products;
+    const auto addUpTo = [&](int64_t share) {
+      for (; done < share; done++)
+        products.add(tiles, outputOf(at, done / columns, done % columns, units, t));
     };
-    multiplyKeys(tiles, at, 0, t);
+    products.add(tiles, scoresOf(at, 0, t));
+    products.finish(tiles);
     for (int64_t unit = 0; unit < units; unit++) {
       // What the tiles multiply beside this unit's weights: their share of the values of those
       // before, and the next scores.
-      const int64_t share =
-          (unit / kDeep - 1) * columns + ceilDiv(columns * (unit % kDeep + 1), kDeep);
-      while (done < share) addNext();
-      if (unit + 1 < units) products.add(scoresOf(at, unit + 1, t));
+      addUpTo((unit / deep - 1) * columns + ceilDiv(columns * (unit % deep + 1), deep));
+      if (unit + 1 < units) products.add(tiles, scoresOf(at, unit + 1, t));
       const int64_t shares = larger(1, products.left());
       const bool plain = bounded && (at.sight - unit * kUnit).within(0) == kUnit;
       for (int64_t i = 0; i < shares; i++) {
@@ -247,18 +279,19 @@ struct TiledAttention {
           weigh<false>(at, unit, from, to, t);
       }
     }
-    while (done < ceilDiv(units, kDeep) * columns) {
-      addNext();
-      while (products.left() > 0) products.step(tiles);
-    }
+    addUpTo(ceilDiv(units, deep) * columns);
+    products.finish(tiles);
   }
 
-  /// `largest` holds |k|² of each unit of keys of the head.
+  /// `largest` holds |k|² of each unit of keys of the head. Answers whether the queries suit.
   template <class Tiles>
-  void run(Tiles& tiles, const Place& at, const float* largest, const QueryTile& t) const {
+  bool run(Tiles& tiles, const Place& at, const float* largest, const Tile& t) const {
     const int64_t units = ceilDiv(at.sight.of(at.queries - 1), kUnit);
-    const HeadRows query = shape.rows(call.in[0], at.head, shape.p.sq, at.first);
-    copyRows(t.query, query.data, query.stride, at.queries, shape.p.d);
+    const bool suits = shape.forParts(call.in[0], at.head, shape.p.sq, at.first, at.queries, 0,
+                                      t.staged, [&](const HeadRows& rows, int part) {
+                                        copyRows(t.query + part * shape.partSize(), rows.data,
+                                                 rows.stride, at.queries, shape.p.d);
+                                      });
     float most = 0;
     for (int64_t unit = 0; unit < units; unit++) most = larger(most, largest[unit]);
     const bool bounded = boundScores(most, t);
@@ -266,9 +299,10 @@ struct TiledAttention {
     gemm::zeroFloats(t.total, kUnit * kLanes);
     if (units > 0) addUnits(tiles, at, units, bounded, t);
     finish(at, t);
+    return suits;
   }
 
-  void finish(const Place& at, const QueryTile& t) const {
+  void finish(const Place& at, const Tile& t) const {
     const auto& p = shape.p;
     float* sums = t.total;  // row by row, over the lanes' sums of rows before
     for (int64_t i = 0; i < kUnit; i++) sums[i] = reduceAdd(F32::load(t.total + i * kLanes));
@@ -289,21 +323,25 @@ struct TiledAttention {
   }
 
   const OpCall& call;
-  HeadShape<AttentionParams> shape;
+  HeadShape<AttentionParams, kParts> shape;
 };
 
 /// Memory of the workers, then packed heads, then |k|² of their units.
+template <class Tiles, int kParts>
 inline size_t attentionScratch(const OpCall& call, int threads) {
-  const TiledAttention attention(call);
+  const TiledAttention<kParts> attention(call);
   const int64_t heads = attention.headsAtOnce(threads);
-  return size_t(threads) * attention.workerBytes() +
-         size_t(heads * attention.headNumbers()) * sizeof(uint16_t) +
-         size_t(heads * attention.shape.keyUnits) * sizeof(float);
+  const size_t own = size_t(threads) * attention.workerBytes() +
+                     size_t(heads * attention.headNumbers()) * sizeof(uint16_t) +
+                     size_t(heads * attention.shape.keyUnits) * sizeof(float);
+  if (kParts == 1) return own;
+  const size_t beside = scratchBesideTiles("attention", kVariantName, call, threads);
+  return own > beside ? own : beside;
 }
 
-template <class Tiles>
+template <class Tiles, int kParts>
 inline void runAttention(const OpCall& call, Context& context) {
-  const TiledAttention attention(call);
+  const TiledAttention<kParts> attention(call);
   const auto& shape = attention.shape;
   const size_t workerBytes = attention.workerBytes();
   const int64_t heads = shape.heads(), atOnce = attention.headsAtOnce(context.threads());
@@ -311,39 +349,52 @@ inline void runAttention(const OpCall& call, Context& context) {
   std::byte* workers = context.scratch();
   auto* packed = reinterpret_cast<uint16_t*>(workers + size_t(context.threads()) * workerBytes);
   auto* largest = reinterpret_cast<float*>(packed + atOnce * attention.headNumbers());
+  const auto tileOf = [&](int worker) {
+    Carver carver(workers + size_t(worker) * workerBytes);
+    return QueryTile<kParts>::take(carver, shape);
+  };
+  Unsuited unsuited;
   for (int64_t firstHead = 0; firstHead < heads; firstHead += atOnce) {
     const int64_t count = smaller(atOnce, heads - firstHead);
     constexpr int64_t kGrain = 8;
-    context.parallelFor(count * keyUnits, kGrain, [&](int64_t begin, int64_t end, int) {
+    context.parallelFor(count * keyUnits, kGrain, [&](int64_t begin, int64_t end, int worker) {
+      const auto mine = tileOf(worker);
       for (int64_t i = begin; i < end; i++) {
         const int64_t head = i / keyUnits;
-        largest[i] = attention.packUnit(firstHead + head, i % keyUnits,
-                                        packed + head * attention.headNumbers());
+        unsuited.note(attention.packUnit(firstHead + head, i % keyUnits, mine,
+                                         packed + head * attention.headNumbers(), largest[i]));
       }
     });
     context.parallelFor(count * queryUnits, 1, [&](int64_t begin, int64_t end, int worker) {
       Tiles tiles;
-      Carver carver(workers + size_t(worker) * workerBytes);
-      const QueryTile mine = QueryTile::take(carver, shape.p.d, shape.width);
+      const auto mine = tileOf(worker);
       for (int64_t i = begin; i < end; i++) {
         const int64_t head = i / queryUnits, first = i % queryUnits * kUnit;
-        const int64_t queries = shape.queriesOf(i % queryUnits);
         const uint16_t* keys = packed + head * attention.headNumbers();
-        attention.run(tiles,
-                      {firstHead + head, first, queries, shape.sight(firstHead + head, first), keys,
-                       keys + keyUnits * shape.unitSize()},
-                      largest + head * keyUnits, mine);
+        unsuited.note(attention.run(
+            tiles,
+            {firstHead + head, first, shape.queriesOf(i % queryUnits),
+             shape.sight(firstHead + head, first), keys, keys + keyUnits * shape.unitSize()},
+            largest + head * keyUnits, mine));
       }
     });
   }
+  if (unsuited.met()) runBesideTiles("attention", kVariantName, call, context);
 }
 
-template <class Tiles>
-constexpr Variant attentionOn() {
-  using P = AttentionParams;
-  return {"attention",      Tiles::kName,
-          Tiles::kIsa,      Tiles::template supports<takesAttention<P>, fillsAttention<P>>,
-          attentionScratch, runAttention<Tiles>};
+template <int kParts>
+inline bool takesAttention(const OpCall& call) {
+  return takesHeads<AttentionParams, kParts>(call, {0, 1, 2});
+}
+
+template <class Tiles, int kParts>
+constexpr Variant attentionOn(const char* name) {
+  return {"attention",
+          name,
+          Tiles::kIsa,
+          Tiles::template supports<takesAttention<kParts>, fillsAttention<AttentionParams>>,
+          attentionScratch<Tiles, kParts>,
+          runAttention<Tiles, kParts>};
 }
 
 }  // namespace figment::FIGMENT_ISA::tiles
