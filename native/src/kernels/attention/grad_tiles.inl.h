@@ -11,17 +11,12 @@
 // dv are added in order. Include only from files compiled for one instruction set.
 #pragma once
 
-#include "../params/attentionGrad.generated.h"
 #include "beside_tiles.h"
-#include "tile_heads.inl.h"
+#include "grad_heads.inl.h"
+#include "grad_walk.inl.h"
 #include "tile_products.inl.h"
 
 namespace figment::FIGMENT_ISA::tiles {
-
-/// Units of a block of keys and of queries: the steps of K of the sums over keys, and over queries.
-constexpr int64_t kKeyUnits = 2;
-template <int kParts>
-constexpr int64_t kQueryUnits = kParts == 1 ? 4 : 2;
 
 /// What one worker keeps of a block of units: each unit in all its parts.
 template <int kParts>
@@ -64,31 +59,12 @@ struct GradTile {
   }
 };
 
-/// One head, packed: units of queries and cotangents as columns d deep and as columns along
-/// positions, of keys as rows d deep and as rows along positions, of values as rows d deep; and for
-/// each query −lse, in units of log 2, and −D.
-struct PackedHead {
-  uint16_t *query, *cotangent, *queryAlong, *cotangentAlong, *key, *keyAlong, *value;
-  float *lse, *dot;
-
-  static PackedHead take(Carver& carver, int64_t queryUnits, int64_t keyUnits, int64_t unitSize) {
-    PackedHead h;
-    for (uint16_t** each : {&h.query, &h.cotangent, &h.queryAlong, &h.cotangentAlong})
-      *each = carver.take<uint16_t>(queryUnits * unitSize);
-    for (uint16_t** each : {&h.key, &h.keyAlong, &h.value})
-      *each = carver.take<uint16_t>(keyUnits * unitSize);
-    h.lse = carver.take<float>(queryUnits * kUnit);
-    h.dot = carver.take<float>(queryUnits * kUnit);
-    return h;
-  }
-};
-
 template <int kParts>
 struct TiledAttentionGrad {
   using Tile = GradTile<kParts>;
   using Block = GradBlock<kParts>;
 
-  explicit TiledAttentionGrad(const OpCall& call) : call(call), shape(call, 6) {
+  explicit TiledAttentionGrad(const OpCall& call) : call(call), heads(call), shape(heads.shape) {
     // Enough runs for this many tasks, and so many that what passes by of a run stays in a
     // second-level cache, but none shorter than a few units, whose sum it must repay.
     constexpr int64_t kTasks = 16, kFewestUnits = 4, kRunBytes = int64_t(3) << 19;
@@ -103,14 +79,6 @@ struct TiledAttentionGrad {
     measure.take<float>(runUnits() * kUnit * shape.width);
     return measure.used();
   }
-  size_t headBytes() const {
-    Carver measure(nullptr);
-    PackedHead::take(measure, shape.queryUnits, shape.keyUnits, shape.unitSize());
-    return measure.used();
-  }
-  int64_t headsAtOnce(int threads) const {
-    return headsAtATime(shape.heads(), int64_t(headBytes() / sizeof(uint16_t)), threads);
-  }
   /// The first unit of queries of a run.
   int64_t firstOf(int64_t run) const { return run * shape.queryUnits / runs; }
   /// Units of queries of a run, at most.
@@ -118,107 +86,16 @@ struct TiledAttentionGrad {
   /// Sums of dk, and as many of dv, of one run: [keys of whole units, width].
   int64_t keyFloats() const { return shape.keyUnits * kUnit * shape.width; }
 
-  /// Packs a unit of keys and values; answers whether the numbers suit.
-  bool packKeys(int64_t head, int64_t unit, const Tile& t, const PackedHead& to) const {
-    const int64_t d = shape.p.d, length = shape.p.sk, count = shape.keysOf(head, unit);
-    const int64_t first = unit * kUnit, at = unit * shape.unitSize(), partSize = shape.partSize();
-    bool suits = shape.forParts(
-        call.in[1], head, length, first, count, 0, t.staged, [&](const HeadRows& rows, int part) {
-          copyRows(to.key + at + part * partSize, rows.data, rows.stride, count, d);
-          packRowsAlong(to.keyAlong + at + part * partSize, rows, count, d);
-        });
-    suits &= shape.forParts(
-        call.in[2], head, length, first, count, 0, t.staged, [&](const HeadRows& rows, int part) {
-          copyRows(to.value + at + part * partSize, rows.data, rows.stride, count, d);
-        });
-    return suits;
-  }
-
-  /// The same of queries and cotangents.
-  bool packQueries(int64_t head, int64_t unit, const Tile& t, const PackedHead& to) const {
-    const int64_t d = shape.p.d, length = shape.p.sq, count = shape.queriesOf(unit);
-    const int64_t first = unit * kUnit, at = unit * shape.unitSize(), partSize = shape.partSize();
-    const auto pack = [&](int input, float least, uint16_t* across, uint16_t* along) {
-      return shape.forParts(call.in[input], head, length, first, count, least, t.staged,
-                            [&](const HeadRows& rows, int part) {
-                              const int64_t to = at + part * partSize;
-                              transposeColumns(across + to, rows.data, rows.stride, count, d);
-                              packColumnsAlong(along + to, rows, count, d);
-                            });
-    };
-    bool suits = pack(0, 0, to.query, to.queryAlong);
-    suits &= pack(5, kLeastSplit, to.cotangent, to.cotangentAlong);
-    describeQueries(head, first, count, to);
-    return suits;
-  }
-
-  /// −lse and −D of a unit of queries.
-  void describeQueries(int64_t head, int64_t first, int64_t count, const PackedHead& to) const {
-    const auto& p = shape.p;
-    const float* lse = call.in[4].as<const float>() + head * p.sq + first;
-    const int64_t at = shape.offset(head, p.sq) + first * shape.stride;
-    const Elements out = Elements::of(call.in[3]) + at, dout = Elements::of(call.in[5]) + at;
-    for (int64_t i = 0; i < kUnit; i++) {
-      // A blind query's weights, and those of none, become exp(score − ∞) = 0.
-      const bool blind = i >= count || lse[i] == -__builtin_inff();
-      to.lse[first + i] = blind ? -__builtin_inff() : -lse[i] * kLog2E;
-      F32 sum = F32::zero();
-      if (i < count)
-        forLanes(p.d, [&](int64_t e, int lanes) {
-          sum = mulAdd(gemm::loadElements(out + (i * shape.stride + e), lanes),
-                       gemm::loadElements(dout + (i * shape.stride + e), lanes), sum);
-        });
-      to.dot[first + i] = -reduceAdd(sum);
-    }
-  }
+  using Walk = GradWalk<kParts>;
+  using Unit = GradUnit;
 
   /// One head and run while it is worked on.
   struct Place {
-    int64_t head;
+    Walk walk;
     const PackedHead& packed;
-    int64_t firstQuery, endQuery, keys;  ///< units
-    float *keyGrad, *valueGrad;          ///< [keys, width]
-    float* queryGrad;                    ///< of each unit of the run, [width / 32, 32, 32]: dqᵀ
+    float *keyGrad, *valueGrad;  ///< [keys, width]
+    float* queryGrad;            ///< of each unit of the run, [width / 32, 32, 32]: dqᵀ
   };
-
-  /// A unit, by its block and its place in that.
-  struct Unit {
-    int64_t firstKey, firstQuery;  ///< units where the block begins
-    int64_t key, query;            ///< within the block
-  };
-  int64_t keysIn(const Place& at, const Unit& u) const {
-    return smaller(kKeyUnits, at.keys - u.firstKey);
-  }
-  int64_t queriesIn(const Place& at, const Unit& u) const {
-    return smaller(kQueryUnits<kParts>, at.endQuery - u.firstQuery);
-  }
-  /// The first query that sees a key, before it is bounded.
-  int64_t firstSeeing(int64_t head, int64_t key) const {
-    return shape.p.causal ? key - (shape.lengthOf(head) - shape.p.sq) : 0;
-  }
-  /// The first block of queries of which some may see a block of keys.
-  int64_t firstBlock(const Place& at, int64_t firstKey) const {
-    const int64_t unit = larger(0, firstSeeing(at.head, firstKey * kUnit)) / kUnit;
-    return at.firstQuery +
-           larger(0, unit - at.firstQuery) / kQueryUnits<kParts> * kQueryUnits<kParts>;
-  }
-  /// Goes to the first unit of the block of keys from `firstKey` on, or of the next that is seen.
-  bool enter(const Place& at, int64_t firstKey, Unit& u) const {
-    for (; firstKey < at.keys; firstKey += kKeyUnits) {
-      u = {firstKey, firstBlock(at, firstKey), 0, 0};
-      if (u.firstQuery < at.endQuery) return true;
-    }
-    return false;
-  }
-  /// Goes to the next unit; false after the last.
-  bool advance(const Place& at, Unit& u) const {
-    if (++u.query < queriesIn(at, u)) return true;
-    u.query = 0;
-    if (++u.key < keysIn(at, u)) return true;
-    u.key = 0;
-    u.firstQuery += kQueryUnits<kParts>;
-    return u.firstQuery < at.endQuery || enter(at, u.firstKey + kKeyUnits, u);
-  }
 
   /// Scores, or v·doutᵀ, of unit number `index`.
   Product scoresOf(const Place& at, const Unit& u, int64_t index, bool ofValues,
@@ -251,8 +128,8 @@ struct TiledAttentionGrad {
     const int64_t firstQuery = (u.firstQuery + u.query) * kUnit;
     const float *lse = at.packed.lse + firstQuery, *dot = at.packed.dot + firstQuery;
     const int64_t firstKey = (u.firstKey + u.key) * kUnit;
-    const int64_t counting = shape.lengthOf(at.head) - firstKey;
-    const int64_t firstSees = firstSeeing(at.head, firstKey) - firstQuery;
+    const int64_t counting = at.walk.length - firstKey;
+    const int64_t firstSees = at.walk.firstSeeing(firstKey) - firstQuery;
     const int64_t later = shape.p.causal;
     using Bits = PartBits<kParts>;
     for (int64_t line = from; line < to; line++) {
@@ -292,24 +169,17 @@ struct TiledAttentionGrad {
     }
   }
 
-  /// Whether all queries of a unit see all its keys.
-  bool seesAll(const Place& at, const Unit& u) const {
-    const int64_t last = (u.firstKey + u.key + 1) * kUnit - 1;
-    return last < shape.lengthOf(at.head) &&
-           firstSeeing(at.head, last) <= (u.firstQuery + u.query) * kUnit;
-  }
-
   /// Sums that a block adds to: dv and dk of each unit of keys, and dq of each unit of queries, 32
   /// numbers of d at a time.
   int64_t sumsOf(const Place& at, const Unit& u) const {
-    return (2 * keysIn(at, u) + queriesIn(at, u)) * shape.depth;
+    return (2 * at.walk.keysIn(u) + at.walk.queriesIn(u)) * shape.depth;
   }
 
   /// What a block adds to one of its sums.
   Product sumOf(const Place& at, const Unit& u, int64_t sum, const Block& block) const {
     const PackedHead& h = at.packed;
     const int64_t column = sum % shape.depth, size = shape.unitSize(), partSize = shape.partSize();
-    const int64_t keys = keysIn(at, u), queries = queriesIn(at, u), width = shape.width;
+    const int64_t keys = at.walk.keysIn(u), queries = at.walk.queriesIn(u), width = shape.width;
     const bool narrow = shape.columnsFrom(column * kBlock) <= kSide;
     int64_t unit = sum / shape.depth;
     if (unit < 2 * keys) {
@@ -339,7 +209,7 @@ struct TiledAttentionGrad {
             .bPart = kPair,
             .steps = keys,
             .sums = at.queryGrad +
-                    ((u.firstQuery - at.firstQuery + unit) * shape.depth + column) * kScores,
+                    ((u.firstQuery - at.walk.firstQuery + unit) * shape.depth + column) * kScores,
             .step = kUnit,
             .first = false,
             .narrowRows = narrow,
@@ -350,7 +220,7 @@ struct TiledAttentionGrad {
   template <class Tiles>
   void addUnits(Tiles& tiles, const Place& at, const Tile& t) const {
     Unit u, next, added{};
-    if (!enter(at, 0, u)) return;
+    if (!at.walk.enter(0, u)) return;
     int64_t open = 0, done = 0;  // sums of the block before, and to how many of them it was added
     int64_t inBlock = 0, filled = 0;
     Products<kParts> products;
@@ -367,13 +237,13 @@ struct TiledAttentionGrad {
     bool more = true;
     for (int64_t index = 0; more; index++, u = next) {
       next = u;
-      more = advance(at, next);
-      const int64_t units = keysIn(at, u) * queriesIn(at, u);
+      more = at.walk.advance(next);
+      const int64_t units = at.walk.keysIn(u) * at.walk.queriesIn(u);
       const Block& filling = t.blocks[filled % 2];
       addUpTo(ceilDiv(open * (inBlock + 1), units));
       if (more) addScores(next, index + 1);
       const int64_t shares = larger(1, products.left());
-      const bool whole = seesAll(at, u);
+      const bool whole = at.walk.seesAll(u);
       for (int64_t i = 0; i < shares; i++) {
         if (products.left() > 0) products.step(tiles);
         const int64_t from = i * kSide / shares, to = (i + 1) * kSide / shares;
@@ -401,8 +271,14 @@ struct TiledAttentionGrad {
     float* queryGrad = carver.take<float>(runUnits() * kUnit * shape.width);
     const int64_t first = firstOf(run), end = firstOf(run + 1);
     const Sight last = shape.sight(head, smaller(p.sq, end * kUnit) - 1);
-    const Place at{
-        head, packed, first, end, ceilDiv(last.of(0), kUnit), sums, sums + keyFloats(), queryGrad};
+    const int64_t length = shape.lengthOf(head);
+    const Walk walk{.firstQuery = first,
+                    .endQuery = end,
+                    .keys = ceilDiv(last.of(0), kUnit),
+                    .length = length,
+                    .behind = length - p.sq,
+                    .causal = p.causal != 0};
+    const Place at{walk, packed, sums, sums + keyFloats(), queryGrad};
     gemm::zeroFloats(sums, 2 * keyFloats());
     gemm::zeroFloats(queryGrad, (end - first) * kUnit * shape.width);
     addUnits(tiles, at, t);
@@ -444,7 +320,8 @@ struct TiledAttentionGrad {
   }
 
   const OpCall& call;
-  HeadShape<AttentionGradParams, kParts> shape;
+  GradHeads<kParts> heads;
+  const HeadShape<AttentionGradParams, kParts>& shape;
   int64_t runs;
 };
 
@@ -452,8 +329,9 @@ struct TiledAttentionGrad {
 template <int kParts>
 inline size_t attentionGradScratch(const OpCall& call, int threads) {
   const TiledAttentionGrad<kParts> g(call);
-  const int64_t heads = g.headsAtOnce(threads), sums = g.runs > 1 ? heads * g.runs : threads;
-  const size_t own = size_t(threads) * g.workerBytes() + size_t(heads) * g.headBytes() +
+  const int64_t heads = g.heads.headsAtOnce(threads);
+  const int64_t sums = g.runs > 1 ? heads * g.runs : threads;
+  const size_t own = size_t(threads) * g.workerBytes() + size_t(heads) * g.heads.headBytes() +
                      size_t(sums * 2 * g.keyFloats()) * sizeof(float);
   if (kParts == 1) return own;
   const size_t beside = scratchBesideTiles("attentionGrad", kVariantName, call, threads);
@@ -464,8 +342,8 @@ template <class Tiles, int kParts>
 inline void runAttentionGrad(const OpCall& call, Context& context) {
   const TiledAttentionGrad<kParts> g(call);
   const auto& shape = g.shape;
-  const size_t workerBytes = g.workerBytes(), headBytes = g.headBytes();
-  const int64_t heads = shape.heads(), atOnce = g.headsAtOnce(context.threads());
+  const size_t workerBytes = g.workerBytes(), headBytes = g.heads.headBytes();
+  const int64_t heads = shape.heads(), atOnce = g.heads.headsAtOnce(context.threads());
   const int64_t keyUnits = shape.keyUnits, queryUnits = shape.queryUnits, runs = g.runs;
   std::byte* workers = context.scratch();
   std::byte* packed = workers + size_t(context.threads()) * workerBytes;
@@ -485,8 +363,9 @@ inline void runAttentionGrad(const OpCall& call, Context& context) {
       for (int64_t i = begin; i < end; i++) {
         const int64_t head = i / units, unit = i % units;
         const PackedHead to = packedHead(head);
-        unsuited.note(unit < keyUnits ? g.packKeys(firstHead + head, unit, mine, to)
-                                      : g.packQueries(firstHead + head, unit - keyUnits, mine, to));
+        unsuited.note(unit < keyUnits ? g.heads.packKeys(firstHead + head, unit, mine.staged, to)
+                                      : g.heads.packQueries(firstHead + head, unit - keyUnits,
+                                                            mine.staged, to));
       }
     });
     context.parallelFor(count * runs, 1, [&](int64_t begin, int64_t end, int worker) {
