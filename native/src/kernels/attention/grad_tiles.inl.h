@@ -15,6 +15,7 @@
 #include "grad_heads.inl.h"
 #include "grad_walk.inl.h"
 #include "tile_products.inl.h"
+#include "tile_weights.inl.h"
 
 namespace figment::FIGMENT_ISA::tiles {
 
@@ -116,57 +117,21 @@ struct TiledAttentionGrad {
             .narrowColumns = false};
   }
 
-  /// Turns a unit's scores and v·doutᵀ into packed weights and score gradients.
-  template <bool kMasked>
-  FIGMENT_INLINE void weigh(const Place& at, const Unit& u, int64_t index, int64_t from, int64_t to,
-                            const Tile& t, const Block& block) const {
-    const F32 factor = F32::broadcast(shape.factor());
-    const float *scores = t.score + index % 2 * kScores, *grads = t.grad + index % 2 * kScores;
-    uint16_t* weight = block.weight + Block::rowAt(u.key, u.query);
-    uint16_t* scoreGrad = block.scoreGrad + Block::rowAt(u.key, u.query);
-    uint16_t* columns = block.scoreGradColumns + Block::columnAt(u.key, u.query);
+  GradWeigher<kParts> weigherOf(const Place& at, const Unit& u, int64_t index, const Tile& t,
+                                const Block& block) const {
     const int64_t firstQuery = (u.firstQuery + u.query) * kUnit;
-    const float *lse = at.packed.lse + firstQuery, *dot = at.packed.dot + firstQuery;
     const int64_t firstKey = (u.firstKey + u.key) * kUnit;
-    const int64_t counting = at.walk.length - firstKey;
-    const int64_t firstSees = at.walk.firstSeeing(firstKey) - firstQuery;
-    const int64_t later = shape.p.causal;
-    using Bits = PartBits<kParts>;
-    for (int64_t line = from; line < to; line++) {
-      for (int64_t j = 0; j < kSide; j += kLanes) {
-        // Of the row and the one 16 below, at both halves.
-        const auto weightAndGrad = [&](int64_t r, int64_t half) {
-          const int64_t row = line + r * kSide, i = j + half * kSide;
-          F32 w = weightPower<kParts>(
-              fma(F32::load(scores + row * kUnit + i), factor, F32::load(lse + i)));
-          F32 g = w * (F32::load(grads + row * kUnit + i) + F32::load(dot + i));
-          if constexpr (kMasked) {
-            // Lanes from `unseen` on see the row.
-            const int64_t unseen = row < counting ? firstSees + row * later - i : kUnit;
-            const Mask seen = gt(I32::iota(), I32::broadcast(int32_t(unseen) - 1));
-            w = blend(seen, w, F32::zero());
-            g = blend(seen, g, F32::zero());
-          }
-          return std::pair{w, g};
-        };
-        const auto storeRow = [&](int64_t r, const Bits& low, const Bits& high, uint16_t* rows) {
-          storePairs(rows + (line + r * kSide) * kTileDepth + 2 * j, kPair, low, high);
-        };
-        const auto [upperLow, upperLowGrad] = weightAndGrad(0, 0);
-        const auto [upperHigh, upperHighGrad] = weightAndGrad(0, 1);
-        storeRow(0, Bits(upperLow), Bits(upperHigh), weight);
-        const Bits upper[2] = {Bits(upperLowGrad), Bits(upperHighGrad)};
-        storeRow(0, upper[0], upper[1], scoreGrad);
-        const auto [lowerLow, lowerLowGrad] = weightAndGrad(1, 0);
-        const auto [lowerHigh, lowerHighGrad] = weightAndGrad(1, 1);
-        storeRow(1, Bits(lowerLow), Bits(lowerHigh), weight);
-        const Bits lower[2] = {Bits(lowerLowGrad), Bits(lowerHighGrad)};
-        storeRow(1, lower[0], lower[1], scoreGrad);
-        for (int64_t half = 0; half < 2; half++)
-          storePairs(columns + half * kTile + line * kTileDepth + 2 * j, kPair, upper[half],
-                     lower[half]);
-      }
-    }
+    return {.score = t.score + index % 2 * kScores,
+            .grad = t.grad + index % 2 * kScores,
+            .lse = at.packed.lse + firstQuery,
+            .dot = at.packed.dot + firstQuery,
+            .weight = block.weight + Block::rowAt(u.key, u.query),
+            .scoreGrad = block.scoreGrad + Block::rowAt(u.key, u.query),
+            .scoreGradColumns = block.scoreGradColumns + Block::columnAt(u.key, u.query),
+            .factor = shape.factor(),
+            .keys = at.walk.length - firstKey,
+            .firstSees = at.walk.firstSeeing(firstKey) - firstQuery,
+            .later = shape.p.causal};
   }
 
   /// Sums that a block adds to: dv and dk of each unit of keys, and dq of each unit of queries, 32
@@ -243,14 +208,15 @@ struct TiledAttentionGrad {
       addUpTo(ceilDiv(open * (inBlock + 1), units));
       if (more) addScores(next, index + 1);
       const int64_t shares = larger(1, products.left());
+      const GradWeigher<kParts> weigher = weigherOf(at, u, index, t, filling);
       const bool whole = at.walk.seesAll(u);
       for (int64_t i = 0; i < shares; i++) {
         if (products.left() > 0) products.step(tiles);
         const int64_t from = i * kSide / shares, to = (i + 1) * kSide / shares;
         if (whole)
-          weigh<false>(at, u, index, from, to, t, filling);
+          weigher.template weigh<false>(from, to);
         else
-          weigh<true>(at, u, index, from, to, t, filling);
+          weigher.template weigh<true>(from, to);
       }
       if (++inBlock < units) continue;
       added = u;

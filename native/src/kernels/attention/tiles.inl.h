@@ -14,6 +14,7 @@
 #include "beside_tiles.h"
 #include "tile_heads.inl.h"
 #include "tile_products.inl.h"
+#include "tile_weights.inl.h"
 
 namespace figment::FIGMENT_ISA::tiles {
 
@@ -169,38 +170,13 @@ struct TiledAttention {
             .narrowColumns = shape.columnsFrom(column * kBlock) <= kSide};
   }
 
-  /// Turns rows of a unit's scores into packed weights, and adds those to the totals. kPlain: all
-  /// queries see all keys, and shifts are so small that the least bit of the product with the
-  /// factor does not matter.
-  template <bool kPlain>
-  FIGMENT_INLINE void weigh(const Place& at, int64_t unit, int64_t from, int64_t to,
-                            const Tile& t) const {
-    const F32 factor = F32::broadcast(shape.factor());
-    const float *score = t.scoreOf(unit), *shifts = t.shift;
-    uint16_t* weight = t.weightOf(unit);
-    float* totals = t.total;
-    const Sight sight = at.sight - unit * kUnit;
-    for (int64_t row = from; row < to; row++) {
-      const F32 shift = F32::broadcast(-shifts[row]);
-      F32 total = F32::load(totals + row * kLanes);
-      for (int64_t j = 0; j < kSide; j += kLanes) {
-        const float* x = score + row * kUnit + j;
-        const auto weightOf = [&](const float* of) {
-          return weightPower<kParts>(kPlain ? fma(F32::load(of), factor, shift)
-                                            : F32::load(of) * factor + shift);
-        };
-        F32 low = weightOf(x), high = weightOf(x + kSide);
-        if constexpr (!kPlain) {
-          const I32 left = I32::broadcast(sight.within(row) - int32_t(j)) - I32::iota();
-          low = blend(gt(left, I32::zero()), low, F32::zero());
-          high = blend(gt(left, I32::broadcast(int32_t(kSide))), high, F32::zero());
-        }
-        total += low + high;
-        storePairs(weight + row * kTileDepth + 2 * j, kPair, PartBits<kParts>(low),
-                   PartBits<kParts>(high));
-      }
-      total.store(totals + row * kLanes);
-    }
+  Weigher<kParts> weigherOf(const Place& at, int64_t unit, const Tile& t) const {
+    return {.score = t.scoreOf(unit),
+            .shift = t.shift,
+            .total = t.total,
+            .weight = t.weightOf(unit),
+            .factor = shape.factor(),
+            .sight = at.sight - unit * kUnit};
   }
 
   /// Raises the rows' maxima, in `total`, to a unit's scores.
@@ -269,14 +245,15 @@ struct TiledAttention {
       addUpTo((unit / deep - 1) * columns + ceilDiv(columns * (unit % deep + 1), deep));
       if (unit + 1 < units) products.add(tiles, scoresOf(at, unit + 1, t));
       const int64_t shares = larger(1, products.left());
-      const bool plain = bounded && (at.sight - unit * kUnit).within(0) == kUnit;
+      const Weigher<kParts> weigher = weigherOf(at, unit, t);
+      const bool plain = bounded && weigher.sight.within(0) == kUnit;
       for (int64_t i = 0; i < shares; i++) {
         if (products.left() > 0) products.step(tiles);
         const int64_t from = i * kUnit / shares, to = (i + 1) * kUnit / shares;
         if (plain)
-          weigh<true>(at, unit, from, to, t);
+          weigher.template weigh<true>(from, to);
         else
-          weigh<false>(at, unit, from, to, t);
+          weigher.template weigh<false>(from, to);
       }
     }
     addUpTo(ceilDiv(units, deep) * columns);

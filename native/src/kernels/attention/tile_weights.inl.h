@@ -1,0 +1,110 @@
+// Scores of a unit to packed factors: what stands between the products of attention on matrix
+// tiles. Include only from files compiled for one instruction set.
+#pragma once
+
+#include "tile_heads.inl.h"
+
+namespace figment::FIGMENT_ISA::tiles {
+
+/// Weights of a unit whose rows are queries.
+template <int kParts>
+struct Weigher {
+  const float *score, *shift;
+  float* total;      ///< [kUnit, kLanes] sums of weights
+  uint16_t* weight;  ///< packed rows
+  float factor;
+  Sight sight;  ///< from the unit's first query and key on
+
+  /// Those of some rows, which are added to the totals. kPlain: all queries see all keys, and
+  /// shifts are so small that the least bit of the product with the factor does not matter.
+  template <bool kPlain>
+  FIGMENT_INLINE void weigh(int64_t from, int64_t to) const {
+    const F32 factors = F32::broadcast(factor);
+    for (int64_t row = from; row < to; row++) {
+      const F32 shifts = F32::broadcast(-shift[row]);
+      F32 sum = F32::load(total + row * kLanes);
+      for (int64_t j = 0; j < kSide; j += kLanes) {
+        const float* x = score + row * kUnit + j;
+        const auto weightOf = [&](const float* of) {
+          return weightPower<kParts>(kPlain ? fma(F32::load(of), factors, shifts)
+                                            : F32::load(of) * factors + shifts);
+        };
+        F32 low = weightOf(x), high = weightOf(x + kSide);
+        if constexpr (!kPlain) {
+          const I32 left = I32::broadcast(sight.within(row) - int32_t(j)) - I32::iota();
+          low = blend(gt(left, I32::zero()), low, F32::zero());
+          high = blend(gt(left, I32::broadcast(int32_t(kSide))), high, F32::zero());
+        }
+        sum += low + high;
+        storePairs(weight + row * kTileDepth + 2 * j, kPair, PartBits<kParts>(low),
+                   PartBits<kParts>(high));
+      }
+      sum.store(total + row * kLanes);
+    }
+  }
+};
+
+/// Weights and score gradients of a unit whose rows are keys.
+template <int kParts>
+struct GradWeigher {
+  const float *score, *grad;     ///< k·qᵀ and v·doutᵀ
+  const float *lse, *dot;        ///< of the queries, negated
+  uint16_t *weight, *scoreGrad;  ///< packed rows
+  uint16_t* scoreGradColumns;    ///< packed columns
+  float factor;
+  int64_t keys;       ///< that count
+  int64_t firstSees;  ///< the first query that sees the first key,
+  int64_t later;      ///< and by how much later each further key is seen
+
+  using Bits = PartBits<kParts>;
+  struct Weighed {
+    F32 weight, grad;
+  };
+
+  /// Those of some rows and of the ones 16 below.
+  template <bool kMasked>
+  FIGMENT_INLINE void weigh(int64_t from, int64_t to) const {
+    for (int64_t line = from; line < to; line++) {
+      for (int64_t j = 0; j < kSide; j += kLanes) {
+        const Pairs upper = weighRow<kMasked>(line, j), lower = weighRow<kMasked>(line + kSide, j);
+        uint16_t* columns = scoreGradColumns + line * kTileDepth + 2 * j;
+        storePairs(columns, kPair, upper.low, lower.low);
+        storePairs(columns + kTile, kPair, upper.high, lower.high);
+      }
+    }
+  }
+
+ private:
+  /// Score gradients of a row at both halves of its queries.
+  struct Pairs {
+    Bits low, high;
+  };
+
+  template <bool kMasked>
+  FIGMENT_INLINE Pairs weighRow(int64_t row, int64_t j) const {
+    const Weighed low = weighed<kMasked>(row, j), high = weighed<kMasked>(row, j + kSide);
+    const int64_t at = row * kTileDepth + 2 * j;
+    storePairs(weight + at, kPair, Bits(low.weight), Bits(high.weight));
+    const Pairs grads{Bits(low.grad), Bits(high.grad)};
+    storePairs(scoreGrad + at, kPair, grads.low, grads.high);
+    return grads;
+  }
+
+  template <bool kMasked>
+  FIGMENT_INLINE Weighed weighed(int64_t row, int64_t query) const {
+    const int64_t at = row * kUnit + query;
+    F32 w = weightPower<kParts>(
+        fma(F32::load(score + at), F32::broadcast(factor), F32::load(lse + query)));
+    F32 g = w * (F32::load(grad + at) + F32::load(dot + query));
+    if constexpr (kMasked) {
+      // Lanes from `unseen` on see the row.
+      const int64_t unseen = row < keys ? firstSees + row * later - query : kUnit;
+      const Mask seen = gt(I32::iota(), I32::broadcast(int32_t(unseen) - 1));
+      w = blend(seen, w, F32::zero());
+      g = blend(seen, g, F32::zero());
+    }
+    return {w, g};
+  }
+};
+
+}  // namespace figment::FIGMENT_ISA::tiles
