@@ -207,17 +207,20 @@ struct TiledAttentionGrad {
       const Block& filling = t.blocks[filled % 2];
       addUpTo(ceilDiv(open * (inBlock + 1), units));
       if (more) addScores(next, index + 1);
-      const int64_t shares = larger(1, products.left());
+      const int64_t steps = products.left(),
+                    shares = larger(1, ceilDiv(steps, kStepsAtOnce<kParts>));
       const GradWeigher<kParts> weigher = weigherOf(at, u, index, t, filling);
       const bool whole = at.walk.seesAll(u);
       for (int64_t i = 0; i < shares; i++) {
-        if (products.left() > 0) products.step(tiles);
+        for (int64_t last = steps - steps * (i + 1) / shares; products.left() > last;)
+          products.step(tiles);
         const int64_t from = i * kSide / shares, to = (i + 1) * kSide / shares;
         if (whole)
           weigher.template weigh<false>(from, to);
         else
           weigher.template weigh<true>(from, to);
       }
+      products.store(tiles);
       if (++inBlock < units) continue;
       added = u;
       open = sumsOf(at, u);

@@ -3,6 +3,8 @@
 // files compiled for one instruction set.
 #pragma once
 
+#include <type_traits>
+
 #include "../gemm/matrix_tiles.inl.h"
 
 namespace figment::FIGMENT_ISA::tiles {
@@ -69,14 +71,38 @@ FIGMENT_INLINE void multiplyStep(Tiles& tiles, const Product& p, int64_t k) {
   if constexpr (kLower) tiles.template load<5>(a + kTile, kRowBytes);
   if constexpr (kLower) tiles.template dot<2, 5, 6>();
   if constexpr (kCorner) tiles.template dot<3, 5, 7>();
-  if (k + 1 < Terms<kParts>::kCount * p.steps) return;
-  tiles.template store<0>(sums, stepBytes);
-  if constexpr (kRight) tiles.template store<1>(sums + kSide, stepBytes);
-  if constexpr (kLower) tiles.template store<2>(lower, stepBytes);
-  if constexpr (kCorner) tiles.template store<3>(lower + kSide, stepBytes);
 }
 
-/// Products that wait, in turn.
+template <int kRows, int kColumns, class Tiles>
+FIGMENT_INLINE void storeSums(Tiles& tiles, const Product& p) {
+  const int64_t stepBytes = p.step * int64_t(sizeof(float));
+  float *sums = p.sums, *lower = p.sums + kSide * p.step;
+  tiles.template store<0>(sums, stepBytes);
+  if constexpr (kColumns == 2) tiles.template store<1>(sums + kSide, stepBytes);
+  if constexpr (kRows == 2) tiles.template store<2>(lower, stepBytes);
+  if constexpr (kRows == 2 && kColumns == 2) tiles.template store<3>(lower + kSide, stepBytes);
+}
+
+/// with(rows, columns) as constants: the tiles of sums that a product needs.
+template <class With>
+FIGMENT_INLINE void withSides(const Product& p, With&& with) {
+  using One = std::integral_constant<int, 1>;
+  using Two = std::integral_constant<int, 2>;
+  if (p.narrowColumns)
+    with(Two{}, One{});
+  else if (p.narrowRows)
+    with(One{}, Two{});
+  else
+    with(Two{}, Two{});
+}
+
+/// Steps of products between other work.
+template <int kParts>
+constexpr int64_t kStepsAtOnce = kParts == 1 ? 1 : 3;
+
+/// Products that wait, in turn. The sums of one are stored when the next begins: until then other
+/// work stands between, whose loads would wait for stores of sums not yet there if the addresses of
+/// both agreed in their last 12 bits.
 template <int kParts>
 class Products {
  public:
@@ -85,28 +111,36 @@ class Products {
   /// Appends one; the first are made before when there is no more room.
   template <class Tiles>
   FIGMENT_INLINE void add(Tiles& tiles, const Product& product) {
-    if (end_ - begin_ == kMost) finish(tiles);
+    if (end_ - begin_ == kMost - 1) finish(tiles);
     queue_[end_++ % kMost] = product;
     left_ += stepsOf(product);
   }
   /// Makes one step.
   template <class Tiles>
   FIGMENT_INLINE void step(Tiles& tiles) {
+    if (step_ == 0) store(tiles);
     const Product& p = queue_[begin_ % kMost];
-    if (p.narrowColumns)
-      multiplyStep<kParts, 2, 1>(tiles, p, step_);
-    else if (p.narrowRows)
-      multiplyStep<kParts, 1, 2>(tiles, p, step_);
-    else
-      multiplyStep<kParts, 2, 2>(tiles, p, step_);
+    withSides(p, [&](auto rows, auto columns) {
+      multiplyStep<kParts, rows(), columns()>(tiles, p, step_);
+    });
     left_--;
     if (++step_ < stepsOf(p)) return;
     step_ = 0;
     begin_++;
+    open_ = true;
+  }
+  /// Stores the sums of the last one that was made.
+  template <class Tiles>
+  FIGMENT_INLINE void store(Tiles& tiles) {
+    if (!open_) return;
+    const Product& p = queue_[(begin_ - 1) % kMost];
+    withSides(p, [&](auto rows, auto columns) { storeSums<rows(), columns()>(tiles, p); });
+    open_ = false;
   }
   template <class Tiles>
   void finish(Tiles& tiles) {
     while (left_ > 0) step(tiles);
+    store(tiles);
   }
 
  private:
@@ -115,6 +149,7 @@ class Products {
   static constexpr int64_t kMost = 16;
   Product queue_[kMost];
   int64_t begin_ = 0, end_ = 0, step_ = 0, left_ = 0;
+  bool open_ = false;  ///< the tiles hold sums that have not been stored
 };
 
 }  // namespace figment::FIGMENT_ISA::tiles

@@ -244,17 +244,20 @@ struct TiledAttention {
       // before, and the next scores.
       addUpTo((unit / deep - 1) * columns + ceilDiv(columns * (unit % deep + 1), deep));
       if (unit + 1 < units) products.add(tiles, scoresOf(at, unit + 1, t));
-      const int64_t shares = larger(1, products.left());
+      const int64_t steps = products.left(),
+                    shares = larger(1, ceilDiv(steps, kStepsAtOnce<kParts>));
       const Weigher<kParts> weigher = weigherOf(at, unit, t);
       const bool plain = bounded && weigher.sight.within(0) == kUnit;
       for (int64_t i = 0; i < shares; i++) {
-        if (products.left() > 0) products.step(tiles);
+        for (int64_t last = steps - steps * (i + 1) / shares; products.left() > last;)
+          products.step(tiles);
         const int64_t from = i * kUnit / shares, to = (i + 1) * kUnit / shares;
         if (plain)
           weigher.template weigh<true>(from, to);
         else
           weigher.template weigh<false>(from, to);
       }
+      products.store(tiles);
     }
     addUpTo(ceilDiv(units, deep) * columns);
     products.finish(tiles);
