@@ -13,9 +13,6 @@ using tiles::GradientPart;
 using tiles::GradientTables;
 using tiles::kTileSums;
 
-/// Steps of K that are summed by themselves; none lie in two bundles.
-constexpr int64_t kGradientSteps = 8;
-
 /// The memory of a call.
 struct GradientScratch {
   GradientTables tables;
@@ -59,55 +56,37 @@ struct GradientScratch {
   }
 };
 
-/// Both factors of a run of steps, for up to two tiles of rows and of columns, in parts.
-struct SplitRun {
-  const uint16_t *row, *lowerRow;
-  int64_t rowPart;  ///< from one part to the next
-  const uint16_t *column, *rightColumn;
-  int64_t columnPart;
-  const int64_t* steps;
-  int64_t count;
+/// A run of steps of split factors: from one part to the next.
+struct SplitRun : tiles::GradientRun {
+  int64_t rowPart, columnPart;
 };
 
-/// The sums of kRows × kColumns tiles over a run, a row of them two tiles apart.
+/// The sums of kRows × kColumns tiles over a run, one after another.
 template <int kRows, int kColumns, class Tiles>
-inline void sumRun(Tiles& tiles, const Chain& chain, const SplitRun& run, float* sums) {
+inline void sumRun(Tiles& hardware, const Chain& chain, const SplitRun& run, float* sums) {
   using tiles::kRowBytes;
-  tiles.template zero<0>();
-  if constexpr (kColumns == 2) tiles.template zero<1>();
-  if constexpr (kRows == 2) tiles.template zero<2>();
-  if constexpr (kRows == 2 && kColumns == 2) tiles.template zero<3>();
+  using tiles::unrolled;
+  constexpr int kA = tiles::kRunTiles, kB = kA + 1, kTiles = kRows * kColumns;
+  unrolled<kTiles>([&]<int i>() { hardware.template zero<i>(); });
   const auto add = [&](const Term* terms, int count) {
-    for (int64_t i = 0; i < run.count; i++) {
-      const int64_t at = run.steps[i];
-      Term loaded = {-1, -1};
+    for (int64_t k = 0; k < run.count; k++) {
       for (int t = 0; t < count; t++) {
-        const Term term = terms[t];
-        if (term.row != loaded.row) {
-          const int64_t from = term.row * run.rowPart + i * kTile;
-          tiles.template load<4>(run.row + from, kRowBytes);
-          if constexpr (kRows == 2) tiles.template load<5>(run.lowerRow + from, kRowBytes);
-        }
-        if (term.column != loaded.column) {
-          const int64_t from = term.column * run.columnPart + at;
-          tiles.template load<6>(run.column + from, kRowBytes);
-          if constexpr (kColumns == 2) tiles.template load<7>(run.rightColumn + from, kRowBytes);
-        }
-        loaded = term;
-        tiles.template dot<0, 4, 6>();
-        if constexpr (kColumns == 2) tiles.template dot<1, 4, 7>();
-        if constexpr (kRows == 2) tiles.template dot<2, 5, 6>();
-        if constexpr (kRows == 2 && kColumns == 2) tiles.template dot<3, 5, 7>();
+        const int64_t tile = terms[t].row * run.rowPart + k * kTile;
+        const int64_t place = terms[t].column * run.columnPart + run.steps[k];
+        if constexpr (kRows == 1) hardware.template load<kA>(run.rows[0] + tile, kRowBytes);
+        unrolled<kColumns>([&]<int column>() {
+          hardware.template load<kB>(run.columns[column] + place, kRowBytes);
+          unrolled<kRows>([&]<int row>() {
+            if constexpr (kRows > 1) hardware.template load<kA>(run.rows[row] + tile, kRowBytes);
+            hardware.template dot<row * kColumns + column, kA, kB>();
+          });
+        });
       }
     }
   };
   add(chain.terms, chain.together);
   add(chain.terms + chain.together, chain.count - chain.together);
-  tiles.template store<0>(sums, kRowBytes);
-  if constexpr (kColumns == 2) tiles.template store<1>(sums + kTileSums, kRowBytes);
-  if constexpr (kRows == 2) tiles.template store<2>(sums + 2 * kTileSums, kRowBytes);
-  if constexpr (kRows == 2 && kColumns == 2)
-    tiles.template store<3>(sums + 3 * kTileSums, kRowBytes);
+  unrolled<kTiles>([&]<int i>() { hardware.template store<i>(sums + i * kTileSums, kRowBytes); });
 }
 
 /// The sums of one tile over a run by fused multiply-adds.
@@ -116,8 +95,8 @@ inline void multiplyPlainly(const SplitRun& run, int rowParts, Scale rowScale, i
   float rows[2][kTileSums], columns[2][kTileSums];
   gemm::zeroFloats(sums, kTileSums);
   for (int64_t i = 0; i < run.count; i++) {
-    joinTile(run.row + i * kTile, run.rowPart, rowParts, rowScale, rows[0], rows[1]);
-    joinTile(run.column + run.steps[i], run.columnPart, columnParts, columnScale, columns[0],
+    joinTile(run.rows[0] + i * kTile, run.rowPart, rowParts, rowScale, rows[0], rows[1]);
+    joinTile(run.columns[0] + run.steps[i], run.columnPart, columnParts, columnScale, columns[0],
              columns[1]);
     for (int64_t row = 0; row < kSide; row++)
       for (int64_t c = 0; c < kSide; c += kLanes) {
@@ -160,81 +139,87 @@ struct PartSum {
   const GradientWork& g;
   const GradientScratch& s;
   const Chains& chains;
-  Tiles& tiles;
+  Tiles& hardware;
   const GradientPart& part;
   float* sums;
   bool first = true;  ///< nothing has been summed
   int64_t plain = 0;  ///< tiles that fused multiply-adds have summed
 
   /// Adds `count` steps of a bundle from `at` on.
-  void add(int64_t bundle, int64_t at, int64_t count) {
-    const int64_t near = 2 * g.taps;
-    const int64_t row = part.group * g.rowTiles + part.row, block = part.group * g.blocks;
-    const uint16_t* rows = s.rows.packed + row * s.rows.blockStep + at * kTile;
-    const uint16_t* lines = s.lines.packed + block * s.lines.blockStep;
-    const Scale* rowScales = s.rows.scales + bundle * g.groups * g.rowTiles + row;
-    const Scale* lineScales = s.lines.scales + bundle * g.groups * g.blocks + block;
+  void add(const tiles::RunShape& shape, int64_t bundle, int64_t at, int64_t count) {
+    const int64_t row0 = part.group * g.rowTiles + part.row, block0 = part.group * g.blocks;
+    const Scale* rowScales = s.rows.scales + bundle * g.groups * g.rowTiles + row0;
+    const Scale* lineScales = s.lines.scales + bundle * g.groups * g.blocks + block0;
     SplitRun run;
     run.rowPart = s.rows.partStep;
     run.columnPart = s.lines.partStep;
     run.steps = s.tables.steps + at;
     run.count = count;
-    for (int64_t j = 0; j < part.columns; j += near) {
-      for (int64_t i = 0; i < part.rows; i += 2) {
-        run.row = rows + i * s.rows.blockStep;
-        run.lowerRow = run.row + s.rows.blockStep;
-        for (int64_t c = j; c < smaller(j + near, part.columns); c += 2) {
-          const int64_t tile = part.column + c, right = c + 1 < part.columns;
-          const int64_t lower = i + 1 < part.rows;
-          run.column = lines + s.tables.columns[tile];
-          run.rightColumn = lines + s.tables.columns[tile + right];
-          const Scale blockScales[] = {lineScales[tile / g.taps],
-                                       lineScales[(tile + right) / g.taps]};
-          float* to = sums + (i * g.partColumns + c) * kTileSums;
-          addTiles(run, rowScales + i, lower, blockScales, right, to);
-        }
+    tiles::forBlocks(shape, part, [&](int64_t row, int64_t rows, int64_t column, int64_t columns) {
+      Block block{rows, columns, sums + (row * g.partColumns + column) * kTileSums};
+      for (int64_t i = 0; i < rows; i++) {
+        run.rows[i] = s.rows.packed + (row0 + row + i) * s.rows.blockStep + at * kTile;
+        block.addRow(rowScales[row + i]);
       }
-    }
+      for (int64_t i = 0; i < columns; i++) {
+        const int64_t tile = part.column + column + i;
+        run.columns[i] = s.lines.packed + block0 * s.lines.blockStep + s.tables.columns[tile];
+        block.addColumn(lineScales[tile / g.taps]);
+      }
+      addBlock(run, block);
+    });
     first = false;
   }
 
  private:
-  void addTiles(const SplitRun& run, const Scale* rowScales, int64_t lower,
-                const Scale* columnScales, int64_t right, float* to) {
-    const Scale &r0 = rowScales[0], &r1 = rowScales[lower];
-    const Scale &c0 = columnScales[0], &c1 = columnScales[right];
-    alignas(tiles::kRowBytes) float made[4 * kTileSums];
-    const bool fits = r0.fits && r1.fits && c0.fits && c1.fits;
-    if (fits) {
-      const Chain& chain =
-          chains.of[larger(r0.parts, r1.parts) - 1][larger(c0.parts, c1.parts) - 1];
-      if (lower && right)
-        sumRun<2, 2>(tiles, chain, run, made);
-      else if (lower)
-        sumRun<2, 1>(tiles, chain, run, made);
-      else if (right)
-        sumRun<1, 2>(tiles, chain, run, made);
-      else
-        sumRun<1, 1>(tiles, chain, run, made);
+  /// Tiles that are summed together.
+  struct Block {
+    int64_t rows, columns;
+    float* sums;
+    Scale rowScales[tiles::kRunTiles], columnScales[tiles::kRunTiles];
+    int64_t rowCount = 0, columnCount = 0;
+    bool fits = true;
+    int rowParts = 1, columnParts = 1;  ///< of those that have most
+
+    Block(int64_t rows, int64_t columns, float* sums) : rows(rows), columns(columns), sums(sums) {}
+    void addRow(Scale scale) {
+      rowScales[rowCount++] = scale;
+      fits = fits && scale.fits;
+      rowParts = int(larger(rowParts, scale.parts));
     }
-    for (int64_t i = 0; i <= lower; i++) {
-      for (int64_t j = 0; j <= right; j++) {
-        const Scale &row = rowScales[i], &column = columnScales[j];
-        float* tile = made + (2 * i + j) * kTileSums;
-        if (!fits) {
+    void addColumn(Scale scale) {
+      columnScales[columnCount++] = scale;
+      fits = fits && scale.fits;
+      columnParts = int(larger(columnParts, scale.parts));
+    }
+  };
+
+  void addBlock(const SplitRun& run, const Block& block) {
+    alignas(tiles::kRowBytes) float made[tiles::kRunTiles * kTileSums];
+    if (block.fits) {
+      const Chain& chain = chains.of[block.rowParts - 1][block.columnParts - 1];
+      tiles::withBlock(block.rows, block.columns, [&]<int kRows, int kColumns>() {
+        sumRun<kRows, kColumns>(hardware, chain, run, made);
+      });
+    }
+    for (int64_t i = 0; i < block.rows; i++) {
+      for (int64_t j = 0; j < block.columns; j++) {
+        const Scale &row = block.rowScales[i], &column = block.columnScales[j];
+        float* tile = made + (i * block.columns + j) * kTileSums;
+        if (!block.fits) {
           SplitRun one = run;
-          if (i > 0) one.row = run.lowerRow;
-          if (j > 0) one.column = run.rightColumn;
+          one.rows[0] = run.rows[i];
+          one.columns[0] = run.columns[j];
           addAlone(one, row, column, tile);
         }
-        addTile(to + (i * g.partColumns + j) * kTileSums, tile,
+        addTile(block.sums + (i * g.partColumns + j) * kTileSums, tile,
                 row.fits && column.fits ? -(row.shift + column.shift) : 0, first);
       }
     }
   }
   void addAlone(const SplitRun& run, const Scale& row, const Scale& column, float* tile) {
     if (row.fits && column.fits)
-      return sumRun<1, 1>(tiles, chains.of[row.parts - 1][column.parts - 1], run, tile);
+      return sumRun<1, 1>(hardware, chains.of[row.parts - 1][column.parts - 1], run, tile);
     multiplyPlainly(run, s.rows.parts, row, s.lines.parts, column, tile);
     plain++;
   }
@@ -297,13 +282,14 @@ inline void runWeightGradient(const OpCall& call, Context& context) {
       g, context, s.sums,
       [&](int64_t first, int64_t count) { packChunk(g, context, s, first, count); },
       [&](const GradientPart& part, int64_t begin, int64_t end, bool first, float* sums) {
-        Tiles tiles;
-        PartSum<Tiles> sum{g, s, chains, tiles, part, sums, first};
+        Tiles hardware;
+        PartSum<Tiles> sum{g, s, chains, hardware, part, sums, first};
+        const tiles::RunShape shape(g);
         for (int64_t at = begin; at < end;) {
           const int64_t bundle = at / g.bundleSteps();
           const int64_t stop = smaller(end, (bundle + 1) * g.bundleSteps());
-          const int64_t count = smaller(kGradientSteps, stop - at);
-          sum.add(bundle, at, count);
+          const int64_t count = smaller(shape.steps, stop - at);
+          sum.add(shape, bundle, at, count);
           at += count;
         }
         countFallbacks(context, sum.plain);

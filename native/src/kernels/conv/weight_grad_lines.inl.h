@@ -5,8 +5,10 @@
 // both hold of 16 channels is a line of B, 64 bytes, and every place of the image and its padding
 // is a line: a tile of B is 16 neighbouring lines, and that of another tap lies a constant distance
 // away. A step of K is `across` pairs of bands × `along` neighbours in a row; where the stride is
-// not 1, places are sorted by their residue, so that such neighbours lie side by side too. Include
-// only from files compiled for one instruction set.
+// not 1, places are sorted by their residue, so that such neighbours lie side by side too. Steps
+// that reach beyond a row have zeros of dy there, so infinities and NaN of an image may spread to
+// other taps, as they do in Winograd's filtering. Include only from files compiled for one
+// instruction set.
 #pragma once
 
 #include "../params/conv2dWeightGrad.generated.h"

@@ -8,53 +8,110 @@
 
 namespace figment::FIGMENT_ISA::tiles {
 
-/// Steps of K that are summed at a time: what a pair of tiles of rows and the taps of two blocks
-/// read of these stays in a first-level cache.
-constexpr int64_t kRunSteps = 8;
+/// Steps of K that are summed at a time. Taps of a block read the same lines, so that a tile of
+/// rows and six of columns, at most, take little of a second-level cache over many steps; without
+/// taps to share lines, three tiles of rows stay in a first-level cache over few.
+constexpr int64_t kTapSteps = 32, kPointSteps = 10;
+/// Tiles of sums of a run, in kTapRows rows or kPointColumns columns: two tiles are left for
+/// factors.
+constexpr int64_t kRunTiles = 6, kTapRows = 1, kPointColumns = 2;
 
-/// Both factors of a run of steps, for up to two tiles of rows and of columns.
-struct GradientRun {
-  const uint16_t *row, *lowerRow;  ///< tiles of the first step; the next follow
-  const uint16_t *column, *rightColumn;
-  const int64_t* steps;  ///< where each step lies behind the columns
-  int64_t count;
-  bool first;  ///< begins at zero
+/// Tiles of a part that are summed together, and for how many steps.
+struct RunShape {
+  int64_t rows, columns, steps;
+  explicit RunShape(const GradientShape& g)
+      : rows(g.taps > 1 ? kTapRows : kRunTiles / kPointColumns),
+        columns(kRunTiles / rows),
+        steps(g.taps > 1 ? kTapSteps : kPointSteps) {}
 };
 
-/// Adds the products of a run to kRows × kColumns tiles of sums, a row of them `step` apart.
+/// Calls found(row, rows, column, columns) for the blocks of tiles that a part is summed in, one
+/// after another.
+template <class F>
+FIGMENT_INLINE void forBlocks(const RunShape& run, const GradientPart& part, F&& found) {
+  const auto blocks = [&](auto&& inner) {
+    const int64_t count = ceilDiv(part.columns, run.columns);
+    for (int64_t i = 0; i < count; i++) {
+      const int64_t begin = i * part.columns / count;
+      inner(begin, (i + 1) * part.columns / count - begin);
+    }
+  };
+  for (int64_t row = 0; row < part.rows; row += run.rows)
+    blocks([&](int64_t column, int64_t columns) {
+      found(row, smaller(run.rows, part.rows - row), column, columns);
+    });
+}
+
+/// Both factors of a run of steps.
+struct GradientRun {
+  const uint16_t* rows[kRunTiles];  ///< tiles of the first step; the next follow
+  const uint16_t* columns[kRunTiles];
+  const int64_t* steps;  ///< where each step lies behind the columns
+  int64_t count;
+};
+
+/// Calls f for kBegin … kEnd − 1 as constants.
+template <int kEnd, int kBegin = 0, class F>
+FIGMENT_INLINE void unrolled(F&& f) {
+  if constexpr (kBegin < kEnd) {
+    f.template operator()<kBegin>();
+    unrolled<kEnd, kBegin + 1>(f);
+  }
+}
+
+/// Adds the products of a run to kRows × kColumns tiles of sums, rows of them `step` apart; from
+/// zero when `first`.
 template <int kRows, int kColumns, class Tiles>
-inline void multiplyRun(Tiles& tiles, const GradientRun& run, float* sums, int64_t step) {
-  float* lower = sums + step;
-  if (run.first) {
-    tiles.template zero<0>();
-    if constexpr (kColumns == 2) tiles.template zero<1>();
-    if constexpr (kRows == 2) tiles.template zero<2>();
-    if constexpr (kRows == 2 && kColumns == 2) tiles.template zero<3>();
-  } else {
-    tiles.template load<0>(sums, kRowBytes);
-    if constexpr (kColumns == 2) tiles.template load<1>(sums + kTileSums, kRowBytes);
-    if constexpr (kRows == 2) tiles.template load<2>(lower, kRowBytes);
-    if constexpr (kRows == 2 && kColumns == 2) tiles.template load<3>(lower + kTileSums, kRowBytes);
+inline void multiplyRun(Tiles& tiles, const GradientRun& run, bool first, float* sums,
+                        int64_t step) {
+  constexpr int kA = kRunTiles, kB = kA + 1, kTiles = kRows * kColumns;
+  const auto at = [&](int tile) {
+    return sums + tile / kColumns * step + tile % kColumns * kTileSums;
+  };
+  if (first)
+    unrolled<kTiles>([&]<int i>() { tiles.template zero<i>(); });
+  else
+    unrolled<kTiles>([&]<int i>() { tiles.template load<i>(at(i), kRowBytes); });
+  for (int64_t k = 0; k < run.count; k++) {
+    const int64_t place = run.steps[k], tile = k * kTile;
+    if constexpr (kRows == 1) tiles.template load<kA>(run.rows[0] + tile, kRowBytes);
+    unrolled<kColumns>([&]<int column>() {
+      tiles.template load<kB>(run.columns[column] + place, kRowBytes);
+      unrolled<kRows>([&]<int row>() {
+        if constexpr (kRows > 1) tiles.template load<kA>(run.rows[row] + tile, kRowBytes);
+        tiles.template dot<row * kColumns + column, kA, kB>();
+      });
+    });
   }
-  for (int64_t i = 0; i < run.count; i++) {
-    const int64_t at = run.steps[i];
-    tiles.template load<4>(run.row + i * kTile, kRowBytes);
-    tiles.template load<6>(run.column + at, kRowBytes);
-    tiles.template dot<0, 4, 6>();
-    if constexpr (kColumns == 2) {
-      tiles.template load<7>(run.rightColumn + at, kRowBytes);
-      tiles.template dot<1, 4, 7>();
-    }
-    if constexpr (kRows == 2) {
-      tiles.template load<5>(run.lowerRow + i * kTile, kRowBytes);
-      tiles.template dot<2, 5, 6>();
-      if constexpr (kColumns == 2) tiles.template dot<3, 5, 7>();
-    }
+  unrolled<kTiles>([&]<int i>() { tiles.template store<i>(at(i), kRowBytes); });
+}
+
+/// Calls f with rows × columns of a block as constants.
+template <class F>
+FIGMENT_INLINE void withBlock(int64_t rows, int64_t columns, F&& f) {
+  const int64_t block = rows * 10 + columns;
+  switch (block) {
+    case 11:
+      return f.template operator()<1, 1>();
+    case 12:
+      return f.template operator()<1, 2>();
+    case 13:
+      return f.template operator()<1, 3>();
+    case 14:
+      return f.template operator()<1, 4>();
+    case 15:
+      return f.template operator()<1, 5>();
+    case 16:
+      return f.template operator()<1, 6>();
+    case 21:
+      return f.template operator()<2, 1>();
+    case 22:
+      return f.template operator()<2, 2>();
+    case 31:
+      return f.template operator()<3, 1>();
+    default:
+      return f.template operator()<3, 2>();
   }
-  tiles.template store<0>(sums, kRowBytes);
-  if constexpr (kColumns == 2) tiles.template store<1>(sums + kTileSums, kRowBytes);
-  if constexpr (kRows == 2) tiles.template store<2>(lower, kRowBytes);
-  if constexpr (kRows == 2 && kColumns == 2) tiles.template store<3>(lower + kTileSums, kRowBytes);
 }
 
 /// The memory of a call.
@@ -81,36 +138,24 @@ struct GradientScratch {
 template <class Tiles>
 inline void sumPart(const GradientWork& g, Tiles& tiles, const GradientScratch& s,
                     const GradientPart& part, int64_t begin, int64_t end, bool first, float* sums) {
-  const uint16_t* rows = s.rows + (part.group * g.rowTiles + part.row) * g.rowStep;
+  const RunShape shape(g);
+  const uint16_t* tilesOfRows = s.rows + (part.group * g.rowTiles + part.row) * g.rowStep;
   const uint16_t* lines = s.lines + part.group * g.blocks * g.blockStep;
-  const int64_t near = 2 * g.taps, sumStep = g.partColumns * kTileSums;
-  for (int64_t at = begin; at < end; at += kRunSteps) {
+  const int64_t sumStep = g.partColumns * kTileSums;
+  for (int64_t at = begin; at < end; at += shape.steps) {
     GradientRun run;
     run.steps = s.tables.steps + at;
-    run.count = smaller(kRunSteps, end - at);
-    run.first = first && at == begin;
-    for (int64_t j = 0; j < part.columns; j += near) {
-      for (int64_t i = 0; i < part.rows; i += 2) {
-        const bool lower = i + 1 < part.rows;
-        run.row = rows + i * g.rowStep + at * kTile;
-        run.lowerRow = run.row + g.rowStep;
-        for (int64_t column = j; column < smaller(j + near, part.columns); column += 2) {
-          const bool right = column + 1 < part.columns;
-          const int64_t* places = s.tables.columns + part.column + column;
-          run.column = lines + places[0];
-          run.rightColumn = lines + places[right];
-          float* to = sums + i * sumStep + column * kTileSums;
-          if (lower && right)
-            multiplyRun<2, 2>(tiles, run, to, sumStep);
-          else if (lower)
-            multiplyRun<2, 1>(tiles, run, to, sumStep);
-          else if (right)
-            multiplyRun<1, 2>(tiles, run, to, sumStep);
-          else
-            multiplyRun<1, 1>(tiles, run, to, sumStep);
-        }
-      }
-    }
+    run.count = smaller(shape.steps, end - at);
+    forBlocks(shape, part, [&](int64_t row, int64_t rows, int64_t column, int64_t columns) {
+      for (int64_t i = 0; i < rows; i++)
+        run.rows[i] = tilesOfRows + (row + i) * g.rowStep + at * kTile;
+      for (int64_t i = 0; i < columns; i++)
+        run.columns[i] = lines + s.tables.columns[part.column + column + i];
+      withBlock(rows, columns, [&]<int kRows, int kColumns>() {
+        multiplyRun<kRows, kColumns>(tiles, run, first && at == begin,
+                                     sums + row * sumStep + column * kTileSums, sumStep);
+      });
+    });
   }
 }
 

@@ -61,12 +61,9 @@ struct GradientWork : GradientShape {
  private:
   void divideResult() {
     partRows = ceilDiv(rowTiles, ceilDiv(rowTiles, kMostRowTiles));
-    partRows = ceilDiv(partRows, 2) * 2;
     rowParts = ceilDiv(rowTiles, partRows);
-    // Tiles of columns are multiplied in pairs, best of taps of one block: these read the same
-    // lines.
-    const int64_t most = larger(2, kPartTiles / partRows);
-    const int64_t whole = most < 2 * taps ? 2 : taps % 2 == 0 ? taps : 2 * taps;
+    // Taps of a block read the same lines and stay together.
+    const int64_t most = larger(1, kPartTiles / partRows), whole = most < taps ? 1 : taps;
     const int64_t fewest = ceilDiv(columnTiles, most / whole * whole);
     partColumns = ceilDiv(ceilDiv(columnTiles, fewest), whole) * whole;
     columnParts = ceilDiv(columnTiles, partColumns);
