@@ -23,11 +23,20 @@ struct GradientScratch {
                               int threads) {
     GradientScratch s;
     s.tables = GradientTables::take(carver, g);
-    s.rows = factor(carver, g.dy, g.images * g.outHeight * g.outWidth, g.channelsOut, parts.rows,
-                    g.rowLayer, g.groups * g.rowTiles, g.chunkBundles, g.bandRows);
-    s.lines = factor(carver, g.image, g.images * g.height * g.width, g.channels, parts.columns,
-                     g.lineLayer, g.groups * g.blocks, g.chunkBundles, g.rows.size());
+    s.rows =
+        factor(carver, g.dy, g.images * g.outHeight * g.outWidth, g.channelsOut, parts.rows,
+               g.rowLayer, g.groups * g.rowTiles, g.chunkBundles, g.bandRows, g.copies(threads));
+    s.lines =
+        factor(carver, g.image, g.images * g.height * g.width, g.channels, parts.columns,
+               g.lineLayer, g.groups * g.blocks, g.chunkBundles, g.rows.size(), g.copies(threads));
     s.sums = tiles::GradientSums::take(carver, g, threads);
+    return s;
+  }
+  /// With the packed chunk number `copy`.
+  GradientScratch at(int64_t copy) const {
+    GradientScratch s = *this;
+    s.rows.advance(copy);
+    s.lines.advance(copy);
     return s;
   }
   /// Fills what is the same for all chunks.
@@ -39,7 +48,7 @@ struct GradientScratch {
  private:
   static PackedFactor factor(Carver& carver, Elements from, int64_t positions, int64_t channels,
                              int parts, int64_t partStep, int64_t blocks, int64_t bundles,
-                             int64_t rows) {
+                             int64_t rows, int64_t copies) {
     PackedFactor f;
     f.from = from;
     f.end = (from + positions * channels).data;
@@ -48,10 +57,13 @@ struct GradientScratch {
     f.parts = parts;
     f.partStep = partStep;
     f.blockStep = parts * partStep;
-    f.packed = carver.take<uint16_t>(blocks * f.blockStep);
-    f.extents = carver.take<Extent>(bundles * rows * blocks);
-    f.scales = carver.take<Scale>(bundles * blocks);
-    f.factors = carver.take<float>(bundles * blocks);
+    f.numbers = blocks * f.blockStep;
+    f.extentCount = bundles * rows * blocks;
+    f.scaleCount = bundles * blocks;
+    f.packed = carver.take<uint16_t>(copies * f.numbers);
+    f.extents = carver.take<Extent>(copies * f.extentCount);
+    f.scales = carver.take<Scale>(copies * f.scaleCount);
+    f.factors = carver.take<float>(copies * f.scaleCount);
     return f;
   }
 };
@@ -225,8 +237,9 @@ struct PartSum {
   }
 };
 
-/// Packs the bundles [first, first + count), after measuring them.
-inline void packChunk(const GradientWork& g, Context& context, const GradientScratch& s,
+/// Packs the bundles [first, first + count) after measuring them, without a context on this worker
+/// alone.
+inline void packChunk(const GradientWork& g, Context* context, const GradientScratch& s,
                       int64_t first, int64_t count) {
   const int64_t lineBlocks = g.groups * g.blocks, rowBlocks = g.groups * g.rowTiles;
   tiles::forRows(
@@ -239,12 +252,16 @@ inline void packChunk(const GradientWork& g, Context& context, const GradientScr
         measureRows(g, s.rows, first + bundle, row,
                     s.rows.extents + (bundle * g.bandRows + row) * rowBlocks);
       });
-  context.parallelFor(count, 1, [&](int64_t begin, int64_t end, int) {
+  const auto choose = [&](int64_t begin, int64_t end, int) {
     for (int64_t bundle = begin; bundle < end; bundle++) {
       chooseScales(s.lines, bundle, g.rows.size(), lineBlocks);
       chooseScales(s.rows, bundle, g.bandRows, rowBlocks);
     }
-  });
+  };
+  if (context)
+    context->parallelFor(count, 1, choose);
+  else
+    choose(0, count, 0);
   tiles::forRows(
       g, context, count,
       [&](int64_t bundle, int64_t row) {
@@ -278,13 +295,17 @@ inline void runWeightGradient(const OpCall& call, Context& context) {
   const GradientScratch s = GradientScratch::take(carver, g, parts, context.threads());
   const Chains chains(parts.most);
   s.prepare(g);
-  tiles::runChunks(
+  const tiles::RunShape shape(g);
+  tiles::runGradient(
       g, context, s.sums,
-      [&](int64_t first, int64_t count) { packChunk(g, context, s, first, count); },
-      [&](const GradientPart& part, int64_t begin, int64_t end, bool first, float* sums) {
+      [&](Context* all, int64_t copy, int64_t first, int64_t count) {
+        packChunk(g, all, s.at(copy), first, count);
+      },
+      [&](int64_t copy, const GradientPart& part, int64_t begin, int64_t end, bool first,
+          float* sums) {
         Tiles hardware;
-        PartSum<Tiles> sum{g, s, chains, hardware, part, sums, first};
-        const tiles::RunShape shape(g);
+        const GradientScratch mine = s.at(copy);
+        PartSum<Tiles> sum{g, mine, chains, hardware, part, sums, first};
         for (int64_t at = begin; at < end;) {
           const int64_t bundle = at / g.bundleSteps();
           const int64_t stop = smaller(end, (bundle + 1) * g.bundleSteps());

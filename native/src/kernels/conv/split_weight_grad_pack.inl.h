@@ -69,6 +69,15 @@ struct PackedFactor {
   Scale* scales;                ///< of each bundle, [bundle][block]
   float* factors;               ///< what they multiply by; 0 where numbers are kept as they are
 
+  int64_t numbers, extentCount, scaleCount;  ///< of a chunk
+
+  /// To the chunk that lies so many chunks behind.
+  void advance(int64_t chunks) {
+    packed += chunks * numbers;
+    extents += chunks * extentCount;
+    scales += chunks * scaleCount;
+    factors += chunks * scaleCount;
+  }
   /// What lies at a position.
   const std::byte* at(int64_t position, int64_t channels) const {
     if (position == kNowhere) return reinterpret_cast<const std::byte*>(zeros);

@@ -20,6 +20,11 @@ namespace figment::FIGMENT_ISA::tiles {
 /// Where there are fewer channels than a line holds, lines hold the columns of all taps, up to so
 /// many.
 constexpr int64_t kMostGathered = 256;
+/// Numbers of a tile of sums.
+constexpr int64_t kTileSums = kSide * kSide;
+/// Results whose sums take no more may be summed bundle by bundle, which then take about so much;
+/// else bundles take so much at most.
+constexpr int64_t kNearBytes = 1 << 20, kBundleBytes = 8 << 20;
 
 /// One axis of the image in lines: its places sorted by their residue of the stride, of which only
 /// those are kept that taps read.
@@ -61,7 +66,8 @@ struct GradientShape {
   int64_t across, along, bundles, spans;  ///< bundles of `across` pairs, `along` × spans ≥ outWidth
   Places rows, columns;
 
-  explicit GradientShape(const Conv2dWeightGradParams& p)
+  /// With so many numbers of bf16 for one of dy and one of the image, together.
+  GradientShape(const Conv2dWeightGradParams& p, int64_t layers)
       : images(p.n),
         height(p.h),
         width(p.w),
@@ -82,9 +88,15 @@ struct GradientShape {
     blocks = ceilDiv(gathered ? all : groupIn, kSide);
     rowTiles = ceilDiv(groupOut, kSide);
     columnTiles = taps * blocks;
-    chooseOrder();
+    const int64_t bytes = near() ? kNearBytes : kBundleBytes;
+    chooseOrder(bytes * 2 / (layers * int64_t(sizeof(uint16_t))));
   }
 
+  /// Whether all sums stay in a second-level cache.
+  bool near() const {
+    return double(groups) * double(rowTiles) * double(columnTiles) * kTileSums * sizeof(float) <=
+           kNearBytes;
+  }
   int64_t numbers() const { return kernelHeight * kernelWidth * groupIn; }  ///< in a row of dw
   int64_t bundleSteps() const { return bandRows * spans; }
   int64_t bundleLines() const { return rows.size() * rowLines(); }  ///< in each block
@@ -120,9 +132,7 @@ struct GradientShape {
     const double step = double(rowTiles) * (kDot * double(columnTiles) + kTransposed);
     return double(bundles) * (double(bundleSteps()) * step + kLine * lines);
   }
-  void chooseOrder() {
-    // Bundles that are packed as a whole stay small.
-    constexpr int64_t kMostNumbers = 4 << 20;
+  void chooseOrder(int64_t mostNumbers) {
     double least = 0;
     int64_t bestBands = 0, bestAcross = 1, most = 1;
     for (; most < outHeight; most *= 2) {
@@ -130,7 +140,7 @@ struct GradientShape {
     for (int64_t b = 1; b <= most; b *= 2) {
       for (int64_t a = 1; a <= kSide; a *= 2) {
         setOrder(b, a);
-        if (rowNumbers() + lineNumbers() > kMostNumbers || (bestBands > 0 && cost() >= least))
+        if (rowNumbers() + lineNumbers() > mostNumbers || (bestBands > 0 && cost() >= least))
           continue;
         least = cost();
         bestBands = b;

@@ -117,19 +117,29 @@ FIGMENT_INLINE void withBlock(int64_t rows, int64_t columns, F&& f) {
 /// The memory of a call.
 struct GradientScratch {
   GradientTables tables;
-  uint16_t *rows, *lines;  ///< a packed chunk: tiles of dy, and lines of the image
-  uint16_t* zeros;         ///< as many as images or dy have channels
+  uint16_t *rows, *lines;           ///< packed chunks: tiles of dy, and lines of the image
+  int64_t rowNumbers, lineNumbers;  ///< of a chunk
+  uint16_t* zeros;                  ///< as many as images or dy have channels
   int64_t zeroCount;
   GradientSums sums;
 
   static GradientScratch take(Carver& carver, const GradientWork& g, int threads) {
     GradientScratch s;
     s.tables = GradientTables::take(carver, g);
-    s.rows = carver.take<uint16_t>(g.groups * g.rowTiles * g.rowStep);
-    s.lines = carver.take<uint16_t>(g.groups * g.blocks * g.blockStep);
+    s.rowNumbers = g.groups * g.rowTiles * g.rowStep;
+    s.lineNumbers = g.groups * g.blocks * g.blockStep;
+    s.rows = carver.take<uint16_t>(g.copies(threads) * s.rowNumbers);
+    s.lines = carver.take<uint16_t>(g.copies(threads) * s.lineNumbers);
     s.zeroCount = larger(g.channels, g.channelsOut);
     s.zeros = carver.take<uint16_t>(s.zeroCount);
     s.sums = GradientSums::take(carver, g, threads);
+    return s;
+  }
+  /// With the packed chunk number `copy`.
+  GradientScratch at(int64_t copy) const {
+    GradientScratch s = *this;
+    s.rows += copy * rowNumbers;
+    s.lines += copy * lineNumbers;
     return s;
   }
 };
@@ -159,8 +169,8 @@ inline void sumPart(const GradientWork& g, Tiles& tiles, const GradientScratch& 
   }
 }
 
-/// Packs the bundles [first, first + count).
-inline void packChunk(const GradientWork& g, Context& context, const GradientScratch& s,
+/// Packs the bundles [first, first + count), without a context on this worker alone.
+inline void packChunk(const GradientWork& g, Context* context, const GradientScratch& s,
                       int64_t first, int64_t count) {
   const int64_t numbers = g.images * g.height * g.width * g.channels;
   const Image<uint16_t> image = {bitsOf(g.image), bitsOf(g.image) + numbers};
@@ -189,12 +199,15 @@ inline void runWeightGradient(const OpCall& call, Context& context) {
   const GradientScratch s = GradientScratch::take(carver, g, context.threads());
   s.tables.fill(g);
   zeroPacked(s.zeros, s.zeroCount);
-  runChunks(
+  runGradient(
       g, context, s.sums,
-      [&](int64_t first, int64_t count) { packChunk(g, context, s, first, count); },
-      [&](const GradientPart& part, int64_t begin, int64_t end, bool first, float* sums) {
+      [&](Context* all, int64_t copy, int64_t first, int64_t count) {
+        packChunk(g, all, s.at(copy), first, count);
+      },
+      [&](int64_t copy, const GradientPart& part, int64_t begin, int64_t end, bool first,
+          float* sums) {
         Tiles tiles;
-        sumPart(g, tiles, s, part, begin, end, first, sums);
+        sumPart(g, tiles, s.at(copy), part, begin, end, first, sums);
       });
 }
 

@@ -1,6 +1,8 @@
 // How the work of a weight gradient on matrix tiles is divided: chunks of positions, which all
 // workers pack; parts of the result, in tiles of sums; and splits of a chunk, where parts are few.
-// A worker sums one part over one split. All are fixed by the shape, and splits are added in order.
+// A worker sums one part over one split. Where the whole result is small, splits are a few bundles
+// that a worker packs and sums one after another, so that nothing leaves its cache. All of this is
+// fixed by the shape, and splits are added in order.
 // Include only from files compiled for one instruction set.
 #pragma once
 
@@ -15,24 +17,26 @@ constexpr int64_t kWantedUnits = 8, kLeastSteps = 32;
 /// Tiles of sums of a part, 1 KiB each, which should stay in a second-level cache beside what they
 /// are summed of; and how many rows they form.
 constexpr int64_t kPartTiles = 400, kMostRowTiles = 24;
-/// Numbers of a tile of sums.
-constexpr int64_t kTileSums = kSide * kSide;
 /// What a bundle, and all sums, may take at most; sums so many times what the result takes in f32.
 constexpr double kMostBytes = 64e6, kMostShare = 8;
+
+/// Bundles of which results that are summed bundle by bundle have so many, for as many workers.
+constexpr int64_t kLeastApart = 4;
 
 struct GradientWork : GradientShape {
   Elements image, dy;
   Results dw;
   int64_t partRows, partColumns;  ///< tiles of a part
   int64_t rowParts, columnParts;  ///< of a group
+  bool apart;                     ///< splits are of bundles, each packed by the worker that sums it
   int64_t chunkBundles, chunks;
-  int64_t splitSteps, splits;  ///< of a chunk
+  int64_t splitSteps, splits;  ///< of a chunk, or of all steps
   /// Numbers of one layer of a packed tile of rows and of a block of lines, and of all its layers.
   int64_t rowLayer, lineLayer, rowStep, blockStep;
 
   /// With so many numbers of bf16, each in a layer of its own, for one of dy and of the image.
   GradientWork(const OpCall& call, int64_t rowLayers, int64_t lineLayers)
-      : GradientShape(call.as<Conv2dWeightGradParams>()),
+      : GradientShape(call.as<Conv2dWeightGradParams>(), rowLayers + lineLayers),
         image(Elements::of(call.in[0])),
         dy(Elements::of(call.in[1])),
         dw(Results::of(call.out[0])) {
@@ -56,6 +60,8 @@ struct GradientWork : GradientShape {
   int64_t stepOf(int64_t bundle, int64_t row) const { return bundle * bundleSteps() + row * spans; }
   /// Whether sums outlive the unit that makes them.
   bool keepsSums() const { return splits * chunks > 1; }
+  /// Chunks that are packed at the same time.
+  int64_t copies(int threads) const { return apart ? threads : 1; }
   int64_t keptSums() const { return keepsSums() ? splits * parts() * partSums() : 0; }
 
  private:
@@ -70,6 +76,17 @@ struct GradientWork : GradientShape {
   }
   void dividePositions(int64_t bundleBytes) {
     const int64_t sumBytes = parts() * partSums() * int64_t(sizeof(float));
+    apart = near() && bundles >= kLeastApart;
+    if (apart) {
+      chunkBundles = 1;
+      chunks = bundles;
+      // Sums of splits are written once and read once more.
+      const int64_t wanted = sumBytes * 2 <= kNearBytes ? kWantedUnits : kLeastApart;
+      const int64_t splitBundles = ceilDiv(bundles, smaller(bundles, wanted));
+      splitSteps = splitBundles * bundleSteps();
+      splits = ceilDiv(bundles, splitBundles);
+      return;
+    }
     const int64_t most = larger(1, larger(kChunkBytes, 2 * sumBytes) / bundleBytes);
     chunkBundles = ceilDiv(bundles, ceilDiv(bundles, most));
     chunks = ceilDiv(bundles, chunkBundles);
@@ -84,7 +101,7 @@ struct GradientWork : GradientShape {
 inline bool packsWeightGradient(const Conv2dWeightGradParams& p, int64_t rowLayers,
                                 int64_t lineLayers) {
   if (!conv::reasonable(p)) return false;
-  const GradientShape g(p);
+  const GradientShape g(p, rowLayers + lineLayers);
   const double sums =
       double(g.groups) * double(g.rowTiles) * double(g.columnTiles) * double(kTileSums);
   const double own = double(p.o) * double(g.numbers());
@@ -175,23 +192,27 @@ inline void writeKept(const GradientWork& g, Context& context, const float* kept
 }
 
 /// Calls lines(bundle, row) for the rows of places of the first `count` bundles of a chunk, and
-/// bands(bundle, row) for those of their bands in dy, on all workers.
+/// bands(bundle, row) for those of their bands in dy, on all workers, or without a context on this.
 template <class Lines, class Bands>
-inline void forRows(const GradientWork& g, Context& context, int64_t count, Lines&& lines,
+inline void forRows(const GradientWork& g, Context* context, int64_t count, Lines&& lines,
                     Bands&& bands) {
   /// Rows of less than so many lines are done several at a time.
   constexpr int64_t kLeastLines = 1024;
   const int64_t each = g.rows.size() + g.bandRows;
-  context.parallelFor(count * each, ceilDiv(kLeastLines, g.groups * g.blocks * g.rowLines()),
-                      [&](int64_t begin, int64_t end, int) {
-                        for (int64_t i = begin; i < end; i++) {
-                          const int64_t bundle = i / each, row = i % each;
-                          if (row < g.rows.size())
-                            lines(bundle, row);
-                          else
-                            bands(bundle, row - g.rows.size());
-                        }
-                      });
+  const auto some = [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; i++) {
+      const int64_t bundle = i / each, row = i % each;
+      if (row < g.rows.size())
+        lines(bundle, row);
+      else
+        bands(bundle, row - g.rows.size());
+    }
+  };
+  if (context)
+    context->parallelFor(count * each, ceilDiv(kLeastLines, g.groups * g.blocks * g.rowLines()),
+                         some);
+  else
+    some(0, count * each, 0);
 }
 
 /// The sums of a call: those of all splits, or where none are kept, of a part for each worker.
@@ -205,26 +226,55 @@ struct GradientSums {
   }
 };
 
-/// Packs chunk after chunk by pack(firstBundle, bundles), sums it by sum(part, begin, end, first,
-/// sums), from steps of the chunk, and writes the result.
+/// Sums bundles that each worker packs for itself.
 template <class Pack, class Sum>
-inline void runChunks(const GradientWork& g, Context& context, const GradientSums& s, Pack&& pack,
-                      Sum&& sum) {
+inline void runApart(const GradientWork& g, Context& context, const GradientSums& s, Pack&& pack,
+                     Sum&& sum) {
+  const int64_t splitBundles = g.splitSteps / g.bundleSteps();
+  context.parallelFor(g.splits, 1, [&](int64_t begin, int64_t end, int worker) {
+    for (int64_t split = begin; split < end; split++) {
+      const int64_t first = split * splitBundles;
+      for (int64_t bundle = first; bundle < smaller(first + splitBundles, g.bundles); bundle++) {
+        pack(nullptr, worker, bundle, 1);
+        for (int64_t part = 0; part < g.parts(); part++)
+          sum(worker, GradientPart(g, part), 0, g.bundleSteps(), bundle == first,
+              s.kept + (split * g.parts() + part) * g.partSums());
+      }
+    }
+  });
+}
+
+/// Sums chunks that all workers pack.
+template <class Pack, class Sum>
+inline void runTogether(const GradientWork& g, Context& context, const GradientSums& s, Pack&& pack,
+                        Sum&& sum) {
   for (int64_t chunk = 0; chunk < g.chunks; chunk++) {
     const int64_t firstBundle = chunk * g.chunkBundles;
     const int64_t bundles = smaller(g.chunkBundles, g.bundles - firstBundle);
-    pack(firstBundle, bundles);
+    pack(&context, 0, firstBundle, bundles);
     context.parallelFor(g.splits * g.parts(), 1, [&](int64_t begin, int64_t end, int worker) {
       for (int64_t i = begin; i < end; i++) {
         const GradientPart part(g, i % g.parts());
         const int64_t from = i / g.parts() * g.splitSteps;
         const int64_t to = smaller(from + g.splitSteps, bundles * g.bundleSteps());
         float* sums = g.keepsSums() ? s.kept + i * g.partSums() : s.own + worker * g.partSums();
-        sum(part, from, to, chunk == 0, sums);
+        sum(0, part, from, to, chunk == 0, sums);
         if (!g.keepsSums()) writePart(g, part, sums);
       }
     });
   }
+}
+
+/// Makes the result. pack(context, copy, firstBundle, bundles) packs a chunk into a copy of the
+/// memory for packed factors, of which there are `copies`, on all workers or where context is null
+/// on this one; sum(copy, part, begin, end, first, sums) adds steps of the chunk to sums of a part.
+template <class Pack, class Sum>
+inline void runGradient(const GradientWork& g, Context& context, const GradientSums& s, Pack&& pack,
+                        Sum&& sum) {
+  if (g.apart)
+    runApart(g, context, s, pack, sum);
+  else
+    runTogether(g, context, s, pack, sum);
   if (g.keepsSums()) writeKept(g, context, s.kept);
 }
 
