@@ -217,11 +217,19 @@ inline bool takesWeightGradient(const OpCall& call) {
          conv::plainShape(call, p) && packsWeightGradient(p, 1, 1);
 }
 
+/// Whether tiles are filled well enough to repay the packing.
+inline bool fillsWeightGradient(const OpCall& call) {
+  const auto& p = call.as<Conv2dWeightGradParams>();
+  const int64_t in = p.c / p.groups, out = p.o / p.groups;
+  // Gathering columns of few channels costs as much as kBlock of these gain.
+  if (in < kLeastRows) return out >= kBlock && int64_t(p.kh) * p.kw * in >= kBlock;
+  return out >= kLeastRows;
+}
+
 template <class Tiles>
 constexpr Variant weightGradientOn() {
-  using P = Conv2dWeightGradParams;
   return {"conv2dWeightGrad",    Tiles::kName,
-          Tiles::kIsa,           Tiles::template supports<takesWeightGradient, fillsConvolution<P>>,
+          Tiles::kIsa,           Tiles::template supports<takesWeightGradient, fillsWeightGradient>,
           weightGradientScratch, runWeightGradient<Tiles>};
 }
 
