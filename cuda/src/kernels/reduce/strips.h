@@ -21,7 +21,7 @@ struct Strips {
 
   Strips(int64_t n, int64_t rows, int64_t c, int vector, bool whole = false)
       : n(n), rows(rows), c(c), vector(vector) {
-    constexpr int64_t kBlocks = 264;  // two for each multiprocessor of the largest GPUs
+    constexpr int64_t kBlocks = 528;  // four for each multiprocessor of the largest GPUs
     constexpr int64_t kFewRows = 4, kSlabRows = 8;  // of a thread
     const int64_t vectors = c / vector;
     // Eight vectors are a line of the cache; long strips of two have a kilobyte's rows in turn.

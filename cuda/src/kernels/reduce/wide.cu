@@ -69,10 +69,10 @@ segmentsKernel(int64_t outputs, int64_t segments, int64_t terms, Global<const T>
 }
 
 /// Rows of which loads are under way at once.
-constexpr int kRows = 8;
+constexpr int kRows = 4;
 
 template <class Combine, class T, class Y, int kVector>
-FIGMENT_KERNEL(kThreads)
+FIGMENT_KERNEL_OCCUPIED(kThreads, 4)
 stripsKernel(Strips strips, Global<const T> x, Global<Y> y, Indices kept, Indices reduced) {
   using Kept = typename Combine::Kept;
   FIGMENT_SHARED(Kept, shared, kThreads * kVector);
