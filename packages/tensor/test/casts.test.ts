@@ -16,6 +16,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import { type Graph, GraphBuilder } from "#ir/graph";
 import { verifyGraph } from "#ir/verify";
 import { castDef } from "#ops/cast";
+import { castAllDef } from "#ops/castAll";
 import { gatherCasts } from "#passes/casts";
 
 const random = rng(53);
@@ -88,6 +89,26 @@ describe("the pass that gathers casts", () => {
       "cast 1",
       "cast 1",
       "cast 1",
+    ]);
+  });
+
+  it("makes one of those of one node's results, once they are there", () => {
+    const builder = new GraphBuilder();
+    const wide = { shape: [2], dtype: "f32" } as const;
+    const half = { shape: [2], dtype: "bf16" } as const;
+    const { outputs } = builder.node(
+      castAllDef,
+      [builder.arg(half), builder.arg(half)],
+      { dtypes: ["f32", "f32"] },
+      [wide, wide],
+      "",
+    );
+    const casts = outputs.map((x) => builder.node(castDef, [x], { dtype: "f16" }, [{ ...half, dtype: "f16" }], ""));
+    const graph = gatherCasts(builder.finish(casts.map((cast) => cast.outputs[0] as (typeof outputs)[number])));
+    verifyGraph(graph, "casts");
+    expect(graph.nodes.map(({ def, attrs }) => `${def.name} ${attrs.dtypes}`)).toEqual([
+      "castAll f32,f32",
+      "castAll f16,f16",
     ]);
   });
 

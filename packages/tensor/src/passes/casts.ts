@@ -1,5 +1,5 @@
-// Casts of what is there before a program begins, weights above all, as few records: each converts those that are read
-// next, up to a bound, so that no more memory is held than a few of them take.
+// Casts of what is there before a program begins, weights above all, and of what one node gives, as few records: each
+// converts those that are read next, up to a bound, so that no more memory is held than a few of them take.
 
 import { bytesOf, type DType } from "../dtype.js";
 import { type Graph, GraphBuilder, type Node, rebuildGraph, type Value } from "../ir/graph.js";
@@ -10,7 +10,7 @@ import { sizeOf } from "../shape.js";
 /** The most bytes that one record gives, but for a cast that gives more by itself. */
 const mostBytes = 2 ** 25;
 
-/** Makes one node of casts of arguments and states that are due one after another. */
+/** Makes one node of casts of arguments and states, and of casts of one node's results, that are due one after another. */
 export function gatherCasts(graph: Graph): Graph {
   const builder = new GraphBuilder();
   const map = new Map<Value, Value>();
@@ -34,21 +34,22 @@ export function gatherCasts(graph: Graph): Graph {
   });
 }
 
-/** The group of each cast that can be made before the program begins. */
+/** The group of each cast that can be made beside others: of what the program begins with, or of results of one node. */
 function groupsOf({ args, states, nodes }: Graph): Map<Node, Node[]> {
-  const early = new Set<Value>([...args, ...states]);
+  const given = new Set<Value>([...args, ...states]);
   const groups = new Map<Node, Node[]>();
-  let current: Node[] = [];
-  let bytes = 0;
+  const open = new Map<Node | null, { group: Node[]; bytes: number }>();
   for (const node of nodes) {
     const [x] = node.inputs;
-    if (node.def !== castDef || !x || !early.has(x) || !castsTogether(x.dtype, node.attrs.dtype as DType)) continue;
+    if (node.def !== castDef || !x || !(x.node || given.has(x)) || !castsTogether(x.dtype, node.attrs.dtype as DType))
+      continue;
     const { shape, dtype } = node.outputs[0] as Value;
     const size = sizeOf(shape) * bytesOf[dtype];
-    if (bytes + size > mostBytes) [current, bytes] = [[], 0];
-    current.push(node);
-    bytes += size;
-    groups.set(node, current);
+    let { group, bytes } = open.get(x.node) ?? { group: [], bytes: 0 };
+    if (bytes + size > mostBytes) [group, bytes] = [[], 0];
+    group.push(node);
+    groups.set(node, group);
+    open.set(x.node, { group, bytes: bytes + size });
   }
   return groups;
 }
