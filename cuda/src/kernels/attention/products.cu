@@ -88,6 +88,7 @@ void runAs(const Multiply& x, Launcher& launcher) {
 struct TiledProducts {
   static constexpr bool kHalf = false;
   static constexpr int kForward = 15, kBackward = 15, kForwardFrom = 128, kBackwardFrom = 64;
+  static constexpr int kOfLittle = 5;
   static bool takes(const AttentionProblem&) { return true; }
   static bool fits(const Multiply& x) { return fitsGrid(workOf(x, kTiledUnit)); }
   static size_t partialBytes(const Multiply& x) { return scratchOf(workOf(x, kTiledUnit).product); }

@@ -51,8 +51,10 @@ struct Multiply {
 /// partial sums lie at the beginning of the scratch.
 struct MmaProducts {
   static constexpr bool kHalf = true;  ///< whether factors have one 16-bit format
-  /// The preference of a call that pays, of whose heads are wider.
+  /// The preference of calls that pay and of heads wider than so much; of heads that only "plain"
+  /// takes as well, in calls that do not pay.
   static constexpr int kForward = 18, kBackward = 18, kForwardFrom = 128, kBackwardFrom = 128;
+  static constexpr int kOfLittle = 6;
   static bool takes(const AttentionProblem&) { return true; }
   static bool fits(const Multiply& product);
   static size_t partialBytes(const Multiply& product);

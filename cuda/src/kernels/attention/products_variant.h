@@ -190,7 +190,7 @@ struct Kernels {
     if (double(turns.scores()) * double(d) >= kLeastProduct &&
         d > (kGrad ? Products::kBackwardFrom : Products::kForwardFrom))
       return kGrad ? Products::kBackward : Products::kForward;
-    return d > kMostSimtDim ? 5 : kOnRequest;
+    return d > kMostSimtDim ? Products::kOfLittle : kOnRequest;
   }
 
   template <bool kGrad>

@@ -14,6 +14,7 @@ struct WgmmaProducts {
   static constexpr bool kHalf = true;
   // Forward, flash-mma's estimate is the same for heads that it takes.
   static constexpr int kForward = 19, kBackward = 25, kForwardFrom = 128, kBackwardFrom = 160;
+  static constexpr int kOfLittle = 4;
 
   static bool takes(const AttentionProblem& p) { return p.d % 8 == 0 && (p.h == 1 || p.b > p.h); }
   static Extent extentOf(const Multiply& x) {
