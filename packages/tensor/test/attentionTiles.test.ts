@@ -112,8 +112,8 @@ describe("attention of f32 on matrix tiles", () => {
     [40, 0.2],
   ])("is as exact as by multiply-adds, forward and backward: numbers of size %d, scale %d", (size, scale) =>
     scope(() => {
-      const inputs = draw("f32", [size, 1, 1], 1, 40, [40, 70]);
-      const weight = random.normal([1, 40, 1, 40]);
+      const inputs = draw("f32", [size, 1, 1], 1, 64, [40, 70]);
+      const weight = random.normal([1, 40, 1, 64]);
       const errors = (): number[] => {
         const exact = as(inputs, "f64");
         const given = [attention(...inputs, { scale }), ...derivatives(inputs, weight, true, scale)];
@@ -138,7 +138,7 @@ describe("attention of f32 on matrix tiles", () => {
     ["queries of 1e-25 and keys of 1e15", [1e-25, 1e15, 1], 0],
   ])("leaves numbers that tiles cannot hold to other kernels: %s", (_what, sizes, fallbacks) =>
     scope(() => {
-      const inputs = draw("f32", sizes, 1, 24);
+      const inputs = draw("f32", sizes, 1, 64);
       const f = compile((q: Tensor, k: Tensor, v: Tensor) => attention(q, k, v));
       const out = f(...inputs);
       expect(errorOf(out, attention(...as(inputs, "f64")))).toBeLessThan(1e-6);
@@ -149,7 +149,7 @@ describe("attention of f32 on matrix tiles", () => {
 
   it("gives infinities and NaN as other kernels do", () =>
     scope(() => {
-      const [q, k, v] = draw("f32", [1, 1, 1], 1, 24, [40, 40]);
+      const [q, k, v] = draw("f32", [1, 1, 1], 1, 64, [40, 40]);
       const spoil = (x: Tensor, i: number, value: number): Tensor => {
         const data = Float32Array.from(list(x));
         data[i] = value;

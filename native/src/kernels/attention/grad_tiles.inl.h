@@ -371,7 +371,8 @@ constexpr Variant attentionGradOn(const char* name) {
   return {"attentionGrad",
           name,
           Tiles::kIsa,
-          Tiles::template supports<takesAttentionGrad<kParts>, fillsAttention<AttentionGradParams>>,
+          Tiles::template supports<takesAttentionGrad<kParts>,
+                                   fillsAttention<AttentionGradParams, kParts>>,
           attentionGradScratch<kParts>,
           runAttentionGrad<Tiles, kParts>};
 }

@@ -162,11 +162,14 @@ inline bool takesHeads(const OpCall& call, std::initializer_list<int> factors) {
          gemm::isTileFormat(call.out[0].format);
 }
 
-/// Whether tiles are filled well enough to repay the packing.
-template <class P>
+/// Whether tiles are filled well enough to repay the packing, or, in parts, six products for each:
+/// measured with 64 numbers, behind multiply-adds with 32 and 40.
+template <class P, int kParts>
 inline bool fillsAttention(const OpCall& call) {
+  constexpr int64_t kLeastSplitDepth = 48;
   const auto& p = call.as<P>();
-  return p.sq >= kLeastRows && p.sk >= kLeastDepth && p.d >= kLeastRows;
+  return p.sq >= kLeastRows && p.sk >= kLeastDepth &&
+         p.d >= (kParts == 1 ? kLeastRows : kLeastSplitDepth);
 }
 
 /// How many heads are packed at a time: about as much of each worker's part as a second-level cache

@@ -98,7 +98,7 @@ FIGMENT_INLINE void withSides(const Product& p, With&& with) {
 
 /// Steps of products between other work.
 template <int kParts>
-constexpr int64_t kStepsAtOnce = kParts == 1 ? 1 : 3;
+constexpr int64_t kStepsAtOnce = kParts == 1 ? 2 : 6;
 
 /// Products that wait, in turn. The sums of one are stored when the next begins: until then other
 /// work stands between, whose loads would wait for stores of sums not yet there if the addresses of

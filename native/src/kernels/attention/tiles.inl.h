@@ -372,7 +372,7 @@ constexpr Variant attentionOn(const char* name) {
   return {"attention",
           name,
           Tiles::kIsa,
-          Tiles::template supports<takesAttention<kParts>, fillsAttention<AttentionParams>>,
+          Tiles::template supports<takesAttention<kParts>, fillsAttention<AttentionParams, kParts>>,
           attentionScratch<Tiles, kParts>,
           runAttention<Tiles, kParts>};
 }
