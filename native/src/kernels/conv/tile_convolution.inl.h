@@ -1,0 +1,288 @@
+// Runs a convolution on matrix tiles: weights are packed once, parts of the image by the unit of
+// work that multiplies them, or ahead, where several units share one. Include only from files
+// compiled for one instruction set.
+#pragma once
+
+#include "kernels/conv/tile_plainly.inl.h"
+
+namespace figment::FIGMENT_ISA::tiles::implicit {
+
+/// The memory of one worker.
+struct ConvolutionScratch {
+  std::byte *rows, *window;  ///< of a part
+  TileTable table;
+  float* sums;
+  PlainScratch plain;
+
+  static ConvolutionScratch take(gemm::Carver& carver, const TilePlan& g) {
+    ConvolutionScratch s{};
+    const bool own = g.columnParts == 1;
+    s.rows = own ? carver.take<std::byte>(g.rowsBytes) : nullptr;
+    s.window = carver.take<std::byte>(g.positionwise() ? g.parts.rows * g.partBytes : 0);
+    s.table = TileTable::take(carver, g);
+    s.sums = carver.take<float>(2 * kTurnSums);
+    if (g.split()) s.plain = PlainScratch::take(carver);
+    return s;
+  }
+  static size_t bytes(const TilePlan& g) {
+    gemm::Carver measure(nullptr);
+    take(measure, g);
+    return measure.used();
+  }
+};
+
+/// What all workers read.
+struct SharedScratch {
+  uint16_t* packed;
+  Scale* columnScales;  ///< of panels, where they are split
+  float* bias;          ///< in the order of the sums of a panel
+  int32_t* offsets;     ///< of the steps of K, phase by phase
+  std::byte* rows;      ///< of all parts, where several units share one
+  Scale* rowScales;
+
+  static SharedScratch take(gemm::Carver& carver, const TilePlan& g) {
+    const int64_t panels = g.groups * g.panels, parts = g.groups * g.rowParts;
+    SharedScratch s;
+    s.packed = carver.take<uint16_t>(g.packedAt(g.phases()));
+    s.columnScales = carver.take<Scale>(g.split() ? panels : 0);
+    s.bias = carver.take<float>(g.biased ? panels * kPanelColumns : 0);
+    s.offsets = carver.take<int32_t>(g.allSteps());
+    s.rows = carver.take<std::byte>(g.columnParts > 1 ? parts * g.rowsBytes : 0);
+    s.rowScales = carver.take<Scale>(g.columnParts > 1 ? parts : 0);
+    return s;
+  }
+};
+
+inline size_t convolutionScratch(const TilePlan& g, int threads) {
+  gemm::Carver measure(nullptr);
+  SharedScratch::take(measure, g);
+  return measure.used() + size_t(threads) * ConvolutionScratch::bytes(g);
+}
+
+template <class Tiles>
+class TileConvolution {
+ public:
+  TileConvolution(const TilePlan& g, Context& context) : g_(g), context_(context) {
+    gemm::Carver carver(context.scratch());
+    shared_ = SharedScratch::take(carver, g);
+    workers_ = context.scratch() + carver.used();
+    workerBytes_ = ConvolutionScratch::bytes(g);
+  }
+
+  void run() {
+    int32_t* offsets = shared_.offsets;
+    for (int64_t phase = 0; phase < g_.phases(); offsets += g_.steps(phase), phase++)
+      describeSteps(g_, phase, offsets);
+    if (g_.bias.given()) orderBias();
+    packWeights();
+    if (g_.columnParts > 1 && g_.form != Form::source)
+      context_.parallelFor(g_.groups * g_.rowParts, 1, [&](int64_t begin, int64_t end, int worker) {
+        const ConvolutionScratch mine = scratchOf(worker);
+        for (int64_t i = begin; i < end; i++)
+          shared_.rowScales[i] = fill(i / g_.rowParts, TilePart(g_, i % g_.rowParts),
+                                      shared_.rows + i * g_.rowsBytes, mine.window);
+      });
+    context_.parallelFor(g_.units(), 1, [&](int64_t begin, int64_t end, int worker) {
+      Tiles tiles;
+      const ConvolutionScratch mine = scratchOf(worker);
+      int64_t plain = 0;
+      for (int64_t unit = begin; unit < end; unit++) plain += runUnit(tiles, unit, mine);
+      if (g_.split()) countFallbacks(context_, plain);
+    });
+  }
+
+ private:
+  int64_t panelCount() const { return g_.groups * g_.panels; }
+
+  ConvolutionScratch scratchOf(int worker) const {
+    gemm::Carver carver(workers_ + size_t(worker) * workerBytes_);
+    return ConvolutionScratch::take(carver, g_);
+  }
+
+  void orderBias() {
+    gemm::zeroFloats(shared_.bias, panelCount() * kPanelColumns);
+    for (int64_t i = 0; i < g_.outChannels; i++) {
+      const int64_t panel = i % g_.groupOut / kPanelColumns;
+      const int64_t column = i % g_.groupOut % kPanelColumns, tiles = g_.columnTilesOf(panel);
+      shared_.bias[(i / g_.groupOut * g_.panels + panel) * kPanelColumns + column % tiles * kSide +
+                   column / tiles] = gemm::loadElement(g_.bias, i);
+    }
+  }
+
+  void packWeights() {
+    if (g_.split())
+      context_.parallelFor(panelCount(), 1, [&](int64_t begin, int64_t end, int) {
+        for (int64_t i = begin; i < end; i++)
+          shared_.columnScales[i] = WeightPacker(g_, 0, i / g_.panels, i % g_.panels).scale();
+      });
+    for (int64_t phase = 0; phase < g_.phases(); phase++) {
+      const int64_t pieces = WeightPacker::pieces(g_, phase);
+      context_.parallelFor(panelCount() * pieces, 1, [&](int64_t begin, int64_t end, int) {
+        for (int64_t i = begin; i < end; i++) {
+          const int64_t panel = i / pieces;
+          const Scale scale = g_.split() ? shared_.columnScales[panel] : Scale{};
+          if (g_.split() && !scale.fits) continue;
+          WeightPacker(g_, phase, panel / g_.panels, panel % g_.panels)
+              .pack(i % pieces, shared_.packed + g_.packedAt(phase) + panel * g_.panelSize(phase),
+                    scale);
+        }
+      });
+    }
+  }
+
+  Scale fill(int64_t group, const TilePart& part, std::byte* rows, std::byte* window) const {
+    const SourceFiller filler(g_, group, part);
+    const Scale scale = g_.split() ? filler.scale() : Scale{0, true, 1};
+    if (scale.fits) filler.fill(rows, window, scale.parts, split::powerOfTwo(scale.shift));
+    return scale;
+  }
+
+  /// Answers how many blocks were not multiplied on tiles.
+  int64_t runUnit(Tiles& tiles, int64_t unit, const ConvolutionScratch& s) const {
+    const int64_t rowPart = unit % g_.rowParts, group = unit / g_.rowParts / g_.columnParts;
+    const int64_t columnPart = unit / g_.rowParts % g_.columnParts;
+    const TilePart part(g_, rowPart);
+    const std::byte* rows = s.rows;
+    Scale scale{0, true, 1};
+    if (g_.form == Form::source) {
+      rows = g_.source.data;
+    } else if (g_.columnParts > 1) {
+      rows = shared_.rows + (group * g_.rowParts + rowPart) * g_.rowsBytes;
+      scale = shared_.rowScales[group * g_.rowParts + rowPart];
+    } else {
+      scale = fill(group, part, s.rows, s.window);
+    }
+    const int64_t first = g_.panels * columnPart / g_.columnParts;
+    const int64_t last = g_.panels * (columnPart + 1) / g_.columnParts;
+    Finisher finisher(g_, s.sums);
+    const int32_t* offsets = shared_.offsets;
+    int64_t plain = 0;
+    for (int64_t phase = 0; phase < g_.phases(); offsets += g_.steps(phase), phase++) {
+      TileTable table = s.table;
+      table.describe(g_, phase, group, part);
+      const int64_t turns = ceilDiv(table.count, kTurnTiles);
+      const auto turn = [&](int64_t index, int64_t panel) {
+        const int64_t tile = turnStart(table.count, index, turns);
+        const int64_t count = turnStart(table.count, index + 1, turns) - tile;
+        plain += runTurn(tiles, {phase, group, panel, tile, count}, table, rows, scale, offsets,
+                         s.plain, finisher);
+      };
+      const int64_t panelBytes = g_.panelSize(phase) * int64_t(sizeof(uint16_t));
+      const int64_t panelSteps = ceilDiv(table.count, kRowTiles) * g_.steps(phase);
+      if ((last - first) * panelBytes <= kNearWeights) {
+        if (phase == 0 && g_.columnParts == 1 && g_.groups == 1)
+          bringSource(rowPart + context_.threads(), panelSteps * g_.panels, finisher);
+        for (int64_t i = 0; i < turns; i++)
+          for (int64_t panel = first; panel < last; panel++) turn(i, panel);
+      } else {
+        for (int64_t panel = first; panel < last; panel++) {
+          const int64_t next = group * g_.panels + panel + 1;
+          if (next < panelCount())
+            finisher.bring(shared_.packed + g_.packedAt(phase) + next * g_.panelSize(phase),
+                           panelBytes, panelSteps);
+          for (int64_t i = 0; i < turns; i++) turn(i, panel);
+        }
+      }
+      finisher.finish();
+    }
+    return plain;
+  }
+
+  /// Brings closer what a part of the image is filled from, which this worker probably does next.
+  void bringSource(int64_t rowPart, int64_t steps, Finisher& finisher) const {
+    if (rowPart >= g_.rowParts) return;
+    const TilePart part(g_, rowPart);
+    const int64_t firstY = part.begin * g_.windowY.step + g_.windowY.lowest;
+    const int64_t lastY = firstY + g_.windowY.span(part.end - part.begin);
+    const int64_t last = (part.firstImage + part.images - 1) * g_.sourceHeight;
+    const int64_t begin = part.firstImage * g_.sourceHeight + larger(firstY, 0);
+    const int64_t end = last + smaller(lastY, g_.sourceHeight);
+    const int64_t line = g_.sourceWidth * g_.sourceChannels;
+    const std::byte* from = (g_.source + begin * line).data;
+    if (begin < end) finisher.bring(from, (g_.source + end * line).data - from, steps);
+  }
+
+  /// Where turn `index` of `turns` begins among `tiles` tiles: whole blocks, about evenly.
+  static int64_t turnStart(int64_t tiles, int64_t index, int64_t turns) {
+    return smaller(ceilDiv(tiles, kRowTiles) * index / turns * kRowTiles, tiles);
+  }
+
+  /// Tiles of rows of a phase and group, and the panel that they are multiplied by.
+  struct Turn {
+    int64_t phase, group, panel, tile, count;
+  };
+
+  /// Answers how many blocks were not multiplied on tiles.
+  int64_t runTurn(Tiles& tiles, const Turn& turn, const TileTable& table, const std::byte* rows,
+                  Scale rowScale, const int32_t* offsets, const PlainScratch& plain,
+                  Finisher& finisher) const {
+    const int64_t at = turn.group * g_.panels + turn.panel, steps = g_.steps(turn.phase);
+    const int columnTiles = g_.columnTilesOf(turn.panel);
+    const int64_t* places = table.places + turn.tile * kSide;
+    const Scale columnScale = g_.split() ? shared_.columnScales[at] : Scale{0, true, 1};
+    const bool fits = rowScale.fits && columnScale.fits;
+    const int64_t blocks = ceilDiv(turn.count, kRowTiles),
+                  blockSums = 2 * columnTiles * kSumsOfTile;
+    if (fits) {
+      const int64_t size = g_.panelSize(turn.phase), cut = g_.cutSteps(turn.phase);
+      const uint16_t* panel = shared_.packed + g_.packedAt(turn.phase) + at * size;
+      const int64_t bStep = g_.parts.columns * columnTiles * kTile;
+      const split::Chain chain({rowScale.parts, columnScale.parts, g_.parts.most});
+      int64_t k = 0;
+      do {
+        for (int64_t i = 0; i < blocks; i++) {
+          const int64_t tile = turn.tile + i * kRowTiles;
+          const bool two = i * kRowTiles + 1 < turn.count;
+          const RowTiles a = {{rows + table.starts[tile], rows + table.starts[tile + two]},
+                              table.rowBytes,
+                              table.partBytes};
+          multiplyCut(tiles, two, columnTiles, chain, a, offsets + k, panel + k * bStep, bStep,
+                      smaller(cut, steps - k), k == 0, finisher.free() + i * blockSums, finisher);
+        }
+        k += cut;
+      } while (k < steps);
+      finisher.finish();
+    } else {
+      finisher.finish();
+      for (int64_t i = 0; i < blocks; i++)
+        multiplyPlainly(g_, turn.phase, turn.group, turn.panel, places + i * kBlock,
+                        smaller(kBlock, turn.count * kSide - i * kBlock), plain,
+                        finisher.free() + i * blockSums);
+    }
+    finisher.begin(places, turn.count * kSide,
+                   turn.group * g_.groupOut + turn.panel * kPanelColumns, g_.columnsOf(turn.panel),
+                   columnTiles, g_.bias.given() ? shared_.bias + at * kPanelColumns : nullptr,
+                   fits ? -(rowScale.shift + columnScale.shift) : 0, blocks * steps);
+    return fits ? 0 : blocks;
+  }
+
+  /// Adds a cut of K to one block.
+  void multiplyCut(Tiles& tiles, bool twoRows, int columnTiles, const split::Chain& chain,
+                   const RowTiles& a, const int32_t* offsets, const uint16_t* b, int64_t bStep,
+                   int64_t steps, bool first, float* sums, Finisher& finisher) const {
+    const auto multiply = [&]<int kRows, int kColumns>() {
+      if (g_.split())
+        multiplyBlock<kRows, kColumns, true>(tiles, chain, a, offsets, b, bStep, steps, first, sums,
+                                             finisher);
+      else
+        multiplyBlock<kRows, kColumns, false>(tiles, chain, a, offsets, b, bStep, steps, first,
+                                              sums, finisher);
+    };
+    if (twoRows && columnTiles == 2)
+      multiply.template operator()<2, 2>();
+    else if (twoRows)
+      multiply.template operator()<2, 1>();
+    else if (columnTiles == 2)
+      multiply.template operator()<1, 2>();
+    else
+      multiply.template operator()<1, 1>();
+  }
+
+  const TilePlan& g_;
+  Context& context_;
+  SharedScratch shared_;
+  std::byte* workers_;
+  size_t workerBytes_;
+};
+
+}  // namespace figment::FIGMENT_ISA::tiles::implicit

@@ -1,0 +1,309 @@
+// conv2d and conv2dInputGrad as products on matrix tiles: rows are positions of the result, columns
+// its channels, K runs over taps and source channels in steps of 32. Here is where the rows of such
+// a product lie and how it is cut into parts. Mostly, tiles are loaded straight from a copy of a
+// part of the image with real zeros for padding, in which neighbours along an axis are neighbours
+// in memory: a tile is 16 of them, and a tap an offset. The source of a strided convolution falls
+// into stride² such images. Where so few channels or positions lie together that tiles would be
+// mostly padding, what each position reads is brought together, row by row. Include only from files
+// compiled for one instruction set.
+#pragma once
+
+#include "kernels/conv/geometry.inl.h"
+#include "kernels/gemm/matrix_tiles.inl.h"
+#include "kernels/gemm/split_parts.inl.h"
+
+namespace figment::FIGMENT_ISA::tiles::implicit {
+
+using split::Parts;
+
+constexpr int64_t kLineBytes = kTileDepth * int64_t(sizeof(uint16_t));
+/// The rows of a part stay in the L2 cache, beside panels of weights.
+constexpr int64_t kPartBytes = 640 * 1024, kPartRows = 1024;
+/// Weights of a group that stay there too.
+constexpr int64_t kNearWeights = 768 * 1024;
+/// Enough units for load balance; fixed, so that nothing depends on the number of threads.
+constexpr int64_t kWantedProducts = 16;
+/// The most that the rows of a part may take, and of all parts that units share.
+constexpr double kMostPartBytes = 256e6;
+
+/// Tiles of rows and of columns that form a block of sums.
+constexpr int kRowTiles = 2, kColumnTiles = 2;
+constexpr int64_t kPanelColumns = kColumnTiles * kSide;
+/// Tiles of rows whose blocks are multiplied in turns, and what a cut of a panel may take: both
+/// sums and the cut stay in the first-level cache.
+constexpr int64_t kTurnTiles = 6, kCutBytes = 24 * 1024;
+
+/// Where the rows of a product lie when tiles load them.
+enum class Form {
+  source,  ///< the image itself, of 1×1 taps
+  window,  ///< a padded copy of a part of it
+  rows,    ///< what each position reads
+};
+
+/// What a part of an axis reads, from the first tap on.
+struct WindowAxis {
+  int64_t step = 1, lowest = 0, extent = 0;
+  static WindowAxis of(const conv::Axis* axes, int64_t count) {
+    WindowAxis w;
+    bool any = false;
+    int64_t highest = 0;
+    for (int64_t i = 0; i < count; i++) {
+      if (axes[i].taps == 0) continue;
+      w.lowest = any ? smaller(w.lowest, axes[i].firstOffset) : axes[i].firstOffset;
+      highest = any ? larger(highest, axes[i].lastOffset()) : axes[i].lastOffset();
+      w.step = axes[i].sourceStep;
+      any = true;
+    }
+    w.extent = highest - w.lowest;
+    return w;
+  }
+  /// Positions that lie `step` apart are neighbours in one of so many images.
+  int64_t images() const { return smaller(step, extent + 1); }
+  int64_t imageOf(int64_t offset) const { return (offset - lowest) % step; }
+  int64_t placeOf(int64_t offset) const { return (offset - lowest) / step; }
+  /// The size of such an image for `count` positions of the grid, and of the source.
+  int64_t size(int64_t count) const { return count + extent / step; }
+  int64_t span(int64_t count) const { return (count - 1) * step + extent + 1; }
+};
+
+struct TilePlan : conv::Geometry {
+  explicit TilePlan(const Geometry& shape) : Geometry(shape) {}
+
+  Elements source, weights, bias;
+  Results out;
+  Parts parts;  ///< numbers that factors are split into, or kWhole
+
+  static constexpr Parts kWhole = {1, 1, 0};
+  bool split() const { return parts.most > 0; }
+
+  Form form;
+  bool byLines;  ///< tiles begin with each line of the grid, otherwise they run across lines
+  int64_t gridHeight, gridWidth;  ///< of the largest phase
+  WindowAxis windowY, windowX;
+  int64_t channelBlocks, panels;
+
+  /// Images and lines of the grid that form a part; parts, and pieces that the columns of each are
+  /// cut into.
+  int64_t partImages, band, bands, rowParts, columnParts;
+
+  int64_t imageLines, pitch, slots;  ///< of a window
+  int64_t slotBytes, blockBytes;     ///< between neighbours, and blocks of channels
+  int64_t partBytes;                 ///< between the numbers that a factor is split into
+  int64_t rowsBytes;                 ///< of all that tiles load, of a part
+
+  bool positionwise() const { return form == Form::rows; }
+  int64_t taps(int64_t phase) const { return axisY(phase).taps * axisX(phase).taps; }
+  /// Steps of K.
+  int64_t steps(int64_t phase) const {
+    return positionwise() ? ceilDiv(depth(phase), kTileDepth) : taps(phase) * channelBlocks;
+  }
+  int64_t allSteps() const {
+    int64_t sum = 0;
+    for (int64_t phase = 0; phase < phases(); phase++) sum += steps(phase);
+    return sum;
+  }
+  /// A step's numbers of K as they lie in the weights, tap by tap.
+  struct Run {
+    int64_t first, count;
+  };
+  Run runOf(int64_t phase, int64_t step) const {
+    if (positionwise())
+      return {step * kTileDepth, smaller(kTileDepth, depth(phase) - step * kTileDepth)};
+    const int64_t block = step / taps(phase) * kTileDepth;
+    return {step % taps(phase) * groupIn + block, smaller(kTileDepth, groupIn - block)};
+  }
+  /// Bytes of a gathered row: an odd number of cache lines, whose neighbours fall into other sets.
+  int64_t rowBytes(int64_t phase) const { return (steps(phase) | 1) * kLineBytes; }
+  int64_t phaseRows(int64_t phase) const { return partImages * band * axisX(phase).size; }
+  /// Where the gathered rows of a phase begin, and how far apart the numbers of their parts are.
+  int64_t phasePartBytes(int64_t phase) const {
+    return ceilDiv(phaseRows(phase), kSide) * kSide * rowBytes(phase) + kLineBytes;
+  }
+  int64_t phaseAt(int64_t phase) const {
+    int64_t at = 0;
+    for (int64_t i = 0; i < phase; i++) at += parts.rows * phasePartBytes(i);
+    return at;
+  }
+
+  /// Tiles that `lines` lines of `width` positions of an image take.
+  int64_t tilesOf(int64_t lines, int64_t width) const {
+    if (byLines) return lines * ceilDiv(width, kSide);
+    return lines == 0 ? 0 : ceilDiv((lines - 1) * pitch + width, kSide);
+  }
+  int64_t mostTiles() const {
+    if (positionwise()) return ceilDiv(partImages * band * gridWidth, kSide);
+    return partImages * tilesOf(band, gridWidth);
+  }
+
+  /// Steps of a cut of K: all taps of some blocks of channels, whose lines are the same, or some of
+  /// the taps of one.
+  int64_t cutSteps(int64_t phase) const {
+    const int64_t stepBytes = parts.columns * kColumnTiles * kTile * int64_t(sizeof(uint16_t));
+    const int64_t most = larger(1, kCutBytes / stepBytes);
+    const int64_t together = positionwise() ? 1 : larger(1, taps(phase));
+    if (together > most) return ceilDiv(together, ceilDiv(together, most));
+    const int64_t blocks = larger(1, steps(phase) / together);
+    return ceilDiv(blocks, ceilDiv(blocks, most / together)) * together;
+  }
+
+  /// bf16 numbers of a panel of packed weights of a phase.
+  int64_t panelSize(int64_t phase) const {
+    return steps(phase) * parts.columns * kColumnTiles * kTile;
+  }
+  int64_t packedAt(int64_t phase) const {
+    int64_t at = 0;
+    for (int64_t i = 0; i < phase; i++) at += groups * panels * panelSize(i);
+    return at;
+  }
+  /// Columns of a panel, and the tiles that they fill.
+  int64_t columnsOf(int64_t panel) const {
+    return smaller(kPanelColumns, groupOut - panel * kPanelColumns);
+  }
+  int columnTilesOf(int64_t panel) const { return int(ceilDiv(columnsOf(panel), kSide)); }
+  int64_t units() const { return groups * columnParts * rowParts; }
+  /// Whether the parts of the image stay within reason.
+  bool affordable() const {
+    const double window = double(slots) * double(slotBytes) * parts.rows;
+    const double shared = columnParts > 1 ? double(groups * rowParts) * double(rowsBytes) : 0;
+    return double(rowsBytes) + window + shared <= kMostPartBytes;
+  }
+};
+
+/// The layout of windows for parts of `images` images and `lines` lines of the grid.
+inline void layOut(TilePlan& g, int64_t images, int64_t lines) {
+  g.partImages = images;
+  g.band = lines;
+  if (g.form == Form::source) {
+    g.imageLines = g.sourceHeight;
+    g.pitch = g.sourceWidth;
+    g.slotBytes = g.sourceChannels * int64_t(sizeof(uint16_t));
+    g.blockBytes = kLineBytes;
+    g.slots = g.partBytes = g.rowsBytes = 0;
+    return;
+  }
+  if (g.positionwise()) {
+    g.imageLines = g.windowY.span(lines);
+    g.pitch = g.windowX.span(g.gridWidth);
+    g.slots = images * g.imageLines * g.pitch;
+    g.slotBytes = g.groupIn * int64_t(sizeof(uint16_t));
+    g.partBytes = ceilDiv(g.slots * g.slotBytes, kLineBytes) * kLineBytes + kLineBytes;
+    g.rowsBytes = g.phaseAt(g.phases());
+    return;
+  }
+  g.imageLines = g.windowY.size(lines);
+  g.pitch = g.windowX.size(g.gridWidth);
+  g.slots = g.windowY.images() * g.windowX.images() * images * g.imageLines * g.pitch + kSide;
+  g.slotBytes = (g.channelBlocks | 1) * kLineBytes;  // an odd number, as rowBytes()
+  g.blockBytes = kLineBytes;
+  g.partBytes = g.slots * g.slotBytes;
+  g.rowsBytes = g.parts.rows * g.partBytes;
+}
+
+/// The share of multiplications that is of use in `form`, less what it costs to bring rows
+/// together.
+inline double usefulOf(TilePlan& g, Form form) {
+  g.form = form;
+  g.byLines = true;
+  layOut(g, 1, g.gridHeight);
+  if (form == Form::rows) {
+    constexpr double kGather = 24;  // columns
+    return double(g.depth(0)) / double(larger(g.steps(0), 1) * kTileDepth) /
+           (1 + kGather / double(g.panels * kPanelColumns));
+  }
+  const int64_t lines = g.tilesOf(g.gridHeight, g.gridWidth);
+  g.byLines = false;
+  const int64_t across = g.tilesOf(g.gridHeight, g.gridWidth);
+  g.byLines = lines <= across && form != Form::source;
+  return double(g.gridHeight * g.gridWidth) / double(smaller(lines, across) * kSide) *
+         double(g.groupIn) / double(g.channelBlocks * kTileDepth);
+}
+
+/// A matrix product: positions read themselves. All images are then one.
+inline bool joinImages(TilePlan& g) {
+  const auto same = [](const conv::Axis& axis, int64_t size) {
+    return axis.taps == 1 && axis.sourceStep == 1 && axis.outStep == 1 && axis.offset(0) == 0 &&
+           axis.size == size;
+  };
+  if (g.phases() != 1 || !same(g.y[0], g.sourceHeight) || !same(g.x[0], g.sourceWidth))
+    return false;
+  g.sourceHeight = g.outHeight = g.y[0].size = g.images * g.sourceHeight;
+  g.images = 1;
+  return true;
+}
+
+inline void chooseForm(TilePlan& g, bool joined) {
+  if (joined && !g.split() && g.groupIn % kTileDepth == 0 &&
+      g.sourceHeight * g.sourceWidth >= kSide) {
+    usefulOf(g, Form::source);
+    return;
+  }
+  const double rows = usefulOf(g, Form::rows);
+  if (usefulOf(g, Form::window) < rows) usefulOf(g, Form::rows);
+}
+
+/// Cuts the work into parts: bands of lines of the grid, or several small images at once.
+inline void cutParts(TilePlan& g) {
+  const int64_t positions = g.images * g.gridHeight * g.gridWidth;
+  const int64_t share = ceilDiv(positions, ceilDiv(kWantedProducts, g.groups * g.panels));
+  const auto fits = [&](int64_t images, int64_t lines) {
+    layOut(g, images, lines);
+    return images * lines * g.gridWidth <= smaller(kPartRows, share) &&
+           larger(g.rowsBytes, g.slots * g.slotBytes * g.parts.rows) <= kPartBytes;
+  };
+  // What a part takes grows with its lines: the most that fit are found by halving.
+  const auto most = [](int64_t limit, auto&& fit) {
+    int64_t low = 1, high = limit;
+    while (low < high) {
+      const int64_t middle = (low + high + 1) / 2;
+      if (fit(middle))
+        low = middle;
+      else
+        high = middle - 1;
+    }
+    return low;
+  };
+  int64_t band = most(g.gridHeight, [&](int64_t lines) { return fits(1, lines); });
+  band = ceilDiv(g.gridHeight, ceilDiv(g.gridHeight, band));
+  g.bands = ceilDiv(g.gridHeight, band);
+  int64_t images = 1;
+  if (g.bands == 1) {
+    images = most(g.images, [&](int64_t count) { return fits(count, band); });
+    images = ceilDiv(g.images, ceilDiv(g.images, images));
+  }
+  layOut(g, images, band);
+  g.rowParts = ceilDiv(g.images, images) * g.bands;
+  g.columnParts = smaller(g.panels, ceilDiv(kWantedProducts, g.groups * g.rowParts));
+}
+
+template <class P>
+inline TilePlan planTiles(const OpCall& call, const Parts& parts) {
+  TilePlan g(conv::geometryOf(call.as<P>()));
+  g.source = Elements::of(call.in[0]);
+  g.weights = Elements::of(call.in[1]);
+  g.out = Results::of(call.out[0]);
+  if (g.biased) g.bias = Elements::of(call.in[2]);
+  g.parts = parts;
+  const bool joined = joinImages(g);
+  g.gridHeight = g.gridWidth = 0;
+  for (int64_t i = 0; i < g.phasesY; i++) g.gridHeight = larger(g.gridHeight, g.y[i].size);
+  for (int64_t i = 0; i < g.phasesX; i++) g.gridWidth = larger(g.gridWidth, g.x[i].size);
+  g.windowY = WindowAxis::of(g.y, g.phasesY);
+  g.windowX = WindowAxis::of(g.x, g.phasesX);
+  g.channelBlocks = ceilDiv(g.groupIn, kTileDepth);
+  g.panels = ceilDiv(g.groupOut, kPanelColumns);
+  chooseForm(g, joined);
+  cutParts(g);
+  return g;
+}
+
+/// Positions of the result and the lines that a part covers.
+struct TilePart {
+  int64_t firstImage, images, begin, end;
+  TilePart(const TilePlan& g, int64_t index)
+      : firstImage(index / g.bands * g.partImages),
+        images(smaller(g.partImages, g.images - firstImage)),
+        begin(index % g.bands * g.band),
+        end(smaller(begin + g.band, g.gridHeight)) {}
+};
+
+}  // namespace figment::FIGMENT_ISA::tiles::implicit

@@ -1,0 +1,158 @@
+// Packs the weights of a convolution for products on matrix tiles: for each panel of result
+// channels and step of K one tile of 16 channels, or two, of the even channels and of the odd ones
+// of 32, so that two sums of one position make a pair of neighbours. Include only from files
+// compiled for one instruction set.
+#pragma once
+
+#include "kernels/conv/tile_source.inl.h"
+
+namespace figment::FIGMENT_ISA::tiles::implicit {
+
+/// Packs up to 32 rows of K of bf16 columns that lie side by side, `step` apart; zeros fill tiles.
+inline void packRowsOfK(uint16_t* to, const uint16_t* from, int64_t step, int64_t columns,
+                        int64_t depth, int columnTiles) {
+  if (columnTiles == 1) return interleaveTile(to, from, step, columns, depth);
+  const I32 low = I32::broadcast(0xffff), high = I32::broadcast(int32_t(0xffff0000));
+  alignas(kRowBytes) uint16_t lines[2][kTileDepth];
+  for (int64_t k = 0; k < kTileDepth; k += 2, to += kTileDepth) {
+    for (int64_t i = 0; i < 2; i++)
+      if (k + i < depth)
+        copyLine(lines[i], from + (k + i) * step, columns);
+      else
+        zeroLine(lines[i]);
+    for (int64_t i = 0; i < kTileDepth; i += 2 * kLanes) {
+      const I32 a = loadBits(lines[0] + i), b = loadBits(lines[1] + i);
+      storeBits(to + i, (a & low) | shl(b, 16));
+      storeBits(to + kTile + i, shr(a, 16) | (b & high));
+    }
+  }
+}
+
+/// Packs up to 32 columns, `step` apart, each with its numbers of K side by side.
+inline void packColumnsOfK(uint16_t* to, const uint16_t* from, int64_t step, int64_t columns,
+                           int64_t depth, int columnTiles) {
+  for (int64_t tile = 0; tile < columnTiles; tile++)
+    transposeTile(to + tile * kTile, from + tile * step, columnTiles * step,
+                  ceilDiv(columns - tile, columnTiles), depth);
+}
+
+/// Splits 32 rows of K of kBlock columns, times `factor`; the numbers of a step lie `partStep`
+/// apart.
+inline void splitPairs(uint16_t* to, const float* raw, int columnTiles, int parts, float factor) {
+  const F32 scale = F32::broadcast(factor);
+  const int64_t partStep = columnTiles * kTile;
+  const auto place = [&](uint16_t* at, F32 even, F32 odd) {
+    even = even * scale;
+    odd = odd * scale;
+    for (int part = 0; part < parts; part++, at += partStep) {
+      const F32 evenHigh = split::nearestBf16(even), oddHigh = split::nearestBf16(odd);
+      storeBits(at, shr(asInt(evenHigh), 16) | asInt(oddHigh));
+      even -= evenHigh;
+      odd -= oddHigh;
+    }
+  };
+  for (int64_t k = 0; k < kTileDepth; k += 2, raw += 2 * kBlock, to += kBlock)
+    for (int64_t i = 0; i < kSide; i += kLanes) {
+      if (columnTiles == 1) {
+        place(to + 2 * i, F32::load(raw + i), F32::load(raw + kBlock + i));
+        continue;
+      }
+      F32 even[2], odd[2];
+      loadEvenOdd(raw + 2 * i, even[0], even[1]);
+      loadEvenOdd(raw + kBlock + 2 * i, odd[0], odd[1]);
+      for (int64_t tile = 0; tile < 2; tile++)
+        place(to + tile * kTile + 2 * i, even[tile], odd[tile]);
+    }
+}
+
+/// The weights of a panel of columns of a group.
+class WeightPacker {
+ public:
+  WeightPacker(const TilePlan& g, int64_t phase, int64_t group, int64_t panel)
+      : g_(g),
+        phase_(phase),
+        group_(group),
+        column_(panel * kPanelColumns),
+        columns_(g.columnsOf(panel)),
+        columnTiles_(g.columnTilesOf(panel)) {}
+
+  /// Pieces that can be packed apart.
+  static int64_t pieces(const TilePlan& g, int64_t phase) {
+    return g.positionwise() ? ceilDiv(g.steps(phase), kRowSteps) : g.taps(phase);
+  }
+
+  void pack(int64_t piece, uint16_t* to, Scale scale) const {
+    if (g_.positionwise()) {
+      const int64_t end = smaller((piece + 1) * kRowSteps, g_.steps(phase_));
+      for (int64_t step = piece * kRowSteps; step < end; step++) packStep(to, step, scale);
+      return;
+    }
+    for (int64_t block = 0; block < g_.channelBlocks; block++)
+      packStep(to, block * g_.taps(phase_) + piece, scale);
+  }
+
+  /// The scale of the panel's numbers in all taps.
+  Scale scale() const {
+    Sizes sizes;
+    if (g_.transposed)
+      for (int64_t i = 0; i < g_.groupIn * g_.kernelTaps; i++)
+        sizes.add(g_.weights + ((group_ * g_.groupIn * g_.kernelTaps + i) * g_.groupOut + column_),
+                  columns_);
+    else
+      sizes.add(g_.weights + (group_ * g_.groupOut + column_) * g_.kernelTaps * g_.groupIn,
+                columns_ * g_.kernelTaps * g_.groupIn);
+    return sizes.scale(g_.parts.columns);
+  }
+
+  /// The weights of a step of K: rows of kBlock floats, zero beyond what there is.
+  void widenRows(float* raw, int64_t step) const {
+    const auto [k, count] = g_.runOf(phase_, step);
+    gemm::zeroFloats(raw, kTileDepth * kBlock);
+    if (g_.transposed)
+      for (int64_t i = 0; i < count; i++) gemm::widen(raw + i * kBlock, at(k + i), columns_);
+    else
+      gemm::transpose(at(k), g_.kernelTaps * g_.groupIn, columns_, count, raw, kBlock);
+  }
+
+ private:
+  static constexpr int64_t kRowSteps = 16;
+
+  /// The first column's weight number k of a phase. Of a forward pass they lie side by side.
+  Elements at(int64_t k) const {
+    const conv::Axis &y = g_.axisY(phase_), &x = g_.axisX(phase_);
+    const int64_t t = k / g_.groupIn, channel = k % g_.groupIn;
+    const int64_t tap = y.tap(t / x.taps) * g_.kernelWidth + x.tap(t % x.taps);
+    if (g_.transposed)
+      return g_.weights +
+             (((group_ * g_.groupIn + channel) * g_.kernelTaps + tap) * g_.groupOut + column_);
+    return g_.weights +
+           (((group_ * g_.groupOut + column_) * g_.kernelTaps + tap) * g_.groupIn + channel);
+  }
+
+  void packStep(uint16_t* to, int64_t step, Scale scale) const {
+    to += step * g_.parts.columns * columnTiles_ * kTile;
+    if (g_.split()) {
+      float raw[kTileDepth * kBlock];
+      widenRows(raw, step);
+      splitPairs(to, raw, columnTiles_, scale.parts, split::powerOfTwo(scale.shift));
+      return;
+    }
+    const auto [k, count] = g_.runOf(phase_, step);
+    const auto bits = [](Elements e) { return reinterpret_cast<const uint16_t*>(e.data); };
+    if (!g_.transposed)
+      return packColumnsOfK(to, bits(at(k)), g_.kernelTaps * g_.groupIn, columns_, count,
+                            columnTiles_);
+    if ((k + count - 1) / g_.groupIn == k / g_.groupIn)
+      return packRowsOfK(to, bits(at(k)), g_.kernelTaps * g_.groupOut, columns_, count,
+                         columnTiles_);
+    uint16_t staged[kTileDepth][kBlock];  // several taps
+    for (int64_t i = 0; i < count; i++) copyLine(staged[i], bits(at(k + i)), columns_);
+    packRowsOfK(to, staged[0], kBlock, columns_, count, columnTiles_);
+  }
+
+  const TilePlan& g_;
+  const int64_t phase_, group_, column_, columns_;
+  const int columnTiles_;
+};
+
+}  // namespace figment::FIGMENT_ISA::tiles::implicit
