@@ -1,7 +1,8 @@
-// Convolutions of which one side has few channels, as matrix products of aligned factors. Pixels of
-// few channels are unfolded, taps and channels side by side, into the factor that is summed over;
-// results of few channels are folded out of the products of every pixel with all taps. Either way
-// the side of many channels is read once.
+// Convolutions of which one side has few channels, as matrix products of aligned factors, of which
+// that of many channels is read once. Results of few channels are folded out of the products of
+// every pixel with all taps; for gradients of weights the pixels of few channels are unfolded, taps
+// and channels side by side. Few channels that are summed over are read where they are, by the
+// kernels of ../gemm: unfolding them first took longer.
 #include "../gemm/factors.h"
 #include "../matmul/work.h"
 #include "unfold.h"
@@ -19,7 +20,6 @@ struct Few {
   Folding folding;
   int unfolded = 0;           ///< which operand is
   int first = 0, second = 1;  ///< operands that are the product's factors
-  bool padsWeights = false;   ///< weights need rows as long as the unfolded ones
   MatmulParams product = {};
   int64_t pitchA = 0, pitchB = 0;  ///< of the factors' rows in memory
 };
@@ -56,16 +56,9 @@ bool unitStride(const P& p) {
 
 Few fewOf(const Conv2dParams& p) {
   Few f;
-  const int64_t rows = int64_t(p.n) * p.ho * p.wo, pixels = int64_t(p.n) * p.h * p.w;
+  const int64_t pixels = int64_t(p.n) * p.h * p.w;
   const int64_t taps = int64_t(p.kh) * p.kw;
-  if (few(p, p.c, p.o)) {
-    f.way = Few::Way::unfolds;
-    f.unfolding = unfoldingOf(reachOfResults(p), Order::tapFirst, p.c);
-    f.unfolding.matrixRows = p.o;
-    f.padsWeights = true;
-    f.product = productOf(rows, p.o, taps * p.c, false, true);
-    f.pitchA = f.pitchB = f.unfolding.pitch;
-  } else if (few(p, p.o, p.c) && unitStride(p)) {
+  if (few(p, p.o, p.c) && unitStride(p)) {
     f.way = Few::Way::folds;
     f.folding = {reachOfResults(p), Order::channelFirst, p.o, pixels};
     f.first = 1;
@@ -73,21 +66,14 @@ Few fewOf(const Conv2dParams& p) {
     f.product = productOf(p.o * taps, pixels, p.c, false, true);
     f.pitchA = f.pitchB = p.c;
   }
-  f.product.bias = f.way == Few::Way::unfolds && p.bias;
   return f;
 }
 
 Few fewOf(const Conv2dInputGradParams& p) {
   Few f;
-  const int64_t rows = int64_t(p.n) * p.ho * p.wo, pixels = int64_t(p.n) * p.h * p.w;
+  const int64_t rows = int64_t(p.n) * p.ho * p.wo;
   const int64_t taps = int64_t(p.kh) * p.kw;
-  if (few(p, p.o, p.c) && unitStride(p)) {
-    f.way = Few::Way::unfolds;
-    f.unfolding = unfoldingOf(reachOfPixels(p), Order::channelFirst, p.o);
-    f.product = productOf(pixels, p.c, p.o * taps, false, false);
-    f.pitchA = f.unfolding.pitch;
-    f.pitchB = p.c;
-  } else if (few(p, p.c, p.o)) {
+  if (few(p, p.c, p.o)) {
     f.way = Few::Way::folds;
     f.folding = {reachOfPixels(p), Order::tapFirst, p.c, rows};
     f.first = 1;
@@ -140,27 +126,24 @@ Work pitchedWork(const Few& few, int unit) {
     work.matrix.rowStep = pitchB;
     work.matrix.aligned = pitchB % unit == 0;
   } else {
-    p.transA ? window(pitchB) : taps(pitchB);
+    window(pitchB);  // of the weights' gradient, whose first factor is transposed
   }
   return work;
 }
 
 /// Where the scratch memory holds what: partial sums of the product first.
 struct Memory {
-  int64_t unfolded = 0, padded = 0, bytes = 0;
+  int64_t taken = 0, bytes = 0;  ///< `taken`: where the unfolded factor, or what is folded, begins
 };
 Memory memoryOf(const Few& few, const OpCall& call) {
   constexpr int64_t kUnit = 256;
   Memory memory;
-  memory.unfolded = roundUp(int64_t(scratchOf(pitchedWork(few, 1).product)), kUnit);
-  if (few.way == Few::Way::folds) {
-    memory.bytes = memory.unfolded + few.product.m * few.product.n * int64_t(sizeof(float));
-    return memory;
-  }
+  memory.taken = roundUp(int64_t(scratchOf(pitchedWork(few, 1).product)), kUnit);
   const Unfolding& u = few.unfolding;
-  const int64_t rowBytes = u.pitch * int64_t(formatBytes(call.in[few.unfolded].format));
-  memory.padded = memory.unfolded + roundUp(u.reach.positions * rowBytes, kUnit);
-  memory.bytes = memory.padded + u.matrixRows * rowBytes;
+  memory.bytes = memory.taken + (few.way == Few::Way::folds
+                                     ? few.product.m * few.product.n * int64_t(sizeof(float))
+                                     : u.reach.positions * u.pitch *
+                                           int64_t(formatBytes(call.in[few.unfolded].format)));
   return memory;
 }
 
@@ -198,7 +181,7 @@ void run(const OpCall& call, Context& context) {
   const Epilogue<float> epilogue = epilogueOf(call, p);
   if (few.way == Few::Way::folds) {
     const Operand products =
-        rowOf(scratch + memory.unfolded, Format::f32, few.product.m * few.product.n);
+        rowOf(scratch + memory.taken, Format::f32, few.product.m * few.product.n);
     runWork(work, {call.in[few.first], call.in[few.second], Epilogue<float>(products), products},
             launcher);
     return fold(launcher, few.folding, products.as<float>(), epilogue);
@@ -206,14 +189,10 @@ void run(const OpCall& call, Context& context) {
   const Unfolding& u = few.unfolding;
   const Operand& source = call.in[few.unfolded];
   const Operand unfolded =
-      rowOf(scratch + memory.unfolded, source.format, u.reach.positions * u.pitch);
-  const bool pads = few.padsWeights;
-  const Operand& weights = call.in[1];
-  const Operand padded = rowOf(scratch + memory.padded, weights.format, u.matrixRows * u.pitch);
-  unfold(launcher, u, source, scratch + memory.unfolded, pads ? &weights : nullptr,
-         scratch + memory.padded);
+      rowOf(scratch + memory.taken, source.format, u.reach.positions * u.pitch);
+  unfold(launcher, u, source, scratch + memory.taken);
   const auto factor = [&](int which) -> const Operand& {
-    return which == few.unfolded ? unfolded : which == 1 && pads ? padded : call.in[which];
+    return which == few.unfolded ? unfolded : call.in[which];
   };
   runWork(work, {factor(few.first), factor(few.second), epilogue, call.out[0]}, launcher);
 }

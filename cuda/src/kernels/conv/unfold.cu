@@ -36,8 +36,8 @@ FIGMENT_DEVICE void storePiece(const Global<T>& to, int64_t at, const T (&piece)
 /// T: bits of an element.
 template <class T>
 FIGMENT_KERNEL(kThreads)
-unfoldKernel(Global<const T> from, Global<T> to, Global<const T> matrix, Global<T> padded,
-             FIGMENT_GRID_CONSTANT const Unfolding u, int32_t columns, Divisor pieces) {
+unfoldKernel(Global<const T> from, Global<T> to, FIGMENT_GRID_CONSTANT const Unfolding u,
+             int32_t columns, Divisor pieces) {
   FIGMENT_DYNAMIC_SHARED(shared);
   const auto shiftsY = shared.template view<int32_t>(0, columns);
   const auto shiftsX = shared.template view<int32_t>(columns * 4, columns);
@@ -49,19 +49,11 @@ unfoldKernel(Global<const T> from, Global<T> to, Global<const T> matrix, Global<
     channels[i] = column.channel;
   }
   __syncthreads();
-  const uint32_t count = uint32_t(u.reach.positions + u.matrixRows) * uint32_t(u.pitch / kPiece);
+  const uint32_t count = uint32_t(u.reach.positions) * uint32_t(u.pitch / kPiece);
   for (uint32_t e = uint32_t(threadInGrid()); e < count; e += uint32_t(threadsOfGrid())) {
     const uint32_t row = pieces.quotient(e);
     const int32_t first = int32_t(pieces.rest(e, row)) * kPiece;
     T piece[kPiece];
-    if (row >= u.reach.positions) {
-      const int64_t of = row - u.reach.positions;
-      FIGMENT_UNROLL
-      for (int i = 0; i < kPiece; i++)
-        piece[i] = first + i < columns ? matrix[of * columns + first + i] : T(0);
-      storePiece(padded, of * u.pitch + first, piece);
-      continue;
-    }
     const uint32_t image = u.reach.area.quotient(row), rest = u.reach.area.rest(row, image);
     const uint32_t y = u.reach.width.quotient(rest), x = u.reach.width.rest(rest, y);
     int64_t at[kPiece];  // before any is loaded, so that all are under way together
@@ -82,16 +74,12 @@ unfoldKernel(Global<const T> from, Global<T> to, Global<const T> matrix, Global<
 }
 
 template <class T>
-void unfoldAs(Launcher& launcher, const Unfolding& u, const Operand& source, std::byte* to,
-              const Operand* matrix, std::byte* padded) {
-  const int64_t rows = u.reach.positions + u.matrixRows;
-  const int32_t columns = u.columns();
-  launch<unfoldKernel<T>>(launcher, gridFor(launcher, rows * (u.pitch / kPiece), kThreads),
+void unfoldAs(Launcher& launcher, const Unfolding& u, const Operand& source, std::byte* to) {
+  const int32_t columns = u.columns(), pieces = u.pitch / kPiece;
+  launch<unfoldKernel<T>>(launcher, gridFor(launcher, u.reach.positions * pieces, kThreads),
                           kThreads, size_t(columns) * 3 * sizeof(int32_t), viewOf<const T>(source),
-                          Global<T>(reinterpret_cast<T*>(to), u.reach.positions * u.pitch),
-                          matrix ? viewOf<const T>(*matrix) : Global<const T>(),
-                          Global<T>(reinterpret_cast<T*>(padded), u.matrixRows * u.pitch), u,
-                          columns, Divisor(u.pitch / kPiece));
+                          Global<T>(reinterpret_cast<T*>(to), u.reach.positions * u.pitch), u,
+                          columns, Divisor(pieces));
 }
 
 FIGMENT_KERNEL(kThreads)
@@ -137,11 +125,9 @@ foldKernel(Global<const float> from, FIGMENT_GRID_CONSTANT const Folding f,
 
 }  // namespace
 
-void unfold(Launcher& launcher, const Unfolding& unfolding, const Operand& source, std::byte* to,
-            const Operand* matrix, std::byte* padded) {
+void unfold(Launcher& launcher, const Unfolding& unfolding, const Operand& source, std::byte* to) {
   (formatBytes(source.format) == 4 ? unfoldAs<uint32_t> : unfoldAs<uint16_t>)(launcher, unfolding,
-                                                                              source, to, matrix,
-                                                                              padded);
+                                                                              source, to);
 }
 
 void fold(Launcher& launcher, const Folding& folding, const float* matrix,

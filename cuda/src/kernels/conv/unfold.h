@@ -74,17 +74,14 @@ Reach reachOfPixels(const P& p) {
 enum class Order { tapFirst, channelFirst };
 
 /// Rows of `pitch` elements of the source's format, a multiple of eight, zeros behind the taps'
-/// channels. `matrix`, where it is not null, is made of such rows too: `matrixRows` of them, which
-/// lie one behind the other, go to `padded`.
+/// channels.
 struct Unfolding {
   Reach reach;
   Order order = Order::tapFirst;
   int32_t channels = 0, pitch = 0;
-  int64_t matrixRows = 0;
   int32_t columns() const { return reach.taps * channels; }
 };
-void unfold(Launcher& launcher, const Unfolding& unfolding, const Operand& source, std::byte* to,
-            const Operand* matrix, std::byte* padded);
+void unfold(Launcher& launcher, const Unfolding& unfolding, const Operand& source, std::byte* to);
 
 /// Of a matrix with a row for each channel and tap and a column for each source.
 struct Folding {
