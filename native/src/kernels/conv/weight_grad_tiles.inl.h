@@ -11,7 +11,7 @@ namespace figment::FIGMENT_ISA::tiles {
 /// Steps of K that are summed at a time. Taps of a block read the same lines, so that a tile of
 /// rows and six of columns, at most, take little of a second-level cache over many steps; without
 /// taps to share lines, three tiles of rows stay in a first-level cache over few.
-constexpr int64_t kTapSteps = 32, kPointSteps = 10;
+constexpr int64_t kTapSteps = 64, kPointSteps = 16;
 /// Tiles of sums of a run, in kTapRows rows or kPointColumns columns: two tiles are left for
 /// factors.
 constexpr int64_t kRunTiles = 6, kTapRows = 1, kPointColumns = 2;

@@ -16,7 +16,7 @@ constexpr int64_t kChunkBytes = 16 << 20;
 constexpr int64_t kWantedUnits = 8, kLeastSteps = 32;
 /// Tiles of sums of a part, 1 KiB each, which should stay in a second-level cache beside what they
 /// are summed of; and how many rows they form.
-constexpr int64_t kPartTiles = 400, kMostRowTiles = 24;
+constexpr int64_t kPartTiles = 400, kMostRowTiles = 12;
 /// What a bundle, and all sums, may take at most; sums so many times what the result takes in f32.
 constexpr double kMostBytes = 64e6, kMostShare = 8;
 
