@@ -51,7 +51,6 @@ struct Held {
 template <int N, int kFloats>
 FIGMENT_KERNEL_OCCUPIED(kHeldThreads, kFloats == kFewFloats ? 3 : 2)
 heldKernel(Held k) {
-  if (blockInGrid() >= k.call.shape.n * k.run.ofSample) return;
   constexpr int kVectors = kFloats / N;
   FIGMENT_DYNAMIC_SHARED(dynamic);
   const NormForward<float>& call = k.call;
@@ -140,7 +139,10 @@ template <NormForward<float> (*kForward)(const OpCall&)>
 int supports(const OpCall& call) {
   if (supportsFloats(call) < 0) return -1;
   const HeldPlan plan(kForward(call).shape, call.in[0].format);
-  return plan.floats == 0 ? -1 : plan.idle ? 25 : 40;
+  if (plan.floats == 0) return -1;
+  // What leaves multiprocessors idle, or moves part sectors of memory, is a cluster's first.
+  const bool narrow = plan.run.channels * formatBytes(call.in[0].format) < 64;
+  return plan.idle || narrow ? 25 : 40;
 }
 
 template <NormForward<float> (*kForward)(const OpCall&), void (*kSplit)(const OpCall&, Context&)>
@@ -151,7 +153,7 @@ void run(const OpCall& call, Context& context) {
   const HeldPlan plan(forward.shape, call.in[0].format);
   const Held k = {forward, plan.run};
   const auto start = [&]<int N, int kFloats>() {
-    launch<heldKernel<N, kFloats>>(launcher, blocksFor(forward.shape.n * plan.run.ofSample),
+    launch<heldKernel<N, kFloats>>(launcher, Grid{forward.shape.n * plan.run.ofSample},
                                    plan.run.warps * kWarp, plan.sharedBytes(), k);
   };
   const bool few = plan.floats == kFewFloats;

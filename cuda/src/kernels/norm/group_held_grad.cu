@@ -45,11 +45,10 @@ struct HeldPlan {
 };
 
 template <int N, int kFloats>
-FIGMENT_KERNEL_OCCUPIED(kThreads, 2)
+FIGMENT_KERNEL_OCCUPIED(kThreads, kFloats == kFewFloats ? 3 : 2)
 heldGradKernel(RunGrad k) {
   constexpr int kVectors = kFloats / 2 / N;
   FIGMENT_DYNAMIC_SHARED(dynamic);
-  if (blockInGrid() >= k.call.shape.n * k.run.ofSample) return;
   const NormBackward<float>& call = k.call;
   const NormShape& shape = call.shape;
   const Run& run = k.run;
@@ -85,7 +84,7 @@ heldGradKernel(RunGrad k) {
       sums[1][j] += d[v][j];
     }
   }
-  const auto totals = sumGradients<N, Alone>(k, part, sums, parts);
+  const auto totals = sumGradients<N, Alone>(k, part, factors, sums, parts);
   if (!place.active) return;
   const GradTerms<N> terms(k, place, factors, totals);
   FIGMENT_UNROLL
@@ -109,9 +108,9 @@ template <class Call>
 void run(const OpCall& call, Context& context) {
   runGrad<Call, HeldPlan>(call, context, [&](const HeldPlan& plan, const RunGrad& k) {
     const auto start = [&]<int N, int kFloats>() {
-      launch<heldGradKernel<N, kFloats>>(
-          launcherOf(context), blocksFor(k.call.shape.n * k.run.ofSample), k.run.warps * kWarp,
-          size_t(RunGrad::floats(k.run)) * sizeof(float), k);
+      launch<heldGradKernel<N, kFloats>>(launcherOf(context), Grid{k.call.shape.n * k.run.ofSample},
+                                         k.run.warps * kWarp,
+                                         size_t(RunGrad::floats(k.run)) * sizeof(float), k);
     };
     const bool few = plan.floats == kFewFloats;
     if (plan.vector == 8 && few) return start.template operator()<8, kFewFloats>();

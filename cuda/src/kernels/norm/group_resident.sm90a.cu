@@ -28,12 +28,16 @@ struct ResidentPlan {
   ResidentPlan(const NormShape& shape, Format x) : vector(runVector(x, shape.c)) {
     if (vector == 0 || vector * formatBytes(x) != 16) return;
     eachRun(shape, x, vector, [&](Run next) {
+      // Where memory moves in part sectors, or hides no time, slabs are as fast.
+      const int64_t runBytes = next.channels * int64_t(formatBytes(x));
+      const bool narrow = runBytes < 64;
+      if (runBytes < 32) return false;
       for (int blocks = 1; blocks <= kMostRanks; blocks *= 2) {
         next.pixels = ceilDiv(shape.spatial, int64_t(blocks));
         next.warps = 1;
         while (next.warps < kMostWarps && kFewVectors * next.down() < next.pixels) next.warps *= 2;
         const int64_t bytes = next.pixels * next.across * 16 + next.floats(2) * int64_t{4};
-        const int64_t most = blocks < kMostRanks ? kComfortable : kBudget;
+        const int64_t most = blocks < kMostRanks || narrow ? kComfortable : kBudget;
         if (bytes > most || next.pixels * (blocks - 1) >= shape.spatial) continue;
         const int64_t all = shape.n * next.ofSample * blocks;
         if (blocks < kMostRanks && all < kBusyBlocks && next.warps == kMostWarps) continue;

@@ -25,12 +25,16 @@ struct ResidentPlan {
   ResidentPlan(const NormShape& shape, Format x, Format dy) : vector(runVector(x, shape.c)) {
     if (vector == 0 || vector * formatBytes(x) != 16 || vector * formatBytes(dy) != 16) return;
     eachRun(shape, x, vector, [&](Run next) {
+      // Where memory moves in part sectors, or hides no time, slabs are as fast.
+      const int64_t runBytes = next.channels * int64_t(formatBytes(x));
+      const bool narrow = runBytes < 64;
+      if (runBytes < 32) return false;
       for (int blocks = 1; blocks <= kMostRanks; blocks *= 2) {
         next.pixels = ceilDiv(shape.spatial, int64_t(blocks));
         next.warps = 1;
         while (next.warps < kMostWarps && kFewVectors * next.down() < next.pixels) next.warps *= 2;
         const int64_t bytes = next.pixels * next.across * 32 + RunGrad::floats(next) * int64_t{4};
-        const int64_t most = blocks < kMostRanks ? kComfortable : kBudget;
+        const int64_t most = blocks < kMostRanks || narrow ? kComfortable : kBudget;
         if (bytes > most || next.pixels * (blocks - 1) >= shape.spatial) continue;
         const int64_t all = shape.n * next.ofSample * blocks;
         if (blocks < kMostRanks && all < kBusyBlocks && next.warps == kMostWarps) continue;
@@ -114,7 +118,7 @@ __cluster_dims__(ranks, 1, 1) residentGradKernel(RunGrad k) {
   sumStage(2);
   waitForCopies<0>();
   sumStage(3);
-  const auto totals = sumGradients<N, Cluster<ranks>>(k, part, sums, parts);
+  const auto totals = sumGradients<N, Cluster<ranks>>(k, part, factors, sums, parts);
   if (!place.active) return;
   const GradTerms<N> terms(k, place, factors, totals);
   eachVector(0, turns, [&](int v, const float(&values)[N], float(&d)[N]) {

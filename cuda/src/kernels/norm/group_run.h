@@ -12,6 +12,8 @@ namespace figment::cuda {
 
 /// Blocks, and warps, that keep every GPU busy.
 constexpr int64_t kBusyBlocks = 128, kBusyWarps = 1024;
+/// Tasks whose blocks, several for each at most, one row of a grid has.
+constexpr int64_t kMostTasks = int64_t{1} << 27;
 /// Lanes that add up what the warps have of one sum.
 constexpr int kAdders = 8;
 
@@ -66,6 +68,7 @@ void eachRun(const NormShape& shape, Format x, int vector, F&& f) {
     if (shape.groups % groups != 0 || channels % vector != 0) continue;
     Run run(channels, width, vector);
     run.ofSample = shape.groups / groups;
+    if (shape.n * run.ofSample > kMostTasks) continue;
     used = f(run) || used;
     if (used && bytes >= 64 && bytes % 32 == 0) return;
   }
@@ -189,9 +192,11 @@ struct RunPart {
 
   template <class Exchange>
   FIGMENT_DEVICE RunPart(const Run& runs, const NormShape& shape, Exchange) {
-    const int64_t task = blockInGrid() / Exchange::kRanks;
-    sample = task / runs.ofSample;
-    run = task % runs.ofSample;
+    // In 32 bits, because nothing is loaded before it is known.
+    const uint32_t task = blockIdx.x / uint32_t(Exchange::kRanks);
+    const uint32_t ofSample = uint32_t(runs.ofSample);
+    sample = task / ofSample;
+    run = task % ofSample;
     firstPixel = Exchange::rank() * runs.pixels;
     const int64_t left = shape.spatial - firstPixel;
     held = int(left < runs.pixels ? left : runs.pixels);
@@ -208,7 +213,8 @@ FIGMENT_DEVICE void mergeMoments(const NormForward<float>& call, const Run& run,
   const NormShape& shape = call.shape;
   Exchange::sync();
   for (int g = int(threadIdx.x); g < run.groups; g += int(blockDim.x)) {
-    const float origin = Exchange::read(own, 3 * g, 0), count = float(shape.count());
+    const float origin = Exchange::read(own, 3 * g, 0);
+    const float count = float(shape.spatial) * float(run.width);
     const auto countOf = [&](int rank) {
       const int64_t more = shape.spatial - rank * run.pixels;
       return float(more < run.pixels ? more : run.pixels) * float(run.width);

@@ -16,10 +16,10 @@ struct RunGrad {
   Run run;
   Global<float> partial;  ///< [2, n·ranks, c]: Σ du·x̂, Σ du
 
-  /// Floats of shared memory: what warps have of each channel, and two own and two merged sums of
-  /// each group.
+  /// Floats of shared memory: what warps have of each channel, its gamma, and two own and two
+  /// merged sums of each group.
   FIGMENT_BOTH static int floats(const Run& run) {
-    return 2 * run.channels * run.warps + 4 * run.groups;
+    return (2 * run.warps + 1) * run.channels + 4 * run.groups;
   }
 };
 
@@ -61,15 +61,20 @@ struct GradFactors {
 /// former of all groups first. All threads of the cluster call it; inactive ones bring zeros.
 template <int N, class Exchange>
 FIGMENT_DEVICE Shared<float> sumGradients(const RunGrad& k, const RunPart& part,
-                                          const float (&sums)[2][N], const Shared<float>& parts) {
-  const NormBackward<float>& call = k.call;
-  const NormShape& shape = call.shape;
+                                          const GradFactors<N>& factors, const float (&sums)[2][N],
+                                          const Shared<float>& parts) {
+  const NormShape& shape = k.call.shape;
   const Run& run = k.run;
   const int t = int(threadIdx.x), warp = warpInBlock(), lane = laneInWarp();
   const int channels = run.channels, groups = run.groups;
   const int64_t firstChannel = part.run * channels;
-  const auto own = parts.from(2 * channels * run.warps);
+  const auto gammas = parts.from(2 * channels * run.warps);
+  const auto own = gammas.from(channels);
   const auto merged = own.from(2 * groups);
+  if (t < run.across) {
+    FIGMENT_UNROLL
+    for (int j = 0; j < N; j++) gammas[t * N + j] = factors.gamma[j];
+  }
   FIGMENT_UNROLL
   for (int kind = 0; kind < 2; kind++) {
     FIGMENT_UNROLL
@@ -96,7 +101,7 @@ FIGMENT_DEVICE Shared<float> sumGradients(const RunGrad& k, const RunPart& part,
     if (at < 2 * groups) {
       for (int i = t % kAdders; i < run.width; i += kAdders) {
         const int local = group * run.width + i;
-        sum += call.gamma[firstChannel + local] * channelSum(kind * channels + local);
+        sum += gammas[local] * channelSum(kind * channels + local);
       }
     }
     sum = sumAdders(sum);
@@ -120,7 +125,7 @@ struct GradTerms {
 
   FIGMENT_DEVICE GradTerms(const RunGrad& k, const RunPlace<N>& place,
                            const GradFactors<N>& factors, const Shared<float>& sums) {
-    const float inverse = 1.0f / float(k.call.shape.count());
+    const float inverse = 1.0f / (float(k.call.shape.spatial) * float(k.run.width));
     place.eachChannel(k.run, [&](int j, int group) {
       const float scale = factors.rstd[j] * inverse;
       a[j] = factors.gamma[j] * factors.rstd[j];
