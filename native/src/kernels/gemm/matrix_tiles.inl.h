@@ -94,7 +94,13 @@ inline void multiplyUnit(Tiles& tiles, const uint16_t* rowBlocks, int64_t rows,
 
 /// Bias, activation and rounding of a row of sums on their way out.
 inline void storeRow(Results to, const float* sums, int64_t count, Elements bias, int activation) {
-  for (int64_t i = 0; i < count; i += kLanes) {
+  int64_t i = 0;
+  if (to.format == Format::bf16 && !bias.given() && activation == kNoActivation) {
+    auto* bits = reinterpret_cast<uint16_t*>(to.data);
+    for (; i + 2 * kLanes <= count; i += 2 * kLanes)
+      storeBf16(bits + i, F32::load(sums + i), F32::load(sums + i + kLanes));
+  }
+  for (; i < count; i += kLanes) {
     const int lanes = int(smaller(kLanes, count - i));
     F32 x = lanes == kLanes ? F32::load(sums + i) : F32::loadPartial(sums + i, lanes);
     if (bias.given()) x += gemm::loadElements(bias + i, lanes);

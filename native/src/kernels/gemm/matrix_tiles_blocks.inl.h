@@ -11,8 +11,6 @@
 namespace figment::FIGMENT_ISA::tiles {
 
 constexpr int64_t kBlockSums = kBlock * kBlock;
-/// Steps along K from the rows that are fetched to those that are multiplied.
-constexpr int64_t kStepsAhead = 2;
 
 /// kBlock rows as tiles load them: packed, or in memory where they are contiguous along K.
 struct RowTiles {
@@ -27,42 +25,29 @@ struct RowTiles {
   }
 };
 
-/// Fetches the lines of two tiles into the first-level cache.
-FIGMENT_INLINE void fetchRows(const RowTiles& rows, const uint16_t* at) {
-  const auto* upper = reinterpret_cast<const std::byte*>(at);
-  const auto* lower = reinterpret_cast<const std::byte*>(at + rows.lower);
-  for (int64_t i = 0; i < kSide; i++) {
-    __builtin_prefetch(upper + i * rows.lineBytes);
-    __builtin_prefetch(lower + i * rows.lineBytes);
-  }
-}
-
 /// Sums `blocks` steps along K of kBlock rows by kBlock packed columns: the upper left tile, and
 /// the other ones that are asked for. Calls beside(count) at each step, which may take that many
-/// rows of another block further; `following` is where the rows of the next block begin.
+/// rows of another block further.
 template <bool kLower, bool kRight, class Tiles, class Beside>
-inline void sumTiles(Tiles& tiles, const RowTiles& rows, const uint16_t* following,
-                     const uint16_t* columns, int64_t blocks, float* sums, Beside&& beside) {
+inline void sumTiles(Tiles& tiles, const RowTiles& rows, const uint16_t* columns, int64_t blocks,
+                     float* sums, Beside&& beside) {
   const int64_t rowsBeside = ceilDiv(kBlock, blocks);
-  const uint16_t *a = rows.data, *ahead = a + kStepsAhead * rows.next, *b = columns;
+  const uint16_t *a = rows.data, *b = columns;
   tiles.template zero<0>();
   if constexpr (kRight) tiles.template zero<1>();
   if constexpr (kLower) tiles.template zero<2>();
   if constexpr (kLower && kRight) tiles.template zero<3>();
   for (int64_t block = 0; block < blocks; block++) {
-    if (block + kStepsAhead == blocks) ahead = following;
     tiles.template load<6>(b, kRowBytes);
     tiles.template load<4>(a, rows.lineBytes);
     if constexpr (kRight) tiles.template load<7>(b + kTile, kRowBytes);
     tiles.template dot<0, 4, 6>();
     if constexpr (kRight) tiles.template dot<1, 4, 7>();
     if constexpr (kLower) tiles.template load<5>(a + rows.lower, rows.lineBytes);
-    fetchRows(rows, ahead);
     beside(rowsBeside);
     if constexpr (kLower) tiles.template dot<2, 5, 6>();
     if constexpr (kLower && kRight) tiles.template dot<3, 5, 7>();
     a += rows.next;
-    ahead += rows.next;
     b += kPair;
   }
   constexpr int64_t kStep = kBlock * int64_t(sizeof(float));
@@ -74,17 +59,16 @@ inline void sumTiles(Tiles& tiles, const RowTiles& rows, const uint16_t* followi
 
 /// The same for as many of the rows and columns as are of use.
 template <class Tiles, class Beside>
-inline void sumBlock(Tiles& tiles, const RowTiles& rows, int64_t rowCount,
-                     const uint16_t* following, const uint16_t* columns, int64_t columnCount,
-                     int64_t blocks, float* sums, Beside&& beside) {
+inline void sumBlock(Tiles& tiles, const RowTiles& rows, int64_t rowCount, const uint16_t* columns,
+                     int64_t columnCount, int64_t blocks, float* sums, Beside&& beside) {
   if (rowCount > kSide && columnCount > kSide)
-    sumTiles<true, true>(tiles, rows, following, columns, blocks, sums, beside);
+    sumTiles<true, true>(tiles, rows, columns, blocks, sums, beside);
   else if (rowCount > kSide)
-    sumTiles<true, false>(tiles, rows, following, columns, blocks, sums, beside);
+    sumTiles<true, false>(tiles, rows, columns, blocks, sums, beside);
   else if (columnCount > kSide)
-    sumTiles<false, true>(tiles, rows, following, columns, blocks, sums, beside);
+    sumTiles<false, true>(tiles, rows, columns, blocks, sums, beside);
   else
-    sumTiles<false, false>(tiles, rows, following, columns, blocks, sums, beside);
+    sumTiles<false, false>(tiles, rows, columns, blocks, sums, beside);
 }
 
 /// Sums blocks by sum(row, column, sums, beside), where row and column count from the first of

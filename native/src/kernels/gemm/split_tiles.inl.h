@@ -56,7 +56,6 @@ inline void multiplyParts(Tiles& tiles, const Chain& chain, const uint16_t* a, c
           const uint16_t* at = a + term.row * part + block * kPair;
           tiles.template load<4>(at, tiles::kRowBytes);
           tiles.template load<5>(at + kTile, tiles::kRowBytes);
-          tiles::fetchRows(tiles::RowTiles::packed(at), at + kPair);
         }
         loaded = term;
         tiles.template dot<0, 4, 6>();

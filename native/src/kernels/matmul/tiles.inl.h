@@ -1,7 +1,8 @@
-// matmul of bf16 factors on matrix tiles. B is packed once, in panels of kBlock columns of all
-// their depth. Rows of A are read in place where tiles can load them, else packed by the unit that
-// needs them, one cut of K at a time. A unit is a part of the result whose rows of one cut, and
-// sums where there are several cuts, share the second-level cache.
+// matmul of bf16 factors on matrix tiles. B is packed once, in panels of kBlock columns: where one
+// unit has all rows that meet a panel, by that unit, a cut of K at a time, else ahead of all units.
+// Rows of A are read in place where tiles can load them, else packed by the unit that needs them,
+// one cut at a time. A unit is a part of the result whose rows of one cut, and sums where there are
+// several cuts, share the second-level cache.
 #pragma once
 
 #include "kernels/gemm/matrix_tiles_blocks.inl.h"
@@ -11,8 +12,9 @@
 
 namespace figment::FIGMENT_ISA::tiles {
 
-/// Most rows and columns of a unit.
-constexpr int64_t kMostRows = 256, kMostColumns = 1024;
+/// Most rows and columns of a unit whose rows are read in place, and of others, which pack them.
+constexpr int64_t kMostRows = 512, kMostColumns = 512;
+constexpr int64_t kMostPackedRows = 256, kColumnsOfPacked = 1024;
 /// A cut of K is at most this deep: columns of a cut, the rows that pass them, and two blocks of
 /// sums share the first-level cache.
 constexpr int64_t kProductCut = 384;
@@ -35,32 +37,38 @@ struct Product {
         panels(ceilDiv(p.n, kBlock)),
         steps(ceilDiv(p.k, kTileDepth)),
         cutSteps(ceilDiv(steps, ceilDiv(p.k, kProductCut))),
-        unit(m, p.n, batch, threads, kMostRows, kMostColumns) {}
+        unit(m, p.n, batch, threads, wholeLines() ? kMostRows : kMostPackedRows,
+             wholeLines() ? kMostColumns : kColumnsOfPacked) {}
   /// One B for all products of a batch: then the batch is just more rows.
   bool sharesB() const { return !p.transA && p.batchStrideB == 0 && p.batchStrideA != 0; }
   int64_t units() const { return batch * unit.rowUnits * unit.columnUnits; }
   int64_t panelSize() const { return steps * kPair; }
   int64_t packedNumbers() const { return batchesB * panels * panelSize(); }
-  /// Tiles load lines of 64 bytes, which should not cross those of the cache.
-  bool inPlace() const {
-    return !p.transA && p.k % kTileDepth == 0 && reinterpret_cast<uintptr_t>(a) % kRowBytes == 0;
-  }
+  /// Whether rows of A are made of lines of tiles. Then tiles load them in place, but for lines
+  /// that would cross those of the cache.
+  bool wholeLines() const { return !p.transA && p.k % kTileDepth == 0; }
+  bool inPlace() const { return wholeLines() && reinterpret_cast<uintptr_t>(a) % kRowBytes == 0; }
+  /// Whether each panel of B is of use to one unit alone.
+  bool packsInUnits() const { return unit.rowUnits == 1 && batchesB == batch; }
 
+  /// Packs kBlock columns of B for a range of K.
+  void packPanel(int64_t batch, int64_t panel, int64_t k, int64_t depth, uint16_t* to) const {
+    const uint16_t* from = b + batch * p.batchStrideB;
+    const int64_t column = panel * kBlock, columns = smaller(kBlock, p.n - column);
+    if (p.transB)
+      transposeColumns(to, from + column * p.k + k, p.k, columns, depth);
+    else
+      interleaveColumns(to, from + k * p.n + column, p.n, columns, depth);
+  }
   /// Packs a piece of B: some panels and steps.
   void packColumns(int64_t batch, int64_t firstPanel, int64_t firstStep, uint16_t* packed) const {
     const int64_t lastPanel = smaller(firstPanel + kPackedPanels, panels);
     const int64_t lastStep = smaller(firstStep + kPackedSteps, steps);
-    const uint16_t* from = b + batch * p.batchStrideB;
     for (int64_t step = firstStep; step < lastStep; step++) {
-      for (int64_t panel = firstPanel; panel < lastPanel; panel++) {
-        const int64_t column = panel * kBlock, k = step * kTileDepth;
-        const int64_t columns = smaller(kBlock, p.n - column), depth = smaller(kTileDepth, p.k - k);
-        uint16_t* to = packed + (batch * panels + panel) * panelSize() + step * kPair;
-        if (p.transB)
-          transposeColumns(to, from + column * p.k + k, p.k, columns, depth);
-        else
-          interleaveColumns(to, from + k * p.n + column, p.n, columns, depth);
-      }
+      const int64_t k = step * kTileDepth;
+      for (int64_t panel = firstPanel; panel < lastPanel; panel++)
+        packPanel(batch, panel, k, smaller(kTileDepth, p.k - k),
+                  packed + (batch * panels + panel) * panelSize() + step * kPair);
     }
   }
   /// Packs up to kBlock rows of A for a cut of K.
@@ -76,49 +84,53 @@ struct Product {
 
 /// The memory of one worker.
 struct ProductScratch {
-  uint16_t* rows;  ///< packed blocks of a cut
-  float* sums;     ///< of two blocks
-  float* unit;     ///< sums of all blocks, where several cuts are added
+  uint16_t* rows;     ///< packed blocks of a cut
+  uint16_t* columns;  ///< a packed panel of a cut, where units pack B
+  float* sums;        ///< of two blocks
+  float* unit;        ///< sums of all blocks, where several cuts are added
 
   static ProductScratch take(Carver& carver, const Product& g) {
     ProductScratch s;
     s.rows = carver.take<uint16_t>(g.unit.rows / kBlock * g.cutSteps * kPair);
+    s.columns = carver.take<uint16_t>(g.packsInUnits() ? g.cutSteps * kPair : 0);
     s.sums = carver.take<float>(2 * kBlockSums);
     s.unit = carver.take<float>(g.steps > g.cutSteps ? g.unit.rows * g.unit.columns : 0);
     return s;
   }
 };
 
+/// `packedB` is null where the unit packs its columns.
 template <class Tiles>
 inline void runUnit(const OpCall& call, const Product& g, Tiles& tiles, const uint16_t* packedB,
                     int64_t index, const ProductScratch& s) {
   const UnitPart at(g.unit, index, g.m, g.p.n);
-  const int64_t batch = at.batch, row = at.row, rows = at.rows;
-  const int64_t column = at.column, columns = at.columns;
-  const int64_t rowBlocks = ceilDiv(rows, kBlock);
-  const Elements bias = g.p.bias ? Elements::of(call.in[2]) + column : Elements{};
-  const Results out = Results::of(call.out[0]) + ((batch * g.m + row) * g.p.n + column);
-  const uint16_t* a = g.a + batch * g.p.batchStrideA + row * g.p.k;
-  const uint16_t* b =
-      packedB + ((g.batchesB == 1 ? 0 : batch) * g.panels + column / kBlock) * g.panelSize();
+  const int64_t rows = at.rows, rowBlocks = ceilDiv(rows, kBlock), batch = at.batch;
+  const Elements bias = g.p.bias ? Elements::of(call.in[2]) + at.column : Elements{};
+  const Results out = Results::of(call.out[0]) + ((batch * g.m + at.row) * g.p.n + at.column);
+  const uint16_t* a = g.a + batch * g.p.batchStrideA + at.row * g.p.k;
+  const int64_t firstPanel = at.column / kBlock;
   for (int64_t step = 0; step < g.steps; step += g.cutSteps) {
     const int64_t blocks = smaller(g.cutSteps, g.steps - step), k = step * kTileDepth;
+    const int64_t depth = smaller(blocks * kTileDepth, g.p.k - k);
     const bool first = step == 0, last = step + blocks == g.steps;
-    const auto rowTiles = [&](int64_t i) {
-      return g.inPlace() && i + kBlock <= rows
-                 ? RowTiles::inPlace(a + i * g.p.k + k, g.p.k)
-                 : RowTiles::packed(s.rows + i / kBlock * blocks * kPair);
-    };
+    const auto packedRows = [&](int64_t i) { return s.rows + i / kBlock * blocks * kPair; };
     for (int64_t i = g.inPlace() ? rows / kBlock * kBlock : 0; i < rows; i += kBlock)
-      g.packRows(batch, row + i, k, smaller(blocks * kTileDepth, g.p.k - k),
-                 s.rows + i / kBlock * blocks * kPair);
+      g.packRows(batch, at.row + i, k, depth, packedRows(i));
+    const auto columns = [&](int64_t i, int64_t j) -> const uint16_t* {
+      const int64_t panel = firstPanel + j / kBlock;
+      if (packedB)
+        return packedB + ((g.batchesB == 1 ? 0 : batch) * g.panels + panel) * g.panelSize() +
+               step * kPair;
+      if (i == 0) g.packPanel(batch, panel, k, depth, s.columns);
+      return s.columns;
+    };
     forBlocks(
-        rows, columns, s.sums,
+        rows, at.columns, s.sums,
         [&](int64_t i, int64_t j, float* sums, auto& beside) {
-          const int64_t following = i + kBlock < rows ? i + kBlock : 0;
-          sumBlock(tiles, rowTiles(i), rows - i, rowTiles(following).data,
-                   b + j / kBlock * g.panelSize() + step * kPair, columns - j, blocks, sums,
-                   beside);
+          const RowTiles rowTiles = g.inPlace() && i + kBlock <= rows
+                                        ? RowTiles::inPlace(a + i * g.p.k + k, g.p.k)
+                                        : RowTiles::packed(packedRows(i));
+          sumBlock(tiles, rowTiles, rows - i, columns(i, j), at.columns - j, blocks, sums, beside);
         },
         [&](int64_t i, int64_t j, float* sums) {
           float* unit =
@@ -129,7 +141,7 @@ inline void runUnit(const OpCall& call, const Product& g, Tiles& tiles, const ui
           else if (!last)
             gemm::copyFloats(unit, sums, kBlock);
           if (last)
-            storeRow(out + (i * g.p.n + j), sums, smaller(kBlock, columns - j),
+            storeRow(out + (i * g.p.n + j), sums, smaller(kBlock, at.columns - j),
                      bias.given() ? bias + j : bias, g.p.activation);
         });
   }
@@ -139,7 +151,7 @@ inline size_t productScratch(const OpCall& call, int threads) {
   const Product g(call, threads);
   Carver carver(nullptr);
   for (int i = 0; i < threads; i++) ProductScratch::take(carver, g);
-  carver.take<uint16_t>(g.packedNumbers());
+  if (!g.packsInUnits()) carver.take<uint16_t>(g.packedNumbers());
   return carver.used();
 }
 
@@ -169,10 +181,12 @@ inline void runProduct(const OpCall& call, Context& context) {
   ProductScratch::take(measure, g);
   const size_t workerBytes = measure.used();
   std::byte* workers = context.scratch();
-  auto* ready = reinterpret_cast<const uint16_t*>(packedOperand(context));
-  auto* own = reinterpret_cast<uint16_t*>(workers + size_t(context.threads()) * workerBytes);
-  if (!ready) packB(g, own, context);
-  const uint16_t* packed = ready ? ready : own;
+  auto* packed = reinterpret_cast<const uint16_t*>(packedOperand(context));
+  if (!packed && !g.packsInUnits()) {
+    auto* own = reinterpret_cast<uint16_t*>(workers + size_t(context.threads()) * workerBytes);
+    packB(g, own, context);
+    packed = own;
+  }
   context.parallelFor(g.units(), 1, [&](int64_t begin, int64_t end, int worker) {
     Tiles tiles;
     Carver carver(workers + size_t(worker) * workerBytes);

@@ -74,16 +74,22 @@ FIGMENT_INLINE I32 toIntSaturated(F32 a) {
   return blend(high, I32::broadcast(INT32_MAX), blend(low, I32::broadcast(INT32_MIN), inside));
 }
 
-/// Bits of bf16 in the low halves of the lanes, rounded to nearest even; any NaN becomes the one of
-/// half.h.
-FIGMENT_INLINE I32 toBf16Bits(F32 a) {
+/// Numbers whose upper halves are those of a rounded to bf16, to nearest even; any NaN becomes the
+/// one of half.h.
+FIGMENT_INLINE I32 roundToBf16(F32 a) {
   const I32 bits = asInt(a);
   const I32 odd = shr(bits, 16) & I32::broadcast(1);
-  const I32 rounded = shr(bits + odd + I32::broadcast(0x7fff), 16);
-  return blend(isNan(a), I32::broadcast(kNanBf16), rounded);
+  return blend(isNan(a), I32::broadcast(int32_t(uint32_t(kNanBf16) << 16)),
+               bits + odd + I32::broadcast(0x7fff));
 }
+/// The same as bits of bf16 in the low halves of the lanes.
+FIGMENT_INLINE I32 toBf16Bits(F32 a) { return shr(roundToBf16(a), 16); }
 FIGMENT_INLINE F32 loadBf16(const uint16_t* p) { return asFloat(shl(I32::loadU16(p), 16)); }
 FIGMENT_INLINE void storeBf16(uint16_t* p, F32 a) { toBf16Bits(a).storeLow16(p); }
+/// Two vectors, one behind the other.
+FIGMENT_INLINE void storeBf16(uint16_t* p, F32 a, F32 b) {
+  storeHigh16(p, roundToBf16(a), roundToBf16(b));
+}
 
 FIGMENT_INLINE F32 loadBf16Partial(const uint16_t* p, int count) {
   uint16_t staged[F32::kLanes] = {};

@@ -212,6 +212,11 @@ FIGMENT_INLINE I32 evenToOdd(I32 a) { return {_mm256_slli_epi64(a.v, 32)}; }
 /// Even lanes of a, odd lanes of b.
 FIGMENT_INLINE I32 blendEvenOdd(I32 a, I32 b) { return {_mm256_blend_epi32(a.v, b.v, 0xaa)}; }
 FIGMENT_INLINE I32 xor3(I32 a, I32 b, I32 c) { return a ^ b ^ c; }
+/// Stores the upper halves of the lanes of a, then those of b.
+FIGMENT_INLINE void storeHigh16(uint16_t* p, I32 a, I32 b) {
+  shr(a, 16).storeLow16(p);
+  shr(b, 16).storeLow16(p + I32::kLanes);
+}
 /// Puts the quarters of two vectors that a shuffle within halves has interleaved in order.
 FIGMENT_INLINE F32 inOrder(__m256 mixed) {
   return {_mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(mixed), 0xd8))};

@@ -196,6 +196,14 @@ FIGMENT_INLINE I32 blendEvenOdd(I32 a, I32 b) {
 FIGMENT_INLINE I32 xor3(I32 a, I32 b, I32 c) {
   return {_mm512_ternarylogic_epi32(a.v, b.v, c.v, 0x96)};
 }
+/// Stores the upper halves of the lanes of a, then those of b.
+FIGMENT_INLINE void storeHigh16(uint16_t* p, I32 a, I32 b) {
+  const __m512i odd = _mm512_setr_epi32(0x00030001, 0x00070005, 0x000b0009, 0x000f000d, 0x00130011,
+                                        0x00170015, 0x001b0019, 0x001f001d, 0x00230021, 0x00270025,
+                                        0x002b0029, 0x002f002d, 0x00330031, 0x00370035, 0x003b0039,
+                                        0x003f003d);  // 16-bit numbers 1, 3, 5 … of both
+  _mm512_storeu_si512(p, _mm512_permutex2var_epi16(a.v, odd, b.v));
+}
 /// The even lanes of a, then those of b.
 FIGMENT_INLINE F32 evenLanes(F32 a, F32 b) {
   const __m512i lanes =

@@ -223,6 +223,11 @@ FIGMENT_INLINE I32 blendEvenOdd(I32 a, I32 b) {
   return {IntVector{a.v[0], b.v[1], a.v[2], b.v[3]}};
 }
 FIGMENT_INLINE I32 xor3(I32 a, I32 b, I32 c) { return a ^ b ^ c; }
+/// Stores the upper halves of the lanes of a, then those of b.
+FIGMENT_INLINE void storeHigh16(uint16_t* p, I32 a, I32 b) {
+  shr(a, 16).storeLow16(p);
+  shr(b, 16).storeLow16(p + I32::kLanes);
+}
 /// The even lanes of a, then those of b.
 FIGMENT_INLINE F32 evenLanes(F32 a, F32 b) { return {FloatVector{a.v[0], a.v[2], b.v[0], b.v[2]}}; }
 /// The odd lanes of a, then those of b.
