@@ -116,6 +116,18 @@ inline void splitColumns(uint16_t* to, const float* raw, int64_t blocks, float s
   }
 }
 
+/// gemm::transpose, by whole vectors where f32 blocks are whole.
+inline void transposeRaw(float* to, int64_t toStep, Elements from, int64_t fromStep, int64_t rows,
+                         int64_t columns) {
+  constexpr int64_t kNumber = sizeof(float);
+  if (from.half() || rows % kSide != 0 || columns % kSide != 0)
+    return gemm::transpose(from, fromStep, rows, columns, to, toStep);
+  for (int64_t row = 0; row < rows; row += kSide)
+    for (int64_t column = 0; column < columns; column += kSide)
+      tiles::transposeWords(to + column * toStep + row, toStep * kNumber,
+                            from.floats() + row * fromStep + column, fromStep * kNumber);
+}
+
 enum class Side { rows, columns };
 
 template <Side kSideOf, int kParts>

@@ -120,48 +120,53 @@ struct PanelScratch {
   }
 };
 
-/// Packed rows or columns of a cut: panels and their scales, so far apart.
-struct Panels {
+/// A packed panel of a cut.
+struct Panel {
+  const uint16_t* data;
+  Scale scale;
+};
+
+/// Sums the products of a cut, block by block, of the panels rowPanel(i) and columnPanel(i, j),
+/// where i and j are the first row and column of the block, and calls finish(row, column, sums,
+/// exponent) for each row of kBlock sums, which are to be multiplied by 2^exponent. Answers how
+/// many blocks did not run on tiles.
+template <class Tiles, class RowPanel, class ColumnPanel, class Finish>
+inline int64_t sumUnit(Tiles& tiles, int mostParts, const PanelScratch& s, int64_t rows,
+                       RowPanel&& rowPanel, int64_t columns, ColumnPanel&& columnPanel,
+                       int64_t depth, Finish&& finish) {
+  const int64_t blocks = ceilDiv(depth, kTileDepth);
+  int64_t plain = 0;
+  int exponents[2] = {};  // of the block that is summed, and of the one that is finished beside it
+  tiles::forBlocks(
+      rows, columns, s.blocks,
+      [&](int64_t i, int64_t j, float* sums, auto& beside) {
+        const Panel a = rowPanel(i), b = columnPanel(i, j);
+        const bool fits = a.scale.fits && b.scale.fits;
+        int& exponent = exponents[sums != s.blocks];
+        exponent = fits ? -(a.scale.shift + b.scale.shift) : 0;
+        if (fits) {
+          const Chain chain({a.scale.parts, b.scale.parts, mostParts});
+          multiplyParts(tiles, chain, a.data, b.data, blocks, sums, beside);
+          return;
+        }
+        plain++;
+        unpackPanel<Side::rows>(s.plainRows, a.data, blocks, a.scale);
+        unpackPanel<Side::columns>(s.plainColumns, b.data, blocks, b.scale);
+        multiplyPlainly(s.plainRows, s.plainColumns, blocks * kTileDepth, sums);
+      },
+      [&](int64_t i, int64_t j, float* sums) {
+        finish(i, j, sums, exponents[sums >= s.blocks + tiles::kBlockSums]);
+      });
+  return plain;
+}
+
+/// Packed columns of a cut: panels and their scales, so far apart.
+struct ColumnPanels {
   const uint16_t* data;
   int64_t step;
   const Scale* scales;
   int64_t scaleStep;
-
-  const uint16_t* panel(int64_t side) const { return data + side / kBlock * step; }
-  Scale scale(int64_t side) const { return scales[side / kBlock * scaleStep]; }
 };
-using ColumnPanels = Panels;
-
-/// Sums the products of a cut, block by block, and calls finish(row, column, sums, exponent) for
-/// each row of kBlock sums, which are to be multiplied by 2^exponent. Answers how many blocks did
-/// not run on tiles.
-template <class Tiles, class Finish>
-inline int64_t sumUnit(Tiles& tiles, int mostParts, const PanelScratch& s, const Panels& a,
-                       int64_t rows, const Panels& b, int64_t columns, int64_t depth,
-                       Finish&& finish) {
-  const int64_t blocks = ceilDiv(depth, kTileDepth);
-  int64_t plain = 0;
-  tiles::forBlocks(
-      rows, columns, s.blocks,
-      [&](int64_t i, int64_t j, float* sums, auto& beside) {
-        const Scale rowScale = a.scale(i), columnScale = b.scale(j);
-        if (rowScale.fits && columnScale.fits) {
-          const Chain chain({rowScale.parts, columnScale.parts, mostParts});
-          multiplyParts(tiles, chain, a.panel(i), b.panel(j), blocks, sums, beside);
-          return;
-        }
-        plain++;
-        unpackPanel<Side::rows>(s.plainRows, a.panel(i), blocks, rowScale);
-        unpackPanel<Side::columns>(s.plainColumns, b.panel(j), blocks, columnScale);
-        multiplyPlainly(s.plainRows, s.plainColumns, blocks * kTileDepth, sums);
-      },
-      [&](int64_t i, int64_t j, float* sums) {
-        const Scale rowScale = a.scale(i), columnScale = b.scale(j);
-        const bool fits = rowScale.fits && columnScale.fits;
-        finish(i, j, sums, fits ? -(rowScale.shift + columnScale.shift) : 0);
-      });
-  return plain;
-}
 
 /// The memory of one worker on units of kUnitRows × kUnitColumns.
 struct UnitScratch : PanelScratch {
@@ -194,7 +199,13 @@ struct UnitScratch : PanelScratch {
 template <class Tiles>
 inline int64_t multiplyUnit(Tiles& tiles, int mostParts, const UnitScratch& s, int64_t rows,
                             const ColumnPanels& b, int64_t columns, int64_t depth, bool first) {
-  return sumUnit(tiles, mostParts, s, {s.rows, kPanel, s.rowScales, 1}, rows, b, columns, depth,
+  const auto rowPanel = [&](int64_t i) -> Panel {
+    return {s.rows + i / kBlock * kPanel, s.rowScales[i / kBlock]};
+  };
+  const auto columnPanel = [&](int64_t, int64_t j) -> Panel {
+    return {b.data + j / kBlock * b.step, b.scales[j / kBlock * b.scaleStep]};
+  };
+  return sumUnit(tiles, mostParts, s, rows, rowPanel, columns, columnPanel, depth,
                  [&](int64_t i, int64_t j, const float* sums, int exponent) {
                    const PowerOfTwo scaled(exponent);
                    float* to = s.sums + i * kUnitColumns + j;

@@ -1,4 +1,5 @@
-// matmul of f32 factors on bf16 matrix tiles, by splitting (gemm/split.inl.h). B is split once, A
+// matmul of f32 factors on bf16 matrix tiles, by splitting (gemm/split.inl.h). B is split once:
+// where one unit has all rows that meet a panel, by that unit, else ahead of all units. A is split
 // by the unit that needs it, one cut of K at a time; units are as wide as the second-level cache
 // allows, so that most products split A once too. Include only from files compiled for one
 // instruction set.
@@ -12,7 +13,7 @@
 namespace figment::FIGMENT_ISA::split {
 
 /// Most rows and columns of a unit.
-constexpr int64_t kMostRows = 128, kMostColumns = 2048;
+constexpr int64_t kMostRows = 256, kMostColumns = 1024;
 
 struct Product {
   const MatmulParams& p;
@@ -39,6 +40,8 @@ struct Product {
   bool sharesB() const { return !p.transA && p.batchStrideB == 0 && p.batchStrideA != 0; }
   int64_t panelSize() const { return parts.columns * tiles::packedSize(p.k); }
   int64_t units() const { return batch * unit.rowUnits * unit.columnUnits; }
+  /// Whether each panel of B is of use to one unit alone.
+  bool packsInUnits() const { return unit.rowUnits == 1 && batchesB == batch; }
 
   /// Splits kBlock columns of B for a cut of K.
   Scale packColumns(int64_t batch, int64_t panel, int64_t k, float* raw, uint16_t* to) const {
@@ -48,7 +51,7 @@ struct Product {
     if (columns < kBlock || depth < blocks * kTileDepth)
       gemm::zeroFloats(raw, blocks * kTileDepth * kBlock);
     if (p.transB)
-      gemm::transpose(from + (column * p.k + k), p.k, columns, depth, raw, kBlock);
+      transposeRaw(raw, kBlock, from + (column * p.k + k), p.k, columns, depth);
     else
       for (int64_t i = 0; i < depth; i++)
         gemm::widen(raw + i * kBlock, from + ((k + i) * p.n + column), columns);
@@ -61,7 +64,7 @@ struct Product {
     const Elements from = a + batch * p.batchStrideA;
     if (rows < kBlock || depth < step) gemm::zeroFloats(raw, step * kBlock);
     if (p.transA)
-      gemm::transpose(from + (k * m + row), m, depth, rows, raw, step);
+      transposeRaw(raw, step, from + (k * m + row), m, depth, rows);
     else
       for (int64_t i = 0; i < rows; i++)
         gemm::widen(raw + i * step, from + ((row + i) * p.k + k), depth);
@@ -85,39 +88,54 @@ struct PackedB {
 struct ProductScratch : PanelScratch {
   uint16_t* rows;  ///< panels of a cut, kPanel apart
   Scale* rowScales;
-  float* unit;  ///< sums of all blocks, where several cuts are added
+  uint16_t* columns;  ///< a panel of a cut, where units split B
+  float* unit;        ///< sums of all blocks, where several cuts are added
 
   static ProductScratch take(Carver& carver, const Product& g) {
     ProductScratch s;
     static_cast<PanelScratch&>(s) = PanelScratch::take(carver);
     s.rows = carver.take<uint16_t>(g.unit.rows / kBlock * kPanel);
     s.rowScales = carver.take<Scale>(g.unit.rows / kBlock);
+    s.columns = carver.take<uint16_t>(g.packsInUnits() ? kPanel : 0);
     s.unit = carver.take<float>(g.cuts > 1 ? g.unit.rows * g.unit.columns : 0);
     return s;
   }
 };
 
-/// Answers how many blocks did not run on tiles.
+/// Answers how many blocks did not run on tiles. There is no `packed` data where the unit splits
+/// its columns.
 template <class Tiles>
 inline int64_t runUnit(const Product& g, Tiles& tiles, const PackedB& packed, int64_t index,
                        const ProductScratch& s) {
   const tiles::UnitPart at(g.unit, index, g.m, g.p.n);
-  const int64_t panel = (g.batchesB == 1 ? 0 : at.batch) * g.panels + at.column / kBlock;
+  const int64_t firstPanel = at.column / kBlock;
+  const int64_t inBatch = (g.batchesB == 1 ? 0 : at.batch) * g.panels;
   const int64_t rowBlocks = ceilDiv(at.rows, kBlock);
   const Elements bias = g.bias.given() ? g.bias + at.column : Elements{};
   const Results out = g.out + ((at.batch * g.m + at.row) * g.p.n + at.column);
+  Panel own = {s.columns, {}};
   int64_t plain = 0;
   for (int64_t cut = 0; cut < g.cuts; cut++) {
     const int64_t k = cut * kCut;
     for (int64_t i = 0; i < rowBlocks; i++)
       s.rowScales[i] = g.packRows(at.batch, at.row + i * kBlock, k, s.raw, s.rows + i * kPanel);
-    const Panels a = {s.rows, kPanel, s.rowScales, 1};
-    const Panels b = {packed.data + panel * g.panelSize() + g.parts.columns * tiles::packedSize(k),
-                      g.panelSize(), packed.scales + panel * g.cuts + cut, g.cuts};
+    const auto panelOfRows = [&](int64_t i) -> Panel {
+      return {s.rows + i / kBlock * kPanel, s.rowScales[i / kBlock]};
+    };
+    const auto columns = [&](int64_t i, int64_t j) -> Panel {
+      const int64_t panel = firstPanel + j / kBlock;
+      if (packed.data) {
+        const int64_t at = inBatch + panel;
+        return {packed.data + at * g.panelSize() + g.parts.columns * tiles::packedSize(k),
+                packed.scales[at * g.cuts + cut]};
+      }
+      if (i == 0) own.scale = g.packColumns(at.batch, panel, k, s.raw, s.columns);
+      return own;
+    };
     const bool first = cut == 0, last = cut == g.cuts - 1;
     plain +=
-        sumUnit(tiles, g.parts.most, s, a, at.rows, b, at.columns, smaller(kCut, g.p.k - k),
-                [&](int64_t i, int64_t j, float* sums, int exponent) {
+        sumUnit(tiles, g.parts.most, s, at.rows, panelOfRows, at.columns, columns,
+                smaller(kCut, g.p.k - k), [&](int64_t i, int64_t j, float* sums, int exponent) {
                   const PowerOfTwo scaled(exponent);
                   float* unit = s.unit + (j / kBlock * rowBlocks + i / kBlock) * tiles::kBlockSums +
                                 i % kBlock * kBlock;
@@ -136,7 +154,7 @@ inline int64_t runUnit(const Product& g, Tiles& tiles, const PackedB& packed, in
 inline size_t productScratch(const OpCall& call, int threads) {
   const Product g(call, threads);
   Carver carver(nullptr);
-  PackedB::take(carver, g);
+  if (!g.packsInUnits()) PackedB::take(carver, g);
   for (int i = 0; i < threads; i++) ProductScratch::take(carver, g);
   return carver.used();
 }
@@ -176,7 +194,8 @@ template <class Tiles>
 inline void runProduct(const OpCall& call, Context& context) {
   const Product g(call, context.threads());
   Carver carver(context.scratch());
-  PackedB packed = PackedB::take(carver, g);
+  PackedB packed = {};
+  if (!g.packsInUnits()) packed = PackedB::take(carver, g);
   std::byte* workers = context.scratch() + carver.used();
   Carver measure(nullptr);
   ProductScratch::take(measure, g);
@@ -187,7 +206,7 @@ inline void runProduct(const OpCall& call, Context& context) {
   if (const std::byte* ready = packedOperand(context)) {
     Carver kept(const_cast<std::byte*>(ready));  // which is only read
     packed = PackedB::take(kept, g);
-  } else {
+  } else if (packed.data) {
     packB(g, packed, context, [&](int worker) { return scratch(worker).raw; });
   }
   context.parallelFor(g.units(), 1, [&](int64_t begin, int64_t end, int worker) {
@@ -209,7 +228,8 @@ inline bool takesProduct(const OpCall& call) {
 
 inline bool repaysProduct(const OpCall& call) {
   const auto& p = call.as<MatmulParams>();
-  return repays(p.m, p.n, p.k);
+  const bool sharesB = !p.transA && p.batchStrideB == 0;
+  return repays(sharesB ? p.batch * p.m : p.m, p.n, p.k);
 }
 
 template <class Tiles>

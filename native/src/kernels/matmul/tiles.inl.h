@@ -51,24 +51,21 @@ struct Product {
   /// Whether each panel of B is of use to one unit alone.
   bool packsInUnits() const { return unit.rowUnits == 1 && batchesB == batch; }
 
-  /// Packs kBlock columns of B for a range of K.
-  void packPanel(int64_t batch, int64_t panel, int64_t k, int64_t depth, uint16_t* to) const {
+  /// Packs a piece of B: panels [first, last), `panelStep` numbers apart, for a range of K. Panels
+  /// side by side share what a row of B brings into the caches.
+  void packPanels(int64_t batch, int64_t first, int64_t last, int64_t begin, int64_t end,
+                  uint16_t* to, int64_t panelStep) const {
     const uint16_t* from = b + batch * p.batchStrideB;
-    const int64_t column = panel * kBlock, columns = smaller(kBlock, p.n - column);
-    if (p.transB)
-      transposeColumns(to, from + column * p.k + k, p.k, columns, depth);
-    else
-      interleaveColumns(to, from + k * p.n + column, p.n, columns, depth);
-  }
-  /// Packs a piece of B: some panels and steps.
-  void packColumns(int64_t batch, int64_t firstPanel, int64_t firstStep, uint16_t* packed) const {
-    const int64_t lastPanel = smaller(firstPanel + kPackedPanels, panels);
-    const int64_t lastStep = smaller(firstStep + kPackedSteps, steps);
-    for (int64_t step = firstStep; step < lastStep; step++) {
-      const int64_t k = step * kTileDepth;
-      for (int64_t panel = firstPanel; panel < lastPanel; panel++)
-        packPanel(batch, panel, k, smaller(kTileDepth, p.k - k),
-                  packed + (batch * panels + panel) * panelSize() + step * kPair);
+    for (int64_t k = begin; k < end; k += kTileDepth, to += kPair) {
+      for (int64_t panel = first; panel < last; panel++) {
+        const int64_t column = panel * kBlock, columns = smaller(kBlock, p.n - column);
+        const int64_t depth = smaller(kTileDepth, end - k);
+        uint16_t* at = to + (panel - first) * panelStep;
+        if (p.transB)
+          transposeColumns(at, from + column * p.k + k, p.k, columns, depth);
+        else
+          interleaveColumns(at, from + k * p.n + column, p.n, columns, depth);
+      }
     }
   }
   /// Packs up to kBlock rows of A for a cut of K.
@@ -85,14 +82,14 @@ struct Product {
 /// The memory of one worker.
 struct ProductScratch {
   uint16_t* rows;     ///< packed blocks of a cut
-  uint16_t* columns;  ///< a packed panel of a cut, where units pack B
+  uint16_t* columns;  ///< packed panels of a cut side by side, where units pack B
   float* sums;        ///< of two blocks
   float* unit;        ///< sums of all blocks, where several cuts are added
 
   static ProductScratch take(Carver& carver, const Product& g) {
     ProductScratch s;
     s.rows = carver.take<uint16_t>(g.unit.rows / kBlock * g.cutSteps * kPair);
-    s.columns = carver.take<uint16_t>(g.packsInUnits() ? g.cutSteps * kPair : 0);
+    s.columns = carver.take<uint16_t>(g.packsInUnits() ? kPackedPanels * g.cutSteps * kPair : 0);
     s.sums = carver.take<float>(2 * kBlockSums);
     s.unit = carver.take<float>(g.steps > g.cutSteps ? g.unit.rows * g.unit.columns : 0);
     return s;
@@ -108,7 +105,7 @@ inline void runUnit(const OpCall& call, const Product& g, Tiles& tiles, const ui
   const Elements bias = g.p.bias ? Elements::of(call.in[2]) + at.column : Elements{};
   const Results out = Results::of(call.out[0]) + ((batch * g.m + at.row) * g.p.n + at.column);
   const uint16_t* a = g.a + batch * g.p.batchStrideA + at.row * g.p.k;
-  const int64_t firstPanel = at.column / kBlock;
+  const int64_t firstPanel = at.column / kBlock, panels = ceilDiv(at.columns, kBlock);
   for (int64_t step = 0; step < g.steps; step += g.cutSteps) {
     const int64_t blocks = smaller(g.cutSteps, g.steps - step), k = step * kTileDepth;
     const int64_t depth = smaller(blocks * kTileDepth, g.p.k - k);
@@ -121,8 +118,11 @@ inline void runUnit(const OpCall& call, const Product& g, Tiles& tiles, const ui
       if (packedB)
         return packedB + ((g.batchesB == 1 ? 0 : batch) * g.panels + panel) * g.panelSize() +
                step * kPair;
-      if (i == 0) g.packPanel(batch, panel, k, depth, s.columns);
-      return s.columns;
+      const int64_t inGroup = j / kBlock % kPackedPanels, panelStep = blocks * kPair;
+      if (i == 0 && inGroup == 0)
+        g.packPanels(batch, panel, smaller(panel + kPackedPanels, firstPanel + panels), k,
+                     k + depth, s.columns, panelStep);
+      return s.columns + inGroup * panelStep;
     };
     forBlocks(
         rows, at.columns, s.sums,
@@ -158,9 +158,14 @@ inline size_t productScratch(const OpCall& call, int threads) {
 inline void packB(const Product& g, uint16_t* packed, Context& context) {
   const int64_t across = ceilDiv(g.panels, kPackedPanels), along = ceilDiv(g.steps, kPackedSteps);
   context.parallelFor(g.batchesB * across * along, 1, [&](int64_t begin, int64_t end, int) {
-    for (int64_t i = begin; i < end; i++)
-      g.packColumns(i / along / across, i / along % across * kPackedPanels,
-                    i % along * kPackedSteps, packed);
+    for (int64_t i = begin; i < end; i++) {
+      const int64_t batch = i / along / across, panel = i / along % across * kPackedPanels;
+      const int64_t step = i % along * kPackedSteps;
+      g.packPanels(batch, panel, smaller(panel + kPackedPanels, g.panels), step * kTileDepth,
+                   smaller((step + kPackedSteps) * kTileDepth, g.p.k),
+                   packed + (batch * g.panels + panel) * g.panelSize() + step * kPair,
+                   g.panelSize());
+    }
   });
 }
 
