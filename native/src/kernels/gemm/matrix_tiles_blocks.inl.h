@@ -1,9 +1,11 @@
 // Products on matrix tiles, block by block of kBlock × kBlock sums. Sums of a block stay in tiles
-// over a whole cut of K and leave them for memory that the first-level cache holds; what is to be
-// done to them there (adding cuts, bias, activation, rounding) runs on the vector units beside the
-// multiplication of the next block, a few rows for each step along K. Blocks of one kBlock of
-// columns follow each other, so that a cut of those columns stays in the first-level cache while
-// rows stream from the second. Include only from files compiled for one instruction set.
+// over a whole cut of K and leave them for memory that the first-level cache holds, when the first
+// factors of the next block are loaded: loads behind the stores may wait for the sums, as their
+// addresses have the same last 12 bits as some of the stores'. What is to be done to them there
+// (adding cuts, bias, activation, rounding) runs on the vector units beside the multiplication of
+// the next block, a few rows for each step along K. Blocks of one kBlock of columns follow each
+// other, so that a cut of those columns stays in the first-level cache while rows stream from the
+// second. Include only from files compiled for one instruction set.
 #pragma once
 
 #include "kernels/gemm/matrix_tiles.inl.h"
@@ -25,77 +27,118 @@ struct RowTiles {
   }
 };
 
-/// Sums `blocks` steps along K of kBlock rows by kBlock packed columns: the upper left tile, and
-/// the other ones that are asked for. Calls beside(count) at each step, which may take that many
-/// rows of another block further.
-template <bool kLower, bool kRight, class Tiles, class Beside>
-inline void sumTiles(Tiles& tiles, const RowTiles& rows, const uint16_t* columns, int64_t blocks,
-                     float* sums, Beside&& beside) {
-  const int64_t rowsBeside = ceilDiv(kBlock, blocks);
-  const uint16_t *a = rows.data, *b = columns;
+/// Stores the sums of a block that the tiles hold.
+template <class Tiles>
+FIGMENT_INLINE void storeSums(Tiles& tiles, float* sums) {
+  constexpr int64_t kStep = kBlock * int64_t(sizeof(float));
+  tiles.template store<0>(sums, kStep);
+  tiles.template store<1>(sums + kSide, kStep);
+  tiles.template store<2>(sums + kSide * kBlock, kStep);
+  tiles.template store<3>(sums + kSide * kBlock + kSide, kStep);
+}
+template <class Tiles>
+FIGMENT_INLINE void zeroSums(Tiles& tiles) {
   tiles.template zero<0>();
-  if constexpr (kRight) tiles.template zero<1>();
-  if constexpr (kLower) tiles.template zero<2>();
-  if constexpr (kLower && kRight) tiles.template zero<3>();
-  for (int64_t block = 0; block < blocks; block++) {
+  tiles.template zero<1>();
+  tiles.template zero<2>();
+  tiles.template zero<3>();
+}
+
+/// The block before the one that is summed: what is left to do to it.
+template <class Finish>
+class Beside {
+ public:
+  explicit Beside(Finish& finish) : finish_(finish) {}
+  /// Takes its sums out of the tiles.
+  template <class Tiles>
+  FIGMENT_INLINE void store(Tiles& tiles) {
+    if (held_) storeSums(tiles, held_);
+    held_ = nullptr;
+  }
+  /// The first steps of a block leave the stores of the one before time.
+  static constexpr int64_t kFirstStep = 2;
+  /// How many rows are to be finished at each of `steps` steps.
+  static int64_t rowsOf(int64_t steps) { return ceilDiv(kBlock, larger(1, steps - kFirstStep)); }
+  /// Finishes some of its rows at a step.
+  FIGMENT_INLINE void step(int64_t step, int64_t count) {
+    if (step >= kFirstStep) finishRows(count);
+  }
+  inline void finishRows(int64_t count) {
+    for (const int64_t last = smaller(row_ + count, end_); row_ < last; row_++, numbers_ += kBlock)
+      finish_(row_, column_, numbers_);
+  }
+  void next(int64_t row, int64_t end, int64_t column, float* numbers, bool inTiles) {
+    row_ = row;
+    end_ = end;
+    column_ = column;
+    numbers_ = numbers;
+    held_ = inTiles ? numbers : nullptr;
+  }
+
+ private:
+  Finish& finish_;
+  int64_t row_ = 0, end_ = 0, column_ = 0;
+  float* numbers_ = nullptr;
+  float* held_ = nullptr;
+};
+
+/// Sums `blocks` steps along K of kBlock rows by kBlock packed columns into tiles: the upper left
+/// one, and the other ones that are asked for.
+template <bool kLower, bool kRight, class Tiles, class Finish>
+inline void sumTiles(Tiles& tiles, const RowTiles& rows, const uint16_t* columns, int64_t blocks,
+                     Beside<Finish>& beside) {
+  const int64_t rowsBeside = beside.rowsOf(blocks);
+  const uint16_t *a = rows.data, *b = columns;
+  for (int64_t block = 0; block < blocks; block++, a += rows.next, b += kPair) {
     tiles.template load<6>(b, kRowBytes);
     tiles.template load<4>(a, rows.lineBytes);
     if constexpr (kRight) tiles.template load<7>(b + kTile, kRowBytes);
+    if constexpr (kLower) tiles.template load<5>(a + rows.lower, rows.lineBytes);
+    if (block == 0) {
+      beside.store(tiles);
+      zeroSums(tiles);
+    }
     tiles.template dot<0, 4, 6>();
     if constexpr (kRight) tiles.template dot<1, 4, 7>();
-    if constexpr (kLower) tiles.template load<5>(a + rows.lower, rows.lineBytes);
-    beside(rowsBeside);
+    beside.step(block, rowsBeside);
     if constexpr (kLower) tiles.template dot<2, 5, 6>();
     if constexpr (kLower && kRight) tiles.template dot<3, 5, 7>();
-    a += rows.next;
-    b += kPair;
   }
-  constexpr int64_t kStep = kBlock * int64_t(sizeof(float));
-  tiles.template store<0>(sums, kStep);
-  if constexpr (kRight) tiles.template store<1>(sums + kSide, kStep);
-  if constexpr (kLower) tiles.template store<2>(sums + kSide * kBlock, kStep);
-  if constexpr (kLower && kRight) tiles.template store<3>(sums + kSide * kBlock + kSide, kStep);
 }
 
 /// The same for as many of the rows and columns as are of use.
-template <class Tiles, class Beside>
+template <class Tiles, class Finish>
 inline void sumBlock(Tiles& tiles, const RowTiles& rows, int64_t rowCount, const uint16_t* columns,
-                     int64_t columnCount, int64_t blocks, float* sums, Beside&& beside) {
+                     int64_t columnCount, int64_t blocks, Beside<Finish>& beside) {
   if (rowCount > kSide && columnCount > kSide)
-    sumTiles<true, true>(tiles, rows, columns, blocks, sums, beside);
+    sumTiles<true, true>(tiles, rows, columns, blocks, beside);
   else if (rowCount > kSide)
-    sumTiles<true, false>(tiles, rows, columns, blocks, sums, beside);
+    sumTiles<true, false>(tiles, rows, columns, blocks, beside);
   else if (columnCount > kSide)
-    sumTiles<false, true>(tiles, rows, columns, blocks, sums, beside);
+    sumTiles<false, true>(tiles, rows, columns, blocks, beside);
   else
-    sumTiles<false, false>(tiles, rows, columns, blocks, sums, beside);
+    sumTiles<false, false>(tiles, rows, columns, blocks, beside);
 }
 
 /// Sums blocks by sum(row, column, sums, beside), where row and column count from the first of
-/// `rows` × `columns`, and calls finish(row, column, numbers) for each row of each block, with
-/// beside() or after it. `sums` has room for two blocks.
-template <class Sum, class Finish>
-inline void forBlocks(int64_t rows, int64_t columns, float* sums, Sum&& sum, Finish&& finish) {
-  int64_t row = 0, end = 0, column = 0;
-  float* numbers = nullptr;
-  const auto finishRows = [&](int64_t count) {
-    for (const int64_t last = smaller(row + count, end); row < last; row++, numbers += kBlock)
-      finish(row, column, numbers);
-  };
+/// `rows` × `columns`, and calls finish(row, column, numbers) for each row of each block. `sum`
+/// answers whether the tiles hold the sums; else it has stored them, after those of the block
+/// before. `sums` has room for two blocks.
+template <class Tiles, class Sum, class Finish>
+inline void forBlocks(Tiles& tiles, int64_t rows, int64_t columns, float* sums, Sum&& sum,
+                      Finish&& finish) {
+  Beside<std::remove_reference_t<Finish>> beside(finish);
   bool second = false;
   for (int64_t j = 0; j < columns; j += kBlock) {
-    for (int64_t i = 0; i < rows; i += kBlock) {
+    for (int64_t i = 0; i < rows; i += kBlock, second = !second) {
       float* mine = second ? sums + kBlockSums : sums;
-      sum(i, j, mine, finishRows);
-      finishRows(kBlock);
-      row = i;
-      end = smaller(i + kBlock, rows);
-      column = j;
-      numbers = mine;
-      second = !second;
+      const bool inTiles = sum(i, j, mine, beside);
+      beside.finishRows(kBlock);
+      beside.next(i, smaller(i + kBlock, rows), j, mine, inTiles);
     }
   }
-  finishRows(kBlock);
+  beside.store(tiles);
+  beside.finishRows(kBlock);
 }
 
 /// How a product is divided into units of work: in as large ones as are allowed, but into several

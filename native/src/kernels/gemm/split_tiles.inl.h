@@ -30,22 +30,17 @@ inline bool needsSplitting(const OpCall& call) {
   return call.in[0].format != Format::bf16 || call.in[1].format != Format::bf16;
 }
 
-/// The sums of kBlock × kBlock products over `blocks` blocks of K; calls beside(count) as
-/// tiles::sumTiles does.
-template <class Tiles, class Beside>
+/// Sums kBlock × kBlock products over `blocks` blocks of K into tiles.
+template <class Tiles, class Finish>
 inline void multiplyParts(Tiles& tiles, const Chain& chain, const uint16_t* a, const uint16_t* b,
-                          int64_t blocks, float* sums, Beside&& beside) {
+                          int64_t blocks, tiles::Beside<Finish>& beside) {
   using tiles::kTile;
-  constexpr int64_t kStep = kBlock * int64_t(sizeof(float));
-  const int64_t part = blocks * kPair, rowsBeside = ceilDiv(kBlock, blocks * chain.count);
-  tiles.template zero<0>();
-  tiles.template zero<1>();
-  tiles.template zero<2>();
-  tiles.template zero<3>();
+  const int64_t part = blocks * kPair, rowsBeside = beside.rowsOf(blocks * chain.count);
+  int64_t step = 0;
   const auto run = [&](const Term* terms, int count) {
     for (int64_t block = 0; block < blocks; block++) {
       Term loaded = {-1, -1};
-      for (int t = 0; t < count; t++) {
+      for (int t = 0; t < count; t++, step++) {
         const Term term = terms[t];
         if (term.column != loaded.column) {
           const uint16_t* at = b + term.column * part + block * kPair;
@@ -58,9 +53,13 @@ inline void multiplyParts(Tiles& tiles, const Chain& chain, const uint16_t* a, c
           tiles.template load<5>(at + kTile, tiles::kRowBytes);
         }
         loaded = term;
+        if (step == 0) {
+          beside.store(tiles);
+          tiles::zeroSums(tiles);
+        }
         tiles.template dot<0, 4, 6>();
         tiles.template dot<1, 4, 7>();
-        beside(rowsBeside);
+        beside.step(step, rowsBeside);
         tiles.template dot<2, 5, 6>();
         tiles.template dot<3, 5, 7>();
       }
@@ -68,10 +67,6 @@ inline void multiplyParts(Tiles& tiles, const Chain& chain, const uint16_t* a, c
   };
   run(chain.terms, chain.together);
   run(chain.terms + chain.together, chain.count - chain.together);
-  tiles.template store<0>(sums, kStep);
-  tiles.template store<1>(sums + kSide, kStep);
-  tiles.template store<2>(sums + kSide * kBlock, kStep);
-  tiles.template store<3>(sums + kSide * kBlock + kSide, kStep);
 }
 
 /// The same by fused multiply-adds, from unpacked panels.
@@ -138,7 +133,7 @@ inline int64_t sumUnit(Tiles& tiles, int mostParts, const PanelScratch& s, int64
   int64_t plain = 0;
   int exponents[2] = {};  // of the block that is summed, and of the one that is finished beside it
   tiles::forBlocks(
-      rows, columns, s.blocks,
+      tiles, rows, columns, s.blocks,
       [&](int64_t i, int64_t j, float* sums, auto& beside) {
         const Panel a = rowPanel(i), b = columnPanel(i, j);
         const bool fits = a.scale.fits && b.scale.fits;
@@ -146,13 +141,15 @@ inline int64_t sumUnit(Tiles& tiles, int mostParts, const PanelScratch& s, int64
         exponent = fits ? -(a.scale.shift + b.scale.shift) : 0;
         if (fits) {
           const Chain chain({a.scale.parts, b.scale.parts, mostParts});
-          multiplyParts(tiles, chain, a.data, b.data, blocks, sums, beside);
-          return;
+          multiplyParts(tiles, chain, a.data, b.data, blocks, beside);
+          return true;
         }
         plain++;
+        beside.store(tiles);
         unpackPanel<Side::rows>(s.plainRows, a.data, blocks, a.scale);
         unpackPanel<Side::columns>(s.plainColumns, b.data, blocks, b.scale);
         multiplyPlainly(s.plainRows, s.plainColumns, blocks * kTileDepth, sums);
+        return false;
       },
       [&](int64_t i, int64_t j, float* sums) {
         finish(i, j, sums, exponents[sums >= s.blocks + tiles::kBlockSums]);

@@ -125,12 +125,13 @@ inline void runUnit(const OpCall& call, const Product& g, Tiles& tiles, const ui
       return s.columns + inGroup * panelStep;
     };
     forBlocks(
-        rows, at.columns, s.sums,
-        [&](int64_t i, int64_t j, float* sums, auto& beside) {
+        tiles, rows, at.columns, s.sums,
+        [&](int64_t i, int64_t j, float*, auto& beside) {
           const RowTiles rowTiles = g.inPlace() && i + kBlock <= rows
                                         ? RowTiles::inPlace(a + i * g.p.k + k, g.p.k)
                                         : RowTiles::packed(packedRows(i));
-          sumBlock(tiles, rowTiles, rows - i, columns(i, j), at.columns - j, blocks, sums, beside);
+          sumBlock(tiles, rowTiles, rows - i, columns(i, j), at.columns - j, blocks, beside);
+          return true;
         },
         [&](int64_t i, int64_t j, float* sums) {
           float* unit =
