@@ -24,9 +24,8 @@ using tiles::kPair;
 using tiles::kSide;
 using tiles::kTileDepth;
 
-/// A unit of work: rows and columns, and the cut of K that has one scale and is summed by itself.
-constexpr int64_t kUnitRows = 128, kUnitColumns = 512, kCut = 256;
-constexpr int64_t kCutBlocks = kCut / kTileDepth;
+/// The cut of K that has one scale and is summed by itself.
+constexpr int64_t kCut = 256;
 /// bf16 numbers of a packed panel of one cut, at most.
 constexpr int64_t kPanel = kExactParts * kBlock * kCut;
 
