@@ -162,6 +162,13 @@ describe("kept packings of products on matrix tiles", () => {
     ["a product by transposed weights", (x, w) => matmul(x, w, { transposeB: true }), [129, 300], [100, 300]],
     ["a batch of products by one factor", (x, w) => matmul(x, w), [3, 100, 130], [130, 100]],
     ["a batch of transposed factors", (x, w) => matmul(x, w, { transposeA: true }), [3, 70, 120], [70, 150]],
+    ["a strided convolution", (x, w) => conv2d(x, w, { stride: 2, padding: 1 }), [2, 17, 16, 64], [80, 3, 3, 64]],
+    [
+      "a transposed convolution",
+      (y, w) => conv2dInputGrad(y, w, { stride: 2, padding: 1, inputShape: [2, 16, 16, 96] }),
+      [2, 8, 8, 64],
+      [64, 4, 4, 96],
+    ],
   ];
   it.each(cases)("give %s the bits that packing at each call gives", givesSameBits);
 

@@ -55,4 +55,14 @@ constexpr Variant convolutionOn(const char* op, const char* name) {
           runConvolution<P, Tiles>};
 }
 
+template <class P>
+constexpr Packer convolutionPacker(const char* op, const char* name) {
+  return {op, name,
+          [](const OpCall& call) { return tiles::implicit::packingOf<P>(call, partsOf<P>(call)); },
+          [](const OpCall& call, std::byte* to, Context& context) {
+            tiles::implicit::packAhead(tiles::implicit::planTiles<P>(call, partsOf<P>(call)), to,
+                                       context);
+          }};
+}
+
 }  // namespace figment::FIGMENT_ISA::split

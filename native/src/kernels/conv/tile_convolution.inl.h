@@ -4,6 +4,7 @@
 #pragma once
 
 #include "kernels/conv/tile_plainly.inl.h"
+#include "kernels/packing.h"
 
 namespace figment::FIGMENT_ISA::tiles::implicit {
 
@@ -31,20 +32,52 @@ struct ConvolutionScratch {
   }
 };
 
+/// The weights as tiles read them.
+struct PackedWeights {
+  uint16_t* data;
+  Scale* scales;  ///< of panels, where they are split
+
+  static PackedWeights take(gemm::Carver& carver, const TilePlan& g) {
+    PackedWeights w;
+    w.data = carver.take<uint16_t>(g.packedAt(g.phases()));
+    w.scales = carver.take<Scale>(g.split() ? g.groups * g.panels : 0);
+    return w;
+  }
+
+  void pack(const TilePlan& g, Context& context) const {
+    const int64_t panels = g.groups * g.panels;
+    if (g.split())
+      context.parallelFor(panels, 1, [&](int64_t begin, int64_t end, int) {
+        for (int64_t i = begin; i < end; i++)
+          scales[i] = WeightPacker(g, 0, i / g.panels, i % g.panels).scale();
+      });
+    for (int64_t phase = 0; phase < g.phases(); phase++) {
+      const int64_t pieces = WeightPacker::pieces(g, phase);
+      context.parallelFor(panels * pieces, 1, [&](int64_t begin, int64_t end, int) {
+        for (int64_t i = begin; i < end; i++) {
+          const int64_t panel = i / pieces;
+          const Scale scale = g.split() ? scales[panel] : Scale{};
+          if (g.split() && !scale.fits) continue;
+          WeightPacker(g, phase, panel / g.panels, panel % g.panels)
+              .pack(i % pieces, data + g.packedAt(phase) + panel * g.panelSize(phase), scale);
+        }
+      });
+    }
+  }
+};
+
 /// What all workers read.
 struct SharedScratch {
-  uint16_t* packed;
-  Scale* columnScales;  ///< of panels, where they are split
-  float* bias;          ///< in the order of the sums of a panel
-  int32_t* offsets;     ///< of the steps of K, phase by phase
-  std::byte* rows;      ///< of all parts, where several units share one
+  PackedWeights weights;
+  float* bias;       ///< in the order of the sums of a panel
+  int32_t* offsets;  ///< of the steps of K, phase by phase
+  std::byte* rows;   ///< of all parts, where several units share one
   Scale* rowScales;
 
   static SharedScratch take(gemm::Carver& carver, const TilePlan& g) {
     const int64_t panels = g.groups * g.panels, parts = g.groups * g.rowParts;
     SharedScratch s;
-    s.packed = carver.take<uint16_t>(g.packedAt(g.phases()));
-    s.columnScales = carver.take<Scale>(g.split() ? panels : 0);
+    s.weights = PackedWeights::take(carver, g);
     s.bias = carver.take<float>(g.biased ? panels * kPanelColumns : 0);
     s.offsets = carver.take<int32_t>(g.allSteps());
     s.rows = carver.take<std::byte>(g.columnParts > 1 ? parts * g.rowsBytes : 0);
@@ -57,6 +90,31 @@ inline size_t convolutionScratch(const TilePlan& g, int threads) {
   gemm::Carver measure(nullptr);
   SharedScratch::take(measure, g);
   return measure.used() + size_t(threads) * ConvolutionScratch::bytes(g);
+}
+
+/// The weights packed ahead of the call, where each meets few positions.
+template <class P>
+inline Packing packingOf(const OpCall& call, const Parts& parts) {
+  const auto& p = call.as<P>();
+  if (int64_t(p.n) * p.ho * p.wo > kKeptRows) return {};
+  const TilePlan g = planTiles<P>(call, parts);
+  gemm::Carver measure(nullptr);
+  PackedWeights::take(measure, g);
+  Packing packing{
+      1, measure.used(), {g.positionwise(), g.parts.columns, p.c, p.o, p.kh, p.kw, p.groups}};
+  if (!g.transposed) return packing;
+  int64_t* number = packing.layout + 7;
+  for (int axis = 0; axis < 2; axis++) {
+    const conv::AxisShape s = conv::axisShape(p, axis);
+    const int64_t values[] = {smaller(s.stride, s.in), s.stride, s.padLo, s.dilation};
+    for (const int64_t value : values) *number++ = value;
+  }
+  return packing;
+}
+
+inline void packAhead(const TilePlan& g, std::byte* to, Context& context) {
+  gemm::Carver carver(to);
+  PackedWeights::take(carver, g).pack(g, context);
 }
 
 template <class Tiles>
@@ -74,7 +132,12 @@ class TileConvolution {
     for (int64_t phase = 0; phase < g_.phases(); offsets += g_.steps(phase), phase++)
       describeSteps(g_, phase, offsets);
     if (g_.bias.given()) orderBias();
-    packWeights();
+    if (const std::byte* ready = packedOperand(context_)) {
+      gemm::Carver kept(const_cast<std::byte*>(ready));  // only read from here on
+      shared_.weights = PackedWeights::take(kept, g_);
+    } else {
+      shared_.weights.pack(g_, context_);
+    }
     if (g_.columnParts > 1 && g_.form != Form::source)
       context_.parallelFor(g_.groups * g_.rowParts, 1, [&](int64_t begin, int64_t end, int worker) {
         const ConvolutionScratch mine = scratchOf(worker);
@@ -106,27 +169,6 @@ class TileConvolution {
       const int64_t column = i % g_.groupOut % kPanelColumns, tiles = g_.columnTilesOf(panel);
       shared_.bias[(i / g_.groupOut * g_.panels + panel) * kPanelColumns + column % tiles * kSide +
                    column / tiles] = gemm::loadElement(g_.bias, i);
-    }
-  }
-
-  void packWeights() {
-    if (g_.split())
-      context_.parallelFor(panelCount(), 1, [&](int64_t begin, int64_t end, int) {
-        for (int64_t i = begin; i < end; i++)
-          shared_.columnScales[i] = WeightPacker(g_, 0, i / g_.panels, i % g_.panels).scale();
-      });
-    for (int64_t phase = 0; phase < g_.phases(); phase++) {
-      const int64_t pieces = WeightPacker::pieces(g_, phase);
-      context_.parallelFor(panelCount() * pieces, 1, [&](int64_t begin, int64_t end, int) {
-        for (int64_t i = begin; i < end; i++) {
-          const int64_t panel = i / pieces;
-          const Scale scale = g_.split() ? shared_.columnScales[panel] : Scale{};
-          if (g_.split() && !scale.fits) continue;
-          WeightPacker(g_, phase, panel / g_.panels, panel % g_.panels)
-              .pack(i % pieces, shared_.packed + g_.packedAt(phase) + panel * g_.panelSize(phase),
-                    scale);
-        }
-      });
     }
   }
 
@@ -178,7 +220,7 @@ class TileConvolution {
         for (int64_t panel = first; panel < last; panel++) {
           const int64_t next = group * g_.panels + panel + 1;
           if (next < panelCount())
-            finisher.bring(shared_.packed + g_.packedAt(phase) + next * g_.panelSize(phase),
+            finisher.bring(shared_.weights.data + g_.packedAt(phase) + next * g_.panelSize(phase),
                            panelBytes, panelSteps);
           for (int64_t i = 0; i < turns; i++) turn(i, panel);
         }
@@ -219,13 +261,13 @@ class TileConvolution {
     const int64_t at = turn.group * g_.panels + turn.panel, steps = g_.steps(turn.phase);
     const int columnTiles = g_.columnTilesOf(turn.panel);
     const int64_t* places = table.places + turn.tile * kSide;
-    const Scale columnScale = g_.split() ? shared_.columnScales[at] : Scale{0, true, 1};
+    const Scale columnScale = g_.split() ? shared_.weights.scales[at] : Scale{0, true, 1};
     const bool fits = rowScale.fits && columnScale.fits;
     const int64_t blocks = ceilDiv(turn.count, kRowTiles),
                   blockSums = 2 * columnTiles * kSumsOfTile;
     if (fits) {
       const int64_t size = g_.panelSize(turn.phase), cut = g_.cutSteps(turn.phase);
-      const uint16_t* panel = shared_.packed + g_.packedAt(turn.phase) + at * size;
+      const uint16_t* panel = shared_.weights.data + g_.packedAt(turn.phase) + at * size;
       const int64_t bStep = g_.parts.columns * columnTiles * kTile;
       const split::Chain chain({rowScale.parts, columnScale.parts, g_.parts.most});
       int64_t k = 0;

@@ -10,18 +10,28 @@ namespace {
 
 constexpr Variant forward = convolutionOn<HardwareTiles, Conv2dParams>("conv2d");
 const RegisterVariant forwardRegistrar{forward};
+constexpr Packer forwardPacker = convolutionPacker<Conv2dParams>("conv2d", HardwareTiles::kName);
+const RegisterPacker forwardPackerRegistrar{forwardPacker};
 constexpr Variant inputGrad =
     convolutionOn<HardwareTiles, Conv2dInputGradParams>("conv2dInputGrad");
 const RegisterVariant inputGradRegistrar{inputGrad};
+constexpr Packer inputGradPacker =
+    convolutionPacker<Conv2dInputGradParams>("conv2dInputGrad", HardwareTiles::kName);
+const RegisterPacker inputGradPackerRegistrar{inputGradPacker};
 constexpr Variant weightGrad = weightGradientOn<HardwareTiles>();
 const RegisterVariant weightGradRegistrar{weightGrad};
 
 constexpr Variant splitForward =
     split::convolutionOn<HardwareTiles, Conv2dParams>("conv2d", "amx-split");
 const RegisterVariant splitForwardRegistrar{splitForward};
+constexpr Packer splitForwardPacker = split::convolutionPacker<Conv2dParams>("conv2d", "amx-split");
+const RegisterPacker splitForwardPackerRegistrar{splitForwardPacker};
 constexpr Variant splitInputGrad =
     split::convolutionOn<HardwareTiles, Conv2dInputGradParams>("conv2dInputGrad", "amx-split");
 const RegisterVariant splitInputGradRegistrar{splitInputGrad};
+constexpr Packer splitInputGradPacker =
+    split::convolutionPacker<Conv2dInputGradParams>("conv2dInputGrad", "amx-split");
+const RegisterPacker splitInputGradPackerRegistrar{splitInputGradPacker};
 constexpr Variant splitWeightGrad = split::weightGradientOn<HardwareTiles>("amx-split");
 const RegisterVariant splitWeightGradRegistrar{splitWeightGrad};
 

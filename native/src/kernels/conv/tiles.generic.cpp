@@ -10,18 +10,29 @@ namespace {
 
 constexpr Variant forward = convolutionOn<EmulatedTiles, Conv2dParams>("conv2d");
 const RegisterVariant forwardRegistrar{forward};
+constexpr Packer forwardPacker = convolutionPacker<Conv2dParams>("conv2d", EmulatedTiles::kName);
+const RegisterPacker forwardPackerRegistrar{forwardPacker};
 constexpr Variant inputGrad =
     convolutionOn<EmulatedTiles, Conv2dInputGradParams>("conv2dInputGrad");
 const RegisterVariant inputGradRegistrar{inputGrad};
+constexpr Packer inputGradPacker =
+    convolutionPacker<Conv2dInputGradParams>("conv2dInputGrad", EmulatedTiles::kName);
+const RegisterPacker inputGradPackerRegistrar{inputGradPacker};
 constexpr Variant weightGrad = weightGradientOn<EmulatedTiles>();
 const RegisterVariant weightGradRegistrar{weightGrad};
 
 constexpr Variant splitForward =
     split::convolutionOn<EmulatedTiles, Conv2dParams>("conv2d", "emulated-split");
 const RegisterVariant splitForwardRegistrar{splitForward};
+constexpr Packer splitForwardPacker =
+    split::convolutionPacker<Conv2dParams>("conv2d", "emulated-split");
+const RegisterPacker splitForwardPackerRegistrar{splitForwardPacker};
 constexpr Variant splitInputGrad =
     split::convolutionOn<EmulatedTiles, Conv2dInputGradParams>("conv2dInputGrad", "emulated-split");
 const RegisterVariant splitInputGradRegistrar{splitInputGrad};
+constexpr Packer splitInputGradPacker =
+    split::convolutionPacker<Conv2dInputGradParams>("conv2dInputGrad", "emulated-split");
+const RegisterPacker splitInputGradPackerRegistrar{splitInputGradPacker};
 constexpr Variant splitWeightGrad = split::weightGradientOn<EmulatedTiles>("emulated-split");
 const RegisterVariant splitWeightGradRegistrar{splitWeightGrad};
 

@@ -69,4 +69,14 @@ constexpr Variant convolutionOn(const char* op) {
           runWhole<P, Tiles>};
 }
 
+template <class P>
+constexpr Packer convolutionPacker(const char* op, const char* name) {
+  return {
+      op, name,
+      [](const OpCall& call) { return implicit::packingOf<P>(call, implicit::TilePlan::kWhole); },
+      [](const OpCall& call, std::byte* to, Context& context) {
+        implicit::packAhead(implicit::planTiles<P>(call, implicit::TilePlan::kWhole), to, context);
+      }};
+}
+
 }  // namespace figment::FIGMENT_ISA::tiles
