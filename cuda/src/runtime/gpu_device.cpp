@@ -136,11 +136,15 @@ void GpuDevice::forgetRecordings(GpuProgram& program) {
 bool GpuDevice::claim(const GpuProgram& program) {
   select();
   const uint64_t fixed = program.fixed || !program.recordable ? 0 : program.fixedBytes;
-  const uint64_t needed = CachingAllocator::blockBytes(program.program->arenaBytes) +
-                          CachingAllocator::blockBytes(program.scratchBytes);
-  if (allocator_.claimWorkspace(needed + CachingAllocator::blockBytes(fixed))) return true;
-  // Without room for fixed places it runs as it is, unrecorded.
-  return fixed > 0 && allocator_.claimWorkspace(needed);
+  const auto claimed = [&](uint64_t scratch, uint64_t places) {
+    return allocator_.claimWorkspace(CachingAllocator::blockBytes(program.program->arenaBytes) +
+                                     CachingAllocator::blockBytes(scratch) +
+                                     CachingAllocator::blockBytes(places));
+  };
+  // Without room for scratch of their own records follow one another; without room for fixed places
+  // the program runs as it is, unrecorded.
+  return claimed(program.scratchBytes, fixed) || claimed(program.leastScratch, fixed) ||
+         (fixed > 0 && claimed(program.leastScratch, 0));
 }
 
 void GpuDevice::uploadNumbers(const GpuProgram& program, const FigmentRun& run) {
@@ -211,13 +215,14 @@ RunResult GpuDevice::run(GpuProgram& program, const FigmentRun& run) {
 RunResult GpuDevice::runOnce(GpuProgram& program, const FigmentRun& run) {
   select();
   const Program& p = *program.program;
-  const uint64_t scratch = program.scratchBytes;
-  const auto reserveBoth = [&] {
-    return reserve(arena_, p.arenaBytes) && reserve(scratch_, scratch);
+  const uint64_t scratch = program.leastScratch;
+  const auto reserveBoth = [&](uint64_t bytes) {
+    return reserve(arena_, p.arenaBytes) && reserve(scratch_, bytes);
   };
-  if (!reserveBoth()) {
+  if (!reserveBoth(program.scratchBytes)) {
     trim();
-    if (!reserveBoth())
+    program.scratchBytes = scratch;
+    if (!reserveBoth(scratch))
       return {RunOutcome::failed, code::kOutOfMemory,
               "out of memory: a program needs " + std::to_string(p.arenaBytes) +
                   " bytes for its temporaries and " + std::to_string(scratch) + " for its kernels"};

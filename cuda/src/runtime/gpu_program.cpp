@@ -60,14 +60,15 @@ GpuProgram::GpuProgram(GpuDevice& device, std::unique_ptr<Program> loaded)
     if (record.op && mayFail(record.opName())) fallible = true;
     if (!record.op) loops = true;
   }
-  scratchBytes = program->scratchBytes(1);
+  leastScratch = program->scratchBytes(1);
+  scratchBytes = leastScratch;
   const auto count = uint32_t(program->records.size());
   recordable = program->records.size() >= kFewestRecords && !(loops && fallible) &&
                launchesOf(*program, 0, count) <= (loops ? kMostLoopNodes : kMostNodes);
   if (recordable) {
     uint64_t all = 0;
     for (const ProgramRecord& record : program->records) all += scratchOf(record);
-    scratchBytes = std::max(scratchBytes, std::min(all, kRoomyScratch));
+    scratchBytes = std::max(leastScratch, std::min(all, kRoomyScratch));
   }
 
   for (const format::Slot& slot : program->slots)

@@ -44,7 +44,9 @@ struct GpuProgram : DescribedProgram {
   uint64_t blockBytes = 0;
   uint64_t parametersAt = 0;
   uint64_t constantBytes = 0;
-  uint64_t scratchBytes = 0;  ///< for the kernels of one record, or of several that run at once
+  uint64_t leastScratch = 0;  ///< for the kernels of any one record
+  /// For those of several records that run at once, if there is room; any thread may ask.
+  std::atomic<uint64_t> scratchBytes = 0;
   bool uploaded = false;    ///< the constants, by the first run: loading has no claim to the stream
   bool fallible = false;    ///< some record may fail because of its numbers
   bool recordable = false;  ///< its runs can be recorded and replayed

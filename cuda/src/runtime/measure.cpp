@@ -50,6 +50,7 @@ std::vector<double> GpuDevice::measure(const ProgramRecord& record) {
     if (!reserve(scratch_, scratch)) throw std::bad_alloc();
     Launcher launcher(stream_, scratch_.data, failure_, gpu_.multiprocessors, gpu_.sharedPerBlock);
     launcher.setRecord(0, record.opName());
+    launcher.setArrivals(arrivals_);
     std::vector<bool> failed(candidates.size(), false);
     for (int round = 0; round <= kRounds; round++) {
       for (size_t c = 0; c < candidates.size(); c++) {

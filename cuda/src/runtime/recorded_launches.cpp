@@ -1,5 +1,7 @@
 #include "recorded_launches.h"
 
+#include <algorithm>
+
 #include "check.h"
 #include "gpu_program.h"
 
@@ -18,6 +20,9 @@ void RecordedLaunches::follow(const std::vector<uint32_t>& launches) {
   std::vector<cudaGraphNode_t> nodes;
   for (const uint32_t launch : launches)
     nodes.insert(nodes.end(), ends_[launch].begin(), ends_[launch].end());
+  // A record that queued nothing ends where those before it do.
+  std::sort(nodes.begin(), nodes.end());
+  nodes.erase(std::unique(nodes.begin(), nodes.end()), nodes.end());
 #if CUDART_VERSION >= 13000
   check(cudaStreamUpdateCaptureDependencies(stream_, nodes.data(), nullptr, nodes.size(),
                                             cudaStreamSetCaptureDependencies),
