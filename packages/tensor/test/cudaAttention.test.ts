@@ -166,15 +166,18 @@ const titleOf = ({ b = 1, sq, sk, h = 1, d, causal, scale, lengths }: Case): str
   (causal ? " causal" : "") +
   (scale === undefined ? "" : ` scale ${scale}`) +
   (lengths ? ` lengths ${lengths.join(",")}` : "");
+/** Every case in every format: minutes on the emulator, where otherwise a case has one of the formats in turn. */
+const thorough = process.env.FIGMENT_TEST_ALL === "1" || process.env.FIGMENT_TEST_CUDA === "1";
 /** The cases that a kernel runs; the plain one, which is slow on the emulator, only small ones. */
 const casesOf = (variant: string) =>
   cases
     .filter(({ b = 1, sq, sk, h = 1, d }) => variant !== "plain" || b * h * sq * sk * d < 4e5)
-    .flatMap((item) =>
+    .flatMap((item, i) =>
       formats
         .filter((float) => variant === "plain" || float !== "f64")
         .filter((float) => !/mma/.test(variant) || float !== "f32")
         .filter(() => !/flash-|wgmma/.test(variant) || item.d % 8 === 0)
+        .filter((_, k, all) => thorough || k === i % all.length)
         .map((float) => [float, titleOf(item), item] as const),
     );
 
