@@ -40,7 +40,7 @@ struct Forward {
   static constexpr int kKeys = kDim > 128 ? 32 : 64;  ///< of a block
   static constexpr int kQueries = kThreads / kWarp * kBands * 16;
   static constexpr int kSteps = kDim / 16;
-  static constexpr bool kHoldsQueries = kBands == 1 ? kDim <= 160 : kDim > 32 && kDim <= 64;
+  static constexpr bool kHoldsQueries = kDim <= (kBands == 1 ? 160 : 64);
   static constexpr int kKeyTile = kKeys * kTileStride<kDim>;
   static constexpr int kQueryTile = kQueries * kTileStride<kDim>;
   static constexpr size_t kSharedBytes = (kQueryTile + 4 * kKeyTile) * sizeof(T);
@@ -175,7 +175,7 @@ struct Forward {
 
 /// To: Results, or Parts, of which blockIdx.y is one.
 template <class T, int kDim, int kBands, class To>
-FIGMENT_KERNEL_OCCUPIED(kThreads, kDim <= (kBands == 1 ? 80 : 32) ? 3 : 2)
+FIGMENT_KERNEL_OCCUPIED(kThreads, kBands == 1 && kDim <= 80 ? 3 : 2)
 forwardKernel(AttentionProblem p, Operands<T> x, To to, int tiles) {
   constexpr bool kInParts = std::is_same_v<To, Parts>;
   using Tile = Forward<T, kDim, kBands>;
@@ -312,7 +312,7 @@ template <class T>
 void runFlashMma(const OpCall& call, Launcher& launcher) {
   const int d = call.as<AttentionParams>().d;
   if (d <= 32)
-    flash::launchFitting<T, 32>(call, launcher);
+    flash::launchForward<T, 32, 1>(call, launcher);
   else if (d <= 48)
     flash::launchFitting<T, 48>(call, launcher);
   else if (d <= 64)

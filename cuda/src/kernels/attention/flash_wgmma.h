@@ -1,11 +1,8 @@
 // Flash attention on Hopper's tensor cores (Shah et al., 2024). A block of three warpgroups keeps
 // 128 queries: one thread of the first has the copy engine bring keys and values into rings of
 // stages; the other two take 64 queries each. The scores of the next block are multiplied while the
-// weights of this one are made, and what the next tile of queries begins with is brought while the
-// results of this one are stored. Include from *.sm90a.cu files only.
+// weights of this one are made. Include from *.sm90a.cu files only.
 #pragma once
-
-#include <algorithm>
 
 #include "../../device/hopper_held.h"
 #include "../../device/instructions.h"
@@ -63,20 +60,19 @@ struct Memory {
     return keys(block) + Size::kStages * Size::kBlockBytes;
   }
   FIGMENT_DEVICE uint32_t queriesFull() const { return barriers; }
-  FIGMENT_DEVICE uint32_t queriesEmpty() const { return barriers + 8; }
   FIGMENT_DEVICE uint32_t barrier(int ring, int block) const {
-    return barriers + 8 * (2 + ring * Size::kStages + block % Size::kStages);
+    return barriers + 8 * (1 + ring * Size::kStages + block % Size::kStages);
   }
   FIGMENT_DEVICE uint32_t keysFull(int block) const { return barrier(0, block); }
   FIGMENT_DEVICE uint32_t keysEmpty(int block) const { return barrier(1, block); }
   FIGMENT_DEVICE uint32_t valuesFull(int block) const { return barrier(2, block); }
   FIGMENT_DEVICE uint32_t valuesEmpty(int block) const { return barrier(3, block); }
-  static constexpr int kBarriers = 2 + 4 * Size::kStages;
+  static constexpr int kBarriers = 1 + 4 * Size::kStages;
   /// Of the turn of its stage that a block is.
   FIGMENT_DEVICE static uint32_t parity(int block) { return block / Size::kStages % 2; }
 };
 
-/// A tile of queries.
+/// The piece of work of a block of threads.
 struct Place {
   int64_t task;
   int batch, head;
@@ -86,49 +82,17 @@ struct Place {
   int unmasked;  ///< keys that all of them see
 };
 
-/// What has gone through a block's barriers before a tile: blocks of keys, as far as stages and
-/// parities depend on them, and the parity of tiles that had any.
-template <int kDim>
-struct Past {
-  int blocks = 0;
-  uint32_t parity = 0;
-  FIGMENT_DEVICE void add(int more) {
-    blocks = (blocks + more) % (2 * Sizes<kDim>::kStages);
-    parity ^= more > 0 ? 1 : 0;
-  }
-};
-
-/// Calls f(place) for each tile of a block of threads.
-template <class F>
-FIGMENT_DEVICE void eachTile(const AttentionProblem& p, int tiles, F&& f) {
-  const int64_t all = p.b * p.h * tiles;
-  for (int64_t tile = blockIdx.x; tile < all; tile += gridDim.x) {
-    Place place;
-    place.task = tile / tiles;
-    place.batch = int(place.task / p.h);
-    place.head = int(place.task % p.h);
-    // Last queries first: with `causal` theirs is the most work.
-    place.first = (tiles - 1 - int(tile % tiles)) * kQueries;
-    place.keys = int(p.keysOf(place.batch));
-    place.limit = int(p.visible(place.keys, min(place.first + kQueries, int(p.sq)) - 1));
-    place.unmasked = int(p.visible(place.keys, place.first));
-    f(place);
-  }
-}
-
 template <int kDim>
 FIGMENT_DEVICE void produce(const AttentionProblem& p, const Maps& maps, const Place& place,
-                            const Memory<kDim>& memory, Past<kDim>& past) {
+                            const Memory<kDim>& memory) {
   using Size = Sizes<kDim>;
-  const int blocks = ceilDiv(place.limit, Size::kKeys);
-  if (blocks == 0) return;
-  hopper::waitFor(memory.queriesEmpty(), past.parity ^ 1);
   hopper::arriveExpecting(memory.queriesFull(), Size::kQueryBytes);
   for (int g = 0; g < Size::kGroups; g++)
     hopper::copyBox(memory.queries() + g * Size::kQueryGroupBytes, maps.q, memory.queriesFull(),
                     g * kGroup, place.head, int(place.batch * p.sq) + place.first);
-  for (int i = 0; i < blocks; i++) {
-    const int row = int(place.batch * p.sk) + i * Size::kKeys, block = past.blocks + i;
+  const int blocks = ceilDiv(place.limit, Size::kKeys);
+  for (int block = 0; block < blocks; block++) {
+    const int row = int(place.batch * p.sk) + block * Size::kKeys;
     const uint32_t free = Memory<kDim>::parity(block) ^ 1;
     hopper::waitFor(memory.keysEmpty(block), free);
     hopper::arriveExpecting(memory.keysFull(block), Size::kBlockBytes);
@@ -141,7 +105,6 @@ FIGMENT_DEVICE void produce(const AttentionProblem& p, const Maps& maps, const P
       hopper::copyBox(memory.values(block) + g * Size::kGroupBytes, maps.v,
                       memory.valuesFull(block), g * kGroup, place.head, row);
   }
-  past.add(blocks);
 }
 
 /// What a thread of a warpgroup knows of its two rows, g and g + 8 of its warp's 16.
@@ -257,7 +220,7 @@ FIGMENT_DEVICE void clearValues(uint32_t values, int from, int half) {
 
 template <class T, int kDim>
 FIGMENT_DEVICE void consume(const AttentionProblem& p, const Results& results, const Place& place,
-                            const Memory<kDim>& memory, Past<kDim>& past, int half) {
+                            const Memory<kDim>& memory, int half) {
   using Size = Sizes<kDim>;
   constexpr int kKeys = Size::kKeys;
   const int lane = laneInWarp(), sq = int(p.sq), d = int(p.d);
@@ -277,51 +240,46 @@ FIGMENT_DEVICE void consume(const AttentionProblem& p, const Results& results, c
     rows.mask(seen);
   };
   const auto addValues = [&](int block) {
-    const int at = past.blocks + block;
-    hopper::waitFor(memory.valuesFull(at), Memory<kDim>::parity(at));
+    hopper::waitFor(memory.valuesFull(block), Memory<kDim>::parity(block));
     if ((block + 1) * kKeys > place.limit)
-      clearValues<kDim>(memory.values(at), place.limit - block * kKeys, half);
-    rows.beginValues(memory.values(at));
+      clearValues<kDim>(memory.values(block), place.limit - block * kKeys, half);
+    rows.beginValues(memory.values(block));
   };
   float kept[2];
   if (blocks > 0) {
-    const int at = past.blocks;
-    hopper::waitFor(memory.queriesFull(), past.parity);
-    hopper::waitFor(memory.keysFull(at), Memory<kDim>::parity(at));
-    rows.beginScores(queries, memory.keys(at));
+    hopper::waitFor(memory.queriesFull(), 0);
+    hopper::waitFor(memory.keysFull(0), 0);
+    rows.beginScores(queries, memory.keys(0));
     hopper::waitForProducts<0>();
     hopper::holdSums(rows.score);
-    release(memory.keysEmpty(at));
+    release(memory.keysEmpty(0));
     maskBlock(0);
     rows.weigh(factor, kept);
     rows.pack();
   }
   for (int block = 0; block + 1 < blocks; block++) {
-    const int next = block + 1, at = past.blocks + next;
-    hopper::waitFor(memory.keysFull(at), Memory<kDim>::parity(at));
-    rows.beginScores(queries, memory.keys(at));
+    const int next = block + 1;
+    hopper::waitFor(memory.keysFull(next), Memory<kDim>::parity(next));
+    rows.beginScores(queries, memory.keys(next));
     addValues(block);
     hopper::waitForProducts<1>();
     hopper::holdSums(rows.score);
-    release(memory.keysEmpty(at));
+    release(memory.keysEmpty(next));
     maskBlock(next);
     rows.weigh(factor, kept);
     hopper::waitForProducts<0>();
     hopper::holdSums(rows.output);
     hopper::holdFactor(rows.weights);
-    release(memory.valuesEmpty(at - 1));
+    release(memory.valuesEmpty(block));
     rows.rescale(kept);
     rows.pack();
   }
   if (blocks > 0) {
-    release(memory.queriesEmpty());
     addValues(blocks - 1);
     hopper::waitForProducts<0>();
     hopper::holdSums(rows.output);
     hopper::holdFactor(rows.weights);
-    release(memory.valuesEmpty(past.blocks + blocks - 1));
   }
-  past.add(blocks);
 
   const int64_t queryAt = p.headStart(place.task, p.sq);
   FIGMENT_UNROLL
@@ -355,12 +313,20 @@ wgmmaKernel(const FIGMENT_GRID_CONSTANT Maps maps, AttentionProblem p, Results r
   Memory<kDim> memory;
   memory.tiles = (shared.view<uint16_t>(0, 0).address(0) + 1023) / 1024 * 1024;
   memory.barriers = barriers.address(0);
+  Place place;
+  place.task = blockIdx.x / unsigned(tiles);
+  place.batch = int(place.task / p.h);
+  place.head = int(place.task % p.h);
+  // Last queries first: with `causal` theirs is the most work.
+  place.first = (tiles - 1 - int(blockIdx.x % unsigned(tiles))) * kQueries;
+  place.keys = int(p.keysOf(place.batch));
+  place.limit = int(p.visible(place.keys, min(place.first + kQueries, int(p.sq)) - 1));
+  place.unmasked = int(p.visible(place.keys, place.first));
   if (threadIdx.x == 0) {
     hopper::fetchMap(maps.q);
     hopper::fetchMap(maps.k);
     hopper::fetchMap(maps.v);
     hopper::initBarrier(memory.queriesFull(), 1);
-    hopper::initBarrier(memory.queriesEmpty(), 2 * hopper::kWarpgroup / kWarp);
     for (int i = 0; i < Sizes<kDim>::kStages; i++) {
       hopper::initBarrier(memory.keysFull(i), 1);
       hopper::initBarrier(memory.valuesFull(i), 1);
@@ -371,16 +337,12 @@ wgmmaKernel(const FIGMENT_GRID_CONSTANT Maps maps, AttentionProblem p, Results r
   }
   __syncthreads();
   const int warpgroup = int(threadIdx.x) / hopper::kWarpgroup;
-  Past<kDim> past;
   if (warpgroup == 0) {
     hopper::giveRegisters<24>();
-    if (threadIdx.x == 0)
-      eachTile(p, tiles, [&](const Place& place) { produce<kDim>(p, maps, place, memory, past); });
+    if (threadIdx.x == 0 && place.limit > 0) produce<kDim>(p, maps, place, memory);
   } else {
     hopper::takeRegisters<240>();
-    eachTile(p, tiles, [&](const Place& place) {
-      consume<T, kDim>(p, results, place, memory, past, warpgroup - 1);
-    });
+    consume<T, kDim>(p, results, place, memory, warpgroup - 1);
   }
 }
 
@@ -395,11 +357,8 @@ void launchForward(const OpCall& call, Launcher& launcher) {
                      mapOf(2, p.sk, Sizes<kDim>::kKeys)};
   const Results results = {AnyResults<float>::of(call.out[0]), viewOf<float>(call.out[1])};
   const int64_t tiles = ceilDiv(p.sq, int64_t(kQueries));
-  // Tiles of like work go round the blocks; others to whichever block is free.
-  const bool alike = !p.causal && !p.lengths;
-  const int64_t all = p.heads() * tiles, most = alike ? launcher.multiprocessors() : all;
-  launch<wgmmaKernel<T, kDim>>(launcher, {std::min(all, most)}, kThreads, Sizes<kDim>::kShared,
-                               maps, p, results, int(tiles));
+  launch<wgmmaKernel<T, kDim>>(launcher, {p.heads() * tiles}, kThreads, Sizes<kDim>::kShared, maps,
+                               p, results, int(tiles));
 }
 
 }  // namespace flash_wgmma

@@ -117,7 +117,7 @@ function amongZeros(value: Value | undefined, uses: (value: Value) => number) {
   return interior || filler !== 0 ? undefined : { part: (inputs as readonly [Value])[0], lo, hi };
 }
 
-/** The sum of two neighbours among zeros, as derivatives by the parts of a split are: the neighbours joined. */
+/** The sum of two neighbours among zeros, as derivatives by the parts of a split are: the neighbours joined, −0 kept. */
 const partsJoined: Pattern = {
   name: "parts joined",
   match(node, inputs, uses, builder) {
@@ -128,10 +128,10 @@ const partsJoined: Pattern = {
       const { shape } = first as Value;
       const axis = shape.findIndex((d, i) => (a.hi[i] as number) + (b.lo[i] as number) === d);
       if (axis < 0 || !shape.every((_, i) => i === axis || (a.lo[i] === b.lo[i] && a.hi[i] === b.hi[i]))) continue;
-      const { node: maker } = a.part;
-      const earlier =
-        maker?.def === concatDef && maker.attrs.axis === axis && uses(a.part) === 1 ? maker.inputs : [a.part];
-      const parts = [...earlier, b.part];
+      const parts = [a.part, b.part].flatMap((part) => {
+        const { node: maker } = part;
+        return maker?.def === concatDef && maker.attrs.axis === axis && uses(part) === 1 ? maker.inputs : [part];
+      });
       const joined = builder.node(concatDef, parts, { axis }, concatDef.infer(parts, { axis }), node.path).outputs;
       const attrs = { lo: a.lo, hi: a.hi.map((n, i) => (i === axis ? (b.hi[i] as number) : n)), value: 0 };
       const whole = attrs.lo.every((n) => n === 0) && attrs.hi.every((n) => n === 0);
@@ -168,7 +168,10 @@ export function fusePatterns(graph: Graph): Graph {
     const usesOf = (value: Value): number => usesOfNew.get(value) ?? 0;
     for (const pattern of patterns) {
       const replacement = pattern.match(node, inputs, usesOf, builder);
-      if (replacement) return [replacement];
+      if (!replacement) continue;
+      // What only the pattern's own last node reads.
+      for (const value of replacement.node?.inputs ?? []) if (!usesOfNew.has(value)) usesOfNew.set(value, 1);
+      return [replacement];
     }
     return undefined;
   });
