@@ -1,9 +1,10 @@
-// node benchmarks/dist/networks/profile.js KIND [FORMAT] [BATCH] [cuda]: where the time of one of the networks' calls goes,
-// record by record: the table of `profile()`, and the sums by operation and kernel before it.
+// node benchmarks/dist/networks/profile.js KIND: where the time of one of the networks' calls goes, record by record: the
+// table of `profile()`, and the sums by operation and kernel before it.
 
-import { type Profile, setDevice } from "@figment/tensor";
+import { type Device, type Profile, setDevice } from "@figment/tensor";
+import { Argument, Command, InvalidArgumentError, Option } from "commander";
 import { formatPercent, formatTable } from "../table.js";
-import { type Kind, networks } from "./configs.js";
+import { type Network, networks } from "./configs.js";
 import { type Arithmetic, build } from "./ours.js";
 
 const runs = 5;
@@ -33,24 +34,41 @@ function sums({ records, micros }: Profile): string {
   return formatTable(["kernel", "records", "ms", "share", "TFLOP/s", "GB/s"], rows);
 }
 
-const [kind = "", format = "bf16", batch, device] = process.argv.slice(2);
-const network = networks.find((candidate) => candidate.kind === kind);
-if (!network || !formats.includes(format as Arithmetic)) {
-  console.error(
-    `Usage: profile.js KIND [FORMAT] [BATCH] [cuda], KIND one of ${[...new Set(networks.map(({ kind }) => kind))].join(", ")}, FORMAT one of ${formats.join(", ")}`,
-  );
-  process.exit(1);
+interface Options {
+  readonly format: Arithmetic;
+  readonly batch?: number;
+  readonly device: Device;
 }
-if (device === "cuda") setDevice(device);
-const config = { ...network.config, ...(batch && { batch: Number(batch) }) };
-const built = build(kind as Kind, config as never, format as Arithmetic);
+
+function parseBatch(text: string): number {
+  const batch = Number(text);
+  if (!Number.isInteger(batch) || batch < 1) throw new InvalidArgumentError("expected a whole number of at least 1");
+  return batch;
+}
+
+const kinds = [...new Set(networks.map(({ kind }) => kind))];
+const command = new Command("profile.js")
+  .description("Shows where the time of one of the networks' calls goes, record by record")
+  .addArgument(new Argument("<kind>", "the network").choices(kinds))
+  .addOption(new Option("--format <format>", "of factors").choices(formats).default("bf16"))
+  .option("--batch <count>", "images or latents of a call (default: the suite's on a CPU)", parseBatch)
+  .addOption(new Option("--device <device>", "where it runs").choices(["cpu", "cuda"]).default("cpu"))
+  .parse();
+const { format, batch, device } = command.opts<Options>();
+const network = networks.find(({ kind }) => kind === command.args[0]) as Network;
+try {
+  setDevice(device);
+} catch (error) {
+  command.error(`error: ${error instanceof Error ? error.message : String(error)}`);
+}
+const config = { ...network.config, ...(batch && { batch }) };
+const built = build(network.kind, config as never, format);
 await built.run(3);
 const start = performance.now();
 await built.run(runs);
 const step = (performance.now() - start) / runs;
 const profile = await built.profile(runs);
-console.log(
-  `${network.name}: ${step.toFixed(2)} ms a call, ${(profile.micros / 1e3).toFixed(2)} ms timed by records\n`,
-);
+const name = network.name.replace(/batch \d+/, `batch ${config.batch}`);
+console.log(`${name}: ${step.toFixed(2)} ms a call, ${(profile.micros / 1e3).toFixed(2)} ms timed by records\n`);
 console.log(sums(profile));
 console.log(`\n${profile}`);
