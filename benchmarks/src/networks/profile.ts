@@ -1,4 +1,4 @@
-// node benchmarks/dist/networks/profile.js KIND: where the time of one of the networks' calls goes, record by record: the
+// node benchmarks/dist/networks/profile.js NETWORK: where the time of one of the networks' calls goes, record by record: the
 // table of `profile()`, and the sums by operation and kernel before it.
 
 import { type Device, type Profile, setDevice } from "@figment/tensor";
@@ -46,16 +46,22 @@ function parseBatch(text: string): number {
   return batch;
 }
 
-const kinds = [...new Set(networks.map(({ kind }) => kind))];
+/** The networks by their kind; the second of a kind as dcgan-2. */
+const named = new Map<string, Network>();
+for (const network of networks) {
+  const before = networks.slice(0, networks.indexOf(network)).filter(({ kind }) => kind === network.kind).length;
+  named.set(before === 0 ? network.kind : `${network.kind}-${before + 1}`, network);
+}
+
 const command = new Command("profile.js")
   .description("Shows where the time of one of the networks' calls goes, record by record")
-  .addArgument(new Argument("<kind>", "the network").choices(kinds))
+  .addArgument(new Argument("<network>", "which").choices([...named.keys()]))
   .addOption(new Option("--format <format>", "of factors").choices(formats).default("bf16"))
   .option("--batch <count>", "images or latents of a call (default: the suite's on a CPU)", parseBatch)
   .addOption(new Option("--device <device>", "where it runs").choices(["cpu", "cuda"]).default("cpu"))
   .parse();
 const { format, batch, device } = command.opts<Options>();
-const network = networks.find(({ kind }) => kind === command.args[0]) as Network;
+const network = named.get(command.args[0] as string) as Network;
 try {
   setDevice(device);
 } catch (error) {

@@ -24,10 +24,6 @@ export class DataError extends FigmentError {
 /** The message of anything that was thrown. */
 export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
-/** Whether `error` is the operating system's "no such file or directory". */
-export const isMissingFile = (error: unknown): boolean =>
-  error instanceof Error && (error as NodeJS.ErrnoException).code === "ENOENT";
-
 /** The first few of a list, for messages. */
 export function listSome(names: readonly string[], most = 8): string {
   if (names.length === 0) return "none";

@@ -75,6 +75,19 @@ describe("attention of bf16 on matrix tiles", () => {
     }),
   );
 
+  it.each(["bf16", "f32"] as const)("weighs large scores of keys that are small: %s", (format) =>
+    scope(() => {
+      for (const [q, k, scale] of [
+        [1000, 0.1, 1],
+        [1, 0.12, 1000],
+      ] as const) {
+        const inputs = draw(format, [q, k, 1], 2, 64);
+        const expected = attention(...as(inputs, "f64"), { scale });
+        expect(errorOf(attention(...inputs, { scale }), expected)).toBeLessThan(0.02);
+      }
+    }),
+  );
+
   it("has the derivatives of attention of f64, whatever the size of scores", () =>
     scope(() => {
       for (const size of [1, 3]) {

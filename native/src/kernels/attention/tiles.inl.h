@@ -273,7 +273,8 @@ struct TiledAttention {
                                                  rows.stride, at.queries, shape.p.d);
                                       });
     float most = 0;
-    for (int64_t unit = 0; unit < units; unit++) most = larger(most, largest[unit]);
+    for (int64_t unit = 0; unit < units; unit++)
+      if (largest[unit] > most) most = largest[unit];
     const bool bounded = boundScores(most, t);
     if (!bounded) findMaxima(tiles, at, units, t);
     gemm::zeroFloats(t.total, kUnit * kLanes);

@@ -44,7 +44,7 @@ export function useDevice(device: string | undefined): void {
 }
 
 /** The device that things are made on, for people. */
-export const describeDevice = (): string => `${defaultDevice()} (${deviceInfo().name})`;
+const describeDevice = (): string => `${defaultDevice()} (${deviceInfo().name})`;
 
 /** Gathers `--set name=value`, which may be given several times. */
 export const setOption = (text: string, before: readonly Override[] = []): Override[] => [

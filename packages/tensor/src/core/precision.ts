@@ -10,10 +10,11 @@ import { show } from "../shape.js";
  * How exactly convolutions, matrix products and attention compute with f32 operands; sums are f32 and results stay f32 in
  * any case.
  *
- * - "highest": in f32, or as exactly: where the processor has bf16 matrix tiles (AMX), matrix products and convolutions take
- *   each f32 factor as the sum of three bf16 numbers, which it is without an error, and leave out three of the nine products
- *   of these, below 2⁻²⁴ of a term; factors that are not finite, or whose sizes within a few hundred terms of a sum lie more
- *   than 2⁹⁶ apart, are multiplied in f32.
+ * - "highest": in f32, or as exactly: where the processor has bf16 matrix tiles (AMX), matrix products, convolutions and
+ *   attention take each f32 factor as the sum of three bf16 numbers, which it is without an error, and leave out three of the
+ *   nine products of these, below 2⁻²⁴ of a term. Factors that are not finite, or of very different sizes, are multiplied in
+ *   f32: where they lie more than 2⁹⁶ apart within a few hundred terms of a matrix product, or a part of a convolution's
+ *   image, or beyond 2⁶⁰ or 2⁻⁶⁰ in attention.
  * - "bf16": factors rounded to bf16, 8 significant bits: relative error up to 2⁻⁸ of the sum of the terms' sizes, usually
  *   10⁻³ of the result.
  * - "f16": factors rounded to f16, 11 significant bits: relative error up to 2⁻¹⁰ of the sum of the terms' sizes, but those

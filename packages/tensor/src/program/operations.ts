@@ -3,7 +3,7 @@
 
 import "../index.js"; // all operations
 import type { Isa } from "@figment/native";
-import { type DType, formatOf } from "../dtype.js";
+import { computeType, type DType, formatOf } from "../dtype.js";
 import { type Aval, type Graph, GraphBuilder } from "../ir/graph.js";
 import { definedOps, type OpDef, type Sample } from "../ops/definition.js";
 import { widenFormats } from "../passes/formats.js";
@@ -91,17 +91,29 @@ const samplesOf = ({ samples }: OpDef): readonly Sample[] => samples?.() ?? [];
 /** Whether a sample leaves the type of an operand open. */
 const varies = ({ inputs }: Sample): boolean => inputs.some(({ dtype }) => dtype === undefined);
 
-/** A graph of the op alone for each sample, open types as `format`; none where its shape rule refuses. */
+/** The open types of a sample as `format`; what it derives, such as statistics, may be kept in the type of sums instead. */
+function typesOf({ inputs }: Sample, format: DType): DType[][] {
+  return inputs.reduce<DType[][]>(
+    (found, { dtype, derive }) => {
+      const choices = dtype ? [dtype] : derive ? new Set([format, computeType(format)]) : [format];
+      return found.flatMap((types) => [...choices].map((type) => [...types, type]));
+    },
+    [[]],
+  );
+}
+
+/** A graph of the op alone for each sample, open types as `format`; none where its shape rule refuses all that may be meant. */
 function graphsOf(def: OpDef, format: DType, samples = samplesOf(def)): Graph[] {
   return samples.flatMap((sample) => {
-    const builder = new GraphBuilder();
-    const inputs = sample.inputs.map(({ shape, dtype }) => builder.arg({ shape, dtype: dtype ?? format }));
-    try {
-      const node = builder.node(def, inputs, sample.attrs, def.infer(inputs, sample.attrs), "");
-      return [builder.finish(node.outputs)];
-    } catch {
-      return [];
+    for (const types of typesOf(sample, format)) {
+      const builder = new GraphBuilder();
+      const inputs = sample.inputs.map(({ shape }, i) => builder.arg({ shape, dtype: types[i] as DType }));
+      try {
+        const node = builder.node(def, inputs, sample.attrs, def.infer(inputs, sample.attrs), "");
+        return [builder.finish(node.outputs)];
+      } catch {}
     }
+    return [];
   });
 }
 
