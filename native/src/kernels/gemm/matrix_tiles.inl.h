@@ -21,14 +21,9 @@ constexpr int64_t kLeastRows = 16, kLeastDepth = 32;
 constexpr int kPossible = kReferencePreference + 1;
 
 /// Bias, activation and rounding of a row of sums on their way out.
-inline void storeRow(Results to, const float* sums, int64_t count, Elements bias, int activation) {
-  int64_t i = 0;
-  if (to.format == Format::bf16 && !bias.given() && activation == kNoActivation) {
-    auto* bits = reinterpret_cast<uint16_t*>(to.data);
-    for (; i + 2 * kLanes <= count; i += 2 * kLanes)
-      storeBf16(bits + i, F32::load(sums + i), F32::load(sums + i + kLanes));
-  }
-  for (; i < count; i += kLanes) {
+[[gnu::noinline]] inline void storeRow(Results to, const float* sums, int64_t count, Elements bias,
+                                       int activation) {
+  for (int64_t i = 0; i < count; i += kLanes) {
     const int lanes = int(smaller(kLanes, count - i));
     F32 x = lanes == kLanes ? F32::load(sums + i) : F32::loadPartial(sums + i, lanes);
     if (bias.given()) x += gemm::loadElements(bias + i, lanes);
@@ -36,5 +31,40 @@ inline void storeRow(Results to, const float* sums, int64_t count, Elements bias
     gemm::storeElements(to + i, x, lanes);
   }
 }
+
+/// Where finished rows of kBlock sums go.
+struct RowResults {
+  Results to;    ///< of row and column zero
+  int64_t step;  ///< from one row to the next
+  int64_t columns;
+  Elements bias;
+  int activation;
+
+  /// Stores rows [row, end), whose sums are `sums`, from a column on. What nothing is added to and
+  /// is as wide as a block takes few instructions, since these share their ports with the tiles.
+  template <class Tiles>
+  FIGMENT_INLINE void store(int64_t row, int64_t end, int64_t column, const float* sums) const {
+    const Results at = to + (row * step + column);
+    const int64_t count = smaller(kBlock, columns - column);
+    const bool plain = count == kBlock && !bias.given() && activation == kNoActivation;
+    if (plain && to.format == Format::bf16) {
+      auto* bits = reinterpret_cast<uint16_t*>(at.data);
+      for (; row < end; row++, sums += kBlock, bits += step) Tiles::storeBf16(bits, sums);
+    } else if (plain && to.format == Format::f32) {
+      float* numbers = at.floats();
+      for (; row < end; row++, sums += kBlock, numbers += step)
+        for (int64_t i = 0; i < kBlock; i += kLanes) F32::load(sums + i).store(numbers + i);
+    } else {
+      storeRows(at, end - row, count, bias.given() ? bias + column : bias, sums);
+    }
+  }
+
+ private:
+  [[gnu::noinline]] void storeRows(Results at, int64_t rows, int64_t count, Elements biasAt,
+                                   const float* sums) const {
+    for (int64_t i = 0; i < rows; i++)
+      storeRow(at + i * step, sums + i * kBlock, count, biasAt, activation);
+  }
+};
 
 }  // namespace figment::FIGMENT_ISA::tiles

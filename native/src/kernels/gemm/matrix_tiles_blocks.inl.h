@@ -27,6 +27,19 @@ struct RowTiles {
   }
 };
 
+/// Lines of memory to bring into the second-level cache while a block is summed: some for each step
+/// along K.
+struct Ahead {
+  const uint16_t* data = nullptr;
+  int64_t lines = 0;  ///< of a step
+  int64_t lower = 0;  ///< numbers from a line to the next one of a step
+  int64_t next = 0;   ///< numbers from one step to the next
+};
+FIGMENT_INLINE void fetch(const uint16_t* line) {
+  constexpr int kSecondLevel = 2;
+  __builtin_prefetch(line, 0, kSecondLevel);
+}
+
 /// Stores the sums of a block that the tiles hold.
 template <class Tiles>
 FIGMENT_INLINE void storeSums(Tiles& tiles, float* sums) {
@@ -35,6 +48,15 @@ FIGMENT_INLINE void storeSums(Tiles& tiles, float* sums) {
   tiles.template store<1>(sums + kSide, kStep);
   tiles.template store<2>(sums + kSide * kBlock, kStep);
   tiles.template store<3>(sums + kSide * kBlock + kSide, kStep);
+}
+/// Takes up sums that were stored.
+template <class Tiles>
+FIGMENT_INLINE void loadSums(Tiles& tiles, const float* sums) {
+  constexpr int64_t kStep = kBlock * int64_t(sizeof(float));
+  tiles.template load<0>(sums, kStep);
+  tiles.template load<1>(sums + kSide, kStep);
+  tiles.template load<2>(sums + kSide * kBlock, kStep);
+  tiles.template load<3>(sums + kSide * kBlock + kSide, kStep);
 }
 template <class Tiles>
 FIGMENT_INLINE void zeroSums(Tiles& tiles) {
@@ -48,12 +70,23 @@ FIGMENT_INLINE void zeroSums(Tiles& tiles) {
 template <class Finish>
 class Beside {
  public:
-  explicit Beside(Finish& finish) : finish_(finish) {}
+  explicit Beside(const Finish& finish) : finish_(finish) {}
   /// Takes its sums out of the tiles.
   template <class Tiles>
   FIGMENT_INLINE void store(Tiles& tiles) {
     if (held_) storeSums(tiles, held_);
     held_ = nullptr;
+  }
+  /// Begins the sums of the next block, with those at `from` if they are given. Sums that are to go
+  /// where they would come from stay in the tiles.
+  template <class Tiles>
+  FIGMENT_INLINE void begin(Tiles& tiles, const float* from) {
+    if (from && from == held_) return;
+    store(tiles);
+    if (from)
+      loadSums(tiles, from);
+    else
+      zeroSums(tiles);
   }
   /// The first steps of a block leave the stores of the one before time.
   static constexpr int64_t kFirstStep = 2;
@@ -63,9 +96,12 @@ class Beside {
   FIGMENT_INLINE void step(int64_t step, int64_t count) {
     if (step >= kFirstStep) finishRows(count);
   }
-  inline void finishRows(int64_t count) {
-    for (const int64_t last = smaller(row_ + count, end_); row_ < last; row_++, numbers_ += kBlock)
-      finish_(row_, column_, numbers_);
+  FIGMENT_INLINE void finishRows(int64_t count) {
+    const int64_t last = smaller(row_ + count, end_);
+    if (row_ >= last) return;
+    finish_(row_, last, column_, numbers_);
+    numbers_ += (last - row_) * kBlock;
+    row_ = last;
   }
   void next(int64_t row, int64_t end, int64_t column, float* numbers, bool inTiles) {
     row_ = row;
@@ -76,54 +112,60 @@ class Beside {
   }
 
  private:
-  Finish& finish_;
+  Finish finish_;
   int64_t row_ = 0, end_ = 0, column_ = 0;
   float* numbers_ = nullptr;
   float* held_ = nullptr;
 };
 
 /// Sums `blocks` steps along K of kBlock rows by kBlock packed columns into tiles: the upper left
-/// one, and the other ones that are asked for.
+/// one, and the other ones that are asked for. Adds to the sums at `from`, if they are given, and
+/// does all that is left to do to the block before. What the loop needs is in registers: a load
+/// from memory may wait for the stores of sums.
 template <bool kLower, bool kRight, class Tiles, class Finish>
-inline void sumTiles(Tiles& tiles, const RowTiles& rows, const uint16_t* columns, int64_t blocks,
-                     Beside<Finish>& beside) {
-  const int64_t rowsBeside = beside.rowsOf(blocks);
-  const uint16_t *a = rows.data, *b = columns;
-  for (int64_t block = 0; block < blocks; block++, a += rows.next, b += kPair) {
+[[gnu::noinline]] void sumTiles(Tiles& tiles, RowTiles rows, const uint16_t* columns,
+                                int64_t blocks, const float* from, Ahead ahead,
+                                Beside<Finish> beside) {
+  const int64_t rowsBeside = beside.rowsOf(blocks), lower = rows.lower, next = rows.next;
+  const int64_t lineBytes = rows.lineBytes;
+  const uint16_t *a = rows.data, *b = columns, *fetched = ahead.data;
+  const int64_t lines = ahead.lines, lineStep = ahead.lower, fetchStep = ahead.next;
+  for (int64_t block = 0; block < blocks; block++, a += next, b += kPair) {
     tiles.template load<6>(b, kRowBytes);
-    tiles.template load<4>(a, rows.lineBytes);
+    tiles.template load<4>(a, lineBytes);
     if constexpr (kRight) tiles.template load<7>(b + kTile, kRowBytes);
-    if constexpr (kLower) tiles.template load<5>(a + rows.lower, rows.lineBytes);
-    if (block == 0) {
-      beside.store(tiles);
-      zeroSums(tiles);
-    }
+    if constexpr (kLower) tiles.template load<5>(a + lower, lineBytes);
+    if (block == 0) beside.begin(tiles, from);
     tiles.template dot<0, 4, 6>();
     if constexpr (kRight) tiles.template dot<1, 4, 7>();
     beside.step(block, rowsBeside);
+    for (int64_t i = 0; i < lines; i++) fetch(fetched + i * lineStep);
+    fetched += fetchStep;
     if constexpr (kLower) tiles.template dot<2, 5, 6>();
     if constexpr (kLower && kRight) tiles.template dot<3, 5, 7>();
   }
+  beside.finishRows(kBlock);
 }
 
 /// The same for as many of the rows and columns as are of use.
 template <class Tiles, class Finish>
 inline void sumBlock(Tiles& tiles, const RowTiles& rows, int64_t rowCount, const uint16_t* columns,
-                     int64_t columnCount, int64_t blocks, Beside<Finish>& beside) {
+                     int64_t columnCount, int64_t blocks, const float* from, const Ahead& ahead,
+                     const Beside<Finish>& beside) {
   if (rowCount > kSide && columnCount > kSide)
-    sumTiles<true, true>(tiles, rows, columns, blocks, beside);
+    sumTiles<true, true>(tiles, rows, columns, blocks, from, ahead, beside);
   else if (rowCount > kSide)
-    sumTiles<true, false>(tiles, rows, columns, blocks, beside);
+    sumTiles<true, false>(tiles, rows, columns, blocks, from, ahead, beside);
   else if (columnCount > kSide)
-    sumTiles<false, true>(tiles, rows, columns, blocks, beside);
+    sumTiles<false, true>(tiles, rows, columns, blocks, from, ahead, beside);
   else
-    sumTiles<false, false>(tiles, rows, columns, blocks, beside);
+    sumTiles<false, false>(tiles, rows, columns, blocks, from, ahead, beside);
 }
 
 /// Sums blocks by sum(row, column, sums, beside), where row and column count from the first of
-/// `rows` × `columns`, and calls finish(row, column, numbers) for each row of each block. `sum`
-/// answers whether the tiles hold the sums; else it has stored them, after those of the block
-/// before. `sums` has room for two blocks.
+/// `rows` × `columns`, and calls finish(row, end, column, numbers) for some rows after others of
+/// each block. `sum` answers whether the tiles hold the sums; else it has stored them, after those
+/// of the block before. `sums` has room for two blocks.
 template <class Tiles, class Sum, class Finish>
 inline void forBlocks(Tiles& tiles, int64_t rows, int64_t columns, float* sums, Sum&& sum,
                       Finish&& finish) {
@@ -133,7 +175,6 @@ inline void forBlocks(Tiles& tiles, int64_t rows, int64_t columns, float* sums, 
     for (int64_t i = 0; i < rows; i += kBlock, second = !second) {
       float* mine = second ? sums + kBlockSums : sums;
       const bool inTiles = sum(i, j, mine, beside);
-      beside.finishRows(kBlock);
       beside.next(i, smaller(i + kBlock, rows), j, mine, inTiles);
     }
   }
@@ -147,8 +188,8 @@ struct UnitPlan {
   int64_t rows, columns, rowUnits, columnUnits;
 
   UnitPlan(int64_t m, int64_t n, int64_t batch, int threads, int64_t mostRows, int64_t mostColumns)
-      : rows(smaller(ceilDiv(m, kBlock) * kBlock, mostRows)),
-        columns(smaller(ceilDiv(n, kBlock) * kBlock, mostColumns)) {
+      : rows(smaller(ceilDiv(m, kBlock), ceilDiv(mostRows, kBlock)) * kBlock),
+        columns(smaller(ceilDiv(n, kBlock), ceilDiv(mostColumns, kBlock)) * kBlock) {
     constexpr int64_t kUnitsPerThread = 4, kFewestRows = 64, kFewestColumns = 128;
     for (;;) {
       rowUnits = ceilDiv(m, rows);

@@ -33,7 +33,7 @@ inline bool needsSplitting(const OpCall& call) {
 /// Sums kBlock × kBlock products over `blocks` blocks of K into tiles.
 template <class Tiles, class Finish>
 inline void multiplyParts(Tiles& tiles, const Chain& chain, const uint16_t* a, const uint16_t* b,
-                          int64_t blocks, tiles::Beside<Finish>& beside) {
+                          int64_t blocks, tiles::Beside<Finish> beside) {
   using tiles::kTile;
   const int64_t part = blocks * kPair, rowsBeside = beside.rowsOf(blocks * chain.count);
   int64_t step = 0;
@@ -67,6 +67,7 @@ inline void multiplyParts(Tiles& tiles, const Chain& chain, const uint16_t* a, c
   };
   run(chain.terms, chain.together);
   run(chain.terms + chain.together, chain.count - chain.together);
+  beside.finishRows(kBlock);
 }
 
 /// The same by fused multiply-adds, from unpacked panels.
@@ -122,8 +123,8 @@ struct Panel {
 };
 
 /// Sums the products of a cut, block by block, of the panels rowPanel(i) and columnPanel(i, j),
-/// where i and j are the first row and column of the block, and calls finish(row, column, sums,
-/// exponent) for each row of kBlock sums, which are to be multiplied by 2^exponent. Answers how
+/// where i and j are the first row and column of the block, and calls finish(row, end, column,
+/// sums, exponent) for rows of kBlock sums, which are to be multiplied by 2^exponent. Answers how
 /// many blocks did not run on tiles.
 template <class Tiles, class RowPanel, class ColumnPanel, class Finish>
 inline int64_t sumUnit(Tiles& tiles, int mostParts, const PanelScratch& s, int64_t rows,
@@ -146,13 +147,14 @@ inline int64_t sumUnit(Tiles& tiles, int mostParts, const PanelScratch& s, int64
         }
         plain++;
         beside.store(tiles);
+        beside.finishRows(kBlock);
         unpackPanel<Side::rows>(s.plainRows, a.data, blocks, a.scale);
         unpackPanel<Side::columns>(s.plainColumns, b.data, blocks, b.scale);
         multiplyPlainly(s.plainRows, s.plainColumns, blocks * kTileDepth, sums);
         return false;
       },
-      [&](int64_t i, int64_t j, float* sums) {
-        finish(i, j, sums, exponents[sums >= s.blocks + tiles::kBlockSums]);
+      [&](int64_t i, int64_t end, int64_t j, float* sums) {
+        finish(i, end, j, sums, exponents[sums >= s.blocks + tiles::kBlockSums]);
       });
   return plain;
 }

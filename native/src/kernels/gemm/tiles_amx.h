@@ -50,6 +50,18 @@ class HardwareTiles {
     __asm__ volatile("tilestored %%tmm%c2, (%0,%1,1)" ::"r"(to), "r"(stepBytes), "i"(kTile)
                      : "memory");
   }
+  /// Rounds kBlock sums to bf16. The processor's rounding takes denormals for zero, of which tiles
+  /// make none; the rare NaN, which it would keep as it is, becomes that of half.h.
+  static FIGMENT_INLINE void storeBf16(uint16_t* to, const float* sums) {
+    const F32 low = F32::load(sums), high = F32::load(sums + kLanes);
+    if (any(isNan(low) | isNan(high))) {
+      figment::FIGMENT_ISA::storeBf16(to, low, high);
+      return;
+    }
+    I32 pairs;
+    __asm__("vcvtne2ps2bf16 %1, %2, %0" : "=v"(pairs.v) : "v"(low.v), "v"(high.v));
+    __builtin_memcpy(to, &pairs, sizeof pairs);
+  }
   template <int kC, int kA, int kB>
   void dot() {
     __asm__ volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(kC), "i"(kA), "i"(kB));

@@ -112,7 +112,8 @@ inline int64_t runUnit(const Product& g, Tiles& tiles, const PackedB& packed, in
   const int64_t inBatch = (g.batchesB == 1 ? 0 : at.batch) * g.panels;
   const int64_t rowBlocks = ceilDiv(at.rows, kBlock);
   const Elements bias = g.bias.given() ? g.bias + at.column : Elements{};
-  const Results out = g.out + ((at.batch * g.m + at.row) * g.p.n + at.column);
+  const tiles::RowResults out = {g.out + ((at.batch * g.m + at.row) * g.p.n + at.column), g.p.n,
+                                 at.columns, bias, g.p.activation};
   Panel own = {s.columns, {}};
   int64_t plain = 0;
   for (int64_t cut = 0; cut < g.cuts; cut++) {
@@ -133,20 +134,19 @@ inline int64_t runUnit(const Product& g, Tiles& tiles, const PackedB& packed, in
       return own;
     };
     const bool first = cut == 0, last = cut == g.cuts - 1;
-    plain +=
-        sumUnit(tiles, g.parts.most, s, at.rows, panelOfRows, at.columns, columns,
-                smaller(kCut, g.p.k - k), [&](int64_t i, int64_t j, float* sums, int exponent) {
-                  const PowerOfTwo scaled(exponent);
-                  float* unit = s.unit + (j / kBlock * rowBlocks + i / kBlock) * tiles::kBlockSums +
-                                i % kBlock * kBlock;
-                  for (int64_t x = 0; x < kBlock; x += kLanes) {
-                    const F32 sum = scaled(F32::load(sums + x));
-                    (first ? sum : F32::load(unit + x) + sum).store(last ? sums + x : unit + x);
-                  }
-                  if (last)
-                    tiles::storeRow(out + (i * g.p.n + j), sums, smaller(kBlock, at.columns - j),
-                                    bias.given() ? bias + j : bias, g.p.activation);
-                });
+    plain += sumUnit(
+        tiles, g.parts.most, s, at.rows, panelOfRows, at.columns, columns, smaller(kCut, g.p.k - k),
+        [&](int64_t i, int64_t end, int64_t j, float* sums, int exponent) {
+          const PowerOfTwo scaled(exponent);
+          const int64_t count = (end - i) * kBlock;
+          float* unit = s.unit + (j / kBlock * rowBlocks + i / kBlock) * tiles::kBlockSums +
+                        i % kBlock * kBlock;
+          for (int64_t x = 0; x < count; x += kLanes) {
+            const F32 sum = scaled(F32::load(sums + x));
+            (first ? sum : F32::load(unit + x) + sum).store(last ? sums + x : unit + x);
+          }
+          if (last) out.store<Tiles>(i, end, j, sums);
+        });
   }
   return plain;
 }

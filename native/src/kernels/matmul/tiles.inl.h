@@ -1,8 +1,9 @@
-// matmul of bf16 factors on matrix tiles. B is packed once, in panels of kBlock columns: where one
-// unit has all rows that meet a panel, by that unit, a cut of K at a time, else ahead of all units.
-// Rows of A are read in place where tiles can load them, else packed by the unit that needs them,
-// one cut at a time. A unit is a part of the result whose rows of one cut, and sums where there are
-// several cuts, share the second-level cache.
+// matmul of bf16 factors on matrix tiles. A unit of work is a part of the result whose columns of B
+// share the second-level cache, for as many rows as there are. They are packed once, in panels of
+// kBlock: by the unit, or ahead of all units where several have the same columns. Rows pass them
+// kBlock at a time. A cut of these along K stays in the first-level cache, copied to lie together
+// where it does not in memory, while columns stream past it, and the next rows are fetched
+// meanwhile from wherever they are.
 #pragma once
 
 #include "kernels/gemm/matrix_tiles_blocks.inl.h"
@@ -12,19 +13,25 @@
 
 namespace figment::FIGMENT_ISA::tiles {
 
-/// Most rows and columns of a unit whose rows are read in place, and of others, which pack them.
-constexpr int64_t kMostRows = 512, kMostColumns = 512;
-constexpr int64_t kMostPackedRows = 256, kColumnsOfPacked = 1024;
-/// A cut of K is at most this deep: columns of a cut, the rows that pass them, and two blocks of
-/// sums share the first-level cache.
-constexpr int64_t kProductCut = 384;
+/// What a unit takes of K at a time, at most, and numbers of B that it packs: half of the
+/// second-level cache.
+constexpr int64_t kMostDepth = 2048, kColumnNumbers = 512 * 1024;
+/// Most rows of a unit whose sums are kept from one such part of K to the next.
+constexpr int64_t kMostKeptRows = 2048;
+/// Steps along K that are summed at a time: rows of a cut, the columns that pass them and the sums
+/// share the first-level cache. One cut saves taking sums up again, and may be larger.
+constexpr int64_t kOnlyCut = 10, kCut = 8;
+/// Rows of A a multiple of this many numbers apart displace each other in the first-level cache.
+/// They are copied if that many columns repay it.
+constexpr int64_t kFarRows = 512, kColumnsOfCopied = 128;
 /// Panels and steps along K that are packed as one piece of work.
 constexpr int64_t kPackedPanels = 4, kPackedSteps = 8;
 
 struct Product {
   const MatmulParams& p;
   const uint16_t *a, *b;
-  int64_t batch, m, batchesB, panels, steps, cutSteps;
+  int64_t batch, m, batchesB, panels, steps;
+  int64_t partSteps;  ///< those of K that a unit takes at a time
   UnitPlan unit;
 
   Product(const OpCall& call, int threads)
@@ -36,25 +43,27 @@ struct Product {
         batchesB(p.batchStrideB == 0 ? 1 : p.batch),
         panels(ceilDiv(p.n, kBlock)),
         steps(ceilDiv(p.k, kTileDepth)),
-        cutSteps(ceilDiv(steps, ceilDiv(p.k, kProductCut))),
-        unit(m, p.n, batch, threads, wholeLines() ? kMostRows : kMostPackedRows,
-             wholeLines() ? kMostColumns : kColumnsOfPacked) {}
+        partSteps(ceilDiv(steps, ceilDiv(p.k, kMostDepth))),
+        unit(m, p.n, batch, threads, partSteps == steps ? m : kMostKeptRows,
+             kColumnNumbers / (partSteps * kTileDepth)) {}
   /// One B for all products of a batch: then the batch is just more rows.
   bool sharesB() const { return !p.transA && p.batchStrideB == 0 && p.batchStrideA != 0; }
   int64_t units() const { return batch * unit.rowUnits * unit.columnUnits; }
   int64_t panelSize() const { return steps * kPair; }
   int64_t packedNumbers() const { return batchesB * panels * panelSize(); }
-  /// Whether rows of A are made of lines of tiles. Then tiles load them in place, but for lines
-  /// that would cross those of the cache.
-  bool wholeLines() const { return !p.transA && p.k % kTileDepth == 0; }
-  bool inPlace() const { return wholeLines() && reinterpret_cast<uintptr_t>(a) % kRowBytes == 0; }
+  /// Whether tiles load rows of A in place: they are made of lines of tiles, which are lines of the
+  /// cache that have room there together.
+  bool inPlace() const {
+    return !p.transA && p.k % kTileDepth == 0 && reinterpret_cast<uintptr_t>(a) % kRowBytes == 0 &&
+           (p.k % kFarRows != 0 || p.n < kColumnsOfCopied);
+  }
   /// Whether each panel of B is of use to one unit alone.
   bool packsInUnits() const { return unit.rowUnits == 1 && batchesB == batch; }
 
   /// Packs a piece of B: panels [first, last), `panelStep` numbers apart, for a range of K. Panels
   /// side by side share what a row of B brings into the caches.
-  void packPanels(int64_t batch, int64_t first, int64_t last, int64_t begin, int64_t end,
-                  uint16_t* to, int64_t panelStep) const {
+  [[gnu::noinline]] void packPanels(int64_t batch, int64_t first, int64_t last, int64_t begin,
+                                    int64_t end, uint16_t* to, int64_t panelStep) const {
     const uint16_t* from = b + batch * p.batchStrideB;
     for (int64_t k = begin; k < end; k += kTileDepth, to += kPair) {
       for (int64_t panel = first; panel < last; panel++) {
@@ -69,7 +78,8 @@ struct Product {
     }
   }
   /// Packs up to kBlock rows of A for a cut of K.
-  void packRows(int64_t batch, int64_t row, int64_t k, int64_t depth, uint16_t* to) const {
+  [[gnu::noinline]] void packRows(int64_t batch, int64_t row, int64_t k, int64_t depth,
+                                  uint16_t* to) const {
     const uint16_t* from = a + batch * p.batchStrideA;
     const int64_t rows = smaller(kBlock, m - row);
     if (p.transA)
@@ -79,19 +89,40 @@ struct Product {
   }
 };
 
+/// The rows behind those of a block, to be fetched while `panels` panels of columns pass it.
+struct RowsAhead {
+  const uint16_t* data = nullptr;
+  int64_t lines, lower, next, panels;
+
+  RowsAhead(const Product& g, int64_t batch, int64_t row, int64_t k, int64_t panels)
+      : lines(g.p.transA ? kTileDepth : kBlock),
+        lower(g.p.transA ? g.m : g.p.k),
+        next(g.p.transA ? kTileDepth * g.m : kTileDepth),
+        panels(panels) {
+    if (row < g.m)
+      data = g.a + batch * g.p.batchStrideA + (g.p.transA ? k * g.m + row : row * g.p.k + k);
+  }
+  Ahead during(int64_t panel) const {
+    const int64_t first = lines * panel / panels, end = lines * (panel + 1) / panels;
+    return {data + first * lower, data ? end - first : 0, lower, next};
+  }
+};
+
 /// The memory of one worker.
 struct ProductScratch {
-  uint16_t* rows;     ///< packed blocks of a cut
-  uint16_t* columns;  ///< packed panels of a cut side by side, where units pack B
-  float* sums;        ///< of two blocks
-  float* unit;        ///< sums of all blocks, where several cuts are added
+  uint16_t* rows;     ///< kBlock of a cut
+  uint16_t* columns;  ///< packed panels of a part of K, where units pack B
+  float* sums;        ///< of a block
+  float* kept;        ///< sums of kBlock rows, or of all where several parts of K are added
 
   static ProductScratch take(Carver& carver, const Product& g) {
     ProductScratch s;
-    s.rows = carver.take<uint16_t>(g.unit.rows / kBlock * g.cutSteps * kPair);
-    s.columns = carver.take<uint16_t>(g.packsInUnits() ? kPackedPanels * g.cutSteps * kPair : 0);
-    s.sums = carver.take<float>(2 * kBlockSums);
-    s.unit = carver.take<float>(g.steps > g.cutSteps ? g.unit.rows * g.unit.columns : 0);
+    s.rows = carver.take<uint16_t>(kOnlyCut * kPair);
+    s.columns =
+        carver.take<uint16_t>(g.packsInUnits() ? g.unit.columns / kBlock * g.partSteps * kPair : 0);
+    s.sums = carver.take<float>(kBlockSums);
+    s.kept = carver.take<float>((g.steps > g.partSteps ? ceilDiv(g.unit.rows, kBlock) : 1) *
+                                kBlock * g.unit.columns);
     return s;
   }
 };
@@ -101,51 +132,57 @@ template <class Tiles>
 inline void runUnit(const OpCall& call, const Product& g, Tiles& tiles, const uint16_t* packedB,
                     int64_t index, const ProductScratch& s) {
   const UnitPart at(g.unit, index, g.m, g.p.n);
-  const int64_t rows = at.rows, rowBlocks = ceilDiv(rows, kBlock), batch = at.batch;
+  const int64_t batch = at.batch, firstPanel = at.column / kBlock;
+  const int64_t panels = ceilDiv(at.columns, kBlock);
   const Elements bias = g.p.bias ? Elements::of(call.in[2]) + at.column : Elements{};
-  const Results out = Results::of(call.out[0]) + ((batch * g.m + at.row) * g.p.n + at.column);
-  const uint16_t* a = g.a + batch * g.p.batchStrideA + at.row * g.p.k;
-  const int64_t firstPanel = at.column / kBlock, panels = ceilDiv(at.columns, kBlock);
-  for (int64_t step = 0; step < g.steps; step += g.cutSteps) {
-    const int64_t blocks = smaller(g.cutSteps, g.steps - step), k = step * kTileDepth;
-    const int64_t depth = smaller(blocks * kTileDepth, g.p.k - k);
-    const bool first = step == 0, last = step + blocks == g.steps;
-    const auto packedRows = [&](int64_t i) { return s.rows + i / kBlock * blocks * kPair; };
-    for (int64_t i = g.inPlace() ? rows / kBlock * kBlock : 0; i < rows; i += kBlock)
-      g.packRows(batch, at.row + i, k, depth, packedRows(i));
-    const auto columns = [&](int64_t i, int64_t j) -> const uint16_t* {
-      const int64_t panel = firstPanel + j / kBlock;
-      if (packedB)
-        return packedB + ((g.batchesB == 1 ? 0 : batch) * g.panels + panel) * g.panelSize() +
-               step * kPair;
-      const int64_t inGroup = j / kBlock % kPackedPanels, panelStep = blocks * kPair;
-      if (i == 0 && inGroup == 0)
-        g.packPanels(batch, panel, smaller(panel + kPackedPanels, firstPanel + panels), k,
-                     k + depth, s.columns, panelStep);
-      return s.columns + inGroup * panelStep;
-    };
-    forBlocks(
-        tiles, rows, at.columns, s.sums,
-        [&](int64_t i, int64_t j, float*, auto& beside) {
-          const RowTiles rowTiles = g.inPlace() && i + kBlock <= rows
-                                        ? RowTiles::inPlace(a + i * g.p.k + k, g.p.k)
-                                        : RowTiles::packed(packedRows(i));
-          sumBlock(tiles, rowTiles, rows - i, columns(i, j), at.columns - j, blocks, beside);
-          return true;
-        },
-        [&](int64_t i, int64_t j, float* sums) {
-          float* unit =
-              s.unit + (j / kBlock * rowBlocks + i / kBlock) * kBlockSums + i % kBlock * kBlock;
-          if (!first)
-            for (int64_t x = 0; x < kBlock; x += kLanes)
-              (F32::load(unit + x) + F32::load(sums + x)).store(last ? sums + x : unit + x);
-          else if (!last)
-            gemm::copyFloats(unit, sums, kBlock);
-          if (last)
-            storeRow(out + (i * g.p.n + j), sums, smaller(kBlock, at.columns - j),
-                     bias.given() ? bias + j : bias, g.p.activation);
-        });
+  const RowResults out = {Results::of(call.out[0]) + ((batch * g.m + at.row) * g.p.n + at.column),
+                          g.p.n, at.columns, bias, g.p.activation};
+  const auto finish = [out](int64_t i, int64_t end, int64_t j, const float* sums) {
+    out.store<Tiles>(i, end, j, sums);
+  };
+  Beside beside(finish);
+  for (int64_t part = 0; part < g.steps; part += g.partSteps) {
+    const int64_t partSteps = smaller(g.partSteps, g.steps - part);
+    const int64_t partDepth = smaller(partSteps * kTileDepth, g.p.k - part * kTileDepth);
+    const uint16_t* columns = s.columns;
+    int64_t panelStep = partSteps * kPair;
+    if (packedB) {
+      columns = packedB + ((g.batchesB == 1 ? 0 : batch) * g.panels + firstPanel) * g.panelSize() +
+                part * kPair;
+      panelStep = g.panelSize();
+    } else {
+      for (int64_t panel = 0; panel < panels; panel += kPackedPanels)
+        g.packPanels(batch, firstPanel + panel, firstPanel + smaller(panel + kPackedPanels, panels),
+                     part * kTileDepth, part * kTileDepth + partDepth,
+                     s.columns + panel * panelStep, panelStep);
+    }
+    const int64_t cutSteps = partSteps <= kOnlyCut ? partSteps : kCut;
+    for (int64_t i = 0; i < at.rows; i += kBlock) {
+      const int64_t end = smaller(i + kBlock, at.rows);
+      const bool inPlace = g.inPlace() && end == i + kBlock;
+      float* kept = s.kept + (g.partSteps < g.steps ? i * panels * kBlock : 0);
+      for (int64_t cut = 0; cut < partSteps; cut += cutSteps) {
+        const int64_t steps = smaller(cutSteps, partSteps - cut), k = (part + cut) * kTileDepth;
+        const bool first = k == 0, last = part + cut + steps == g.steps;
+        if (!inPlace)
+          g.packRows(batch, at.row + i, k, smaller(steps * kTileDepth, g.p.k - k), s.rows);
+        const RowTiles rows =
+            inPlace ? RowTiles::inPlace(g.a + batch * g.p.batchStrideA + (at.row + i) * g.p.k + k,
+                                        g.p.k)
+                    : RowTiles::packed(s.rows);
+        const RowsAhead ahead(g, batch, at.row + i + kBlock, k, panels);
+        for (int64_t panel = 0; panel < panels; panel++) {
+          float* sums = kept + panel * kBlockSums;
+          sumBlock(tiles, rows, end - i, columns + panel * panelStep + cut * kPair,
+                   at.columns - panel * kBlock, steps, first ? nullptr : sums, ahead.during(panel),
+                   beside);
+          beside.next(i, last ? end : i, panel * kBlock, last ? s.sums : sums, true);
+        }
+      }
+    }
   }
+  beside.store(tiles);
+  beside.finishRows(kBlock);
 }
 
 inline size_t productScratch(const OpCall& call, int threads) {
