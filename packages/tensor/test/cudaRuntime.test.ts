@@ -9,6 +9,7 @@ import {
   assertNoLeaks,
   Cell,
   compile,
+  full,
   gather,
   grad,
   matmul,
@@ -467,6 +468,32 @@ describe.skipIf(gpu.index === undefined)("memory of a GPU", () => {
     } finally {
       setMemoryLimit(0, "cuda");
       held.dispose();
+    }
+  });
+
+  it("suffices for programs whose records have to share the scratch of one", async () => {
+    const [m, k] = [32, 512]; // sums are split in two, which lie in scratch
+    const scratch = 2 * m * m * 4;
+    const f = keep(compile((x: Tensor, y: Tensor, z: Tensor) => matmul(x, y).sub(matmul(z, y)).sum()));
+    const [x, z] = [1, 0.5].map((value) => keep(withDevice("cuda", () => full([m, k], value)))) as [Tensor, Tensor];
+    const y = keep(withDevice("cuda", () => ones([k, m])));
+    const run = (): void => expect(onGpu(() => list(f(x, y, z)))).toEqual([0.5 * k * m * m]);
+    const trimmed = async (): Promise<number> => {
+      await settled();
+      binding.trim(index);
+      return memory("cuda").inUse;
+    };
+    const before = await trimmed();
+    run();
+    const together = memory("cuda").inUse - before;
+    try {
+      setMemoryLimit((await trimmed()) + together - scratch / 2, "cuda");
+      for (let i = 0; i < 3; i++) run();
+      expect(memory("cuda").inUse - before).toBeLessThanOrEqual(together - scratch);
+      setMemoryLimit((await trimmed()) + together - 2 * scratch, "cuda");
+      expect(run).toThrow(OutOfMemoryError);
+    } finally {
+      setMemoryLimit(0, "cuda");
     }
   });
 
