@@ -162,7 +162,7 @@ class StableUNet(nn.Module):
 
     def forward(self, x, t, context):
         half = self.base // 2
-        angles = t[:, None] * torch.exp(-math.log(10_000) * torch.arange(half) / half)
+        angles = t[:, None] * torch.exp(-math.log(10_000) * torch.arange(half, device=t.device) / half)
         time = self.time_embedding(torch.cat([angles.cos(), angles.sin()], 1).to(x.dtype))
         h = self.conv_in(x)
         skips = [h]

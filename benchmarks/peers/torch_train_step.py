@@ -104,7 +104,7 @@ class UNet(nn.Module):
 
     def forward(self, x, t, label=None):
         half = self.frequency_dim // 2
-        angles = t[:, None] * 10_000 ** (-torch.arange(half) / (half - 1))
+        angles = t[:, None] * 10_000 ** (-torch.arange(half, device=t.device) / (half - 1))
         time = self.time(torch.cat([angles.sin(), angles.cos()], 1))
         if self.label is not None:
             time = time + self.label(label)
