@@ -39,11 +39,14 @@ Environment::~Environment() {
 }
 
 double Environment::addBuffer(Device& device, uint64_t bytes) {
+  // First what came before: a buffer that goes before the next one comes is never told of, which
+  // spares a collection at each large result of a loop.
+  tellExternalMemory();
   const double handle = buffers.add(new Buffer(device, bytes));
   LiveMemory& live = liveOn(device);
   live.bytes += bytes;
   live.buffers++;
-  adjustExternalMemory(int64_t(bytes));
+  untoldBytes_ += int64_t(bytes);
   return handle;
 }
 
@@ -53,7 +56,8 @@ void Environment::removeBuffer(double handle) {
   LiveMemory& live = liveOn(buffer->device);
   live.bytes -= bytes;
   live.buffers--;
-  adjustExternalMemory(-int64_t(bytes));
+  untoldBytes_ -= int64_t(bytes);
+  if (untoldBytes_ < 0) tellExternalMemory();
 }
 
 LiveMemory& Environment::liveOn(const Device& device) {
@@ -62,8 +66,7 @@ LiveMemory& Environment::liveOn(const Device& device) {
   return live_[index];
 }
 
-void Environment::adjustExternalMemory(int64_t bytes) {
-  untoldBytes_ += bytes;
+void Environment::tellExternalMemory() {
   if (std::llabs(untoldBytes_) < kExternalStep) return;
   int64_t total;
   napi_adjust_external_memory(env_, untoldBytes_, &total);

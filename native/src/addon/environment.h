@@ -80,7 +80,7 @@ class Environment {
 
   void post(Answer* answer) noexcept;
   void deliverAll();
-  void adjustExternalMemory(int64_t bytes);
+  void tellExternalMemory();
   void close();
   static void closeHook(void* environment);
   static void onWake(napi_env env, napi_value callback, void* context, void* data);

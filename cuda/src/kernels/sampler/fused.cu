@@ -5,6 +5,7 @@
 #include "../../device/last_block.h"
 #include "../../device/launch.h"
 #include "../../device/philox.h"
+#include "../../device/vectors.h"
 #include "kernels/params/samplerStep.generated.h"
 
 namespace figment::cuda {
@@ -14,9 +15,10 @@ constexpr int kThreads = 256;
 
 template <int kTensors>
 struct Operands {
-  Global<const float> coef, tensor[kTensors];
+  Global<const float> coef;
+  Floats<float> tensor[kTensors];
   Global<const int32_t> state;
-  Global<float> out;
+  FloatResults<float> out;
   Global<int32_t> next;
 };
 
@@ -41,7 +43,32 @@ FIGMENT_DEVICE float meanOf(const SamplerStepParams& p, const Weights<kTensors>&
   return sum;
 }
 
-template <int kTensors, bool kAligned>
+/// Elements i to i + 3. f32 operands have a kernel of their own, which asks for no format.
+template <bool kHalf, bool kAligned>
+FIGMENT_DEVICE float4 fourOf(const Floats<float>& x, int64_t i) {
+  if constexpr (!kHalf) {
+    return loadFour<kAligned>(x.as<float>(), i);
+  } else if constexpr (kAligned) {
+    float values[4];
+    loadFloats<4>(x, i, values);
+    return make_float4(values[0], values[1], values[2], values[3]);
+  } else {
+    return make_float4(x[i], x[i + 1], x[i + 2], x[i + 3]);
+  }
+}
+template <bool kHalf, bool kAligned>
+FIGMENT_DEVICE void keepFour(const FloatResults<float>& y, int64_t i, const float (&values)[4]) {
+  if constexpr (!kHalf) {
+    storeFour<kAligned>(y.as<float>(), i, make_float4(values[0], values[1], values[2], values[3]));
+  } else if constexpr (kAligned) {
+    storeFloats<4>(y, i, values);
+  } else {
+    FIGMENT_UNROLL
+    for (int part = 0; part < 4; part++) y.set(i + part, values[part]);
+  }
+}
+
+template <int kTensors, bool kHalf, bool kAligned>
 FIGMENT_KERNEL(kThreads)
 stepKernel(SamplerStepParams p, FIGMENT_GRID_CONSTANT const Operands<kTensors> operands,
            uint32_t* arrivals) {
@@ -58,7 +85,7 @@ stepKernel(SamplerStepParams p, FIGMENT_GRID_CONSTANT const Operands<kTensors> o
     for (int k = 0; k < kTensors; k++) {
       const auto& x = operands.tensor[k];
       if (whole)
-        t[k] = loadFour<kAligned>(x, i);
+        t[k] = fourOf<kHalf, kAligned>(x, i);
       else
         t[k] = make_float4(x[i], i + 1 < p.size ? x[i + 1] : 0, i + 2 < p.size ? x[i + 2] : 0, 0);
     }
@@ -74,12 +101,12 @@ stepKernel(SamplerStepParams p, FIGMENT_GRID_CONSTANT const Operands<kTensors> o
       if (p.noise) result[part] = __fmaf_rn(w.sigma, partOf(z, part), result[part]);
     }
     if (whole) {
-      storeFour<kAligned>(operands.out, i, make_float4(result[0], result[1], result[2], result[3]));
+      keepFour<kHalf, kAligned>(operands.out, i, result);
       continue;
     }
-    operands.out[i] = result[0];
-    if (i + 1 < p.size) operands.out[i + 1] = result[1];
-    if (i + 2 < p.size) operands.out[i + 2] = result[2];
+    operands.out.set(i, result[0]);
+    if (i + 1 < p.size) operands.out.set(i + 1, result[1]);
+    if (i + 2 < p.size) operands.out.set(i + 2, result[2]);
   }
   if (!p.noise) {
     if (threadInGrid() == 0) writeAdvanced(stream, 0, operands.next);
@@ -89,26 +116,32 @@ stepKernel(SamplerStepParams p, FIGMENT_GRID_CONSTANT const Operands<kTensors> o
   }
 }
 
-template <int kTensors>
-void runStep(const OpCall& call, Launcher& launcher) {
+template <int kTensors, bool kHalf>
+void runStepOf(const OpCall& call, Launcher& launcher) {
   const auto& p = call.as<SamplerStepParams>();
   Operands<kTensors> operands;
   operands.coef = viewOf<const float>(call.in[0]);
   operands.state = viewOf<const int32_t>(call.in[1]);
-  operands.out = viewOf<float>(call.out[0]);
+  operands.out = resultsOf<float>(call.out[0]);
   operands.next = viewOf<int32_t>(call.out[1]);
   bool aligned = startsAligned(call.out[0]);
   for (int k = 0; k < kTensors; k++) {
-    operands.tensor[k] = viewOf<const float>(call.in[2 + k]);
+    operands.tensor[k] = floatsOf<float>(call.in[2 + k]);
     aligned = aligned && startsAligned(call.in[2 + k]);
   }
   const Grid grid = gridFor(launcher, p.size > 0 ? ceilDiv(p.size, 4) : 1, kThreads);
   if (aligned)
-    launch<stepKernel<kTensors, true>>(launcher, grid, kThreads, 0, p, operands,
-                                       launcher.arrivals());
+    launch<stepKernel<kTensors, kHalf, true>>(launcher, grid, kThreads, 0, p, operands,
+                                              launcher.arrivals());
   else
-    launch<stepKernel<kTensors, false>>(launcher, grid, kThreads, 0, p, operands,
-                                        launcher.arrivals());
+    launch<stepKernel<kTensors, kHalf, false>>(launcher, grid, kThreads, 0, p, operands,
+                                               launcher.arrivals());
+}
+
+template <int kTensors>
+void runStep(const OpCall& call, Launcher& launcher) {
+  call.out[0].format == Format::f32 ? runStepOf<kTensors, false>(call, launcher)
+                                    : runStepOf<kTensors, true>(call, launcher);
 }
 
 void run(const OpCall& call, Context& context) {
@@ -133,7 +166,7 @@ const RegisterVariant registrar{
     {.op = "samplerStep",
      .name = "fused",
      .isa = Isa::sm75,
-     .supports = [](const OpCall& call) { return call.out[0].format == Format::f32 ? 20 : -1; },
+     .supports = [](const OpCall& call) { return call.out[0].format == Format::f64 ? -1 : 20; },
      .scratch = nullptr,
      .run = run}};
 

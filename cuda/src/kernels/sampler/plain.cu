@@ -1,9 +1,9 @@
 // addNoise and samplerStep: one thread for each element (for each four where noise is drawn),
 // arithmetic in f64 as in the reference on the CPU (native/src/kernels/sampler, which has the
 // formulas).
+#include "../../device/floats.h"
 #include "../../device/launch.h"
 #include "../../device/philox.h"
-#include "../plain.h"
 #include "../random/advance.h"
 #include "kernels/params/addNoise.generated.h"
 #include "kernels/params/samplerStep.generated.h"
@@ -28,15 +28,15 @@ addNoiseKernel(AddNoiseParams p, Global<const T> x, Global<const T> noise,
   }
 }
 
-template <class T>
+template <class W>
 struct Tensors {
-  Global<const T> at[kMostTensors];
+  Floats<W> at[kMostTensors];
 };
 
-template <class T>
+template <class W>
 FIGMENT_KERNEL(kThreads)
 samplerKernel(SamplerStepParams p, Global<const float> coef, Global<const int32_t> state,
-              Tensors<T> tensors, Global<T> out) {
+              Tensors<W> tensors, FloatResults<W> out) {
   const RandomStream stream = readStream(state);
   for (int64_t block = threadInGrid(); 4 * block < p.size; block += threadsOfGrid()) {
     float4 z = make_float4(0, 0, 0, 0);
@@ -49,7 +49,7 @@ samplerKernel(SamplerStepParams p, Global<const float> coef, Global<const int32_
       double sum = double(coef[2]) * x0;
       for (int k = 0; k < p.tensors; k++) sum += double(coef[4 + k]) * double(tensors.at[k][i]);
       if (p.noise) sum += double(coef[3]) * double(partOf(z, part));
-      out[i] = T(sum);
+      out.set(i, W(sum));
     }
   }
 }
@@ -65,14 +65,14 @@ void addNoiseAs(const OpCall& call, Launcher& launcher) {
                             viewOf<const T>(call.in[4]), viewOf<T>(call.out[0]));
 }
 
-template <class T>
+template <class W>
 void samplerAs(const OpCall& call, Launcher& launcher) {
   const auto& p = call.as<SamplerStepParams>();
-  Tensors<T> tensors;
-  for (int k = 0; k < p.tensors; k++) tensors.at[k] = viewOf<const T>(call.in[2 + k]);
-  launch<samplerKernel<T>>(launcher, gridFor(launcher, ceilDiv(p.size, 4), kThreads), kThreads, 0,
+  Tensors<W> tensors;
+  for (int k = 0; k < p.tensors; k++) tensors.at[k] = floatsOf<W>(call.in[2 + k]);
+  launch<samplerKernel<W>>(launcher, gridFor(launcher, ceilDiv(p.size, 4), kThreads), kThreads, 0,
                            p, viewOf<const float>(call.in[0]), viewOf<const int32_t>(call.in[1]),
-                           tensors, viewOf<T>(call.out[0]));
+                           tensors, resultsOf<W>(call.out[0]));
   advanceStream(launcher, call.in[1], call.out[1], p.noise ? p.size : 0);
 }
 

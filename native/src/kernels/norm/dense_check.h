@@ -46,6 +46,15 @@ class DenseCheck {
     require(format == Format::f32 || format == Format::f64, "computes in f32 or f64 only");
     return ok() ? format : Format::f32;
   }
+  /// The format of input i, which must be a float of any size; f32 after a failure.
+  Format anyFloating(int64_t i) {
+    if (!ok()) return Format::f32;
+    const Format format = call_.in[i].format;
+    require(format == Format::f32 || format == Format::f64 || format == Format::bf16 ||
+                format == Format::f16,
+            "computes in floats only");
+    return ok() ? format : Format::f32;
+  }
   /// The first inputs and the outputs: floats of at most 32 bits in any mix, or all f64; the chain
   /// then names each operand's own format.
   DenseCheck& floats(int inputs) {

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "../simd/math.h"
+#include "../simd/streaming.h"
 #include "philox.h"
 
 namespace figment::FIGMENT_ISA {
@@ -37,7 +38,7 @@ FIGMENT_INLINE Pair boxMuller(I32 radiusWord, I32 angleWord) {
 }
 
 /// Elements 4 block .. 4 block + kNormals - 1 of a stream.
-template <auto pairOf>
+template <auto pairOf, bool kStream = false>
 FIGMENT_INLINE void drawElements(const Stream& stream, uint64_t block, float* out) {
   const Draw draw = drawWords(stream, block, interleavedOrder());
   Pair pair[kGroups];
@@ -46,8 +47,9 @@ FIGMENT_INLINE void drawElements(const Stream& stream, uint64_t block, float* ou
     pair[g] = pairOf(evenWords(draw.group[g]), oddWords(draw.group[g]));
 #pragma GCC unroll 4
   for (int g = 0; g < kGroups; g++) {
-    interleaveLow(pair[g].first, pair[g].second).store(out + 2 * g * kLanes);
-    interleaveHigh(pair[g].first, pair[g].second).store(out + (2 * g + 1) * kLanes);
+    const auto [first, second] = pair[g];
+    storeOrStream<kStream>(interleaveLow(first, second), out + 2 * g * kLanes);
+    storeOrStream<kStream>(interleaveHigh(first, second), out + (2 * g + 1) * kLanes);
   }
 }
 FIGMENT_INLINE void normals(const Stream& stream, uint64_t block, float* out) {

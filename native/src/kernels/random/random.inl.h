@@ -9,11 +9,12 @@ namespace {
 
 /// Fills `out` with elements [first, first + count) of a stream; `first` is a multiple of 4. The
 /// stream is a copy, which no store can change, so that its key stays in vectors.
-template <auto pairOf>
+template <auto pairOf, bool kStream>
 void fill(Stream stream, int64_t first, float* out, int64_t count) {
   int64_t i = 0;
   for (; i + kNormals <= count; i += kNormals)
-    drawElements<pairOf>(stream, uint64_t(first + i) / 4, out + i);
+    drawElements<pairOf, kStream>(stream, uint64_t(first + i) / 4, out + i);
+  if (kStream) streamFence();
   if (i == count) return;
   float last[kNormals];
   drawElements<pairOf>(stream, uint64_t(first + i) / 4, last);
@@ -26,8 +27,10 @@ void runRandom(const OpCall& call, Context& context) {
   const int64_t count = call.out[0].elements();
   float* out = call.out[0].as<float>();
   constexpr int64_t kGrain = 16384;  // elements; a multiple of every kNormals
+  const bool past = worthStreaming(out, count * int64_t(sizeof(float)));
   context.parallelFor(count, kGrain, [&](int64_t begin, int64_t end, int) {
-    fill<pairOf>(stream, begin, out + begin, end - begin);
+    const auto fillPart = past ? fill<pairOf, true> : fill<pairOf, false>;
+    fillPart(stream, begin, out + begin, end - begin);
   });
   stream.advance(count, call.out[1].as<int32_t>());
 }

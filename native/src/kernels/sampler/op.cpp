@@ -33,7 +33,7 @@ std::string checkSamplerStep(const OpCall& call) {
   check.require(p.tensors >= 1 && p.tensors <= kMaxTensors, "takes 1 to 6 tensors")
       .require(p.noise == 0 || p.noise == 1, "noise is 0 or 1")
       .require(p.clamp == 0 || p.clamp == 1, "clamp is 0 or 1");
-  const Format format = check.ok() ? check.floating(2) : Format::f32;
+  const Format format = check.anyFloating(2);
   check.input(0, "coef", Format::f32, {kCoefficients}).input(1, "rngState", Format::i32, {4});
   for (int32_t i = 0; i < p.tensors && check.ok(); i++) check.input(2 + i, "t", format, {p.size});
   return check.output(0, "out", format, {p.size}).output(1, "newState", Format::i32, {4}).done();

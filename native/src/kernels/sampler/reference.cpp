@@ -1,5 +1,5 @@
 // The plain addNoise and samplerStep, the oracle of the variants: one element at a time in f64. The
-// noise of samplerStep is the f32 stream of randomNormal in either format.
+// noise of samplerStep is the f32 stream of randomNormal in every format.
 #include "../reference.h"
 
 #include "../params/addNoise.generated.h"
@@ -59,7 +59,7 @@ void runSamplerStep(const OpCall& call, Context& context) {
 const RegisterVariant addNoiseVariant{
     referenceVariant("addNoise", byFloat<runAddNoise<float>, runAddNoise<double>>)};
 const RegisterVariant samplerStepVariant{
-    referenceVariant("samplerStep", byFloat<runSamplerStep<float>, runSamplerStep<double>>)};
+    referenceVariant("samplerStep", byWidened<runSamplerStep<float>, runSamplerStep<double>>)};
 
 }  // namespace
 }  // namespace figment

@@ -1,24 +1,28 @@
-// samplerStep in one pass, vectorised: operands are read once and noise is drawn in registers.
-// Stores go through the caches: past them measured no faster, and the next model call reads the
-// result.
+// samplerStep in one pass, vectorised: operands are read once, in their own format, and noise is
+// drawn in registers. Large f32 results are written past the caches.
 #pragma once
 
+#include "../gemm/elements.inl.h"
 #include "../norm/isa_variant.h"
 #include "../params/samplerStep.generated.h"
 #include "../random/normal.h"
+#include "../simd/streaming.h"
 
 namespace figment::FIGMENT_ISA {
 namespace {
 
+using gemm::Elements;
+using gemm::Results;
+
 /// Elements per task, a multiple of every draw.
 constexpr int64_t kStepGrain = 16384;
 
-template <int kTensors>
+template <int kTensors, Format kFormat>
 struct SamplerStep {
   explicit SamplerStep(const OpCall& call)
       : p(call.as<SamplerStepParams>()),
         stream(Stream::fromState(call.in[1].as<const int32_t>())),
-        out(call.out[0].as<float>()) {
+        out(call.out[0].as<std::byte>()) {
     const float* coef = call.in[0].as<const float>();
     first = F32::broadcast(coef[0]);
     second = F32::broadcast(coef[1]);
@@ -27,7 +31,7 @@ struct SamplerStep {
     low = F32::broadcast(p.lo);
     high = F32::broadcast(p.hi);
     for (int i = 0; i < kTensors; i++) {
-      tensor[i] = call.in[2 + i].as<const float>();
+      tensor[i] = call.in[2 + i].as<const std::byte>();
       weight[i] = F32::broadcast(coef[4 + i]);
     }
   }
@@ -35,7 +39,8 @@ struct SamplerStep {
   /// The step at elements [i, i + lanes) before noise.
   FIGMENT_INLINE F32 mean(int64_t i, int lanes) const {
     F32 t[kTensors];
-    for (int k = 0; k < kTensors; k++) t[k] = loadLanes(tensor[k] + i, lanes);
+    for (int k = 0; k < kTensors; k++)
+      t[k] = gemm::loadElements(Elements{tensor[k], kFormat} + i, lanes);
     F32 x0 = first * t[0];
     if constexpr (kTensors > 1) x0 = mulAdd(second, t[1], x0);
     // In this order of operands NaN stays NaN.
@@ -45,57 +50,98 @@ struct SamplerStep {
     return sum;
   }
 
+  template <bool kStream>
+  FIGMENT_INLINE void keep(int64_t i, F32 value, int lanes) const {
+    const Results to = Results{out, kFormat} + i;
+    if (kStream && lanes == kLanes)
+      value.stream(to.floats());
+    else
+      gemm::storeElements(to, value, lanes);
+  }
+
+  template <bool kStream>
   void quiet(int64_t begin, int64_t end) const {
     forLanes(end - begin, [&](int64_t i, int lanes) {
-      storeLanes(out + begin + i, mean(begin + i, lanes), lanes);
+      keep<kStream>(begin + i, mean(begin + i, lanes), lanes);
     });
   }
 
+  template <bool kStream>
   void noisy(int64_t begin, int64_t end) const {
     const Stream copy = stream;  // no store can change it
     for (int64_t i = begin; i < end; i += kNormals) {
       float z[kNormals];
       normals(copy, uint64_t(i) / 4, z);
       forLanes(smaller(kNormals, end - i), [&](int64_t j, int lanes) {
-        storeLanes(out + i + j, mulAdd(sigma, F32::load(z + j), mean(i + j, lanes)), lanes);
+        keep<kStream>(i + j, mulAdd(sigma, F32::load(z + j), mean(i + j, lanes)), lanes);
       });
     }
   }
 
+  template <bool kStream>
+  void steps(int64_t begin, int64_t end) const {
+    p.noise ? noisy<kStream>(begin, end) : quiet<kStream>(begin, end);
+    if (kStream) streamFence();
+  }
+
+  /// A result in the place of an operand is in the caches already.
+  bool streams() const {
+    if constexpr (kFormat != Format::f32) return false;
+    for (int k = 0; k < kTensors; k++)
+      if (tensor[k] == out) return false;
+    return worthStreaming(reinterpret_cast<const float*>(out), p.size * int64_t(sizeof(float)));
+  }
+
   void run(const OpCall& call, Context& context) const {
+    const bool past = streams();
     context.parallelFor(p.size, kStepGrain, [&](int64_t begin, int64_t end, int) {
-      p.noise ? noisy(begin, end) : quiet(begin, end);
+      if constexpr (kFormat == Format::f32) {
+        if (past) return steps<true>(begin, end);
+      }
+      steps<false>(begin, end);
     });
     stream.advance(p.noise ? p.size : 0, call.out[1].as<int32_t>());
   }
 
   const SamplerStepParams& p;
   Stream stream;
-  float* out;
-  const float* tensor[kTensors];
+  std::byte* out;
+  const std::byte* tensor[kTensors];
   F32 weight[kTensors];
   F32 first, second, clean, sigma, low, high;
 };
 
-void runSamplerStep(const OpCall& call, Context& context) {
+template <Format kFormat>
+void runSamplerStepOf(const OpCall& call, Context& context) {
   switch (call.as<SamplerStepParams>().tensors) {
     case 1:
-      return SamplerStep<1>(call).run(call, context);
+      return SamplerStep<1, kFormat>(call).run(call, context);
     case 2:
-      return SamplerStep<2>(call).run(call, context);
+      return SamplerStep<2, kFormat>(call).run(call, context);
     case 3:
-      return SamplerStep<3>(call).run(call, context);
+      return SamplerStep<3, kFormat>(call).run(call, context);
     case 4:
-      return SamplerStep<4>(call).run(call, context);
+      return SamplerStep<4, kFormat>(call).run(call, context);
     case 5:
-      return SamplerStep<5>(call).run(call, context);
+      return SamplerStep<5, kFormat>(call).run(call, context);
     default:
-      return SamplerStep<6>(call).run(call, context);
+      return SamplerStep<6, kFormat>(call).run(call, context);
+  }
+}
+
+void runSamplerStep(const OpCall& call, Context& context) {
+  switch (call.out[0].format) {
+    case Format::bf16:
+      return runSamplerStepOf<Format::bf16>(call, context);
+    case Format::f16:
+      return runSamplerStepOf<Format::f16>(call, context);
+    default:
+      return runSamplerStepOf<Format::f32>(call, context);
   }
 }
 
 int supportsSamplerStep(const OpCall& call) {
-  return call.out[0].format == Format::f32 ? kVariantPreference : -1;
+  return gemm::isTileFormat(call.out[0].format) ? kVariantPreference : -1;
 }
 
 constexpr Variant samplerStepVariant{"samplerStep",       kVariantName, kVariantIsa,

@@ -186,6 +186,7 @@ export const samplerStepDef: OpDef<SamplerStepAttrs> = defineOp({
   },
   lower: {
     kind: "kernel",
+    halves: true,
     call: (node, { clamp, noise }) => {
       const size = sizeOf((node.outputs[0] as Aval).shape);
       const [lo, hi] = clamp ?? [0, 0];
