@@ -249,6 +249,10 @@ typedef struct FigmentBackend {
   FigmentStatus (*measure_ceilings)(FigmentDevice* device, int32_t threads,
                                     void (*sink)(void* context, const FigmentCeiling*),
                                     void* context);
+
+  /* For memory that nobody has used yet, other memory of as many bytes that was released lately and
+   * may still be in caches; the same where there is none. Null where caches do not matter. */
+  void* (*exchange)(FigmentDevice* device, void* memory, uint64_t bytes);
 } FigmentBackend;
 
 /* Answers the backend, or null and the reason when it cannot run on this machine. */

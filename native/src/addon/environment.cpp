@@ -39,14 +39,13 @@ Environment::~Environment() {
 }
 
 double Environment::addBuffer(Device& device, uint64_t bytes) {
-  // First what came before: a buffer that goes before the next one comes is never told of, which
-  // spares a collection at each large result of a loop.
-  tellExternalMemory();
   const double handle = buffers.add(new Buffer(device, bytes));
   LiveMemory& live = liveOn(device);
   live.bytes += bytes;
   live.buffers++;
   untoldBytes_ += int64_t(bytes);
+  buffersUntold_ = untoldBytes_ < kExternalStep ? 0 : buffersUntold_ + 1;
+  if (buffersUntold_ == kPatience) tellExternalMemory();
   return handle;
 }
 
@@ -57,7 +56,7 @@ void Environment::removeBuffer(double handle) {
   live.bytes -= bytes;
   live.buffers--;
   untoldBytes_ -= int64_t(bytes);
-  if (untoldBytes_ < 0) tellExternalMemory();
+  if (untoldBytes_ <= -kExternalStep) tellExternalMemory();
 }
 
 LiveMemory& Environment::liveOn(const Device& device) {
@@ -67,10 +66,10 @@ LiveMemory& Environment::liveOn(const Device& device) {
 }
 
 void Environment::tellExternalMemory() {
-  if (std::llabs(untoldBytes_) < kExternalStep) return;
   int64_t total;
   napi_adjust_external_memory(env_, untoldBytes_, &total);
   untoldBytes_ = 0;
+  buffersUntold_ = 0;
 }
 
 void Environment::awaitAnswer() {

@@ -88,11 +88,15 @@ class Environment {
   /// The garbage collector hears of external memory in steps of this size: telling it costs more
   /// than a small operation.
   static constexpr int64_t kExternalStep = int64_t(4) << 20;
+  /// And of more only once so many buffers have come without bringing it below: a loop that
+  /// disposes of its large results would have it collect at each of them.
+  static constexpr int kPatience = 8;
 
   napi_env env_;
   napi_threadsafe_function wake_ = nullptr;
   uint64_t pendingAnswers_ = 0;
   int64_t untoldBytes_ = 0;
+  int buffersUntold_ = 0;         ///< that have come while there were kExternalStep untold bytes
   std::vector<LiveMemory> live_;  // by Device::index
   std::mutex mutex_;
   std::vector<Answer*> answers_;  // guarded by mutex_

@@ -6,6 +6,7 @@
 #include <bit>
 #include <cstdlib>
 #include <new>
+#include <utility>
 
 #if defined(__linux__)
 #include <sys/mman.h>
@@ -132,6 +133,14 @@ void CachingAllocator::release(void* block, uint64_t bytes, bool workspace) {
     return source_.release(block);
   }
   counters_.cached += size;
+}
+
+void* CachingAllocator::exchange(void* block, uint64_t bytes) {
+  uint64_t size;
+  std::vector<void*>& kept = free_[classOf(bytes, &size)];
+  std::lock_guard lock(mutex_);
+  if (!kept.empty()) std::swap(kept.back(), block);
+  return block;
 }
 
 void CachingAllocator::trim() {

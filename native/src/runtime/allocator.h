@@ -44,6 +44,10 @@ class CachingAllocator {
   /// `bytes` is what allocate was asked for.
   void release(void* block, uint64_t bytes) { release(block, bytes, false); }
 
+  /// For a block that nobody has used yet, one of its size that was released since, which may still
+  /// be in the caches; else the block itself.
+  void* exchange(void* block, uint64_t bytes);
+
   /// Memory of the executor between records. It may use the room that was claimed for it.
   void* allocateWorkspace(uint64_t bytes) { return allocate(bytes, true); }
   void releaseWorkspace(void* block, uint64_t bytes) { release(block, bytes, true); }

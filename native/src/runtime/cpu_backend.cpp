@@ -54,6 +54,10 @@ void release(FigmentDevice* device, void* memory, uint64_t bytes) {
   unwrap(device).release(memory, bytes);
 }
 
+void* exchange(FigmentDevice* device, void* memory, uint64_t bytes) {
+  return unwrap(device).exchange(memory, bytes);
+}
+
 FigmentStatus upload(FigmentDevice* device, void* to, uint64_t offset, const void* from,
                      uint64_t bytes) {
   unwrap(device).overwrite(to);
@@ -180,6 +184,7 @@ FigmentBackend makeBackend() {
   backend.device_info = deviceInfo;
   backend.allocate = allocate;
   backend.release = release;
+  backend.exchange = exchange;
   backend.upload = upload;
   backend.download = download;
   backend.memory_info = memoryInfo;

@@ -152,6 +152,11 @@ void CpuDevice::release(void* memory, uint64_t bytes) {
   allocator_.release(memory, bytes);
 }
 
+void* CpuDevice::exchange(void* memory, uint64_t bytes) {
+  // What was released holds numbers, and not the pattern of fresh blocks.
+  return poison_.load(std::memory_order_relaxed) ? memory : allocator_.exchange(memory, bytes);
+}
+
 bool CpuDevice::claim(const Program& program) {
   return allocator_.claimWorkspace(CachingAllocator::blockBytes(program.arenaBytes) +
                                    CachingAllocator::blockBytes(program.knownScratchBytes()));

@@ -38,6 +38,8 @@ class CpuDevice {
   CachingAllocator& allocator() { return allocator_; }
   void* allocate(uint64_t bytes);
   void release(void* memory, uint64_t bytes);
+  /// As CachingAllocator::exchange.
+  void* exchange(void* memory, uint64_t bytes);
   /// Exclusive. Says that the memory is about to be written by other means than a run.
   void overwrite(const void* memory) { packed_.forget(memory); }
   uint64_t packedBytes() const { return packed_.bytes(); }

@@ -84,6 +84,13 @@ uint64_t Buffer::lastUse() const {
   return ticket;
 }
 
+void Buffer::renewMemory() {
+  // Smaller ones stay in a core's own cache for a while anyway.
+  constexpr uint64_t kLeast = uint64_t(64) << 10;
+  if (bytes >= kLeast && device.api.exchange)
+    memory = device.api.exchange(device.handle, memory, bytes);
+}
+
 LoadedProgram::LoadedProgram(Device& device, const void* blob, uint64_t bytes, const char* variant)
     : device(device) {
   FigmentStatus status = device.api.load_program(device.handle, blob, bytes, variant, &handle);
@@ -113,7 +120,6 @@ Binding::Binding(Ref<LoadedProgram> boundProgram, std::vector<Ref<Buffer>> buffe
                                        " bytes, the program needs " +
                                        std::to_string(info.state_bytes[s]));
     seen.emplace_back(&buffer, info.state_written[s] != 0);
-    pointers.push_back(buffer.memory);
   }
   std::sort(seen.begin(), seen.end());
   for (size_t s = 1; s < seen.size(); s++) {
@@ -143,6 +149,13 @@ Failure* Binding::failure() {
   }
   soundAt_ = now;
   return nullptr;
+}
+
+void* const* Binding::pointers() {
+  if (pointers_.empty()) {
+    for (const Ref<Buffer>& state : states) pointers_.push_back(state->memory);
+  }
+  return pointers_.data();
 }
 
 bool Binding::writes(const Buffer& buffer) const {

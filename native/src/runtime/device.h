@@ -62,9 +62,12 @@ struct Buffer : RefCounted {
 
   /// The latest queued job that uses it, as input, output or state.
   uint64_t lastUse() const;
+  /// By the job that first writes it, before it does. The memory was chosen when the job was
+  /// queued; calls that have ended since have left some that is in the caches.
+  void renewMemory();
 
   Device& device;
-  void* const memory;
+  void* memory;  ///< settled once the job that first writes it has begun
   const uint64_t bytes;
   uint64_t lastTicket = 0;              ///< the latest queued job that has it as input or output
   uint32_t writers = 0;                 ///< bindings that write it
@@ -94,14 +97,16 @@ struct Binding : RefCounted {
   bool writes(const Buffer& buffer) const;
   /// Why some state does not exist; null when all do. Under the execution lock.
   Failure* failure();
+  /// Where the states lie. Under the execution lock.
+  void* const* pointers();
 
   Ref<LoadedProgram> program;
   std::vector<Ref<Buffer>> states;
-  std::vector<void*> pointers;
   uint64_t lastTicket = 0;  ///< the latest queued job that uses it; the JavaScript thread's
 
  private:
   static constexpr uint64_t kNeverLooked = ~uint64_t(0);
+  std::vector<void*> pointers_;  ///< empty until the first run: then memory is settled
   /// Device::failures when all states were last seen to exist.
   uint64_t soundAt_ = kNeverLooked;
 };

@@ -56,7 +56,7 @@ void execute(const RunRequest& request) {
   run.flags = program.info.predicted_micros < kInlineMicros ? FIGMENT_RUN_SERIAL : 0;
   run.inputs = device.inputPointers.data();
   run.outputs = device.outputPointers.data();
-  run.states = request.binding ? request.binding->pointers.data() : nullptr;
+  run.states = request.binding ? request.binding->pointers() : nullptr;
   run.poll = shouldStop;
   run.poll_context = const_cast<RunRequest*>(&request);
   run.host_inputs = device.hostInputs.data();
@@ -91,6 +91,8 @@ class RunJob final : public Job {
   }
 
   void execute() noexcept override {
+    for (size_t i = program_->info.input_count; i < buffers_.size(); i++)
+      buffers_[i]->renewMemory();
     figment::execute({program_.get(), binding_.get(), buffers_.data(),
                       buffers_.data() + program_->info.input_count, numbers_.data(), cancel_.get(),
                       &client()});

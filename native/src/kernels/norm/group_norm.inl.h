@@ -153,19 +153,31 @@ struct GroupNormCall {
     });
     keepRows(y + at, to, columns);
   }
+  /// Brings a row of the next sample into the second-level cache.
+  void fetchAhead(int64_t at) const {
+    constexpr int64_t kLine = 64;
+    const int64_t bytes = layout.columns * (x.half() ? 2 : 4);
+    const std::byte* row = (x + (at + layout.sampleElements())).data;
+    for (int64_t i = 0; i < bytes; i += kLine) __builtin_prefetch(row + i, 0, 2);
+  }
   template <bool kSilu>
-  void applyRows(int64_t sample, int64_t begin, int64_t end, bool withTail, const float* scale,
-                 const float* shift, float* copy) const {
+  void applyRows(int64_t sample, int64_t begin, int64_t end, bool withTail, bool ahead,
+                 const float* scale, const float* shift, float* copy) const {
     const int64_t base = sample * layout.sampleElements();
-    for (int64_t row = begin; row < end; row++)
+    for (int64_t row = begin; row < end; row++) {
+      // Every other one: the rest comes while the next sample's statistics are summed, which
+      // compute little.
+      if (ahead && row % 2 == 0) fetchAhead(base + row * layout.columns);
       applyRow<kSilu>(base + row * layout.columns, layout.columns, scale, shift, copy);
+    }
     const int64_t at = base + layout.rows * layout.columns;
     if (withTail) applyRow<kSilu>(at, layout.tailColumns, scale, shift, copy);
   }
-  void apply(int64_t sample, int64_t begin, int64_t end, bool withTail, const float* scale,
-             const float* shift, float* copy) const {
-    p.silu ? applyRows<true>(sample, begin, end, withTail, scale, shift, copy)
-           : applyRows<false>(sample, begin, end, withTail, scale, shift, copy);
+  /// `ahead` says that the same worker's next sample follows.
+  void apply(int64_t sample, int64_t begin, int64_t end, bool withTail, bool ahead,
+             const float* scale, const float* shift, float* copy) const {
+    p.silu ? applyRows<true>(sample, begin, end, withTail, ahead, scale, shift, copy)
+           : applyRows<false>(sample, begin, end, withTail, ahead, scale, shift, copy);
   }
 
   const GroupNormParams p;
@@ -182,12 +194,18 @@ struct GroupNormCall {
 /// mean and squares, scale, shift.
 constexpr int64_t kMomentRows = 8;
 
-/// Samples are tasks.
+/// Runs of a few samples are tasks. While one is written, half of the next is fetched: writing
+/// waits for arithmetic, summing statistics for memory.
 void normaliseSamples(const GroupNormCall& g, Context& context) {
+  constexpr int64_t kLongestRun = 4;
+  /// Of a sample that leaves room for its results and the next one in the second-level cache.
+  constexpr int64_t kFetchedBytes = 512 << 10;
   const GroupLayout& layout = g.layout;
+  const bool fetches = layout.sampleElements() * (g.x.half() ? 2 : 4) <= kFetchedBytes;
+  const int64_t run = smaller(kLongestRun, g.p.n / (2 * context.threads()));
   const int64_t floats = layout.columnFloats();
   float* scratch = reinterpret_cast<float*>(context.scratch());
-  context.parallelFor(g.p.n, 1, [&](int64_t begin, int64_t end, int worker) {
+  context.parallelFor(g.p.n, larger(run, 1), [&](int64_t begin, int64_t end, int worker) {
     float* mean = scratch + worker * kMomentRows * floats;
     float *squares = mean + floats, *segment = mean + 2 * floats, *chunk = mean + 4 * floats,
           *scale = mean + 6 * floats, *shift = mean + 7 * floats, *copy = g.stage.buffer(worker, 0);
@@ -200,7 +218,7 @@ void normaliseSamples(const GroupNormCall& g, Context& context) {
         mergeMoments(layout.columns, first, mean, squares, last - first, segment, segment + floats);
       }
       g.finish(sample, mean, squares, scale, shift);
-      g.apply(sample, 0, layout.rows, true, scale, shift, copy);
+      g.apply(sample, 0, layout.rows, true, fetches && sample + 1 < end, scale, shift, copy);
     }
   });
 }
@@ -239,8 +257,8 @@ void normaliseSegments(const GroupNormCall& g, Context& context) {
     for (int64_t task = begin; task < end; task++) {
       const int64_t sample = task / layout.segments, s = task % layout.segments;
       const float* scale = coefficients + sample * 2 * floats;
-      g.apply(sample, layout.segmentBegin(s), layout.segmentEnd(s), s + 1 == layout.segments, scale,
-              scale + floats, g.stage.buffer(worker, 0));
+      g.apply(sample, layout.segmentBegin(s), layout.segmentEnd(s), s + 1 == layout.segments, false,
+              scale, scale + floats, g.stage.buffer(worker, 0));
     }
   });
 }
