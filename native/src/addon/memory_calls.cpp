@@ -136,6 +136,26 @@ class WriteJob final : public Job {
   std::vector<std::byte> plain_;  // where there is none
 };
 
+/// Takes a buffer's contents away: of a write in pieces only the first have come. Its caller knows.
+class SpoilJob final : public Job {
+ public:
+  SpoilJob(Ref<Client> client, Buffer& buffer)
+      : Job(std::move(client)),
+        buffer_(&buffer),
+        failure_(new Failure(code::kOutOfMemory,
+                             "the buffer was written in part: there was no memory for the rest")) {
+    failure_->reported = true;
+  }
+  void execute() noexcept override {
+    buffer_->failure = failure_;
+    buffer_->device.failures++;
+  }
+
+ private:
+  Ref<Buffer> buffer_;
+  Ref<Failure> failure_;
+};
+
 Napi::Value write(Environment& environment, const Napi::CallbackInfo& info) {
   Buffer& buffer = environment.buffers.get(numberArgument(info, 0, "buffer"));
   const uint64_t offset = wholeArgument(info, 1, "byteOffset");
@@ -148,7 +168,14 @@ Napi::Value write(Environment& environment, const Napi::CallbackInfo& info) {
     do {
       const Span piece = {buffer, span.offset + at, std::min(kWritePiece, span.bytes - at)};
       const bool renews = at == 0 && span.bytes == buffer.bytes;
-      auto* job = new WriteJob(environment.client, piece, from + at, renews);
+      Job* job;
+      try {
+        job = new WriteJob(environment.client, piece, from + at, renews);
+      } catch (const std::bad_alloc&) {
+        if (at > 0)
+          buffer.lastTicket = device.queue.submit(new SpoilJob(environment.client, buffer));
+        throw;
+      }
       buffer.lastTicket = device.queue.submit(job);
       at += kWritePiece;
     } while (at < span.bytes);
