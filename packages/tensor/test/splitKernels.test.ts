@@ -162,7 +162,7 @@ describe("f32 products split into bf16 parts", () => {
     [33, 64, 31],
     [17, 129, 40],
     [64, 200, 48],
-    [31, 256, 65],
+    [31, 320, 65],
     [40, 257, 33],
     [129, 300, 20],
     [20, 512, 530],
@@ -250,7 +250,7 @@ describe("f32 products split into bf16 parts", () => {
 });
 
 describe("scales that tiles alone would not bear", () => {
-  const [m, k, n] = [40, 300, 36];
+  const [m, k, n] = [40, 400, 36];
   const check = (a: Tensor, b: Tensor): number => {
     const want = sums(productTerms(m, k, n), a.dataSync(), b.dataSync(), m * n);
     const { data, fallbacks } = multiply(a, b);

@@ -16,7 +16,8 @@ namespace figment::FIGMENT_ISA::tiles {
 using gemm::Elements;
 using gemm::Results;
 
-/// Smaller products do not repay the packing of both factors. A guess: never measured.
+/// Smaller products of convolutions and attention do not repay the packing of both factors. A
+/// guess: never measured.
 constexpr int64_t kLeastRows = 16, kLeastDepth = 32;
 constexpr int kPossible = kReferencePreference + 1;
 

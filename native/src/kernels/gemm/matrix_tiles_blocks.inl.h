@@ -123,9 +123,9 @@ class Beside {
 /// does all that is left to do to the block before. What the loop needs is in registers: a load
 /// from memory may wait for the stores of sums.
 template <bool kLower, bool kRight, class Tiles, class Finish>
-[[gnu::noinline]] void sumTiles(Tiles& tiles, RowTiles rows, const uint16_t* columns,
-                                int64_t blocks, const float* from, Ahead ahead,
-                                Beside<Finish> beside) {
+[[gnu::noinline]] void sumTiles(Tiles& tiles, const RowTiles& rows, const uint16_t* columns,
+                                int64_t blocks, const float* from, const Ahead& ahead,
+                                Beside<Finish>& beside) {
   const int64_t rowsBeside = beside.rowsOf(blocks), lower = rows.lower, next = rows.next;
   const int64_t lineBytes = rows.lineBytes;
   const uint16_t *a = rows.data, *b = columns, *fetched = ahead.data;
@@ -151,7 +151,7 @@ template <bool kLower, bool kRight, class Tiles, class Finish>
 template <class Tiles, class Finish>
 inline void sumBlock(Tiles& tiles, const RowTiles& rows, int64_t rowCount, const uint16_t* columns,
                      int64_t columnCount, int64_t blocks, const float* from, const Ahead& ahead,
-                     const Beside<Finish>& beside) {
+                     Beside<Finish>& beside) {
   if (rowCount > kSide && columnCount > kSide)
     sumTiles<true, true>(tiles, rows, columns, blocks, from, ahead, beside);
   else if (rowCount > kSide)
@@ -182,26 +182,36 @@ inline void forBlocks(Tiles& tiles, int64_t rows, int64_t columns, float* sums, 
   beside.finishRows(kBlock);
 }
 
-/// How a product is divided into units of work: in as large ones as are allowed, but into several
-/// for each of many threads. What a unit sums does not depend on it.
+/// Into how many units of work one side of a product is divided: as few as `most` rows or columns
+/// to a unit allow, but as many for each thread as for the others, `fewest` rows or columns to a
+/// unit permitting.
+inline int64_t unitsOf(int64_t side, int64_t threads, int64_t most, int64_t fewest) {
+  const int64_t needed = ceilDiv(side, most);
+  return larger(needed, smaller(ceilDiv(needed, threads) * threads, side / fewest));
+}
+
+/// How a product is divided into units of work. What a unit sums does not depend on it.
 struct UnitPlan {
   int64_t rows, columns, rowUnits, columnUnits;
 
-  UnitPlan(int64_t m, int64_t n, int64_t batch, int threads, int64_t mostRows, int64_t mostColumns)
-      : rows(smaller(ceilDiv(m, kBlock), ceilDiv(mostRows, kBlock)) * kBlock),
-        columns(smaller(ceilDiv(n, kBlock), ceilDiv(mostColumns, kBlock)) * kBlock) {
-    constexpr int64_t kUnitsPerThread = 4, kFewestRows = 64, kFewestColumns = 128;
-    for (;;) {
-      rowUnits = ceilDiv(m, rows);
-      columnUnits = ceilDiv(n, columns);
-      if (threads == 1 || batch * rowUnits * columnUnits >= threads * kUnitsPerThread) return;
-      if (columns > kFewestColumns && columns >= rows)
-        columns = ceilDiv(columns / 2, kBlock) * kBlock;
-      else if (rows > kFewestRows)
-        rows = ceilDiv(rows / 2, kBlock) * kBlock;
-      else
-        return;
-    }
+  UnitPlan(int64_t m, int64_t n, int64_t unitsAlongRows, int64_t unitsAlongColumns)
+      : rows(ceilDiv(ceilDiv(m, unitsAlongRows), kBlock) * kBlock),
+        columns(ceilDiv(ceilDiv(n, unitsAlongColumns), kBlock) * kBlock),
+        rowUnits(ceilDiv(m, rows)),
+        columnUnits(ceilDiv(n, columns)) {}
+  /// Divides columns first, and rows where these are too few.
+  static UnitPlan byColumns(int64_t m, int64_t n, int64_t threads, int64_t mostRows,
+                            int64_t mostColumns) {
+    constexpr int64_t kFewestRows = 64, kFewestColumns = 256;
+    const int64_t across = unitsOf(n, threads, mostColumns, kFewestColumns);
+    return {m, n, unitsOf(m, ceilDiv(threads, across), mostRows, kFewestRows), across};
+  }
+  /// Divides rows first, and columns where these are too few.
+  static UnitPlan byRows(int64_t m, int64_t n, int64_t threads, int64_t mostRows,
+                         int64_t mostColumns) {
+    constexpr int64_t kFewestRows = 64, kFewestColumns = 64;
+    const int64_t along = unitsOf(m, threads, mostRows, kFewestRows);
+    return {m, n, along, unitsOf(n, ceilDiv(threads, along), mostColumns, kFewestColumns)};
   }
 };
 

@@ -24,8 +24,8 @@ using tiles::kPair;
 using tiles::kSide;
 using tiles::kTileDepth;
 
-/// The cut of K that has one scale and is summed by itself.
-constexpr int64_t kCut = 256;
+/// The cut of K that has one scale and is summed by itself, at most.
+constexpr int64_t kCut = 320;
 /// bf16 numbers of a packed panel of one cut, at most.
 constexpr int64_t kPanel = kExactParts * kBlock * kCut;
 
@@ -54,63 +54,105 @@ FIGMENT_INLINE F32 nearestBf16(F32 x) {
   return asFloat((asInt(x) + I32::broadcast(0x8000)) & I32::broadcast(int32_t(0xffff0000)));
 }
 
-/// What brings `count` numbers (whole vectors) of up to `parts` parts into the range of the tiles.
-inline Scale scaleOf(const float* x, int64_t count, int parts) {
-  // Sizes of f32 numbers are ordered as their bits are, with NaN above all.
-  const I32 size = I32::broadcast(INT32_MAX), most = I32::broadcast(0x7f7fffff);
-  const I32 one = I32::broadcast(1);
-  I32 largest = I32::zero(), least = most, any = I32::zero();
-  for (int64_t i = 0; i < count; i += kLanes) {
-    const I32 number = asInt(F32::load(x + i)), bits = number & size;
-    any = any | number;
-    largest = max(bits, largest);
-    least = min((bits - one) & size, least);  // zeros turn into the largest of all
+/// What numbers of a panel have in common.
+class Measured {
+ public:
+  FIGMENT_INLINE void add(F32 x) {
+    const I32 bits = asInt(x), size = bits & I32::broadcast(INT32_MAX);
+    any_ = any_ | bits;
+    largest_ = max(size, largest_);
+    // Zeros turn into the largest of all.
+    least_ = min((size - I32::broadcast(1)) & I32::broadcast(INT32_MAX), least_);
   }
-  const bool alone = all(eq(shl(any, 16), I32::zero()));
-  const int8_t needed = int8_t(alone ? 1 : parts);
-  if (figment::FIGMENT_ISA::any(gt(largest, most))) return {0, false, needed};
-  const float top = reduceMax(asFloat(largest));
-  if (top == 0) return {0, true, needed};
-  constexpr int kMostShift = 126;  // whose inverse is a normal number too
-  const int shift = int(smaller(kTop - exponentOf(top), kMostShift));
-  const float bottom = reduceMin(asFloat(min(least, most - one) + one));
-  return {shift, exponentOf(bottom) + shift >= kBottom, needed};
+  /// What brings them, of up to `parts` parts, into the range of the tiles.
+  Scale scale(int parts) const {
+    const bool alone = all(eq(shl(any_, 16), I32::zero()));
+    const int8_t needed = int8_t(alone ? 1 : parts);
+    if (any(gt(largest_, I32::broadcast(kMost)))) return {0, false, needed};
+    const float top = reduceMax(asFloat(largest_));
+    if (top == 0) return {0, true, needed};
+    constexpr int kMostShift = 126;  // whose inverse is a normal number too
+    const int shift = int(smaller(kTop - exponentOf(top), kMostShift));
+    const I32 one = I32::broadcast(1);
+    const float bottom = reduceMin(asFloat(min(least_, I32::broadcast(kMost) - one) + one));
+    return {shift, exponentOf(bottom) + shift >= kBottom, needed};
+  }
+
+ private:
+  // Sizes of f32 numbers are ordered as their bits are, with NaN above all.
+  static constexpr int32_t kMost = 0x7f7fffff;
+
+  I32 largest_ = I32::zero(), least_ = I32::broadcast(kMost), any_ = I32::zero();
+};
+
+/// Copies f32 numbers, widening others, and measures them.
+inline void copyMeasured(float* to, Elements from, int64_t count, Measured& measured) {
+  Measured own = measured;
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    const F32 x = from.half() ? gemm::loadElements(from + i, kLanes) : F32::load(from.floats() + i);
+    own.add(x);
+    x.store(to + i);
+  }
+  if (i < count) {
+    const F32 x = gemm::loadElements(from + i, int(count - i));
+    own.add(x);
+    x.storePartial(to + i, int(count - i));
+  }
+  measured = own;
+}
+inline void measure(const float* x, int64_t count, Measured& measured) {
+  Measured own = measured;
+  for (int64_t i = 0; i < count; i += kLanes) own.add(F32::load(x + i));
+  measured = own;
 }
 
-/// Splits pairs of numbers, times a power of two, to lanes of parts `partStep` numbers apart.
-template <int kParts>
-FIGMENT_INLINE void splitPairs(uint16_t* to, int64_t partStep, F32 even, F32 odd) {
+/// Whether to store 16-bit numbers one vector behind the other, or in pairs.
+enum class Lanes { behind, pairs };
+
+/// Splits two vectors of numbers, to parts `partStep` numbers apart.
+template <Lanes kLanesOf, int kParts>
+FIGMENT_INLINE void splitVectors(uint16_t* to, int64_t partStep, F32 first, F32 second) {
+  const I32 half = I32::broadcast(0x8000), high = I32::broadcast(int32_t(0xffff0000));
   for (int part = 0; part < kParts; part++, to += partStep) {
-    const F32 evenHigh = nearestBf16(even), oddHigh = nearestBf16(odd);
-    const I32 pairs = shr(asInt(evenHigh), 16) | asInt(oddHigh);
-    __builtin_memcpy(to, &pairs, sizeof pairs);
-    even -= evenHigh;
-    odd -= oddHigh;
+    // The nearest bf16 numbers, ties away from zero, and lower halves that are not theirs.
+    const I32 x = asInt(first) + half, y = asInt(second) + half;
+    if constexpr (kLanesOf == Lanes::behind) {
+      storeHigh16(to, x, y);
+    } else {
+      const I32 pairs = shr(x, 16) | (y & high);
+      __builtin_memcpy(to, &pairs, sizeof pairs);
+    }
+    first -= asFloat(x & high);
+    second -= asFloat(y & high);
   }
 }
 
 /// Splits 32 rows of `blocks` blocks of K, one row after another, times `scale`.
 template <int kParts>
-inline void splitRows(uint16_t* to, const float* raw, int64_t blocks, float scale) {
+[[gnu::noinline]] inline void splitRows(uint16_t* to, const float* raw, int64_t blocks,
+                                        float scale) {
   const F32 factor = F32::broadcast(scale);
   for (int64_t row = 0; row < kBlock; row++) {
-    for (int64_t k = 0; k < blocks * kTileDepth; k += 2 * kLanes, raw += 2 * kLanes) {
-      const F32 low = F32::load(raw) * factor, high = F32::load(raw + kLanes) * factor;
-      splitPairs<kParts>(to + tiles::rowPlace(row, k), blocks * kPair, evenLanes(low, high),
-                         oddLanes(low, high));
+    uint16_t* line = to + tiles::rowPlace(row, 0);
+    for (int64_t block = 0; block < blocks; block++, line += kPair) {
+      for (int64_t k = 0; k < kTileDepth; k += 2 * kLanes, raw += 2 * kLanes)
+        splitVectors<Lanes::behind, kParts>(line + k, blocks * kPair, F32::load(raw) * factor,
+                                            F32::load(raw + kLanes) * factor);
     }
   }
 }
 
 /// Splits 32 columns: `raw` holds rows of K of 32 numbers.
 template <int kParts>
-inline void splitColumns(uint16_t* to, const float* raw, int64_t blocks, float scale) {
+[[gnu::noinline]] inline void splitColumns(uint16_t* to, const float* raw, int64_t blocks,
+                                           float scale) {
   const F32 factor = F32::broadcast(scale);
   for (int64_t k = 0; k < blocks * kTileDepth; k += 2, raw += 2 * kBlock) {
     for (int64_t column = 0; column < kBlock; column += kLanes) {
-      splitPairs<kParts>(to + tiles::columnPlace(column, k), blocks * kPair,
-                         F32::load(raw + column) * factor,
-                         F32::load(raw + kBlock + column) * factor);
+      splitVectors<Lanes::pairs, kParts>(to + tiles::columnPlace(column, k), blocks * kPair,
+                                         F32::load(raw + column) * factor,
+                                         F32::load(raw + kBlock + column) * factor);
     }
   }
 }
@@ -139,9 +181,10 @@ inline void splitPanel(uint16_t* to, const float* raw, int64_t blocks, float sca
 
 /// Packs a panel of which `raw` holds kBlock × `blocks` blocks of K, in up to `parts` parts.
 template <Side kSideOf>
-inline Scale packPanel(uint16_t* to, const float* raw, int parts, int64_t blocks) {
+inline Scale packPanel(uint16_t* to, const float* raw, const Measured& measured, int parts,
+                       int64_t blocks) {
   const int64_t count = blocks * kBlock * kTileDepth;
-  Scale scale = scaleOf(raw, count, parts);
+  Scale scale = measured.scale(parts);
   // One part is the number itself, whatever it is.
   if (!scale.fits && scale.parts > 1) {
     __builtin_memcpy(to, raw, size_t(count) * sizeof *raw);

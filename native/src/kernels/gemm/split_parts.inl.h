@@ -36,13 +36,13 @@ struct Term {
 /// first `together` are summed block by block of K; where rounding matters, the large one follows
 /// by itself.
 struct Chain {
-  Term terms[kExactParts * kExactParts];
-  int count = 0, together;
+  Term terms[kExactParts * kExactParts] = {};
+  int count = 0, together = 0;
 
-  explicit Chain(const Parts& parts) {
+  constexpr explicit Chain(Parts parts) {
     const bool apart = parts.most == kExactParts;
     for (int row = parts.rows - 1; row >= 0; row--)
-      for (int column = 0; column < smaller(parts.columns, parts.most - row); column++)
+      for (int column = 0; column < int(smaller(parts.columns, parts.most - row)); column++)
         if (row + column > 0 || !apart) terms[count++] = {row, column};
     together = count;
     if (apart) terms[count++] = {0, 0};

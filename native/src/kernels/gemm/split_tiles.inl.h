@@ -9,6 +9,8 @@
 // files compiled for one instruction set.
 #pragma once
 
+#include <utility>
+
 #include "kernels/fallbacks.h"
 #include "kernels/gemm/matrix_tiles_blocks.inl.h"
 #include "kernels/gemm/split.inl.h"
@@ -16,12 +18,13 @@
 namespace figment::FIGMENT_ISA::split {
 
 /// Splitting both factors takes as long as this many rows or columns of a product gain on the
-/// tiles. An estimate from counts of instructions: never measured.
-constexpr int64_t kLeastSide = 48, kLeastDepth = 64;
+/// tiles: as measured, 96×96, 64×192 or 56×1024 sums of any depth. A step of the tiles is
+/// kStepDepth deep; in convolutions taps fill it less.
+constexpr int64_t kLeastSide = 48, kLeastDepth = 64, kStepDepth = 32;
 
 /// Whether a product on tiles repays the splitting of its factors.
-inline bool repays(int64_t rows, int64_t columns, int64_t depth) {
-  return depth >= kLeastDepth &&
+inline bool repays(int64_t rows, int64_t columns, int64_t depth, int64_t leastDepth = kLeastDepth) {
+  return depth >= leastDepth &&
          double(rows) * double(columns) >= double(kLeastSide) * (double(rows) + double(columns));
 }
 
@@ -30,44 +33,92 @@ inline bool needsSplitting(const OpCall& call) {
   return call.in[0].format != Format::bf16 || call.in[1].format != Format::bf16;
 }
 
-/// Sums kBlock × kBlock products over `blocks` blocks of K into tiles.
-template <class Tiles, class Finish>
-inline void multiplyParts(Tiles& tiles, const Chain& chain, const uint16_t* a, const uint16_t* b,
-                          int64_t blocks, tiles::Beside<Finish> beside) {
-  using tiles::kTile;
-  const int64_t part = blocks * kPair, rowsBeside = beside.rowsOf(blocks * chain.count);
-  int64_t step = 0;
-  const auto run = [&](const Term* terms, int count) {
-    for (int64_t block = 0; block < blocks; block++) {
-      Term loaded = {-1, -1};
-      for (int t = 0; t < count; t++, step++) {
-        const Term term = terms[t];
-        if (term.column != loaded.column) {
-          const uint16_t* at = b + term.column * part + block * kPair;
-          tiles.template load<6>(at, tiles::kRowBytes);
-          tiles.template load<7>(at + kTile, tiles::kRowBytes);
-        }
-        if (term.row != loaded.row) {
-          const uint16_t* at = a + term.row * part + block * kPair;
-          tiles.template load<4>(at, tiles::kRowBytes);
-          tiles.template load<5>(at + kTile, tiles::kRowBytes);
-        }
-        loaded = term;
-        if (step == 0) {
-          beside.store(tiles);
-          tiles::zeroSums(tiles);
-        }
-        tiles.template dot<0, 4, 6>();
-        tiles.template dot<1, 4, 7>();
-        beside.step(step, rowsBeside);
-        tiles.template dot<2, 5, 6>();
-        tiles.template dot<3, 5, 7>();
-      }
+/// Lines of memory to bring into the second-level cache while a block is summed.
+struct Ahead {
+  const uint16_t* data = nullptr;
+  int64_t lines = 0;
+};
+
+/// The products of factors of so many parts, and what a loop over them does beside.
+template <int kRows, int kColumns, int kMost, class Tiles, class Finish>
+struct PartsProduct {
+  static constexpr Chain kChain{{kRows, kColumns, kMost}};
+  Tiles& tiles;
+  tiles::Beside<Finish> beside;
+  int64_t rowsBeside, lines;
+
+  /// One term at one step of K, whose tiles of the first parts are `a` and `b`. What the loop needs
+  /// is handed on by value, hence in registers: a load from memory may wait for the stores of sums.
+  template <int kTerm, int kFirst>
+  FIGMENT_INLINE void multiply(const uint16_t* a, const uint16_t* b, int64_t part, int64_t step,
+                               const uint16_t* fetched) {
+    using tiles::kTile;
+    constexpr int kNoPart = -1;
+    constexpr Term term = kChain.terms[kTerm];
+    constexpr Term loaded = kTerm == kFirst ? Term{kNoPart, kNoPart} : kChain.terms[kTerm - 1];
+    if constexpr (term.column != loaded.column) {
+      tiles.template load<6>(b + term.column * part, tiles::kRowBytes);
+      tiles.template load<7>(b + term.column * part + kTile, tiles::kRowBytes);
     }
+    if constexpr (term.row != loaded.row) {
+      tiles.template load<4>(a + term.row * part, tiles::kRowBytes);
+      tiles.template load<5>(a + term.row * part + kTile, tiles::kRowBytes);
+    }
+    if constexpr (kTerm == 0)
+      if (step == 0) beside.begin(tiles, nullptr);
+    tiles.template dot<0, 4, 6>();
+    tiles.template dot<1, 4, 7>();
+    if constexpr (kTerm == kFirst) beside.step(step, rowsBeside);
+    for (int64_t i = 0; i < lines; i++)
+      tiles::fetch(fetched + ((kTerm - kFirst) * lines + i) * kTileDepth);
+    tiles.template dot<2, 5, 6>();
+    tiles.template dot<3, 5, 7>();
+  }
+  /// The terms from kFirst on, at all of `blocks` steps of K.
+  template <int kFirst, int... kTerms>
+  FIGMENT_INLINE void run(const uint16_t* a, const uint16_t* b, int64_t blocks, int64_t firstStep,
+                          const uint16_t* fetched, std::integer_sequence<int, kTerms...>) {
+    const int64_t part = blocks * kPair,
+                  fetchStep = int64_t(sizeof...(kTerms)) * lines * kTileDepth;
+    for (int64_t block = 0; block < blocks; block++, a += kPair, b += kPair, fetched += fetchStep)
+      (multiply<kFirst + kTerms, kFirst>(a, b, part, firstStep + block, fetched), ...);
+  }
+};
+
+/// Sums kBlock × kBlock products over `blocks` blocks of K into tiles, of factors of so many parts.
+template <int kRows, int kColumns, int kMost, class Tiles, class Finish>
+[[gnu::noinline]] void multiplyChain(Tiles& tiles, const uint16_t* a, const uint16_t* b,
+                                     int64_t blocks, Ahead ahead,
+                                     const tiles::Beside<Finish>& beside) {
+  using Product = PartsProduct<kRows, kColumns, kMost, Tiles, Finish>;
+  constexpr int kTogether = Product::kChain.together, kApart = Product::kChain.count - kTogether;
+  Product product = {tiles, beside, beside.rowsOf(blocks),
+                     ceilDiv(ahead.lines, blocks * Product::kChain.count)};
+  product.template run<0>(a, b, blocks, 0, ahead.data,
+                          std::make_integer_sequence<int, kTogether>());
+  product.template run<kTogether>(a, b, blocks, kTogether > 0 ? blocks : 0,
+                                  ahead.data + kTogether * blocks * product.lines * kTileDepth,
+                                  std::make_integer_sequence<int, kApart>());
+  product.beside.finishRows(kBlock);
+}
+
+template <class Tiles, class Finish>
+inline void multiplyParts(Tiles& tiles, const Parts& parts, const uint16_t* a, const uint16_t* b,
+                          int64_t blocks, const Ahead& ahead, const tiles::Beside<Finish>& beside) {
+  const auto run = [&]<int kRows, int kColumns>() {
+    if (parts.most == kExactParts)
+      multiplyChain<kRows, kColumns, kExactParts>(tiles, a, b, blocks, ahead, beside);
+    else if constexpr (kRows <= kFastParts && kColumns <= kFastParts)
+      multiplyChain<kRows, kColumns, kFastParts>(tiles, a, b, blocks, ahead, beside);
   };
-  run(chain.terms, chain.together);
-  run(chain.terms + chain.together, chain.count - chain.together);
-  beside.finishRows(kBlock);
+  const auto withRows = [&]<int kRows>() {
+    if (parts.columns == 1) run.template operator()<kRows, 1>();
+    if (parts.columns == 2) run.template operator()<kRows, 2>();
+    if (parts.columns == 3) run.template operator()<kRows, 3>();
+  };
+  if (parts.rows == 1) withRows.template operator()<1>();
+  if (parts.rows == 2) withRows.template operator()<2>();
+  if (parts.rows == 3) withRows.template operator()<3>();
 }
 
 /// The same by fused multiply-adds, from unpacked panels.
@@ -120,6 +171,7 @@ struct PanelScratch {
 struct Panel {
   const uint16_t* data;
   Scale scale;
+  Ahead ahead = {};
 };
 
 /// Sums the products of a cut, block by block, of the panels rowPanel(i) and columnPanel(i, j),
@@ -141,8 +193,8 @@ inline int64_t sumUnit(Tiles& tiles, int mostParts, const PanelScratch& s, int64
         int& exponent = exponents[sums != s.blocks];
         exponent = fits ? -(a.scale.shift + b.scale.shift) : 0;
         if (fits) {
-          const Chain chain({a.scale.parts, b.scale.parts, mostParts});
-          multiplyParts(tiles, chain, a.data, b.data, blocks, beside);
+          multiplyParts(tiles, {a.scale.parts, b.scale.parts, mostParts}, a.data, b.data, blocks,
+                        b.ahead, beside);
           return true;
         }
         plain++;

@@ -12,7 +12,7 @@
 
 namespace figment::FIGMENT_ISA::split {
 
-/// Most rows and columns of a unit.
+/// Most rows of a unit, and columns if their sums are kept from one cut to the next.
 constexpr int64_t kMostRows = 256, kMostColumns = 1024;
 
 struct Product {
@@ -21,6 +21,7 @@ struct Product {
   Results out;
   Parts parts;
   int64_t batch, m, panels, cuts, batchesB;
+  int64_t cut;  ///< numbers of K that are split and summed at a time
   tiles::UnitPlan unit;
 
   Product(const OpCall& call, int threads)
@@ -35,7 +36,9 @@ struct Product {
         panels(ceilDiv(p.n, kBlock)),
         cuts(ceilDiv(p.k, kCut)),
         batchesB(p.batchStrideB == 0 ? 1 : p.batch),
-        unit(m, p.n, batch, threads, kMostRows, kMostColumns) {}
+        cut(ceilDiv(ceilDiv(p.k, kTileDepth), cuts) * kTileDepth),
+        unit(tiles::UnitPlan::byRows(m, p.n, ceilDiv(threads, batch), kMostRows,
+                                     cuts == 1 ? p.n : kMostColumns)) {}
   /// One B for all products of a batch: then the batch is just more rows.
   bool sharesB() const { return !p.transA && p.batchStrideB == 0 && p.batchStrideA != 0; }
   int64_t panelSize() const { return parts.columns * tiles::packedSize(p.k); }
@@ -44,31 +47,37 @@ struct Product {
   bool packsInUnits() const { return unit.rowUnits == 1 && batchesB == batch; }
 
   /// Splits kBlock columns of B for a cut of K.
-  Scale packColumns(int64_t batch, int64_t panel, int64_t k, float* raw, uint16_t* to) const {
+  [[gnu::noinline]] Scale packColumns(int64_t batch, int64_t panel, int64_t k, float* raw,
+                                      uint16_t* to) const {
     const int64_t column = panel * kBlock, columns = smaller(kBlock, p.n - column);
-    const int64_t depth = smaller(kCut, p.k - k), blocks = ceilDiv(depth, kTileDepth);
+    const int64_t depth = smaller(cut, p.k - k), blocks = ceilDiv(depth, kTileDepth);
     const Elements from = b + batch * p.batchStrideB;
+    Measured measured;
     if (columns < kBlock || depth < blocks * kTileDepth)
       gemm::zeroFloats(raw, blocks * kTileDepth * kBlock);
     if (p.transB)
       transposeRaw(raw, kBlock, from + (column * p.k + k), p.k, columns, depth);
     else
       for (int64_t i = 0; i < depth; i++)
-        gemm::widen(raw + i * kBlock, from + ((k + i) * p.n + column), columns);
-    return packPanel<Side::columns>(to, raw, parts.columns, blocks);
+        copyMeasured(raw + i * kBlock, from + ((k + i) * p.n + column), columns, measured);
+    if (p.transB) measure(raw, blocks * kTileDepth * kBlock, measured);
+    return packPanel<Side::columns>(to, raw, measured, parts.columns, blocks);
   }
   /// Splits kBlock rows of A for a cut of K.
-  Scale packRows(int64_t batch, int64_t row, int64_t k, float* raw, uint16_t* to) const {
-    const int64_t rows = smaller(kBlock, m - row), depth = smaller(kCut, p.k - k);
+  [[gnu::noinline]] Scale packRows(int64_t batch, int64_t row, int64_t k, float* raw,
+                                   uint16_t* to) const {
+    const int64_t rows = smaller(kBlock, m - row), depth = smaller(cut, p.k - k);
     const int64_t blocks = ceilDiv(depth, kTileDepth), step = blocks * kTileDepth;
     const Elements from = a + batch * p.batchStrideA;
+    Measured measured;
     if (rows < kBlock || depth < step) gemm::zeroFloats(raw, step * kBlock);
     if (p.transA)
       transposeRaw(raw, step, from + (k * m + row), m, depth, rows);
     else
       for (int64_t i = 0; i < rows; i++)
-        gemm::widen(raw + i * step, from + ((row + i) * p.k + k), depth);
-    return packPanel<Side::rows>(to, raw, parts.rows, blocks);
+        copyMeasured(raw + i * step, from + ((row + i) * p.k + k), depth, measured);
+    if (p.transA) measure(raw, step * kBlock, measured);
+    return packPanel<Side::rows>(to, raw, measured, parts.rows, blocks);
   }
 };
 
@@ -117,7 +126,7 @@ inline int64_t runUnit(const Product& g, Tiles& tiles, const PackedB& packed, in
   Panel own = {s.columns, {}};
   int64_t plain = 0;
   for (int64_t cut = 0; cut < g.cuts; cut++) {
-    const int64_t k = cut * kCut;
+    const int64_t k = cut * g.cut;
     for (int64_t i = 0; i < rowBlocks; i++)
       s.rowScales[i] = g.packRows(at.batch, at.row + i * kBlock, k, s.raw, s.rows + i * kPanel);
     const auto panelOfRows = [&](int64_t i) -> Panel {
@@ -127,26 +136,34 @@ inline int64_t runUnit(const Product& g, Tiles& tiles, const PackedB& packed, in
       const int64_t panel = firstPanel + j / kBlock;
       if (packed.data) {
         const int64_t at = inBatch + panel;
-        return {packed.data + at * g.panelSize() + g.parts.columns * tiles::packedSize(k),
-                packed.scales[at * g.cuts + cut]};
+        const uint16_t* data =
+            packed.data + at * g.panelSize() + g.parts.columns * tiles::packedSize(k);
+        const int64_t lines =
+            g.parts.columns * tiles::packedSize(smaller(g.cut, g.p.k - k)) / kTileDepth;
+        const int64_t block = i / kBlock, first = lines * block / rowBlocks;
+        return {
+            data,
+            packed.scales[at * g.cuts + cut],
+            {data + g.panelSize() + first * kTileDepth, lines * (block + 1) / rowBlocks - first}};
       }
       if (i == 0) own.scale = g.packColumns(at.batch, panel, k, s.raw, s.columns);
       return own;
     };
     const bool first = cut == 0, last = cut == g.cuts - 1;
-    plain += sumUnit(
-        tiles, g.parts.most, s, at.rows, panelOfRows, at.columns, columns, smaller(kCut, g.p.k - k),
-        [&](int64_t i, int64_t end, int64_t j, float* sums, int exponent) {
-          const PowerOfTwo scaled(exponent);
-          const int64_t count = (end - i) * kBlock;
-          float* unit = s.unit + (j / kBlock * rowBlocks + i / kBlock) * tiles::kBlockSums +
-                        i % kBlock * kBlock;
-          for (int64_t x = 0; x < count; x += kLanes) {
-            const F32 sum = scaled(F32::load(sums + x));
-            (first ? sum : F32::load(unit + x) + sum).store(last ? sums + x : unit + x);
-          }
-          if (last) out.store<Tiles>(i, end, j, sums);
-        });
+    plain +=
+        sumUnit(tiles, g.parts.most, s, at.rows, panelOfRows, at.columns, columns,
+                smaller(g.cut, g.p.k - k),
+                [&](int64_t i, int64_t end, int64_t j, float* sums, int exponent) {
+                  const PowerOfTwo scaled(exponent);
+                  const int64_t count = (end - i) * kBlock;
+                  float* unit = s.unit + (j / kBlock * rowBlocks + i / kBlock) * tiles::kBlockSums +
+                                i % kBlock * kBlock;
+                  for (int64_t x = 0; x < count; x += kLanes) {
+                    const F32 sum = scaled(F32::load(sums + x));
+                    (first ? sum : F32::load(unit + x) + sum).store(last ? sums + x : unit + x);
+                  }
+                  if (last) out.store<Tiles>(i, end, j, sums);
+                });
   }
   return plain;
 }
@@ -165,7 +182,7 @@ inline void packB(const Product& g, const PackedB& packed, Context& context, Raw
   context.parallelFor(
       g.batchesB * g.panels * g.cuts, 1, [&](int64_t begin, int64_t end, int worker) {
         for (int64_t i = begin; i < end; i++) {
-          const int64_t k = i % g.cuts * kCut, panel = i / g.cuts;
+          const int64_t k = i % g.cuts * g.cut, panel = i / g.cuts;
           packed.scales[i] = g.packColumns(
               panel / g.panels, panel % g.panels, k, raw(worker),
               packed.data + panel * g.panelSize() + g.parts.columns * tiles::packedSize(k));
@@ -229,7 +246,7 @@ inline bool takesProduct(const OpCall& call) {
 inline bool repaysProduct(const OpCall& call) {
   const auto& p = call.as<MatmulParams>();
   const bool sharesB = !p.transA && p.batchStrideB == 0;
-  return repays(sharesB ? p.batch * p.m : p.m, p.n, p.k);
+  return repays(sharesB ? p.batch * p.m : p.m, p.n, p.k, kStepDepth);
 }
 
 template <class Tiles>
