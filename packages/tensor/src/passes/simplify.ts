@@ -22,11 +22,21 @@ export function simplify(graph: Graph): Graph {
   });
 }
 
-/** Attributes as text, equal for equal attributes. */
+/** Attributes as text, equal for equal attributes. Eager calls look their program up by it, which JSON.stringify is slow for. */
 export function attrsKey(attrs: Node["attrs"]): string {
-  return JSON.stringify(attrs, (_key, value) =>
-    Object.is(value, -0) ? "-0" : typeof value === "number" && !Number.isFinite(value) ? String(value) : value,
-  );
+  let key = "";
+  for (const name in attrs) {
+    const value: unknown = attrs[name as keyof typeof attrs];
+    if (value !== undefined && typeof value !== "function") key += `${name}:${valueKey(value)};`;
+  }
+  return key;
+}
+
+function valueKey(value: unknown): string {
+  if (typeof value === "number") return Object.is(value, -0) ? "-0" : String(value);
+  if (typeof value === "string") return JSON.stringify(value);
+  if (typeof value !== "object" || value === null) return String(value);
+  return Array.isArray(value) ? `[${value.map(valueKey).join()}]` : `{${attrsKey(value as Node["attrs"])}}`;
 }
 
 /** The input that a node passes through unchanged, if it does. */
