@@ -35,14 +35,37 @@ inline bool takesConvolution(const OpCall& call) {
          tiles::implicit::planTiles<P>(call, partsOf<P>(call)).affordable();
 }
 
+/// What tiles take, in multiply-adds of the implicit product, as measured (see native/NOTES.md):
+/// one product of parts, a part of a number that is split, one that is brought to the row of a
+/// position that reads it, and a result.
+constexpr double kProductCost = 0.075, kPartCost = 20, kGatherCost = 6, kResultCost = 25;
+
+/// Whether tiles repay the splitting of both factors.
 template <class P>
 inline bool repaysConvolution(const OpCall& call) {
-  const auto& p = call.as<P>();
-  const int64_t taps = int64_t(p.kh) * p.kw;
-  if constexpr (std::is_same_v<P, Conv2dInputGradParams>)
-    return repays(int64_t(p.n) * p.ho * p.wo, p.c / p.groups, taps * (p.o / p.groups));
-  else
-    return repays(int64_t(p.n) * p.ho * p.wo, p.o / p.groups, taps * (p.c / p.groups));
+  const Parts parts = partsOf<P>(call);
+  const tiles::implicit::TilePlan g = tiles::implicit::planTiles<P>(call, parts);
+  // The implicit product fills half vectors, or with very few columns a part of them.
+  constexpr int64_t kFewColumns = 4;
+  const int64_t columns = ceilDiv(g.groupOut, tiles::kSide) * tiles::kSide;
+  const double rows = double(g.rowParts) * double(g.mostTiles()) * double(tiles::kSide);
+  double direct = 0, padded = 0;
+  for (int64_t phase = 0; phase < g.phases(); phase++) {
+    direct += double(g.images * g.axisY(phase).size * g.axisX(phase).size) * double(g.depth(phase));
+    padded += rows * double(g.steps(phase) * tiles::kTileDepth);
+  }
+  direct *= double(g.groups * (g.groupOut <= kFewColumns ? 2 * kFewColumns : columns));
+  padded *= double(g.groups * columns);
+  const double source =
+      double(g.images * g.sourceHeight) * double(g.sourceWidth) * double(g.sourceChannels);
+  const double weights = double(g.groups * g.groupIn * g.kernelTaps) * double(g.groupOut);
+  const double results =
+      double(g.images * g.outHeight) * double(g.outWidth) * double(g.outChannels);
+  const double gathered = g.positionwise() ? padded / double(columns) * parts.rows : 0;
+  return kProductCost * Chain(parts).count * padded +
+             kPartCost * (parts.rows * source + parts.columns * weights) + kGatherCost * gathered +
+             kResultCost * results <=
+         direct;
 }
 
 template <class Tiles, class P>

@@ -21,7 +21,7 @@ struct ConvolutionScratch {
     s.rows = own ? carver.take<std::byte>(g.rowsBytes) : nullptr;
     s.window = carver.take<std::byte>(g.positionwise() ? g.parts.rows * g.partBytes : 0);
     s.table = TileTable::take(carver, g);
-    s.sums = carver.take<float>(2 * kTurnSums);
+    s.sums = carver.take<float>(2 * turnSums(g));
     if (g.split()) s.plain = PlainScratch::take(carver);
     return s;
   }
@@ -86,7 +86,8 @@ struct SharedScratch {
   }
 };
 
-inline size_t convolutionScratch(const TilePlan& g, int threads) {
+inline size_t convolutionScratch(TilePlan g, int threads) {
+  g.cutColumns(threads);
   gemm::Carver measure(nullptr);
   SharedScratch::take(measure, g);
   return measure.used() + size_t(threads) * ConvolutionScratch::bytes(g);
@@ -121,10 +122,11 @@ template <class Tiles>
 class TileConvolution {
  public:
   TileConvolution(const TilePlan& g, Context& context) : g_(g), context_(context) {
+    g_.cutColumns(context.threads());
     gemm::Carver carver(context.scratch());
-    shared_ = SharedScratch::take(carver, g);
+    shared_ = SharedScratch::take(carver, g_);
     workers_ = context.scratch() + carver.used();
-    workerBytes_ = ConvolutionScratch::bytes(g);
+    workerBytes_ = ConvolutionScratch::bytes(g_);
   }
 
   void run() {
@@ -181,8 +183,9 @@ class TileConvolution {
 
   /// Answers how many blocks were not multiplied on tiles.
   int64_t runUnit(Tiles& tiles, int64_t unit, const ConvolutionScratch& s) const {
-    const int64_t rowPart = unit % g_.rowParts, group = unit / g_.rowParts / g_.columnParts;
-    const int64_t columnPart = unit / g_.rowParts % g_.columnParts;
+    const int64_t columnPart = unit % g_.columnParts;
+    const int64_t rowPart = unit / g_.columnParts % g_.rowParts;
+    const int64_t group = unit / g_.columnParts / g_.rowParts;
     const TilePart part(g_, rowPart);
     const std::byte* rows = s.rows;
     Scale scale{0, true, 1};
@@ -197,34 +200,30 @@ class TileConvolution {
     const int64_t first = g_.panels * columnPart / g_.columnParts;
     const int64_t last = g_.panels * (columnPart + 1) / g_.columnParts;
     Finisher finisher(g_, s.sums);
+    HeldSums held;
     const int32_t* offsets = shared_.offsets;
     int64_t plain = 0;
     for (int64_t phase = 0; phase < g_.phases(); offsets += g_.steps(phase), phase++) {
       TileTable table = s.table;
       table.describe(g_, phase, group, part);
-      const int64_t turns = ceilDiv(table.count, kTurnTiles);
+      const int64_t turns = ceilDiv(table.count, g_.turnTiles());
+      if (phase == 0 && g_.columnParts == 1 && g_.groups == 1)
+        bringSource(rowPart + context_.threads(),
+                    ceilDiv(table.count, g_.rowTiles()) * g_.steps(phase) * g_.panels, finisher);
       const auto turn = [&](int64_t index, int64_t panel) {
         const int64_t tile = turnStart(table.count, index, turns);
         const int64_t count = turnStart(table.count, index + 1, turns) - tile;
-        plain += runTurn(tiles, {phase, group, panel, tile, count}, table, rows, scale, offsets,
-                         s.plain, finisher);
+        plain += runTurn(tiles, held, {phase, group, panel, tile, count}, table, rows, scale,
+                         offsets, s.plain, finisher);
       };
-      const int64_t panelBytes = g_.panelSize(phase) * int64_t(sizeof(uint16_t));
-      const int64_t panelSteps = ceilDiv(table.count, kRowTiles) * g_.steps(phase);
-      if ((last - first) * panelBytes <= kNearWeights) {
-        if (phase == 0 && g_.columnParts == 1 && g_.groups == 1)
-          bringSource(rowPart + context_.threads(), panelSteps * g_.panels, finisher);
+      if ((last - first) * g_.panelSize(phase) * int64_t(sizeof(uint16_t)) <= kNearWeights) {
         for (int64_t i = 0; i < turns; i++)
           for (int64_t panel = first; panel < last; panel++) turn(i, panel);
       } else {
-        for (int64_t panel = first; panel < last; panel++) {
-          const int64_t next = group * g_.panels + panel + 1;
-          if (next < panelCount())
-            finisher.bring(shared_.weights.data + g_.packedAt(phase) + next * g_.panelSize(phase),
-                           panelBytes, panelSteps);
+        for (int64_t panel = first; panel < last; panel++)
           for (int64_t i = 0; i < turns; i++) turn(i, panel);
-        }
       }
+      held.store(tiles);
       finisher.finish();
     }
     return plain;
@@ -245,8 +244,9 @@ class TileConvolution {
   }
 
   /// Where turn `index` of `turns` begins among `tiles` tiles: whole blocks, about evenly.
-  static int64_t turnStart(int64_t tiles, int64_t index, int64_t turns) {
-    return smaller(ceilDiv(tiles, kRowTiles) * index / turns * kRowTiles, tiles);
+  int64_t turnStart(int64_t tiles, int64_t index, int64_t turns) const {
+    const int64_t rowTiles = g_.rowTiles();
+    return smaller(ceilDiv(tiles, rowTiles) * index / turns * rowTiles, tiles);
   }
 
   /// Tiles of rows of a phase and group, and the panel that they are multiplied by.
@@ -255,41 +255,42 @@ class TileConvolution {
   };
 
   /// Answers how many blocks were not multiplied on tiles.
-  int64_t runTurn(Tiles& tiles, const Turn& turn, const TileTable& table, const std::byte* rows,
-                  Scale rowScale, const int32_t* offsets, const PlainScratch& plain,
-                  Finisher& finisher) const {
+  int64_t runTurn(Tiles& tiles, HeldSums& held, const Turn& turn, const TileTable& table,
+                  const std::byte* rows, Scale rowScale, const int32_t* offsets,
+                  const PlainScratch& plain, Finisher& finisher) const {
     const int64_t at = turn.group * g_.panels + turn.panel, steps = g_.steps(turn.phase);
     const int columnTiles = g_.columnTilesOf(turn.panel);
     const int64_t* places = table.places + turn.tile * kSide;
     const Scale columnScale = g_.split() ? shared_.weights.scales[at] : Scale{0, true, 1};
     const bool fits = rowScale.fits && columnScale.fits;
-    const int64_t blocks = ceilDiv(turn.count, kRowTiles),
-                  blockSums = 2 * columnTiles * kSumsOfTile;
+    const int rowTiles = g_.rowTiles();
+    const int64_t blocks = ceilDiv(turn.count, rowTiles);
+    const int64_t tileSums = columnTiles * kSumsOfTile;
     if (fits) {
       const int64_t size = g_.panelSize(turn.phase), cut = g_.cutSteps(turn.phase);
       const uint16_t* panel = shared_.weights.data + g_.packedAt(turn.phase) + at * size;
       const int64_t bStep = g_.parts.columns * columnTiles * kTile;
       const split::Chain chain({rowScale.parts, columnScale.parts, g_.parts.most});
-      int64_t k = 0;
-      do {
-        for (int64_t i = 0; i < blocks; i++) {
-          const int64_t tile = turn.tile + i * kRowTiles;
-          const bool two = i * kRowTiles + 1 < turn.count;
-          const RowTiles a = {{rows + table.starts[tile], rows + table.starts[tile + two]},
-                              table.rowBytes,
-                              table.partBytes};
-          multiplyCut(tiles, two, columnTiles, chain, a, offsets + k, panel + k * bStep, bStep,
-                      smaller(cut, steps - k), k == 0, finisher.free() + i * blockSums, finisher);
+      if (steps == 0) gemm::zeroFloats(finisher.free(), turn.count * tileSums);
+      for (int64_t k = 0; k < steps; k += cut) {
+        const int64_t now = smaller(cut, steps - k);
+        for (int64_t i = 0; i < turn.count; i += rowTiles) {
+          const int64_t* starts = table.starts + turn.tile + i;
+          const int count = int(smaller(rowTiles, turn.count - i));
+          RowTiles a = {{}, table.rowBytes, table.partBytes};
+          for (int row = 0; row < count; row++) a.at[row] = rows + starts[row];
+          multiplyCut(tiles, held, count, columnTiles, chain, a, offsets + k, panel + k * bStep,
+                      bStep, now, k == 0, finisher.free() + i * tileSums, finisher);
         }
-        k += cut;
-      } while (k < steps);
+      }
       finisher.finish();
     } else {
+      held.store(tiles);
       finisher.finish();
-      for (int64_t i = 0; i < blocks; i++)
-        multiplyPlainly(g_, turn.phase, turn.group, turn.panel, places + i * kBlock,
-                        smaller(kBlock, turn.count * kSide - i * kBlock), plain,
-                        finisher.free() + i * blockSums);
+      for (int64_t i = 0; i < turn.count; i += kRowTiles)
+        multiplyPlainly(g_, turn.phase, turn.group, turn.panel, places + i * kSide,
+                        smaller(kBlock, (turn.count - i) * kSide), plain,
+                        finisher.free() + i * tileSums);
     }
     finisher.begin(places, turn.count * kSide,
                    turn.group * g_.groupOut + turn.panel * kPanelColumns, g_.columnsOf(turn.panel),
@@ -299,28 +300,33 @@ class TileConvolution {
   }
 
   /// Adds a cut of K to one block.
-  void multiplyCut(Tiles& tiles, bool twoRows, int columnTiles, const split::Chain& chain,
-                   const RowTiles& a, const int32_t* offsets, const uint16_t* b, int64_t bStep,
-                   int64_t steps, bool first, float* sums, Finisher& finisher) const {
+  void multiplyCut(Tiles& tiles, HeldSums& held, int rowTiles, int columnTiles,
+                   const split::Chain& chain, const RowTiles& a, const int32_t* offsets,
+                   const uint16_t* b, int64_t bStep, int64_t steps, bool first, float* sums,
+                   Finisher& finisher) const {
     const auto multiply = [&]<int kRows, int kColumns>() {
-      if (g_.split())
-        multiplyBlock<kRows, kColumns, true>(tiles, chain, a, offsets, b, bStep, steps, first, sums,
-                                             finisher);
-      else
-        multiplyBlock<kRows, kColumns, false>(tiles, chain, a, offsets, b, bStep, steps, first,
-                                              sums, finisher);
+      if (!g_.split())
+        multiplyBlock<kRows, kColumns, false>(tiles, held, chain, a, offsets, b, bStep, steps,
+                                              first, sums, finisher);
+      else if constexpr (kRows < kTallRowTiles)
+        multiplyBlock<kRows, kColumns, true>(tiles, held, chain, a, offsets, b, bStep, steps, first,
+                                             sums, finisher);
     };
-    if (twoRows && columnTiles == 2)
-      multiply.template operator()<2, 2>();
-    else if (twoRows)
-      multiply.template operator()<2, 1>();
-    else if (columnTiles == 2)
-      multiply.template operator()<1, 2>();
+    const auto multiplyRows = [&]<int kRows>() {
+      if (columnTiles == 2)
+        multiply.template operator()<kRows, 2>();
+      else
+        multiply.template operator()<kRows, 1>();
+    };
+    if (rowTiles == 3)
+      multiplyRows.template operator()<3>();
+    else if (rowTiles == 2)
+      multiplyRows.template operator()<2>();
     else
-      multiply.template operator()<1, 1>();
+      multiplyRows.template operator()<1>();
   }
 
-  const TilePlan& g_;
+  TilePlan g_;
   Context& context_;
   SharedScratch shared_;
   std::byte* workers_;

@@ -3,8 +3,9 @@
 // a product lie and how it is cut into parts. Mostly, tiles are loaded straight from a copy of a
 // part of the image with real zeros for padding, in which neighbours along an axis are neighbours
 // in memory: a tile is 16 of them, and a tap an offset. The source of a strided convolution falls
-// into stride² such images. Where so few channels or positions lie together that tiles would be
-// mostly padding, what each position reads is brought together, row by row. Include only from files
+// into stride² such images. Lines shorter than a tile alternate between several images, which then
+// are neighbours. Where so few channels or positions lie together that tiles would be mostly
+// padding, what each position reads is brought together, row by row. Include only from files
 // compiled for one instruction set.
 #pragma once
 
@@ -19,19 +20,31 @@ using split::Parts;
 constexpr int64_t kLineBytes = kTileDepth * int64_t(sizeof(uint16_t));
 /// The rows of a part stay in the L2 cache, beside panels of weights.
 constexpr int64_t kPartBytes = 640 * 1024, kPartRows = 1024;
+/// The same of rows that are split: three times the numbers, of which a part should hold enough to
+/// have weights come from the third-level cache in less time than they are multiplied in.
+constexpr int64_t kSplitPartBytes = 1280 * 1024;
 /// Weights of a group that stay there too.
 constexpr int64_t kNearWeights = 768 * 1024;
-/// Enough units for load balance; fixed, so that nothing depends on the number of threads.
+/// Enough units for load balance; fixed, because numbers of a part are split by one scale.
 constexpr int64_t kWantedProducts = 16;
+/// Columns are cut into as few pieces as keep threads busy for this share of the time: pieces share
+/// the rows of a part, which then come from the third-level cache.
+constexpr double kBusy = 0.9;
 /// The most that the rows of a part may take, and of all parts that units share.
 constexpr double kMostPartBytes = 256e6;
 
-/// Tiles of rows and of columns that form a block of sums.
-constexpr int kRowTiles = 2, kColumnTiles = 2;
+/// Tiles of columns that form a block of sums with two tiles of rows or, where so many steps of K
+/// load mostly lines that the ones before have loaded, three: those need fewer loads from the
+/// second-level cache, which repays that weights come from there.
+constexpr int kColumnTiles = 2, kRowTiles = 2, kTallRowTiles = 3;
+constexpr int64_t kTallSteps = 64;
 constexpr int64_t kPanelColumns = kColumnTiles * kSide;
 /// Tiles of rows whose blocks are multiplied in turns, and what a cut of a panel may take: both
 /// sums and the cut stay in the first-level cache.
 constexpr int64_t kTurnTiles = 6, kCutBytes = 24 * 1024;
+/// What a cut of split weights may take: each number of them meets up to three of the rows, so that
+/// they may come from the second-level cache, and sums too.
+constexpr int64_t kSplitTurnTiles = 32, kSplitCutBytes = 128 * 1024;
 
 /// Where the rows of a product lie when tiles load them.
 enum class Form {
@@ -81,6 +94,7 @@ struct TilePlan : conv::Geometry {
   int64_t gridHeight, gridWidth;  ///< of the largest phase
   WindowAxis windowY, windowX;
   int64_t channelBlocks, panels;
+  int64_t abreast;  ///< images that share the lines of a window, position by position
 
   /// Images and lines of the grid that form a part; parts, and pieces that the columns of each are
   /// cut into.
@@ -125,21 +139,32 @@ struct TilePlan : conv::Geometry {
     return at;
   }
 
-  /// Tiles that `lines` lines of `width` positions of an image take.
+  int64_t stacks() const { return ceilDiv(partImages, abreast); }
+  /// Tiles that `lines` lines of `width` positions of images that lie abreast take.
   int64_t tilesOf(int64_t lines, int64_t width) const {
+    width *= abreast;
     if (byLines) return lines * ceilDiv(width, kSide);
     return lines == 0 ? 0 : ceilDiv((lines - 1) * pitch + width, kSide);
   }
+  /// Tiles of rows that take turns at a cut.
+  int64_t turnTiles() const { return split() ? kSplitTurnTiles : kTurnTiles; }
   int64_t mostTiles() const {
     if (positionwise()) return ceilDiv(partImages * band * gridWidth, kSide);
-    return partImages * tilesOf(band, gridWidth);
+    return stacks() * tilesOf(band, gridWidth);
   }
 
+  /// Tiles of rows of a block.
+  int rowTiles() const {
+    const bool tall = form == Form::window && !split() && windowX.step == 1 &&
+                      kernelTaps > phases() && steps(0) >= kTallSteps;
+    return tall ? kTallRowTiles : kRowTiles;
+  }
   /// Steps of a cut of K: all taps of some blocks of channels, whose lines are the same, or some of
   /// the taps of one.
   int64_t cutSteps(int64_t phase) const {
+    if (rowTiles() == kTallRowTiles) return steps(phase);
     const int64_t stepBytes = parts.columns * kColumnTiles * kTile * int64_t(sizeof(uint16_t));
-    const int64_t most = larger(1, kCutBytes / stepBytes);
+    const int64_t most = larger(1, (split() ? kSplitCutBytes : kCutBytes) / stepBytes);
     const int64_t together = positionwise() ? 1 : larger(1, taps(phase));
     if (together > most) return ceilDiv(together, ceilDiv(together, most));
     const int64_t blocks = larger(1, steps(phase) / together);
@@ -161,6 +186,11 @@ struct TilePlan : conv::Geometry {
   }
   int columnTilesOf(int64_t panel) const { return int(ceilDiv(columnsOf(panel), kSide)); }
   int64_t units() const { return groups * columnParts * rowParts; }
+  /// Cuts the columns for a number of threads. The sums do not depend on it.
+  void cutColumns(int threads) {
+    for (columnParts = 1; columnParts < panels; columnParts++)
+      if (double(units()) >= kBusy * double(ceilDiv(units(), threads) * threads)) return;
+  }
   /// Whether the parts of the image stay within reason.
   bool affordable() const {
     const double window = double(slots) * double(slotBytes) * parts.rows;
@@ -191,8 +221,8 @@ inline void layOut(TilePlan& g, int64_t images, int64_t lines) {
     return;
   }
   g.imageLines = g.windowY.size(lines);
-  g.pitch = g.windowX.size(g.gridWidth);
-  g.slots = g.windowY.images() * g.windowX.images() * images * g.imageLines * g.pitch + kSide;
+  g.pitch = g.windowX.size(g.gridWidth) * g.abreast;
+  g.slots = g.windowY.images() * g.windowX.images() * g.stacks() * g.imageLines * g.pitch + kSide;
   g.slotBytes = (g.channelBlocks | 1) * kLineBytes;  // an odd number, as rowBytes()
   g.blockBytes = kLineBytes;
   g.partBytes = g.slots * g.slotBytes;
@@ -214,8 +244,23 @@ inline double usefulOf(TilePlan& g, Form form) {
   g.byLines = false;
   const int64_t across = g.tilesOf(g.gridHeight, g.gridWidth);
   g.byLines = lines <= across && form != Form::source;
-  return double(g.gridHeight * g.gridWidth) / double(smaller(lines, across) * kSide) *
+  return double(g.abreast * g.gridHeight * g.gridWidth) / double(smaller(lines, across) * kSide) *
          double(g.groupIn) / double(g.channelBlocks * kTileDepth);
+}
+
+/// The share of multiplications that is of use in windows, of the fewest images abreast that make
+/// the most of tiles.
+inline double usefulOfWindows(TilePlan& g) {
+  double best = 0;
+  int64_t abreast = 1;
+  for (g.abreast = 1; g.abreast <= smaller(g.images, kSide); g.abreast *= 2) {
+    const double useful = usefulOf(g, Form::window);
+    if (useful <= best) continue;
+    best = useful;
+    abreast = g.abreast;
+  }
+  g.abreast = abreast;
+  return usefulOf(g, Form::window);
 }
 
 /// A matrix product: positions read themselves. All images are then one.
@@ -232,13 +277,16 @@ inline bool joinImages(TilePlan& g) {
 }
 
 inline void chooseForm(TilePlan& g, bool joined) {
+  g.abreast = 1;
   if (joined && !g.split() && g.groupIn % kTileDepth == 0 &&
       g.sourceHeight * g.sourceWidth >= kSide) {
     usefulOf(g, Form::source);
     return;
   }
   const double rows = usefulOf(g, Form::rows);
-  if (usefulOf(g, Form::window) < rows) usefulOf(g, Form::rows);
+  if (usefulOfWindows(g) >= rows) return;
+  g.abreast = 1;
+  usefulOf(g, Form::rows);
 }
 
 /// Cuts the work into parts: bands of lines of the grid, or several small images at once.
@@ -247,8 +295,11 @@ inline void cutParts(TilePlan& g) {
   const int64_t share = ceilDiv(positions, ceilDiv(kWantedProducts, g.groups * g.panels));
   const auto fits = [&](int64_t images, int64_t lines) {
     layOut(g, images, lines);
-    return images * lines * g.gridWidth <= smaller(kPartRows, share) &&
-           larger(g.rowsBytes, g.slots * g.slotBytes * g.parts.rows) <= kPartBytes;
+    const int64_t positions = images * lines * g.gridWidth;
+    const int64_t read = g.form == Form::source ? positions * g.groupIn * 2 : g.rowsBytes;
+    return positions <= smaller(kPartRows, share) &&
+           larger(read, g.slots * g.slotBytes * g.parts.rows) <=
+               (g.split() ? kSplitPartBytes : kPartBytes);
   };
   // What a part takes grows with its lines: the most that fit are found by halving.
   const auto most = [](int64_t limit, auto&& fit) {
@@ -262,13 +313,14 @@ inline void cutParts(TilePlan& g) {
     }
     return low;
   };
-  int64_t band = most(g.gridHeight, [&](int64_t lines) { return fits(1, lines); });
+  int64_t band = most(g.gridHeight, [&](int64_t lines) { return fits(g.abreast, lines); });
   band = ceilDiv(g.gridHeight, ceilDiv(g.gridHeight, band));
   g.bands = ceilDiv(g.gridHeight, band);
-  int64_t images = 1;
+  int64_t images = g.abreast;
   if (g.bands == 1) {
-    images = most(g.images, [&](int64_t count) { return fits(count, band); });
-    images = ceilDiv(g.images, ceilDiv(g.images, images));
+    const int64_t all = ceilDiv(g.images, g.abreast);
+    const int64_t stacks = most(all, [&](int64_t count) { return fits(count * images, band); });
+    images *= ceilDiv(all, ceilDiv(all, stacks));
   }
   layOut(g, images, band);
   g.rowParts = ceilDiv(g.images, images) * g.bands;

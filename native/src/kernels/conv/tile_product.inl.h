@@ -11,70 +11,95 @@
 
 namespace figment::FIGMENT_ISA::tiles::implicit {
 
-/// Sums of a tile, and of the blocks that are multiplied in turns.
 constexpr int64_t kSumsOfTile = kSide * kSide;
-constexpr int64_t kTurnSums = kTurnTiles * kColumnTiles * kSumsOfTile;
+/// Sums of the blocks that are multiplied in turns.
+inline int64_t turnSums(const TilePlan& g) { return g.turnTiles() * kColumnTiles * kSumsOfTile; }
 
 /// What is done between the steps of a product: finishes sums and stores them, row by row, and
 /// brings closer what is read next.
 class Finisher {
  public:
+  /// How far that has come. Loops over steps keep it in registers: a store between steps holds up
+  /// all later loads of tiles whose addresses have the same last 12 bits until the products before
+  /// it are done.
+  class Progress {
+    friend Finisher;
+    const int64_t* place = nullptr;  ///< of the next row
+    const float* sums = nullptr;
+    int64_t wait = 1;  ///< steps
+    const std::byte* ahead = nullptr;
+  };
+
   /// `sums` has room for two turns, one to be finished while the other is filled.
-  Finisher(const TilePlan& g, float* sums) : out_(g.out), activation_(g.activation), sums_(sums) {}
+  Finisher(const TilePlan& g, float* sums)
+      : out_(g.out), activation_(g.activation), turnSums_(turnSums(g)), sums_(sums) {}
   Finisher(const Finisher&) = delete;
   Finisher& operator=(const Finisher&) = delete;
 
   /// Where the sums go that are multiplied next.
-  float* free() const { return sums_ + turn_ * kTurnSums; }
+  float* free() const { return sums_ + turn_ * turnSums_; }
 
   /// Takes on what was put there: `rows` rows whose result, from channel `channel` on, begins at
   /// places[row], or is not wanted where that is negative. Some of them are finished in each of
   /// `steps` steps.
   void begin(const int64_t* places, int64_t rows, int64_t channel, int64_t columns, int columnTiles,
              const float* bias, int exponent, int64_t steps) {
-    from_ = free();
+    progress_.place = places;
+    progress_.sums = free();
     turn_ ^= 1;
     places_ = places;
-    next_ = 0;
-    rows_ = rows;
+    end_ = places + rows;
     channel_ = channel;
     columns_ = columns;
     columnTiles_ = columnTiles;
     bias_ = bias;
-    exponent_ = exponent;
     rate_ = ceilDiv(rows, larger(steps, 1));
-    wait_ = pace_ = larger(steps / larger(rows, 1), 1);
-    plain_ = columns == kPanelColumns && out_.format == Format::bf16 && exponent == 0 &&
-             activation_ == kNoActivation;
+    progress_.wait = pace_ = larger(steps / larger(rows, 1), 1);
+    // In two steps, because the power may be none that f32 has.
+    scale_[0] = split::powerOfTwo(exponent / 2);
+    scale_[1] = split::powerOfTwo(exponent - exponent / 2);
+    const bool plain = columns == kPanelColumns && activation_ == kNoActivation;
+    plainBf16_ = plain && out_.format == Format::bf16 && exponent == 0;
+    plainF32_ = plain && out_.format == Format::f32;
   }
   /// Brings memory into the second-level cache within `steps` steps.
   void bring(const void* from, int64_t bytes, int64_t steps) {
-    ahead_ = static_cast<const std::byte*>(from);
-    aheadEnd_ = ahead_ + bytes;
+    progress_.ahead = static_cast<const std::byte*>(from);
+    aheadEnd_ = progress_.ahead + bytes;
     aheadBytes_ = ceilDiv(ceilDiv(bytes, kLineBytes), larger(steps, 1)) * kLineBytes;
   }
-  FIGMENT_INLINE void advance() {
-    if (ahead_ < aheadEnd_) {
-      for (int64_t i = 0; i < aheadBytes_; i += kLineBytes) __builtin_prefetch(ahead_ + i, 0, 2);
-      ahead_ += aheadBytes_;
+
+  Progress progress() const { return progress_; }
+  void keep(const Progress& progress) { progress_ = progress; }
+  FIGMENT_INLINE void advance(Progress& progress) const {
+    if (progress.ahead < aheadEnd_) {
+      for (int64_t i = 0; i < aheadBytes_; i += kLineBytes)
+        __builtin_prefetch(progress.ahead + i, 0, 2);
+      progress.ahead += aheadBytes_;
     }
-    if (next_ >= rows_ || --wait_ > 0) return;
-    wait_ = pace_;
-    for (int64_t i = 0; i < rate_ && next_ < rows_; i++) finishNext();
+    if (progress.place == end_ || --progress.wait > 0) return;
+    progress.wait = pace_;
+    const int64_t* until = smaller(end_ - progress.place, rate_) + progress.place;
+    while (progress.place < until) finishNext(progress);
   }
   FIGMENT_INLINE void finish() {
-    while (next_ < rows_) finishNext();
+    while (progress_.place < end_) finishNext(progress_);
   }
 
  private:
-  FIGMENT_INLINE void finishNext() {
-    const int64_t row = next_++, place = places_[row];
-    if (place < 0) return;
-    const float* sums = from_ + row / kSide * columnTiles_ * kSumsOfTile + row % kSide * kSide;
-    if (plain_)
-      finishPlain(out_.data + 2 * (place + channel_), sums);
-    else
-      finishRow(out_ + (place + channel_), sums);
+  FIGMENT_INLINE void finishNext(Progress& progress) const {
+    const int64_t place = *progress.place;
+    if (place >= 0) {
+      if (plainBf16_)
+        finishBf16(out_.data + 2 * (place + channel_), progress.sums);
+      else if (plainF32_)
+        finishF32(out_.floats() + place + channel_, progress.sums);
+      else
+        finishRow(out_ + (place + channel_), progress.sums);
+    }
+    progress.sums += kSide;
+    if ((++progress.place - places_) % kSide == 0)
+      progress.sums += (columnTiles_ - 1) * kSumsOfTile;
   }
 
   /// The upper halves of the result are bf16, rounded to nearest even; not for NaN.
@@ -83,30 +108,35 @@ class Finisher {
     return bits + I32::broadcast(0x7fff) + (shr(bits, 16) & I32::broadcast(1));
   }
   /// What most rows are: pairs of bf16, with nothing but a bias.
-  FIGMENT_INLINE void finishPlain(std::byte* to, const float* sums) const {
+  FIGMENT_INLINE void finishBf16(std::byte* to, const float* sums) const {
     for (int64_t i = 0; i < kSide; i += kLanes) {
       F32 even = F32::load(sums + i), odd = F32::load(sums + kSumsOfTile + i);
       if (bias_) {
         even += F32::load(bias_ + i);
         odd += F32::load(bias_ + kSide + i);
       }
-      const bool nan = any(isNan(even) | isNan(odd));
-      const I32 low = nan ? toBf16Bits(even) : shr(rounded(even), 16);
-      const I32 high =
-          nan ? shl(toBf16Bits(odd), 16) : rounded(odd) & I32::broadcast(int32_t(0xffff0000));
+      if (__builtin_expect(any(isNan(even + odd)), 0)) {
+        storeBits(to + 4 * i, toBf16Bits(even) | shl(toBf16Bits(odd), 16));
+        continue;
+      }
+      const I32 low = shr(rounded(even), 16);
+      const I32 high = rounded(odd) & I32::broadcast(int32_t(0xffff0000));
       storeBits(to + 4 * i, low | high);
     }
   }
 
+  /// The same of f32.
+  FIGMENT_INLINE void finishF32(float* to, const float* sums) const {
+    for (int64_t i = 0; i < kSide; i += kLanes)
+      storeEvenOdd(to + 2 * i, biased(sums + i, i), biased(sums + kSumsOfTile + i, kSide + i));
+  }
+
+  FIGMENT_INLINE F32 biased(const float* sums, int64_t column) const {
+    const F32 x = F32::load(sums) * F32::broadcast(scale_[0]) * F32::broadcast(scale_[1]);
+    return bias_ ? x + F32::load(bias_ + column) : x;
+  }
   F32 finished(const float* sums, int64_t column) const {
-    F32 x = F32::load(sums);
-    if (exponent_ != 0) {
-      // In two steps, because the power may be none that f32 has.
-      const int half = exponent_ / 2;
-      x = x * F32::broadcast(split::powerOfTwo(half)) *
-          F32::broadcast(split::powerOfTwo(exponent_ - half));
-    }
-    if (bias_) x += F32::load(bias_ + column);
+    const F32 x = biased(sums, column);
     return activation_ == kNoActivation ? x : gemm::activate(x, activation_);
   }
   [[gnu::noinline]] void finishRow(Results to, const float* sums) const {
@@ -124,22 +154,24 @@ class Finisher {
 
   const Results out_;
   const int activation_;
+  const int64_t turnSums_;
   float* const sums_;
   int64_t turn_ = 0;
-  const float* from_ = nullptr;
-  const int64_t* places_ = nullptr;
-  int64_t next_ = 0, rows_ = 0, channel_ = 0, columns_ = 0;
-  int64_t rate_ = 1, pace_ = 1, wait_ = 1;  ///< rows at a time, once in so many steps
+  const int64_t *places_ = nullptr, *end_ = nullptr;
+  int64_t channel_ = 0, columns_ = 0;
+  int64_t rate_ = 1, pace_ = 1;  ///< rows at a time, once in so many steps
   const float* bias_ = nullptr;
-  const std::byte *ahead_ = nullptr, *aheadEnd_ = nullptr;
+  const std::byte* aheadEnd_ = nullptr;
   int64_t aheadBytes_ = 0;  ///< a step
-  int columnTiles_ = 1, exponent_ = 0;
-  bool plain_ = false;
+  Progress progress_;
+  int columnTiles_ = 1;
+  float scale_[2] = {1, 1};
+  bool plainBf16_ = false, plainF32_ = false;
 };
 
 /// Tiles of rows; the numbers of parts are so far apart.
 struct RowTiles {
-  const std::byte* at[kRowTiles];
+  const std::byte* at[kTallRowTiles];
   int64_t rowBytes, partBytes;
 };
 
@@ -150,49 +182,141 @@ FIGMENT_INLINE void eachTile(F&& f) {
   (std::make_integer_sequence<int, kCount>{});
 }
 
-/// Adds the products of a step of K to the sums in tiles 0, 1, …, row by row.
-template <int kRows, int kColumns, class Tiles>
-FIGMENT_INLINE void multiplyStep(Tiles& tiles, const RowTiles& a, int64_t offset,
-                                 const uint16_t* b) {
-  const int64_t rowBytes = a.rowBytes;
-  tiles.template load<4>(a.at[0] + offset, rowBytes);
-  tiles.template load<6>(b, kRowBytes);
-  tiles.template dot<0, 4, 6>();
-  if constexpr (kColumns == 2) {
-    tiles.template load<7>(b + kTile, kRowBytes);
-    tiles.template dot<1, 4, 7>();
+/// Sums of a block that are still in tiles 0, 1, …: they are stored when the first factors of the
+/// next block are loaded, because loads behind the stores may wait for the sums.
+class HeldSums {
+ public:
+  template <class Tiles>
+  FIGMENT_INLINE void store(Tiles& tiles) {
+    eachTile<kTallRowTiles * kColumnTiles>([&]<int kAt>() {
+      if (kAt < count_) tiles.template store<kAt>(to_ + kAt * kSumsOfTile, kRowBytes);
+    });
+    count_ = 0;
   }
-  if constexpr (kRows == 2) {
-    tiles.template load<5>(a.at[1] + offset, rowBytes);
-    tiles.template dot<kColumns, 5, 6>();
-    if constexpr (kColumns == 2) tiles.template dot<3, 5, 7>();
+  void hold(float* to, int count) {
+    to_ = to;
+    count_ = count;
   }
-}
+  int count() const { return count_; }
 
-/// Adds a cut of K to a block of sums, from zero if it is the first: `steps` steps of `bStep`
-/// numbers of packed weights each. Of factors that are split, products come in the order of `chain`
-/// in each step.
-template <int kRows, int kColumns, bool kSplit, class Tiles>
-inline void multiplyBlock(Tiles& tiles, const split::Chain& chain, const RowTiles& a,
-                          const int32_t* offsets, const uint16_t* b, int64_t bStep, int64_t steps,
-                          bool first, float* sums, Finisher& finisher) {
-  if (first)
-    eachTile<kRows * kColumns>([&]<int kAt>() { tiles.template zero<kAt>(); });
-  else
-    eachTile<kRows * kColumns>(
-        [&]<int kAt>() { tiles.template load<kAt>(sums + kAt * kSumsOfTile, kRowBytes); });
-  for (int64_t k = 0; k < steps; k++, b += bStep) {
-    if constexpr (kSplit) {
-      for (int t = 0; t < chain.count; t++)
-        multiplyStep<kRows, kColumns>(tiles, a, offsets[k] + chain.terms[t].row * a.partBytes,
-                                      b + chain.terms[t].column * kColumns * kTile);
-    } else {
-      multiplyStep<kRows, kColumns>(tiles, a, offsets[k], b);
-    }
-    finisher.advance();
+ private:
+  float* to_ = nullptr;
+  int count_ = 0;
+};
+
+/// The factors of a block of sums in tiles 4 to 7, or 6 and 7, and their products, which go to the
+/// sums in tiles 0, 1, …, row by row.
+template <int kRows, int kColumns, class Tiles>
+struct Block {
+  static constexpr bool kTall = kRows == kTallRowTiles;
+  static constexpr int kFirstFactor = kTall ? 6 : 4;
+
+  Tiles& tiles;
+  const RowTiles a;
+
+  FIGMENT_INLINE void loadRows(int64_t offset) const {
+    tiles.template load<4>(a.at[0] + offset, a.rowBytes);
+    if constexpr (kRows == 2) tiles.template load<5>(a.at[1] + offset, a.rowBytes);
   }
-  eachTile<kRows * kColumns>(
-      [&]<int kAt>() { tiles.template store<kAt>(sums + kAt * kSumsOfTile, kRowBytes); });
+  FIGMENT_INLINE void loadColumns(const uint16_t* b) const {
+    tiles.template load<6>(b, kRowBytes);
+    if constexpr (kColumns == 2) tiles.template load<7>(b + kTile, kRowBytes);
+  }
+  FIGMENT_INLINE void multiply() const {
+    tiles.template dot<0, 4, 6>();
+    if constexpr (kColumns == 2) tiles.template dot<1, 4, 7>();
+    if constexpr (kRows == 2) {
+      tiles.template dot<kColumns, 5, 6>();
+      if constexpr (kColumns == 2) tiles.template dot<3, 5, 7>();
+    }
+  }
+  /// A step of K; begin() comes when its first factors are loaded.
+  template <class Begin>
+  FIGMENT_INLINE void step(int64_t offset, const uint16_t* b, Begin&& begin) const {
+    if constexpr (kTall) return tallStep(offset, b, begin);
+    loadRows(offset);
+    loadColumns(b);
+    begin();
+    multiply();
+  }
+  /// A row and a column at a time: neighbouring products share one of them.
+  template <class Begin>
+  FIGMENT_INLINE void tallStep(int64_t offset, const uint16_t* b, Begin&& begin) const {
+    const auto loadRow = [&](int row) __attribute__((always_inline)) {
+      tiles.template load<7>(a.at[row] + offset, a.rowBytes);
+    };
+    const auto loadColumn = [&](int column) __attribute__((always_inline)) {
+      tiles.template load<6>(b + column * kTile, kRowBytes);
+    };
+    loadColumn(0);
+    loadRow(0);
+    begin();
+    tiles.template dot<0, 7, 6>();
+    if constexpr (kColumns == 2) {
+      loadColumn(1);
+      tiles.template dot<1, 7, 6>();
+      loadRow(1);
+      tiles.template dot<3, 7, 6>();
+      loadColumn(0);
+      tiles.template dot<2, 7, 6>();
+      loadRow(2);
+      tiles.template dot<4, 7, 6>();
+      loadColumn(1);
+      tiles.template dot<5, 7, 6>();
+    } else {
+      loadRow(1);
+      tiles.template dot<1, 7, 6>();
+      loadRow(2);
+      tiles.template dot<2, 7, 6>();
+    }
+  }
+  /// The same of factors that are split, in the order of `chain`.
+  template <class Begin>
+  FIGMENT_INLINE void splitStep(const split::Chain& chain, int64_t offset, const uint16_t* b,
+                                Begin&& begin) const {
+    split::Term loaded = {-1, -1};
+    for (int t = 0; t < chain.count; t++) {
+      const split::Term term = chain.terms[t];
+      if (term.row != loaded.row) loadRows(offset + term.row * a.partBytes);
+      if (term.column != loaded.column) loadColumns(b + term.column * kColumns * kTile);
+      if (t == 0) begin();
+      loaded = term;
+      multiply();
+    }
+  }
+};
+
+/// Adds a cut of K to a block of sums, from zero if it is the first: `steps` (at least one) steps
+/// of `bStep` numbers of packed weights each. The sums stay in tiles.
+template <int kRows, int kColumns, bool kSplit, class Tiles>
+inline void multiplyBlock(Tiles& tiles, HeldSums& held, const split::Chain& chain,
+                          const RowTiles& a, const int32_t* offsets, const uint16_t* b,
+                          int64_t bStep, int64_t steps, bool first, float* sums,
+                          Finisher& finisher) {
+  constexpr int kSums = kRows * kColumns;
+  const Block<kRows, kColumns, Tiles> block{tiles, a};
+  if (held.count() > block.kFirstFactor) held.store(tiles);
+  Finisher::Progress progress = finisher.progress();
+  const auto begin = [&]() __attribute__((always_inline)) {
+    held.store(tiles);
+    if (first)
+      eachTile<kSums>([&]<int kAt>() { tiles.template zero<kAt>(); });
+    else
+      eachTile<kSums>(
+          [&]<int kAt>() { tiles.template load<kAt>(sums + kAt * kSumsOfTile, kRowBytes); });
+  };
+  const auto step = [&](int64_t offset, auto&& before) __attribute__((always_inline)) {
+    if constexpr (kSplit)
+      block.splitStep(chain, offset, b, before);
+    else
+      block.step(offset, b, before);
+    finisher.advance(progress);
+    b += bStep;
+  };
+  step(offsets[0], begin);
+  for (int64_t k = 1; k < steps; k++) step(offsets[k], []() __attribute__((always_inline)){});
+  finisher.keep(progress);
+  held.hold(sums, kSums);
 }
 
 /// The tiles of rows of a part in a phase: where each begins, and where the results of its rows go.
@@ -216,50 +340,61 @@ struct TileTable {
     rowBytes = g.positionwise() ? g.rowBytes(phase) : g.slotBytes;
     partBytes = g.positionwise() ? g.phasePartBytes(phase) : g.partBytes;
     if (lines <= 0) return;
-    // Results of a line, then of what lies between lines.
-    const auto fillLine = [&](int64_t* to, int64_t image, int64_t line, int64_t width) {
+    // Results of `count` positions of a line from `begin` on, with what lies between lines.
+    const auto fillPlaces = [&](int64_t* to, int64_t stack, int64_t line, int64_t begin,
+                                int64_t count) {
+      const int64_t image = stack * g.abreast;
+      const int64_t images = smaller(g.abreast, part.images - image);
       const int64_t outY = y.outOrigin + (part.begin + line) * y.outStep;
       const int64_t first =
           (((part.firstImage + image) * g.outHeight + outY) * g.outWidth + x.outOrigin) *
           g.outChannels;
       const int64_t step = x.outStep * g.outChannels;
-      for (int64_t i = 0; i < x.size; i++) to[i] = first + i * step;
-      for (int64_t i = x.size; i < width; i++) to[i] = -1;
+      const int64_t imageStep = g.outHeight * g.outWidth * g.outChannels;
+      int64_t at = begin / g.abreast, lane = begin % g.abreast;
+      for (int64_t i = 0; i < count; i++) {
+        to[i] = at < x.size && lane < images ? first + at * step + lane * imageStep : -1;
+        if (++lane < g.abreast) continue;
+        lane = 0;
+        at++;
+      }
     };
     if (g.positionwise()) {
       int64_t* at = places;
       for (int64_t image = 0; image < part.images; image++)
         for (int64_t line = 0; line < lines; line++, at += x.size)
-          fillLine(at, image, line, x.size);
+          fillPlaces(at, image, line, 0, x.size);
       count = ceilDiv(at - places, kSide);
       for (int64_t i = at - places; i < count * kSide; i++) places[i] = -1;
       const int64_t first = g.phaseAt(phase);
       for (int64_t i = 0; i < count; i++) starts[i] = first + i * kSide * rowBytes;
       return;
     }
-    const int64_t top = g.form == Form::source ? part.begin : 0;
+    const int64_t firstLine = g.form == Form::source ? part.begin : 0;
     const int64_t groupBytes =
         g.form == Form::source ? group * g.groupIn * int64_t(sizeof(uint16_t)) : 0;
-    for (int64_t image = 0; image < part.images; image++) {
-      const int64_t first = (image * g.imageLines + top) * g.pitch;
+    for (int64_t stack = 0; stack < ceilDiv(part.images, g.abreast); stack++) {
+      const int64_t first = (stack * g.imageLines + firstLine) * g.pitch;
       if (!g.byLines) {
         int64_t* at = places + count * kSide;
         const int64_t tiles = g.tilesOf(lines, x.size);
         for (int64_t line = 0; line < lines; line++) {
           const int64_t width = line + 1 < lines ? g.pitch : tiles * kSide - line * g.pitch;
-          fillLine(at + line * g.pitch, image, line, width);
+          fillPlaces(at + line * g.pitch, stack, line, 0, width);
         }
         for (int64_t i = 0; i < tiles; i++)
           starts[count++] = (first + i * kSide) * g.slotBytes + groupBytes;
         if (g.form == Form::source) keepInside(g);
         continue;
       }
-      const int64_t tiles = ceilDiv(x.size, kSide);
-      for (int64_t line = 0; line < lines; line++) {
-        fillLine(places + count * kSide, image, line, tiles * kSide);
+      // Tiles of a block lie below each other, where they share most lines.
+      const int64_t tiles = ceilDiv(x.size * g.abreast, kSide), together = g.rowTiles();
+      for (int64_t top = 0; top < lines; top += together)
         for (int64_t i = 0; i < tiles; i++)
-          starts[count++] = (first + line * g.pitch + i * kSide) * g.slotBytes + groupBytes;
-      }
+          for (int64_t line = top; line < smaller(top + together, lines); line++) {
+            fillPlaces(places + count * kSide, stack, line, i * kSide, kSide);
+            starts[count++] = (first + line * g.pitch + i * kSide) * g.slotBytes + groupBytes;
+          }
     }
   }
 
@@ -283,14 +418,14 @@ inline void describeSteps(const TilePlan& g, int64_t phase, int32_t* offsets) {
     return;
   }
   const conv::Axis &y = g.axisY(phase), &x = g.axisX(phase);
-  const int64_t lines = g.partImages * g.imageLines;
+  const int64_t lines = g.stacks() * g.imageLines;
   for (int64_t block = 0; block < g.channelBlocks; block++)
     for (int64_t ty = 0; ty < y.taps; ty++)
       for (int64_t tx = 0; tx < x.taps; tx++) {
         const int64_t atY = y.offset(ty), atX = x.offset(tx);
         const int64_t image = g.windowY.imageOf(atY) * g.windowX.images() + g.windowX.imageOf(atX);
         const int64_t slot =
-            (image * lines + g.windowY.placeOf(atY)) * g.pitch + g.windowX.placeOf(atX);
+            (image * lines + g.windowY.placeOf(atY)) * g.pitch + g.windowX.placeOf(atX) * g.abreast;
         *offsets++ = int32_t(slot * g.slotBytes + block * g.blockBytes);
       }
 }

@@ -62,9 +62,32 @@ struct Sizes {
   }
 };
 
+/// Splits a whole line of f32 channels.
+template <int kParts>
+FIGMENT_INLINE void splitWholeLine(std::byte* to, int64_t partBytes, const float* from,
+                                   F32 factor) {
+  for (int64_t i = 0; i < kTileDepth; i += 2 * kLanes, to += 4 * kLanes) {
+    F32 even, odd;
+    loadEvenOdd(from + i, even, odd);
+    even = even * factor;
+    odd = odd * factor;
+    for (int part = 0; part < kParts; part++) {
+      const F32 evenHigh = split::nearestBf16(even), oddHigh = split::nearestBf16(odd);
+      storeBits(to + part * partBytes, shr(asInt(evenHigh), 16) | asInt(oddHigh));
+      even -= evenHigh;
+      odd -= oddHigh;
+    }
+  }
+}
+
 /// Splits a line of channels; `count` of them are given, the others are zero.
 inline void splitLine(std::byte* to, int64_t partBytes, int parts, Elements from, int64_t count,
                       F32 factor) {
+  if (!from.half() && count == kTileDepth) {
+    if (parts == 1) return splitWholeLine<1>(to, partBytes, from.floats(), factor);
+    if (parts == 2) return splitWholeLine<2>(to, partBytes, from.floats(), factor);
+    return splitWholeLine<split::kExactParts>(to, partBytes, from.floats(), factor);
+  }
   for (int64_t i = 0; i < kTileDepth; i += kLanes, to += kLanes * 2) {
     const int64_t lanes = smaller(count - i, kLanes);
     F32 rest = lanes > 0 ? gemm::loadElements(from + i, int(lanes)) * factor : F32::zero();
@@ -112,14 +135,15 @@ class SourceFiller {
       return;
     }
     const int64_t planesY = g_.windowY.images(), planesX = g_.windowX.images();
-    const int64_t lines = g_.partImages * g_.imageLines;
+    const int64_t lines = g_.stacks() * g_.imageLines;
     for (int64_t image = 0; image < part_.images; image++)
       for (int64_t planeY = 0; planeY < planesY; planeY++)
         for (int64_t line = 0; line < g_.imageLines; line++)
           for (int64_t planeX = 0; planeX < planesX; planeX++) {
             const int64_t place =
-                (planeY * planesX + planeX) * lines + image * g_.imageLines + line;
-            fillLine(to + place * g_.pitch * g_.slotBytes, part_.firstImage + image,
+                (planeY * planesX + planeX) * lines + image / g_.abreast * g_.imageLines + line;
+            const int64_t slot = place * g_.pitch + image % g_.abreast;
+            fillLine(to + slot * g_.slotBytes, part_.firstImage + image,
                      firstY_ + line * g_.windowY.step + planeY, g_.windowX.lowest + planeX, parts,
                      factor);
           }
@@ -134,19 +158,18 @@ class SourceFiller {
   /// A line of the window, of every `step`th position of the image from `firstX` on.
   void fillLine(std::byte* to, int64_t image, int64_t y, int64_t firstX, int parts,
                 float factor) const {
-    const int64_t step = g_.windowX.step;
+    const int64_t step = g_.windowX.step, width = g_.pitch / g_.abreast;
     const bool inside = y >= 0 && y < g_.sourceHeight;
-    const int64_t begin =
-        inside ? smaller(firstX >= 0 ? 0 : ceilDiv(-firstX, step), g_.pitch) : g_.pitch;
+    const int64_t begin = inside ? smaller(firstX >= 0 ? 0 : ceilDiv(-firstX, step), width) : width;
     const int64_t room = g_.sourceWidth - firstX;
-    const int64_t end = larger(begin, smaller(room <= 0 ? 0 : ceilDiv(room, step), g_.pitch));
+    const int64_t end = larger(begin, smaller(room <= 0 ? 0 : ceilDiv(room, step), width));
     clear(to, 0, begin, parts);
-    clear(to, end, g_.pitch, parts);
+    clear(to, end, width, parts);
     if (begin >= end) return;
     const Elements from = pixel(image, y, firstX + begin * step);
     const int64_t fromStep = step * g_.sourceChannels;
     for (int64_t i = 0; i < end - begin; i++) {
-      std::byte* at = to + (begin + i) * g_.slotBytes;
+      std::byte* at = to + (begin + i) * g_.abreast * g_.slotBytes;
       Elements channels = from + i * fromStep;
       for (int64_t left = g_.groupIn; left > 0; left -= kTileDepth) {
         if (g_.split())
@@ -162,9 +185,12 @@ class SourceFiller {
     }
   }
   void clear(std::byte* to, int64_t begin, int64_t end, int parts) const {
+    const int64_t runs = g_.abreast == 1 ? 1 : end - begin,
+                  count = g_.abreast == 1 ? end - begin : 1;
     for (int part = 0; part < parts; part++)
-      __builtin_memset(to + part * g_.partBytes + begin * g_.slotBytes, 0,
-                       size_t((end - begin) * g_.slotBytes));
+      for (int64_t run = 0; run < runs; run++)
+        __builtin_memset(to + part * g_.partBytes + (begin + run) * g_.abreast * g_.slotBytes, 0,
+                         size_t(count * g_.slotBytes));
   }
 
   /// A copy of the part of the image as it is, with its padding.

@@ -52,11 +52,16 @@ inline bool takesConvolution(const OpCall& call) {
          implicit::planTiles<P>(call, implicit::TilePlan::kWhole).affordable();
 }
 
+/// Tiles that are mostly padding are still faster than f32 arithmetic on 16-bit factors, unless of
+/// the channels of both images so few pairs exist.
+constexpr int64_t kLeastPairs = 192;
+
 /// Whether tiles are filled well enough to repay the packing.
 template <class P>
 inline bool fillsConvolution(const OpCall& call) {
   const auto& p = call.as<P>();
-  return smaller(p.c / p.groups, p.o / p.groups) >= kLeastRows;
+  const int64_t in = p.c / p.groups, out = p.o / p.groups;
+  return smaller(in, out) >= kLeastRows || (p.groups == 1 && in * out >= kLeastPairs);
 }
 
 template <class Tiles, class P>
