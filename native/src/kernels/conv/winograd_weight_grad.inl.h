@@ -21,6 +21,10 @@ constexpr int64_t kChainTiles = 32;
 constexpr int64_t kRoundBytes = 4 * 1024 * 1024;
 /// Units of products, for load balance; fixed, so that nothing depends on the number of threads.
 constexpr int64_t kProductUnits = 128;
+/// Sums of a chunk, at most, and what a round of one transforms: both stay in the L2 cache.
+constexpr int64_t kChunkSumBytes = 1024 * 1024, kChunkRoundBytes = 640 * 1024;
+/// So many tiles repay sums of their own. Chunks are as many whatever the number of threads.
+constexpr int64_t kLeastChunkTiles = 4 * kChainTiles, kMostChunks = 16;
 
 template <int kY, int kX>
 struct WinogradGrad : TiledGeometry<kY, kX> {
@@ -33,10 +37,16 @@ struct WinogradGrad : TiledGeometry<kY, kX> {
     sumRows = ceilDiv(groupOut, kOuterRows) * kOuterRows;
     sumRow = ceilDiv(groupIn, kLanes) * kLanes;
     sumStep = oddLines(groups * sumRows * sumRow);
+    constexpr int64_t kNumber = sizeof(float);
     const int64_t tileFloats = kProducts * (rowStep + outRow);
-    const int64_t floats = larger(kRoundBytes / int64_t(sizeof(float)), kProducts * sumStep / 2);
+    if (kProducts * sumStep * kNumber <= kChunkSumBytes)
+      chunks = larger(smaller(tiles / kLeastChunkTiles, kMostChunks), 1);
+    const int64_t floats = chunks > 1 ? kChunkRoundBytes / kNumber
+                                      : larger(kRoundBytes / kNumber, kProducts * sumStep / 2);
     const int64_t most = larger(floats / tileFloats / kChainTiles, 1) * kChainTiles;
-    roundTiles = smaller(tiles, most);
+    chunkTiles = ceilDiv(ceilDiv(tiles, chunks), kChainTiles) * kChainTiles;
+    chunks = ceilDiv(tiles, chunkTiles);  // none is empty
+    roundTiles = smaller(smaller(tiles, chunkTiles), most);
     // The last tile's vectors may reach past its row.
     sourceStep = oddLines(roundTiles * rowStep + kLanes);
     outStep = oddLines(roundTiles * outRow + kLanes);
@@ -48,32 +58,36 @@ struct WinogradGrad : TiledGeometry<kY, kX> {
   Elements dy;
   Results dw;
 
-  int64_t roundTiles;
+  int64_t chunks = 1;  ///< of tiles, each with its own sums
+  int64_t chunkTiles, roundTiles;
   int64_t outRow, outStep;  ///< of transformed dy, as rowStep and sourceStep
   /// Sums of a group: floats from one input channel's to the next … output channel, product.
   int64_t sumRows, sumRow, sumStep;
   int64_t partRows;  ///< output channels of a unit
 
   int64_t parts() const { return ceilDiv(sumRows, partRows); }
+  int64_t units() const { return kProducts * groups * parts(); }
   int64_t sumsOf(int64_t product, int64_t group) const {
     return product * sumStep + group * sumRows * sumRow;
   }
+  int64_t chunkSums() const { return kProducts * sumStep; }
 };
 
 struct WinogradGradScratch {
-  float* zeros;  ///< a pixel of padding, in any format
-  float* source;
-  float* outputs;
-  float* sums;
+  float* zeros;             ///< a pixel of padding, in any format
+  float *source, *outputs;  ///< a round's, or one for each worker
+  float* sums;              ///< of all chunks
 };
 
 template <int kY, int kX>
-inline size_t carve(const WinogradGrad<kY, kX>& g, std::byte* base, WinogradGradScratch& s) {
+inline size_t carve(const WinogradGrad<kY, kX>& g, int threads, std::byte* base,
+                    WinogradGradScratch& s) {
+  const int64_t rounds = g.chunks > 1 ? threads : 1;
   Carver carver(base);
   s.zeros = carver.take<float>(g.rowStep);
-  s.source = carver.take<float>(g.kProducts * g.sourceStep);
-  s.outputs = carver.take<float>(g.kProducts * g.outStep);
-  s.sums = carver.take<float>(g.kProducts * g.sumStep);
+  s.source = carver.take<float>(rounds * g.kProducts * g.sourceStep);
+  s.outputs = carver.take<float>(rounds * g.kProducts * g.outStep);
+  s.sums = carver.take<float>(g.chunks * g.chunkSums());
   return carver.used();
 }
 
@@ -109,10 +123,21 @@ inline void transformOutputs(const WinogradGrad<kY, kX>& g, int64_t tile, float*
   }
 }
 
-/// Adds one round of `count` tiles to the sums of one product and group, for some of the outputs.
+/// Transforms a tile of both as number `i` of a round.
 template <int kY, int kX>
-inline void addProduct(const WinogradGrad<kY, kX>& g, const WinogradGradScratch& s, int64_t product,
-                       int64_t group, int64_t part, int64_t count, bool firstRound) {
+inline void transformBoth(const WinogradGrad<kY, kX>& g, const WinogradGradScratch& s, int64_t tile,
+                          int64_t i) {
+  transformTile(g, s.zeros, tile, s.source + i * g.rowStep);
+  transformOutputs(g, tile, s.outputs + i * g.outRow);
+}
+
+/// Adds one round of `count` tiles to the sums of a unit: one product and group, and some of the
+/// outputs.
+template <int kY, int kX>
+inline void addProduct(const WinogradGrad<kY, kX>& g, const WinogradGradScratch& s, int64_t unit,
+                       int64_t count, bool firstRound) {
+  const int64_t part = unit % g.parts(), group = unit / g.parts() % g.groups;
+  const int64_t product = unit / g.parts() / g.groups;
   const float* source = s.source + product * g.sourceStep + group * g.groupIn;
   const float* outputs = s.outputs + product * g.outStep + group * g.groupOut;
   float* sums = s.sums + g.sumsOf(product, group);
@@ -138,6 +163,41 @@ inline void addProduct(const WinogradGrad<kY, kX>& g, const WinogradGradScratch&
   }
 }
 
+/// Each worker sums chunks by itself.
+template <int kY, int kX>
+inline void sumChunks(const WinogradGrad<kY, kX>& g, const WinogradGradScratch& s,
+                      Context& context) {
+  context.parallelFor(g.chunks, 1, [&](int64_t begin, int64_t end, int worker) {
+    WinogradGradScratch own = s;
+    own.source += worker * g.kProducts * g.sourceStep;
+    own.outputs += worker * g.kProducts * g.outStep;
+    for (int64_t chunk = begin; chunk < end; chunk++) {
+      own.sums = s.sums + chunk * g.chunkSums();
+      const int64_t first = chunk * g.chunkTiles, last = smaller(first + g.chunkTiles, g.tiles);
+      for (int64_t tile = first; tile < last; tile += g.roundTiles) {
+        const int64_t count = smaller(g.roundTiles, last - tile);
+        for (int64_t i = 0; i < count; i++) transformBoth(g, own, tile + i, i);
+        for (int64_t i = 0; i < g.units(); i++) addProduct(g, own, i, count, tile == first);
+      }
+    }
+  });
+}
+
+/// All workers share each round.
+template <int kY, int kX>
+inline void sumRounds(const WinogradGrad<kY, kX>& g, const WinogradGradScratch& s,
+                      Context& context) {
+  for (int64_t first = 0; first < g.tiles; first += g.roundTiles) {
+    const int64_t count = smaller(g.roundTiles, g.tiles - first);
+    context.parallelFor(count, 4, [&](int64_t begin, int64_t end, int) {
+      for (int64_t i = begin; i < end; i++) transformBoth(g, s, first + i, i);
+    });
+    context.parallelFor(g.units(), 1, [&](int64_t begin, int64_t end, int) {
+      for (int64_t i = begin; i < end; i++) addProduct(g, s, i, count, first == 0);
+    });
+  }
+}
+
 /// Transforms the sums of output channel `output` back; answers whether all of them are finite.
 template <int kY, int kX>
 inline bool finishOutput(const WinogradGrad<kY, kX>& g, const float* sums, int64_t output) {
@@ -149,7 +209,11 @@ inline bool finishOutput(const WinogradGrad<kY, kX>& g, const float* sums, int64
         [](auto& u, auto& w) __attribute__((always_inline)) { transformGradients<kY>(u, w); },
         [](auto& u, auto& w) __attribute__((always_inline)) { transformGradients<kX>(u, w); },
         [&](int y, int x) __attribute__((always_inline)) {
-          return F32::loadPartial(row + (y * g.kSideX + x) * g.sumStep + c, count);
+          const float* sum = row + (y * g.kSideX + x) * g.sumStep + c;
+          F32 all = F32::loadPartial(sum, count);
+          for (int64_t chunk = 1; chunk < g.chunks; chunk++)
+            all += F32::loadPartial(sum + chunk * g.chunkSums(), count);
+          return all;
         },
         [&](int y, int x, F32 value) __attribute__((always_inline)) {
           check = multiplyAdd(value, F32::zero(), check);
@@ -171,7 +235,7 @@ inline WinogradGrad<kY, kX> describeWinogradGrad(const OpCall& call) {
 template <int kY, int kX>
 inline size_t winogradGradScratch(const OpCall& call, int threads) {
   WinogradGradScratch s;
-  const size_t own = carve(describeWinogradGrad<kY, kX>(call), nullptr, s);
+  const size_t own = carve(describeWinogradGrad<kY, kX>(call), threads, nullptr, s);
   const size_t direct = weightGradScratch(call, threads);
   return own < direct ? direct : own;
 }
@@ -180,22 +244,12 @@ template <int kY, int kX>
 inline void winogradGradRun(const OpCall& call, Context& context) {
   const WinogradGrad<kY, kX> g = describeWinogradGrad<kY, kX>(call);
   WinogradGradScratch s;
-  carve(g, context.scratch(), s);
+  carve(g, context.threads(), context.scratch(), s);
   zeroFloats(s.zeros, g.rowStep);
-  for (int64_t first = 0; first < g.tiles; first += g.roundTiles) {
-    const int64_t count = smaller(g.roundTiles, g.tiles - first);
-    context.parallelFor(count, 4, [&](int64_t begin, int64_t end, int) {
-      for (int64_t i = begin; i < end; i++) {
-        transformTile(g, s.zeros, first + i, s.source + i * g.rowStep);
-        transformOutputs(g, first + i, s.outputs + i * g.outRow);
-      }
-    });
-    const int64_t parts = g.parts();
-    context.parallelFor(g.kProducts * g.groups * parts, 1, [&](int64_t begin, int64_t end, int) {
-      for (int64_t i = begin; i < end; i++)
-        addProduct(g, s, i / parts / g.groups, i / parts % g.groups, i % parts, count, first == 0);
-    });
-  }
+  if (g.chunks > 1)
+    sumChunks(g, s, context);
+  else
+    sumRounds(g, s, context);
   std::atomic<bool> finite{true};
   context.parallelFor(g.outChannels, 4, [&](int64_t begin, int64_t end, int) {
     for (int64_t output = begin; output < end; output++)
