@@ -20,10 +20,13 @@ afterAll(() => {
 });
 
 const geometry = { stride: [1, 1], padLo: [1, 1], padHi: [1, 1], dilation: [1, 1], groups: 1 } as const;
-const variants = binding
-  .variants("conv2d")
-  .map(({ name }) => name)
-  .filter((name) => name.includes("winograd"));
+const filterings = (op: string): string[] =>
+  binding
+    .variants(op)
+    .map(({ name }) => name)
+    .filter((name) => name.includes("winograd"));
+const variants = filterings("conv2d");
+const gradientVariants = filterings("conv2dWeightGrad");
 
 /** A convolution of [n, h, w] images of `c` channels to `o`, or its gradients. */
 interface Shape {
@@ -104,31 +107,43 @@ function leastSide(variant: string): number {
 
 /** The channels from which on a variant is preferred. */
 function leastChannels(variant: string): number {
+  if (variant.includes("-split-")) return variant.startsWith("emulated") ? 96 : 64;
   const fused = !variant.startsWith("generic");
   if (variant.endsWith("4x4")) return fused ? 128 : 192;
   if (variant.endsWith("2x4")) return fused ? 64 : 96;
   return fused ? 16 : 32;
 }
 
-describe.each(variants)("%s", (variant) => {
-  it.each([
-    ["channels", { op: "conv2d", n: 1, h: 13, w: 16, c: leastChannels(variant), o: 24 }, plainLoop],
-    [
-      "positions of a gradient of weights",
-      { op: "conv2dWeightGrad", n: 1, h: leastSide(variant), w: leastSide(variant), c: 12, o: 10 },
+const strange = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 1e38] as const;
+
+/** Relative errors of a variant and of a plain loop. */
+function errorsOf(
+  shape: Shape,
+  variant: string,
+  plainly: (shape: Shape, point: Point, fused: boolean) => Float64Array,
+): { ours: number; plain: number } {
+  const { def, sample } = sampleOf(shape);
+  const point = drawnAt(sample, new Draws(seed));
+  const expected = expectedAt(def, sample, point)[0] as ArrayLike<number>;
+  const [own] = runVariant(def, sample, point, variant);
+  return {
+    ours: distance(own?.data as Float32Array, expected, () => 1).relative,
+    plain: distance(plainly(shape, point, !variant.startsWith("generic")), expected, () => 1).relative,
+  };
+}
+
+describe.each(gradientVariants)("%s of gradients of weights", (variant) => {
+  it("errs no more than a plain loop, with the positions from which on it is preferred", () => {
+    const side = leastSide(variant);
+    const { ours, plain } = errorsOf(
+      { op: "conv2dWeightGrad", n: 1, h: side, w: side, c: 12, o: 10 },
+      variant,
       plainGradient,
-    ],
-  ] as const)("errs no more than a plain loop, with the %s from which on it is preferred", (_, shape, plainly) => {
-    const { def, sample } = sampleOf(shape);
-    const point = drawnAt(sample, new Draws(seed));
-    const expected = expectedAt(def, sample, point)[0] as ArrayLike<number>;
-    const [own] = runVariant(def, sample, point, variant);
-    const ours = distance(own?.data as Float32Array, expected, () => 1).relative;
-    const plain = distance(plainly(shape, point, !variant.startsWith("generic")), expected, () => 1).relative;
+    );
     expect(ours).toBeLessThanOrEqual(plain);
   });
 
-  it("is as exact at scales far from 1 in gradients of weights", () => {
+  it("is as exact at scales far from 1", () => {
     const { def, sample } = sampleOf({ op: "conv2dWeightGrad", n: 2, h: 7, w: 10, c: 40, o: 36 });
     for (const [image, gradient] of [
       [2 ** 90, 2 ** -70],
@@ -151,6 +166,29 @@ describe.each(variants)("%s", (variant) => {
       expect(off.notFinite).toBe(0);
       expect(off.worst).toBeLessThanOrEqual(1);
     }
+  });
+
+  it.each(strange.flatMap((value) => ([0, 1] as const).map((input) => [value, input] as const)))(
+    "is left to plain sums where %d is in operand %i",
+    (value, input) => {
+      const { def, sample } = sampleOf({ op: "conv2dWeightGrad", n: 2, h: 9, w: 11, c: 19, o: 21 });
+      const point = drawnAt(sample, new Draws(seed + 2));
+      const data = point[input] as Float64Array;
+      for (const at of [5, 700, data.length - 3]) data[at] = Math.fround(value);
+      const plain = runVariant(def, sample, point, variant.replace(/winograd.*/, "outer"))[0];
+      expect(runVariant(def, sample, point, variant)[0]?.data).toEqual(plain?.data);
+    },
+  );
+});
+
+describe.each(variants)("%s", (variant) => {
+  it("errs no more than a plain loop, with the channels from which on it is preferred", () => {
+    const { ours, plain } = errorsOf(
+      { op: "conv2d", n: 1, h: 13, w: 16, c: leastChannels(variant), o: 24 },
+      variant,
+      plainLoop,
+    );
+    expect(ours).toBeLessThanOrEqual(plain);
   });
 
   it.each(["conv2d", "conv2dInputGrad"] as const)("is as exact at scales far from 1 in %s", (op) => {
@@ -181,19 +219,6 @@ describe.each(variants)("%s", (variant) => {
       expect(off.worst).toBeLessThanOrEqual(1);
     }
   });
-
-  const strange = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 1e38] as const;
-  it.each(strange.flatMap((value) => ([0, 1] as const).map((input) => [value, input] as const)))(
-    "leaves gradients of weights to plain sums where %d is in operand %i",
-    (value, input) => {
-      const { def, sample } = sampleOf({ op: "conv2dWeightGrad", n: 2, h: 9, w: 11, c: 19, o: 21 });
-      const point = drawnAt(sample, new Draws(seed + 2));
-      const data = point[input] as Float64Array;
-      for (const at of [5, 700, data.length - 3]) data[at] = Math.fround(value);
-      const plain = runVariant(def, sample, point, variant.replace(/winograd.*/, "outer"))[0];
-      expect(runVariant(def, sample, point, variant)[0]?.data).toEqual(plain?.data);
-    },
-  );
 
   const cases = (["conv2d", "conv2dInputGrad"] as const).flatMap((op) =>
     strange.flatMap((value) => ([0, 1] as const).map((input) => [value, input, op] as const)),
@@ -231,7 +256,7 @@ describe("the derivative by the weights", () => {
     const point = drawnAt(grouped, new Draws(seed + 3));
     const expected = expectedAt(def, grouped, point)[0] as ArrayLike<number>;
     const before = binding.threads();
-    for (const variant of variants) {
+    for (const variant of gradientVariants) {
       const terms = termsOf(def, grouped, point)(variant)[0] as ArrayLike<number>;
       const results = [1, 3].map((threads) => {
         binding.setThreads(threads);

@@ -3,6 +3,7 @@
 #include "kernels/conv/split_weight_grad.inl.h"
 #include "kernels/conv/tiles.inl.h"
 #include "kernels/conv/weight_grad_tiles.inl.h"
+#include "kernels/conv/winograd_split_variants.inl.h"
 #include "kernels/gemm/tiles_amx.h"
 
 namespace figment::FIGMENT_ISA::tiles {
@@ -32,6 +33,12 @@ const RegisterVariant splitInputGradRegistrar{splitInputGrad};
 constexpr Packer splitInputGradPacker =
     split::convolutionPacker<Conv2dInputGradParams>("conv2dInputGrad", "amx-split");
 const RegisterPacker splitInputGradPackerRegistrar{splitInputGradPacker};
+constexpr Variant filteringForward =
+    split::filteringOn<HardwareTiles, Conv2dParams>("conv2d", "amx-split-winograd4x4");
+const RegisterVariant filteringForwardRegistrar{filteringForward};
+constexpr Variant filteringInputGrad = split::filteringOn<HardwareTiles, Conv2dInputGradParams>(
+    "conv2dInputGrad", "amx-split-winograd4x4");
+const RegisterVariant filteringInputGradRegistrar{filteringInputGrad};
 constexpr Variant splitWeightGrad = split::weightGradientOn<HardwareTiles>("amx-split");
 const RegisterVariant splitWeightGradRegistrar{splitWeightGrad};
 

@@ -3,6 +3,7 @@
 #include "kernels/conv/split_weight_grad.inl.h"
 #include "kernels/conv/tiles.inl.h"
 #include "kernels/conv/weight_grad_tiles.inl.h"
+#include "kernels/conv/winograd_split_variants.inl.h"
 #include "kernels/gemm/tiles_emulated.h"
 
 namespace figment::FIGMENT_ISA::tiles {
@@ -33,6 +34,12 @@ const RegisterVariant splitInputGradRegistrar{splitInputGrad};
 constexpr Packer splitInputGradPacker =
     split::convolutionPacker<Conv2dInputGradParams>("conv2dInputGrad", "emulated-split");
 const RegisterPacker splitInputGradPackerRegistrar{splitInputGradPacker};
+constexpr Variant filteringForward =
+    split::filteringOn<EmulatedTiles, Conv2dParams>("conv2d", "emulated-split-winograd4x4");
+const RegisterVariant filteringForwardRegistrar{filteringForward};
+constexpr Variant filteringInputGrad = split::filteringOn<EmulatedTiles, Conv2dInputGradParams>(
+    "conv2dInputGrad", "emulated-split-winograd4x4");
+const RegisterVariant filteringInputGradRegistrar{filteringInputGrad};
 constexpr Variant splitWeightGrad = split::weightGradientOn<EmulatedTiles>("emulated-split");
 const RegisterVariant splitWeightGradRegistrar{splitWeightGrad};
 

@@ -5,10 +5,9 @@
 // core. Include only from files compiled for one instruction set.
 #pragma once
 
-#include "kernels/conv/winograd_direct.inl.h"
-#include "kernels/conv/winograd_transforms.inl.h"
+#include "kernels/conv/winograd_plan.inl.h"
+#include "kernels/conv/winograd_results.inl.h"
 #include "kernels/fallbacks.h"
-#include "kernels/gemm/block.inl.h"
 #include "kernels/isa_name.h"
 #include "kernels/kernel.h"
 
@@ -94,54 +93,6 @@ inline void multiplyStrip(const Winograd<kY, kX>& g, const float* source, int64_
       }
 }
 
-/// Transforms the sums of one tile back and finishes `count` channels of the result from `column`
-/// of a group on; answers whether these had to be summed directly.
-template <int kY, int kX>
-FIGMENT_INLINE bool finishTile(const Winograd<kY, kX>& g, const TilePlace& place, int64_t group,
-                               int64_t column, int count, const float* sums) {
-  constexpr int kSideY = kY + 2, kSideX = kX + 2;
-  F32 y[kY][kX];
-  bothAxes<kSideY, kSideX, kY, kX>(
-      [](auto& m, auto& to) __attribute__((always_inline)) { transformSums<kY>(m, to); },
-      [](auto& m, auto& to) __attribute__((always_inline)) { transformSums<kX>(m, to); },
-      [&](int row, int at) __attribute__((always_inline)) {
-        return F32::load(sums + (row * kSideX + at) * g.sumStep);
-      },
-      [&](int row, int at, F32 value) __attribute__((always_inline)) { y[row][at] = value; });
-  F32 check = F32::zero();
-#pragma GCC unroll 4
-  for (int row = 0; row < kY; row++)
-#pragma GCC unroll 4
-    for (int at = 0; at < kX; at++) check = multiplyAdd(y[row][at], F32::zero(), check);
-  const bool direct = any(isNan(check));
-  if (direct)
-    for (int row = 0; row < place.rows; row++)
-      for (int at = 0; at < place.columns; at++)
-        y[row][at] = directSum(g, place.image, place.y + row, place.x + at, group, column, count);
-
-  const int64_t channel = group * g.groupOut + column;
-  const F32 bias = g.bias.given() ? loadElements(g.bias + channel, count) : F32::zero();
-  const auto finished = [&](F32 value) __attribute__((always_inline)) {
-    value += bias;
-    return g.activation == kNoActivation ? value : activate(value, g.activation);
-  };
-  const int64_t pixel = (place.image * g.outHeight + place.y) * g.outWidth + place.x;
-  const Results first = g.out + (pixel * g.outChannels + channel);
-  const int64_t rowStep = g.outWidth * g.outChannels;
-  if (!g.out.half() && count == kLanes && place.rows == kY && place.columns == kX) {
-#pragma GCC unroll 4
-    for (int row = 0; row < kY; row++)
-#pragma GCC unroll 4
-      for (int at = 0; at < kX; at++)
-        finished(y[row][at]).store(first.floats() + row * rowStep + at * g.outChannels);
-    return direct;
-  }
-  for (int row = 0; row < place.rows; row++)
-    for (int at = 0; at < place.columns; at++)
-      storeElements(first + (row * rowStep + at * g.outChannels), finished(y[row][at]), count);
-  return direct;
-}
-
 /// Multiplies `count` transformed tiles from `firstTile` on by a strip and writes their part of the
 /// result; answers how many vectors of channels of a tile were summed directly.
 template <int kY, int kX>
@@ -155,8 +106,9 @@ inline int64_t runStrip(const Winograd<kY, kX>& g, const float* source, int64_t 
       const int64_t column = (strip.first + panel) * kTileColumns;
       const float* own = sums + (panel * g.blockTiles + i) * kTileColumns;
       for (int64_t at = 0; at < kTileColumns && column + at < g.groupOut; at += kLanes)
-        direct += finishTile(g, place, strip.group, column + at,
-                             int(smaller(kLanes, g.groupOut - column - at)), own + at);
+        direct += finishTile(
+            g, place, strip.group, column + at, int(smaller(kLanes, g.groupOut - column - at)),
+            own + at, g.sumStep, [](F32 sum) __attribute__((always_inline)) { return sum; });
     }
   }
   return direct;

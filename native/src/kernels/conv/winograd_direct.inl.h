@@ -4,13 +4,30 @@
 // one instruction set.
 #pragma once
 
-#include "kernels/conv/winograd_plan.inl.h"
+#include "kernels/conv/winograd_source.inl.h"
+#include "kernels/gemm/pack.inl.h"
 
 namespace figment::FIGMENT_ISA::conv {
 
+/// The operands of a convolution or its input gradient.
+template <int kY, int kX>
+struct Filtering : TiledGeometry<kY, kX> {
+  using TiledGeometry<kY, kX>::TiledGeometry;
+
+  void bind(const OpCall& call) {
+    this->source = Elements::of(call.in[0]);
+    weights = Elements::of(call.in[1]);
+    if (this->biased) bias = Elements::of(call.in[2]);
+    out = Results::of(call.out[0]);
+  }
+
+  Elements weights, bias;
+  Results out;
+};
+
 /// Adds what one pixel of the source, met by one tap, gives to `count` results from `column` on.
 template <int kY, int kX>
-inline F32 addTap(const Winograd<kY, kX>& g, Elements pixel, int64_t tap, int64_t group,
+inline F32 addTap(const Filtering<kY, kX>& g, Elements pixel, int64_t tap, int64_t group,
                   int64_t column, int count, F32 sum) {
   const int64_t taps = g.kernelTaps;
   if (g.transposed) {
@@ -35,7 +52,7 @@ inline F32 addTap(const Winograd<kY, kX>& g, Elements pixel, int64_t tap, int64_
 
 /// The sum at one position of the result, without bias.
 template <int kY, int kX>
-inline F32 directSum(const Winograd<kY, kX>& g, int64_t image, int64_t y, int64_t x, int64_t group,
+inline F32 directSum(const Filtering<kY, kX>& g, int64_t image, int64_t y, int64_t x, int64_t group,
                      int64_t column, int count) {
   F32 sum = F32::zero();
   for (int64_t tap = 0; tap < g.kernelTaps; tap++) {

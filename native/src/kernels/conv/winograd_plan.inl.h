@@ -3,7 +3,7 @@
 // instruction set.
 #pragma once
 
-#include "kernels/conv/winograd_source.inl.h"
+#include "kernels/conv/winograd_direct.inl.h"
 #include "kernels/conv/winograd_tile.inl.h"
 
 namespace figment::FIGMENT_ISA::conv {
@@ -26,12 +26,12 @@ constexpr int64_t pieceOf(int64_t tileArea, int64_t depth) {
 
 /// A convolution or its input gradient.
 template <int kY, int kX>
-struct Winograd : TiledGeometry<kY, kX> {
+struct Winograd : Filtering<kY, kX> {
   using Tiled = TiledGeometry<kY, kX>;
   using Tiled::kProducts, Tiled::tiles, Tiled::rowStep, Tiled::sourceStep, Tiled::groups,
       Tiled::groupIn, Tiled::groupOut;
 
-  explicit Winograd(const Geometry& shape) : Tiled(shape) {
+  explicit Winograd(const Geometry& shape) : Filtering<kY, kX>(shape) {
     panels = ceilDiv(groupOut, kTileColumns);
     // Few tiles: their transforms are small, and each panel of weights is needed once. Many: the
     // weights are small.
@@ -51,9 +51,6 @@ struct Winograd : TiledGeometry<kY, kX> {
     sumStep = oddLines(blockTiles * kTileColumns * stripPanels);
   }
 
-  Elements weights, bias;
-  Results out;
-
   int64_t panels;       ///< of a group
   bool sourceShared;    ///< transformed once for all workers; otherwise the weights are
   int64_t blockTiles;   ///< multiplied in a row
@@ -69,10 +66,7 @@ struct Winograd : TiledGeometry<kY, kX> {
 template <int kY, int kX, class P>
 inline Winograd<kY, kX> describeWinograd(const OpCall& call) {
   Winograd<kY, kX> g(geometryOf(call.as<P>()));
-  g.source = Elements::of(call.in[0]);
-  g.weights = Elements::of(call.in[1]);
-  if (g.biased) g.bias = Elements::of(call.in[2]);
-  g.out = Results::of(call.out[0]);
+  g.bind(call);
   return g;
 }
 

@@ -69,26 +69,37 @@ FIGMENT_INLINE Elements pixelAt(const TiledGeometry<kY, kX>& g, int64_t image, i
   return g.source + ((image * g.sourceHeight + row) * g.sourceWidth + column) * g.sourceChannels;
 }
 
+/// The pixels that a tile reads.
+template <int kY, int kX>
+struct TilePixels {
+  const std::byte* at[kY + 2][kX + 2];
+
+  TilePixels() = default;
+  /// `zeros` is a pixel of padding, in any format.
+  TilePixels(const TiledGeometry<kY, kX>& g, const float* zeros, int64_t tile) {
+    const TilePlace place = placeOf(g, tile);
+    for (int y = 0; y < kY + 2; y++)
+      for (int x = 0; x < kX + 2; x++) {
+        const Elements pixel = pixelAt(g, place.image, place.y + y, place.x + x);
+        at[y][x] = pixel.given() ? pixel.data : reinterpret_cast<const std::byte*>(zeros);
+      }
+  }
+};
+
 /// Transforms the channels of one tile of the source to rows `sourceStep` floats apart; `zeros` is
 /// a pixel of padding, in any format.
 template <int kY, int kX>
 inline void transformTile(const TiledGeometry<kY, kX>& g, const float* zeros, int64_t tile,
                           float* to) {
   constexpr int kSideY = kY + 2, kSideX = kX + 2;
-  const TilePlace place = placeOf(g, tile);
-  const std::byte* pixels[kSideY][kSideX];
-  for (int y = 0; y < kSideY; y++)
-    for (int x = 0; x < kSideX; x++) {
-      const Elements pixel = pixelAt(g, place.image, place.y + y, place.x + x);
-      pixels[y][x] = pixel.given() ? pixel.data : reinterpret_cast<const std::byte*>(zeros);
-    }
+  const TilePixels<kY, kX> pixels(g, zeros, tile);
   const int64_t size = g.source.half() ? 2 : 4;
   const auto run = [&](int64_t channel, auto load) __attribute__((always_inline)) {
     bothAxes<kSideY, kSideX, kSideY, kSideX>(
         [](auto& d, auto& v) __attribute__((always_inline)) { transformSource<kY>(d, v); },
         [](auto& d, auto& v) __attribute__((always_inline)) { transformSource<kX>(d, v); },
         [&](int y, int x)
-            __attribute__((always_inline)) { return load(pixels[y][x] + channel * size); },
+            __attribute__((always_inline)) { return load(pixels.at[y][x] + channel * size); },
         [&](int y, int x, F32 value) __attribute__((always_inline)) {
           value.store(to + (y * kSideX + x) * g.sourceStep + channel);
         });

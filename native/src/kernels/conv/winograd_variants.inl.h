@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/conv/winograd.inl.h"
+#include "kernels/conv/winograd_calls.inl.h"
 #include "kernels/conv/winograd_weight_grad.inl.h"
 #include "kernels/gemm/split_parts.inl.h"
 
@@ -11,15 +12,7 @@ namespace {
 
 using split::Parts;
 
-/// What transforms may take: shared by all workers, and of each.
-constexpr double kSharedBytes = 256e6, kWorkerBytes = 64e6;
-constexpr double kMostTiles = 1e12;
 constexpr bool kFused = FIGMENT_LEVEL > 0;
-
-inline double tilesOf(const Geometry& g, int height, int width) {
-  return double(g.images) * double(ceilDiv(g.outHeight, height)) *
-         double(ceilDiv(g.outWidth, width));
-}
 
 /// A convolution or its input gradient by one of the filterings.
 template <int kY, int kX>
@@ -113,15 +106,6 @@ inline int preferenceOf(const Geometry& g, double direct, const Parts& parts) {
   if (own > kMargin * direct || beats(Way<4, 4>()) || beats(Way<2, 4>()) || beats(Way<2, 2>()))
     return kPackedPreference - 1;
   return 1 + (own * split::rateOf(parts) <= direct ? kTilesPreference : kPackedPreference);
-}
-
-/// 3×3 taps, neither strided nor dilated.
-template <class P>
-inline bool isFilter(const OpCall& call, const P& p) {
-  if (!plainShape(call, p) || p.kh != 3 || p.kw != 3) return false;
-  for (int axis = 0; axis < 2; axis++)
-    if (p.stride[axis] != 1 || p.dilation[axis] != 1) return false;
-  return true;
 }
 
 template <int kY, int kX, class P>

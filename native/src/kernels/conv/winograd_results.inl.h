@@ -1,0 +1,64 @@
+// The last step of Winograd's filtering: sums of products are transformed back, and bias and
+// activation applied. Include only from files compiled for one instruction set.
+#pragma once
+
+#include "kernels/conv/winograd_direct.inl.h"
+#include "kernels/conv/winograd_transforms.inl.h"
+#include "kernels/gemm/block.inl.h"
+
+namespace figment::FIGMENT_ISA::conv {
+
+using namespace gemm;  // NOLINT: one vocabulary, three folders
+
+/// Transforms the sums of one tile back, whose products are `sumStep` floats apart, and finishes
+/// `count` channels of the result from `column` of a group on: scaled(y) is a sum of the filter.
+/// Answers whether these had to be summed directly.
+template <int kY, int kX, class Scaled>
+FIGMENT_INLINE bool finishTile(const Filtering<kY, kX>& g, const TilePlace& place, int64_t group,
+                               int64_t column, int count, const float* sums, int64_t sumStep,
+                               Scaled scaled) {
+  constexpr int kSideY = kY + 2, kSideX = kX + 2;
+  F32 y[kY][kX];
+  bothAxes<kSideY, kSideX, kY, kX>(
+      [](auto& m, auto& to) __attribute__((always_inline)) { transformSums<kY>(m, to); },
+      [](auto& m, auto& to) __attribute__((always_inline)) { transformSums<kX>(m, to); },
+      [&](int row, int at) __attribute__((always_inline)) {
+        return F32::load(sums + (row * kSideX + at) * sumStep);
+      },
+      [&](int row, int at, F32 value)
+          __attribute__((always_inline)) { y[row][at] = scaled(value); });
+  F32 check = F32::zero();
+#pragma GCC unroll 4
+  for (int row = 0; row < kY; row++)
+#pragma GCC unroll 4
+    for (int at = 0; at < kX; at++) check = multiplyAdd(y[row][at], F32::zero(), check);
+  const bool direct = any(isNan(check));
+  if (direct)
+    for (int row = 0; row < place.rows; row++)
+      for (int at = 0; at < place.columns; at++)
+        y[row][at] = directSum(g, place.image, place.y + row, place.x + at, group, column, count);
+
+  const int64_t channel = group * g.groupOut + column;
+  const F32 bias = g.bias.given() ? loadElements(g.bias + channel, count) : F32::zero();
+  const auto finished = [&](F32 value) __attribute__((always_inline)) {
+    value += bias;
+    return g.activation == kNoActivation ? value : activate(value, g.activation);
+  };
+  const int64_t pixel = (place.image * g.outHeight + place.y) * g.outWidth + place.x;
+  const Results first = g.out + (pixel * g.outChannels + channel);
+  const int64_t rowStep = g.outWidth * g.outChannels;
+  if (!g.out.half() && count == kLanes && place.rows == kY && place.columns == kX) {
+#pragma GCC unroll 4
+    for (int row = 0; row < kY; row++)
+#pragma GCC unroll 4
+      for (int at = 0; at < kX; at++)
+        finished(y[row][at]).store(first.floats() + row * rowStep + at * g.outChannels);
+    return direct;
+  }
+  for (int row = 0; row < place.rows; row++)
+    for (int at = 0; at < place.columns; at++)
+      storeElements(first + (row * rowStep + at * g.outChannels), finished(y[row][at]), count);
+  return direct;
+}
+
+}  // namespace figment::FIGMENT_ISA::conv
