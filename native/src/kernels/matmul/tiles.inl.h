@@ -14,8 +14,8 @@
 namespace figment::FIGMENT_ISA::tiles {
 
 /// What a unit takes of K at a time, at most, and numbers of B that it packs: half of the
-/// second-level cache.
-constexpr int64_t kMostDepth = 2048, kColumnNumbers = 512 * 1024;
+/// second-level cache. Few rows leave less time between packing and use: half of both.
+constexpr int64_t kMostDepth = 1024, kColumnNumbers = 512 * 1024, kFewRows = 512;
 /// Most rows of a unit whose sums are kept from one such part of K to the next.
 constexpr int64_t kMostKeptRows = 2048;
 /// Steps along K that are summed at a time: rows of a cut, the columns that pass them and the sums
@@ -31,6 +31,7 @@ struct Product {
   const MatmulParams& p;
   const uint16_t *a, *b;
   int64_t batch, m, batchesB, panels, steps;
+  int64_t divisor;    ///< of kMostDepth and kColumnNumbers
   int64_t partSteps;  ///< those of K that a unit takes at a time
   UnitPlan unit;
 
@@ -43,10 +44,11 @@ struct Product {
         batchesB(p.batchStrideB == 0 ? 1 : p.batch),
         panels(ceilDiv(p.n, kBlock)),
         steps(ceilDiv(p.k, kTileDepth)),
-        partSteps(ceilDiv(steps, ceilDiv(p.k, kMostDepth))),
+        divisor(m <= kFewRows ? 2 : 1),
+        partSteps(ceilDiv(steps, ceilDiv(p.k, kMostDepth / divisor))),
         unit(UnitPlan::byColumns(m, p.n, ceilDiv(threads, batch),
                                  partSteps == steps ? m : kMostKeptRows,
-                                 kColumnNumbers / (partSteps * kTileDepth))) {}
+                                 kColumnNumbers / divisor / (partSteps * kTileDepth))) {}
   /// One B for all products of a batch: then the batch is just more rows.
   bool sharesB() const { return !p.transA && p.batchStrideB == 0 && p.batchStrideA != 0; }
   int64_t units() const { return batch * unit.rowUnits * unit.columnUnits; }
