@@ -11,6 +11,8 @@
 // dv are added in order. Include only from files compiled for one instruction set.
 #pragma once
 
+#include <type_traits>
+
 #include "beside_tiles.h"
 #include "grad_heads.inl.h"
 #include "grad_walk.inl.h"
@@ -112,9 +114,7 @@ struct TiledAttentionGrad {
             .steps = shape.depth,
             .sums = (ofValues ? t.grad : t.score) + index % 2 * kScores,
             .step = kUnit,
-            .first = true,
-            .narrowRows = false,
-            .narrowColumns = false};
+            .first = true};
   }
 
   GradWeigher<kParts> weigherOf(const Place& at, const Unit& u, int64_t index, const Tile& t,
@@ -140,8 +140,10 @@ struct TiledAttentionGrad {
     return (2 * at.walk.keysIn(u) + at.walk.queriesIn(u)) * shape.depth;
   }
 
-  /// What a block adds to one of its sums.
-  Product sumOf(const Place& at, const Unit& u, int64_t sum, const Block& block) const {
+  /// Adds a block to one of its sums.
+  template <class Tiles, class Between>
+  FIGMENT_INLINE void addSum(Tiles& tiles, const Place& at, const Unit& u, int64_t sum,
+                             const Block& block, OpenSums& open, Between&& between) const {
     const PackedHead& h = at.packed;
     const int64_t column = sum % shape.depth, size = shape.unitSize(), partSize = shape.partSize();
     const int64_t keys = at.walk.keysIn(u), queries = at.walk.queriesIn(u), width = shape.width;
@@ -150,7 +152,7 @@ struct TiledAttentionGrad {
     if (unit < 2 * keys) {
       const bool ofKeys = unit >= keys;
       if (ofKeys) unit -= keys;
-      return {
+      const Product p{
           .a = (ofKeys ? block.scoreGrad : block.weight) + Block::rowAt(unit, 0),
           .b = (ofKeys ? h.queryAlong : h.cotangentAlong) + u.firstQuery * size + column * kPair,
           .aStep = Block::kSize,
@@ -161,24 +163,37 @@ struct TiledAttentionGrad {
           .sums = (ofKeys ? at.keyGrad : at.valueGrad) + (u.firstKey + unit) * kUnit * width +
                   column * kBlock,
           .step = width,
-          .first = false,
-          .narrowRows = false,
-          .narrowColumns = narrow};
+          .first = false};
+      if (narrow)
+        multiply<kParts, 2, 1>(tiles, p, open, between);
+      else
+        multiply<kParts, 2, 2>(tiles, p, open, between);
+      return;
     }
     unit -= 2 * keys;
-    return {.a = h.keyAlong + u.firstKey * size + column * kPair,
-            .b = block.scoreGradColumns + Block::columnAt(0, unit),
-            .aStep = size,
-            .bStep = Block::kSize,
-            .aPart = partSize,
-            .bPart = kPair,
-            .steps = keys,
-            .sums = at.queryGrad +
-                    ((u.firstQuery - at.walk.firstQuery + unit) * shape.depth + column) * kScores,
-            .step = kUnit,
-            .first = false,
-            .narrowRows = narrow,
-            .narrowColumns = false};
+    const Product p{
+        .a = h.keyAlong + u.firstKey * size + column * kPair,
+        .b = block.scoreGradColumns + Block::columnAt(0, unit),
+        .aStep = size,
+        .bStep = Block::kSize,
+        .aPart = partSize,
+        .bPart = kPair,
+        .steps = keys,
+        .sums = at.queryGrad +
+                ((u.firstQuery - at.walk.firstQuery + unit) * shape.depth + column) * kScores,
+        .step = kUnit,
+        .first = false};
+    if (narrow)
+      multiply<kParts, 1, 2>(tiles, p, open, between);
+    else
+      multiply<kParts, 2, 2>(tiles, p, open, between);
+  }
+  /// Steps of K of sums `from` to `to` of a block.
+  int64_t stepsOf(const Place& at, const Unit& u, int64_t from, int64_t to) const {
+    const int64_t keys = at.walk.keysIn(u), queries = at.walk.queriesIn(u);
+    const int64_t ofKeys = 2 * keys * shape.depth;  // the first sums, of `queries` steps each
+    const int64_t first = smaller(to, ofKeys) - smaller(from, ofKeys);
+    return first * queries + (to - from - first) * keys;
   }
 
   /// Adds all units of a run to its sums.
@@ -186,49 +201,51 @@ struct TiledAttentionGrad {
   void addUnits(Tiles& tiles, const Place& at, const Tile& t) const {
     Unit u, next, added{};
     if (!at.walk.enter(0, u)) return;
-    int64_t open = 0, done = 0;  // sums of the block before, and to how many of them it was added
+    int64_t sums = 0, done = 0;  // of the block before, and to how many of them it was added
     int64_t inBlock = 0, filled = 0;
-    Products<kParts> products;
-    const auto addScores = [&](const Unit& of, int64_t index) {
-      products.add(tiles, scoresOf(at, of, index, false, t));
-      products.add(tiles, scoresOf(at, of, index, true, t));
+    OpenSums open;
+    const auto addScores = [&](const Unit& of, int64_t index, auto&& between) {
+      for (const bool ofValues : {false, true})
+        multiply<kParts, 2, 2>(tiles, scoresOf(at, of, index, ofValues, t), open, between);
     };
-    const auto addUpTo = [&](int64_t share) {
+    const auto addUpTo = [&](int64_t share, auto&& between) {
       for (; done < share; done++)
-        products.add(tiles, sumOf(at, added, done, t.blocks[(filled + 1) % 2]));
+        addSum(tiles, at, added, done, t.blocks[(filled + 1) % 2], open, between);
     };
-    addScores(u, 0);
-    products.finish(tiles);
+    addScores(u, 0, [] {});
     bool more = true;
     for (int64_t index = 0; more; index++, u = next) {
       next = u;
       more = at.walk.advance(next);
       const int64_t units = at.walk.keysIn(u) * at.walk.queriesIn(u);
-      const Block& filling = t.blocks[filled % 2];
-      addUpTo(ceilDiv(open * (inBlock + 1), units));
-      if (more) addScores(next, index + 1);
-      const int64_t steps = products.left(),
-                    shares = larger(1, ceilDiv(steps, kStepsAtOnce<kParts>));
-      const GradWeigher<kParts> weigher = weigherOf(at, u, index, t, filling);
-      const bool whole = at.walk.seesAll(u);
-      for (int64_t i = 0; i < shares; i++) {
-        for (int64_t last = steps - steps * (i + 1) / shares; products.left() > last;)
-          products.step(tiles);
-        const int64_t from = i * kSide / shares, to = (i + 1) * kSide / shares;
-        if (whole)
-          weigher.template weigh<false>(from, to);
+      const int64_t share = ceilDiv(sums * (inBlock + 1), units);
+      const int64_t steps = stepsOf(at, added, done, share) + (more ? 2 * shape.depth : 0);
+      const GradWeigher<kParts> weigher = weigherOf(at, u, index, t, t.blocks[filled % 2]);
+      const auto weighBeside = [&](auto masked) {
+        const auto weigh = [&](int64_t from, int64_t to) {
+          weigher.template weigh<masked()>(from, to);
+        };
+        Pace pace(kSide, Terms<kParts>::kCount * steps);
+        const auto between = [&] { pace.next(weigh); };
+        if (more)
+          addScores(next, index + 1, between);
         else
-          weigher.template weigh<true>(from, to);
-      }
-      products.store(tiles);
+          open.close(tiles);
+        addUpTo(share, between);
+        pace.finish(weigh);
+      };
+      if (at.walk.seesAll(u))
+        weighBeside(std::false_type{});
+      else
+        weighBeside(std::true_type{});
       if (++inBlock < units) continue;
       added = u;
-      open = sumsOf(at, u);
+      sums = sumsOf(at, u);
       inBlock = done = 0;
       filled++;
     }
-    addUpTo(open);
-    products.finish(tiles);
+    addUpTo(sums, [] {});
+    open.close(tiles);
   }
 
   /// All units of a run; `sums` receive dk and dv, and dq is written.

@@ -162,14 +162,15 @@ inline bool takesHeads(const OpCall& call, std::initializer_list<int> factors) {
          gemm::isTileFormat(call.out[0].format);
 }
 
-/// Whether tiles are filled well enough to repay the packing, or, in parts, six products for each:
-/// measured with 64 numbers, behind multiply-adds with 32 and 40.
+/// Whether tiles are filled well enough to repay the packing, or, in parts, splitting and six
+/// products for each: measured beside multiply-adds, with fewer than kWideHead numbers a head where
+/// queries and keys are many.
 template <class P, int kParts>
 inline bool fillsAttention(const OpCall& call) {
-  constexpr int64_t kLeastSplitDepth = 48;
+  constexpr int64_t kWideHead = 48, kMany = 256;
   const auto& p = call.as<P>();
-  return p.sq >= kLeastRows && p.sk >= kLeastDepth &&
-         p.d >= (kParts == 1 ? kLeastRows : kLeastSplitDepth);
+  if (kParts > 1 && p.d < kWideHead) return p.d >= kTileDepth && p.sq >= kMany && p.sk >= kMany;
+  return p.sq >= kLeastRows && p.sk >= kLeastDepth && p.d >= kLeastRows;
 }
 
 /// How many heads are packed at a time: about as much of each worker's part as a second-level cache

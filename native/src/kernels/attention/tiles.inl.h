@@ -9,6 +9,8 @@
 // only from files compiled for one instruction set.
 #pragma once
 
+#include <type_traits>
+
 #include "../params/attention.generated.h"
 #include "../simd/math.h"
 #include "beside_tiles.h"
@@ -20,10 +22,8 @@ namespace figment::FIGMENT_ISA::tiles {
 
 /// Units of keys whose weights are multiplied by values at a time, and units of weights that are
 /// kept: those that wait for it, and those that are being written.
-template <int kParts>
-constexpr int64_t kDeep = kParts == 1 ? 4 : 2;
-template <int kParts>
-constexpr int64_t kWeightUnits = 2 * kDeep<kParts>;
+constexpr int64_t kDeep = 2;
+constexpr int64_t kWeightUnits = 2 * kDeep;
 
 /// Scores between ± this are not searched for their maximum.
 constexpr float kNarrow = 32;
@@ -47,7 +47,7 @@ struct QueryTile {
     const int64_t width = shape.width;
     QueryTile t;
     t.query = carver.take<uint16_t>(shape.unitSize());
-    t.weight = carver.take<uint16_t>(kWeightUnits<kParts> * kParts * kPair);
+    t.weight = carver.take<uint16_t>(kWeightUnits * kParts * kPair);
     t.staged = carver.take<uint16_t>(shape.stagedSize());
     t.score = carver.take<float>(2 * kScores);
     t.output = carver.take<float>(kUnit * width);
@@ -56,9 +56,7 @@ struct QueryTile {
     return t;
   }
   float* scoreOf(int64_t unit) const { return score + unit % 2 * kScores; }
-  uint16_t* weightOf(int64_t unit) const {
-    return weight + unit % kWeightUnits<kParts> * kParts * kPair;
-  }
+  uint16_t* weightOf(int64_t unit) const { return weight + unit % kWeightUnits * kParts * kPair; }
 };
 
 /// The largest of |x|² among packed columns that are `depth` steps of K deep; infinite if any is
@@ -147,27 +145,23 @@ struct TiledAttention {
             .steps = shape.depth,
             .sums = t.scoreOf(unit),
             .step = kUnit,
-            .first = true,
-            .narrowRows = false,
-            .narrowColumns = false};
+            .first = true};
   }
 
   /// What kDeep units of weights, the `deep`th such, add to 32 columns of the output.
   Product outputOf(const Place& at, int64_t deep, int64_t column, int64_t units,
                    const Tile& t) const {
-    const int64_t unit = deep * kDeep<kParts>;
+    const int64_t unit = deep * kDeep;
     return {.a = t.weightOf(unit),
             .b = at.packedValues + unit * shape.unitSize() + column * kPair,
             .aStep = kParts * kPair,
             .bStep = shape.unitSize(),
             .aPart = kPair,
             .bPart = shape.partSize(),
-            .steps = smaller(kDeep<kParts>, units - unit),
+            .steps = smaller(kDeep, units - unit),
             .sums = t.output + column * kBlock,
             .step = shape.width,
-            .first = unit == 0,
-            .narrowRows = false,
-            .narrowColumns = shape.columnsFrom(column * kBlock) <= kSide};
+            .first = unit == 0};
   }
 
   Weigher<kParts> weigherOf(const Place& at, int64_t unit, const Tile& t) const {
@@ -214,10 +208,10 @@ struct TiledAttention {
   template <class Tiles>
   void findMaxima(Tiles& tiles, const Place& at, int64_t units, const Tile& t) const {
     for (int64_t i = 0; i < kUnit * kLanes; i++) t.total[i] = -__builtin_inff();
-    Products<kParts> products;
+    OpenSums open;
     for (int64_t unit = 0; unit <= units; unit++) {
-      if (unit < units) products.add(tiles, scoresOf(at, unit, t));
-      products.finish(tiles);
+      if (unit < units) multiply<kParts, 2, 2>(tiles, scoresOf(at, unit, t), open, [] {});
+      open.close(tiles);
       if (unit > 0) raise(at, unit - 1, t);
     }
     for (int64_t row = 0; row < kUnit; row++) {
@@ -229,38 +223,48 @@ struct TiledAttention {
 
   template <class Tiles>
   void addUnits(Tiles& tiles, const Place& at, int64_t units, bool bounded, const Tile& t) const {
-    constexpr int64_t deep = kDeep<kParts>;
     const int64_t columns = shape.depth;
-    int64_t done = 0;  // blocks of columns of `deep` units of weights that have been added
-    Products<kParts> products;
-    const auto addUpTo = [&](int64_t share) {
-      for (; done < share; done++)
-        products.add(tiles, outputOf(at, done / columns, done % columns, units, t));
-    };
-    products.add(tiles, scoresOf(at, 0, t));
-    products.finish(tiles);
-    for (int64_t unit = 0; unit < units; unit++) {
-      // What the tiles multiply beside this unit's weights: their share of the values of those
-      // before, and the next scores.
-      addUpTo((unit / deep - 1) * columns + ceilDiv(columns * (unit % deep + 1), deep));
-      if (unit + 1 < units) products.add(tiles, scoresOf(at, unit + 1, t));
-      const int64_t steps = products.left(),
-                    shares = larger(1, ceilDiv(steps, kStepsAtOnce<kParts>));
-      const Weigher<kParts> weigher = weigherOf(at, unit, t);
-      const bool plain = bounded && weigher.sight.within(0) == kUnit;
-      for (int64_t i = 0; i < shares; i++) {
-        for (int64_t last = steps - steps * (i + 1) / shares; products.left() > last;)
-          products.step(tiles);
-        const int64_t from = i * kUnit / shares, to = (i + 1) * kUnit / shares;
-        if (plain)
-          weigher.template weigh<true>(from, to);
+    int64_t done = 0;  // blocks of columns of kDeep units of weights that have been added
+    OpenSums open;
+    const auto addUpTo = [&](int64_t share, auto&& between) {
+      for (; done < share; done++) {
+        const int64_t column = done % columns;
+        const Product p = outputOf(at, done / columns, column, units, t);
+        if (shape.columnsFrom(column * kBlock) <= kSide)
+          multiply<kParts, 2, 1>(tiles, p, open, between);
         else
-          weigher.template weigh<false>(from, to);
+          multiply<kParts, 2, 2>(tiles, p, open, between);
       }
-      products.store(tiles);
+    };
+    multiply<kParts, 2, 2>(tiles, scoresOf(at, 0, t), open, [] {});
+    for (int64_t unit = 0; unit < units; unit++) {
+      const bool last = unit + 1 == units;
+      // What the tiles multiply beside this unit's weights: the next scores, and their share of the
+      // values of the weights before.
+      const int64_t share =
+          larger(done, (unit / kDeep - 1) * columns + ceilDiv(columns * (unit % kDeep + 1), kDeep));
+      const int64_t steps = (last ? 0 : columns) + (share - done) * kDeep;
+      const Weigher<kParts> weigher = weigherOf(at, unit, t);
+      const auto weighBeside = [&](auto plain) {
+        const auto weigh = [&](int64_t from, int64_t to) {
+          weigher.template weigh<plain()>(from, to);
+        };
+        Pace pace(kUnit, Terms<kParts>::kCount * steps);
+        const auto between = [&] { pace.next(weigh); };
+        if (last)
+          open.close(tiles);
+        else
+          multiply<kParts, 2, 2>(tiles, scoresOf(at, unit + 1, t), open, between);
+        addUpTo(share, between);
+        pace.finish(weigh);
+      };
+      if (bounded && weigher.sight.within(0) == kUnit)
+        weighBeside(std::true_type{});
+      else
+        weighBeside(std::false_type{});
     }
-    addUpTo(ceilDiv(units, deep) * columns);
-    products.finish(tiles);
+    addUpTo(ceilDiv(units, kDeep) * columns, [] {});
+    open.close(tiles);
   }
 
   /// `largest` holds |k|² of each unit of keys of the head. Answers whether the queries suit.
