@@ -29,7 +29,7 @@ constexpr int64_t kNearWeights = 768 * 1024;
 constexpr int64_t kWantedProducts = 16;
 /// Columns are cut into as few pieces as keep threads busy for this share of the time: pieces share
 /// the rows of a part, which then come from the third-level cache.
-constexpr double kBusy = 0.9;
+constexpr double kBusy = 0.85;
 /// The most that the rows of a part may take, and of all parts that units share.
 constexpr double kMostPartBytes = 256e6;
 
