@@ -56,7 +56,7 @@ const mixes: readonly Mix[] = [
 
 /** A mix that a kernel takes: those that split factors leave pairs of bf16 to others. */
 const mixOf = (variant: string): Mix =>
-  mixes.find(({ factors }) => !variant.endsWith("-split") || factors.includes("f32")) as Mix;
+  mixes.find(({ factors }) => !variant.includes("-split") || factors.includes("f32")) as Mix;
 
 const binding = loadBinding();
 const products = definedOps().filter((def) => def.factors);

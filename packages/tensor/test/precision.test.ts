@@ -41,7 +41,8 @@ const numbers = (x: Tensor): number[] => [...x.dataSync()];
 describe("a function compiled with precision bf16", () => {
   it("multiplies rounded factors and sums in f32: a product equals that of rounded matrices", () =>
     scope(() => {
-      const [a, b] = [random.normal([17, 33]), random.normal([33, 9])];
+      // Small enough to stay with one order of sums: larger ones of bf16 are on matrix tiles where there are some.
+      const [a, b] = [random.normal([17, 21]), random.normal([21, 9])];
       const product = compile((x: Tensor, y: Tensor) => matmul(x, y), { precision });
       const rounded = (x: Tensor) =>
         tensor(
