@@ -13,8 +13,6 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 const script = fileURLToPath(new URL("support/killedRun.mjs", import.meta.url));
 const steps = 400;
 const kills = 10;
-/** Longest life after the beginning, in milliseconds; shorter than the run. */
-const longest = 500;
 
 let folder: string;
 beforeAll(async () => {
@@ -22,22 +20,30 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-/** Runs to the end, or for so long; gives the digest, or null for a run that was killed. */
-function run(out: string, life?: number): Promise<string | null> {
+interface Outcome {
+  /** Null for a run that was killed. */
+  readonly digest: string | null;
+  /** From its beginning to its end, milliseconds. */
+  readonly lasted: number;
+}
+
+/** Runs to the end, or for so many milliseconds from the beginning on. */
+function run(out: string, life?: number): Promise<Outcome> {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [script, out, String(steps)], { stdio: ["ignore", "pipe", "inherit"] });
     let told = "";
-    let armed = false;
+    let began: number | undefined;
     child.stdout.on("data", (text) => {
       told += text;
-      if (life === undefined || armed) return;
-      armed = true;
-      setTimeout(() => child.kill("SIGKILL"), life);
+      if (began !== undefined) return;
+      began = performance.now();
+      if (life !== undefined) setTimeout(() => child.kill("SIGKILL"), life);
     });
     child.on("error", reject);
     child.on("close", (code, signal) => {
-      if (signal === "SIGKILL") resolve(null);
-      else if (code === 0) resolve(told.match(/digest (\w+)/)?.[1] ?? "none");
+      const lasted = performance.now() - (began ?? performance.now());
+      if (signal === "SIGKILL") resolve({ digest: null, lasted });
+      else if (code === 0) resolve({ digest: told.match(/digest (\w+)/)?.[1] ?? "none", lasted });
       else reject(new Error(`the run ended with code ${code}`));
     });
   });
@@ -48,13 +54,14 @@ const linesOf = async (out: string) => (await readLog(out)).map(({ seconds: _, .
 describe("a run whose process is killed", () => {
   it(`${kills} times ends with the state and the log of one that was not`, { timeout: 180_000 }, async () => {
     const whole = path.join(folder, "whole");
-    const expected = await run(whole);
+    const { digest: expected, lasted } = await run(whole);
     const out = path.join(folder, "killed");
     let killed = 0;
     let digest: string | null = null;
     let checkpoints = 0;
     for (let round = 0; round < kills && digest === null; round++) {
-      digest = await run(out, Math.random() * longest);
+      // Shorter than the run, on fast machines too.
+      ({ digest } = await run(out, (Math.random() * lasted) / 2));
       if (digest !== null) break;
       killed++;
       for (const file of await listCheckpoints(path.join(out, "checkpoints"))) {
@@ -64,7 +71,7 @@ describe("a run whose process is killed", () => {
         checkpoints++;
       }
     }
-    digest ??= await run(out);
+    digest ??= (await run(out)).digest;
     console.log(`killed ${killed} times, ${checkpoints} checkpoints looked at`);
     expect(killed).toBeGreaterThan(0);
     expect(digest).toBe(expected);
