@@ -45,7 +45,7 @@ double Environment::addBuffer(Device& device, uint64_t bytes) {
   live.buffers++;
   untoldBytes_ += int64_t(bytes);
   buffersUntold_ = untoldBytes_ < kExternalStep ? 0 : buffersUntold_ + 1;
-  if (buffersUntold_ == kPatience) tellExternalMemory();
+  if (buffersUntold_ == kPatience || untoldBytes_ >= kMostUntold) tellExternalMemory();
   return handle;
 }
 

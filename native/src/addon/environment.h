@@ -91,6 +91,8 @@ class Environment {
   /// And of more only once so many buffers have come without bringing it below: a loop that
   /// disposes of its large results would have it collect at each of them.
   static constexpr int kPatience = 8;
+  /// More than this is never kept from it.
+  static constexpr int64_t kMostUntold = int64_t(256) << 20;
 
   napi_env env_;
   napi_threadsafe_function wake_ = nullptr;

@@ -456,6 +456,22 @@ describe("a machine with matrix tiles", () => {
   });
 });
 
+describe("results in bf16", () => {
+  const kernels = binding.variants("matmul").flatMap(({ name }) => (name.endsWith("-split") ? [name] : []));
+  it.each(kernels)("may be denormal, in whole blocks of columns and in the last of them: %s", (variant) =>
+    scope(() => {
+      const [m, k, least] = [40, 64, 2 ** -133];
+      for (const n of [64, 65]) {
+        const [x, y] = [random.normal([m, k]).mul(1e-20), random.normal([k, n]).mul(1e-20)];
+        const expected = matmul(x.cast("f64"), y.cast("f64")).dataSync();
+        const { data } = run(matmulDef, [x, y], { ...matmulAttrs, result: "bf16" }, variant);
+        expect(data.some((value) => value !== 0)).toBe(true);
+        for (const [i, value] of data.entries()) expect(Math.abs(value - Number(expected[i]))).toBeLessThan(least);
+      }
+    }),
+  );
+});
+
 describe("emulated tiles", () => {
   const bf16 = (values: readonly number[], shape: readonly number[]): Tensor =>
     tensor(Float32Array.from(values), { shape: [...shape] }).cast("bf16");

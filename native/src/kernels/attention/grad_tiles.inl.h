@@ -101,8 +101,8 @@ struct TiledAttentionGrad {
   };
 
   /// Scores, or v·doutᵀ, of unit number `index`.
-  Product scoresOf(const Place& at, const Unit& u, int64_t index, bool ofValues,
-                   const Tile& t) const {
+  UnitProduct scoresOf(const Place& at, const Unit& u, int64_t index, bool ofValues,
+                       const Tile& t) const {
     const PackedHead& h = at.packed;
     const int64_t size = shape.unitSize(), partSize = shape.partSize();
     return {.a = (ofValues ? h.value : h.key) + (u.firstKey + u.key) * size,
@@ -152,7 +152,7 @@ struct TiledAttentionGrad {
     if (unit < 2 * keys) {
       const bool ofKeys = unit >= keys;
       if (ofKeys) unit -= keys;
-      const Product p{
+      const UnitProduct p{
           .a = (ofKeys ? block.scoreGrad : block.weight) + Block::rowAt(unit, 0),
           .b = (ofKeys ? h.queryAlong : h.cotangentAlong) + u.firstQuery * size + column * kPair,
           .aStep = Block::kSize,
@@ -171,7 +171,7 @@ struct TiledAttentionGrad {
       return;
     }
     unit -= 2 * keys;
-    const Product p{
+    const UnitProduct p{
         .a = h.keyAlong + u.firstKey * size + column * kPair,
         .b = block.scoreGradColumns + Block::columnAt(0, unit),
         .aStep = size,

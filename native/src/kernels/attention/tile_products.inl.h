@@ -8,7 +8,7 @@
 namespace figment::FIGMENT_ISA::tiles {
 
 /// A product of packed rows and columns that adds to, or replaces, a kBlock × kBlock of sums.
-struct Product {
+struct UnitProduct {
   const uint16_t *a, *b;
   int64_t aStep, bStep;  ///< numbers from one step of K to the next
   int64_t aPart, bPart;  ///< numbers from one part of a factor to the next
@@ -60,7 +60,7 @@ struct OpenSums {
 
 /// Stores a tile of the sums before, and zeroes it or loads it with its own.
 template <int kTile, bool kNeeded, class Tiles>
-FIGMENT_INLINE void beginSums(Tiles& tiles, const Product& p, const OpenSums& open) {
+FIGMENT_INLINE void beginSums(Tiles& tiles, const UnitProduct& p, const OpenSums& open) {
   open.template store<kTile>(tiles);
   if constexpr (!kNeeded) return;
   if (p.first)
@@ -73,7 +73,8 @@ FIGMENT_INLINE void beginSums(Tiles& tiles, const Product& p, const OpenSums& op
 /// Makes a product of kRows by kColumns tiles of sums, of which the second ones may not be needed,
 /// and calls between() after each step of K of each term. Its sums stay open.
 template <int kParts, int kRows, int kColumns, class Tiles, class Between>
-FIGMENT_INLINE void multiply(Tiles& tiles, const Product& p, OpenSums& open, Between&& between) {
+FIGMENT_INLINE void multiply(Tiles& tiles, const UnitProduct& p, OpenSums& open,
+                             Between&& between) {
   constexpr bool kRight = kColumns == 2, kLower = kRows == 2, kCorner = kRight && kLower;
   using Terms = Terms<kParts>;
   for (int64_t k = 0; k < p.steps; k++) {

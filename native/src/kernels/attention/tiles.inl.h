@@ -134,7 +134,7 @@ struct TiledAttention {
   };
 
   /// Scores of a unit.
-  Product scoresOf(const Place& at, int64_t unit, const Tile& t) const {
+  UnitProduct scoresOf(const Place& at, int64_t unit, const Tile& t) const {
     const int64_t partSize = shape.partSize();
     return {.a = t.query,
             .b = at.packedKeys + unit * shape.unitSize(),
@@ -149,8 +149,8 @@ struct TiledAttention {
   }
 
   /// What kDeep units of weights, the `deep`th such, add to 32 columns of the output.
-  Product outputOf(const Place& at, int64_t deep, int64_t column, int64_t units,
-                   const Tile& t) const {
+  UnitProduct outputOf(const Place& at, int64_t deep, int64_t column, int64_t units,
+                       const Tile& t) const {
     const int64_t unit = deep * kDeep;
     return {.a = t.weightOf(unit),
             .b = at.packedValues + unit * shape.unitSize() + column * kPair,
@@ -229,7 +229,7 @@ struct TiledAttention {
     const auto addUpTo = [&](int64_t share, auto&& between) {
       for (; done < share; done++) {
         const int64_t column = done % columns;
-        const Product p = outputOf(at, done / columns, column, units, t);
+        const UnitProduct p = outputOf(at, done / columns, column, units, t);
         if (shape.columnsFrom(column * kBlock) <= kSide)
           multiply<kParts, 2, 1>(tiles, p, open, between);
         else

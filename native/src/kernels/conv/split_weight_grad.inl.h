@@ -325,9 +325,10 @@ inline bool takesWeightGradient(const OpCall& call) {
 }
 
 inline bool repaysWeightGradient(const OpCall& call) {
+  constexpr int64_t kLeastDepth = 64;  // an estimate
   const auto& p = call.as<Conv2dWeightGradParams>();
-  return repays(p.o / p.groups, int64_t(p.kh) * p.kw * (p.c / p.groups),
-                int64_t(p.n) * p.ho * p.wo);
+  return repays(p.o / p.groups, int64_t(p.kh) * p.kw * (p.c / p.groups), int64_t(p.n) * p.ho * p.wo,
+                kLeastDepth);
 }
 
 template <class Tiles>

@@ -101,10 +101,12 @@ inline Packing packingOf(const OpCall& call, const Parts& parts) {
   const TilePlan g = planTiles<P>(call, parts);
   gemm::Carver measure(nullptr);
   PackedWeights::take(measure, g);
-  Packing packing{
-      1, measure.used(), {g.positionwise(), g.parts.columns, p.c, p.o, p.kh, p.kw, p.groups}};
+  Packing packing{1,
+                  measure.used(),
+                  {g.positionwise(), int64_t(g.weights.format), g.parts.columns, p.c, p.o, p.kh,
+                   p.kw, p.groups}};
   if (!g.transposed) return packing;
-  int64_t* number = packing.layout + 7;
+  int64_t* number = packing.layout + 8;
   for (int axis = 0; axis < 2; axis++) {
     const conv::AxisShape s = conv::axisShape(p, axis);
     const int64_t values[] = {smaller(s.stride, s.in), s.stride, s.padLo, s.dilation};

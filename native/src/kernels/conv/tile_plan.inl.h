@@ -98,7 +98,7 @@ struct TilePlan : conv::Geometry {
 
   /// Images and lines of the grid that form a part; parts, and pieces that the columns of each are
   /// cut into.
-  int64_t partImages, band, bands, rowParts, columnParts;
+  int64_t partImages, band, bands, rowParts, columnParts = 1;
 
   int64_t imageLines, pitch, slots;  ///< of a window
   int64_t slotBytes, blockBytes;     ///< between neighbours, and blocks of channels
@@ -188,14 +188,15 @@ struct TilePlan : conv::Geometry {
   int64_t units() const { return groups * columnParts * rowParts; }
   /// Cuts the columns for a number of threads. The sums do not depend on it.
   void cutColumns(int threads) {
-    for (columnParts = 1; columnParts < panels; columnParts++)
+    // Pieces share the parts of the image, which then are all there at once.
+    const bool share = double(groups * rowParts) * double(rowsBytes) <= kMostPartBytes;
+    for (columnParts = 1; share && columnParts < panels; columnParts++)
       if (double(units()) >= kBusy * double(ceilDiv(units(), threads) * threads)) return;
   }
   /// Whether the parts of the image stay within reason.
   bool affordable() const {
     const double window = double(slots) * double(slotBytes) * parts.rows;
-    const double shared = columnParts > 1 ? double(groups * rowParts) * double(rowsBytes) : 0;
-    return double(rowsBytes) + window + shared <= kMostPartBytes;
+    return double(rowsBytes) + window <= kMostPartBytes;
   }
 };
 
@@ -324,7 +325,6 @@ inline void cutParts(TilePlan& g) {
   }
   layOut(g, images, band);
   g.rowParts = ceilDiv(g.images, images) * g.bands;
-  g.columnParts = smaller(g.panels, ceilDiv(kWantedProducts, g.groups * g.rowParts));
 }
 
 template <class P>

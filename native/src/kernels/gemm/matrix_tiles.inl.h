@@ -33,6 +33,14 @@ constexpr int kPossible = kReferencePreference + 1;
   }
 }
 
+/// Rounds kBlock sums to bf16, whatever they are.
+struct ExactRounding {
+  static FIGMENT_INLINE void storeBf16(uint16_t* to, const float* sums) {
+    for (int64_t i = 0; i < kBlock; i += 2 * kLanes)
+      figment::FIGMENT_ISA::storeBf16(to + i, F32::load(sums + i), F32::load(sums + i + kLanes));
+  }
+};
+
 /// Where finished rows of kBlock sums go.
 struct RowResults {
   Results to;    ///< of row and column zero
@@ -43,14 +51,14 @@ struct RowResults {
 
   /// Stores rows [row, end), whose sums are `sums`, from a column on. What nothing is added to and
   /// is as wide as a block takes few instructions, since these share their ports with the tiles.
-  template <class Tiles>
+  template <class Rounding>
   FIGMENT_INLINE void store(int64_t row, int64_t end, int64_t column, const float* sums) const {
     const Results at = to + (row * step + column);
     const int64_t count = smaller(kBlock, columns - column);
     const bool plain = count == kBlock && !bias.given() && activation == kNoActivation;
     if (plain && to.format == Format::bf16) {
       auto* bits = reinterpret_cast<uint16_t*>(at.data);
-      for (; row < end; row++, sums += kBlock, bits += step) Tiles::storeBf16(bits, sums);
+      for (; row < end; row++, sums += kBlock, bits += step) Rounding::storeBf16(bits, sums);
     } else if (plain && to.format == Format::f32) {
       float* numbers = at.floats();
       for (; row < end; row++, sums += kBlock, numbers += step)

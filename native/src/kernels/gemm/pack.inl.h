@@ -2,6 +2,8 @@
 // division of scratch memory. Include only from files compiled for one instruction set.
 #pragma once
 
+#include <type_traits>
+
 #include "kernels/gemm/elements.inl.h"
 #include "kernels/gemm/tile.inl.h"
 
@@ -12,8 +14,17 @@ namespace figment::FIGMENT_ISA::gemm {
 constexpr int kPackedPreference = 10 * (FIGMENT_LEVEL + 1), kTilesPreference = 40;
 
 constexpr int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
-constexpr int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-constexpr int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+/// Of whole numbers: those of floats would be cut without a word.
+template <class A, class B>
+constexpr int64_t smaller(A a, B b) {
+  static_assert(std::is_integral_v<A> && std::is_integral_v<B>);
+  return int64_t(a) < int64_t(b) ? int64_t(a) : int64_t(b);
+}
+template <class A, class B>
+constexpr int64_t larger(A a, B b) {
+  static_assert(std::is_integral_v<A> && std::is_integral_v<B>);
+  return int64_t(a) > int64_t(b) ? int64_t(a) : int64_t(b);
+}
 
 /// Hands out 64-byte aligned pieces of scratch memory. With a null base it only measures, so that
 /// one function both sizes and lays out the scratch of a kernel.

@@ -18,12 +18,11 @@
 namespace figment::FIGMENT_ISA::split {
 
 /// Splitting both factors takes as long as this many rows or columns of a product gain on the
-/// tiles: as measured, 96×96, 64×192 or 56×1024 sums of any depth. A step of the tiles is
-/// kStepDepth deep; in convolutions taps fill it less.
-constexpr int64_t kLeastSide = 48, kLeastDepth = 64, kStepDepth = 32;
+/// tiles: as measured, 96×96, 64×192 or 56×1024 sums of any depth.
+constexpr int64_t kLeastSide = 48;
 
 /// Whether a product on tiles repays the splitting of its factors.
-inline bool repays(int64_t rows, int64_t columns, int64_t depth, int64_t leastDepth = kLeastDepth) {
+inline bool repays(int64_t rows, int64_t columns, int64_t depth, int64_t leastDepth) {
   return depth >= leastDepth &&
          double(rows) * double(columns) >= double(kLeastSide) * (double(rows) + double(columns));
 }

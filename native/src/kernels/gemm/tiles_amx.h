@@ -50,8 +50,9 @@ class HardwareTiles {
     __asm__ volatile("tilestored %%tmm%c2, (%0,%1,1)" ::"r"(to), "r"(stepBytes), "i"(kTile)
                      : "memory");
   }
-  /// Rounds kBlock sums to bf16. The processor's rounding takes denormals for zero, of which tiles
-  /// make none; the rare NaN, which it would keep as it is, becomes that of half.h.
+  /// Rounds kBlock sums of tiles to bf16. The processor's rounding takes denormals for zero, of
+  /// which tiles make none, but scaling would; the rare NaN, which it would keep as it is, becomes
+  /// that of half.h.
   static FIGMENT_INLINE void storeBf16(uint16_t* to, const float* sums) {
     const F32 low = F32::load(sums), high = F32::load(sums + kLanes);
     if (any(isNan(low) | isNan(high))) {

@@ -37,10 +37,7 @@ class EmulatedTiles {
     for (int64_t i = 0; i < kSide; i++)
       std::memcpy(static_cast<std::byte*>(to) + i * stepBytes, rows_[kTile][i], kRowBytes);
   }
-  static void storeBf16(uint16_t* to, const float* sums) {
-    for (int64_t i = 0; i < kBlock; i += 2 * kLanes)
-      figment::FIGMENT_ISA::storeBf16(to + i, F32::load(sums + i), F32::load(sums + i + kLanes));
-  }
+  static void storeBf16(uint16_t* to, const float* sums) { ExactRounding::storeBf16(to, sums); }
   /// Intel SDM, TDPBF16PS: even and odd k are summed apart from zero, in order, by fused
   /// multiply-adds that take denormals for zero and flush those that they make; the two are added,
   /// then C.

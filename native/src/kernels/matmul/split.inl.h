@@ -7,6 +7,7 @@
 
 #include "kernels/gemm/split_tiles.inl.h"
 #include "kernels/kernel.h"
+#include "kernels/matmul/rows.inl.h"
 #include "kernels/packing.h"
 #include "kernels/params/matmul.generated.h"
 
@@ -31,16 +32,14 @@ struct Product {
         bias(p.bias ? Elements::of(call.in[2]) : Elements{}),
         out(Results::of(call.out[0])),
         parts(Parts::of(a.format, b.format, p.precision == kFast)),
-        batch(sharesB() ? 1 : p.batch),
-        m(sharesB() ? p.batch * p.m : p.m),
+        batch(tiles::sharesB(p) ? 1 : p.batch),
+        m(tiles::rowsTogether(p)),
         panels(ceilDiv(p.n, kBlock)),
         cuts(ceilDiv(p.k, kCut)),
         batchesB(p.batchStrideB == 0 ? 1 : p.batch),
         cut(ceilDiv(ceilDiv(p.k, kTileDepth), cuts) * kTileDepth),
         unit(tiles::UnitPlan::byRows(m, p.n, ceilDiv(threads, batch), kMostRows,
                                      cuts == 1 ? p.n : kMostColumns)) {}
-  /// One B for all products of a batch: then the batch is just more rows.
-  bool sharesB() const { return !p.transA && p.batchStrideB == 0 && p.batchStrideA != 0; }
   int64_t panelSize() const { return parts.columns * tiles::packedSize(p.k); }
   int64_t units() const { return batch * unit.rowUnits * unit.columnUnits; }
   /// Whether each panel of B is of use to one unit alone.
@@ -162,7 +161,7 @@ inline int64_t runUnit(const Product& g, Tiles& tiles, const PackedB& packed, in
                     const F32 sum = scaled(F32::load(sums + x));
                     (first ? sum : F32::load(unit + x) + sum).store(last ? sums + x : unit + x);
                   }
-                  if (last) out.store<Tiles>(i, end, j, sums);
+                  if (last) out.store<tiles::ExactRounding>(i, end, j, sums);
                 });
   }
   return plain;
@@ -245,8 +244,7 @@ inline bool takesProduct(const OpCall& call) {
 
 inline bool repaysProduct(const OpCall& call) {
   const auto& p = call.as<MatmulParams>();
-  const bool sharesB = !p.transA && p.batchStrideB == 0;
-  return repays(sharesB ? p.batch * p.m : p.m, p.n, p.k, kStepDepth);
+  return repays(tiles::rowsTogether(p), p.n, p.k, kTileDepth);
 }
 
 template <class Tiles>

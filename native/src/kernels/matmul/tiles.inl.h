@@ -8,6 +8,7 @@
 
 #include "kernels/gemm/matrix_tiles_blocks.inl.h"
 #include "kernels/kernel.h"
+#include "kernels/matmul/rows.inl.h"
 #include "kernels/packing.h"
 #include "kernels/params/matmul.generated.h"
 
@@ -39,8 +40,8 @@ struct Product {
       : p(call.as<MatmulParams>()),
         a(call.in[0].as<const uint16_t>()),
         b(call.in[1].as<const uint16_t>()),
-        batch(sharesB() ? 1 : p.batch),
-        m(sharesB() ? p.batch * p.m : p.m),
+        batch(sharesB(p) ? 1 : p.batch),
+        m(rowsTogether(p)),
         batchesB(p.batchStrideB == 0 ? 1 : p.batch),
         panels(ceilDiv(p.n, kBlock)),
         steps(ceilDiv(p.k, kTileDepth)),
@@ -49,8 +50,6 @@ struct Product {
         unit(UnitPlan::byColumns(m, p.n, ceilDiv(threads, batch),
                                  partSteps == steps ? m : kMostKeptRows,
                                  kColumnNumbers / divisor / (partSteps * kTileDepth))) {}
-  /// One B for all products of a batch: then the batch is just more rows.
-  bool sharesB() const { return !p.transA && p.batchStrideB == 0 && p.batchStrideA != 0; }
   int64_t units() const { return batch * unit.rowUnits * unit.columnUnits; }
   int64_t panelSize() const { return steps * kPair; }
   int64_t packedNumbers() const { return batchesB * panels * panelSize(); }
@@ -256,7 +255,7 @@ inline bool takesProduct(const OpCall& call) {
 inline bool fillsProduct(const OpCall& call) {
   constexpr double kLeastTerms = 16 * 16 * 16;
   const auto& p = call.as<MatmulParams>();
-  return double(p.m) * double(p.n) * double(p.k) > kLeastTerms;
+  return double(rowsTogether(p)) * double(p.n) * double(p.k) > kLeastTerms;
 }
 
 template <class Tiles>

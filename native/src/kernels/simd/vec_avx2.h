@@ -106,10 +106,6 @@ struct I32 {
     const __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(low, low), 0x08);
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_castsi256_si128(packed));
   }
-  /// The first `count` (0 .. 2 kLanes) 16-bit numbers.
-  FIGMENT_INLINE void storePairs(uint16_t* p, int count) const {
-    __builtin_memcpy(p, &v, size_t(count) * sizeof *p);
-  }
   FIGMENT_INLINE void storeLow8(uint8_t* p) const {
     const __m256i low = _mm256_and_si256(v, _mm256_set1_epi32(0xff));
     const __m256i words = _mm256_permute4x64_epi64(_mm256_packus_epi32(low, low), 0x08);

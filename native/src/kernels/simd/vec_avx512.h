@@ -91,10 +91,6 @@ struct I32 {
   FIGMENT_INLINE void storeLow16(uint16_t* p) const {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(v));
   }
-  /// The first `count` (0 .. 2 kLanes) 16-bit numbers.
-  FIGMENT_INLINE void storePairs(uint16_t* p, int count) const {
-    _mm512_mask_storeu_epi16(p, __mmask32((uint64_t(1) << count) - 1), v);
-  }
   FIGMENT_INLINE void storeLow8(uint8_t* p) const {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(v));
   }

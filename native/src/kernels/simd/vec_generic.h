@@ -97,10 +97,6 @@ struct I32 {
   FIGMENT_INLINE void storeLow16(uint16_t* p) const {
     for (int i = 0; i < kLanes; i++) p[i] = uint16_t(v[i]);
   }
-  /// The first `count` (0 .. 2 kLanes) 16-bit numbers.
-  FIGMENT_INLINE void storePairs(uint16_t* p, int count) const {
-    __builtin_memcpy(p, &v, size_t(count) * sizeof *p);
-  }
   FIGMENT_INLINE void storeLow8(uint8_t* p) const {
     for (int i = 0; i < kLanes; i++) p[i] = uint8_t(v[i]);
   }
