@@ -1,5 +1,6 @@
 // Wrong JavaScript arguments to operations: a typed error each, never a raw TypeError.
 
+import { availableParallelism } from "node:os";
 import {
   adamUpdate,
   addNoise,
@@ -12,6 +13,7 @@ import {
   conv2dWeightGrad,
   crossEntropy,
   DTypeError,
+  deviceInfo,
   emaUpdate,
   FigmentError,
   gather,
@@ -23,6 +25,7 @@ import {
   ShapeError,
   samplerStep,
   scatterAdd,
+  setThreads,
   softmax,
   sum,
   sumSquares,
@@ -79,6 +82,11 @@ describe("wrong JavaScript arguments", () => {
     ["addNoise without timesteps", () => addNoise(x(), x(), null as never, x(), x())],
     ["samplerStep without tensors", () => samplerStep({ coef: zeros([12]), tensors: [] })],
     ["samplerStep with noise and no stream", () => samplerStep({ coef: zeros([12]), tensors: [x()], noise: true })],
+    ["samplerStep with seven tensors", () => samplerStep({ coef: zeros([12]), tensors: Array.from({ length: 7 }, x) })],
+    [
+      "samplerStep with bounds the wrong way round",
+      () => samplerStep({ coef: zeros([12]), tensors: [x()], clamp: [1, 0] }),
+    ],
     ["samplerStep with half a clamp", () => samplerStep({ coef: zeros([12]), tensors: [x()], clamp: [1] } as never)],
   ];
 
@@ -105,6 +113,13 @@ describe("wrong JavaScript arguments", () => {
     ])
       expect(() => run<unknown>(wrongly)).toThrow(/^a tensor \(f32 \[2?\]\) is no JavaScript number: use operations/);
     expect(run(() => `${zeros([1])}`)).toBe("Tensor f32 [1]\n[0]");
+  });
+
+  it("take a thread for each core where no number is asked for", () => {
+    const usual = deviceInfo("cpu").threads;
+    setThreads(0);
+    expect(deviceInfo("cpu").threads).toBe(availableParallelism());
+    setThreads(usual);
   });
 
   it("refuse options of compiled functions and signals that are none", () => {

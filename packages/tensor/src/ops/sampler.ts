@@ -5,7 +5,7 @@ import { apply, applyOne, noAttrs } from "../core/apply.js";
 import type { Cell } from "../core/cell.js";
 import { zeros } from "../core/create.js";
 import type { Tensor } from "../core/tensor.js";
-import { DTypeError, ShapeError } from "../errors.js";
+import { DTypeError, ShapeError, UsageError } from "../errors.js";
 import type { Attrs, Aval, Value } from "../ir/graph.js";
 import { type Shape, show, showShape, sizeOf } from "../shape.js";
 import { mul } from "./arithmetic.js";
@@ -272,7 +272,8 @@ export interface SamplerStep {
  * coef[2]·x₀ + Σᵢ coef[4 + i]·tᵢ + coef[3]·z with z standard normal. Has no derivative.
  *
  * @returns the tensors' shape.
- * @throws ShapeError when shapes do not fit; DTypeError when a value is not what it should be.
+ * @throws ShapeError when shapes or the number of tensors do not fit; DTypeError when a value is not what it should be;
+ * UsageError when the bounds of clamp are the wrong way round.
  * @example
  * const coef = tensor([1, -1, 0.5, 0, 0, 0.5, 0, 0, 0, 0, 0, 0]);
  * samplerStep({ coef, tensors: [ones([4]), zeros([4])], clamp: [-1, 1] }).at(0); // 0.5
@@ -283,6 +284,8 @@ export function samplerStep(step: SamplerStep): Tensor {
   const { coef, random, tensors, clamp, noise = false } = step;
   checkTensor(op, "coef", coef);
   checkTensors(op, "tensors", tensors);
+  if (tensors.length < 1 || tensors.length > mostTensors)
+    throw new ShapeError(`${op}: expected 1 to ${mostTensors} tensors, got ${tensors.length}`);
   checkBoolean(op, "noise", noise);
   if (clamp !== undefined) checkClamp(op, clamp);
   const cell = random?.cell;
@@ -303,4 +306,6 @@ function checkClamp(op: string, clamp: unknown): void {
     throw new ShapeError(`${op}: clamp must be [lo, hi], got ${show(clamp)}`);
   checkFinite(op, "clamp[0]", clamp[0]);
   checkFinite(op, "clamp[1]", clamp[1]);
+  if (clamp[0] > clamp[1])
+    throw new UsageError(`${op}: the lower bound ${clamp[0]} of clamp is above the upper bound ${clamp[1]}`);
 }

@@ -1,5 +1,6 @@
 // Memory and device, as users and tests ask about them.
 
+import { availableParallelism } from "node:os";
 import { UsageError } from "../errors.js";
 import { show } from "../shape.js";
 import { guarded, guardedAsync, native, unownedBuffers } from "./device.js";
@@ -126,5 +127,5 @@ const mostThreads = 256;
 export function setThreads(count: number): void {
   if (!Number.isInteger(count) || count < 0 || count > mostThreads)
     throw new UsageError(`setThreads: expected an integer from 0 to ${mostThreads}, got ${show(count)}`);
-  guarded(() => native().setThreads(count));
+  guarded(() => native().setThreads(count === 0 ? Math.min(availableParallelism(), mostThreads) : count));
 }
