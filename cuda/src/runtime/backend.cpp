@@ -142,8 +142,12 @@ FigmentStatus run(FigmentDevice* device, FigmentProgram* program, const FigmentR
 }
 
 FigmentStatus claimProgram(FigmentDevice* device, FigmentProgram* program) {
-  return guarded(
-      [&] { return unwrap(device).claim(unwrap(program)) ? FIGMENT_OK : FIGMENT_OUT_OF_MEMORY; });
+  return guarded([&]() -> FigmentStatus {
+    GpuProgram& claiming = unwrap(program);
+    if (unwrap(device).claim(claiming)) return FIGMENT_OK;
+    return report(FIGMENT_OUT_OF_MEMORY, code::kOutOfMemory,
+                  claiming.program->roomNeeded(claiming.leastScratch));
+  });
 }
 
 void withdrawClaims(FigmentDevice* device) { unwrap(device).allocator().withdrawClaims(); }

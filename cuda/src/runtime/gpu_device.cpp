@@ -223,9 +223,7 @@ RunResult GpuDevice::runOnce(GpuProgram& program, const FigmentRun& run) {
     trim();
     program.scratchBytes = scratch;
     if (!reserveBoth(scratch))
-      return {RunOutcome::failed, code::kOutOfMemory,
-              "out of memory: a program needs " + std::to_string(p.arenaBytes) +
-                  " bytes for its temporaries and " + std::to_string(scratch) + " for its kernels"};
+      return {RunOutcome::failed, code::kOutOfMemory, "out of memory: " + p.roomNeeded(scratch)};
   }
   Launcher launcher(stream_, scratch_.data, failure_, gpu_.multiprocessors, gpu_.sharedPerBlock);
   launcher.setArrivals(arrivals_);

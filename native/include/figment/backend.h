@@ -211,8 +211,9 @@ typedef struct FigmentBackend {
   FigmentStatus (*collective_wait)(FigmentDevice* device, FigmentCommunicator* communicator);
 
   /* Room for the temporaries of programs in the queue. `claim_program`, before a run is queued, has
-   * later allocations leave enough for it, or answers FIGMENT_OUT_OF_MEMORY; `withdraw_claims`,
-   * when nothing is queued, forgets all claims. Null where runs need no memory of their own. */
+   * later allocations leave enough for it, or answers FIGMENT_OUT_OF_MEMORY with how much that is
+   * as the error's message; `withdraw_claims`, when nothing is queued, forgets all claims. Null
+   * where runs need no memory of their own. */
   FigmentStatus (*claim_program)(FigmentDevice* device, FigmentProgram* program);
   void (*withdraw_claims)(FigmentDevice* device);
 

@@ -59,6 +59,7 @@ int CachingAllocator::classOf(uint64_t bytes, uint64_t* blockBytes) {
 }
 
 uint64_t CachingAllocator::blockBytes(uint64_t bytes) {
+  if (bytes == 0) return 0;
   uint64_t block;
   classOf(bytes, &block);
   return block;

@@ -62,7 +62,7 @@ class CachingAllocator {
   void setLimit(uint64_t bytes);
   MemoryCounters counters() const;
 
-  /// Bytes of the block that serves a request.
+  /// Bytes of the block that serves a request; none for nothing.
   static uint64_t blockBytes(uint64_t bytes);
 
  private:

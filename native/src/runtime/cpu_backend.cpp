@@ -129,7 +129,12 @@ FigmentStatus run(FigmentDevice* device, FigmentProgram* program, const FigmentR
 }
 
 FigmentStatus claimProgram(FigmentDevice* device, FigmentProgram* program) {
-  return unwrap(device).claim(*unwrap(program).program) ? FIGMENT_OK : FIGMENT_OUT_OF_MEMORY;
+  return guarded([&]() -> FigmentStatus {
+    const Program& claiming = *unwrap(program).program;
+    if (unwrap(device).claim(claiming)) return FIGMENT_OK;
+    return report(FIGMENT_OUT_OF_MEMORY, code::kOutOfMemory,
+                  claiming.roomNeeded(claiming.knownScratchBytes()));
+  });
 }
 
 void withdrawClaims(FigmentDevice* device) { unwrap(device).allocator().withdrawClaims(); }

@@ -222,9 +222,7 @@ RunResult CpuDevice::run(Program& program, const Bindings& bindings, const RunCo
   const int threads = control.serial ? 1 : pool_.threads();
   if (!reserveWorkspaces(program.arenaBytes, program.scratchBytes(threads)))
     return {RunOutcome::failed, code::kOutOfMemory,
-            "out of memory: a program needs " + std::to_string(program.arenaBytes) +
-                " bytes for its temporaries and " + std::to_string(program.scratchBytes(threads)) +
-                " for its kernels"};
+            "out of memory: " + program.roomNeeded(program.scratchBytes(threads))};
   if (poison_.load(std::memory_order_relaxed) && program.arenaBytes > 0)
     poison(arena_.data, program.arenaBytes);
   bindSlots(program, bindings);

@@ -46,8 +46,7 @@ void Device::claim(const LoadedProgram& program) {
   if (!api.claim_program || api.claim_program(handle, program.handle) == FIGMENT_OK) return;
   trim();
   if (api.claim_program(handle, program.handle) == FIGMENT_OK) return;
-  throwOutOfMemory("a program needs " + std::to_string(program.info.arena_bytes) +
-                   " bytes for its temporaries, besides its results and what its kernels use");
+  throwOutOfMemory(api.last_error()->message);
 }
 
 void Device::throwOutOfMemory(const std::string& request) const {

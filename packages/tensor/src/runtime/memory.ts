@@ -54,7 +54,7 @@ export const memory = (device?: Device): MemoryStats => native().memory(numberOf
  */
 export function setMemoryLimit(bytes: number, device?: Device): void {
   if (typeof bytes !== "number" || !(bytes >= 0))
-    throw new UsageError(`setMemoryLimit: expected a number of bytes ≥ 0, got ${String(bytes)}`);
+    throw new UsageError(`setMemoryLimit: expected a number of bytes ≥ 0, got ${show(bytes)}`);
   const where = numberOf("setMemoryLimit", device);
   guarded(() => native().setMemoryLimit(Number.isFinite(bytes) ? bytes : 0, where));
 }

@@ -92,7 +92,7 @@ const rules: RecipeDefinition<DdpmSettings>["rules"] = {
     least: 0,
     help: "cap of the timesteps' weights, such as 5; null for equal weights",
   },
-  "model.blocks": { type: "integer", least: 1 },
+  "model.blocks": { type: "integer", least: 1, most: 64, help: "residual blocks of each level" },
   "model.patch": { type: "integer", least: 1 },
   "model.dropout": { least: 0, most: 1 },
   "optimizer.lr": { least: 0 },

@@ -14,7 +14,7 @@ import {
 } from "@figment/vae";
 import type { Recipe } from "../../recipe/recipe.js";
 import { latentRecipe } from "./latent.js";
-import { latentSettings, likelihoodOf } from "./settings.js";
+import { blocksRule, latentSettings, likelihoodOf } from "./settings.js";
 import { vqRecipe } from "./vq.js";
 
 /** A dense encoder and its mirror image. */
@@ -70,6 +70,7 @@ export const convVaeMnist = latentRecipe({
   name: "conv-vae-mnist",
   summary: "a convolutional VAE of binary digits",
   config: { ...latentSettings, steps: 20_000, optimizer: { ...latentSettings.optimizer, lr: 2e-3 }, model: convModel },
+  rules: blocksRule,
   model: ({ model, ...config }, { shape }) => conv(model, { shape, likelihood: likelihoodOf(config) }),
 });
 
@@ -82,6 +83,7 @@ export const betaVae = latentRecipe({
     objective: { ...latentSettings.objective, kind: "tc", beta: 6 },
     model: { ...convModel, latents: 10 },
   },
+  rules: blocksRule,
   model: ({ model, ...config }, { shape }) => conv(model, { shape, likelihood: likelihoodOf(config) }),
 });
 

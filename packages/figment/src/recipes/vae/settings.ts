@@ -39,6 +39,11 @@ export const trainingRules: RecipeDefinition<TrainingSettings>["rules"] = {
   sampleEvery: { type: "integer", nullable: true, least: 1, help: "steps between grids of pictures while training" },
 };
 
+/** Of convolutional models. */
+export const blocksRule = {
+  "model.blocks": { type: "integer", least: 0, most: 64, help: "residual blocks of each level" },
+} as const;
+
 export const latentRules: RecipeDefinition<LatentSettings>["rules"] = {
   ...trainingRules,
   likelihood: {

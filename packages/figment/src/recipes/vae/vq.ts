@@ -6,7 +6,7 @@ import { evaluateCodes, VQVAE } from "@figment/vae";
 import { defineRecipe } from "../../recipe/recipe.js";
 import { folderOf } from "../data.js";
 import { saveReconstructions } from "./pictures.js";
-import { trainingRules, trainingSettings } from "./settings.js";
+import { blocksRule, trainingRules, trainingSettings } from "./settings.js";
 import { averagedTraining } from "./training.js";
 
 const range = [-1, 1] as const;
@@ -24,6 +24,7 @@ export const vqRecipe = defineRecipe({
   },
   rules: {
     ...trainingRules,
+    ...blocksRule,
     "model.codes": { type: "integer", least: 1 },
     "model.dim": { type: "integer", least: 1, help: "numbers in a code" },
     "model.decay": { least: 0, most: 1, help: "weight of the past in the codes' averages" },
