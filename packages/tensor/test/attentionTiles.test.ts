@@ -160,6 +160,27 @@ describe("attention of f32 on matrix tiles", () => {
     }),
   );
 
+  it("keeps to tiles where few values or cotangents are far smaller than the others of a head", () =>
+    scope(() => {
+      const [q, k, v] = draw("f32", [1, 1, 1], 1, 64);
+      const withTiny = (x: Tensor): Tensor =>
+        tensor(
+          list(x).map((y, i) => (i % 7 === 3 ? y * 1e-25 : y)),
+          { shape: x.shape },
+        ).cast("f32");
+      const inputs: Inputs = [q, k, withTiny(v)];
+      const weight = withTiny(random.normal([1, 70, 1, 64]));
+      const f = compile((q: Tensor, k: Tensor, v: Tensor) => attention(q, k, v));
+      expect(errorOf(f(...inputs), attention(...as(inputs, "f64")))).toBeLessThan(1e-6);
+      expect(f.explain()).toContain("emulated-split");
+      expect(f.explain()).not.toContain("fallback");
+      const expected = derivatives(as(inputs, "f64"), weight, false, 0.2);
+      derivatives(inputs, weight, false, 0.2).forEach((x, i) => {
+        expect(errorOf(x, expected[i] as Tensor)).toBeLessThan(2e-6);
+      });
+      f.dispose();
+    }));
+
   it("gives infinities and NaN as other kernels do", () =>
     scope(() => {
       const [q, k, v] = draw("f32", [1, 1, 1], 1, 64, [40, 40]);

@@ -9,10 +9,10 @@ namespace figment::FIGMENT_ISA::tiles {
 
 /// One head, packed: units of queries and cotangents as columns d deep and as columns along
 /// positions, of keys as rows d deep and as rows along positions, of values as rows d deep; and for
-/// each query −lse, in units of log 2, and −D.
+/// each query −lse, in units of log 2, and −D; the largest size of each unit of cotangents.
 struct PackedHead {
   uint16_t *query, *cotangent, *queryAlong, *cotangentAlong, *key, *keyAlong, *value;
-  float *lse, *dot;
+  float *lse, *dot, *largest;
 
   static PackedHead take(Carver& carver, int64_t queryUnits, int64_t keyUnits, int64_t unitSize) {
     PackedHead h;
@@ -22,6 +22,7 @@ struct PackedHead {
       *each = carver.take<uint16_t>(keyUnits * unitSize);
     h.lse = carver.take<float>(queryUnits * kUnit);
     h.dot = carver.take<float>(queryUnits * kUnit);
+    h.largest = carver.take<float>(queryUnits);
     return h;
   }
 };
@@ -39,37 +40,34 @@ struct GradHeads {
     return headsAtATime(shape.heads(), int64_t(headBytes() / sizeof(uint16_t)), threads);
   }
   /// Packs a unit of keys and values; answers whether the numbers suit.
-  bool packKeys(int64_t head, int64_t unit, uint16_t* staged, const PackedHead& to) const {
-    const int64_t d = shape.p.d, length = shape.p.sk, count = shape.keysOf(head, unit);
-    const int64_t first = unit * kUnit, at = unit * shape.unitSize(), partSize = shape.partSize();
-    bool suits = shape.forParts(
-        call.in[1], head, length, first, count, 0, staged, [&](const HeadRows& rows, int part) {
-          copyRows(to.key + at + part * partSize, rows.data, rows.stride, count, d);
-          packRowsAlong(to.keyAlong + at + part * partSize, rows, count, d);
-        });
-    suits &= shape.forParts(
-        call.in[2], head, length, first, count, 0, staged, [&](const HeadRows& rows, int part) {
-          copyRows(to.value + at + part * partSize, rows.data, rows.stride, count, d);
-        });
-    return suits;
+  bool packKeys(int64_t head, int64_t unit, const PackedHead& to) const {
+    const int64_t length = shape.p.sk, count = shape.keysOf(head, unit);
+    const int64_t first = unit * kUnit, at = unit * shape.unitSize();
+    const float keys = shape.pack(call.in[1], head, length, first, count, Rows{to.key + at},
+                                  RowsAlong{to.keyAlong + at});
+    const float values = shape.pack(call.in[2], head, length, first, count, Rows{to.value + at});
+    return keys <= kMostSplit && values <= kMostSplit;
   }
 
   /// The same of queries and cotangents.
-  bool packQueries(int64_t head, int64_t unit, uint16_t* staged, const PackedHead& to) const {
-    const int64_t d = shape.p.d, length = shape.p.sq, count = shape.queriesOf(unit);
-    const int64_t first = unit * kUnit, at = unit * shape.unitSize(), partSize = shape.partSize();
-    const auto pack = [&](int input, float least, uint16_t* across, uint16_t* along) {
-      return shape.forParts(call.in[input], head, length, first, count, least, staged,
-                            [&](const HeadRows& rows, int part) {
-                              const int64_t to = at + part * partSize;
-                              transposeColumns(across + to, rows.data, rows.stride, count, d);
-                              packColumnsAlong(along + to, rows, count, d);
-                            });
-    };
-    bool suits = pack(0, 0, to.query, to.queryAlong);
-    suits &= pack(5, kLeastSplit, to.cotangent, to.cotangentAlong);
+  bool packQueries(int64_t head, int64_t unit, const PackedHead& to) const {
+    const int64_t length = shape.p.sq, count = shape.queriesOf(unit);
+    const int64_t first = unit * kUnit, at = unit * shape.unitSize();
+    const float queries = shape.pack(call.in[0], head, length, first, count, Columns{to.query + at},
+                                     ColumnsAlong{to.queryAlong + at});
+    const float cotangents =
+        shape.pack(call.in[5], head, length, first, count, Columns{to.cotangent + at},
+                   ColumnsAlong{to.cotangentAlong + at});
+    to.largest[unit] = cotangents;
     describeQueries(head, first, count, to);
-    return suits;
+    return queries <= kMostSplit && cotangents <= kMostSplit;
+  }
+  /// Whether the cotangents of a packed head suit.
+  bool suits(const PackedHead& packed) const {
+    float largest = 0;
+    for (int64_t unit = 0; unit < shape.queryUnits; unit++)
+      if (packed.largest[unit] > largest) largest = packed.largest[unit];
+    return suitsSums(largest);
   }
 
   /// −lse and −D of a unit of queries.

@@ -47,7 +47,6 @@ template <int kParts>
 struct GradTile {
   float *score, *grad;          ///< two units each: scores and v·doutᵀ
   float* rows;                  ///< [kUnit, width] of dq
-  uint16_t* staged;             ///< parts of rows before they are packed
   GradBlock<kParts> blocks[2];  ///< the one that is being filled, and the one that is being added
 
   template <class Shape>
@@ -56,7 +55,6 @@ struct GradTile {
     t.score = carver.take<float>(2 * kScores);
     t.grad = carver.take<float>(2 * kScores);
     t.rows = carver.take<float>(kUnit * shape.width);
-    t.staged = carver.take<uint16_t>(shape.stagedSize());
     for (GradBlock<kParts>& block : t.blocks) block = GradBlock<kParts>::take(carver);
     return t;
   }
@@ -343,17 +341,16 @@ inline void runAttentionGrad(const OpCall& call, Context& context) {
   for (int64_t firstHead = 0; firstHead < heads; firstHead += atOnce) {
     const int64_t count = smaller(atOnce, heads - firstHead), units = queryUnits + keyUnits;
     constexpr int64_t kPackGrain = 8, kKeyGrain = 64;
-    context.parallelFor(count * units, kPackGrain, [&](int64_t begin, int64_t end, int worker) {
-      Carver carver(workers + size_t(worker) * workerBytes);
-      const auto mine = GradTile<kParts>::take(carver, shape);
+    context.parallelFor(count * units, kPackGrain, [&](int64_t begin, int64_t end, int) {
       for (int64_t i = begin; i < end; i++) {
         const int64_t head = i / units, unit = i % units;
         const PackedHead to = packedHead(head);
-        unsuited.note(unit < keyUnits ? g.heads.packKeys(firstHead + head, unit, mine.staged, to)
-                                      : g.heads.packQueries(firstHead + head, unit - keyUnits,
-                                                            mine.staged, to));
+        unsuited.note(unit < keyUnits ? g.heads.packKeys(firstHead + head, unit, to)
+                                      : g.heads.packQueries(firstHead + head, unit - keyUnits, to));
       }
     });
+    for (int64_t head = 0; head < count && kParts > 1; head++)
+      unsuited.note(g.heads.suits(packedHead(head)));
     context.parallelFor(count * runs, 1, [&](int64_t begin, int64_t end, int worker) {
       Tiles tiles;
       for (int64_t task = begin; task < end; task++) {

@@ -1,28 +1,15 @@
-// Heads of bf16 as matrix tiles read them, for attention and its derivative. Positions are packed
-// by units of 32, in four orders: as rows or columns that are d deep (the factors of scores), and
-// as columns or rows along d that are 32 positions deep (the factors of sums over positions). Along
-// positions, number i of a pair's first half goes with number 16 + i: which neighbours share a pair
-// is free as long as both factors agree, and so pairs are made of whole vectors. Include only from
-// files compiled for one instruction set.
+// Heads as matrix tiles read them, for attention and its derivative: their shapes, which keys
+// count, and packing in the orders of tile_orders.inl.h. Include only from files compiled for one
+// instruction set.
 #pragma once
 
 #include "lengths.h"
-#include "tile_parts.inl.h"
+#include "tile_orders.inl.h"
 
 namespace figment::FIGMENT_ISA::tiles {
 
-/// Positions of a unit, which is a kBlock of rows or columns and one step of K.
-constexpr int64_t kUnit = kBlock;
-static_assert(kUnit == kTileDepth);
 /// Scores of a unit of queries and a unit of keys.
 constexpr int64_t kScores = kUnit * kUnit;
-
-/// One head of a [b, s, h, d] operand of bf16, from some position on.
-struct HeadRows {
-  const uint16_t* data;
-  int64_t stride;  ///< between positions
-  const uint16_t* row(int64_t position) const { return data + position * stride; }
-};
 
 /// How many keys queries see, from one query and one key on.
 struct Sight {
@@ -63,24 +50,28 @@ struct HeadShape {
   int64_t offset(int64_t head, int64_t length) const {
     return head / p.h * length * stride + head % p.h * p.d;
   }
-  /// pack(rows, part) for all parts of `count` rows of an operand from position `first` on, which
-  /// are split into `staged` where they have several. Answers whether the numbers suit.
-  template <class Pack>
-  bool forParts(const Operand& operand, int64_t head, int64_t length, int64_t first, int64_t count,
-                float least, uint16_t* staged, Pack&& pack) const {
+  /// Packs `count` positions of an operand from position `first` on. Answers the largest size where
+  /// they have several parts, which hold those up to kMostSplit.
+  template <class... Orders>
+  float pack(const Operand& operand, int64_t head, int64_t length, int64_t first, int64_t count,
+             Orders... orders) const {
     const Elements from = Elements::of(operand) + (offset(head, length) + first * stride);
     if constexpr (kParts == 1) {
-      pack(HeadRows{reinterpret_cast<const uint16_t*>(from.data), stride}, 0);
-      return true;
+      const HeadRows rows{reinterpret_cast<const uint16_t*>(from.data), stride};
+      (orders.pack(rows, count, p.d), ...);
+      return 0;
     } else {
-      const bool suits = splitRows<kParts>(staged, from, stride, count, p.d, width, least);
-      for (int part = 0; part < kParts; part++)
-        pack(HeadRows{staged + part * kUnit * width, width}, part);
-      return suits;
+      Largest largest;
+      for (int64_t block = 0; block < depth; block++) {
+        FloatBlock plain, turned;
+        const int64_t e = block * kBlock;
+        plain.load(from + e, stride, count, p.d - e, largest);
+        if ((Orders::kTurned || ...)) turned.turn(plain);
+        (orders.template split<kParts>(block, partSize(), Orders::kTurned ? turned : plain), ...);
+      }
+      return largest.size();
     }
   }
-  /// Numbers that forParts stages.
-  int64_t stagedSize() const { return kParts == 1 ? 0 : kParts * kUnit * width; }
   int64_t lengthOf(int64_t head) const { return lengths.of(head / p.h); }
   /// Keys of a unit that count: others are never read, for they may hold anything.
   int64_t keysOf(int64_t head, int64_t unit) const {
@@ -99,44 +90,6 @@ struct HeadShape {
   /// What turns a product of a query and a key into units of log 2.
   float factor() const { return float(p.scale * double(kLog2E)); }
 };
-
-/// A line of pairs of position i and i + 16 of a unit of `positions`: `count` numbers from number
-/// `first` of d on.
-FIGMENT_INLINE void pairLine(uint16_t* to, const HeadRows& from, int64_t i, int64_t positions,
-                             int64_t first, int64_t count) {
-  constexpr uint16_t kZeros[kSide] = {};
-  interleaveLine(to, i < positions ? from.row(i) + first : kZeros,
-                 i + kSide < positions ? from.row(i + kSide) + first : kZeros, count);
-}
-
-/// Calls line(tile, i, first, count) for each line of the tiles of a unit along d: it is line i of
-/// the tile at number `tile`, of `count` (0 .. 16) numbers of d from `first` on.
-template <class F>
-FIGMENT_INLINE void forTilesAlong(int64_t d, F&& found) {
-  for (int64_t e = 0; e < d; e += kBlock)
-    for (int64_t side = 0; side < kBlock; side += kSide)
-      found(e * kTileDepth + side / kSide * kTile, e + side,
-            larger(0, smaller(kSide, d - e - side)));
-}
-
-/// Packs the d numbers of a unit of `positions` as columns that run along positions: a kPair for
-/// each kBlock of columns; zeros fill it.
-inline void packColumnsAlong(uint16_t* to, const HeadRows& from, int64_t positions, int64_t d) {
-  forTilesAlong(d, [&](int64_t tile, int64_t first, int64_t count) {
-    for (int64_t i = 0; i < kSide; i++)
-      pairLine(to + tile + i * kTileDepth, from, i, positions, first, count);
-  });
-}
-
-/// The same as rows.
-inline void packRowsAlong(uint16_t* to, const HeadRows& from, int64_t positions, int64_t d) {
-  alignas(kRowBytes) uint16_t lines[kTile];
-  forTilesAlong(d, [&](int64_t tile, int64_t first, int64_t count) {
-    for (int64_t i = 0; i < kSide; i++)
-      pairLine(lines + i * kTileDepth, from, i, positions, first, count);
-    transposeWords(to + tile, kRowBytes, lines, kRowBytes);
-  });
-}
 
 /// Both numbers of a pair of bf16.
 struct Pair {

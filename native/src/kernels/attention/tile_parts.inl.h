@@ -51,27 +51,71 @@ FIGMENT_INLINE F32 weightPower(F32 x) {
   return kParts == 1 ? exp2ForBf16(x) : exp2ByFloor(x);
 }
 
-/// Numbers that three parts hold exactly enough: up to 2^60, and those that are summed after a
-/// product with weights no smaller than 2^-60 unless they are zero.
-constexpr float kMostSplit = 0x1p60f, kLeastSplit = 0x1p-60f;
+/// Numbers that three parts hold exactly enough: none above 2^60; and where they are summed after a
+/// product with weights, of a head whose largest is 2^-56 or more, unless all are zero. Bounded
+/// weights are 2^-32 or more, so that what products of parts below 2^-126 lose is less than sums of
+/// f32 round away.
+constexpr float kMostSplit = 0x1p60f, kLeastSplit = 0x1p-56f;
+FIGMENT_INLINE bool suitsSums(float largest) { return largest == 0 || largest >= kLeastSplit; }
 
-/// Splits `count` rows of `d` numbers, `stride` apart, into parts: [kParts, kBlock, width]. Answers
-/// whether their sizes suit, down to `least`.
-template <int kParts>
-inline bool splitRows(uint16_t* to, Elements from, int64_t stride, int64_t count, int64_t d,
-                      int64_t width, float least) {
-  Mask suits = eq(F32::zero(), F32::zero());
-  for (int64_t i = 0; i < count; i++) {
-    forLanes(d, [&](int64_t e, int lanes) {
-      const F32 x = gemm::loadElements(from + i * stride + e, lanes), size = abs(x);
-      suits = suits & le(size, F32::broadcast(kMostSplit)) &
-              (ge(size, F32::broadcast(least)) | eq(size, F32::zero()));
-      const PartBits<kParts> parts(x);
-      for (int part = 0; part < kParts; part++)
-        shr(parts.bits[part], 16).storeLow16(to + (part * kBlock + i) * width + e);
-    });
+/// The largest size among numbers.
+class Largest {
+ public:
+  FIGMENT_INLINE void add(F32 x) { bits_ = max(bits_, asInt(abs(x))); }
+  /// Infinite if any is not finite.
+  FIGMENT_INLINE float size() const {
+    constexpr float kInfinity = __builtin_inff();
+    const F32 sizes = asFloat(bits_);
+    return all(lt(sizes, F32::broadcast(kInfinity))) ? reduceMax(sizes) : kInfinity;
   }
-  return all(suits);
+
+ private:
+  I32 bits_ = I32::zero();  // those of NaN are above infinity's
+};
+
+/// A unit of positions by kBlock numbers of d, in f32; zeros fill it.
+struct FloatBlock {
+  alignas(kRowBytes) float row[kBlock][kBlock];
+
+  /// `count` rows of up to kBlock numbers, `stride` apart.
+  FIGMENT_INLINE void load(Elements from, int64_t stride, int64_t count, int64_t numbers,
+                           Largest& largest) {
+    for (int64_t i = 0; i < count; i++, from = from + stride) {
+      for (int64_t j = 0; j < kBlock; j += kLanes) {
+        const int lanes = lanesBelow(numbers, j);
+        const F32 x = lanes > 0 ? gemm::loadElements(from + j, lanes) : F32::zero();
+        largest.add(x);
+        x.store(row[i] + j);
+      }
+    }
+    for (int64_t i = count; i < kBlock; i++)
+      for (int64_t j = 0; j < kBlock; j += kLanes) F32::zero().store(row[i] + j);
+  }
+  FIGMENT_INLINE void turn(const FloatBlock& from) {
+    for (int64_t i = 0; i < kBlock; i += kSide)
+      for (int64_t j = 0; j < kBlock; j += kSide)
+        transposeWords(row[i] + j, sizeof row[0], from.row[j] + i, sizeof row[0]);
+  }
+};
+
+/// Splits the rows of a block into packed rows of tiles, `partStep` numbers from part to part. A
+/// pair is a row's numbers j and j + 16.
+template <int kParts>
+inline void splitRows(uint16_t* to, int64_t partStep, const FloatBlock& from) {
+  for (int64_t i = 0; i < kBlock; i++)
+    for (int64_t j = 0; j < kSide; j += kLanes)
+      storePairs(to + i * kTileDepth + 2 * j, partStep,
+                 PartBits<kParts>(F32::load(from.row[i] + j)),
+                 PartBits<kParts>(F32::load(from.row[i] + kSide + j)));
+}
+/// The same of its columns. A pair is a column's numbers i and i + 16.
+template <int kParts>
+inline void splitColumns(uint16_t* to, int64_t partStep, const FloatBlock& from) {
+  for (int64_t i = 0; i < kSide; i++)
+    for (int64_t j = 0; j < kBlock; j += kLanes)
+      storePairs(to + j / kSide * kTile + i * kTileDepth + j % kSide * 2, partStep,
+                 PartBits<kParts>(F32::load(from.row[i] + j)),
+                 PartBits<kParts>(F32::load(from.row[i + kSide] + j)));
 }
 
 /// Whether numbers have been met that do not suit, by any worker.

@@ -32,31 +32,46 @@ constexpr float kNarrow = 32;
 template <int kParts>
 constexpr bool kShifted = kParts == 1;
 
-/// What one worker keeps while it works on a unit of queries.
-template <int kParts>
+/// A unit of queries while a worker has it.
 struct QueryTile {
-  uint16_t *query, *weight;  ///< packed rows
-  uint16_t* staged;          ///< parts of rows before they are packed
-  float* score;              ///< two units
-  float* output;             ///< [kUnit, width] not yet divided by total
-  float* total;              ///< [kUnit, kLanes] sums of weights
-  float* shift;              ///< [kUnit]
+  uint16_t* query;  ///< packed rows
+  float* output;    ///< [kUnit, width] not yet divided by total
+  float* total;     ///< [kUnit, kLanes] sums of weights
+  float* shift;     ///< [kUnit]
+  bool bounded;     ///< shifts bound the scores or are zero, else they are their maxima
+};
+
+/// Units of queries that one worker has at a time: those of a group meet keys and values while
+/// these are in the second-level cache.
+constexpr int64_t kGroup = 8;
+/// Bytes of packed keys and values that a group meets at a time.
+constexpr int64_t kChunkBytes = int64_t(1) << 19;
+
+/// What one worker keeps.
+template <int kParts>
+struct Workspace {
+  uint16_t* weight;  ///< packed rows of kWeightUnits
+  float* score;      ///< two units
+  QueryTile tile[kGroup];
 
   template <class Shape>
-  static QueryTile take(Carver& carver, const Shape& shape) {
-    const int64_t width = shape.width;
-    QueryTile t;
-    t.query = carver.take<uint16_t>(shape.unitSize());
-    t.weight = carver.take<uint16_t>(kWeightUnits * kParts * kPair);
-    t.staged = carver.take<uint16_t>(shape.stagedSize());
-    t.score = carver.take<float>(2 * kScores);
-    t.output = carver.take<float>(kUnit * width);
-    t.total = carver.take<float>(kUnit * kLanes);
-    t.shift = carver.take<float>(kUnit);
-    return t;
+  static Workspace take(Carver& carver, const Shape& shape) {
+    Workspace w;
+    w.weight = carver.take<uint16_t>(kWeightUnits * kParts * kPair);
+    w.score = carver.take<float>(2 * kScores);
+    for (QueryTile& t : w.tile) {
+      t.query = carver.take<uint16_t>(shape.unitSize());
+      t.output = carver.take<float>(kUnit * shape.width);
+      t.total = carver.take<float>(kUnit * kLanes);
+      t.shift = carver.take<float>(kUnit);
+    }
+    return w;
   }
   float* scoreOf(int64_t unit) const { return score + unit % 2 * kScores; }
-  uint16_t* weightOf(int64_t unit) const { return weight + unit % kWeightUnits * kParts * kPair; }
+  /// The weights of unit `unit` of the `deep`th kDeep of them.
+  uint16_t* weightOf(int64_t deep, int64_t unit) const {
+    return weight + (deep % 2 * kDeep + unit) * kParts * kPair;
+  }
 };
 
 /// The largest of |x|² among packed columns that are `depth` steps of K deep; infinite if any is
@@ -90,51 +105,68 @@ inline float squareOf(const uint16_t* rows, int64_t row, int64_t depth) {
   return reduceAdd(sum);
 }
 
+/// Of a unit of keys and its values.
+struct UnitSizes {
+  float key;    ///< the largest |k|²
+  float value;  ///< the largest size of a number, where there are parts
+};
+
 template <int kParts>
 struct TiledAttention {
-  using Tile = QueryTile<kParts>;
+  using Space = Workspace<kParts>;
 
-  explicit TiledAttention(const OpCall& call) : call(call), shape(call, 3) {}
+  TiledAttention(const OpCall& call, int threads) : call(call), shape(call, 3) {
+    // Units of keys and values, in whole kDeeps.
+    const int64_t unitBytes = 2 * shape.unitSize() * int64_t(sizeof(uint16_t));
+    chunk = larger(1, kChunkBytes / (kDeep * unitBytes)) * kDeep;
+    headsAtOnce = headsAtATime(shape.heads(), headNumbers(), threads);
+    // Groups are smaller where threads would have few of them.
+    constexpr int64_t kTasks = 4;
+    group = headsAtOnce * shape.queryUnits / (kTasks * threads);
+    group = larger(1, smaller(group, kGroup));
+    groups = ceilDiv(shape.queryUnits, group);
+  }
 
   size_t workerBytes() const {
     Carver measure(nullptr);
-    Tile::take(measure, shape);
+    Space::take(measure, shape);
     return measure.used();
   }
   /// Packed keys and values of one head.
   int64_t headNumbers() const { return 2 * shape.keyUnits * shape.unitSize(); }
-  int64_t headsAtOnce(int threads) const {
-    return headsAtATime(shape.heads(), headNumbers(), threads);
-  }
 
-  /// Packs the keys and values of a unit; `largest` is set to the largest |k|². Answers whether the
-  /// numbers suit.
-  bool packUnit(int64_t head, int64_t unit, const Tile& t, uint16_t* ofHead, float& largest) const {
-    const int64_t d = shape.p.d, length = shape.p.sk, count = shape.keysOf(head, unit);
-    const int64_t first = unit * kUnit, partSize = shape.partSize();
+  /// Packs the keys and values of a unit. Answers whether the numbers suit.
+  bool packUnit(int64_t head, int64_t unit, uint16_t* ofHead, UnitSizes& sizes) const {
+    const int64_t length = shape.p.sk, count = shape.keysOf(head, unit), first = unit * kUnit;
     uint16_t* keys = ofHead + unit * shape.unitSize();
     uint16_t* values = keys + shape.keyUnits * shape.unitSize();
-    bool suits = shape.forParts(
-        call.in[1], head, length, first, count, 0, t.staged, [&](const HeadRows& rows, int part) {
-          transposeColumns(keys + part * partSize, rows.data, rows.stride, count, d);
-        });
-    suits &= shape.forParts(call.in[2], head, length, first, count, kLeastSplit, t.staged,
-                            [&](const HeadRows& rows, int part) {
-                              packColumnsAlong(values + part * partSize, rows, count, d);
-                            });
-    largest = largestSquare(keys, shape.depth);
-    return suits;
+    const float largest = shape.pack(call.in[1], head, length, first, count, Columns{keys});
+    sizes.value = shape.pack(call.in[2], head, length, first, count, ColumnsAlong{values});
+    sizes.key = largestSquare(keys, shape.depth);
+    return largest <= kMostSplit && sizes.value <= kMostSplit;
   }
 
-  /// A unit of queries of one head.
+  /// A group of units of queries of one head.
   struct Place {
-    int64_t head, first, queries;
-    Sight sight;  ///< of the first query
+    int64_t head, firstUnit, tiles;
     const uint16_t *packedKeys, *packedValues;
+    const UnitSizes* sizes;
   };
+  int64_t firstQuery(const Place& at, int64_t tile) const { return (at.firstUnit + tile) * kUnit; }
+  int64_t queries(const Place& at, int64_t tile) const {
+    return shape.queriesOf(at.firstUnit + tile);
+  }
+  Sight sight(const Place& at, int64_t tile) const {
+    return shape.sight(at.head, firstQuery(at, tile));
+  }
+  /// Units of keys that queries of a unit see.
+  int64_t unitsOf(const Place& at, int64_t tile) const {
+    return ceilDiv(sight(at, tile).of(queries(at, tile) - 1), kUnit);
+  }
 
-  /// Scores of a unit.
-  UnitProduct scoresOf(const Place& at, int64_t unit, const Tile& t) const {
+  /// Scores of a unit of queries, and of keys, which is the worker's `index`th.
+  UnitProduct scoresOf(const Place& at, const QueryTile& t, int64_t unit, int64_t index,
+                       const Space& w) const {
     const int64_t partSize = shape.partSize();
     return {.a = t.query,
             .b = at.packedKeys + unit * shape.unitSize(),
@@ -143,41 +175,62 @@ struct TiledAttention {
             .aPart = partSize,
             .bPart = partSize,
             .steps = shape.depth,
-            .sums = t.scoreOf(unit),
+            .sums = w.scoreOf(index),
             .step = kUnit,
             .first = true};
   }
 
-  /// What kDeep units of weights, the `deep`th such, add to 32 columns of the output.
-  UnitProduct outputOf(const Place& at, int64_t deep, int64_t column, int64_t units,
-                       const Tile& t) const {
-    const int64_t unit = deep * kDeep;
-    return {.a = t.weightOf(unit),
-            .b = at.packedValues + unit * shape.unitSize() + column * kPair,
+  /// Up to kDeep units of keys that a unit of queries meets one after the other.
+  struct Deep {
+    int64_t tile, unit, count;
+    int64_t chunk;  ///< its first unit
+    int64_t index;
+  };
+  /// Goes on to the first such from `d.unit` on; false if there is none.
+  bool find(const Place& at, Deep& d) const {
+    for (; d.chunk < shape.keyUnits; d.chunk += chunk, d.tile = 0, d.unit = d.chunk) {
+      for (; d.tile < at.tiles; d.tile++, d.unit = d.chunk) {
+        d.count = smaller(kDeep, smaller(d.chunk + chunk, unitsOf(at, d.tile)) - d.unit);
+        if (d.count > 0) return true;
+      }
+    }
+    return false;
+  }
+  bool advance(const Place& at, Deep& d) const {
+    d.unit += d.count;
+    d.index++;
+    return find(at, d);
+  }
+
+  /// What the weights of a deep add to 32 columns of the output.
+  UnitProduct outputOf(const Place& at, const Deep& d, int64_t column, const Space& w) const {
+    return {.a = w.weightOf(d.index, 0),
+            .b = at.packedValues + d.unit * shape.unitSize() + column * kPair,
             .aStep = kParts * kPair,
             .bStep = shape.unitSize(),
             .aPart = kPair,
             .bPart = shape.partSize(),
-            .steps = smaller(kDeep, units - unit),
-            .sums = t.output + column * kBlock,
+            .steps = d.count,
+            .sums = w.tile[d.tile].output + column * kBlock,
             .step = shape.width,
-            .first = unit == 0};
+            .first = d.unit == 0};
   }
 
-  Weigher<kParts> weigherOf(const Place& at, int64_t unit, const Tile& t) const {
-    return {.score = t.scoreOf(unit),
+  /// Of a deep's unit.
+  Weigher<kParts> weigherOf(const Place& at, const Deep& d, int64_t unit, int64_t index,
+                            const Space& w) const {
+    const QueryTile& t = w.tile[d.tile];
+    return {.score = w.scoreOf(index),
             .shift = t.shift,
             .total = t.total,
-            .weight = t.weightOf(unit),
+            .weight = w.weightOf(d.index, unit),
             .factor = shape.factor(),
-            .sight = at.sight - unit * kUnit};
+            .sight = sight(at, d.tile) - (d.unit + unit) * kUnit};
   }
 
   /// Raises the rows' maxima, in `total`, to a unit's scores.
-  void raise(const Place& at, int64_t unit, const Tile& t) const {
+  void raise(const Sight& sight, const float* score, const QueryTile& t) const {
     const F32 factor = F32::broadcast(shape.factor()), unseen = F32::broadcast(-__builtin_inff());
-    const float* score = t.scoreOf(unit);
-    const Sight sight = at.sight - unit * kUnit;
     for (int64_t row = 0; row < kUnit; row++) {
       const int32_t count = sight.within(row);
       F32 top = F32::load(t.total + row * kLanes);
@@ -190,7 +243,7 @@ struct TiledAttention {
   }
 
   /// Shifts that bound the scores, if those are narrow: largest is |k|².
-  bool boundScores(float largest, const Tile& t) const {
+  bool boundScores(float largest, const QueryTile& t) const {
     // A little more than 1, for rounding of the sums.
     constexpr float kSlack = 1.001f;
     const F32 scale = F32::broadcast(__builtin_fabsf(shape.factor()) * kSlack);
@@ -206,13 +259,15 @@ struct TiledAttention {
 
   /// Shifts that are the scores' maxima.
   template <class Tiles>
-  void findMaxima(Tiles& tiles, const Place& at, int64_t units, const Tile& t) const {
+  void findMaxima(Tiles& tiles, const Place& at, int64_t tile, const Space& w) const {
+    const QueryTile& t = w.tile[tile];
+    const int64_t units = unitsOf(at, tile);
     for (int64_t i = 0; i < kUnit * kLanes; i++) t.total[i] = -__builtin_inff();
     OpenSums open;
     for (int64_t unit = 0; unit <= units; unit++) {
-      if (unit < units) multiply<kParts, 2, 2>(tiles, scoresOf(at, unit, t), open, [] {});
+      if (unit < units) multiply<kParts, 2, 2>(tiles, scoresOf(at, t, unit, unit, w), open, [] {});
       open.close(tiles);
-      if (unit > 0) raise(at, unit - 1, t);
+      if (unit > 0) raise(sight(at, tile) - (unit - 1) * kUnit, w.scoreOf(unit - 1), t);
     }
     for (int64_t row = 0; row < kUnit; row++) {
       const float highest = reduceMax(F32::load(t.total + row * kLanes));
@@ -221,84 +276,96 @@ struct TiledAttention {
     }
   }
 
+  /// Weighs all units of a group and adds their values. The tiles multiply the scores of the next
+  /// unit, and the weights of the deep before by values, beside a unit's weighing.
   template <class Tiles>
-  void addUnits(Tiles& tiles, const Place& at, int64_t units, bool bounded, const Tile& t) const {
+  void addUnits(Tiles& tiles, const Place& at, const Space& w) const {
     const int64_t columns = shape.depth;
-    int64_t done = 0;  // blocks of columns of kDeep units of weights that have been added
+    Deep before{}, now{}, next;
+    if (!find(at, now)) return;
+    int64_t done = columns;  // blocks of columns to which the deep before has been added
     OpenSums open;
     const auto addUpTo = [&](int64_t share, auto&& between) {
       for (; done < share; done++) {
-        const int64_t column = done % columns;
-        const UnitProduct p = outputOf(at, done / columns, column, units, t);
-        if (shape.columnsFrom(column * kBlock) <= kSide)
+        const UnitProduct p = outputOf(at, before, done, w);
+        if (shape.columnsFrom(done * kBlock) <= kSide)
           multiply<kParts, 2, 1>(tiles, p, open, between);
         else
           multiply<kParts, 2, 2>(tiles, p, open, between);
       }
     };
-    multiply<kParts, 2, 2>(tiles, scoresOf(at, 0, t), open, [] {});
-    for (int64_t unit = 0; unit < units; unit++) {
-      const bool last = unit + 1 == units;
-      // What the tiles multiply beside this unit's weights: the next scores, and their share of the
-      // values of the weights before.
-      const int64_t share =
-          larger(done, (unit / kDeep - 1) * columns + ceilDiv(columns * (unit % kDeep + 1), kDeep));
-      const int64_t steps = (last ? 0 : columns) + (share - done) * kDeep;
-      const Weigher<kParts> weigher = weigherOf(at, unit, t);
-      const auto weighBeside = [&](auto plain) {
-        const auto weigh = [&](int64_t from, int64_t to) {
-          weigher.template weigh<plain()>(from, to);
+    multiply<kParts, 2, 2>(tiles, scoresOf(at, w.tile[now.tile], now.unit, 0, w), open, [] {});
+    int64_t index = 0;  // of units
+    for (bool more = true; more; before = now, now = next, done = 0) {
+      next = now;
+      more = advance(at, next);
+      for (int64_t unit = 0; unit < now.count; unit++, index++) {
+        const bool within = unit + 1 < now.count, last = !within && !more;
+        const int64_t share = larger(done, ceilDiv(columns * (unit + 1), now.count));
+        const int64_t steps = (last ? 0 : columns) + (share - done) * before.count;
+        const Weigher<kParts> weigher = weigherOf(at, now, unit, index, w);
+        const auto weighBeside = [&](auto plain) {
+          const auto weigh = [&](int64_t from, int64_t to) {
+            weigher.template weigh<plain()>(from, to);
+          };
+          Pace pace(kUnit, Terms<kParts>::kCount * steps);
+          const auto between = [&] { pace.next(weigh); };
+          if (last)
+            open.close(tiles);
+          else
+            multiply<kParts, 2, 2>(tiles,
+                                   scoresOf(at, w.tile[within ? now.tile : next.tile],
+                                            within ? now.unit + unit + 1 : next.unit, index + 1, w),
+                                   open, between);
+          addUpTo(share, between);
+          pace.finish(weigh);
         };
-        Pace pace(kUnit, Terms<kParts>::kCount * steps);
-        const auto between = [&] { pace.next(weigh); };
-        if (last)
-          open.close(tiles);
+        if (w.tile[now.tile].bounded && weigher.sight.within(0) == kUnit)
+          weighBeside(std::true_type{});
         else
-          multiply<kParts, 2, 2>(tiles, scoresOf(at, unit + 1, t), open, between);
-        addUpTo(share, between);
-        pace.finish(weigh);
-      };
-      if (bounded && weigher.sight.within(0) == kUnit)
-        weighBeside(std::true_type{});
-      else
-        weighBeside(std::false_type{});
+          weighBeside(std::false_type{});
+      }
     }
-    addUpTo(ceilDiv(units, kDeep) * columns, [] {});
+    addUpTo(columns, [] {});
     open.close(tiles);
   }
 
-  /// `largest` holds |k|² of each unit of keys of the head. Answers whether the queries suit.
+  /// Answers whether the numbers suit.
   template <class Tiles>
-  bool run(Tiles& tiles, const Place& at, const float* largest, const Tile& t) const {
-    const int64_t units = ceilDiv(at.sight.of(at.queries - 1), kUnit);
-    const bool suits = shape.forParts(call.in[0], at.head, shape.p.sq, at.first, at.queries, 0,
-                                      t.staged, [&](const HeadRows& rows, int part) {
-                                        copyRows(t.query + part * shape.partSize(), rows.data,
-                                                 rows.stride, at.queries, shape.p.d);
-                                      });
-    float most = 0;
-    for (int64_t unit = 0; unit < units; unit++)
-      if (largest[unit] > most) most = largest[unit];
-    const bool bounded = boundScores(most, t);
-    if (!bounded) findMaxima(tiles, at, units, t);
-    gemm::zeroFloats(t.total, kUnit * kLanes);
-    if (units > 0) addUnits(tiles, at, units, bounded, t);
-    finish(at, t);
-    return suits;
+  bool run(Tiles& tiles, const Place& at, Space& w) const {
+    bool suits = true;
+    UnitSizes most{};
+    for (int64_t unit = 0; unit < shape.keyUnits; unit++) {
+      const UnitSizes& sizes = at.sizes[unit];
+      if (sizes.key > most.key) most.key = sizes.key;
+      if (sizes.value > most.value) most.value = sizes.value;
+    }
+    for (int64_t tile = 0; tile < at.tiles; tile++) {
+      QueryTile& t = w.tile[tile];
+      suits &= shape.pack(call.in[0], at.head, shape.p.sq, firstQuery(at, tile), queries(at, tile),
+                          Rows{t.query}) <= kMostSplit;
+      t.bounded = boundScores(most.key, t);
+      if (!t.bounded) findMaxima(tiles, at, tile, w);
+      gemm::zeroFloats(t.total, kUnit * kLanes);
+    }
+    addUnits(tiles, at, w);
+    for (int64_t tile = 0; tile < at.tiles; tile++) finish(at, tile, w.tile[tile]);
+    return suits && suitsSums(most.value);
   }
 
-  void finish(const Place& at, const Tile& t) const {
+  void finish(const Place& at, int64_t tile, const QueryTile& t) const {
     const auto& p = shape.p;
+    const int64_t first = firstQuery(at, tile), count = queries(at, tile);
     float* sums = t.total;  // row by row, over the lanes' sums of rows before
     for (int64_t i = 0; i < kUnit; i++) sums[i] = reduceAdd(F32::load(t.total + i * kLanes));
-    float* lse = call.out[1].as<float>() + at.head * p.sq + at.first;
-    for (int64_t i = 0; i < at.queries; i += kLanes)
+    float* lse = call.out[1].as<float>() + at.head * p.sq + first;
+    for (int64_t i = 0; i < count; i += kLanes)
       fma(F32::load(t.shift + i), F32::broadcast(float(kLn2)), log(F32::load(sums + i)))
-          .storePartial(lse + i, int(smaller(kLanes, at.queries - i)));
+          .storePartial(lse + i, int(smaller(kLanes, count - i)));
     const Results out = Results::of(call.out[0]) + shape.offset(at.head, p.sq);
-    for (int64_t i = 0; i < at.queries; i++) {
+    for (int64_t i = 0; i < count; i++) {
       const float* row = t.output + i * shape.width;
-      const Results to = out + (at.first + i) * shape.stride;
+      const Results to = out + (first + i) * shape.stride;
       const bool blind = sums[i] == 0;
       const F32 share = F32::broadcast(1.0f / sums[i]);
       forLanes(p.d, [&](int64_t e, int lanes) {
@@ -309,16 +376,19 @@ struct TiledAttention {
 
   const OpCall& call;
   HeadShape<AttentionParams, kParts> shape;
+  int64_t chunk;          ///< units of keys that a group meets at a time
+  int64_t headsAtOnce;    ///< heads that are packed at a time
+  int64_t group, groups;  ///< units of queries of a group, and groups of a head
 };
 
-/// Memory of the workers, then packed heads, then |k|² of their units.
+/// Memory of the workers, then packed heads, then sizes of their units.
 template <class Tiles, int kParts>
 inline size_t attentionScratch(const OpCall& call, int threads) {
-  const TiledAttention<kParts> attention(call);
-  const int64_t heads = attention.headsAtOnce(threads);
+  const TiledAttention<kParts> attention(call, threads);
+  const int64_t heads = attention.headsAtOnce;
   const size_t own = size_t(threads) * attention.workerBytes() +
                      size_t(heads * attention.headNumbers()) * sizeof(uint16_t) +
-                     size_t(heads * attention.shape.keyUnits) * sizeof(float);
+                     size_t(heads * attention.shape.keyUnits) * sizeof(UnitSizes);
   if (kParts == 1) return own;
   const size_t beside = scratchBesideTiles("attention", kVariantName, call, threads);
   return own > beside ? own : beside;
@@ -326,41 +396,37 @@ inline size_t attentionScratch(const OpCall& call, int threads) {
 
 template <class Tiles, int kParts>
 inline void runAttention(const OpCall& call, Context& context) {
-  const TiledAttention<kParts> attention(call);
+  const TiledAttention<kParts> attention(call, context.threads());
   const auto& shape = attention.shape;
   const size_t workerBytes = attention.workerBytes();
-  const int64_t heads = shape.heads(), atOnce = attention.headsAtOnce(context.threads());
-  const int64_t keyUnits = shape.keyUnits, queryUnits = shape.queryUnits;
+  const int64_t heads = shape.heads(), atOnce = attention.headsAtOnce;
+  const int64_t keyUnits = shape.keyUnits, groups = attention.groups;
   std::byte* workers = context.scratch();
   auto* packed = reinterpret_cast<uint16_t*>(workers + size_t(context.threads()) * workerBytes);
-  auto* largest = reinterpret_cast<float*>(packed + atOnce * attention.headNumbers());
-  const auto tileOf = [&](int worker) {
-    Carver carver(workers + size_t(worker) * workerBytes);
-    return QueryTile<kParts>::take(carver, shape);
-  };
+  auto* sizes = reinterpret_cast<UnitSizes*>(packed + atOnce * attention.headNumbers());
   Unsuited unsuited;
   for (int64_t firstHead = 0; firstHead < heads; firstHead += atOnce) {
     const int64_t count = smaller(atOnce, heads - firstHead);
     constexpr int64_t kGrain = 8;
-    context.parallelFor(count * keyUnits, kGrain, [&](int64_t begin, int64_t end, int worker) {
-      const auto mine = tileOf(worker);
+    context.parallelFor(count * keyUnits, kGrain, [&](int64_t begin, int64_t end, int) {
       for (int64_t i = begin; i < end; i++) {
         const int64_t head = i / keyUnits;
-        unsuited.note(attention.packUnit(firstHead + head, i % keyUnits, mine,
-                                         packed + head * attention.headNumbers(), largest[i]));
+        unsuited.note(attention.packUnit(firstHead + head, i % keyUnits,
+                                         packed + head * attention.headNumbers(), sizes[i]));
       }
     });
-    context.parallelFor(count * queryUnits, 1, [&](int64_t begin, int64_t end, int worker) {
+    context.parallelFor(count * groups, 1, [&](int64_t begin, int64_t end, int worker) {
       Tiles tiles;
-      const auto mine = tileOf(worker);
+      Carver carver(workers + size_t(worker) * workerBytes);
+      auto mine = Workspace<kParts>::take(carver, shape);
       for (int64_t i = begin; i < end; i++) {
-        const int64_t head = i / queryUnits, first = i % queryUnits * kUnit;
+        const int64_t head = i / groups, first = i % groups * attention.group;
         const uint16_t* keys = packed + head * attention.headNumbers();
         unsuited.note(attention.run(
             tiles,
-            {firstHead + head, first, shape.queriesOf(i % queryUnits),
-             shape.sight(firstHead + head, first), keys, keys + keyUnits * shape.unitSize()},
-            largest + head * keyUnits, mine));
+            {firstHead + head, first, smaller(attention.group, shape.queryUnits - first), keys,
+             keys + keyUnits * shape.unitSize(), sizes + head * keyUnits},
+            mine));
       }
     });
   }
