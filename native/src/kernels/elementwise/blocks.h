@@ -14,33 +14,37 @@ constexpr int kTileElements = 512;
 /// have are null.
 using Block = void (*)(void* dst, const void* a, const void* b, const void* c, int count);
 
-/// Two f32 operations in one pass, dst = (a first b) second c: a store and a load less.
-constexpr int kPairFirst = 5;   ///< add, sub, mul, maximum, minimum
-constexpr int kPairSecond = 6;  ///< the same, and c - (a first b)
-constexpr int kReverseSub = 5;
+/// An f32 operation on the running value of a chain; the reverse ones have it on the right.
+enum class LinkOp : uint8_t {
+  kAdd,
+  kSub,
+  kReverseSub,
+  kMul,
+  kDiv,
+  kReverseDiv,
+  kMaximum,
+  kMinimum,
+  kNeg,
+  kAbs,
+  kSquare,
+  kSqrt,
+};
 
-/// Place of an opcode in the pair table; -1 when it has none.
-constexpr int pairIndex(Opcode op) {
-  switch (op) {
-    case Opcode::kAdd:
-      return 0;
-    case Opcode::kSub:
-      return 1;
-    case Opcode::kMul:
-      return 2;
-    case Opcode::kMaximum:
-      return 3;
-    case Opcode::kMinimum:
-      return 4;
-    default:
-      return -1;
-  }
-}
+struct Link {
+  LinkOp op;
+  bool repeats;   ///< the other operand's first element stands for all
+  int16_t other;  ///< slot; -1 for functions of the running value alone
+};
+
+/// dst = a, then every link in turn, in one pass. dst may be one of the operands, unless it is to
+/// be written past the caches.
+using Chain = void (*)(void* dst, const void* a, const Link* links, int linkCount,
+                       void* const* slots, int count, bool stream);
 
 struct BlockTable {
   Block f32[kOpcodeCount];  ///< by opcode; null where it has no arithmetic
   Block i32[kOpcodeCount];
-  Block pair[kPairFirst][kPairSecond];
+  Chain chain;
   Block castToI32, castToF32;
   Block
       load[kFormatCount];  ///< from stored elements to register elements; null where they are equal

@@ -5,6 +5,7 @@
 #include "../params/elementwise.generated.h"
 #include "../simd/functions.h"
 #include "blocks.h"
+#include "chain.inl.h"
 
 namespace figment::FIGMENT_ISA {
 namespace {
@@ -59,20 +60,6 @@ void binary(void* dst, const void* a, const void* b, const void*, int count) {
   if (i < count) {
     const int rest = count - i;
     storePartial(f(loadPartial<V>(a, i, rest), loadPartial<V>(b, i, rest)), dst, i, rest);
-  }
-}
-
-template <auto first, auto second>
-void pair(void* dst, const void* a, const void* b, const void* c, int count) {
-  int i = 0;
-#pragma GCC unroll 4
-  for (; i + kLanes <= count; i += kLanes)
-    store(second(first(load<F32>(a, i), load<F32>(b, i)), load<F32>(c, i)), dst, i);
-  if (i < count) {
-    const int rest = count - i;
-    storePartial(second(first(loadPartial<F32>(a, i, rest), loadPartial<F32>(b, i, rest)),
-                        loadPartial<F32>(c, i, rest)),
-                 dst, i, rest);
   }
 }
 
@@ -172,16 +159,6 @@ constexpr Block kCompareF32 = binary<F32, [](F32 a, F32 b) { return toInt(compar
 template <auto compare>
 constexpr Block kCompareI32 = binary<I32, [](I32 a, I32 b) { return toInt(compare(a, b)); }>;
 
-template <auto first>
-constexpr void fillPairs(Block (&row)[elementwise::kPairSecond]) {
-  row[0] = pair<first, [](F32 t, F32 c) { return t + c; }>;
-  row[1] = pair<first, [](F32 t, F32 c) { return t - c; }>;
-  row[2] = pair<first, [](F32 t, F32 c) { return t * c; }>;
-  row[3] = pair<first, [](F32 t, F32 c) { return maximum(t, c); }>;
-  row[4] = pair<first, [](F32 t, F32 c) { return minimum(t, c); }>;
-  row[elementwise::kReverseSub] = pair<first, [](F32 t, F32 c) { return c - t; }>;
-}
-
 constexpr BlockTable makeTable() {
   BlockTable t = {};
   const auto f32 = [&t](Opcode op) -> Block& { return t.f32[int(op)]; };
@@ -224,12 +201,6 @@ constexpr BlockTable makeTable() {
   f32(Opcode::kGt) = kCompareF32<[](F32 a, F32 b) { return gt(a, b); }>;
   f32(Opcode::kGe) = kCompareF32<[](F32 a, F32 b) { return ge(a, b); }>;
 
-  fillPairs<[](F32 a, F32 b) { return a + b; }>(t.pair[0]);
-  fillPairs<[](F32 a, F32 b) { return a - b; }>(t.pair[1]);
-  fillPairs<[](F32 a, F32 b) { return a * b; }>(t.pair[2]);
-  fillPairs<[](F32 a, F32 b) { return maximum(a, b); }>(t.pair[3]);
-  fillPairs<[](F32 a, F32 b) { return minimum(a, b); }>(t.pair[4]);
-
   i32(Opcode::kSelect) = select;
   i32(Opcode::kAdd) = binary<I32, [](I32 a, I32 b) { return a + b; }>;
   i32(Opcode::kSub) = binary<I32, [](I32 a, I32 b) { return a - b; }>;
@@ -267,6 +238,7 @@ constexpr BlockTable makeTable() {
       narrow<uint8_t, I32, [](uint8_t* p, I32 a) { toInt(~eq(a, I32::zero())).storeLow8(p); }>;
   out(Format::i64) = storeI64;
 
+  t.chain = chain;
   t.splat = splat;
   t.stream = stream;
   t.streamFence = streamFence;

@@ -2,12 +2,58 @@
 #include "plan.h"
 
 #include "../params/elementwise.generated.h"
+#include "../simd/streaming.h"
 
 namespace figment::elementwise {
 namespace {
 
-/// Outputs of at least this many bytes bypass the caches: they would not survive there anyway.
-constexpr int64_t kStreamBytes = int64_t(4) << 20;
+using FIGMENT_ISA::kStreamedBytes;
+using FIGMENT_ISA::kStreamedTraffic;
+
+constexpr int kNone = -1;
+
+/// How an opcode with f32 operands continues a chain; kNone if it cannot.
+constexpr int linkOf(Opcode op) {
+  switch (op) {
+    case Opcode::kAdd:
+      return int(LinkOp::kAdd);
+    case Opcode::kSub:
+      return int(LinkOp::kSub);
+    case Opcode::kMul:
+      return int(LinkOp::kMul);
+    case Opcode::kDiv:
+      return int(LinkOp::kDiv);
+    case Opcode::kMaximum:
+      return int(LinkOp::kMaximum);
+    case Opcode::kMinimum:
+      return int(LinkOp::kMinimum);
+    case Opcode::kNeg:
+      return int(LinkOp::kNeg);
+    case Opcode::kAbs:
+      return int(LinkOp::kAbs);
+    case Opcode::kSquare:
+      return int(LinkOp::kSquare);
+    case Opcode::kSqrt:
+      return int(LinkOp::kSqrt);
+    default:
+      return kNone;
+  }
+}
+
+/// The same with operands exchanged. Maxima have no such: which zero they return depends on it.
+constexpr int reversed(int op) {
+  switch (LinkOp(op)) {
+    case LinkOp::kAdd:
+    case LinkOp::kMul:
+      return op;
+    case LinkOp::kSub:
+      return int(LinkOp::kReverseSub);
+    case LinkOp::kDiv:
+      return int(LinkOp::kReverseDiv);
+    default:
+      return kNone;
+  }
+}
 
 /// What an instruction computed. Values are numbered; inputs and constants are values too.
 struct Value {
@@ -24,7 +70,7 @@ class Builder {
       : call_(call), table_(table), plan_(plan) {}
 
   void build() {
-    plan_.stepCount = plan_.constantCount = plan_.buffers = 0;
+    plan_.stepCount = plan_.linkCount = plan_.constantCount = plan_.buffers = 0;
     for (int i = 0; i < call_.inCount; i++) {
       plan_.inputs[i] = InputUse{};
       inputValue_[i] = kNone;
@@ -32,7 +78,7 @@ class Builder {
     for (int o = 0; o < call_.outCount; o++) plan_.outputs[o] = OutputUse{};
     const Instruction* code = instructions(call_);
     for (int i = 0; i < instructionCount(call_); i++) translate(code[i]);
-    fusePairs();
+    formChains();
     numberSteps();
     chooseTiling(call_, plan_.stepCount, plan_.tiling);
     for (int o = 0; o < call_.outCount; o++) planOutput(o);
@@ -43,8 +89,6 @@ class Builder {
   }
 
  private:
-  static constexpr int kNone = -1;
-
   int add(Value::Kind kind, int slot, int ordinal) {
     values_[valueCount_] = {kind, int16_t(slot), int16_t(ordinal), -1, 0};
     return valueCount_++;
@@ -60,7 +104,8 @@ class Builder {
   /// Steps name values until assignBuffers turns them into slots.
   int emit(Block block, int a, int b = kNone, int c = kNone) {
     const int value = add(Value::kTemporary, kNone, plan_.stepCount);
-    plan_.steps[plan_.stepCount++] = {block, int16_t(value), int16_t(a), int16_t(b), int16_t(c)};
+    plan_.steps[plan_.stepCount++] = {block, int16_t(value), int16_t(a), int16_t(b), int16_t(c), 0,
+                                      0,     false};
     return value;
   }
 
@@ -79,7 +124,7 @@ class Builder {
         registers_[code.dst] = constant(code);
         return;
       case Opcode::kCast:
-        pairs_[plan_.stepCount] = kNone;
+        links_[plan_.stepCount] = {kNone, kNone, kNone};
         if (RegisterType(code.b) == code.type)
           registers_[code.dst] = registers_[code.a];
         else
@@ -92,8 +137,8 @@ class Builder {
         const int a = use(code.a);
         const int b = sources > 1 ? use(code.b) : kNone;
         const int c = sources > 2 ? use(code.c) : kNone;
-        pairs_[plan_.stepCount] =
-            int8_t(code.type == RegisterType::kF32 ? pairIndex(code.op) : kNone);
+        const int op = code.type == RegisterType::kF32 ? linkOf(code.op) : kNone;
+        links_[plan_.stepCount] = {int8_t(op), kNone, int16_t(b)};
         registers_[code.dst] = emit(blocks[int(code.op)], a, b, c);
       }
     }
@@ -113,50 +158,71 @@ class Builder {
     return add(Value::kConstant, kNone, plan_.constantCount++);
   }
 
-  /// The step that makes `value`, if it may become the first half of a pair; else kNone.
-  int firstHalf(int value) const {
+  /// The step that makes `value`, if a chain may take it up; else kNone.
+  int chainable(int value) const {
+    if (value == kNone) return kNone;
     const Value& v = values_[value];
-    return v.kind == Value::kTemporary && v.uses == 1 && pairs_[v.ordinal] != kNone ? v.ordinal
-                                                                                    : kNone;
+    const bool alone = v.kind == Value::kTemporary && v.uses == 1;
+    return alone && links_[v.ordinal].op != kNone ? v.ordinal : kNone;
   }
 
-  /// Merges a step into the only step that reads its result. Operands keep their order, so the
-  /// results are those of the separate steps.
-  void fusePairs() {
+  /// Merges steps into the only step that reads their result. Where nothing but NaN could tell,
+  /// operands are exchanged; results are those of the separate steps.
+  void formChains() {
     for (int s = 0; s < plan_.stepCount; s++) {
-      if (pairs_[s] == kNone) continue;
-      Step& step = plan_.steps[s];
-      int first = firstHalf(step.a);
-      int second = pairs_[s];
-      int other = step.b;
-      if (first == kNone && second != pairIndex(Opcode::kMaximum) &&
-          second != pairIndex(Opcode::kMinimum)) {
-        first = firstHalf(step.b);
-        other = step.a;
-        if (second == pairIndex(Opcode::kSub)) second = kReverseSub;
+      Continuation& link = links_[s];
+      if (link.op == kNone) continue;
+      const Step& step = plan_.steps[s];
+      link.from = int16_t(chainable(step.a));
+      if (link.from == kNone && reversed(link.op) != kNone) {
+        link.from = int16_t(chainable(step.b));
+        if (link.from == kNone) continue;
+        link.op = int8_t(reversed(link.op));
+        link.other = step.a;
       }
-      if (first == kNone) continue;
-      Step& source = plan_.steps[first];
-      step.block = table_.pair[pairs_[first]][second];
-      step.a = source.a;
-      step.b = source.b;
-      step.c = int16_t(other);
-      source.dst = kNone;
-      pairs_[s] = pairs_[first] = kNone;
+      if (link.from != kNone) plan_.steps[link.from].dst = kNone;
+    }
+    for (int s = 0; s < plan_.stepCount; s++)
+      if (plan_.steps[s].dst != kNone && links_[s].op != kNone && links_[s].from != kNone)
+        layChain(s);
+  }
+
+  /// Turns the step that ends a chain into all of it.
+  void layChain(int last) {
+    int count = 0, first = last;
+    for (int s = last; s != kNone; s = links_[s].from) {
+      first = s;
+      count++;
+    }
+    Step& step = plan_.steps[last];
+    step = {nullptr,        step.dst, plan_.steps[first].a, kNone, kNone, int16_t(plan_.linkCount),
+            int16_t(count), false};
+    plan_.linkCount += count;
+    Link* link = plan_.links + plan_.linkCount;
+    for (int s = last; s != kNone; s = links_[s].from)
+      *--link = {LinkOp(links_[s].op), false, links_[s].other};
+  }
+
+  /// Calls f(place of a source) for all that a step reads.
+  template <class F>
+  void forSources(Step& step, F&& f) {
+    for (int16_t* source : {&step.a, &step.b, &step.c})
+      if (*source != kNone) f(*source);
+    for (int l = 0; l < step.linkCount; l++) {
+      Link& link = plan_.links[step.links + l];
+      if (link.other != kNone) f(link.other);
     }
   }
 
-  /// Closes the gaps that pairs left, then notes where each value is made and last used.
+  /// Closes the gaps that chains left, then notes where each value is made and last used.
   void numberSteps() {
     int count = 0;
     for (int s = 0; s < plan_.stepCount; s++)
       if (plan_.steps[s].dst != kNone) plan_.steps[count++] = plan_.steps[s];
     plan_.stepCount = count;
     for (int s = 0; s < count; s++) {
-      const Step& step = plan_.steps[s];
-      values_[step.dst].ordinal = int16_t(s);
-      for (int source : {step.a, step.b, step.c})
-        if (source != kNone) values_[source].lastUse = s;
+      values_[plan_.steps[s].dst].ordinal = int16_t(s);
+      forSources(plan_.steps[s], [&](int value) { values_[value].lastUse = s; });
     }
   }
 
@@ -182,7 +248,19 @@ class Builder {
       if (value.kind == Value::kInput) plan_.inputs[value.ordinal].computed = true;
     }
     use.streamed = use.kind == OutputUse::kCopy && access.kind == Access::kDirect && !onInput(o) &&
-                   out.elements() * int64_t(formatBytes(out.format)) >= kStreamBytes;
+                   bytesOf(out) >= kStreamedBytes && traffic() > kStreamedTraffic;
+  }
+
+  int64_t bytesOf(const Operand& operand) const {
+    return operand.elements() * int64_t(formatBytes(operand.format));
+  }
+
+  /// Bytes that the call reads and writes, as if nothing were broadcast.
+  int64_t traffic() const {
+    int64_t bytes = 0;
+    for (int i = 0; i < call_.inCount; i++) bytes += bytesOf(call_.in[i]);
+    for (int o = 0; o < call_.outCount; o++) bytes += bytesOf(call_.out[o]);
+    return bytes;
   }
 
   /// Lets the step that computes an output's value write it there, unless a later one still reads
@@ -190,19 +268,29 @@ class Builder {
   void tryInPlace(int o) {
     OutputUse& use = plan_.outputs[o];
     Value& value = values_[stored_[o]];
-    if (use.kind != OutputUse::kCopy || use.streamed || value.kind != Value::kTemporary) return;
+    if (use.kind != OutputUse::kCopy || value.kind != Value::kTemporary) return;
+    Step& step = plan_.steps[value.ordinal];
+    // What is streamed must not be read again.
+    if (use.streamed && (step.block || value.uses > 1)) return;
     if (plan_.tiling.access[call_.inCount + o].kind != Access::kDirect) return;
     if (value.slot != kNone) return;  // another output has it
-    const int step = value.ordinal;
     for (int i = 0; i < call_.inCount; i++)
       if (inputValue_[i] != kNone && call_.in[i].data == call_.out[o].data &&
-          values_[inputValue_[i]].lastUse > step)
+          values_[inputValue_[i]].lastUse > value.ordinal)
         return;
+    step.stream = use.streamed;
     value.slot = int16_t(call_.inCount + o);
     use.kind = OutputUse::kInPlace;
   }
 
   int newBuffer() { return call_.inCount + call_.outCount + plan_.buffers++; }
+
+  /// Whether all elements of a tile are equal.
+  bool repeats(const Value& value) const {
+    if (value.kind != Value::kInput) return value.kind == Value::kConstant;
+    const Access& access = plan_.tiling.access[value.ordinal];
+    return access.kind == Access::kRepeat && access.rank == 1;
+  }
 
   void assignBuffers() {
     for (int v = 0; v < valueCount_; v++)
@@ -219,13 +307,16 @@ class Builder {
     };
     for (int s = 0; s < plan_.stepCount; s++) {
       Step& step = plan_.steps[s];
-      // Sources that die here may be overwritten: blocks work element for element.
-      for (int16_t* source : {&step.a, &step.b, &step.c}) {
-        if (*source == kNone) continue;
-        const int value = *source;
-        *source = values_[value].slot;
-        release(value, s);
+      for (int l = 0; l < step.linkCount; l++) {
+        Link& link = plan_.links[step.links + l];
+        link.repeats = link.other != kNone && repeats(values_[link.other]);
       }
+      // Sources that die here may be overwritten: blocks and chains work element for element.
+      forSources(step, [&](int16_t& source) {
+        const int value = source;
+        source = values_[value].slot;
+        release(value, s);
+      });
       const int result = step.dst;
       if (values_[result].slot == kNone)
         values_[result].slot = int16_t(freeCount > 0 ? free[--freeCount] : newBuffer());
@@ -267,7 +358,13 @@ class Builder {
   int inputValue_[kMaxInputs];
   int stored_[kMaxOutputs];
   int16_t registers_[kMaxRegisters];
-  int8_t pairs_[kMaxInstructions];  ///< place of each step in the pair table; kNone: not fusible
+  /// How a step may continue the chain that another step ends.
+  struct Continuation {
+    int8_t op;      ///< a LinkOp; kNone: it may not
+    int16_t from;   ///< that step; kNone: it begins one
+    int16_t other;  ///< value of the other operand
+  };
+  Continuation links_[kMaxInstructions];
   Value values_[kMaxInstructions + kMaxInputs];
   bool released_[kMaxInstructions + kMaxInputs] = {};
 };

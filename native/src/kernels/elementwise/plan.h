@@ -8,8 +8,10 @@ namespace figment::elementwise {
 
 /// Slots are pointers that each tile resolves: one for each input, then each output, then buffers.
 struct Step {
-  Block block;
-  int16_t dst, a, b, c;  ///< slots; -1 when there is no such source
+  Block block;               ///< null for a chain
+  int16_t dst, a, b, c;      ///< slots; -1 when there is no such source
+  int16_t links, linkCount;  ///< of a chain, which begins with `a`
+  bool stream;               ///< its result goes past the caches
 };
 
 struct InputUse {
@@ -42,6 +44,7 @@ struct Constant {
 struct Plan {
   Tiling tiling;
   int stepCount = 0;
+  int linkCount = 0;
   int constantCount = 0;
   int slots = 0;
   int buffers = 0;   ///< register buffers; their slots follow inputs and outputs
@@ -49,6 +52,7 @@ struct Plan {
   InputUse inputs[kMaxInputs];
   OutputUse outputs[kMaxOutputs];
   Step steps[kMaxInstructions];
+  Link links[kMaxInstructions];
   Constant constants[kMaxInstructions];
 
   /// Byte offset of a register buffer, or of what follows the last.

@@ -100,7 +100,11 @@ class TileRun {
           bases_[call_.inCount + o] + position * int64_t(formatBytes(call_.out[o].format));
     for (int s = 0; s < plan_.stepCount; s++) {
       const Step& step = plan_.steps[s];
-      step.block(slots_[step.dst], at(step.a), at(step.b), at(step.c), count);
+      if (step.block)
+        step.block(slots_[step.dst], at(step.a), at(step.b), at(step.c), count);
+      else
+        table_.chain(slots_[step.dst], at(step.a), plan_.links + step.links, step.linkCount, slots_,
+                     count, step.stream);
     }
     for (int o = 0; o < call_.outCount; o++) finish(o, position, count);
   }

@@ -8,6 +8,8 @@ namespace figment::FIGMENT_ISA {
 
 /// Results of fewer bytes stay in the caches, where the next operation finds them.
 constexpr int64_t kStreamedBytes = int64_t(8) << 20;
+/// Nor are they written past them by operations that read and write no more than this in all.
+constexpr int64_t kStreamedTraffic = 4 * kStreamedBytes;
 
 /// Whether to write `bytes` from `out` on by stream(), in whole vectors from a multiple of kLanes.
 inline bool worthStreaming(const float* out, int64_t bytes) {
