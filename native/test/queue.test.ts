@@ -1,5 +1,7 @@
 // The queue: order, asynchronous reads, failures and where they surface, cancelling, state and its commit.
 
+import { readdirSync, readFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { profileEvents } from "@figment/native";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { addProgram, gatherProgram, repeatProgram, slowProgram, stepProgram } from "./programs.ts";
@@ -114,6 +116,25 @@ describe("the queue", () => {
     native.setThreads(threads);
     for (const result of results) expect(Buffer.compare(bytesOf(result), bytesOf(results[0]!))).toBe(0);
   });
+
+  const processors = (task: string): string =>
+    readFileSync(`/proc/self/task/${task}/status`, "utf8").match(/Cpus_allowed_list:\s*(\S+)/)![1]!;
+
+  it.runIf(process.platform === "linux" && availableParallelism() > 1)(
+    "gives every worker a processor of its own where there are as many as threads, and leaves other threads free",
+    async () => {
+      const threads = native.threads();
+      const tasks = (): string[] => readdirSync("/proc/self/task");
+      const everywhere = processors(String(process.pid));
+      const input = own(buffer(randomFloats(next, longCount)));
+      native.setThreads(availableParallelism());
+      await floatsOf(runOwned(load(slowProgram(longCount, 1)), [input])[0]!);
+      const bound = tasks().flatMap((task) => (processors(task) === everywhere ? [] : [processors(task)]));
+      expect(new Set(bound).size).toBe(availableParallelism() - 1);
+      expect(bound).toHaveLength(availableParallelism() - 1);
+      native.setThreads(threads);
+    },
+  );
 });
 
 describe("a number as input", () => {

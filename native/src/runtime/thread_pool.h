@@ -6,11 +6,13 @@
 #include <atomic>
 #include <cstdint>
 #include <exception>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
 
 #include "../kernels/kernel.h"
+#include "worker_places.h"
 
 namespace figment {
 
@@ -46,12 +48,19 @@ class ThreadPool {
 
   int threads_;
   std::vector<std::thread> workers_;
+  WorkerPlaces places_;
   bool stopping_ = false;  // written before a region number that workers observe
 
   alignas(64) std::atomic<uint32_t> state_{0};
   alignas(64) std::atomic<uint32_t> left_{0};  // changes whenever the last worker inside leaves
-  alignas(64) std::atomic<int64_t> next_{0};   // first chunk that nobody has taken
-  int64_t chunks_ = 0;
+  /// Chunks that one thread does first, so that it meets what it has in its caches from the region
+  /// before; others help when they have done their own.
+  struct alignas(64) Share {
+    std::atomic<int64_t> next;  ///< first chunk that nobody has taken
+    int64_t end;
+  };
+  std::unique_ptr<Share[]> shares_;
+  int sharing_ = 0;  ///< shares of the region
   int64_t count_ = 0;
   int64_t grain_ = 1;
   Context::Body body_ = nullptr;
