@@ -77,8 +77,6 @@ Work workOf(const Multiply& x, int unit) {
   return work;
 }
 
-using RunWork = void (*)(const Work&, const WorkOperands&, Launcher&);
-
 template <RunWork runWork, int unit>
 void runAs(const Multiply& x, Launcher& launcher) {
   runWork(workOf(x, unit),

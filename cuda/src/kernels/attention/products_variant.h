@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "../gemm/epilogue.h"
 #include "flash_simt.h"
 #include "products.h"
 
@@ -29,13 +30,9 @@ void eachTurn(const Turns& t, int64_t loops, F&& f) {
 
 /// The elements of an operand from one on.
 inline Operand elementsFrom(const Operand& whole, int64_t first) {
-  Operand rest;
-  rest.format = whole.format;
-  rest.rank = 1;
-  rest.dims[0] = whole.elements() - first;
-  rest.strides[0] = 1;
-  if (whole.data) rest.data = whole.as<uint8_t>() + first * int64_t(formatBytes(whole.format));
-  return rest;
+  uint8_t* const data =
+      whole.data ? whole.as<uint8_t>() + first * int64_t(formatBytes(whole.format)) : nullptr;
+  return rowOperand(data, whole.format, whole.elements() - first);
 }
 
 /// The heads of an operand in a turn, from a position on.
@@ -55,12 +52,8 @@ class Scratch {
         memory_(memory),
         used_(ceilDiv(partialBytes, size_t(64)) * 64) {}
   Operand take(Format format) {
-    Operand matrices;
-    matrices.format = format;
-    matrices.rank = 1;
-    matrices.dims[0] = turns_.scores();
-    matrices.strides[0] = 1;
-    matrices.data = memory_ ? memory_ + used_ : nullptr;
+    const Operand matrices =
+        rowOperand(memory_ ? memory_ + used_ : nullptr, format, turns_.scores());
     used_ += ceilDiv(size_t(turns_.scores()) * formatBytes(format), size_t(64)) * 64;
     return matrices;
   }

@@ -5,8 +5,6 @@
 namespace figment::cuda {
 namespace {
 
-using RunWork = void (*)(const Work&, const WorkOperands&, Launcher&);
-
 /// Calls f for each work that a call falls into.
 template <class P, class F>
 void eachWork(const P& p, int unit, F&& f) {
@@ -14,14 +12,6 @@ void eachWork(const P& p, int unit, F&& f) {
     for (int64_t first = 0; first < phasesOf(p); first += kMaxPhases) f(workOf(p, unit, first));
   else
     f(workOf(p, unit));
-}
-
-Epilogue<float> epilogueOf(const OpCall& call, const Conv2dParams& p) {
-  return {call.out[0], p.bias ? &call.in[2] : nullptr, p.activation};
-}
-template <class P>
-Epilogue<float> epilogueOf(const OpCall& call, const P&) {
-  return Epilogue<float>(call.out[0]);
 }
 
 template <class P, RunWork runWork, int unit>

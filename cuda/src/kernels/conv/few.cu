@@ -11,8 +11,6 @@
 namespace figment::cuda {
 namespace {
 
-using RunWork = void (*)(const Work&, const WorkOperands&, Launcher&);
-
 /// A convolution as unfolding (or folding) and a product.
 struct Few {
   enum class Way { none, unfolds, folds } way = Way::none;
@@ -152,24 +150,6 @@ size_t scratch(const OpCall& call, int) {
   return size_t(memoryOf(fewOf(call.as<P>()), call).bytes);
 }
 
-Operand rowOf(std::byte* data, Format format, int64_t elements) {
-  Operand row;
-  row.format = format;
-  row.rank = 1;
-  row.dims[0] = elements;
-  row.strides[0] = 1;
-  row.data = data;
-  return row;
-}
-
-Epilogue<float> epilogueOf(const OpCall& call, const Conv2dParams& p) {
-  return {call.out[0], p.bias ? &call.in[2] : nullptr, p.activation};
-}
-template <class P>
-Epilogue<float> epilogueOf(const OpCall& call, const P&) {
-  return Epilogue<float>(call.out[0]);
-}
-
 template <class P, RunWork runWork, int unit>
 void run(const OpCall& call, Context& context) {
   const auto& p = call.as<P>();
@@ -181,7 +161,7 @@ void run(const OpCall& call, Context& context) {
   const Epilogue<float> epilogue = epilogueOf(call, p);
   if (few.way == Few::Way::folds) {
     const Operand products =
-        rowOf(scratch + memory.taken, Format::f32, few.product.m * few.product.n);
+        rowOperand(scratch + memory.taken, Format::f32, few.product.m * few.product.n);
     runWork(work, {call.in[few.first], call.in[few.second], Epilogue<float>(products), products},
             launcher);
     return fold(launcher, few.folding, products.as<float>(), epilogue);
@@ -189,7 +169,7 @@ void run(const OpCall& call, Context& context) {
   const Unfolding& u = few.unfolding;
   const Operand& source = call.in[few.unfolded];
   const Operand unfolded =
-      rowOf(scratch + memory.taken, source.format, u.reach.positions * u.pitch);
+      rowOperand(scratch + memory.taken, source.format, u.reach.positions * u.pitch);
   unfold(launcher, u, source, scratch + memory.taken);
   const auto factor = [&](int which) -> const Operand& {
     return which == few.unfolded ? unfolded : call.in[which];

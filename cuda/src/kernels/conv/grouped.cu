@@ -141,13 +141,6 @@ sumSlabsKernel(Global<const float> parts, Epilogue<float> epilogue, int32_t coun
   epilogue.store(at, 0, sum);
 }
 
-Epilogue<float> epilogueOf(const OpCall& call, const Conv2dParams& p) {
-  return {call.out[0], p.bias ? &call.in[2] : nullptr, p.activation};
-}
-Epilogue<float> epilogueOf(const OpCall& call, const Conv2dInputGradParams&) {
-  return Epilogue<float>(call.out[0]);
-}
-
 template <class P>
 int64_t depthOf(const P& p) {
   constexpr bool kBackward = std::is_same_v<P, Conv2dInputGradParams>;
@@ -198,11 +191,7 @@ void runWeights(const OpCall& call, Context& context) {
   Launcher& launcher = launcherOf(context);
   const Slabs s = slabsOf(p);
   const Epilogue<float> epilogue(call.out[0]);
-  Operand parts;
-  parts.rank = 1;
-  parts.dims[0] = int64_t(s.slabs) * s.count;
-  parts.strides[0] = 1;
-  parts.data = launcher.scratch();
+  const Operand parts = rowOperand(launcher.scratch(), Format::f32, int64_t(s.slabs) * s.count);
   const int64_t blocks = ceilDiv(int64_t(s.count), int64_t(kThreads));
   launch<groupedWeightsKernel>(launcher, {blocks, s.slabs}, kThreads, 0, Floats<float>(call.in[0]),
                                Floats<float>(call.in[1]),

@@ -12,6 +12,15 @@
 
 namespace figment::cuda {
 
+/// What becomes of sums: of the forward pass, with its bias and activation; of gradients.
+inline Epilogue<float> epilogueOf(const OpCall& call, const Conv2dParams& p) {
+  return {call.out[0], p.bias ? &call.in[2] : nullptr, p.activation};
+}
+template <class P>
+Epilogue<float> epilogueOf(const OpCall& call, const P&) {
+  return Epilogue<float>(call.out[0]);
+}
+
 /// Steps of an image [n, height, width, channels], read through windows by groups of `inGroup`.
 inline void setImage(Work& work, int64_t height, int64_t width, int64_t channels, int64_t inGroup,
                      int unit) {

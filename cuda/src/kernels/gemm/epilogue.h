@@ -7,6 +7,17 @@
 
 namespace figment::cuda {
 
+/// `elements` side by side: partial sums, or factors that are made before they are multiplied.
+inline Operand rowOperand(void* data, Format format, int64_t elements) {
+  Operand row;
+  row.format = format;
+  row.rank = 1;
+  row.dims[0] = elements;
+  row.strides[0] = 1;
+  row.data = data;
+  return row;
+}
+
 template <class Sum>
 FIGMENT_DEVICE Sum activated(Sum x, int32_t activation) {
   if (activation == kSilu) return x / (Sum(1) + exp(-x));

@@ -23,8 +23,7 @@ bool roundedAt(Precision precision, const OpCall& call) {
 
 /// Large tiles of f32 factors that are aligned, as far as their shape says.
 inline bool tiledAsync(const Work& work, const OpCall& call) {
-  return call.in[0].format == Format::f32 && call.in[1].format == Format::f32 &&
-         AlignedFactors(work, true, true).both && planOf(work.product).large;
+  return largeOfSingles(work, call.in[0], call.in[1], AlignedFactors(work, true, true));
 }
 
 /// Blocks of the smallest tiles, and elements of what is summed, are counted in 31 bits.

@@ -1,6 +1,7 @@
 // Which loaders a kernel is compiled for.
 #pragma once
 
+#include "../../device/four.h"
 #include "work.h"
 
 namespace figment::cuda {
@@ -29,6 +30,8 @@ struct AlignedFactors {
   TapFactor taps;
   bool both;  ///< all that the work's layout has
 
+  AlignedFactors(const Work& work, const WorkOperands& operands)
+      : AlignedFactors(work, startsAligned(operands.a), startsAligned(operands.b)) {}
   AlignedFactors(const Work& work, bool aAligned, bool bAligned)
       : window(work.window), matrix(work.matrix), taps(work.taps) {
     const bool windowFirst = work.layout == Layout::forward || work.layout == Layout::backward;
@@ -42,6 +45,13 @@ struct AlignedFactors {
     both = first && second;
   }
 };
+
+/// Whether a work is large tiles of aligned f32 factors.
+inline bool largeOfSingles(const Work& work, const Operand& a, const Operand& b,
+                           const AlignedFactors& factors) {
+  return a.format == Format::f32 && b.format == Format::f32 && factors.both &&
+         planOf(work.product).large;
+}
 
 /// Calls f.operator()<Loaders>(factor of A, factor of B) for the layout of a work.
 template <class F>

@@ -6,7 +6,7 @@ namespace {
 
 template <class T>
 void runAs(const Work& work, const WorkOperands& operands, Launcher& launcher) {
-  const AlignedFactors factors(work, atSixteenBytes(operands.a), atSixteenBytes(operands.b));
+  const AlignedFactors factors(work, operands);
   startWork(work, operands, factors.both, launcher,
             [&](bool large, const Product& p, const Epilogue<float>& epilogue, Grid grid) {
               withLoaders(work.layout, factors, [&]<class L>(const auto& a, const auto& b) {

@@ -135,7 +135,7 @@ stagedKernel(Floats<float> a, FIGMENT_GRID_CONSTANT const typename L::FactorA fa
 /// Runs a work on the kernels of an arithmetic.
 template <class Arithmetic>
 void runStaged(const Work& work, const WorkOperands& operands, Launcher& launcher) {
-  const AlignedFactors factors(work, atSixteenBytes(operands.a), atSixteenBytes(operands.b));
+  const AlignedFactors factors(work, operands);
   startWork(work, operands, true, launcher,
             [&](bool large, const Product& p, const Epilogue<float>& epilogue, Grid grid) {
               withLoaders(work.layout, factors, [&]<class L>(const auto& a, const auto& b) {

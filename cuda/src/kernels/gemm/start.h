@@ -2,19 +2,16 @@
 // factors, and the sum of split depth after it.
 #pragma once
 
+#include "../../device/four.h"
 #include "work.h"
 
 namespace figment::cuda {
-
-inline bool atSixteenBytes(const Operand& operand) {
-  return reinterpret_cast<uintptr_t>(operand.data) % 16 == 0;
-}
 
 /// Whether rows of results begin and end at multiples of eight elements.
 inline bool octetsOf(const Product& p, const Operand& out) {
   int64_t all = p.columns | p.outGroup | p.outImage | p.outRow | p.outColumn;
   for (int i = 0; i < p.phases; i++) all |= p.phase[i].outFirst;
-  return all % 8 == 0 && atSixteenBytes(out);
+  return all % 8 == 0 && startsAligned(out);
 }
 
 /// Calls start(large, product, epilogue, blocks), which launches the kernel that writes whole or
@@ -31,11 +28,8 @@ void startWork(const Work& work, const WorkOperands& operands, bool canBeLarge, 
   const bool large = plan.large && canBeLarge;
   const Grid grid = {tilesOf(p, large ? 128 : 64) * p.splits};
   if (p.splits == 1) return start(large, p, epilogue, grid);
-  Operand partial;
-  partial.rank = 1;
-  partial.dims[0] = int64_t(scratchOf(p) / sizeof(float));
-  partial.strides[0] = 1;
-  partial.data = launcher.scratch();
+  const Operand partial =
+      rowOperand(launcher.scratch(), Format::f32, int64_t(scratchOf(p) / sizeof(float)));
   Epilogue<float> keep(partial);
   keep.octets = p.columns % 8 == 0;
   start(large, p, keep, grid);

@@ -4,7 +4,7 @@
 namespace figment::cuda {
 
 void runTiled(const Work& work, const WorkOperands& operands, Launcher& launcher) {
-  const AlignedFactors factors(work, atSixteenBytes(operands.a), atSixteenBytes(operands.b));
+  const AlignedFactors factors(work, operands);
   startWork(work, operands, true, launcher,
             [&](bool large, const Product& p, const Epilogue<float>& epilogue, Grid grid) {
               withLoaders(work.layout, factors, [&]<class L>(const auto& a, const auto& b) {

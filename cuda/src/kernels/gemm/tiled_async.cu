@@ -4,7 +4,7 @@
 namespace figment::cuda {
 
 void runTiledAsync(const Work& work, const WorkOperands& operands, Launcher& launcher) {
-  const AlignedFactors factors(work, atSixteenBytes(operands.a), atSixteenBytes(operands.b));
+  const AlignedFactors factors(work, operands);
   if (!factors.both || !planOf(work.product).large) return runTiled(work, operands, launcher);
   startWork(work, operands, true, launcher,
             [&](bool, const Product& p, const Epilogue<float>& epilogue, Grid grid) {

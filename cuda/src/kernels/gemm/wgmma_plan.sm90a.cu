@@ -1,3 +1,4 @@
+#include "../../device/four.h"
 #include "kernels/registry.h"
 #include "runtime/error.h"
 #include "wgmma_plan.h"
@@ -123,7 +124,7 @@ bool factorFormats(const OpCall& call) {
 }
 
 Results resultsAt(const Operand& out, int64_t channels, int64_t rowStride) {
-  const bool aligned = reinterpret_cast<uintptr_t>(out.data) % 16 == 0;
+  const bool aligned = startsAligned(out);
   return {.data = out.data,
           .format = out.format,
           .wide = aligned && channels % 8 == 0 && rowStride % 8 == 0,

@@ -108,6 +108,8 @@ struct WorkOperands {
   const Operand& out;
 };
 
+using RunWork = void (*)(const Work&, const WorkOperands&, Launcher&);
+
 // Each runs a work that fits, whose result has elements: on tensor cores, for factors of one 16-bit
 // format; on tensor cores for factors of any formats, split into two bf16 parts or rounded to TF32;
 // by multiply-adds in f32, for factors of any formats; and the same for large tiles of f32 factors.

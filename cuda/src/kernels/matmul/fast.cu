@@ -5,8 +5,6 @@
 namespace figment::cuda {
 namespace {
 
-using RunWork = void (*)(const Work&, const WorkOperands&, Launcher&);
-
 template <RunWork runWork, int unit>
 void run(const OpCall& call, Context& context) {
   if (call.out[0].empty()) return;
