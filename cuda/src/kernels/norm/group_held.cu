@@ -2,7 +2,6 @@
 // is a run of neighbouring groups of one sample, whose pixels one block holds, few for each thread.
 #include "../../device/functions.h"
 #include "group_run.h"
-#include "group_split.h"
 
 namespace figment::cuda {
 namespace {
@@ -135,21 +134,21 @@ heldKernel(Held k) {
   }
 }
 
-template <NormForward<float> (*kForward)(const OpCall&)>
+template <class Call>
 int supports(const OpCall& call) {
   if (supportsFloats(call) < 0) return -1;
-  const HeldPlan plan(kForward(call).shape, call.in[0].format);
+  const HeldPlan plan(Call::of(call).shape, call.in[0].format);
   if (plan.floats == 0) return -1;
   // What leaves multiprocessors idle, or moves part sectors of memory, is a cluster's first.
   const bool narrow = plan.run.channels * formatBytes(call.in[0].format) < 64;
   return plan.idle || narrow ? 25 : 40;
 }
 
-template <NormForward<float> (*kForward)(const OpCall&), void (*kSplit)(const OpCall&, Context&)>
+template <class Call>
 void run(const OpCall& call, Context& context) {
-  if (!hasRunAddresses(call)) return kSplit(call, context);
+  if (!hasRunAddresses(call)) return Call::split(call, context);
   Launcher& launcher = launcherOf(context);
-  const NormForward<float> forward = kForward(call);
+  const NormForward<float> forward = Call::of(call);
   const HeldPlan plan(forward.shape, call.in[0].format);
   const Held k = {forward, plan.run};
   const auto start = [&]<int N, int kFloats>() {
@@ -163,18 +162,12 @@ void run(const OpCall& call, Context& context) {
   start.template operator()<4, kManyFloats>();
 }
 
-const RegisterVariant group{{.op = "groupNorm",
-                             .name = "held",
-                             .isa = Isa::sm75,
-                             .supports = supports<groupNormOf<float>>,
-                             .scratch = splitGroupNormScratch,
-                             .run = run<groupNormOf<float>, splitGroupNorm>}};
-const RegisterVariant batch{{.op = "batchNorm",
-                             .name = "held",
-                             .isa = Isa::sm75,
-                             .supports = supports<batchNormOf<float>>,
-                             .scratch = splitBatchNormScratch,
-                             .run = run<batchNormOf<float>, splitBatchNorm>}};
+template <class Call>
+constexpr Variant held() {
+  return runVariant<Call>("held", Isa::sm75, supports<Call>, Call::splitScratch, run<Call>);
+}
+const RegisterVariant group{held<GroupNormCall>()};
+const RegisterVariant batch{held<BatchNormCall>()};
 
 }  // namespace
 }  // namespace figment::cuda

@@ -120,18 +120,13 @@ void run(const OpCall& call, Context& context) {
   });
 }
 
-const RegisterVariant group{{.op = "groupNormGrad",
-                             .name = "held",
-                             .isa = Isa::sm75,
-                             .supports = supports<GroupNormGradCall>,
-                             .scratch = runGradScratch<GroupNormGradCall, HeldPlan>,
-                             .run = run<GroupNormGradCall>}};
-const RegisterVariant batch{{.op = "batchNormGrad",
-                             .name = "held",
-                             .isa = Isa::sm75,
-                             .supports = supports<BatchNormGradCall>,
-                             .scratch = runGradScratch<BatchNormGradCall, HeldPlan>,
-                             .run = run<BatchNormGradCall>}};
+template <class Call>
+constexpr Variant held() {
+  return runVariant<Call>("held", Isa::sm75, supports<Call>, runGradScratch<Call, HeldPlan>,
+                          run<Call>);
+}
+const RegisterVariant group{held<GroupNormGradCall>()};
+const RegisterVariant batch{held<BatchNormGradCall>()};
 
 }  // namespace
 }  // namespace figment::cuda

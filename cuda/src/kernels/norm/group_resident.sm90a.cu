@@ -3,55 +3,22 @@
 // of neighbouring groups of one sample.
 #include "../../device/functions.h"
 #include "cluster.h"
-#include "group_run.h"
-#include "group_split.h"
 
 namespace figment::cuda {
 namespace {
 
 constexpr int kMostWarps = 16, kThreads = kMostWarps * kWarp;
-constexpr int kMostRanks = 8;
-/// Two blocks on one multiprocessor, of which one reads while the other writes; or one.
-constexpr int64_t kComfortable = 112 * 1024, kBudget = 226 * 1024;
-/// Vectors of a thread that a block should have at least.
-constexpr int kFewVectors = 4;
 /// Parts that a thread's copies arrive in.
 constexpr int kStages = 4;
 
-/// How a call is cut; `ranks` is 0 where shared memory does not hold it.
-struct ResidentPlan {
-  Run run;
-  int vector;
-  int ranks = 0;  ///< blocks of a task
-  int64_t sharedBytes = 0;
-
-  ResidentPlan(const NormShape& shape, Format x) : vector(runVector(x, shape.c)) {
-    if (vector == 0 || vector * formatBytes(x) != 16) return;
-    eachRun(shape, x, vector, [&](Run next) {
-      // Where memory moves in part sectors, or hides no time, slabs are as fast.
-      const int64_t runBytes = next.channels * int64_t(formatBytes(x));
-      const bool narrow = runBytes < 64;
-      if (runBytes < 32) return false;
-      for (int blocks = 1; blocks <= kMostRanks; blocks *= 2) {
-        next.pixels = ceilDiv(shape.spatial, int64_t(blocks));
-        next.warps = 1;
-        while (next.warps < kMostWarps && kFewVectors * next.down() < next.pixels) next.warps *= 2;
-        const int64_t bytes = next.pixels * next.across * 16 + next.floats(2) * int64_t{4};
-        const int64_t most = blocks < kMostRanks || narrow ? kComfortable : kBudget;
-        if (bytes > most || next.pixels * (blocks - 1) >= shape.spatial) continue;
-        const int64_t all = shape.n * next.ofSample * blocks;
-        if (blocks < kMostRanks && all < kBusyBlocks && next.warps == kMostWarps) continue;
-        // Narrow runs that all of a GPU works on rather than wide ones for a part of it.
-        if (ranks > 0 && all < kBusyBlocks) return true;
-        run = next;
-        ranks = blocks;
-        sharedBytes = bytes;
-        return true;
-      }
-      return false;
-    });
-  }
-};
+/// Two blocks on one multiprocessor, of which one reads while the other writes.
+ClusterPlan planOf(const NormShape& shape, Format x) {
+  return ClusterPlan(shape, x,
+                     {.mostWarps = kMostWarps,
+                      .comfortable = 112 * 1024,
+                      .vectorBytes = 16,
+                      .floats = [](const Run& run) { return run.floats(2); }});
+}
 
 struct Resident {
   NormForward<float> call;
@@ -163,53 +130,31 @@ __cluster_dims__(ranks, 1, 1) residentKernel(Resident k) {
   });
 }
 
-template <NormForward<float> (*kForward)(const OpCall&)>
+template <class Call>
 int supports(const OpCall& call) {
   if (supportsFloats(call) < 0) return -1;
-  return ResidentPlan(kForward(call).shape, call.in[0].format).ranks > 0 ? 30 : -1;
+  return planOf(Call::of(call).shape, call.in[0].format).ranks > 0 ? 30 : -1;
 }
 
-template <int N>
-void start(const ResidentPlan& plan, const Resident& k, Launcher& launcher) {
-  const Grid grid{k.call.shape.n * k.run.ofSample * plan.ranks};
-  const int threads = k.run.warps * kWarp;
-  const size_t bytes = size_t(plan.sharedBytes);
-  switch (plan.ranks) {
-    case 1:
-      return launch<residentKernel<N, 1>>(launcher, grid, threads, bytes, k);
-    case 2:
-      return launch<residentKernel<N, 2>>(launcher, grid, threads, bytes, k);
-    case 4:
-      return launch<residentKernel<N, 4>>(launcher, grid, threads, bytes, k);
-    default:
-      return launch<residentKernel<N, 8>>(launcher, grid, threads, bytes, k);
-  }
-}
-
-template <NormForward<float> (*kForward)(const OpCall&), void (*kSplit)(const OpCall&, Context&)>
+template <class Call>
 void run(const OpCall& call, Context& context) {
-  if (!hasRunAddresses(call)) return kSplit(call, context);
-  const NormForward<float> forward = kForward(call);
-  const ResidentPlan plan(forward.shape, call.in[0].format);
+  if (!hasRunAddresses(call)) return Call::split(call, context);
+  const NormForward<float> forward = Call::of(call);
+  const ClusterPlan plan = planOf(forward.shape, call.in[0].format);
   const Resident k = {forward, plan.run};
-  if (plan.vector == 8)
-    start<8>(plan, k, launcherOf(context));
-  else
-    start<4>(plan, k, launcherOf(context));
+  withCluster(plan, [&]<int N, int ranks>() {
+    launch<residentKernel<N, ranks>>(launcherOf(context), plan.grid(forward.shape),
+                                     plan.run.warps * kWarp, size_t(plan.sharedBytes), k);
+  });
 }
 
-const RegisterVariant group{{.op = "groupNorm",
-                             .name = "resident-cluster",
-                             .isa = Isa::sm90a,
-                             .supports = supports<groupNormOf<float>>,
-                             .scratch = splitGroupNormScratch,
-                             .run = run<groupNormOf<float>, splitGroupNorm>}};
-const RegisterVariant batch{{.op = "batchNorm",
-                             .name = "resident-cluster",
-                             .isa = Isa::sm90a,
-                             .supports = supports<batchNormOf<float>>,
-                             .scratch = splitBatchNormScratch,
-                             .run = run<batchNormOf<float>, splitBatchNorm>}};
+template <class Call>
+constexpr Variant resident() {
+  return runVariant<Call>("resident-cluster", Isa::sm90a, supports<Call>, Call::splitScratch,
+                          run<Call>);
+}
+const RegisterVariant group{resident<GroupNormCall>()};
+const RegisterVariant batch{resident<BatchNormCall>()};
 
 }  // namespace
 }  // namespace figment::cuda

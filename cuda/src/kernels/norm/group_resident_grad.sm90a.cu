@@ -7,46 +7,18 @@ namespace figment::cuda {
 namespace {
 
 constexpr int kMostWarps = 8, kThreads = kMostWarps * kWarp;
-constexpr int kMostRanks = 8;
-/// Three blocks on one multiprocessor, of which some read while others write; or one.
-constexpr int64_t kComfortable = 75 * 1024, kBudget = 226 * 1024;
-/// Vectors of a thread that a block should have at least.
-constexpr int kFewVectors = 4;
 /// Parts that a thread's copies arrive in.
 constexpr int kStages = 4;
 
-/// How a call is cut; `ranks` is 0 where shared memory does not hold it.
-struct ResidentPlan {
-  Run run;
-  int vector;
-  int ranks = 0;  ///< blocks of a task
-  int64_t sharedBytes = 0;
-
-  ResidentPlan(const NormShape& shape, Format x, Format dy) : vector(runVector(x, shape.c)) {
-    if (vector == 0 || vector * formatBytes(x) != 16 || vector * formatBytes(dy) != 16) return;
-    eachRun(shape, x, vector, [&](Run next) {
-      // Where memory moves in part sectors, or hides no time, slabs are as fast.
-      const int64_t runBytes = next.channels * int64_t(formatBytes(x));
-      const bool narrow = runBytes < 64;
-      if (runBytes < 32) return false;
-      for (int blocks = 1; blocks <= kMostRanks; blocks *= 2) {
-        next.pixels = ceilDiv(shape.spatial, int64_t(blocks));
-        next.warps = 1;
-        while (next.warps < kMostWarps && kFewVectors * next.down() < next.pixels) next.warps *= 2;
-        const int64_t bytes = next.pixels * next.across * 32 + RunGrad::floats(next) * int64_t{4};
-        const int64_t most = blocks < kMostRanks || narrow ? kComfortable : kBudget;
-        if (bytes > most || next.pixels * (blocks - 1) >= shape.spatial) continue;
-        const int64_t all = shape.n * next.ofSample * blocks;
-        if (blocks < kMostRanks && all < kBusyBlocks && next.warps == kMostWarps) continue;
-        // Narrow runs that all of a GPU works on rather than wide ones for a part of it.
-        if (ranks > 0 && all < kBusyBlocks) return true;
-        run = next;
-        ranks = blocks;
-        sharedBytes = bytes;
-        return true;
-      }
-      return false;
-    });
+struct ResidentPlan : ClusterPlan {
+  /// Three blocks on one multiprocessor, of which some read while others write.
+  ResidentPlan(const NormShape& shape, Format x, Format dy)
+      : ClusterPlan(shape, x,
+                    {.mostWarps = kMostWarps,
+                     .comfortable = 75 * 1024,
+                     .vectorBytes = 32,
+                     .floats = RunGrad::floats}) {
+    if (vector * formatBytes(dy) != 16) ranks = 0;
   }
 };
 
@@ -136,42 +108,20 @@ int supports(const OpCall& call) {
 template <class Call>
 void run(const OpCall& call, Context& context) {
   runGrad<Call, ResidentPlan>(call, context, [&](const ResidentPlan& plan, const RunGrad& k) {
-    const auto start = [&]<int N, int ranks>() {
-      launch<residentGradKernel<N, ranks>>(launcherOf(context),
-                                           Grid{k.call.shape.n * k.run.ofSample * ranks},
+    withCluster(plan, [&]<int N, int ranks>() {
+      launch<residentGradKernel<N, ranks>>(launcherOf(context), plan.grid(k.call.shape),
                                            k.run.warps * kWarp, size_t(plan.sharedBytes), k);
-    };
-    const auto startOf = [&]<int N>() {
-      switch (plan.ranks) {
-        case 1:
-          return start.template operator()<N, 1>();
-        case 2:
-          return start.template operator()<N, 2>();
-        case 4:
-          return start.template operator()<N, 4>();
-        default:
-          return start.template operator()<N, 8>();
-      }
-    };
-    if (plan.vector == 8)
-      startOf.template operator()<8>();
-    else
-      startOf.template operator()<4>();
+    });
   });
 }
 
-const RegisterVariant group{{.op = "groupNormGrad",
-                             .name = "resident-cluster",
-                             .isa = Isa::sm90a,
-                             .supports = supports<GroupNormGradCall>,
-                             .scratch = runGradScratch<GroupNormGradCall, ResidentPlan>,
-                             .run = run<GroupNormGradCall>}};
-const RegisterVariant batch{{.op = "batchNormGrad",
-                             .name = "resident-cluster",
-                             .isa = Isa::sm90a,
-                             .supports = supports<BatchNormGradCall>,
-                             .scratch = runGradScratch<BatchNormGradCall, ResidentPlan>,
-                             .run = run<BatchNormGradCall>}};
+template <class Call>
+constexpr Variant resident() {
+  return runVariant<Call>("resident-cluster", Isa::sm90a, supports<Call>,
+                          runGradScratch<Call, ResidentPlan>, run<Call>);
+}
+const RegisterVariant group{resident<GroupNormGradCall>()};
+const RegisterVariant batch{resident<BatchNormGradCall>()};
 
 }  // namespace
 }  // namespace figment::cuda

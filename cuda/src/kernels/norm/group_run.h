@@ -4,9 +4,11 @@
 // pixels exchange moments.
 #pragma once
 
+#include "../../device/four.h"
 #include "../../device/vectors.h"
 #include "../../device/warp.h"
 #include "affine.h"
+#include "group_split.h"
 
 namespace figment::cuda {
 
@@ -52,11 +54,40 @@ inline int runVector(Format x, int64_t c) {
 }
 /// Whether a call's addresses are made for vectors: x, gamma, beta and y are.
 inline bool hasRunAddresses(const OpCall& call) {
-  const auto aligned = [](const Operand& operand) {
-    return reinterpret_cast<uintptr_t>(operand.data) % 16 == 0;
-  };
-  return aligned(call.in[0]) && aligned(call.in[1]) && aligned(call.in[2]) && aligned(call.out[0]);
+  return startsAligned(call.in[0]) && startsAligned(call.in[1]) && startsAligned(call.in[2]) &&
+         startsAligned(call.out[0]);
 }
+/// groupNorm or batchNorm, and how calls without addresses made for vectors run.
+struct GroupNormCall {
+  static constexpr const char* kOp = "groupNorm";
+  static NormForward<float> of(const OpCall& call) { return groupNormOf<float>(call); }
+  static size_t splitScratch(const OpCall& call, int threads) {
+    return splitGroupNormScratch(call, threads);
+  }
+  static void split(const OpCall& call, Context& context) { splitGroupNorm(call, context); }
+};
+struct BatchNormCall {
+  static constexpr const char* kOp = "batchNorm";
+  static NormForward<float> of(const OpCall& call) { return batchNormOf<float>(call); }
+  static size_t splitScratch(const OpCall& call, int threads) {
+    return splitBatchNormScratch(call, threads);
+  }
+  static void split(const OpCall& call, Context& context) { splitBatchNorm(call, context); }
+};
+
+/// A kernel of runs as a variant of a Call's operation.
+template <class Call>
+constexpr Variant runVariant(const char* name, Isa isa, int (*supports)(const OpCall&),
+                             size_t (*scratch)(const OpCall&, int),
+                             void (*run)(const OpCall&, Context&)) {
+  return {.op = Call::kOp,
+          .name = name,
+          .isa = isa,
+          .supports = supports,
+          .scratch = scratch,
+          .run = run};
+}
+
 /// Calls f(run) for runs of more and more groups, up to the first of whole sectors of memory, two
 /// at least, once f has answered that it has a use for one.
 template <class F>
@@ -169,8 +200,7 @@ FIGMENT_DEVICE void sumGroups(const Run& run, float (&values)[kKinds][N],
     float sum = 0;
     if (at < sums)
       for (int i = t % kAdders; i < terms; i += kAdders) sum += parts[at * terms + i];
-    FIGMENT_UNROLL
-    for (int step = kAdders / 2; step > 0; step /= 2) sum += __shfl_xor_sync(kWholeWarp, sum, step);
+    sum = sumAdders(sum);
     if (at < sums && t % kAdders == 0) totals[at] = sum;
   }
   __syncthreads();

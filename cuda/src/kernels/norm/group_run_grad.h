@@ -145,19 +145,21 @@ inline bool hasGradAddresses(const OpCall& call, bool beta) {
   const Operand* const vectors[] = {&call.in[0], &call.in[1], &call.in[beta ? 2 : 0],
                                     &call.in[call.inCount - 1], &call.out[0]};
   for (const Operand* operand : vectors)
-    if (reinterpret_cast<uintptr_t>(operand->data) % 16 != 0) return false;
+    if (!startsAligned(*operand)) return false;
   return true;
 }
 
 /// groupNormGrad or batchNormGrad, and how calls that registers do not hold, or without addresses
 /// made for vectors, run.
 struct GroupNormGradCall {
+  static constexpr const char* kOp = "groupNormGrad";
   static constexpr bool kBeta = true;
   static NormBackward<float> of(const OpCall& call) { return groupNormGradOf<float>(call); }
   static size_t splitScratch(const OpCall& call) { return splitGroupNormGradScratch(call, 1); }
   static void split(const OpCall& call, Context& context) { splitGroupNormGrad(call, context); }
 };
 struct BatchNormGradCall {
+  static constexpr const char* kOp = "batchNormGrad";
   static constexpr bool kBeta = false;
   static NormBackward<float> of(const OpCall& call) { return batchNormGradOf<float>(call); }
   static size_t splitScratch(const OpCall& call) { return splitBatchNormGradScratch(call, 1); }
