@@ -44,15 +44,7 @@ struct Table {
 
 #ifdef FIGMENT_KERNELS
   FIGMENT_DEVICE const Pair& pairOf(uint32_t chunk) const {
-    int low = 0, high = tensors;
-    while (high - low > 1) {
-      const int middle = (low + high) / 2;
-      if (pair[middle].firstChunk <= chunk)
-        low = middle;
-      else
-        high = middle;
-    }
-    return pair[low];
+    return pair[lastNotAfter(chunk, tensors, [&](int t) { return pair[t].firstChunk; })];
   }
 #endif
 };
@@ -141,12 +133,8 @@ void run(const OpCall& call, Context& context) {
   if (table.tensors > 0) flush();
 }
 
-const RegisterVariant registrar{{.op = "castAll",
-                                 .name = "multi-tensor",
-                                 .isa = Isa::sm75,
-                                 .supports = [](const OpCall&) { return 20; },
-                                 .scratch = nullptr,
-                                 .run = run}};
+const RegisterVariant registrar{multiTensorVariant(
+    "castAll", [](const OpCall&) { return 20; }, run)};
 
 }  // namespace
 }  // namespace figment::cuda

@@ -11,6 +11,22 @@ namespace figment::cuda {
 /// What a table may take of the 4 KiB of a launch's parameters.
 constexpr int kTableBytes = 3840;
 
+#ifdef FIGMENT_KERNELS
+/// The last of `tensors` whose first chunk, firstOf(t), is not after this one.
+template <class F>
+FIGMENT_DEVICE int lastNotAfter(uint32_t chunk, int tensors, F&& firstOf) {
+  int low = 0, high = tensors;
+  while (high - low > 1) {
+    const int middle = (low + high) / 2;
+    if (firstOf(middle) <= chunk)
+      low = middle;
+    else
+      high = middle;
+  }
+  return low;
+}
+#endif
+
 /// Of each tensor `kGroups` arrays of the same length: parameters, gradients, states, results.
 template <class T, int kGroups>
 struct SweepTable {
@@ -38,19 +54,22 @@ struct SweepTable {
   }
 
 #ifdef FIGMENT_KERNELS
-  /// The last tensor whose first chunk is not after this one.
+  /// The tensor that a chunk is of.
   FIGMENT_DEVICE int tensorOf(uint32_t chunk) const {
-    int low = 0, high = tensors;
-    while (high - low > 1) {
-      const int middle = (low + high) / 2;
-      if (firstChunk[middle] <= chunk)
-        low = middle;
-      else
-        high = middle;
-    }
-    return low;
+    return lastNotAfter(chunk, tensors, [&](int t) { return firstChunk[t]; });
   }
 #endif
 };
+
+constexpr Variant multiTensorVariant(const char* op, int (*supports)(const OpCall&),
+                                     void (*run)(const OpCall&, Context&),
+                                     size_t (*scratch)(const OpCall&, int) = nullptr) {
+  return {.op = op,
+          .name = "multi-tensor",
+          .isa = Isa::sm75,
+          .supports = supports,
+          .scratch = scratch,
+          .run = run};
+}
 
 }  // namespace figment::cuda

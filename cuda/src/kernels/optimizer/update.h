@@ -134,15 +134,4 @@ void updateAll(Launcher& launcher, const Operand* operands, const Operand* resul
 
 inline int supportsF32(const OpCall& call) { return call.in[0].format == Format::f32 ? 20 : -1; }
 
-constexpr Variant multiTensorVariant(const char* op, int (*supports)(const OpCall&),
-                                     void (*run)(const OpCall&, Context&),
-                                     size_t (*scratch)(const OpCall&, int) = nullptr) {
-  return {.op = op,
-          .name = "multi-tensor",
-          .isa = Isa::sm75,
-          .supports = supports,
-          .scratch = scratch,
-          .run = run};
-}
-
 }  // namespace figment::cuda
