@@ -1,6 +1,7 @@
 // Operands of which each call has a format of its own: f32, bf16 and f16 in any mix, or f64.
 #pragma once
 
+#include "../../device/four.h"
 #include "../../device/launch.h"
 #include "../../device/number.h"
 
@@ -51,7 +52,7 @@ struct AnyFloats {
 /// number on.
 inline bool alignedForVectors(const Operand* operands, int count) {
   for (int i = 0; i < count; i++)
-    if (reinterpret_cast<uintptr_t>(operands[i].data) % 16 != 0) return false;
+    if (!startsAligned(operands[i])) return false;
   return true;
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "../../device/divisor.h"
+#include "../../device/four.h"
 #include "../../device/launch.h"
 
 namespace figment::cuda {
@@ -59,11 +60,8 @@ inline int supportsF32Images(const OpCall& call) {
 
 /// Channels a thread takes: 4 where all operands are laid out for it, else 1.
 inline int channelsAtOnce(const OpCall& call, int64_t channels, int images) {
-  const auto aligned = [](const Operand& x) {
-    return reinterpret_cast<uintptr_t>(x.data) % 16 == 0;
-  };
-  bool all = channels % 4 == 0 && aligned(call.out[0]);
-  for (int i = 0; i < images; i++) all = all && aligned(call.in[i]);
+  bool all = channels % 4 == 0 && startsAligned(call.out[0]);
+  for (int i = 0; i < images; i++) all = all && startsAligned(call.in[i]);
   return all ? 4 : 1;
 }
 
