@@ -2,7 +2,6 @@
 #pragma once
 
 #include <limits>
-#include <type_traits>
 
 #include "../../device/warp.h"
 #include "kernels/params/reduce.generated.h"
@@ -25,6 +24,8 @@ struct Indices {
   }
   FIGMENT_DEVICE int64_t offset(int64_t index) const {
     int64_t offset = 0;
+    // Long divisions, which a compiler that unrolls the loop repeats in each kernel.
+    FIGMENT_UNROLL_BY(1)
     for (int d = rank - 1; d > 0; d--) {
       offset += index % dims[d] * strides[d];
       index /= dims[d];
@@ -56,55 +57,42 @@ struct ReductionShape {
   }
 };
 
-// The kinds of reduction: what an element counts as, and how two are combined. Integer sums wrap,
-// hence the unsigned accumulator.
+// The kinds of reduction, as what two elements become.
 template <class T>
-struct Total {
-  using Kept = std::conditional_t<std::is_integral_v<T>, uint32_t, T>;
-  FIGMENT_BOTH static Kept identity() { return Kept(0); }
-  FIGMENT_DEVICE Kept operator()(Kept a, Kept b) const { return a + b; }
+struct Total : Sum {
+  FIGMENT_DEVICE T identity() const { return T(0); }
 };
+/// The greatest or the least element, which kernels learn when they run: they wait for memory.
 template <class T>
-struct Greatest : Maximum {
-  using Kept = T;
-  FIGMENT_BOTH static constexpr T identity() {
-    if constexpr (std::is_integral_v<T>)
-      return std::numeric_limits<T>::min();
+struct Extreme {
+  bool least;
+
+  FIGMENT_DEVICE T identity() const {
+    using Limits = std::numeric_limits<T>;
+    if constexpr (Limits::has_infinity)
+      return least ? Limits::infinity() : -Limits::infinity();
     else
-      return -std::numeric_limits<T>::infinity();
+      return least ? Limits::max() : Limits::min();
   }
-};
-template <class T>
-struct Least : Minimum {
-  using Kept = T;
-  FIGMENT_BOTH static constexpr T identity() {
-    if constexpr (std::is_integral_v<T>)
-      return std::numeric_limits<T>::max();
-    else
-      return std::numeric_limits<T>::infinity();
-  }
+  FIGMENT_DEVICE T operator()(T a, T b) const { return least ? Minimum()(a, b) : Maximum()(a, b); }
 };
 
-/// Calls f.template operator()<Combine, T>() for the call's kind and format.
+/// Calls f.template operator()<T>(combine) for the call's kind and format. Integer sums wrap, hence
+/// their unsigned elements.
 template <class F>
 void forReduction(const OpCall& call, F&& f) {
-  const auto as = [&]<class T>() {
-    switch (reduce::Kind(call.as<ReduceParams>().kind)) {
-      case reduce::Kind::kSum:
-        return f.template operator()<Total<T>, T>();
-      case reduce::Kind::kMax:
-        return f.template operator()<Greatest<T>, T>();
-      default:
-        return f.template operator()<Least<T>, T>();
-    }
+  const auto kind = reduce::Kind(call.as<ReduceParams>().kind);
+  const auto as = [&]<class T, class SumOf>() {
+    if (kind == reduce::Kind::kSum) return f.template operator()<SumOf>(Total<SumOf>());
+    f.template operator()<T>(Extreme<T>{kind == reduce::Kind::kMin});
   };
   switch (call.in[0].format) {
     case Format::f32:
-      return as.template operator()<float>();
+      return as.template operator()<float, float>();
     case Format::f64:
-      return as.template operator()<double>();
+      return as.template operator()<double, double>();
     default:
-      return as.template operator()<int32_t>();
+      return as.template operator()<int32_t, uint32_t>();
   }
 }
 

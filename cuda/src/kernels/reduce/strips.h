@@ -67,8 +67,8 @@ struct StripPlace {
 /// Combines what the rows of threads of a block have, column by column: true in the threads that
 /// have the results. `shared` holds kStripThreads·N elements; all threads of the block call this.
 template <class Combine, int N, class T>
-FIGMENT_DEVICE bool combineDown(const Strips& strips, const Shared<T>& shared, T (&values)[N]) {
-  const Combine combine;
+FIGMENT_DEVICE bool combineDown(const Combine& combine, const Strips& strips,
+                                const Shared<T>& shared, T (&values)[N]) {
   const int t = int(threadIdx.x), across = strips.across;
   // Rows of a warp by shuffles, then warps, or rows longer than a warp.
   FIGMENT_UNROLL
