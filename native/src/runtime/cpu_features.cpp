@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "kernels/simd/bf16.h"
+
 #if defined(__x86_64__)
 #include <cpuid.h>
 #if defined(__linux__)
@@ -103,7 +105,7 @@ CpuFeatures detect() {
   const bool bw = add("avx512-bw", zmm && bit(seven.b, 30));
   const bool vl = add("avx512-vl", zmm && bit(seven.b, 31));
   add("avx512-vnni", zmm && bit(seven.c, 11));
-  const bool vectorBf16 = add("avx512-bf16", zmm && bit(sevenOne.a, 5));
+  cpu.bf16 = add("avx512-bf16", zmm && bit(sevenOne.a, 5));
   add("avx512-fp16", zmm && bit(seven.d, 23));
   const bool tile = add("amx-tile", tiles && bit(seven.d, 24));
   const bool tileBf16 = add("amx-bf16", tiles && bit(seven.d, 22));
@@ -112,8 +114,7 @@ CpuFeatures detect() {
   if (avx2 && fma && f16c) cpu.best = Isa::avx2;
   if (cpu.best == Isa::avx2 && f && dq && cd && bw && vl) cpu.best = Isa::avx512;
   // Kernels on tiles round to bf16 by AVX-512's instructions for it.
-  if (cpu.best == Isa::avx512 && vectorBf16 && tile && tileBf16 && grantTiles())
-    cpu.best = Isa::amx;
+  if (cpu.best == Isa::avx512 && cpu.bf16 && tile && tileBf16 && grantTiles()) cpu.best = Isa::amx;
   return cpu;
 }
 
@@ -160,6 +161,10 @@ const CpuFeatures& cpuFeatures() {
   return *cpu;
 }
 
+bool roundsToBf16() {
+  static const bool rounds = cpuFeatures().bf16;
+  return rounds;
+}
 Isa bestIsa() { return cpuFeatures().best; }
 bool belongsHere(Isa isa) { return isa <= Isa::amx; }
 

@@ -14,6 +14,7 @@ struct CpuFeatures {
   std::string family;                 ///< for example "AuthenticAMD 25.1"; its name where unknown
   std::vector<std::string> features;  ///< lower case, for example "avx512-bf16", "amx-int8", "neon"
   Isa best = Isa::generic;            ///< the widest set with its own kernels
+  bool bf16 = false;                  ///< AVX-512 rounds to bf16 by an instruction of its own
 };
 
 const CpuFeatures& cpuFeatures();

@@ -1,7 +1,7 @@
 // castAll over many tensors at once, vectorised.
 #pragma once
 
-#include "../gemm/elements.inl.h"
+#include "../norm/row_stage.inl.h"
 #include "../optimizer/multi_tensor.inl.h"
 #include "../params/castAll.generated.h"
 
@@ -10,8 +10,10 @@ namespace {
 
 /// Elements from `first` on of formats that differ.
 void convert(const Operand& x, const Operand& y, int64_t first, int64_t elements) {
-  const gemm::Elements from = gemm::Elements::of(x) + first;
-  const gemm::Results to = gemm::Results::of(y) + first;
+  const Elements from = Elements::of(x) + first;
+  const Results to = Results::of(y) + first;
+  if (x.format == Format::f32) return keepRows(to, from.floats(), elements);
+  if (y.format == Format::f32) return gemm::widen(to.floats(), from, elements);
   forLanes(elements, [&](int64_t i, int lanes) {
     gemm::storeElements(to + i, gemm::loadElements(from + i, lanes), lanes);
   });

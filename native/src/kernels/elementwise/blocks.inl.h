@@ -3,6 +3,7 @@
 #pragma once
 
 #include "../params/elementwise.generated.h"
+#include "../simd/bf16.h"
 #include "../simd/functions.h"
 #include "blocks.h"
 #include "chain.inl.h"
@@ -102,6 +103,7 @@ template <class Stored, class V, auto full>
 void widen(void* dst, const void* a, const void*, const void*, int count) {
   const Stored* source = static_cast<const Stored*>(a);
   int i = 0;
+#pragma GCC unroll 4
   for (; i + kLanes <= count; i += kLanes) store<V>(full(source + i), dst, i);
   if (i < count) {
     Stored staged[kLanes] = {};
@@ -119,6 +121,10 @@ void narrow(void* dst, const void* a, const void*, const void*, int count) {
     full(staged, loadPartial<V>(a, i, count - i));
     for (int j = 0; i + j < count; j++) target[i + j] = staged[j];
   }
+}
+
+void storeBf16s(void* dst, const void* a, const void*, const void*, int count) {
+  narrowToBf16(static_cast<uint16_t*>(dst), static_cast<const float*>(a), count);
 }
 
 void loadI64(void* dst, const void* a, const void*, const void*, int count) {
@@ -230,7 +236,7 @@ constexpr BlockTable makeTable() {
   in(Format::boolean) = in(Format::u8);
   in(Format::i8) = widen<int8_t, I32, [](const int8_t* p) { return I32::loadI8(p); }>;
   in(Format::i64) = loadI64;
-  out(Format::bf16) = narrow<uint16_t, F32, [](uint16_t* p, F32 a) { storeBf16(p, a); }>;
+  out(Format::bf16) = storeBf16s;
   out(Format::f16) = narrow<uint16_t, F32, [](uint16_t* p, F32 a) { storeF16(p, a); }>;
   out(Format::u8) = narrow<uint8_t, I32, [](uint8_t* p, I32 a) { a.storeLow8(p); }>;
   out(Format::i8) = out(Format::u8);

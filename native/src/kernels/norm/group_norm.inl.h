@@ -7,7 +7,7 @@
 
 #include "../params/batchNorm.generated.h"
 #include "../params/groupNorm.generated.h"
-#include "../softmax/fast_exp.h"
+#include "coarse_sigmoid.h"
 #include "group_layout.h"
 #include "row_stage.inl.h"
 
@@ -140,9 +140,21 @@ struct GroupNormCall {
     repeatChannels(layout, shift);
   }
 
+  /// From bf16 to bf16 in one pass.
+  template <bool kSilu>
+  void applyBf16Row(int64_t at, int64_t columns, const float* scale, const float* shift) const {
+    const uint16_t* from = reinterpret_cast<const uint16_t*>((x + at).data);
+    writeBf16(reinterpret_cast<uint16_t*>((y + at).data), columns, [&](int64_t i, int lanes) {
+      const F32 value = lanes == kLanes ? loadBf16(from + i) : loadBf16Partial(from + i, lanes);
+      const F32 u = mulAdd(value, loadLanes(scale + i, lanes), loadLanes(shift + i, lanes));
+      return kSilu ? coarseSilu(u) : u;
+    });
+  }
   template <bool kSilu>
   void applyRow(int64_t at, int64_t columns, const float* scale, const float* shift,
                 float* copy) const {
+    if (x.format == Format::bf16 && y.format == Format::bf16)
+      return applyBf16Row<kSilu>(at, columns, scale, shift);
     const float* from = readRows(x + at, columns, copy);
     float* to = rowsToWrite(y + at, copy);
     forLanes(columns, [&](int64_t i, int lanes) {

@@ -77,6 +77,11 @@ struct GroupNormGradCall {
     int64_t count;
   };
 
+  /// Slope of the activation, as exact as dx can hold.
+  FIGMENT_INLINE F32 slopeAt(F32 u) const {
+    return dx.format == Format::bf16 ? coarseSiluSlope(u) : siluSlope(u);
+  }
+
   /// Adds Σ du and Σ du·(x − mean) of V vectors of columns over some rows to plain and scaled.
   template <bool kSilu, int V>
   FIGMENT_INLINE void sumBlock(const Rows& rows, int lanes, const GradCoefficients& k,
@@ -89,8 +94,8 @@ struct GroupNormGradCall {
         const F32 value = loadLanes(rows.x + element, lanes);
         F32 du = loadLanes(rows.dy + element, lanes);
         if (kSilu) {
-          du *= siluSlope(
-              mulAdd(value, loadLanes(k.scale + i, lanes), loadLanes(k.shift + i, lanes)));
+          du *=
+              slopeAt(mulAdd(value, loadLanes(k.scale + i, lanes), loadLanes(k.shift + i, lanes)));
           if (rows.du) storeLanes(rows.du + element, du, lanes);
         }
         sum[v] += du;
@@ -179,7 +184,7 @@ struct GroupNormGradCall {
       const F32 value = loadLanes(from + i, lanes), scale = loadLanes(k.scale + i, lanes);
       const F32 centered = value - loadLanes(k.mean + i, lanes);
       F32 slope = loadLanes(du + i, lanes);
-      if (again) slope *= siluSlope(mulAdd(value, scale, loadLanes(k.shift + i, lanes)));
+      if (again) slope *= slopeAt(mulAdd(value, scale, loadLanes(k.shift + i, lanes)));
       const F32 direct = mulAdd(slope, scale, loadLanes(k.offset + i, lanes));
       storeLanes(to + i, mulAdd(centered, loadLanes(k.slope + i, lanes), direct), lanes);
     });

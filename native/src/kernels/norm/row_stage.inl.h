@@ -5,6 +5,7 @@
 #pragma once
 
 #include "../gemm/elements.inl.h"
+#include "../simd/bf16.h"
 #include "isa_variant.h"
 
 namespace figment::FIGMENT_ISA {
@@ -58,7 +59,10 @@ FIGMENT_INLINE float* rowsToWrite(Results to, float* copy) {
   return to.half() ? copy : to.floats();
 }
 FIGMENT_INLINE void keepRows(Results to, const float* written, int64_t count) {
-  if (to.half()) gemm::narrow(to, written, count);
+  if (to.format == Format::bf16)
+    narrowToBf16(reinterpret_cast<uint16_t*>(to.data), written, count);
+  else if (to.half())
+    gemm::narrow(to, written, count);
 }
 
 }  // namespace figment::FIGMENT_ISA
