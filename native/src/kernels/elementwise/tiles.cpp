@@ -4,6 +4,7 @@
 
 #include "../params/elementwise.generated.h"
 #include "plan.h"
+#include "row_copy.h"
 #include "transpose.h"
 
 namespace figment::elementwise {
@@ -195,7 +196,8 @@ void runTiles(const OpCall& call, Context& context, const BlockTable& table) {
   Plan plan;
   buildPlan(call, table, plan);
   if (call.inCount == 1 && call.outCount == 1 && plan.stepCount == 0 && plan.outputs[0].fromRaw &&
-      transposeCopy(call, context, plan.tiling.space))
+      (transposeCopy(call, context, plan.tiling.space) ||
+       copyRows(call, context, plan.tiling.space)))
     return;
   enlargeCopyTiles(call, plan);
   bool streamed = false;

@@ -77,9 +77,11 @@ struct GroupNormGradCall {
     int64_t count;
   };
 
-  /// Slope of the activation, as exact as dx can hold.
+  /// Slope of the activation, no more exact than bf16 where all is that. A result of f32 that is
+  /// only stored as bf16 must round as a cast of it does.
   FIGMENT_INLINE F32 slopeAt(F32 u) const {
-    return dx.format == Format::bf16 ? coarseSiluSlope(u) : siluSlope(u);
+    const bool coarse = x.format == Format::bf16 && dx.format == Format::bf16;
+    return coarse ? coarseSiluSlope(u) : siluSlope(u);
   }
 
   /// Adds Σ du and Σ du·(x − mean) of V vectors of columns over some rows to plain and scaled.
