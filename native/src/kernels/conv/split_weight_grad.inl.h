@@ -297,7 +297,7 @@ inline void runWeightGradient(const OpCall& call, Context& context) {
   s.prepare(g);
   const tiles::RunShape shape(g);
   tiles::runGradient(
-      g, context, s.sums,
+      g, s.tables, context, s.sums,
       [&](Context* all, int64_t copy, int64_t first, int64_t count) {
         packChunk(g, all, s.at(copy), first, count);
       },
@@ -309,7 +309,7 @@ inline void runWeightGradient(const OpCall& call, Context& context) {
         for (int64_t at = begin; at < end;) {
           const int64_t bundle = at / g.bundleSteps();
           const int64_t stop = smaller(end, (bundle + 1) * g.bundleSteps());
-          const int64_t count = smaller(shape.steps, stop - at);
+          const int64_t count = smaller(tiles::kRunSteps, stop - at);
           sum.add(shape, bundle, at, count);
           at += count;
         }

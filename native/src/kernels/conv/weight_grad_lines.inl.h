@@ -104,9 +104,18 @@ struct GradientShape {
   /// Numbers of bf16 that a bundle takes in tiles of dy, and in lines.
   int64_t rowNumbers() const { return groups * rowTiles * bundleSteps() * kTile; }
   int64_t lineNumbers() const { return groups * blocks * bundleLines() * kTileDepth; }
-  /// How far behind the line of a position's first tap, that of the tap that column tile reads.
-  int64_t columnPlace(int64_t tile) const {
-    const int64_t tap = tile % taps;
+  /// Calls found(tap) for the taps in the order of a block's tiles of columns: those that read the
+  /// same residues, hence overlapping lines, follow each other.
+  template <class F>
+  void forTaps(F&& found) const {
+    if (gathered) return found(0);
+    for (int64_t i = 0; i < rows.residues; i++)
+      for (int64_t j = 0; j < columns.residues; j++)
+        for (int64_t ty = i; ty < kernelHeight; ty += rows.period)
+          for (int64_t tx = j; tx < kernelWidth; tx += columns.period) found(ty * kernelWidth + tx);
+  }
+  /// How far behind the line of a position's first tap, that of tap `tap`.
+  int64_t placeOf(int64_t tap) const {
     return (rows.ofTap(tap / kernelWidth) * columns.size() + columns.ofTap(tap % kernelWidth)) *
            across;
   }

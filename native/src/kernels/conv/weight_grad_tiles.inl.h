@@ -8,38 +8,30 @@
 
 namespace figment::FIGMENT_ISA::tiles {
 
-/// Steps of K that are summed at a time. Taps of a block read the same lines, so that a tile of
-/// rows and six of columns, at most, take little of a second-level cache over many steps; without
-/// taps to share lines, three tiles of rows stay in a first-level cache over few.
-constexpr int64_t kTapSteps = 64, kPointSteps = 16;
-/// Tiles of sums of a run, in kTapRows rows or kPointColumns columns: two tiles are left for
-/// factors.
+/// Steps of K that are summed at a time: the lines of a block's columns, which taps share, and its
+/// sums stay in a first-level cache while tiles of rows pass by.
+constexpr int64_t kRunSteps = 16;
+/// Tiles of sums of a run, in kTapRows rows or without taps kPointColumns columns: two tiles are
+/// left for factors.
 constexpr int64_t kRunTiles = 6, kTapRows = 1, kPointColumns = 2;
 
-/// Tiles of a part that are summed together, and for how many steps.
+/// Tiles of a part that are summed together.
 struct RunShape {
-  int64_t rows, columns, steps;
+  int64_t rows, columns;
   explicit RunShape(const GradientShape& g)
-      : rows(g.taps > 1 ? kTapRows : kRunTiles / kPointColumns),
-        columns(kRunTiles / rows),
-        steps(g.taps > 1 ? kTapSteps : kPointSteps) {}
+      : rows(g.taps > 1 ? kTapRows : kRunTiles / kPointColumns), columns(kRunTiles / rows) {}
 };
 
 /// Calls found(row, rows, column, columns) for the blocks of tiles that a part is summed in, one
-/// after another.
+/// after another: those with the same columns follow each other.
 template <class F>
 FIGMENT_INLINE void forBlocks(const RunShape& run, const GradientPart& part, F&& found) {
-  const auto blocks = [&](auto&& inner) {
-    const int64_t count = ceilDiv(part.columns, run.columns);
-    for (int64_t i = 0; i < count; i++) {
-      const int64_t begin = i * part.columns / count;
-      inner(begin, (i + 1) * part.columns / count - begin);
-    }
-  };
-  for (int64_t row = 0; row < part.rows; row += run.rows)
-    blocks([&](int64_t column, int64_t columns) {
-      found(row, smaller(run.rows, part.rows - row), column, columns);
-    });
+  const int64_t count = ceilDiv(part.columns, run.columns);
+  for (int64_t i = 0; i < count; i++) {
+    const int64_t column = i * part.columns / count, end = (i + 1) * part.columns / count;
+    for (int64_t row = 0; row < part.rows; row += run.rows)
+      found(row, smaller(run.rows, part.rows - row), column, end - column);
+  }
 }
 
 /// Both factors of a run of steps.
@@ -59,31 +51,47 @@ FIGMENT_INLINE void unrolled(F&& f) {
   }
 }
 
-/// Adds the products of a run to kRows × kColumns tiles of sums, rows of them `step` apart; from
-/// zero when `first`.
+/// Where tile `tile` of a block lies in sums whose rows of tiles are `step` apart.
+template <int kColumns>
+FIGMENT_INLINE float* tileOf(float* sums, int64_t step, int tile) {
+  return sums + tile / kColumns * step + tile % kColumns * kTileSums;
+}
+
+/// Stores the sums of a block.
 template <int kRows, int kColumns, class Tiles>
-inline void multiplyRun(Tiles& tiles, const GradientRun& run, bool first, float* sums,
-                        int64_t step) {
-  constexpr int kA = kRunTiles, kB = kA + 1, kTiles = kRows * kColumns;
-  const auto at = [&](int tile) {
-    return sums + tile / kColumns * step + tile % kColumns * kTileSums;
-  };
-  if (first)
-    unrolled<kTiles>([&]<int i>() { tiles.template zero<i>(); });
-  else
-    unrolled<kTiles>([&]<int i>() { tiles.template load<i>(at(i), kRowBytes); });
-  for (int64_t k = 0; k < run.count; k++) {
+inline void storeBlock(Tiles& tiles, float* sums, int64_t step) {
+  unrolled<kRows * kColumns>(
+      [&]<int i>() { tiles.template store<i>(tileOf<kColumns>(sums, step, i), kRowBytes); });
+}
+
+/// Adds the products of a run to kRows × kColumns tiles of sums, rows of them `step` apart, from
+/// zero when `first`; they stay in registers. Those of the block before, of as many tiles, are
+/// stored to `before` as their registers are needed: by then their products are done, while a
+/// store right behind them would hold up loads (native/NOTES.md).
+template <int kRows, int kColumns, class Tiles>
+inline void multiplyRun(Tiles& tiles, const GradientRun& run, bool first, float* sums, int64_t step,
+                        float* before) {
+  constexpr int kA = kRunTiles, kB = kA + 1;
+  const auto multiply = [&](int64_t k, auto&& begin) {
     const int64_t place = run.steps[k], tile = k * kTile;
     if constexpr (kRows == 1) tiles.template load<kA>(run.rows[0] + tile, kRowBytes);
     unrolled<kColumns>([&]<int column>() {
       tiles.template load<kB>(run.columns[column] + place, kRowBytes);
       unrolled<kRows>([&]<int row>() {
         if constexpr (kRows > 1) tiles.template load<kA>(run.rows[row] + tile, kRowBytes);
+        begin.template operator()<row * kColumns + column>();
         tiles.template dot<row * kColumns + column, kA, kB>();
       });
     });
-  }
-  unrolled<kTiles>([&]<int i>() { tiles.template store<i>(at(i), kRowBytes); });
+  };
+  multiply(0, [&]<int i>() {
+    if (before != nullptr) tiles.template store<i>(tileOf<kColumns>(before, step, i), kRowBytes);
+    if (first)
+      tiles.template zero<i>();
+    else
+      tiles.template load<i>(tileOf<kColumns>(sums, step, i), kRowBytes);
+  });
+  for (int64_t k = 1; k < run.count; k++) multiply(k, []<int>() {});
 }
 
 /// Calls f with rows × columns of a block as constants.
@@ -144,6 +152,12 @@ struct GradientScratch {
   }
 };
 
+/// A block whose sums registers hold, or none.
+struct GradientBlock {
+  int64_t rows = 0, columns = 0;
+  float* sums = nullptr;
+};
+
 /// Adds the products of the steps [begin, end) of a chunk to the sums of a part.
 template <class Tiles>
 inline void sumPart(const GradientWork& g, Tiles& tiles, const GradientScratch& s,
@@ -152,21 +166,34 @@ inline void sumPart(const GradientWork& g, Tiles& tiles, const GradientScratch& 
   const uint16_t* tilesOfRows = s.rows + (part.group * g.rowTiles + part.row) * g.rowStep;
   const uint16_t* lines = s.lines + part.group * g.blocks * g.blockStep;
   const int64_t sumStep = g.partColumns * kTileSums;
-  for (int64_t at = begin; at < end; at += shape.steps) {
+  GradientBlock held;
+  const auto store = [&] {
+    if (held.sums != nullptr)
+      withBlock(held.rows, held.columns, [&]<int kRows, int kColumns>() {
+        storeBlock<kRows, kColumns>(tiles, held.sums, sumStep);
+      });
+  };
+  for (int64_t at = begin; at < end; at += kRunSteps) {
     GradientRun run;
     run.steps = s.tables.steps + at;
-    run.count = smaller(shape.steps, end - at);
+    run.count = smaller(kRunSteps, end - at);
     forBlocks(shape, part, [&](int64_t row, int64_t rows, int64_t column, int64_t columns) {
       for (int64_t i = 0; i < rows; i++)
         run.rows[i] = tilesOfRows + (row + i) * g.rowStep + at * kTile;
       for (int64_t i = 0; i < columns; i++)
         run.columns[i] = lines + s.tables.columns[part.column + column + i];
+      if (rows != held.rows || columns != held.columns) {
+        store();
+        held.sums = nullptr;
+      }
+      float* to = sums + row * sumStep + column * kTileSums;
       withBlock(rows, columns, [&]<int kRows, int kColumns>() {
-        multiplyRun<kRows, kColumns>(tiles, run, first && at == begin,
-                                     sums + row * sumStep + column * kTileSums, sumStep);
+        multiplyRun<kRows, kColumns>(tiles, run, first && at == begin, to, sumStep, held.sums);
       });
+      held = {rows, columns, to};
     });
   }
+  store();
 }
 
 /// Packs the bundles [first, first + count), without a context on this worker alone.
@@ -200,7 +227,7 @@ inline void runWeightGradient(const OpCall& call, Context& context) {
   s.tables.fill(g);
   zeroPacked(s.zeros, s.zeroCount);
   runGradient(
-      g, context, s.sums,
+      g, s.tables, context, s.sums,
       [&](Context* all, int64_t copy, int64_t first, int64_t count) {
         packChunk(g, all, s.at(copy), first, count);
       },

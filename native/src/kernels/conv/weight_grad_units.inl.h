@@ -70,7 +70,11 @@ struct GradientWork : GradientShape {
     rowParts = ceilDiv(rowTiles, partRows);
     // Taps of a block read the same lines and stay together.
     const int64_t most = larger(1, kPartTiles / partRows), whole = most < taps ? 1 : taps;
-    const int64_t fewest = ceilDiv(columnTiles, most / whole * whole);
+    int64_t fewest = ceilDiv(columnTiles, most / whole * whole);
+    // Rather than splits, whose sums take another pass.
+    if (!near())
+      fewest =
+          larger(fewest, smaller(ceilDiv(kWantedUnits, groups * rowParts), columnTiles / whole));
     partColumns = ceilDiv(ceilDiv(columnTiles, fewest), whole) * whole;
     columnParts = ceilDiv(columnTiles, partColumns);
   }
@@ -125,11 +129,13 @@ struct GradientPart {
 /// Where steps and tiles of columns lie in a packed chunk.
 struct GradientTables {
   int64_t* steps;    ///< of each step of K, the numbers of a block before its first line
+  int64_t* taps;     ///< that the tiles of columns of a block stand for
   int64_t* columns;  ///< of each tile of columns of a group, those before its line of position 0
 
   static GradientTables take(Carver& carver, const GradientWork& g) {
     GradientTables t;
     t.steps = carver.take<int64_t>(g.chunkSteps());
+    t.taps = carver.take<int64_t>(g.taps);
     t.columns = carver.take<int64_t>(g.columnTiles);
     return t;
   }
@@ -139,8 +145,10 @@ struct GradientTables {
       for (int64_t row = 0; row < g.bandRows; row++)
         for (int64_t span = 0; span < g.spans; span++)
           *step++ = g.lineOf(bundle, row) * kTileDepth + span * kTile;
+    int64_t* tap = taps;
+    g.forTaps([&](int64_t t) { *tap++ = t; });
     for (int64_t tile = 0; tile < g.columnTiles; tile++)
-      columns[tile] = tile / g.taps * g.blockStep + g.columnPlace(tile) * kTileDepth;
+      columns[tile] = tile / g.taps * g.blockStep + g.placeOf(taps[tile % g.taps]) * kTileDepth;
   }
 };
 
@@ -153,9 +161,9 @@ inline int64_t sumsOf(const GradientWork& g, int64_t group, int64_t row, int64_t
 }
 
 /// Writes what a tile of columns has summed for one channel of dy, in `splits` splits.
-inline void writeSums(const GradientWork& g, int64_t output, int64_t tile, const float* sums,
-                      int64_t splits, int64_t splitStep) {
-  const int64_t tap = tile % g.taps, channel = tile / g.taps * kSide;
+inline void writeSums(const GradientWork& g, const GradientTables& tables, int64_t output,
+                      int64_t tile, const float* sums, int64_t splits, int64_t splitStep) {
+  const int64_t tap = tables.taps[tile % g.taps], channel = tile / g.taps * kSide;
   const int64_t width = g.gathered ? g.numbers() : g.groupIn;
   const int64_t count = smaller(kSide, width - channel);
   const Results to = g.dw + (output * g.numbers() + tap * width + channel);
@@ -168,23 +176,25 @@ inline void writeSums(const GradientWork& g, int64_t output, int64_t tile, const
 }
 
 /// Writes a part from sums that are complete.
-inline void writePart(const GradientWork& g, const GradientPart& part, const float* sums) {
+inline void writePart(const GradientWork& g, const GradientTables& tables, const GradientPart& part,
+                      const float* sums) {
   for (int64_t row = 0; row < part.rows; row++, sums += g.partColumns * kTileSums) {
     const int64_t first = (part.row + row) * kSide;
     for (int64_t i = 0; i < smaller(kSide, g.groupOut - first); i++)
       for (int64_t column = 0; column < part.columns; column++)
-        writeSums(g, part.group * g.groupOut + first + i, part.column + column,
+        writeSums(g, tables, part.group * g.groupOut + first + i, part.column + column,
                   sums + column * kTileSums + i * kSide, 1, 0);
   }
 }
 
 /// Adds the splits in order and writes the results of `kept` sums.
-inline void writeKept(const GradientWork& g, Context& context, const float* kept) {
+inline void writeKept(const GradientWork& g, const GradientTables& tables, Context& context,
+                      const float* kept) {
   context.parallelFor(g.groups * g.groupOut, 4, [&](int64_t begin, int64_t end, int) {
     for (int64_t output = begin; output < end; output++) {
       const int64_t group = output / g.groupOut, channel = output % g.groupOut;
       for (int64_t column = 0; column < g.columnTiles; column++)
-        writeSums(g, output, column,
+        writeSums(g, tables, output, column,
                   kept + sumsOf(g, group, channel / kSide, column) + channel % kSide * kSide,
                   g.splits, g.parts() * g.partSums());
     }
@@ -246,8 +256,8 @@ inline void runApart(const GradientWork& g, Context& context, const GradientSums
 
 /// Sums chunks that all workers pack.
 template <class Pack, class Sum>
-inline void runTogether(const GradientWork& g, Context& context, const GradientSums& s, Pack&& pack,
-                        Sum&& sum) {
+inline void runTogether(const GradientWork& g, const GradientTables& tables, Context& context,
+                        const GradientSums& s, Pack&& pack, Sum&& sum) {
   for (int64_t chunk = 0; chunk < g.chunks; chunk++) {
     const int64_t firstBundle = chunk * g.chunkBundles;
     const int64_t bundles = smaller(g.chunkBundles, g.bundles - firstBundle);
@@ -259,7 +269,7 @@ inline void runTogether(const GradientWork& g, Context& context, const GradientS
         const int64_t to = smaller(from + g.splitSteps, bundles * g.bundleSteps());
         float* sums = g.keepsSums() ? s.kept + i * g.partSums() : s.own + worker * g.partSums();
         sum(0, part, from, to, chunk == 0, sums);
-        if (!g.keepsSums()) writePart(g, part, sums);
+        if (!g.keepsSums()) writePart(g, tables, part, sums);
       }
     });
   }
@@ -269,13 +279,13 @@ inline void runTogether(const GradientWork& g, Context& context, const GradientS
 /// memory for packed factors, of which there are `copies`, on all workers or where context is null
 /// on this one; sum(copy, part, begin, end, first, sums) adds steps of the chunk to sums of a part.
 template <class Pack, class Sum>
-inline void runGradient(const GradientWork& g, Context& context, const GradientSums& s, Pack&& pack,
-                        Sum&& sum) {
+inline void runGradient(const GradientWork& g, const GradientTables& tables, Context& context,
+                        const GradientSums& s, Pack&& pack, Sum&& sum) {
   if (g.apart)
     runApart(g, context, s, pack, sum);
   else
-    runTogether(g, context, s, pack, sum);
-  if (g.keepsSums()) writeKept(g, context, s.kept);
+    runTogether(g, tables, context, s, pack, sum);
+  if (g.keepsSums()) writeKept(g, tables, context, s.kept);
 }
 
 }  // namespace figment::FIGMENT_ISA::tiles
