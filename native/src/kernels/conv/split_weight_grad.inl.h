@@ -59,7 +59,7 @@ struct GradientScratch {
     f.blockStep = parts * partStep;
     f.numbers = blocks * f.blockStep;
     f.extentCount = bundles * rows * blocks;
-    f.scaleCount = bundles * blocks;
+    f.scaleCount = blocks;
     f.packed = carver.take<uint16_t>(copies * f.numbers);
     f.extents = carver.take<Extent>(copies * f.extentCount);
     f.scales = carver.take<Scale>(copies * f.scaleCount);
@@ -76,29 +76,19 @@ struct SplitRun : tiles::GradientRun {
 /// The sums of kRows × kColumns tiles over a run, one after another.
 template <int kRows, int kColumns, class Tiles>
 inline void sumRun(Tiles& hardware, const Chain& chain, const SplitRun& run, float* sums) {
-  using tiles::kRowBytes;
   using tiles::unrolled;
-  constexpr int kA = tiles::kRunTiles, kB = kA + 1, kTiles = kRows * kColumns;
+  constexpr int kTiles = kRows * kColumns;
   unrolled<kTiles>([&]<int i>() { hardware.template zero<i>(); });
   const auto add = [&](const Term* terms, int count) {
-    for (int64_t k = 0; k < run.count; k++) {
-      for (int t = 0; t < count; t++) {
-        const int64_t tile = terms[t].row * run.rowPart + k * kTile;
-        const int64_t place = terms[t].column * run.columnPart + run.steps[k];
-        if constexpr (kRows == 1) hardware.template load<kA>(run.rows[0] + tile, kRowBytes);
-        unrolled<kColumns>([&]<int column>() {
-          hardware.template load<kB>(run.columns[column] + place, kRowBytes);
-          unrolled<kRows>([&]<int row>() {
-            if constexpr (kRows > 1) hardware.template load<kA>(run.rows[row] + tile, kRowBytes);
-            hardware.template dot<row * kColumns + column, kA, kB>();
-          });
-        });
-      }
-    }
+    for (int64_t k = 0; k < run.count; k++)
+      for (int t = 0; t < count; t++)
+        tiles::multiplyStep<kRows, kColumns>(hardware, run, terms[t].row * run.rowPart + k * kTile,
+                                             terms[t].column * run.columnPart + run.steps[k],
+                                             []<int>() {});
   };
   add(chain.terms, chain.together);
   add(chain.terms + chain.together, chain.count - chain.together);
-  unrolled<kTiles>([&]<int i>() { hardware.template store<i>(sums + i * kTileSums, kRowBytes); });
+  tiles::storeBlock<kRows, kColumns>(hardware, sums, kColumns * kTileSums);
 }
 
 /// The sums of one tile over a run by fused multiply-adds.
@@ -157,11 +147,11 @@ struct PartSum {
   bool first = true;  ///< nothing has been summed
   int64_t plain = 0;  ///< tiles that fused multiply-adds have summed
 
-  /// Adds `count` steps of a bundle from `at` on.
-  void add(const tiles::RunShape& shape, int64_t bundle, int64_t at, int64_t count) {
+  /// Adds `count` steps of the chunk from `at` on.
+  void add(const tiles::RunShape& shape, int64_t at, int64_t count) {
     const int64_t row0 = part.group * g.rowTiles + part.row, block0 = part.group * g.blocks;
-    const Scale* rowScales = s.rows.scales + bundle * g.groups * g.rowTiles + row0;
-    const Scale* lineScales = s.lines.scales + bundle * g.groups * g.blocks + block0;
+    const Scale* rowScales = s.rows.scales + row0;
+    const Scale* lineScales = s.lines.scales + block0;
     SplitRun run;
     run.rowPart = s.rows.partStep;
     run.columnPart = s.lines.partStep;
@@ -253,23 +243,24 @@ inline void packChunk(const GradientWork& g, Context* context, const GradientScr
                     s.rows.extents + (bundle * g.bandRows + row) * rowBlocks);
       });
   const auto choose = [&](int64_t begin, int64_t end, int) {
-    for (int64_t bundle = begin; bundle < end; bundle++) {
-      chooseScales(s.lines, bundle, g.rows.size(), lineBlocks);
-      chooseScales(s.rows, bundle, g.bandRows, rowBlocks);
-    }
+    for (int64_t i = begin; i < end; i++)
+      if (i < lineBlocks)
+        chooseScale(s.lines, count * g.rows.size(), lineBlocks, i);
+      else
+        chooseScale(s.rows, count * g.bandRows, rowBlocks, i - lineBlocks);
   };
   if (context)
-    context->parallelFor(count, 1, choose);
+    context->parallelFor(lineBlocks + rowBlocks, 1, choose);
   else
-    choose(0, count, 0);
+    choose(0, lineBlocks + rowBlocks, 0);
   tiles::forRows(
       g, context, count,
       [&](int64_t bundle, int64_t row) {
-        splitLines(g, s.lines, first + bundle, row, s.lines.factors + bundle * lineBlocks,
+        splitLines(g, s.lines, first + bundle, row,
                    s.lines.packed + g.lineOf(bundle, row) * kTileDepth);
       },
       [&](int64_t bundle, int64_t row) {
-        splitRowTiles(g, s.rows, first + bundle, row, s.rows.factors + bundle * rowBlocks,
+        splitRowTiles(g, s.rows, first + bundle, row,
                       s.rows.packed + g.stepOf(bundle, row) * kTile);
       });
 }
@@ -306,13 +297,8 @@ inline void runWeightGradient(const OpCall& call, Context& context) {
         Tiles hardware;
         const GradientScratch mine = s.at(copy);
         PartSum<Tiles> sum{g, mine, chains, hardware, part, sums, first};
-        for (int64_t at = begin; at < end;) {
-          const int64_t bundle = at / g.bundleSteps();
-          const int64_t stop = smaller(end, (bundle + 1) * g.bundleSteps());
-          const int64_t count = smaller(tiles::kRunSteps, stop - at);
-          sum.add(shape, bundle, at, count);
-          at += count;
-        }
+        for (int64_t at = begin; at < end; at += tiles::kRunSteps)
+          sum.add(shape, at, smaller(tiles::kRunSteps, end - at));
         countFallbacks(context, sum.plain);
       });
 }

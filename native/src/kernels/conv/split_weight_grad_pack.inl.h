@@ -1,6 +1,6 @@
 // Packs the factors of a weight gradient in the order of weight_grad_lines.inl.h, split into bf16
-// parts (gemm/split.inl.h). What a bundle holds of a block of channels has one scale: taps read its
-// lines in every way. So a bundle is measured before it is packed. Include only from files compiled
+// parts (gemm/split.inl.h). What a chunk holds of a block of channels has one scale: taps read its
+// lines in every way. So a chunk is measured before it is packed. Include only from files compiled
 // for one instruction set.
 #pragma once
 
@@ -66,7 +66,7 @@ struct PackedFactor {
   uint16_t* packed;
   int64_t partStep, blockStep;  ///< from one part of a tile or line to the next, and one block
   Extent* extents;              ///< of each row of a bundle, [bundle][row][block]
-  Scale* scales;                ///< of each bundle, [bundle][block]
+  Scale* scales;                ///< of each block
   float* factors;               ///< what they multiply by; 0 where numbers are kept as they are
 
   int64_t numbers, extentCount, scaleCount;  ///< of a chunk
@@ -191,23 +191,18 @@ inline void measureRows(const GradientWork& g, const PackedFactor& f, int64_t bu
   }
 }
 
-/// Scales the blocks of a bundle by what its rows hold.
-inline void chooseScales(const PackedFactor& f, int64_t bundle, int64_t rows, int64_t blocks) {
-  for (int64_t block = 0; block < blocks; block++) {
-    Extent all;
-    for (int64_t row = 0; row < rows; row++)
-      all.join(f.extents[(bundle * rows + row) * blocks + block]);
-    const Scale scale = all.scale(f.parts);
-    f.scales[bundle * blocks + block] = scale;
-    f.factors[bundle * blocks + block] = scale.fits     ? powerOfTwo(scale.shift)
-                                         : f.parts == 1 ? 1.0f
-                                                        : 0.0f;
-  }
+/// Scales block `block`, of `blocks`, of a chunk by what its `rows` rows hold.
+inline void chooseScale(const PackedFactor& f, int64_t rows, int64_t blocks, int64_t block) {
+  Extent all;
+  for (int64_t row = 0; row < rows; row++) all.join(f.extents[row * blocks + block]);
+  const Scale scale = all.scale(f.parts);
+  f.scales[block] = scale;
+  f.factors[block] = scale.fits ? powerOfTwo(scale.shift) : f.parts == 1 ? 1.0f : 0.0f;
 }
 
 /// Packs row `row` of lines of a bundle to `to`, each block by its factor.
 inline void splitLines(const GradientWork& g, const PackedFactor& f, int64_t bundle, int64_t row,
-                       const float* factors, uint16_t* to) {
+                       uint16_t* to) {
   withSplitter(f, [&]<class S>(S) {
     if (g.gathered) {
       using T = std::conditional_t<S::kBytes == sizeof(float), float, uint16_t>;
@@ -218,7 +213,7 @@ inline void splitLines(const GradientWork& g, const PackedFactor& f, int64_t bun
             g, image, group, bundle, row, [&](int64_t line, const T* first, const T* second) {
               uint16_t* at = to + line * kTileDepth;
               for (int64_t block = 0, c = 0; block < g.blocks; block++, c += kSide)
-                S::line(at + block * f.blockStep, f.partStep, factors[group * g.blocks + block],
+                S::line(at + block * f.blockStep, f.partStep, f.factors[group * g.blocks + block],
                         reinterpret_cast<const std::byte*>(first + c),
                         reinterpret_cast<const std::byte*>(second + c), g.numbers() - c);
             });
@@ -228,7 +223,7 @@ inline void splitLines(const GradientWork& g, const PackedFactor& f, int64_t bun
     tiles::forLines(g, bundle, row, [&](int64_t line, int64_t first, int64_t second) {
       const std::byte *even = f.at(first, g.channels), *odd = f.at(second, g.channels);
       uint16_t* at = to + line * kTileDepth;
-      const float* factor = factors;
+      const float* factor = f.factors;
       for (int64_t group = 0; group < g.groups; group++, even += groupBytes, odd += groupBytes)
         for (int64_t c = 0; c < g.groupIn; c += kSide, at += f.blockStep)
           S::line(at, f.partStep, *factor++, even + c * S::kBytes, odd + c * S::kBytes,
@@ -239,7 +234,7 @@ inline void splitLines(const GradientWork& g, const PackedFactor& f, int64_t bun
 
 /// Packs the steps of row `row` of the bands of a bundle to `to`, each tile by its factor.
 inline void splitRowTiles(const GradientWork& g, const PackedFactor& f, int64_t bundle, int64_t row,
-                          const float* factors, uint16_t* to) {
+                          uint16_t* to) {
   alignas(tiles::kRowBytes) uint16_t lines[kExactParts * kTile];
   withSplitter(f, [&]<class S>(S) {
     tiles::forSteps(g, bundle, row, [&](int64_t span, const tiles::StepPositions& at) {
@@ -249,7 +244,7 @@ inline void splitRowTiles(const GradientWork& g, const PackedFactor& f, int64_t 
         odd[i] = f.at(at.second[i], g.channelsOut);
       }
       uint16_t* tile = to + span * kTile;
-      const float* factor = factors;
+      const float* factor = f.factors;
       for (int64_t group = 0; group < g.groups; group++) {
         for (int64_t o = 0; o < g.groupOut; o += kSide, tile += f.blockStep, factor++) {
           const int64_t from = (group * g.groupOut + o) * S::kBytes;

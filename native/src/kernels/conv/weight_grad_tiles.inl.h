@@ -11,15 +11,14 @@ namespace figment::FIGMENT_ISA::tiles {
 /// Steps of K that are summed at a time: the lines of a block's columns, which taps share, and its
 /// sums stay in a first-level cache while tiles of rows pass by.
 constexpr int64_t kRunSteps = 16;
-/// Tiles of sums of a run, in kTapRows rows or without taps kPointColumns columns: two tiles are
-/// left for factors.
-constexpr int64_t kRunTiles = 6, kTapRows = 1, kPointColumns = 2;
+/// Tiles of sums of a run, at most: two are left for factors, and where a run has two rows, four.
+constexpr int64_t kRunTiles = 6;
 
-/// Tiles of a part that are summed together.
+/// Tiles of a part that are summed together: rows of six, as taps share lines, else squares.
 struct RunShape {
   int64_t rows, columns;
   explicit RunShape(const GradientShape& g)
-      : rows(g.taps > 1 ? kTapRows : kRunTiles / kPointColumns), columns(kRunTiles / rows) {}
+      : rows(g.taps > 1 ? 1 : 2), columns(g.taps > 1 ? kRunTiles : 2) {}
 };
 
 /// Calls found(row, rows, column, columns) for the blocks of tiles that a part is summed in, one
@@ -64,6 +63,23 @@ inline void storeBlock(Tiles& tiles, float* sums, int64_t step) {
       [&]<int i>() { tiles.template store<i>(tileOf<kColumns>(sums, step, i), kRowBytes); });
 }
 
+/// Adds the products of one step, whose tiles lie at numbers `row` and `column` behind those of the
+/// run's first. begin<i>() comes before the product of tile i.
+template <int kRows, int kColumns, class Tiles, class Begin>
+FIGMENT_INLINE void multiplyStep(Tiles& tiles, const GradientRun& run, int64_t row, int64_t column,
+                                 Begin&& begin) {
+  constexpr int kA = kRows == 1 ? kRunTiles : 2 * kRows, kB = kA + kRows;
+  unrolled<kColumns>([&]<int j>() {
+    constexpr int kOwnB = kRows == 1 ? kB : kB + j;
+    tiles.template load<kOwnB>(run.columns[j] + column, kRowBytes);
+    unrolled<kRows>([&]<int i>() {
+      if constexpr (j == 0) tiles.template load<kA + i>(run.rows[i] + row, kRowBytes);
+      begin.template operator()<i * kColumns + j>();
+      tiles.template dot<i * kColumns + j, kA + i, kOwnB>();
+    });
+  });
+}
+
 /// Adds the products of a run to kRows × kColumns tiles of sums, rows of them `step` apart, from
 /// zero when `first`; they stay in registers. Those of the block before, of as many tiles, are
 /// stored to `before` as their registers are needed: by then their products are done, while a
@@ -71,27 +87,15 @@ inline void storeBlock(Tiles& tiles, float* sums, int64_t step) {
 template <int kRows, int kColumns, class Tiles>
 inline void multiplyRun(Tiles& tiles, const GradientRun& run, bool first, float* sums, int64_t step,
                         float* before) {
-  constexpr int kA = kRunTiles, kB = kA + 1;
-  const auto multiply = [&](int64_t k, auto&& begin) {
-    const int64_t place = run.steps[k], tile = k * kTile;
-    if constexpr (kRows == 1) tiles.template load<kA>(run.rows[0] + tile, kRowBytes);
-    unrolled<kColumns>([&]<int column>() {
-      tiles.template load<kB>(run.columns[column] + place, kRowBytes);
-      unrolled<kRows>([&]<int row>() {
-        if constexpr (kRows > 1) tiles.template load<kA>(run.rows[row] + tile, kRowBytes);
-        begin.template operator()<row * kColumns + column>();
-        tiles.template dot<row * kColumns + column, kA, kB>();
-      });
-    });
-  };
-  multiply(0, [&]<int i>() {
+  multiplyStep<kRows, kColumns>(tiles, run, 0, run.steps[0], [&]<int i>() {
     if (before != nullptr) tiles.template store<i>(tileOf<kColumns>(before, step, i), kRowBytes);
     if (first)
       tiles.template zero<i>();
     else
       tiles.template load<i>(tileOf<kColumns>(sums, step, i), kRowBytes);
   });
-  for (int64_t k = 1; k < run.count; k++) multiply(k, []<int>() {});
+  for (int64_t k = 1; k < run.count; k++)
+    multiplyStep<kRows, kColumns>(tiles, run, k * kTile, run.steps[k], []<int>() {});
 }
 
 /// Calls f with rows × columns of a block as constants.
@@ -113,12 +117,8 @@ FIGMENT_INLINE void withBlock(int64_t rows, int64_t columns, F&& f) {
       return f.template operator()<1, 6>();
     case 21:
       return f.template operator()<2, 1>();
-    case 22:
-      return f.template operator()<2, 2>();
-    case 31:
-      return f.template operator()<3, 1>();
     default:
-      return f.template operator()<3, 2>();
+      return f.template operator()<2, 2>();
   }
 }
 
