@@ -290,6 +290,16 @@ inline void chooseForm(TilePlan& g, bool joined) {
   usefulOf(g, Form::rows);
 }
 
+/// Into pieces of how many, at most `most`, so many images are cut: smaller ones where two threads,
+/// one of which has a piece more, have fewer images so.
+inline int64_t evenPieces(int64_t count, int64_t most) {
+  int64_t best = ceilDiv(count, ceilDiv(count, most));
+  const auto half = [&](int64_t size) { return ceilDiv(ceilDiv(count, size), 2) * size; };
+  for (int64_t size = best - 1; 3 * size >= 2 * most; size--)
+    if (half(size) < half(best)) best = size;
+  return best;
+}
+
 /// Cuts the work into parts: bands of lines of the grid, or several small images at once.
 inline void cutParts(TilePlan& g) {
   const int64_t positions = g.images * g.gridHeight * g.gridWidth;
@@ -321,7 +331,7 @@ inline void cutParts(TilePlan& g) {
   if (g.bands == 1) {
     const int64_t all = ceilDiv(g.images, g.abreast);
     const int64_t stacks = most(all, [&](int64_t count) { return fits(count * images, band); });
-    images *= ceilDiv(all, ceilDiv(all, stacks));
+    images *= evenPieces(all, stacks);
   }
   layOut(g, images, band);
   g.rowParts = ceilDiv(g.images, images) * g.bands;
