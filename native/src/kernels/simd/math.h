@@ -17,24 +17,35 @@ FIGMENT_INLINE F32 polynomial(F32 x, float highest, Rest... rest) {
   return sum;
 }
 
+/// Adding 1.5·2²³ rounds to an integer.
+constexpr float kWholeShifter = 12582912.0f;
+
+/// e·2^n for shifted = n + kWholeShifter, rounded once where it is denormal.
+FIGMENT_INLINE F32 timesPowerOfTwo(F32 e, F32 shifted) {
+  const F32 shifter = F32::broadcast(kWholeShifter);
+#if FIGMENT_LEVEL == 2
+  return {_mm512_scalef_ps(e.v, (shifted - shifter).v)};
+#else
+  // Two factors, so that neither leaves the exponent's range.
+  const I32 exponent = asInt(shifted) - asInt(shifter), half = sar(exponent, 1);
+  const I32 bias = I32::broadcast(127);
+  return e * asFloat(shl(half + bias, 23)) * asFloat(shl(exponent - half + bias, 23));
+#endif
+}
+
 /// e^x: x = n ln 2 + r, |r| <= ln 2 / 2. Denormal results are rounded once; overflow gives
 /// infinity.
 FIGMENT_INLINE F32 exp(F32 x) {
   // Beyond these the result is 0 or infinity whatever x is; the order of operands keeps NaN.
   x = min(F32::broadcast(89.0f), max(F32::broadcast(-104.0f), x));
-  const F32 shifter = F32::broadcast(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
+  const F32 shifter = F32::broadcast(kWholeShifter);
   const F32 shifted = fma(x, F32::broadcast(1.44269504f), shifter);
   const F32 n = shifted - shifter;
-  const I32 exponent = asInt(shifted) - asInt(shifter);
   F32 r = fnma(n, F32::broadcast(0.693359375f), x);
   r = fnma(n, F32::broadcast(-2.12194440e-4f), r);
   const F32 p = polynomial(r, 1.9875691500e-4f, 1.3981999507e-3f, 8.3334519073e-3f,
                            4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f);
-  const F32 e = fma(p, r * r, r) + F32::broadcast(1.0f);
-  // Two factors, so that neither leaves the exponent's range.
-  const I32 half = sar(exponent, 1);
-  const I32 bias = I32::broadcast(127);
-  return e * asFloat(shl(half + bias, 23)) * asFloat(shl(exponent - half + bias, 23));
+  return timesPowerOfTwo(fma(p, r * r, r) + F32::broadcast(1.0f), shifted);
 }
 
 /// kScale ln x for positive normal finite x (not checked), kScale a power of two or its negative:
