@@ -26,12 +26,10 @@ struct Extent {
   /// What brings such numbers into the range of the tiles.
   Scale scale(int parts) const {
     constexpr int32_t kInfinity = 0x7f800000, kBelowBf16 = 0xffff;
-    constexpr int kMostShift = 126;  // whose inverse is a normal number too
     const int8_t needed = int8_t((bits & kBelowBf16) == 0 ? 1 : parts);
     if (largest >= kInfinity) return {0, false, needed};
     if (largest == 0) return {0, true, needed};
-    const int shift =
-        int(smaller(kTop - exponentOf(fromBits(uint32_t(largest))), int64_t(kMostShift)));
+    const int shift = shiftOf(fromBits(uint32_t(largest)));
     return {shift, exponentOf(fromBits(uint32_t(least))) + shift >= kBottom, needed};
   }
 };
@@ -100,21 +98,13 @@ struct Splitter {
                                   const std::byte* first, const std::byte* second, int64_t count) {
     const F32 scale = F32::broadcast(factor);
     for (int64_t i = 0; i < kSide; i += kLanes, to += 2 * kLanes) {
-      F32 even = load(first, i, count), odd = load(second, i, count);
+      const F32 even = load(first, i, count), odd = load(second, i, count);
       if (kParts > 1 && factor == 0) {
         __builtin_memcpy(to, &even, sizeof even);
         __builtin_memcpy(to + partStep, &odd, sizeof odd);
         continue;
       }
-      even = even * scale;
-      odd = odd * scale;
-      for (int part = 0; part < kParts; part++) {
-        const F32 evenHigh = nearestBf16(even), oddHigh = nearestBf16(odd);
-        const I32 pair = shr(asInt(evenHigh), 16) | asInt(oddHigh);
-        __builtin_memcpy(to + part * partStep, &pair, sizeof pair);
-        even -= evenHigh;
-        odd -= oddHigh;
-      }
+      splitVectors<Lanes::pairs, kParts>(to, partStep, even * scale, odd * scale);
     }
   }
 };

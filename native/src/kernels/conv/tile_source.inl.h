@@ -54,10 +54,8 @@ struct Sizes {
     const int8_t needed = int8_t((uint32_t(bits[0]) & kBf16) == 0 ? 1 : parts);
     if (uint32_t(most[0]) >= kInfinity) return {0, false, needed};
     if (most[0] == 0) return {0, true, needed};
-    constexpr int kMostShift = 126;  // whose inverse is a normal number too
-    const int top = split::exponentOf(fromBits(uint32_t(most[0])));
     const int bottom = split::exponentOf(fromBits(uint32_t(fewest[0]) - uint32_t(INT32_MAX)));
-    const int shift = int(smaller(split::kTop - top, kMostShift));
+    const int shift = split::shiftOf(fromBits(uint32_t(most[0])));
     return {shift, bottom + shift >= split::kBottom, needed};
   }
 };

@@ -82,9 +82,8 @@ struct Rescaling {
 
   Rescaling() = default;
   explicit Rescaling(float largest) {
-    constexpr int kMostShift = 126;  // whose inverse is a normal number too
     if (!(largest < __builtin_inff())) return;
-    const int shift = largest == 0 ? 0 : int(smaller(kTop - exponentOf(largest), kMostShift));
+    const int shift = largest == 0 ? 0 : shiftOf(largest);
     factor = powerOfTwo(shift);
     one = powerOfTwo(-shift / 2);
     two = powerOfTwo(-shift - -shift / 2);

@@ -49,6 +49,13 @@ inline int exponentOf(float x) {
   return bits >= 1u << 23 ? int(bits >> 23) - 127 : 31 - __builtin_clz(bits) - 149;
 }
 
+/// The exponent of the power of two that brings a largest size to 2^kTop; its inverse is a normal
+/// number too.
+inline int shiftOf(float largest) {
+  constexpr int kMostShift = 126;
+  return int(smaller(kTop - exponentOf(largest), kMostShift));
+}
+
 /// The bf16 number nearest to x, ties away from zero; not for NaN.
 FIGMENT_INLINE F32 nearestBf16(F32 x) {
   return asFloat((asInt(x) + I32::broadcast(0x8000)) & I32::broadcast(int32_t(0xffff0000)));
@@ -71,8 +78,7 @@ class Measured {
     if (any(gt(largest_, I32::broadcast(kMost)))) return {0, false, needed};
     const float top = reduceMax(asFloat(largest_));
     if (top == 0) return {0, true, needed};
-    constexpr int kMostShift = 126;  // whose inverse is a normal number too
-    const int shift = int(smaller(kTop - exponentOf(top), kMostShift));
+    const int shift = shiftOf(top);
     const I32 one = I32::broadcast(1);
     const float bottom = reduceMin(asFloat(min(least_, I32::broadcast(kMost) - one) + one));
     return {shift, exponentOf(bottom) + shift >= kBottom, needed};

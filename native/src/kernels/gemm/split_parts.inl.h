@@ -49,8 +49,9 @@ struct Chain {
   }
 };
 
-/// How many times as fast as implicit products by fused multiply-adds those on tiles are: estimated
-/// from ceilings and a trial, for one product of parts (see native/NOTES.md).
+/// How many times as fast as implicit products by fused multiply-adds those on tiles are, for one
+/// product of parts, splitting and all: that of weight gradients, which filtering competes with
+/// most (native/NOTES.md). The cost of convolutions is counted apart, in conv/split.inl.h.
 constexpr double kTilesRate = 8.5;
 inline double rateOf(const Parts& parts) { return kTilesRate / Chain(parts).count; }
 
