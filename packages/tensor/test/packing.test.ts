@@ -8,6 +8,7 @@ import {
   type CellTree,
   type Compiled,
   compile,
+  concat,
   conv2d,
   conv2dInputGrad,
   deviceInfo,
@@ -169,8 +170,44 @@ describe("kept packings of products on matrix tiles", () => {
       [2, 8, 8, 64],
       [64, 4, 4, 96],
     ],
+    [
+      "a convolution whose weights are streamed",
+      (x, w) => conv2d(x, w, { padding: 1 }),
+      [1, 8, 8, 256],
+      [256, 3, 3, 256],
+    ],
+    [
+      "a transposed one",
+      (y, w) => conv2dInputGrad(y, w, { stride: 2, padding: 1, inputShape: [1, 8, 8, 112] }),
+      [1, 4, 4, 256],
+      [256, 4, 4, 112],
+    ],
   ];
   it.each(cases)("give %s the bits that packing at each call gives", givesSameBits);
+
+  it("give convolutions on any number of threads the same bits, near those of fewer columns", () => {
+    const { threads: usual } = deviceInfo("cpu");
+    for (const dtype of ["f32", "bf16"] as const) {
+      const x = using(scope(() => draw(1, 8, 8, 250).cast(dtype)));
+      const weight = using(new Cell({ shape: [256, 3, 3, 250], dtype }));
+      scope(() => weight.set(draw(256, 3, 3, 250).cast(dtype)));
+      const conv = (input: Tensor, from: number, count: number): Tensor =>
+        conv2d(input, weight.value.slice([from, 0, 0, 0], [count, 3, 3, 250]), { padding: 1 });
+      const f = using(compile((input: Tensor) => conv2d(input, weight.value, { padding: 1 })));
+      const expected = result(f, x);
+      scope(() => {
+        const parts = [0, 64, 128, 192].map((from) => conv(x, from, 64)); // whose weights stay in the caches
+        const error = f(x).sub(concat(parts, 3)).abs().max().div(f(x).abs().max());
+        expect(error.cast("f32").dataSync()[0]).toBeLessThan(dtype === "f32" ? 1e-5 : 2 ** -8);
+      });
+      for (const threads of [1, 2, 3]) {
+        setThreads(threads);
+        expect(result(f, x) === expected).toBe(true);
+        expect(bitsOf(() => conv(x, 0, 256)) === expected).toBe(true);
+      }
+      setThreads(usual);
+    }
+  });
 
   it("are those of kernels on tiles", () => {
     const { x, f } = layer(100);

@@ -39,6 +39,10 @@ inline bool takesConvolution(const OpCall& call) {
 /// one product of parts, a part of a number that is split, one that is brought to the row of a
 /// position that reads it, and a result.
 constexpr double kProductCost = 0.075, kPartCost = 20, kGatherCost = 6, kResultCost = 25;
+/// What a number of weights that are streamed costs the implicit product in turn, and from how many
+/// of them on filtering by fused multiply-adds takes longer, whose transformed weights are more.
+constexpr double kStreamedCost = 35;
+constexpr int64_t kManyWeights = 512 * 1024;
 
 /// Whether tiles repay the splitting of both factors.
 template <class P>
@@ -61,6 +65,7 @@ inline bool repaysConvolution(const OpCall& call) {
   const double weights = double(g.groups * g.groupIn * g.kernelTaps) * double(g.groupOut);
   const double results =
       double(g.images * g.outHeight) * double(g.outWidth) * double(g.outChannels);
+  if (g.streamed) direct += kStreamedCost * weights;
   const double gathered = g.positionwise() ? padded / double(columns) * parts.rows : 0;
   return kProductCost * Chain(parts).count * padded +
              kPartCost * (parts.rows * source + parts.columns * weights) + kGatherCost * gathered +
@@ -69,11 +74,20 @@ inline bool repaysConvolution(const OpCall& call) {
 }
 
 template <class Tiles, class P>
+inline int convolutionSupports(const OpCall& call) {
+  const int preference = Tiles::template supports<takesConvolution<P>, repaysConvolution<P>>(call);
+  if (preference < gemm::kTilesPreference) return preference;
+  const tiles::implicit::TilePlan g = tiles::implicit::planTiles<P>(call, partsOf<P>(call));
+  const bool many = g.streamed && g.groupIn * g.kernelTaps * g.groupOut >= kManyWeights;
+  return many ? preference + 2 : preference;  // above filtering by fused multiply-adds
+}
+
+template <class Tiles, class P>
 constexpr Variant convolutionOn(const char* op, const char* name) {
   return {op,
           name,
           Tiles::kIsa,
-          Tiles::template supports<takesConvolution<P>, repaysConvolution<P>>,
+          convolutionSupports<Tiles, P>,
           convolutionScratch<P>,
           runConvolution<P, Tiles>};
 }

@@ -13,6 +13,7 @@ struct ConvolutionScratch {
   std::byte *rows, *window;  ///< of a part
   TileTable table;
   float* sums;
+  uint16_t* columns;  ///< a cut of a panel, where weights are streamed
   PlainScratch plain;
 
   static ConvolutionScratch take(gemm::Carver& carver, const TilePlan& g) {
@@ -21,7 +22,9 @@ struct ConvolutionScratch {
     s.rows = own ? carver.take<std::byte>(g.rowsBytes) : nullptr;
     s.window = carver.take<std::byte>(g.positionwise() ? g.parts.rows * g.partBytes : 0);
     s.table = TileTable::take(carver, g);
-    s.sums = carver.take<float>(2 * turnSums(g));
+    s.sums = carver.take<float>(g.streamed ? ceilDiv(g.panels, g.columnParts) * g.panelSums()
+                                           : 2 * turnSums(g));
+    s.columns = carver.take<uint16_t>(g.streamed ? g.mostCutSize() : 0);
     if (g.split()) s.plain = PlainScratch::take(carver);
     return s;
   }
@@ -32,14 +35,15 @@ struct ConvolutionScratch {
   }
 };
 
-/// The weights as tiles read them.
+/// The weights as tiles read them. Of those that are streamed only the scales are there, and units
+/// pack each cut as they come to it.
 struct PackedWeights {
   uint16_t* data;
   Scale* scales;  ///< of panels, where they are split
 
-  static PackedWeights take(gemm::Carver& carver, const TilePlan& g) {
+  static PackedWeights take(gemm::Carver& carver, const TilePlan& g, bool whole) {
     PackedWeights w;
-    w.data = carver.take<uint16_t>(g.packedAt(g.phases()));
+    w.data = whole ? carver.take<uint16_t>(g.packedAt(g.phases())) : nullptr;
     w.scales = carver.take<Scale>(g.split() ? g.groups * g.panels : 0);
     return w;
   }
@@ -51,7 +55,7 @@ struct PackedWeights {
         for (int64_t i = begin; i < end; i++)
           scales[i] = WeightPacker(g, 0, i / g.panels, i % g.panels).scale();
       });
-    for (int64_t phase = 0; phase < g.phases(); phase++) {
+    for (int64_t phase = 0; data && phase < g.phases(); phase++) {
       const int64_t pieces = WeightPacker::pieces(g, phase);
       context.parallelFor(panels * pieces, 1, [&](int64_t begin, int64_t end, int) {
         for (int64_t i = begin; i < end; i++) {
@@ -77,7 +81,7 @@ struct SharedScratch {
   static SharedScratch take(gemm::Carver& carver, const TilePlan& g) {
     const int64_t panels = g.groups * g.panels, parts = g.groups * g.rowParts;
     SharedScratch s;
-    s.weights = PackedWeights::take(carver, g);
+    s.weights = PackedWeights::take(carver, g, !g.streamed);
     s.bias = carver.take<float>(g.biased ? panels * kPanelColumns : 0);
     s.offsets = carver.take<int32_t>(g.allSteps());
     s.rows = carver.take<std::byte>(g.columnParts > 1 ? parts * g.rowsBytes : 0);
@@ -93,6 +97,10 @@ inline size_t convolutionScratch(TilePlan g, int threads) {
   return measure.used() + size_t(threads) * ConvolutionScratch::bytes(g);
 }
 
+/// Whether what is kept is all packed weights: of streamed ones that are split, it is their scales,
+/// since the parts take half as much again as the weights to be read.
+inline bool keepsWhole(const TilePlan& g) { return !g.streamed || !g.split(); }
+
 /// The weights packed ahead of the call, where each meets few positions.
 template <class P>
 inline Packing packingOf(const OpCall& call, const Parts& parts) {
@@ -100,11 +108,11 @@ inline Packing packingOf(const OpCall& call, const Parts& parts) {
   if (int64_t(p.n) * p.ho * p.wo > kKeptRows) return {};
   const TilePlan g = planTiles<P>(call, parts);
   gemm::Carver measure(nullptr);
-  PackedWeights::take(measure, g);
+  PackedWeights::take(measure, g, keepsWhole(g));
   Packing packing{1,
                   measure.used(),
-                  {g.positionwise(), int64_t(g.weights.format), g.parts.columns, p.c, p.o, p.kh,
-                   p.kw, p.groups}};
+                  {g.positionwise() + 2 * keepsWhole(g), int64_t(g.weights.format), g.parts.columns,
+                   p.c, p.o, p.kh, p.kw, p.groups}};
   if (!g.transposed) return packing;
   int64_t* number = packing.layout + 8;
   for (int axis = 0; axis < 2; axis++) {
@@ -117,7 +125,7 @@ inline Packing packingOf(const OpCall& call, const Parts& parts) {
 
 inline void packAhead(const TilePlan& g, std::byte* to, Context& context) {
   gemm::Carver carver(to);
-  PackedWeights::take(carver, g).pack(g, context);
+  PackedWeights::take(carver, g, keepsWhole(g)).pack(g, context);
 }
 
 template <class Tiles>
@@ -138,7 +146,7 @@ class TileConvolution {
     if (g_.bias.given()) orderBias();
     if (const std::byte* ready = packedOperand(context_)) {
       gemm::Carver kept(const_cast<std::byte*>(ready));  // only read from here on
-      shared_.weights = PackedWeights::take(kept, g_);
+      shared_.weights = PackedWeights::take(kept, g_, keepsWhole(g_));
     } else {
       shared_.weights.pack(g_, context_);
     }
@@ -201,34 +209,102 @@ class TileConvolution {
     }
     const int64_t first = g_.panels * columnPart / g_.columnParts;
     const int64_t last = g_.panels * (columnPart + 1) / g_.columnParts;
-    Finisher finisher(g_, s.sums);
+    Finisher finisher(g_);
     HeldSums held;
-    const int32_t* offsets = shared_.offsets;
-    int64_t plain = 0;
-    for (int64_t phase = 0; phase < g_.phases(); offsets += g_.steps(phase), phase++) {
-      TileTable table = s.table;
-      table.describe(g_, phase, group, part);
-      const int64_t turns = ceilDiv(table.count, g_.turnTiles());
-      if (phase == 0 && g_.columnParts == 1 && g_.groups == 1)
-        bringSource(rowPart + context_.threads(),
-                    ceilDiv(table.count, g_.rowTiles()) * g_.steps(phase) * g_.panels, finisher);
-      const auto turn = [&](int64_t index, int64_t panel) {
-        const int64_t tile = turnStart(table.count, index, turns);
-        const int64_t count = turnStart(table.count, index + 1, turns) - tile;
-        plain += runTurn(tiles, held, {phase, group, panel, tile, count}, table, rows, scale,
-                         offsets, s.plain, finisher);
-      };
-      if ((last - first) * g_.panelSize(phase) * int64_t(sizeof(uint16_t)) <= kNearWeights) {
-        for (int64_t i = 0; i < turns; i++)
-          for (int64_t panel = first; panel < last; panel++) turn(i, panel);
-      } else {
-        for (int64_t panel = first; panel < last; panel++)
-          for (int64_t i = 0; i < turns; i++) turn(i, panel);
-      }
+    Work work = {tiles, held, finisher, s, s.table, shared_.offsets, rows, scale, 0};
+    for (int64_t phase = 0; phase < g_.phases(); work.offsets += g_.steps(phase), phase++) {
+      work.table.describe(g_, phase, group, part);
+      if (g_.streamed)
+        streamPanels(work, phase, first, last);
+      else
+        takeTurns(work, phase, group, rowPart, first, last);
       held.store(tiles);
       finisher.finish();
     }
-    return plain;
+    return work.plain;
+  }
+
+  /// What a unit multiplies and where.
+  struct Work {
+    Tiles& tiles;
+    HeldSums& held;
+    Finisher& finisher;
+    const ConvolutionScratch& scratch;
+    TileTable table;
+    const int32_t* offsets;  ///< of a phase
+    const std::byte* rows;
+    Scale rowScale;
+    int64_t plain;  ///< blocks that were not multiplied on tiles
+  };
+  /// Tiles of rows of a phase and group, and the panel that they are multiplied by.
+  struct Turn {
+    int64_t phase, group, panel, tile, count;
+  };
+
+  void takeTurns(Work& work, int64_t phase, int64_t group, int64_t rowPart, int64_t first,
+                 int64_t last) const {
+    const int64_t tiles = work.table.count, turns = ceilDiv(tiles, g_.turnTiles());
+    if (phase == 0 && g_.columnParts == 1 && g_.groups == 1)
+      bringSource(rowPart + context_.threads(),
+                  ceilDiv(tiles, g_.rowTiles()) * g_.steps(phase) * g_.panels, work.finisher);
+    float *sums = work.scratch.sums, *others = sums + turnSums(g_);
+    const auto turn = [&](int64_t index, int64_t panel) {
+      const int64_t tile = turnStart(tiles, index, turns);
+      runTurn(work, {phase, group, panel, tile, turnStart(tiles, index + 1, turns) - tile}, sums);
+      float* const done = sums;
+      sums = others;
+      others = done;
+    };
+    if ((last - first) * g_.panelSize(phase) * int64_t(sizeof(uint16_t)) <= kNearWeights) {
+      for (int64_t i = 0; i < turns; i++)
+        for (int64_t panel = first; panel < last; panel++) turn(i, panel);
+    } else {
+      for (int64_t panel = first; panel < last; panel++)
+        for (int64_t i = 0; i < turns; i++) turn(i, panel);
+    }
+  }
+
+  /// All rows meet a cut of K of each panel before the next cut.
+  void streamPanels(Work& work, int64_t phase, int64_t first, int64_t last) const {
+    const int64_t steps = g_.steps(phase), cut = g_.cutSteps(phase);
+    const int64_t blocks = ceilDiv(work.table.count, int64_t(g_.rowTiles()));
+    for (int64_t k = 0; k < steps; k += cut) {
+      const int64_t end = smaller(k + cut, steps);
+      for (int64_t panel = first; panel < last; panel++) {
+        const Turn turn = {phase, 0, panel, 0, work.table.count};
+        float* sums = work.scratch.sums + (panel - first) * g_.panelSums();
+        if (fits(work, turn)) {
+          const uint16_t* columns = columnsOf(work, turn, k, end);
+          if (panel + 1 < last)
+            bringColumns(work, phase, panel + 1, k, end, blocks * (end - k));
+          else if (end < steps)
+            bringColumns(work, phase, first, end, smaller(end + cut, steps), blocks * (end - k));
+          multiplyCut(work, turn, k, end, columns, sums);
+        }
+        if (end == steps) finishTurn(work, turn, sums);
+      }
+    }
+  }
+  const uint16_t* keptColumns(int64_t phase, int64_t panel, int64_t k) const {
+    return shared_.weights.data + g_.packedAt(phase) + panel * g_.panelSize(phase) +
+           k * stepSize(panel);
+  }
+  /// The packed columns of a cut.
+  const uint16_t* columnsOf(const Work& work, const Turn& turn, int64_t k, int64_t end) const {
+    if (shared_.weights.data) return keptColumns(turn.phase, turn.panel, k);
+    const Scale scale = g_.split() ? shared_.weights.scales[turn.panel] : Scale{};
+    WeightPacker(g_, turn.phase, 0, turn.panel).packSteps(k, end, work.scratch.columns, scale);
+    return work.scratch.columns;
+  }
+  void bringColumns(Work& work, int64_t phase, int64_t panel, int64_t k, int64_t end,
+                    int64_t steps) const {
+    if (shared_.weights.data) {
+      const auto* from = reinterpret_cast<const std::byte*>(keptColumns(phase, panel, k));
+      const int64_t bytes = (end - k) * stepSize(panel) * int64_t(sizeof(uint16_t));
+      work.finisher.bring({from, bytes}, steps);
+    } else if (!g_.transposed) {
+      work.finisher.bring(WeightPacker(g_, phase, 0, panel).source(k, end), steps);
+    }
   }
 
   /// Brings closer what a part of the image is filled from, which this worker probably does next.
@@ -242,7 +318,7 @@ class TileConvolution {
     const int64_t end = last + smaller(lastY, g_.sourceHeight);
     const int64_t line = g_.sourceWidth * g_.sourceChannels;
     const std::byte* from = (g_.source + begin * line).data;
-    if (begin < end) finisher.bring(from, (g_.source + end * line).data - from, steps);
+    if (begin < end) finisher.bring({from, (g_.source + end * line).data - from}, steps);
   }
 
   /// Where turn `index` of `turns` begins among `tiles` tiles: whole blocks, about evenly.
@@ -251,58 +327,77 @@ class TileConvolution {
     return smaller(ceilDiv(tiles, rowTiles) * index / turns * rowTiles, tiles);
   }
 
-  /// Tiles of rows of a phase and group, and the panel that they are multiplied by.
-  struct Turn {
-    int64_t phase, group, panel, tile, count;
-  };
+  int64_t panelIndex(const Turn& turn) const { return turn.group * g_.panels + turn.panel; }
+  /// Packed numbers of a step of K.
+  int64_t stepSize(int64_t panel) const {
+    return g_.parts.columns * g_.columnTilesOf(panel) * kTile;
+  }
+  Scale columnScale(const Turn& turn) const {
+    return g_.split() ? shared_.weights.scales[panelIndex(turn)] : Scale{0, true, 1};
+  }
+  /// Whether tiles can hold the numbers of both factors.
+  bool fits(const Work& work, const Turn& turn) const {
+    return work.rowScale.fits && columnScale(turn).fits;
+  }
 
-  /// Answers how many blocks were not multiplied on tiles.
-  int64_t runTurn(Tiles& tiles, HeldSums& held, const Turn& turn, const TileTable& table,
-                  const std::byte* rows, Scale rowScale, const int32_t* offsets,
-                  const PlainScratch& plain, Finisher& finisher) const {
-    const int64_t at = turn.group * g_.panels + turn.panel, steps = g_.steps(turn.phase);
+  void runTurn(Work& work, const Turn& turn, float* sums) const {
+    const int64_t steps = g_.steps(turn.phase), cut = g_.cutSteps(turn.phase);
+    if (fits(work, turn)) {
+      const uint16_t* columns = shared_.weights.data + g_.packedAt(turn.phase) +
+                                panelIndex(turn) * g_.panelSize(turn.phase);
+      if (steps == 0)
+        gemm::zeroFloats(sums, turn.count * g_.columnTilesOf(turn.panel) * kSumsOfTile);
+      for (int64_t k = 0; k < steps; k += cut)
+        multiplyCut(work, turn, k, smaller(k + cut, steps), columns + k * stepSize(turn.panel),
+                    sums);
+    }
+    finishTurn(work, turn, sums);
+  }
+
+  /// Adds steps [k, end) of K, whose packed weights are `columns`, to the sums of a turn.
+  void multiplyCut(Work& work, const Turn& turn, int64_t k, int64_t end, const uint16_t* columns,
+                   float* sums) const {
+    const int rowTiles = g_.rowTiles(), columnTiles = g_.columnTilesOf(turn.panel);
+    const split::Chain chain({work.rowScale.parts, columnScale(turn).parts, g_.parts.most});
+    const TileTable& table = work.table;
+    for (int64_t i = 0; i < turn.count; i += rowTiles) {
+      const int64_t* starts = table.starts + turn.tile + i;
+      const int count = int(smaller(rowTiles, turn.count - i));
+      RowTiles a = {{}, table.rowBytes, table.partBytes};
+      for (int row = 0; row < count; row++) a.at[row] = work.rows + starts[row];
+      multiplyOne(work.tiles, work.held, count, columnTiles, chain, a, work.offsets + k, columns,
+                  stepSize(turn.panel), end - k, k == 0, sums + i * columnTiles * kSumsOfTile,
+                  work.finisher);
+    }
+  }
+
+  /// Has the finisher take on the sums of a turn, which are plain ones where tiles cannot hold its
+  /// numbers.
+  void finishTurn(Work& work, const Turn& turn, float* sums) const {
+    const int64_t* places = work.table.places + turn.tile * kSide;
     const int columnTiles = g_.columnTilesOf(turn.panel);
-    const int64_t* places = table.places + turn.tile * kSide;
-    const Scale columnScale = g_.split() ? shared_.weights.scales[at] : Scale{0, true, 1};
-    const bool fits = rowScale.fits && columnScale.fits;
-    const int rowTiles = g_.rowTiles();
-    const int64_t blocks = ceilDiv(turn.count, rowTiles);
-    const int64_t tileSums = columnTiles * kSumsOfTile;
-    if (fits) {
-      const int64_t size = g_.panelSize(turn.phase), cut = g_.cutSteps(turn.phase);
-      const uint16_t* panel = shared_.weights.data + g_.packedAt(turn.phase) + at * size;
-      const int64_t bStep = g_.parts.columns * columnTiles * kTile;
-      const split::Chain chain({rowScale.parts, columnScale.parts, g_.parts.most});
-      if (steps == 0) gemm::zeroFloats(finisher.free(), turn.count * tileSums);
-      for (int64_t k = 0; k < steps; k += cut) {
-        const int64_t now = smaller(cut, steps - k);
-        for (int64_t i = 0; i < turn.count; i += rowTiles) {
-          const int64_t* starts = table.starts + turn.tile + i;
-          const int count = int(smaller(rowTiles, turn.count - i));
-          RowTiles a = {{}, table.rowBytes, table.partBytes};
-          for (int row = 0; row < count; row++) a.at[row] = rows + starts[row];
-          multiplyCut(tiles, held, count, columnTiles, chain, a, offsets + k, panel + k * bStep,
-                      bStep, now, k == 0, finisher.free() + i * tileSums, finisher);
-        }
-      }
-      finisher.finish();
-    } else {
-      held.store(tiles);
-      finisher.finish();
+    const int64_t blocks = ceilDiv(turn.count, int64_t(g_.rowTiles()));
+    const bool fit = fits(work, turn);
+    if (!fit) work.held.store(work.tiles);
+    work.finisher.finish();
+    if (!fit) {
       for (int64_t i = 0; i < turn.count; i += kRowTiles)
         multiplyPlainly(g_, turn.phase, turn.group, turn.panel, places + i * kSide,
-                        smaller(kBlock, (turn.count - i) * kSide), plain,
-                        finisher.free() + i * tileSums);
+                        smaller(kBlock, (turn.count - i) * kSide), work.scratch.plain,
+                        sums + i * columnTiles * kSumsOfTile);
+      work.plain += blocks;
     }
-    finisher.begin(places, turn.count * kSide,
-                   turn.group * g_.groupOut + turn.panel * kPanelColumns, g_.columnsOf(turn.panel),
-                   columnTiles, g_.bias.given() ? shared_.bias + at * kPanelColumns : nullptr,
-                   fits ? -(rowScale.shift + columnScale.shift) : 0, blocks * steps);
-    return fits ? 0 : blocks;
+    const int64_t at = panelIndex(turn);
+    work.finisher.begin(sums, places, turn.count * kSide,
+                        turn.group * g_.groupOut + turn.panel * kPanelColumns,
+                        g_.columnsOf(turn.panel), columnTiles,
+                        g_.bias.given() ? shared_.bias + at * kPanelColumns : nullptr,
+                        fit ? -(work.rowScale.shift + columnScale(turn).shift) : 0,
+                        blocks * g_.cutSteps(turn.phase));
   }
 
   /// Adds a cut of K to one block.
-  void multiplyCut(Tiles& tiles, HeldSums& held, int rowTiles, int columnTiles,
+  void multiplyOne(Tiles& tiles, HeldSums& held, int rowTiles, int columnTiles,
                    const split::Chain& chain, const RowTiles& a, const int32_t* offsets,
                    const uint16_t* b, int64_t bStep, int64_t steps, bool first, float* sums,
                    Finisher& finisher) const {

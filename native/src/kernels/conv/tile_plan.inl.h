@@ -46,6 +46,13 @@ constexpr int64_t kTurnTiles = 6, kCutBytes = 24 * 1024;
 /// they may come from the second-level cache, and sums too.
 constexpr int64_t kSplitTurnTiles = 32, kSplitCutBytes = 128 * 1024;
 
+/// So few positions meet all weights at once, cut by cut of K, while the next ones come from
+/// memory: each number of them is read a single time, and the sums of all columns of a unit stay in
+/// the second-level cache. What the rows of these positions and those sums may take.
+constexpr int64_t kStreamedPositions = 256;
+constexpr int64_t kStreamedPartBytes = 16 << 20, kStreamedSumBytes = 768 * 1024;
+constexpr int64_t kStreamedCutBytes = 128 * 1024;
+
 /// Where the rows of a product lie when tiles load them.
 enum class Form {
   source,  ///< the image itself, of 1×1 taps
@@ -94,7 +101,8 @@ struct TilePlan : conv::Geometry {
   int64_t gridHeight, gridWidth;  ///< of the largest phase
   WindowAxis windowY, windowX;
   int64_t channelBlocks, panels;
-  int64_t abreast;  ///< images that share the lines of a window, position by position
+  int64_t abreast;        ///< images that share the lines of a window, position by position
+  bool streamed = false;  ///< whether weights pass all positions once, cut by cut
 
   /// Images and lines of the grid that form a part; parts, and pieces that the columns of each are
   /// cut into.
@@ -162,15 +170,23 @@ struct TilePlan : conv::Geometry {
   /// Steps of a cut of K: all taps of some blocks of channels, whose lines are the same, or some of
   /// the taps of one.
   int64_t cutSteps(int64_t phase) const {
-    if (rowTiles() == kTallRowTiles) return steps(phase);
+    if (rowTiles() == kTallRowTiles && !streamed) return steps(phase);
     const int64_t stepBytes = parts.columns * kColumnTiles * kTile * int64_t(sizeof(uint16_t));
-    const int64_t most = larger(1, (split() ? kSplitCutBytes : kCutBytes) / stepBytes);
+    const int64_t cutBytes = streamed ? kStreamedCutBytes : split() ? kSplitCutBytes : kCutBytes;
+    const int64_t most = larger(1, cutBytes / stepBytes);
     const int64_t together = positionwise() ? 1 : larger(1, taps(phase));
     if (together > most) return ceilDiv(together, ceilDiv(together, most));
     const int64_t blocks = larger(1, steps(phase) / together);
     return ceilDiv(blocks, ceilDiv(blocks, most / together)) * together;
   }
 
+  /// bf16 numbers of a cut of a panel, at most.
+  int64_t mostCutSize() const {
+    int64_t most = 0;
+    for (int64_t phase = 0; phase < phases(); phase++)
+      most = larger(most, cutSteps(phase) * parts.columns * kColumnTiles * kTile);
+    return most;
+  }
   /// bf16 numbers of a panel of packed weights of a phase.
   int64_t panelSize(int64_t phase) const {
     return steps(phase) * parts.columns * kColumnTiles * kTile;
@@ -186,11 +202,17 @@ struct TilePlan : conv::Geometry {
   }
   int columnTilesOf(int64_t panel) const { return int(ceilDiv(columnsOf(panel), kSide)); }
   int64_t units() const { return groups * columnParts * rowParts; }
+  /// Sums of a panel of all rows of a part.
+  int64_t panelSums() const { return mostTiles() * kColumnTiles * kSide * kSide; }
   /// Cuts the columns for a number of threads. The sums do not depend on it.
   void cutColumns(int threads) {
     // Pieces share the parts of the image, which then are all there at once.
     const bool share = double(groups * rowParts) * double(rowsBytes) <= kMostPartBytes;
-    for (columnParts = 1; share && columnParts < panels; columnParts++)
+    columnParts = 1;
+    if (streamed)
+      columnParts = smaller(
+          panels, ceilDiv(panels * panelSums() * int64_t(sizeof(float)), kStreamedSumBytes));
+    for (; share && columnParts < panels; columnParts++)
       if (double(units()) >= kBusy * double(ceilDiv(units(), threads) * threads)) return;
   }
   /// Whether the parts of the image stay within reason.
@@ -300,6 +322,20 @@ inline int64_t evenPieces(int64_t count, int64_t most) {
   return best;
 }
 
+/// Makes all positions one part, if they are few enough for weights to be streamed past them.
+inline bool streamWeights(TilePlan& g) {
+  const int64_t weightBytes = g.packedAt(g.phases()) * int64_t(sizeof(uint16_t));
+  if (g.groups > 1 || g.images * g.gridHeight * g.gridWidth > kStreamedPositions ||
+      weightBytes <= kNearWeights)
+    return false;
+  for (int64_t phase = 0; phase < g.phases(); phase++)
+    if (g.steps(phase) == 0) return false;
+  layOut(g, ceilDiv(g.images, g.abreast) * g.abreast, g.gridHeight);
+  if (larger(g.rowsBytes, g.slots * g.slotBytes * g.parts.rows) > kStreamedPartBytes) return false;
+  g.bands = g.rowParts = 1;
+  return g.streamed = true;
+}
+
 /// Cuts the work into parts: bands of lines of the grid, or several small images at once.
 inline void cutParts(TilePlan& g) {
   const int64_t positions = g.images * g.gridHeight * g.gridWidth;
@@ -354,7 +390,7 @@ inline TilePlan planTiles(const OpCall& call, const Parts& parts) {
   g.channelBlocks = ceilDiv(g.groupIn, kTileDepth);
   g.panels = ceilDiv(g.groupOut, kPanelColumns);
   chooseForm(g, joined);
-  cutParts(g);
+  if (!streamWeights(g)) cutParts(g);
   return g;
 }
 

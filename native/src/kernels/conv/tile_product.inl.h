@@ -27,26 +27,19 @@ class Finisher {
     const int64_t* place = nullptr;  ///< of the next row
     const float* sums = nullptr;
     int64_t wait = 1;  ///< steps
-    const std::byte* ahead = nullptr;
+    const std::byte *ahead = nullptr, *runEnd = nullptr;
   };
 
-  /// `sums` has room for two turns, one to be finished while the other is filled.
-  Finisher(const TilePlan& g, float* sums)
-      : out_(g.out), activation_(g.activation), turnSums_(turnSums(g)), sums_(sums) {}
+  explicit Finisher(const TilePlan& g) : out_(g.out), activation_(g.activation) {}
   Finisher(const Finisher&) = delete;
   Finisher& operator=(const Finisher&) = delete;
 
-  /// Where the sums go that are multiplied next.
-  float* free() const { return sums_ + turn_ * turnSums_; }
-
-  /// Takes on what was put there: `rows` rows whose result, from channel `channel` on, begins at
-  /// places[row], or is not wanted where that is negative. Some of them are finished in each of
-  /// `steps` steps.
-  void begin(const int64_t* places, int64_t rows, int64_t channel, int64_t columns, int columnTiles,
-             const float* bias, int exponent, int64_t steps) {
+  /// Takes on `sums`: `rows` rows whose result, from channel `channel` on, begins at places[row],
+  /// or is not wanted where that is negative. Some of them are finished in each of `steps` steps.
+  void begin(const float* sums, const int64_t* places, int64_t rows, int64_t channel,
+             int64_t columns, int columnTiles, const float* bias, int exponent, int64_t steps) {
     progress_.place = places;
-    progress_.sums = free();
-    turn_ ^= 1;
+    progress_.sums = sums;
     places_ = places;
     end_ = places + rows;
     channel_ = channel;
@@ -63,20 +56,26 @@ class Finisher {
     plainF32_ = plain && out_.format == Format::f32;
   }
   /// Brings memory into the second-level cache within `steps` steps.
-  void bring(const void* from, int64_t bytes, int64_t steps) {
-    progress_.ahead = static_cast<const std::byte*>(from);
-    aheadEnd_ = progress_.ahead + bytes;
-    aheadBytes_ = ceilDiv(ceilDiv(bytes, kLineBytes), larger(steps, 1)) * kLineBytes;
+  void bring(const Runs& runs, int64_t steps) {
+    progress_.ahead = runs.from;
+    progress_.runEnd = runs.from + runs.bytes;
+    runStep_ = runs.step;
+    gap_ = runs.step - runs.bytes;
+    aheadEnd_ = progress_.runEnd + (runs.count - 1) * runs.step;
+    aheadLines_ = ceilDiv(ceilDiv(runs.bytes, kLineBytes) * runs.count, larger(steps, 1));
   }
 
   Progress progress() const { return progress_; }
   void keep(const Progress& progress) { progress_ = progress; }
   FIGMENT_INLINE void advance(Progress& progress) const {
-    if (progress.ahead < aheadEnd_) {
-      for (int64_t i = 0; i < aheadBytes_; i += kLineBytes)
-        __builtin_prefetch(progress.ahead + i, 0, 2);
-      progress.ahead += aheadBytes_;
-    }
+    if (progress.ahead < aheadEnd_)
+      for (int64_t i = 0; i < aheadLines_; i++) {
+        __builtin_prefetch(progress.ahead, 0, 2);
+        progress.ahead += kLineBytes;
+        if (progress.ahead < progress.runEnd) continue;
+        progress.ahead = progress.runEnd + gap_;
+        progress.runEnd += runStep_;
+      }
     if (progress.place == end_ || --progress.wait > 0) return;
     progress.wait = pace_;
     const int64_t* until = smaller(end_ - progress.place, rate_) + progress.place;
@@ -154,15 +153,13 @@ class Finisher {
 
   const Results out_;
   const int activation_;
-  const int64_t turnSums_;
-  float* const sums_;
-  int64_t turn_ = 0;
   const int64_t *places_ = nullptr, *end_ = nullptr;
   int64_t channel_ = 0, columns_ = 0;
   int64_t rate_ = 1, pace_ = 1;  ///< rows at a time, once in so many steps
   const float* bias_ = nullptr;
   const std::byte* aheadEnd_ = nullptr;
-  int64_t aheadBytes_ = 0;  ///< a step
+  int64_t aheadLines_ = 0;  ///< a step
+  int64_t gap_ = 0, runStep_ = 0;
   Progress progress_;
   int columnTiles_ = 1;
   float scale_[2] = {1, 1};

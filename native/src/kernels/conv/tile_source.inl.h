@@ -24,6 +24,12 @@ FIGMENT_INLINE const uint16_t* numbersAt(const std::byte* at) {
   return reinterpret_cast<const uint16_t*>(at);
 }
 
+/// Runs of memory, `step` bytes apart.
+struct Runs {
+  const std::byte* from;
+  int64_t bytes, count = 1, step = 0;
+};
+
 /// The sizes of numbers, gathered vector by vector.
 struct Sizes {
   I32 largest = I32::zero(), least = I32::broadcast(INT32_MAX), low = I32::zero();

@@ -91,6 +91,22 @@ class WeightPacker {
       packStep(to, block * g_.taps(phase_) + piece, scale);
   }
 
+  /// Packs steps [begin, end) of K, each tap's next to each other in memory at a time.
+  void packSteps(int64_t begin, int64_t end, uint16_t* to, Scale scale) const {
+    const int64_t stride = g_.positionwise() ? 1 : g_.taps(phase_);
+    to -= begin * stepSize();
+    for (int64_t tap = 0; tap < stride; tap++)
+      for (int64_t step = begin + tap; step < end; step += stride) packStep(to, step, scale);
+  }
+  /// What they read of weights of a forward pass, some channels of each tap of each column.
+  Runs source(int64_t begin, int64_t end) const {
+    const int64_t element = g_.weights.half() ? sizeof(uint16_t) : sizeof(float);
+    const int64_t taps = g_.positionwise() ? 1 : g_.taps(phase_);
+    const int64_t all = g_.kernelTaps * g_.groupIn / taps, first = begin / taps * kTileDepth;
+    const int64_t count = smaller(ceilDiv(end - begin, taps) * kTileDepth, all - first);
+    return {(at(0) + first).data, count * element, columns_ * taps, all * element};
+  }
+
   /// The scale of the panel's numbers in all taps.
   Scale scale() const {
     Sizes sizes;
@@ -117,6 +133,9 @@ class WeightPacker {
  private:
   static constexpr int64_t kRowSteps = 16;
 
+  /// Packed numbers of a step.
+  int64_t stepSize() const { return g_.parts.columns * columnTiles_ * kTile; }
+
   /// The first column's weight number k of a phase. Of a forward pass they lie side by side.
   Elements at(int64_t k) const {
     const conv::Axis &y = g_.axisY(phase_), &x = g_.axisX(phase_);
@@ -130,7 +149,7 @@ class WeightPacker {
   }
 
   void packStep(uint16_t* to, int64_t step, Scale scale) const {
-    to += step * g_.parts.columns * columnTiles_ * kTile;
+    to += step * stepSize();
     if (g_.split()) {
       float raw[kTileDepth * kBlock];
       widenRows(raw, step);
