@@ -102,17 +102,11 @@ struct TiledAttentionGrad {
   UnitProduct scoresOf(const Place& at, const Unit& u, int64_t index, bool ofValues,
                        const Tile& t) const {
     const PackedHead& h = at.packed;
-    const int64_t size = shape.unitSize(), partSize = shape.partSize();
-    return {.a = (ofValues ? h.value : h.key) + (u.firstKey + u.key) * size,
-            .b = (ofValues ? h.cotangent : h.query) + (u.firstQuery + u.query) * size,
-            .aStep = kPair,
-            .bStep = kPair,
-            .aPart = partSize,
-            .bPart = partSize,
-            .steps = shape.depth,
-            .sums = (ofValues ? t.grad : t.score) + index % 2 * kScores,
-            .step = kUnit,
-            .first = true};
+    const int64_t key = (u.firstKey + u.key) * shape.unitSize();
+    const int64_t query = (u.firstQuery + u.query) * shape.unitSize();
+    float* sums = (ofValues ? t.grad : t.score) + index % 2 * kScores;
+    return ofValues ? shape.scores(h.value + key, h.cotangent + query, sums)
+                    : shape.scores(h.key + key, h.query + query, sums);
   }
 
   GradWeigher<kParts> weigherOf(const Place& at, const Unit& u, int64_t index, const Tile& t,
@@ -217,13 +211,14 @@ struct TiledAttentionGrad {
       more = at.walk.advance(next);
       const int64_t units = at.walk.keysIn(u) * at.walk.queriesIn(u);
       const int64_t share = ceilDiv(sums * (inBlock + 1), units);
-      const int64_t steps = stepsOf(at, added, done, share) + (more ? 2 * shape.depth : 0);
+      const int64_t steps = Terms<kParts>::kCount * stepsOf(at, added, done, share) +
+                            (more ? 2 * shape.scoreSteps() : 0);
       const GradWeigher<kParts> weigher = weigherOf(at, u, index, t, t.blocks[filled % 2]);
       const auto weighBeside = [&](auto masked) {
         const auto weigh = [&](int64_t from, int64_t to) {
           weigher.template weigh<masked()>(from, to);
         };
-        Pace pace(kSide, Terms<kParts>::kCount * steps);
+        Pace pace(kSide, steps);
         const auto between = [&] { pace.next(weigh); };
         if (more)
           addScores(next, index + 1, between);
@@ -382,11 +377,12 @@ inline bool takesAttentionGrad(const OpCall& call) {
 
 template <class Tiles, int kParts>
 constexpr Variant attentionGradOn(const char* name) {
+  constexpr int64_t kManyKeys = 128;
   return {"attentionGrad",
           name,
           Tiles::kIsa,
           Tiles::template supports<takesAttentionGrad<kParts>,
-                                   fillsAttention<AttentionGradParams, kParts>>,
+                                   fillsAttention<AttentionGradParams, kParts, kManyKeys>>,
           attentionGradScratch<kParts>,
           runAttentionGrad<Tiles, kParts>};
 }

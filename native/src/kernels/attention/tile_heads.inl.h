@@ -5,6 +5,7 @@
 
 #include "lengths.h"
 #include "tile_orders.inl.h"
+#include "tile_products.inl.h"
 
 namespace figment::FIGMENT_ISA::tiles {
 
@@ -62,15 +63,51 @@ struct HeadShape {
       return 0;
     } else {
       Largest largest;
-      for (int64_t block = 0; block < depth; block++) {
+      for (int64_t e = 0; e < p.d; e += kBlock) {
         FloatBlock plain, turned;
-        const int64_t e = block * kBlock;
         plain.load(from + e, stride, count, p.d - e, largest);
         if ((Orders::kTurned || ...)) turned.turn(plain);
-        (orders.template split<kParts>(block, partSize(), Orders::kTurned ? turned : plain), ...);
+        (orders.template split<kParts>(e, p.d - e, partSize(), Orders::kTurned ? turned : plain),
+         ...);
       }
       return largest.size();
     }
+  }
+  /// Whether scores take the last numbers of a head with their parts side by side.
+  bool hasRemainder() const {
+    const int64_t last = (depth - 1) * kTileDepth;
+    return kParts > 1 && Remainder::takes(last, p.d - last);
+  }
+  /// A product across heads: scores, or their like, which replaces the sums.
+  UnitProduct scores(const uint16_t* rows, const uint16_t* columns, float* sums) const {
+    return {.a = rows,
+            .b = columns,
+            .aStep = kPair,
+            .bStep = kPair,
+            .aPart = partSize(),
+            .bPart = partSize(),
+            .steps = hasRemainder() ? depth - 1 : depth,
+            .sums = sums,
+            .step = kUnit,
+            .first = true,
+            .remainder = hasRemainder() ? Remainder::kSteps : 0};
+  }
+  /// Steps of one.
+  int64_t scoreSteps() const {
+    const UnitProduct p = scores(nullptr, nullptr, nullptr);
+    return p.steps * Terms<kParts>::kCount + p.remainder;
+  }
+  /// Where a packed block of numbers of d has those of the first part: pairs `begin` to `end` of
+  /// what lies at number `at`.
+  struct FirstPart {
+    int64_t at, begin, end;
+  };
+  FirstPart firstPart(int64_t block) const {
+    if (block + 1 < depth || !hasRemainder()) return {block * kPair, 0, kSide};
+    constexpr int64_t kLast = Terms<3>::kCount - 1;  // the product of both first parts
+    constexpr int64_t kBegin = kLast % Remainder::kSlots * Remainder::kWords;
+    return {block * kPair + kLast / Remainder::kSlots * partSize(), kBegin,
+            kBegin + Remainder::kWords};
   }
   int64_t lengthOf(int64_t head) const { return lengths.of(head / p.h); }
   /// Keys of a unit that count: others are never read, for they may hold anything.
@@ -117,12 +154,13 @@ inline bool takesHeads(const OpCall& call, std::initializer_list<int> factors) {
 
 /// Whether tiles are filled well enough to repay the packing, or, in parts, splitting and six
 /// products for each: measured beside multiply-adds, with fewer than kWideHead numbers a head where
-/// queries and keys are many.
-template <class P, int kParts>
+/// there are kManyQueries and kManyKeys.
+template <class P, int kParts, int64_t kManyKeys>
 inline bool fillsAttention(const OpCall& call) {
-  constexpr int64_t kWideHead = 48, kMany = 256;
+  constexpr int64_t kWideHead = 64, kManyQueries = 128;
   const auto& p = call.as<P>();
-  if (kParts > 1 && p.d < kWideHead) return p.d >= kTileDepth && p.sq >= kMany && p.sk >= kMany;
+  if (kParts > 1 && p.d < kWideHead)
+    return p.d >= kTileDepth && p.sq >= kManyQueries && p.sk >= kManyKeys;
   return p.sq >= kLeastRows && p.sk >= kLeastDepth && p.d >= kLeastRows;
 }
 

@@ -6,7 +6,7 @@
 // positions. Include only from files compiled for one instruction set.
 #pragma once
 
-#include "tile_parts.inl.h"
+#include "tile_remainder.inl.h"
 
 namespace figment::FIGMENT_ISA::tiles {
 
@@ -72,10 +72,16 @@ struct Order {
       kAsRows ? copyRows(to, from.data, from.stride, positions, d)
               : transposeColumns(to, from.data, from.stride, positions, d);
   }
-  /// Number `block` of the blocks of d.
+  /// The block of d from number e on, of which there are `numbers`.
   template <int kParts>
-  FIGMENT_INLINE void split(int64_t block, int64_t partStep, const FloatBlock& from) const {
-    uint16_t* at = to + block * kPair;
+  FIGMENT_INLINE void split(int64_t e, int64_t numbers, int64_t partStep,
+                            const FloatBlock& from) const {
+    uint16_t* at = to + e / kBlock * kPair;
+    if (!kAlong && Remainder::takes(e, numbers)) {
+      kAsRows ? Remainder::splitRows(at, partStep, from)
+              : Remainder::splitColumns(at, partStep, from);
+      return;
+    }
     kAsRows ? splitRows<kParts>(at, partStep, from) : splitColumns<kParts>(at, partStep, from);
   }
 };

@@ -51,6 +51,21 @@ FIGMENT_INLINE F32 weightPower(F32 x) {
   return kParts == 1 ? exp2ForBf16(x) : exp2ByFloor(x);
 }
 
+/// The products of parts of both factors that make theirs: all that matter to f32. One that follows
+/// another shares a factor's part with it, which stays in its tiles; the largest comes last.
+template <int kParts>
+struct Terms;
+template <>
+struct Terms<1> {
+  static constexpr int kCount = 1;
+  static constexpr int8_t kA[kCount] = {0}, kB[kCount] = {0};
+};
+template <>
+struct Terms<3> {
+  static constexpr int kCount = 6;
+  static constexpr int8_t kA[kCount] = {2, 1, 1, 0, 0, 0}, kB[kCount] = {0, 0, 1, 1, 2, 0};
+};
+
 /// Numbers that three parts hold exactly enough: none above 2^60; and where they are summed after a
 /// product with weights, of a head whose largest is 2^-56 or more, unless all are zero. Bounded
 /// weights are 2^-32 or more, so that what products of parts below 2^-126 lose is less than sums of

@@ -14,23 +14,9 @@ struct UnitProduct {
   int64_t aPart, bPart;  ///< numbers from one part of a factor to the next
   int64_t steps;
   float* sums;
-  int64_t step;  ///< floats from row to row of sums
-  bool first;    ///< replaces
-};
-
-/// The products of parts of both factors that make theirs: all that matter to f32. One that follows
-/// another shares a factor's part with it, which stays in its tiles; the largest comes last.
-template <int kParts>
-struct Terms;
-template <>
-struct Terms<1> {
-  static constexpr int kCount = 1;
-  static constexpr int8_t kA[kCount] = {0}, kB[kCount] = {0};
-};
-template <>
-struct Terms<3> {
-  static constexpr int kCount = 6;
-  static constexpr int8_t kA[kCount] = {2, 1, 1, 0, 0, 0}, kB[kCount] = {0, 0, 1, 1, 2, 0};
+  int64_t step;           ///< floats from row to row of sums
+  bool first;             ///< replaces
+  int64_t remainder = 0;  ///< further steps, of parts side by side, aPart and bPart apart
 };
 
 /// Sums that the tiles hold and memory does not yet. Each tile of them is stored just before it
@@ -77,29 +63,32 @@ FIGMENT_INLINE void multiply(Tiles& tiles, const UnitProduct& p, OpenSums& open,
                              Between&& between) {
   constexpr bool kRight = kColumns == 2, kLower = kRows == 2, kCorner = kRight && kLower;
   using Terms = Terms<kParts>;
-  for (int64_t k = 0; k < p.steps; k++) {
-    for (int term = 0; term < Terms::kCount; term++) {
-      const bool begins = k == 0 && term == 0;
-      const bool newA = term == 0 || Terms::kA[term] != Terms::kA[term - 1];
-      const bool newB = term == 0 || Terms::kB[term] != Terms::kB[term - 1];
-      const uint16_t* a = p.a + k * p.aStep + Terms::kA[term] * p.aPart;
-      const uint16_t* b = p.b + k * p.bStep + Terms::kB[term] * p.bPart;
-      if (begins) beginSums<0, true>(tiles, p, open);
-      if (newA) tiles.template load<4>(a, kRowBytes);
-      if (newB) tiles.template load<6>(b, kRowBytes);
-      tiles.template dot<0, 4, 6>();
-      if (begins) beginSums<1, kRight>(tiles, p, open);
-      if (kRight && newB) tiles.template load<7>(b + kTile, kRowBytes);
-      if constexpr (kRight) tiles.template dot<1, 4, 7>();
-      if (begins) beginSums<2, kLower>(tiles, p, open);
-      if (kLower && newA) tiles.template load<5>(a + kTile, kRowBytes);
-      if constexpr (kLower) tiles.template dot<2, 5, 6>();
-      if (begins) beginSums<3, kCorner>(tiles, p, open);
-      if constexpr (kCorner) tiles.template dot<3, 5, 7>();
-      if (begins) open = {p.sums, p.step, kRows, kColumns};
-      between();
-    }
+  const auto step = [&](const uint16_t* a, const uint16_t* b, bool newA, bool newB, bool begins) {
+    if (begins) beginSums<0, true>(tiles, p, open);
+    if (newA) tiles.template load<4>(a, kRowBytes);
+    if (newB) tiles.template load<6>(b, kRowBytes);
+    tiles.template dot<0, 4, 6>();
+    if (begins) beginSums<1, kRight>(tiles, p, open);
+    if (kRight && newB) tiles.template load<7>(b + kTile, kRowBytes);
+    if constexpr (kRight) tiles.template dot<1, 4, 7>();
+    if (begins) beginSums<2, kLower>(tiles, p, open);
+    if (kLower && newA) tiles.template load<5>(a + kTile, kRowBytes);
+    if constexpr (kLower) tiles.template dot<2, 5, 6>();
+    if (begins) beginSums<3, kCorner>(tiles, p, open);
+    if constexpr (kCorner) tiles.template dot<3, 5, 7>();
+    if (begins) open = {p.sums, p.step, kRows, kColumns};
+    between();
+  };
+  const uint16_t *a = p.a, *b = p.b;
+  for (int64_t k = 0; k < p.steps; k++, a += p.aStep, b += p.bStep) {
+    for (int term = 0; term < Terms::kCount; term++)
+      step(a + Terms::kA[term] * p.aPart, b + Terms::kB[term] * p.bPart,
+           term == 0 || Terms::kA[term] != Terms::kA[term - 1],
+           term == 0 || Terms::kB[term] != Terms::kB[term - 1], term == 0 && k == 0);
   }
+  if constexpr (kParts > 1)
+    for (int64_t k = 0; k < p.remainder; k++, a += p.aPart, b += p.bPart)
+      step(a, b, true, true, false);
 }
 
 /// Spreads a number of lines of other work over steps of products.

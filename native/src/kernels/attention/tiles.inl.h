@@ -74,37 +74,6 @@ struct Workspace {
   }
 };
 
-/// The largest of |x|² among packed columns that are `depth` steps of K deep; infinite if any is
-/// not finite.
-inline float largestSquare(const uint16_t* columns, int64_t depth) {
-  F32 largest = F32::zero();
-  for (int64_t side = 0; side < kPair; side += kTile) {
-    for (int64_t i = 0; i < kTileDepth; i += 2 * kLanes) {
-      F32 sum = F32::zero();
-      for (int64_t k = 0; k < depth; k++) {
-        for (int64_t line = 0; line < kSide; line++) {
-          const Pair x = loadPairOf(columns + k * kPair + side + line * kTileDepth + i);
-          sum = mulAdd(x.high, x.high, mulAdd(x.low, x.low, sum));
-        }
-      }
-      largest = maximum(largest, sum);
-    }
-  }
-  return any(isNan(largest)) ? __builtin_inff() : reduceMax(largest);
-}
-
-/// |x|² of a packed row.
-inline float squareOf(const uint16_t* rows, int64_t row, int64_t depth) {
-  F32 sum = F32::zero();
-  for (int64_t k = 0; k < depth; k++) {
-    for (int64_t i = 0; i < kTileDepth; i += 2 * kLanes) {
-      const Pair x = loadPairOf(rows + k * kPair + row * kTileDepth + i);
-      sum = mulAdd(x.high, x.high, mulAdd(x.low, x.low, sum));
-    }
-  }
-  return reduceAdd(sum);
-}
-
 /// Of a unit of keys and its values.
 struct UnitSizes {
   float key;    ///< the largest |k|²
@@ -142,7 +111,7 @@ struct TiledAttention {
     uint16_t* values = keys + shape.keyUnits * shape.unitSize();
     const float largest = shape.pack(call.in[1], head, length, first, count, Columns{keys});
     sizes.value = shape.pack(call.in[2], head, length, first, count, ColumnsAlong{values});
-    sizes.key = largestSquare(keys, shape.depth);
+    sizes.key = largestSquare(keys);
     return largest <= kMostSplit && sizes.value <= kMostSplit;
   }
 
@@ -167,17 +136,7 @@ struct TiledAttention {
   /// Scores of a unit of queries, and of keys, which is the worker's `index`th.
   UnitProduct scoresOf(const Place& at, const QueryTile& t, int64_t unit, int64_t index,
                        const Space& w) const {
-    const int64_t partSize = shape.partSize();
-    return {.a = t.query,
-            .b = at.packedKeys + unit * shape.unitSize(),
-            .aStep = kPair,
-            .bStep = kPair,
-            .aPart = partSize,
-            .bPart = partSize,
-            .steps = shape.depth,
-            .sums = w.scoreOf(index),
-            .step = kUnit,
-            .first = true};
+    return shape.scores(t.query, at.packedKeys + unit * shape.unitSize(), w.scoreOf(index));
   }
 
   /// Up to kDeep units of keys that a unit of queries meets one after the other.
@@ -228,6 +187,42 @@ struct TiledAttention {
             .sight = sight(at, d.tile) - (d.unit + unit) * kUnit};
   }
 
+  /// The largest of |x|² among packed columns; infinite if any is not finite.
+  float largestSquare(const uint16_t* columns) const {
+    F32 largest = F32::zero();
+    for (int64_t side = 0; side < kPair; side += kTile) {
+      for (int64_t i = 0; i < kTileDepth; i += 2 * kLanes) {
+        F32 sum = F32::zero();
+        for (int64_t k = 0; k < shape.depth; k++) {
+          const auto part = shape.firstPart(k);
+          for (int64_t line = part.begin; line < part.end; line++) {
+            const Pair x = loadPairOf(columns + part.at + side + line * kTileDepth + i);
+            sum = mulAdd(x.high, x.high, mulAdd(x.low, x.low, sum));
+          }
+        }
+        largest = maximum(largest, sum);
+      }
+    }
+    return any(isNan(largest)) ? __builtin_inff() : reduceMax(largest);
+  }
+
+  /// |x|² of a packed row.
+  float squareOf(const uint16_t* rows, int64_t row) const {
+    F32 sum = F32::zero();
+    for (int64_t k = 0; k < shape.depth; k++) {
+      const auto part = shape.firstPart(k);
+      const I32 before = I32::broadcast(int32_t(part.begin) - 1);
+      const I32 end = I32::broadcast(int32_t(part.end));
+      for (int64_t i = 0; i < kSide; i += kLanes) {
+        const Pair x = loadPairOf(rows + part.at + row * kTileDepth + 2 * i);
+        const I32 pair = I32::iota() + I32::broadcast(int32_t(i));
+        sum += blend(gt(pair, before) & lt(pair, end), mulAdd(x.high, x.high, x.low * x.low),
+                     F32::zero());
+      }
+    }
+    return reduceAdd(sum);
+  }
+
   /// Raises the rows' maxima, in `total`, to a unit's scores.
   void raise(const Sight& sight, const float* score, const QueryTile& t) const {
     const F32 factor = F32::broadcast(shape.factor()), unseen = F32::broadcast(-__builtin_inff());
@@ -247,7 +242,7 @@ struct TiledAttention {
     // A little more than 1, for rounding of the sums.
     constexpr float kSlack = 1.001f;
     const F32 scale = F32::broadcast(__builtin_fabsf(shape.factor()) * kSlack);
-    for (int64_t row = 0; row < kUnit; row++) t.shift[row] = squareOf(t.query, row, shape.depth);
+    for (int64_t row = 0; row < kUnit; row++) t.shift[row] = squareOf(t.query, row);
     Mask narrow = eq(F32::zero(), F32::zero());
     for (int64_t row = 0; row < kUnit; row += kLanes) {
       const F32 bound = sqrt(F32::load(t.shift + row) * F32::broadcast(largest)) * scale;
@@ -302,13 +297,14 @@ struct TiledAttention {
       for (int64_t unit = 0; unit < now.count; unit++, index++) {
         const bool within = unit + 1 < now.count, last = !within && !more;
         const int64_t share = larger(done, ceilDiv(columns * (unit + 1), now.count));
-        const int64_t steps = (last ? 0 : columns) + (share - done) * before.count;
+        const int64_t steps =
+            (last ? 0 : shape.scoreSteps()) + (share - done) * before.count * Terms<kParts>::kCount;
         const Weigher<kParts> weigher = weigherOf(at, now, unit, index, w);
         const auto weighBeside = [&](auto plain) {
           const auto weigh = [&](int64_t from, int64_t to) {
             weigher.template weigh<plain()>(from, to);
           };
-          Pace pace(kUnit, Terms<kParts>::kCount * steps);
+          Pace pace(kUnit, steps);
           const auto between = [&] { pace.next(weigh); };
           if (last)
             open.close(tiles);
@@ -440,10 +436,12 @@ inline bool takesAttention(const OpCall& call) {
 
 template <class Tiles, int kParts>
 constexpr Variant attentionOn(const char* name) {
+  constexpr int64_t kManyKeys = 64;
   return {"attention",
           name,
           Tiles::kIsa,
-          Tiles::template supports<takesAttention<kParts>, fillsAttention<AttentionParams, kParts>>,
+          Tiles::template supports<takesAttention<kParts>,
+                                   fillsAttention<AttentionParams, kParts, kManyKeys>>,
           attentionScratch<Tiles, kParts>,
           runAttention<Tiles, kParts>};
 }
