@@ -2,7 +2,7 @@
 // (peers/program.ts), and `measure`, which is answered by parameters, FLOPs and the peak of memory.
 
 import { createInterface } from "node:readline";
-import { deviceInfo, memory, setDevice, setThreads } from "@figment/tensor";
+import { deviceInfo, memory, setDevice, setThreads, settled } from "@figment/tensor";
 import type { Format } from "../work.js";
 import type { Configs, Kind } from "./configs.js";
 import { peakBytes, resetPeak } from "./memory.js";
@@ -22,6 +22,7 @@ async function answer(line: string): Promise<string | undefined> {
     setThreads(Number(record.threads));
     const kind = record.kind as Kind;
     built = build(kind, JSON.parse(record.config as string) as Configs[typeof kind], record.format as Format);
+    await settled(); // the call that was traced has run
     resetPeak();
     return "ready 0";
   }

@@ -165,6 +165,9 @@ bool CpuDevice::claim(const Program& program) {
 bool CpuDevice::reserve(Workspace& workspace, uint64_t bytes) {
   if (bytes <= workspace.bytes) return true;
   drop(workspace);
+  // A larger program than any before: what is kept from preparing it, such as weights in another
+  // format, need not stay beside it.
+  allocator_.trim();
   workspace.data = static_cast<std::byte*>(allocator_.allocateWorkspace(bytes));
   if (!workspace.data) return false;
   workspace.bytes = bytes;
