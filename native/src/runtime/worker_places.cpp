@@ -14,8 +14,8 @@ void WorkerPlaces::clear() { places_.clear(); }
 
 namespace {
 
-// Refused where the process has lost the processor since: then the worker stays where it was.
-void bind(pthread_t thread, int processor) {
+// Refused where a cpuset has lost the processor since: then the worker stays where it was.
+void bind(std::thread::native_handle_type thread, int processor) {
   cpu_set_t only;
   CPU_ZERO(&only);
   CPU_SET(processor, &only);
@@ -43,6 +43,14 @@ void WorkerPlaces::follow() {
   if (places_.empty()) return;
   const int now = sched_getcpu();
   if (now == caller_ || now < 0) return;
+  cpu_set_t allowed;
+  if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0) return;
+  if (size_t(CPU_COUNT(&allowed)) != places_.size() + 1 || !CPU_ISSET(caller_, &allowed)) {
+    // Somebody has given the process other processors: workers go where the caller may.
+    for (const Place& place : places_)
+      pthread_setaffinity_np(place.worker, sizeof(allowed), &allowed);
+    return clear();
+  }
   for (Place& place : places_) {
     if (place.processor != now) continue;
     place.processor = caller_;

@@ -2,6 +2,7 @@
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { assertNoLeaks } from "figment";
@@ -97,4 +98,26 @@ describe("a process", () => {
     expect((await run(source, "SIGINT")).output).toBe("training\n");
     expect((await run(source, "SIGTERM")).output).toBe("training\n");
   });
+
+  // A processor for each thread is only had where there are as many, and taken away again by an administrator.
+  it.runIf(process.platform === "linux" && availableParallelism() > 1)(
+    "keeps to the processors it is left with",
+    async () => {
+      const { code, output } = await run(`
+      import { execFileSync } from "node:child_process";
+      import { readdirSync, readFileSync } from "node:fs";
+      const allowed = (task) => /Cpus_allowed_list:\\s*(\\S+)/.exec(readFileSync(\`/proc/self/task/\${task}/status\`, "utf8"))[1];
+      const [first, second] = execFileSync("taskset", ["-cp", String(process.pid)], { encoding: "utf8" })
+        .split(":")[1].trim().split(/[-,]/);
+      const strays = [];
+      await train(1, 20);
+      for (const processor of [first, second, first]) {
+        execFileSync("taskset", ["-acp", processor, String(process.pid)]);
+        await train(1, 20);
+        strays.push(...readdirSync("/proc/self/task").map(allowed).filter((list) => list !== processor));
+      }
+      console.log(JSON.stringify(strays));`);
+      expect({ code, output: output.trim() }).toEqual({ code: 0, output: "[]" });
+    },
+  );
 });

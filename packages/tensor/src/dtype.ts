@@ -191,3 +191,7 @@ export function fromF16(bits: number): number {
   if (exponent === 31) return fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY;
   return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 }
+
+/** A number as an element of a 16-bit type holds it; as it is for other types. */
+export const roundedTo = (dtype: DType, value: number): number =>
+  dtype === "bf16" ? fromBf16(toBf16(value)) : dtype === "f16" ? fromF16(toF16(value)) : value;

@@ -181,6 +181,24 @@ describe("attention of f32 on matrix tiles", () => {
       f.dispose();
     }));
 
+  it.each([
+    [1e-34, 1, 1, 1],
+    [1, 1e-36, 1e10, 1],
+    [1, 1, 1e-36, 1e10],
+    [1, 1, 1e-17, 1e-17],
+  ])(
+    "has exact derivatives where a head's numbers are all tiny: queries %d, keys %d, values %d, cotangents %d",
+    (...sizes) =>
+      scope(() => {
+        const inputs = draw("f32", sizes, 1, 64, [40, 70]);
+        const weight = random.normal([1, 40, 1, 64]).mul(sizes[3] as number);
+        const expected = derivatives(as(inputs, "f64"), weight, false, 1);
+        derivatives(inputs, weight, false, 1).forEach((x, i) => {
+          expect(errorOf(x, expected[i] as Tensor)).toBeLessThan(1e-5);
+        });
+      }),
+  );
+
   it("gives infinities and NaN as other kernels do", () =>
     scope(() => {
       const [q, k, v] = draw("f32", [1, 1, 1], 1, 64, [40, 40]);

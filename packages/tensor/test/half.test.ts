@@ -3,9 +3,11 @@
 import { loadBinding } from "@figment/native";
 import {
   assertNoLeaks,
+  compile,
   type DType,
   DTypeError,
   fromBits,
+  full,
   ones,
   ShapeError,
   scope,
@@ -94,6 +96,20 @@ describe.each(types)("%s", (dtype) => {
       expect([...turned.bitsSync()]).toEqual([0, 3, 1, 4, 2, 5].map((i) => bits[i]));
     }));
 });
+
+it.each(["bf16", "f16"] as const)("meets plain numbers rounded as %s, in compiled functions too", (dtype) =>
+  scope(() => {
+    const x = tensor(Float64Array.from({ length: 70 }, (_, i) => (i + 1) / 37)).cast(dtype);
+    const rounded = tensor([0.3]).cast(dtype);
+    for (const f of [(y: Tensor) => y.mul(0.3), (y: Tensor) => y.mul(full([70], 0.3, dtype))]) {
+      const compiled = compile(f);
+      const expected = x.mul(rounded).bitsSync();
+      expect(f(x).bitsSync()).toEqual(expected);
+      expect(compiled(x).bitsSync()).toEqual(expected);
+      compiled.dispose();
+    }
+  }),
+);
 
 it("is only made from and read as 16-bit numbers", async () => {
   expect(() => fromBits(new Uint8Array(2) as never, [2], "bf16")).toThrow(DTypeError);

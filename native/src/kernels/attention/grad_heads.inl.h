@@ -9,10 +9,11 @@ namespace figment::FIGMENT_ISA::tiles {
 
 /// One head, packed: units of queries and cotangents as columns d deep and as columns along
 /// positions, of keys as rows d deep and as rows along positions, of values as rows d deep; and for
-/// each query −lse, in units of log 2, and −D; the largest size of each unit of cotangents.
+/// each query −lse, in units of log 2, and −D; the largest sizes in each unit.
 struct PackedHead {
   uint16_t *query, *cotangent, *queryAlong, *cotangentAlong, *key, *keyAlong, *value;
-  float *lse, *dot, *largest;
+  float *lse, *dot;
+  float *querySizes, *cotangentSizes, *keySizes, *valueSizes;
 
   static PackedHead take(Carver& carver, int64_t queryUnits, int64_t keyUnits, int64_t unitSize) {
     PackedHead h;
@@ -22,7 +23,8 @@ struct PackedHead {
       *each = carver.take<uint16_t>(keyUnits * unitSize);
     h.lse = carver.take<float>(queryUnits * kUnit);
     h.dot = carver.take<float>(queryUnits * kUnit);
-    h.largest = carver.take<float>(queryUnits);
+    for (float** each : {&h.querySizes, &h.cotangentSizes}) *each = carver.take<float>(queryUnits);
+    for (float** each : {&h.keySizes, &h.valueSizes}) *each = carver.take<float>(keyUnits);
     return h;
   }
 };
@@ -46,6 +48,8 @@ struct GradHeads {
     const float keys = shape.pack(call.in[1], head, length, first, count, Rows{to.key + at},
                                   RowsAlong{to.keyAlong + at});
     const float values = shape.pack(call.in[2], head, length, first, count, Rows{to.value + at});
+    to.keySizes[unit] = keys;
+    to.valueSizes[unit] = values;
     return keys <= kMostSplit && values <= kMostSplit;
   }
 
@@ -58,16 +62,21 @@ struct GradHeads {
     const float cotangents =
         shape.pack(call.in[5], head, length, first, count, Columns{to.cotangent + at},
                    ColumnsAlong{to.cotangentAlong + at});
-    to.largest[unit] = cotangents;
+    to.querySizes[unit] = queries;
+    to.cotangentSizes[unit] = cotangents;
     describeQueries(head, first, count, to);
     return queries <= kMostSplit && cotangents <= kMostSplit;
   }
-  /// Whether the cotangents of a packed head suit.
+  /// Whether the numbers of a packed head are large enough: all of them are factors of sums, and so
+  /// are products of three, of values and cotangents by keys or queries.
   bool suits(const PackedHead& packed) const {
-    float largest = 0;
-    for (int64_t unit = 0; unit < shape.queryUnits; unit++)
-      if (packed.largest[unit] > largest) largest = packed.largest[unit];
-    return suitsSums(largest);
+    const double queries = largestOf(packed.querySizes, shape.queryUnits);
+    const double cotangents = largestOf(packed.cotangentSizes, shape.queryUnits);
+    const double keys = largestOf(packed.keySizes, shape.keyUnits);
+    const double values = largestOf(packed.valueSizes, shape.keyUnits);
+    const double scores = cotangents * values;
+    return suitsSums(queries) && suitsSums(cotangents) && suitsSums(keys) && suitsSums(values) &&
+           suitsProducts(scores) && suitsProducts(scores * keys) && suitsProducts(scores * queries);
   }
 
   /// −lse and −D of a unit of queries.
@@ -92,6 +101,14 @@ struct GradHeads {
 
   const OpCall& call;
   HeadShape<AttentionGradParams, kParts> shape;
+
+ private:
+  static float largestOf(const float* sizes, int64_t units) {
+    float largest = 0;
+    for (int64_t unit = 0; unit < units; unit++)
+      if (sizes[unit] > largest) largest = sizes[unit];
+    return largest;
+  }
 };
 
 }  // namespace figment::FIGMENT_ISA::tiles

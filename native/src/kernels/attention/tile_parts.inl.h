@@ -71,7 +71,9 @@ struct Terms<3> {
 /// weights are 2^-32 or more, so that what products of parts below 2^-126 lose is less than sums of
 /// f32 round away.
 constexpr float kMostSplit = 0x1p60f, kLeastSplit = 0x1p-56f;
-FIGMENT_INLINE bool suitsSums(float largest) { return largest == 0 || largest >= kLeastSplit; }
+FIGMENT_INLINE bool suitsSums(double largest) { return largest == 0 || largest >= kLeastSplit; }
+/// The same of products of such numbers that are summed, whose smallest parts are 2^-32 of them.
+FIGMENT_INLINE bool suitsProducts(double largest) { return largest == 0 || largest >= 0x1p-80; }
 
 /// The largest size among numbers.
 class Largest {

@@ -1,6 +1,6 @@
 // Making tensors: from numbers, nested arrays and typed arrays, filled, and from image bytes.
 
-import { checkDType, checkNumber, type DType, encode, encodeWord, isHalf } from "../dtype.js";
+import { checkDType, checkNumber, type DType, encode, encodeWord, isHalf, roundedTo } from "../dtype.js";
 import { DTypeError, ShapeError } from "../errors.js";
 import { defineOp } from "../ops/definition.js";
 import { currentDevice, onDevice, upload } from "../runtime/device.js";
@@ -109,7 +109,7 @@ function filled(op: string, shape: Shape, value: number, dtype: DType): Tensor {
   checkDType(op, dtype);
   if (typeof value !== "number") throw new DTypeError(`${op}: expected a number, got ${show(value)}`);
   checkNumber(op, value, dtype);
-  return constant(() => applyOne(fullDef, [], { shape: [...shape], value, dtype }));
+  return constant(() => applyOne(fullDef, [], { shape: [...shape], value: roundedTo(dtype, value), dtype }));
 }
 
 /** A constant, which operations make anew on the device of what it meets. */
@@ -160,7 +160,7 @@ export function arange(n: number, dtype: DType = "f32"): Tensor {
 /** A number as an operand that meets tensors of `dtype`: a constant in a trace, a 0-d tensor outside. */
 export function numberOperand(op: string, value: number, dtype: DType): Tensor {
   checkNumber(op, value, dtype);
-  if (currentTrace()) return apply(fullDef, [], { shape: [], value, dtype })[0] as Tensor;
+  if (currentTrace()) return apply(fullDef, [], { shape: [], value: roundedTo(dtype, value), dtype })[0] as Tensor;
   return scalar(value, dtype);
 }
 

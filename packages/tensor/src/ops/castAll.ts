@@ -1,6 +1,6 @@
 // Casts and copies of many tensors as one record: made by passes and by lowering only.
 
-import { type DType, formatOf, fromBf16, fromF16, isFloat, toBf16, toF16 } from "../dtype.js";
+import { type DType, formatOf, isFloat, roundedTo } from "../dtype.js";
 import { DTypeError } from "../errors.js";
 import type { Aval } from "../ir/graph.js";
 import { defineOp, nativeSchema, type OpDef, type Sample, type SampleInput } from "./definition.js";
@@ -14,12 +14,6 @@ export type CastAllAttrs = { readonly dtypes: readonly DType[] };
 /** Whether the kernels convert one type to the other; from a type to itself they copy. */
 export const castsTogether = (from: DType, to: DType): boolean =>
   from === to || [from, to].every((dtype) => isFloat(dtype) && dtype !== "f64");
-
-const rounded: Readonly<Partial<Record<DType, (x: number) => number>>> = {
-  f32: Math.fround,
-  bf16: (x) => fromBf16(toBf16(x)),
-  f16: (x) => fromF16(toF16(x)),
-};
 
 export const castAllDef: OpDef<CastAllAttrs> = defineOp<CastAllAttrs>({
   name: "castAll",
@@ -43,7 +37,10 @@ export const castAllDef: OpDef<CastAllAttrs> = defineOp<CastAllAttrs>({
     }),
   },
   reference: (inputs, _avals, { dtypes }) =>
-    inputs.map((x, i) => x.map(rounded[dtypes[i] as DType] ?? ((value) => value))),
+    inputs.map((x, i) => {
+      const dtype = dtypes[i] as DType;
+      return x.map((value) => (dtype === "f32" ? Math.fround(value) : roundedTo(dtype, value)));
+    }),
   samples: (): Sample<CastAllAttrs>[] =>
     shapeSets.map((shapes, i) => {
       const all = Object.keys(formatOf) as DType[];
