@@ -143,12 +143,12 @@ FigmentStatus run(FigmentDevice* device, FigmentProgram* program, const FigmentR
 
 FigmentStatus claimProgram(FigmentDevice* device, FigmentProgram* program) {
   return guarded([&]() -> FigmentStatus {
-    GpuProgram& claiming = unwrap(program);
-    if (unwrap(device).claim(claiming)) return FIGMENT_OK;
-    return report(FIGMENT_OUT_OF_MEMORY, code::kOutOfMemory,
-                  claiming.program->roomNeeded(claiming.leastScratch));
+    if (unwrap(device).claim(unwrap(program))) return FIGMENT_OK;
+    return report(FIGMENT_OUT_OF_MEMORY, code::kOutOfMemory, "no room for temporaries");
   });
 }
+
+uint64_t scratchBytes(FigmentProgram* program) { return unwrap(program).leastScratch; }
 
 void withdrawClaims(FigmentDevice* device) { unwrap(device).allocator().withdrawClaims(); }
 
@@ -221,6 +221,7 @@ FigmentBackend makeBackend() {
   backend.read_profile = readProfile;
   backend.claim_program = claimProgram;
   backend.withdraw_claims = withdrawClaims;
+  backend.scratch_bytes = scratchBytes;
   backend.record_choice = recordChoice;
   backend.measure_record = measureRecord;
   backend.measure_ceilings = measureCeilings;

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "check.h"
+#include "runtime/shortage.h"
 
 namespace figment::cuda {
 namespace {
@@ -223,7 +224,8 @@ RunResult GpuDevice::runOnce(GpuProgram& program, const FigmentRun& run) {
     trim();
     program.scratchBytes = scratch;
     if (!reserveBoth(scratch))
-      return {RunOutcome::failed, code::kOutOfMemory, "out of memory: " + p.roomNeeded(scratch)};
+      return {RunOutcome::failed, code::kOutOfMemory,
+              describeShortage(RunRoom{0, p.arenaBytes, scratch}, allocator_.counters())};
   }
   Launcher launcher(stream_, scratch_.data, failure_, gpu_.multiprocessors, gpu_.sharedPerBlock);
   launcher.setArrivals(arrivals_);

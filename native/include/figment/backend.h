@@ -211,9 +211,8 @@ typedef struct FigmentBackend {
   FigmentStatus (*collective_wait)(FigmentDevice* device, FigmentCommunicator* communicator);
 
   /* Room for the temporaries of programs in the queue. `claim_program`, before a run is queued, has
-   * later allocations leave enough for it, or answers FIGMENT_OUT_OF_MEMORY with how much that is
-   * as the error's message; `withdraw_claims`, when nothing is queued, forgets all claims. Null
-   * where runs need no memory of their own. */
+   * later allocations leave enough for it, or answers FIGMENT_OUT_OF_MEMORY; `withdraw_claims`,
+   * when nothing is queued, forgets all claims. Null where runs need no memory of their own. */
   FigmentStatus (*claim_program)(FigmentDevice* device, FigmentProgram* program);
   void (*withdraw_claims)(FigmentDevice* device);
 
@@ -254,6 +253,10 @@ typedef struct FigmentBackend {
   /* For memory that nobody has used yet, other memory of as many bytes that was released lately and
    * may still be in caches; the same where there is none. Null where caches do not matter. */
   void* (*exchange)(FigmentDevice* device, void* memory, uint64_t bytes);
+
+  /* The least that a run needs for its kernels besides arena_bytes for temporaries. Null where that
+   * is nothing. */
+  uint64_t (*scratch_bytes)(FigmentProgram* program);
 } FigmentBackend;
 
 /* Answers the backend, or null and the reason when it cannot run on this machine. */

@@ -30,8 +30,10 @@ class FreshOutputs {
  public:
   FreshOutputs(Environment& environment, double* handles)
       : environment_(environment), handles_(handles) {}
-  ~FreshOutputs() {
+  ~FreshOutputs() { remove(); }
+  void remove() {
     for (uint32_t i = 0; i < count_; i++) environment_.removeBuffer(handles_[i]);
+    count_ = 0;
   }
   Buffer* add(Device& device, uint64_t bytes) {
     handles_[count_] = environment_.addBuffer(device, bytes);
@@ -102,9 +104,16 @@ Napi::Value run(Environment& environment, const Napi::CallbackInfo& info) {
   }
   Buffer** out = in + about.input_count;
   FreshOutputs fresh(environment, outputs.data);
-  for (uint32_t i = 0; i < about.output_count; i++)
-    out[i] = fresh.add(program.device, about.output_bytes[i]);
-  program.device.claim(program);
+  try {
+    for (uint32_t i = 0; i < about.output_count; i++)
+      out[i] = fresh.add(program.device, about.output_bytes[i]);
+    program.device.claim(program);
+  } catch (const Error& error) {
+    if (error.code() != code::kOutOfMemory) throw;
+    // What the run takes in all, and not only what was refused last, says which limit would do.
+    fresh.remove();
+    program.device.throwNoRoom(program);
+  }
 
   submitRun({&program, binding, in, out, numbers, cancel, environment.client.get()});
   fresh.keep();

@@ -130,11 +130,13 @@ FigmentStatus run(FigmentDevice* device, FigmentProgram* program, const FigmentR
 
 FigmentStatus claimProgram(FigmentDevice* device, FigmentProgram* program) {
   return guarded([&]() -> FigmentStatus {
-    const Program& claiming = *unwrap(program).program;
-    if (unwrap(device).claim(claiming)) return FIGMENT_OK;
-    return report(FIGMENT_OUT_OF_MEMORY, code::kOutOfMemory,
-                  claiming.roomNeeded(claiming.knownScratchBytes()));
+    if (unwrap(device).claim(*unwrap(program).program)) return FIGMENT_OK;
+    return report(FIGMENT_OUT_OF_MEMORY, code::kOutOfMemory, "no room for temporaries");
   });
+}
+
+uint64_t scratchBytes(FigmentProgram* program) {
+  return unwrap(program).program->knownScratchBytes();
 }
 
 void withdrawClaims(FigmentDevice* device) { unwrap(device).allocator().withdrawClaims(); }
@@ -205,6 +207,7 @@ FigmentBackend makeBackend() {
   backend.read_profile = readProfile;
   backend.claim_program = claimProgram;
   backend.withdraw_claims = withdrawClaims;
+  backend.scratch_bytes = scratchBytes;
   backend.record_fallbacks = recordFallbacks;
   backend.record_choice = recordChoice;
   backend.measure_record = measureRecord;

@@ -9,6 +9,7 @@
 #include "error.h"
 #include "kernels/fallbacks.h"
 #include "machine.h"
+#include "shortage.h"
 
 namespace figment {
 namespace {
@@ -225,7 +226,8 @@ RunResult CpuDevice::run(Program& program, const Bindings& bindings, const RunCo
   const int threads = control.serial ? 1 : pool_.threads();
   if (!reserveWorkspaces(program.arenaBytes, program.scratchBytes(threads)))
     return {RunOutcome::failed, code::kOutOfMemory,
-            "out of memory: " + program.roomNeeded(program.scratchBytes(threads))};
+            describeShortage(RunRoom{0, program.arenaBytes, program.scratchBytes(threads)},
+                             allocator_.counters())};
   if (poison_.load(std::memory_order_relaxed) && program.arenaBytes > 0)
     poison(arena_.data, program.arenaBytes);
   bindSlots(program, bindings);

@@ -9,6 +9,7 @@
 #include "backend_loader.h"
 #include "cpu_backend.h"
 #include "error.h"
+#include "shortage.h"
 
 namespace figment {
 
@@ -39,20 +40,30 @@ void* Device::allocate(uint64_t bytes) {
   }
   if (status == FIGMENT_OK) return memory;
   if (status != FIGMENT_OUT_OF_MEMORY) throwLastError();
-  throwOutOfMemory(std::to_string(bytes) + " bytes asked for");
+  throwOutOfMemory(std::to_string(bytes) + " bytes are asked for",
+                   CachingAllocator::blockBytes(bytes));
 }
 
 void Device::claim(const LoadedProgram& program) {
   if (!api.claim_program || api.claim_program(handle, program.handle) == FIGMENT_OK) return;
   trim();
   if (api.claim_program(handle, program.handle) == FIGMENT_OK) return;
-  throwOutOfMemory(api.last_error()->message);
+  throwNoRoom(program);
 }
 
-void Device::throwOutOfMemory(const std::string& request) const {
+void Device::throwNoRoom(const LoadedProgram& program) {
+  trim();
+  RunRoom room;
+  room.temporaries = program.info.arena_bytes;
+  if (api.scratch_bytes) room.scratch = api.scratch_bytes(program.handle);
+  for (uint32_t i = 0; i < program.info.output_count; i++)
+    room.results += CachingAllocator::blockBytes(program.info.output_bytes[i]);
+  throwOutOfMemory(room.text(), room.blocks());
+}
+
+void Device::throwOutOfMemory(const std::string& request, uint64_t blocks) const {
   const FigmentMemoryInfo now = memory();
-  throw Error(code::kOutOfMemory, "out of memory: " + request + ", " + std::to_string(now.in_use) +
-                                      " in use, limit " + std::to_string(now.limit));
+  throw Error(code::kOutOfMemory, describeShortage(request, blocks, now.in_use, now.limit));
 }
 
 void Device::settle() noexcept {

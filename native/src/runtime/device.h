@@ -38,8 +38,9 @@ class Device {
   void trim();
   void setMemoryLimit(uint64_t bytes);
 
-  /// Throws Error(ERR_FIGMENT_OUT_OF_MEMORY), saying what was asked for.
-  [[noreturn]] void throwOutOfMemory(const std::string& request) const;
+  /// For a run that found no room, and holds none: gives back what can be given back, then throws
+  /// Error(ERR_FIGMENT_OUT_OF_MEMORY), saying what it takes and which limit would do.
+  [[noreturn]] void throwNoRoom(const LoadedProgram& program);
   /// Throws the backend's last error.
   [[noreturn]] void throwLastError() const;
 
@@ -49,6 +50,10 @@ class Device {
   std::vector<uint8_t> hostInputs;
   /// How often runs have left buffers without contents; under the execution lock.
   uint64_t failures = 0;
+
+ private:
+  /// `blocks` is what the request takes of the device's memory.
+  [[noreturn]] void throwOutOfMemory(const std::string& request, uint64_t blocks) const;
 };
 
 struct Binding;

@@ -73,8 +73,6 @@ struct Program {
   uint64_t scratchBytes(int threads);
   /// The larger of those remembered; any thread may ask.
   uint64_t knownScratchBytes() const;
-  /// What a run needs besides its results, in words.
-  std::string roomNeeded(uint64_t scratchBytes) const;
 
  private:
   // The number of threads, above 48 bits of bytes.

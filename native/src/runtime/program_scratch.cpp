@@ -44,9 +44,4 @@ uint64_t Program::knownScratchBytes() const {
                   scratchOf(sharedScratch_.load(std::memory_order_relaxed)));
 }
 
-std::string Program::roomNeeded(uint64_t scratchBytes) const {
-  return "a program needs " + std::to_string(arenaBytes) + " bytes for its temporaries and " +
-         std::to_string(scratchBytes) + " for its kernels";
-}
-
 }  // namespace figment

@@ -154,6 +154,11 @@ describe("a model that is served", () => {
     expect(memory().limit).toBe(before);
   });
 
+  it.each([0, 0.5, 1e300])("refuses %s bytes as its memory limit", (memoryLimit) => {
+    const serve = (): ModelServer => new ModelServer({} as OpenedModel, { memoryLimit });
+    expect(serve).toThrow(/memoryLimit must be a whole number of bytes/);
+  });
+
   it("refuses more images than memory could hold at once, before anything is made for them", async () => {
     await serving({ memoryLimit: 2 ** 30 }, async (server) => {
       await expect(server.sample(10 ** 9, { label: 1 })).rejects.toThrow(

@@ -105,7 +105,7 @@ describe.skipIf(gpu.index === undefined)("memory of a GPU", () => {
     try {
       const run = (): number[] => onGpu(() => list(f(held)));
       expect(run).toThrow(OutOfMemoryError);
-      expect(run).toThrow(/live on this thread, largest first:\n {2}64\.0 KiB {2}f32 \[128, 128\]/);
+      expect(run).toThrow(/Live on this thread on cuda:\d, largest first:\n {2}64\.0 KiB {2}f32 \[128, 128\]/);
       setMemoryLimit(0, "cuda");
       expect(run()).toEqual([128 ** 4]);
       expect(run()).toEqual([128 ** 4]);

@@ -244,7 +244,7 @@ describe.skipIf(gpu.index === undefined)("a GPU", () => {
       expect([memory("cpu").live, memory("cuda").live - before]).toEqual([cpu, 4 << 18]);
       const much = (): Tensor => withDevice("cuda", () => zeros([1 << 20]));
       expect(much).toThrow(OutOfMemoryError);
-      expect(much).toThrow(/on cuda:0 are in use; live on this thread, largest first:\n {2}1\.0 MiB {2}f32 \[262144\]/);
+      expect(much).toThrow(/Live on this thread on cuda:0, largest first:\n {2}1\.0 MiB {2}f32 \[262144\]/);
       held.dispose();
     } finally {
       setMemoryLimit(0, "cuda");

@@ -16,6 +16,7 @@ import {
   sum,
   type Tensor,
   tensor,
+  UsageError,
   zeros,
 } from "@figment/tensor";
 import { afterAll, afterEach, describe, expect, it } from "vitest";
@@ -86,6 +87,38 @@ describe("with little memory", () => {
     expect([...few.dataSync()]).toEqual([1, 2, 3]);
   });
 
+  const least = (error: unknown): number =>
+    Number(/a limit of (\d+) would do/.exec(error instanceof OutOfMemoryError ? error.message : "")?.[1]);
+
+  it.each<[string, (a: Tensor) => { dispose(): void }]>([
+    ["a tensor", () => zeros([25_001])],
+    ["an operation", (a) => a.add(1)],
+    ["a product", (a) => matmul(a, a)],
+    [
+      "a compiled function of several results",
+      (a) => {
+        const products = compile((x: Tensor) => [matmul(matmul(x, x), x), x.add(1), sum(x, [0])] as const);
+        try {
+          const results = products(a);
+          return { dispose: () => results.forEach((result) => void result.dispose()) };
+        } finally {
+          products.dispose();
+        }
+      },
+    ],
+  ])("the limit that the error of %s names does, and no smaller one", async (_what, run) => {
+    const a = keep(ones([side, side]));
+    await leaveRoom(0);
+    const limit = least(await errorOf(() => run(a)));
+    expect(limit).toBeGreaterThan(memory().limit);
+    // Nothing smaller: blocks are whole numbers of 64 bytes.
+    await leaveRoom(limit - memory().inUse - 64);
+    expect(least(await errorOf(() => run(a)))).toBe(limit);
+    setMemoryLimit(limit);
+    keep(run(a));
+    await settled();
+  });
+
   it("disposing makes the same operation work", async () => {
     const [a, b] = [keep(ones([side, side])), ones([side, side])];
     await leaveRoom(matrixBytes / 4);
@@ -122,7 +155,7 @@ describe("with little memory", () => {
       const error = await errorOf(() => step(x));
       expect(error).toBeInstanceOf(OutOfMemoryError);
       expect((error as Error).message).toMatch(
-        /needs \d{5,} bytes for its temporaries and \d+ for its kernels.*live on this thread/,
+        /needs 64 bytes for its results, \d{5,} for its temporaries and \d+ for its kernels.*; a limit of \d+ would do\.\nLive on this thread/,
       );
     }
     // Nothing failed later on, nor was anything forgotten.
@@ -192,4 +225,12 @@ describe("memory stays bounded", () => {
     expect(memory().inUse - before).toBeLessThan(8 * matrixBytes);
     bump.dispose();
   });
+});
+
+it.each([0.5, -1, Number.NaN, 2 ** 53, 2 ** 60, 1e300, -Infinity, "1", null])("%s is refused as a limit", (bytes) => {
+  const before = memory().limit;
+  const refused = expect(() => setMemoryLimit(bytes as number));
+  refused.toThrow(UsageError);
+  refused.toThrow(/^setMemoryLimit: expected a whole number of bytes from 0 to 9007199254740991, or Infinity, got /);
+  expect(memory().limit).toBe(before);
 });

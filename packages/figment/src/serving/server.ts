@@ -10,6 +10,7 @@ import {
   memory,
   rng,
   setMemoryLimit,
+  show,
   type Tensor,
   UsageError,
   withDevice,
@@ -64,6 +65,8 @@ export class ModelServer {
   /** @throws UsageError when a number is none that could be kept to. */
   constructor(model: OpenedModel, { concurrency = 2, waiting = 64, memoryLimit }: ServeOptions = {}) {
     checkCounts("ModelServer", { concurrency, waiting });
+    if (memoryLimit !== undefined && !(Number.isSafeInteger(memoryLimit) && memoryLimit > 0))
+      throw new UsageError(`ModelServer: memoryLimit must be a whole number of bytes ≥ 1, got ${show(memoryLimit)}`);
     this.model = model;
     this.device = model.device;
     this.queue = new RequestQueue(concurrency, waiting);

@@ -36,7 +36,7 @@ function explained(error: unknown, device: number): unknown {
   const live = rankLive(device, totals);
   const rest = totals.inUse - totals.live;
   const place = device === 0 ? "" : ` on ${deviceName(device)}`;
-  const head = `${typed.message}. ${showBytes(totals.inUse)} of ${showBytes(totals.limit)}${place} are in use; live on this thread, largest first:`;
+  const head = `${typed.message}.\nLive on this thread${place}, largest first:`;
   const tail = rest > 0 ? `\n  ${showBytes(rest)}  temporaries of programs, other threads, and rounding` : "";
   return new OutOfMemoryError(`${head}\n${describeLive(live)}${tail}`, { cause: error, live });
 }

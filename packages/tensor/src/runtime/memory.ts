@@ -46,15 +46,17 @@ export const memory = (device?: Device): MemoryStats => native().memory(numberOf
  * are as they were, and the device works on.
  *
  * @param device default: the device that tensors are made on now.
- * @throws UsageError unless `bytes` is a number ≥ 0, and for what names no device; DeviceError, with the reason, for a device
+ * @throws UsageError unless `bytes` is a whole number from 0 to 2⁵³ − 1 or Infinity, and for what names no device; DeviceError, with the reason, for a device
  *   that cannot be used.
  * @example
  * setMemoryLimit(2 ** 30);
  * setMemoryLimit(0);
  */
 export function setMemoryLimit(bytes: number, device?: Device): void {
-  if (typeof bytes !== "number" || !(bytes >= 0))
-    throw new UsageError(`setMemoryLimit: expected a number of bytes ≥ 0, got ${show(bytes)}`);
+  if (bytes !== Number.POSITIVE_INFINITY && (!Number.isSafeInteger(bytes) || bytes < 0)) {
+    const expected = `a whole number of bytes from 0 to ${Number.MAX_SAFE_INTEGER}, or Infinity`;
+    throw new UsageError(`setMemoryLimit: expected ${expected}, got ${show(bytes)}`);
+  }
   const where = numberOf("setMemoryLimit", device);
   guarded(() => native().setMemoryLimit(Number.isFinite(bytes) ? bytes : 0, where));
 }
