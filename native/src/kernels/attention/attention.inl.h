@@ -10,7 +10,8 @@
 #include "../params/attention.generated.h"
 #include "../simd/math.h"
 #include "lengths.h"
-#include "panel.inl.h"
+#include "rows.inl.h"
+#include "running_softmax.inl.h"
 
 namespace figment::FIGMENT_ISA {
 namespace {
@@ -20,20 +21,14 @@ constexpr int64_t kGroupTiles = 2;
 
 /// What one worker keeps of a tile of queries.
 struct ForwardTile {
-  float* query;    ///< [d, lanes], scaled
-  float* output;   ///< [d, lanes], not yet divided by total
-  float* score;    ///< [kBlockKeys, lanes]: scores, then weights
-  float* highest;  ///< [lanes] running maximum
-  float* total;    ///< [lanes] running sum of weights
-  float* rescale;  ///< [lanes] what the last block made of earlier weights
+  float* query;   ///< [d, lanes], scaled
+  float* output;  ///< [d, lanes], not yet divided by the total
+  RunningSoftmax softmax;
 
   ForwardTile(float* memory, int64_t d)
       : query(memory),
         output(query + d * kTileQueries),
-        score(output + d * kTileQueries),
-        highest(score + kBlockKeys * kTileQueries),
-        total(highest + kTileQueries),
-        rescale(total + kTileQueries) {}
+        softmax(output + d * kTileQueries, output + (d + kBlockKeys) * kTileQueries) {}
   static int64_t floats(int64_t d) {
     return alignedFloats((2 * d + kBlockKeys + 3) * kTileQueries);
   }
@@ -48,27 +43,6 @@ struct Group {
   float* rows() const { return memory + kGroupTiles * ForwardTile::floats(d); }
   static int64_t floats(int64_t d) {
     return kGroupTiles * ForwardTile::floats(d) + alignedFloats(kBlockKeys * d);
-  }
-};
-
-/// Stores a block's scores, hiding unseen keys, and raises each lane's maximum.
-struct KeepScores {
-  float* score;
-  float* highest;
-  int64_t firstSeeing;  ///< lane of the first query that sees key 0 of the block
-  bool masked;
-
-  template <int R, int L>
-  FIGMENT_INLINE void operator()(int64_t row, F32 (&sum)[R][L]) const {
-    for (int l = 0; l < L; l++) {
-      F32 top = F32::load(highest + l * kLanes);
-      for (int r = 0; r < R; r++) {
-        if (masked) sum[r][l] = maskUnseen(sum[r][l], firstSeeing + row + r, l * kLanes);
-        sum[r][l].store(score + (row + r) * kTileQueries + l * kLanes);
-        top = max(sum[r][l], top);
-      }
-      top.store(highest + l * kLanes);
-    }
   }
 };
 
@@ -89,34 +63,8 @@ struct AddOutput {
   }
 };
 
-/// Turns a block's scores into weights 2^(score − maximum) and updates total and rescale.
-template <int L>
-void weighBlock(const ForwardTile& tile, const float* earlierHighest, int64_t keys) {
-  F32 shift[L], sum[L];
-  for (int l = 0; l < L; l++) {
-    const F32 top = F32::load(tile.highest + l * kLanes);
-    const F32 lowest = F32::broadcast(-__builtin_inff());
-    // A lane that has seen no finite score yet keeps weights of 0 instead of NaN.
-    shift[l] = blend(eq(top, lowest), F32::zero(), top);
-    exp2Bounded(F32::load(earlierHighest + l * kLanes) - shift[l]).store(tile.rescale + l * kLanes);
-    sum[l] = F32::zero();
-  }
-  for (int64_t j = 0; j < keys; j++) {
-    for (int l = 0; l < L; l++) {
-      float* at = tile.score + j * kTileQueries + l * kLanes;
-      const F32 weight = exp2Bounded(F32::load(at) - shift[l]);
-      weight.store(at);
-      sum[l] += weight;
-    }
-  }
-  for (int l = 0; l < L; l++) {
-    float* total = tile.total + l * kLanes;
-    mulAdd(F32::load(total), F32::load(tile.rescale + l * kLanes), sum[l]).store(total);
-  }
-}
-
 struct AttentionCall {
-  explicit AttentionCall(const OpCall& call)
+  explicit AttentionCall(const OpCall& call, int64_t tileQueries = kTileQueries)
       : p(call.as<AttentionParams>()),
         q(Elements::of(call.in[0])),
         k(Elements::of(call.in[1])),
@@ -125,7 +73,8 @@ struct AttentionCall {
         lse(call.out[1].as<float>()),
         lengths(call, 3, p.sk),
         stride(int64_t(p.h) * p.d),
-        groups(ceilDivide(p.sq, kGroupTiles * kTileQueries)) {}
+        tileQueries(tileQueries),
+        groups(ceilDivide(p.sq, kGroupTiles * tileQueries)) {}
 
   /// Queries of one head, and the keys that the last of them sees.
   struct Place {
@@ -148,28 +97,22 @@ struct AttentionCall {
     packColumns(q + rowAt(at, p.sq, at.firstQuery), stride, at.queries, p.d,
                 float(p.scale * double(kLog2E)), tile.query);
     for (int64_t i = 0; i < p.d * kTileQueries; i++) tile.output[i] = 0;
-    for (int64_t i = 0; i < kTileQueries; i++) {
-      tile.highest[i] = -__builtin_inff();
-      tile.total[i] = 0;
-    }
+    tile.softmax.begin();
   }
 
   /// Weights of `count` keys from `key` on.
   template <int L>
   void weigh(const Place& at, const float* keyRows, int64_t key, int64_t count,
              const ForwardTile& tile) const {
-    float earlier[kTileQueries];
-    for (int64_t i = 0; i < L * kLanes; i++) earlier[i] = tile.highest[i];
-    const KeepScores keep{tile.score, tile.highest, key - at.seen - at.firstQuery,
-                          p.causal && key + count - 1 > at.firstQuery + at.seen};
-    multiplyPanel<L, Order::byRow>(count, keyRows, p.d, tile.query, kTileQueries, p.d, keep);
-    weighBlock<L>(tile, earlier, count);
+    tile.softmax.weigh<L>(
+        keyRows, p.d, count, tile.query, p.d,
+        {key - at.seen - at.firstQuery, p.causal && key + count - 1 > at.firstQuery + at.seen});
   }
 
   template <int L>
   void addValues(const float* valueRows, int64_t count, const ForwardTile& tile) const {
-    multiplyPanel<L, Order::byDepth>(p.d, valueRows, p.d, tile.score, kTileQueries, count,
-                                     AddOutput{tile.output, tile.rescale});
+    multiplyPanel<L, Order::byDepth>(p.d, valueRows, p.d, tile.softmax.score, kTileQueries, count,
+                                     AddOutput{tile.output, tile.softmax.rescale});
   }
 
   /// step(vectors) with as many vectors as hold the queries.
@@ -186,26 +129,27 @@ struct AttentionCall {
   }
 
   void finish(const Place& at, const ForwardTile& tile) const {
+    const RunningSoftmax& softmax = tile.softmax;
     for (int l = 0; l < kTileVectors; l++) {
-      const F32 total = F32::load(tile.total + l * kLanes);
-      const F32 top = F32::load(tile.highest + l * kLanes);
+      const F32 total = F32::load(softmax.total + l * kLanes);
+      const F32 top = F32::load(softmax.highest + l * kLanes);
       const Mask blind = eq(top, F32::broadcast(-__builtin_inff())) & eq(total, F32::zero());
-      blend(blind, F32::zero(), F32::broadcast(1.0f) / total).store(tile.rescale + l * kLanes);
-      mulAdd(top, F32::broadcast(float(kLn2)), log(total)).store(tile.highest + l * kLanes);
+      blend(blind, F32::zero(), F32::broadcast(1.0f) / total).store(softmax.rescale + l * kLanes);
+      mulAdd(top, F32::broadcast(float(kLn2)), log(total)).store(softmax.highest + l * kLanes);
     }
-    unpackColumns(tile.output, tile.rescale, at.queries, p.d, out + rowAt(at, p.sq, at.firstQuery),
-                  stride);
+    unpackColumns(tile.output, softmax.rescale, at.queries, p.d,
+                  out + rowAt(at, p.sq, at.firstQuery), stride);
     float* to = lse + at.head * p.sq + at.firstQuery;
-    for (int64_t i = 0; i < at.queries; i++) to[i] = tile.highest[i];
+    for (int64_t i = 0; i < at.queries; i++) to[i] = softmax.highest[i];
   }
 
   void runTask(int64_t task, const Group& group) const {
-    const int64_t first = task % groups * kGroupTiles * kTileQueries, head = task / groups;
-    const Place all = place(head, first, kGroupTiles * kTileQueries);
-    const int64_t tiles = ceilDivide(all.queries, kTileQueries);
+    const int64_t first = task % groups * kGroupTiles * tileQueries, head = task / groups;
+    const Place all = place(head, first, kGroupTiles * tileQueries);
+    const int64_t tiles = ceilDivide(all.queries, tileQueries);
     Place places[kGroupTiles];
     for (int64_t i = 0; i < tiles; i++) {
-      places[i] = place(head, first + i * kTileQueries, kTileQueries);
+      places[i] = place(head, first + i * tileQueries, tileQueries);
       begin(places[i], group.tile(i));
     }
     for (int64_t key = 0; key < all.keys; key += kBlockKeys) {
@@ -234,8 +178,9 @@ struct AttentionCall {
   Results out;
   float* lse;
   KeyLengths lengths;
-  int64_t stride;  ///< between positions
-  int64_t groups;  ///< of tiles of queries
+  int64_t stride;       ///< between positions
+  int64_t tileQueries;  ///< of a tile, at most
+  int64_t groups;       ///< of tiles of queries
 };
 
 size_t attentionScratch(const OpCall& call, int threads) {
@@ -243,8 +188,11 @@ size_t attentionScratch(const OpCall& call, int threads) {
 }
 
 void runAttention(const OpCall& call, Context& context) {
-  const AttentionCall attention(call);
-  const auto& p = attention.p;
+  const auto& p = call.as<AttentionParams>();
+  // Alone, a query meets no key that it does not see.
+  const bool alone = p.causal && !allFinite(call, {2}, p.b, KeyLengths(call, 3, p.sk),
+                                            int64_t(p.h) * p.d, context);
+  const AttentionCall attention(call, alone ? 1 : kTileQueries);
   float* scratch = reinterpret_cast<float*>(context.scratch());
   const int64_t tasks = int64_t(p.b) * p.h * attention.groups;
   context.parallelFor(tasks, 1, [&](int64_t begin, int64_t end, int worker) {

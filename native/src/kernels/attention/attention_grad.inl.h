@@ -2,32 +2,33 @@
 // with queries across the lanes as in the forward pass:
 //   pᵀ = exp(k·qᵀ − lse),  dsᵀ = pᵀ ∘ (v·doutᵀ − D),  D = Σ out·dout
 //   dqᵀ += kᵀ·dsᵀ,  dk += dsᵀ·q,  dv += pᵀ·dout
-// A task is one head and a run of its tiles of queries. With few heads the runs are several and
-// their dk and dv are added afterwards; how many runs follows from the shape, so sums have one
-// order.
+// Where scores are large, lse in f32 says too little about them: see kTrustedScores. A task is one
+// head and a run of its tiles of queries. With few heads the runs are several and their dk and dv
+// are added afterwards; how many runs follows from the shape, so sums have one order.
 #pragma once
 
 #include "../params/attentionGrad.generated.h"
 #include "lengths.h"
-#include "panel.inl.h"
+#include "rows.inl.h"
+#include "running_softmax.inl.h"
 
 namespace figment::FIGMENT_ISA {
 namespace {
 
-/// Stores weights exp(score − lse); scores and lse are in units of log 2.
+/// Stores weights exp(score − lse)·share; scores and lse are in units of log 2.
 struct KeepWeights {
   float* weight;
-  const float* lse;
-  int64_t firstSeeing;
-  bool masked;
+  const float *lse, *share;
+  BlockSight sight;
 
   template <int R, int L>
   FIGMENT_INLINE void operator()(int64_t row, F32 (&sum)[R][L]) const {
     for (int l = 0; l < L; l++) {
-      const F32 shift = F32::load(lse + l * kLanes);
+      const F32 shift = F32::load(lse + l * kLanes), factor = F32::load(share + l * kLanes);
       for (int r = 0; r < R; r++) {
-        if (masked) sum[r][l] = maskUnseen(sum[r][l], firstSeeing + row + r, l * kLanes);
-        exp2Bounded(sum[r][l] - shift).store(weight + (row + r) * kTileQueries + l * kLanes);
+        const F32 weighed = exp2Bounded(sum[r][l] - shift) * factor;
+        sight.hide(weighed, row + r, l * kLanes, 0)
+            .store(weight + (row + r) * kTileQueries + l * kLanes);
       }
     }
   }
@@ -38,6 +39,7 @@ struct KeepScoreGrads {
   const float* weight;
   const float* rowDot;
   float* grad;
+  BlockSight sight;
 
   template <int R, int L>
   FIGMENT_INLINE void operator()(int64_t row, F32 (&sum)[R][L]) const {
@@ -45,7 +47,8 @@ struct KeepScoreGrads {
       const F32 dot = F32::load(rowDot + l * kLanes);
       for (int r = 0; r < R; r++) {
         const int64_t at = (row + r) * kTileQueries + l * kLanes;
-        (F32::load(weight + at) * (sum[r][l] - dot)).store(grad + at);
+        const F32 weighed = F32::load(weight + at) * (sum[r][l] - dot);
+        sight.hide(weighed, row + r, l * kLanes, 0).store(grad + at);
       }
     }
   }
@@ -73,7 +76,8 @@ struct BackwardTile {
   float* queryGrad;                  ///< [d, lanes]
   float *queryRows, *cotangentRows;  ///< [lanes, width]
   float *weight, *scoreGrad;         ///< [kBlockKeys, lanes]
-  float *lse, *rowDot, *factor;      ///< [lanes]
+  float *lse, *share, *rescale;      ///< [lanes]; the first two are what weights take
+  float *rowDot, *factor;            ///< [lanes]
   float *keys, *values;              ///< [kBlockKeys, d] a block of 16-bit keys and values
 
   BackwardTile(float* memory, int64_t d, int64_t width)
@@ -85,18 +89,20 @@ struct BackwardTile {
         weight(cotangentRows + width * kTileQueries),
         scoreGrad(weight + kBlockKeys * kTileQueries),
         lse(scoreGrad + kBlockKeys * kTileQueries),
-        rowDot(lse + kTileQueries),
+        share(lse + kTileQueries),
+        rescale(share + kTileQueries),
+        rowDot(rescale + kTileQueries),
         factor(rowDot + kTileQueries),
         keys(factor + kTileQueries),
         values(keys + kBlockKeys * d) {}
   static int64_t floats(int64_t d, int64_t width) {
-    return alignedFloats((3 * d + 2 * width + 2 * kBlockKeys + 3) * kTileQueries +
+    return alignedFloats((3 * d + 2 * width + 2 * kBlockKeys + 5) * kTileQueries +
                          2 * kBlockKeys * d);
   }
 };
 
 struct AttentionGradCall {
-  explicit AttentionGradCall(const OpCall& call)
+  explicit AttentionGradCall(const OpCall& call, int64_t tileQueries = kTileQueries)
       : p(call.as<AttentionGradParams>()),
         q(Elements::of(call.in[0])),
         k(Elements::of(call.in[1])),
@@ -111,10 +117,12 @@ struct AttentionGradCall {
         stride(int64_t(p.h) * p.d),
         width(ceilDivide(p.d, kLanes) * kLanes),
         heads(int64_t(p.b) * p.h),
-        tiles(ceilDivide(p.sq, kTileQueries)) {
+        tileQueries(tileQueries),
+        tiles(ceilDivide(p.sq, tileQueries)) {
     // Enough runs for this many tasks, but none shorter than a few tiles, whose sum it must repay.
     constexpr int64_t kTasks = 16, kFewestTiles = 4;
-    runs = larger(1, smaller(ceilDivide(kTasks, larger(heads, 1)), tiles / kFewestTiles));
+    runs = larger(1, smaller(ceilDivide(kTasks, larger(heads, 1)),
+                             ceilDivide(p.sq, kTileQueries) / kFewestTiles));
   }
 
   int64_t keyFloats() const { return int64_t(p.sk) * width; }
@@ -139,17 +147,46 @@ struct AttentionGradCall {
       const float value = i < queries ? lse[head * p.sq + firstQuery + i] : 0.0f;
       // A blind query's weights become exp(score − ∞) = 0.
       tile.lse[i] = value == -__builtin_inff() ? __builtin_inff() : value * kLog2E;
+      tile.share[i] = 1;
       tile.rowDot[i] = 0;
       tile.factor[i] = float(p.scale);
     }
     for (int64_t i = 0; i < queries; i++) {
-      F32 sum = F32::zero();
-      forLanes(p.d, [&](int64_t e, int lanes) {
-        const int64_t at = queryAt + i * stride + e;
-        sum =
-            mulAdd(gemm::loadElements(out + at, lanes), gemm::loadElements(dout + at, lanes), sum);
-      });
-      tile.rowDot[i] = reduceAdd(sum);
+      const int64_t at = queryAt + i * stride;
+      tile.rowDot[i] = dotRows(out + at, dout + at, p.d);
+    }
+  }
+
+  /// A block of keys of a tile.
+  struct KeyBlock {
+    FloatRows keys;
+    int64_t first, count;
+    BlockSight sight;
+  };
+  /// Calls found(block) for each block of keys that a tile's queries see.
+  template <class F>
+  void forBlocks(int64_t batch, int64_t keyAt, int64_t firstQuery, int64_t queries,
+                 const BackwardTile& tile, F&& found) const {
+    const int64_t length = lengths.of(batch), seen = length - p.sq;
+    const int64_t keys =
+        p.causal ? larger(0, smaller(length, firstQuery + queries + seen)) : length;
+    for (int64_t key = 0; key < keys; key += kBlockKeys) {
+      const int64_t count = smaller(kBlockKeys, keys - key);
+      found(KeyBlock{floatRows(k + (keyAt + key * stride), stride, count, p.d, tile.keys),
+                     key,
+                     count,
+                     {key - seen - firstQuery, p.causal && key + count - 1 > firstQuery + seen}});
+    }
+  }
+
+  /// Makes the tile's own largest scores its lse, and what their sums leave its shares.
+  void findShares(const BackwardTile& tile) const {
+    for (int l = 0; l < kTileVectors; l++) {
+      float *lse = tile.lse + l * kLanes, *share = tile.share + l * kLanes;
+      const F32 total = F32::load(share);
+      const Mask blind = eq(total, F32::zero());
+      blend(blind, F32::broadcast(__builtin_inff()), F32::load(lse)).store(lse);
+      blend(blind, F32::zero(), F32::broadcast(1.0f) / total).store(share);
     }
   }
 
@@ -174,32 +211,38 @@ struct AttentionGradCall {
   }
 
   template <int L>
-  void runTile(int64_t head, int64_t firstQuery, int64_t queries, const BackwardTile& tile,
-               float* keyGrad, float* valueGrad) const {
+  void runTile(int64_t head, int64_t firstQuery, int64_t queries, float largestKey,
+               const BackwardTile& tile, float* keyGrad, float* valueGrad) const {
     const int64_t batch = head / p.h, column = head % p.h * p.d;
     const int64_t queryAt = (batch * p.sq + firstQuery) * stride + column;
     const int64_t keyAt = batch * p.sk * stride + column;
     prepare(head, firstQuery, queries, queryAt, tile);
-    const int64_t length = lengths.of(batch), seen = length - p.sq;
-    const int64_t keys =
-        p.causal ? larger(0, smaller(length, firstQuery + queries + seen)) : length;
-    for (int64_t key = 0; key < keys; key += kBlockKeys) {
-      const int64_t count = smaller(kBlockKeys, keys - key);
-      const int64_t at = keyAt + key * stride;
-      const FloatRows keyRows = floatRows(k + at, stride, count, p.d, tile.keys);
-      const FloatRows valueRows = floatRows(v + at, stride, count, p.d, tile.values);
-      const KeepWeights keep{tile.weight, tile.lse, key - seen - firstQuery,
-                             p.causal && key + count - 1 > firstQuery + seen};
+    if (!scoresWithin(kTrustedScores, largestSquare(q + queryAt, stride, queries, p.d), largestKey,
+                      float(p.scale * double(kLog2E)))) {
+      const RunningSoftmax softmax(tile.weight, tile.lse);
+      softmax.begin();
+      forBlocks(batch, keyAt, firstQuery, queries, tile, [&](const KeyBlock& block) {
+        softmax.weigh<L>(block.keys.data, block.keys.stride, block.count, tile.query, p.d,
+                         block.sight);
+      });
+      findShares(tile);
+    }
+    forBlocks(batch, keyAt, firstQuery, queries, tile, [&](const KeyBlock& block) {
+      const int64_t count = block.count;
+      const FloatRows keyRows = block.keys;
+      const FloatRows valueRows =
+          floatRows(v + (keyAt + block.first * stride), stride, count, p.d, tile.values);
       multiplyPanel<L, Order::byRow>(count, keyRows.data, keyRows.stride, tile.query, kTileQueries,
-                                     p.d, keep);
-      multiplyPanel<L, Order::byRow>(count, valueRows.data, valueRows.stride, tile.cotangent,
-                                     kTileQueries, p.d,
-                                     KeepScoreGrads{tile.weight, tile.rowDot, tile.scoreGrad});
+                                     p.d,
+                                     KeepWeights{tile.weight, tile.lse, tile.share, block.sight});
+      multiplyPanel<L, Order::byRow>(
+          count, valueRows.data, valueRows.stride, tile.cotangent, kTileQueries, p.d,
+          KeepScoreGrads{tile.weight, tile.rowDot, tile.scoreGrad, block.sight});
       multiplyPanel<L, Order::byDepth>(p.d, keyRows.data, keyRows.stride, tile.scoreGrad,
                                        kTileQueries, count, AddRows{tile.queryGrad, kTileQueries});
-      addKeyGrads(count, tile.weight, queries, tile.cotangentRows, valueGrad + key * width);
-      addKeyGrads(count, tile.scoreGrad, queries, tile.queryRows, keyGrad + key * width);
-    }
+      addKeyGrads(count, tile.weight, queries, tile.cotangentRows, valueGrad + block.first * width);
+      addKeyGrads(count, tile.scoreGrad, queries, tile.queryRows, keyGrad + block.first * width);
+    });
     unpackColumns(tile.queryGrad, tile.factor, queries, p.d, dq + queryAt, stride);
   }
 
@@ -207,16 +250,19 @@ struct AttentionGradCall {
   void runTiles(int64_t head, int64_t run, const BackwardTile& tile, float* keyGrad,
                 float* valueGrad) const {
     for (int64_t i = 0; i < keyFloats(); i++) keyGrad[i] = valueGrad[i] = 0;
+    const int64_t batch = head / p.h;
+    const float largestKey = largestSquare(k + (batch * p.sk * stride + head % p.h * p.d), stride,
+                                           lengths.of(batch), p.d);
     for (int64_t t = run * tiles / runs; t < (run + 1) * tiles / runs; t++) {
-      const int64_t firstQuery = t * kTileQueries;
-      const int64_t queries = smaller(kTileQueries, p.sq - firstQuery);
+      const int64_t firstQuery = t * tileQueries;
+      const int64_t queries = smaller(tileQueries, p.sq - firstQuery);
       const int64_t vectors = ceilDivide(queries, kLanes);
       if (vectors == 1)
-        runTile<1>(head, firstQuery, queries, tile, keyGrad, valueGrad);
+        runTile<1>(head, firstQuery, queries, largestKey, tile, keyGrad, valueGrad);
       else if (vectors == 2)
-        runTile<2>(head, firstQuery, queries, tile, keyGrad, valueGrad);
+        runTile<2>(head, firstQuery, queries, largestKey, tile, keyGrad, valueGrad);
       else
-        runTile<3>(head, firstQuery, queries, tile, keyGrad, valueGrad);
+        runTile<3>(head, firstQuery, queries, largestKey, tile, keyGrad, valueGrad);
     }
   }
 
@@ -243,7 +289,9 @@ struct AttentionGradCall {
   KeyLengths lengths;
   int64_t stride;  ///< between positions
   int64_t width;   ///< d in whole vectors
-  int64_t heads, tiles, runs;
+  int64_t heads;
+  int64_t tileQueries;  ///< of a tile, at most
+  int64_t tiles, runs;
 };
 
 size_t attentionGradScratch(const OpCall& call, int threads) {
@@ -253,8 +301,19 @@ size_t attentionGradScratch(const OpCall& call, int threads) {
          sizeof(float);
 }
 
+/// Whether keys that count, queries and cotangents are finite: the factors of what masked pairs
+/// add.
+bool finiteFactors(const OpCall& call, Context& context) {
+  const auto& p = call.as<AttentionGradParams>();
+  const int64_t stride = int64_t(p.h) * p.d;
+  return allFinite(call, {1}, p.b, KeyLengths(call, 6, p.sk), stride, context) &&
+         allFinite(call, {0, 5}, p.b, KeyLengths::all(p.sq), stride, context);
+}
+
 void runAttentionGrad(const OpCall& call, Context& context) {
-  const AttentionGradCall g(call);
+  // Alone, a query meets no key that it does not see.
+  const bool alone = call.as<AttentionGradParams>().causal && !finiteFactors(call, context);
+  const AttentionGradCall g(call, alone ? 1 : kTileQueries);
   const int64_t tileFloats = BackwardTile::floats(g.p.d, g.width);
   float* scratch = reinterpret_cast<float*>(context.scratch());
   float* sums = scratch + context.threads() * tileFloats;

@@ -9,10 +9,12 @@ namespace figment::FIGMENT_ISA::tiles {
 
 /// One head, packed: units of queries and cotangents as columns d deep and as columns along
 /// positions, of keys as rows d deep and as rows along positions, of values as rows d deep; and for
-/// each query −lse, in units of log 2, and −D; the largest sizes in each unit.
+/// each query −lse, in units of log 2, its share (see TiledAttentionGrad::findShares) and −D; the
+/// largest sizes and |x|² in each unit.
 struct PackedHead {
   uint16_t *query, *cotangent, *queryAlong, *cotangentAlong, *key, *keyAlong, *value;
-  float *lse, *dot;
+  float *lse, *share, *dot;
+  float *querySquares, *keySquares;
   float *querySizes, *cotangentSizes, *keySizes, *valueSizes;
 
   static PackedHead take(Carver& carver, int64_t queryUnits, int64_t keyUnits, int64_t unitSize) {
@@ -21,10 +23,11 @@ struct PackedHead {
       *each = carver.take<uint16_t>(queryUnits * unitSize);
     for (uint16_t** each : {&h.key, &h.keyAlong, &h.value})
       *each = carver.take<uint16_t>(keyUnits * unitSize);
-    h.lse = carver.take<float>(queryUnits * kUnit);
-    h.dot = carver.take<float>(queryUnits * kUnit);
-    for (float** each : {&h.querySizes, &h.cotangentSizes}) *each = carver.take<float>(queryUnits);
-    for (float** each : {&h.keySizes, &h.valueSizes}) *each = carver.take<float>(keyUnits);
+    for (float** each : {&h.lse, &h.share, &h.dot}) *each = carver.take<float>(queryUnits * kUnit);
+    for (float** each : {&h.querySquares, &h.querySizes, &h.cotangentSizes})
+      *each = carver.take<float>(queryUnits);
+    for (float** each : {&h.keySquares, &h.keySizes, &h.valueSizes})
+      *each = carver.take<float>(keyUnits);
     return h;
   }
 };
@@ -48,6 +51,8 @@ struct GradHeads {
     const float keys = shape.pack(call.in[1], head, length, first, count, Rows{to.key + at},
                                   RowsAlong{to.keyAlong + at});
     const float values = shape.pack(call.in[2], head, length, first, count, Rows{to.value + at});
+    to.keySquares[unit] =
+        largestSquare(rowsOf(1, head, length, first), shape.stride, count, shape.p.d);
     to.keySizes[unit] = keys;
     to.valueSizes[unit] = values;
     return keys <= kMostSplit && values <= kMostSplit;
@@ -62,6 +67,8 @@ struct GradHeads {
     const float cotangents =
         shape.pack(call.in[5], head, length, first, count, Columns{to.cotangent + at},
                    ColumnsAlong{to.cotangentAlong + at});
+    to.querySquares[unit] =
+        largestSquare(rowsOf(0, head, length, first), shape.stride, count, shape.p.d);
     to.querySizes[unit] = queries;
     to.cotangentSizes[unit] = cotangents;
     describeQueries(head, first, count, to);
@@ -79,23 +86,29 @@ struct GradHeads {
            suitsProducts(scores) && suitsProducts(scores * keys) && suitsProducts(scores * queries);
   }
 
+  /// The largest |x|² of a head's keys.
+  float largestKey(const PackedHead& packed) const {
+    return largestOf(packed.keySquares, shape.keyUnits);
+  }
+  /// Whether weights of a unit of queries can be recomputed from lse.
+  bool trusted(const PackedHead& packed, int64_t unit, float largestKey) const {
+    // Weights that are rounded to bf16 need no more than 2^-6 of the exactness.
+    constexpr float kMost = kParts == 1 ? kTrustedScores * 64 : kTrustedScores;
+    return scoresWithin(kMost, packed.querySquares[unit], largestKey, shape.factor());
+  }
+
   /// −lse and −D of a unit of queries.
   void describeQueries(int64_t head, int64_t first, int64_t count, const PackedHead& to) const {
     const auto& p = shape.p;
     const float* lse = call.in[4].as<const float>() + head * p.sq + first;
-    const int64_t at = shape.offset(head, p.sq) + first * shape.stride;
-    const Elements out = Elements::of(call.in[3]) + at, dout = Elements::of(call.in[5]) + at;
+    const Elements out = rowsOf(3, head, p.sq, first), dout = rowsOf(5, head, p.sq, first);
     for (int64_t i = 0; i < kUnit; i++) {
       // A blind query's weights, and those of none, become exp(score − ∞) = 0.
       const bool blind = i >= count || lse[i] == -__builtin_inff();
       to.lse[first + i] = blind ? -__builtin_inff() : -lse[i] * kLog2E;
-      F32 sum = F32::zero();
-      if (i < count)
-        forLanes(p.d, [&](int64_t e, int lanes) {
-          sum = mulAdd(gemm::loadElements(out + (i * shape.stride + e), lanes),
-                       gemm::loadElements(dout + (i * shape.stride + e), lanes), sum);
-        });
-      to.dot[first + i] = -reduceAdd(sum);
+      to.share[first + i] = 1;
+      const int64_t row = i * shape.stride;
+      to.dot[first + i] = i < count ? -dotRows(out + row, dout + row, p.d) : 0;
     }
   }
 
@@ -103,10 +116,15 @@ struct GradHeads {
   HeadShape<AttentionGradParams, kParts> shape;
 
  private:
+  /// An operand's positions of a head from `first` on.
+  Elements rowsOf(int operand, int64_t head, int64_t length, int64_t first) const {
+    return Elements::of(call.in[operand]) + (shape.offset(head, length) + first * shape.stride);
+  }
+  /// NaN if any is.
   static float largestOf(const float* sizes, int64_t units) {
     float largest = 0;
     for (int64_t unit = 0; unit < units; unit++)
-      if (sizes[unit] > largest) largest = sizes[unit];
+      if (sizes[unit] > largest || sizes[unit] != sizes[unit]) largest = sizes[unit];
     return largest;
   }
 };

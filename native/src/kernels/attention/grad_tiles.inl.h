@@ -94,6 +94,7 @@ struct TiledAttentionGrad {
   struct Place {
     Walk walk;
     const PackedHead& packed;
+    float largestKey;            ///< |k|²
     float *keyGrad, *valueGrad;  ///< [keys, width]
     float* queryGrad;            ///< of each unit of the run, [width / 32, 32, 32]: dqᵀ
   };
@@ -112,18 +113,47 @@ struct TiledAttentionGrad {
   GradWeigher<kParts> weigherOf(const Place& at, const Unit& u, int64_t index, const Tile& t,
                                 const Block& block) const {
     const int64_t firstQuery = (u.firstQuery + u.query) * kUnit;
-    const int64_t firstKey = (u.firstKey + u.key) * kUnit;
     return {.score = t.score + index % 2 * kScores,
             .grad = t.grad + index % 2 * kScores,
             .lse = at.packed.lse + firstQuery,
             .dot = at.packed.dot + firstQuery,
+            .share = at.packed.share + firstQuery,
             .weight = block.weight + Block::rowAt(u.key, u.query),
             .scoreGrad = block.scoreGrad + Block::rowAt(u.key, u.query),
             .scoreGradColumns = block.scoreGradColumns + Block::columnAt(u.key, u.query),
             .factor = shape.factor(),
-            .keys = at.walk.length - firstKey,
-            .firstSees = at.walk.firstSeeing(firstKey) - firstQuery,
+            .sight = sightOf(at, u)};
+  }
+  KeySight sightOf(const Place& at, const Unit& u) const {
+    const int64_t firstKey = (u.firstKey + u.key) * kUnit;
+    return {.keys = at.walk.length - firstKey,
+            .firstSees = at.walk.firstSeeing(firstKey) - (u.firstQuery + u.query) * kUnit,
             .later = shape.p.causal};
+  }
+
+  /// Makes the largest scores of a unit of queries its lse and what the sums of its weights leave
+  /// its shares, both of scores as the units will have them: large ones are rounded at their size,
+  /// and those of the forward pass were not summed in this order.
+  template <class Tiles>
+  void findShares(Tiles& tiles, const Place& at, int64_t queryUnit, const Tile& t) const {
+    const ScoreSums<kParts> sums{at.packed.lse + queryUnit * kUnit,
+                                 at.packed.share + queryUnit * kUnit};
+    for (int64_t i = 0; i < kUnit; i++) {
+      sums.highest[i] = -__builtin_inff();
+      sums.total[i] = 0;
+    }
+    OpenSums open;
+    for (int64_t unit = 0; unit < at.walk.keys; unit++) {
+      const Unit u{unit, queryUnit, 0, 0};
+      multiply<kParts, 2, 2>(tiles, scoresOf(at, u, 0, false, t), open, [] {});
+      open.close(tiles);
+      sums.add(t.score, shape.factor(), sightOf(at, u));
+    }
+    for (int64_t i = 0; i < kUnit; i++) {
+      const bool blind = sums.total[i] == 0;
+      sums.highest[i] = blind ? -__builtin_inff() : -sums.highest[i];
+      sums.total[i] = blind ? 0 : 1 / sums.total[i];
+    }
   }
 
   /// Sums that a block adds to: dv and dk of each unit of keys, and dq of each unit of queries, 32
@@ -214,9 +244,9 @@ struct TiledAttentionGrad {
       const int64_t steps = Terms<kParts>::kCount * stepsOf(at, added, done, share) +
                             (more ? 2 * shape.scoreSteps() : 0);
       const GradWeigher<kParts> weigher = weigherOf(at, u, index, t, t.blocks[filled % 2]);
-      const auto weighBeside = [&](auto masked) {
+      const auto weighBeside = [&](auto plain) {
         const auto weigh = [&](int64_t from, int64_t to) {
-          weigher.template weigh<masked()>(from, to);
+          weigher.template weigh<plain()>(from, to);
         };
         Pace pace(kSide, steps);
         const auto between = [&] { pace.next(weigh); };
@@ -227,10 +257,10 @@ struct TiledAttentionGrad {
         addUpTo(share, between);
         pace.finish(weigh);
       };
-      if (at.walk.seesAll(u))
-        weighBeside(std::false_type{});
-      else
+      if (at.walk.seesAll(u) && heads.trusted(at.packed, u.firstQuery + u.query, at.largestKey))
         weighBeside(std::true_type{});
+      else
+        weighBeside(std::false_type{});
       if (++inBlock < units) continue;
       added = u;
       sums = sumsOf(at, u);
@@ -257,9 +287,11 @@ struct TiledAttentionGrad {
                     .length = length,
                     .behind = length - p.sq,
                     .causal = p.causal != 0};
-    const Place at{walk, packed, sums, sums + keyFloats(), queryGrad};
+    const Place at{walk, packed, heads.largestKey(packed), sums, sums + keyFloats(), queryGrad};
     gemm::zeroFloats(sums, 2 * keyFloats());
     gemm::zeroFloats(queryGrad, (end - first) * kUnit * shape.width);
+    for (int64_t unit = first; unit < end; unit++)
+      if (!heads.trusted(packed, unit, at.largestKey)) findShares(tiles, at, unit, t);
     addUnits(tiles, at, t);
     const Results dq = Results::of(call.out[0]) + shape.offset(head, p.sq);
     for (int64_t unit = first; unit < end; unit++) {
@@ -312,7 +344,7 @@ inline size_t attentionGradScratch(const OpCall& call, int threads) {
   const int64_t sums = g.runs > 1 ? heads * g.runs : threads;
   const size_t own = size_t(threads) * g.workerBytes() + size_t(heads) * g.heads.headBytes() +
                      size_t(sums * 2 * g.keyFloats()) * sizeof(float);
-  if (kParts == 1) return own;
+  if (kParts == 1 && !g.shape.p.causal) return own;
   const size_t beside = scratchBesideTiles("attentionGrad", kVariantName, call, threads);
   return own > beside ? own : beside;
 }

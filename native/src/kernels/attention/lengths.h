@@ -13,11 +13,17 @@ struct KeyLengths {
   FIGMENT_ALWAYS_INLINE KeyLengths(const OpCall& call, int index, int64_t most)
       : lengths(call.inCount > index ? call.in[index].as<const int32_t>() : nullptr), most(most) {}
 
+  /// As many for each.
+  FIGMENT_ALWAYS_INLINE static KeyLengths all(int64_t most) { return KeyLengths(most); }
+
   FIGMENT_ALWAYS_INLINE int64_t of(int64_t batch) const {
     if (!lengths) return most;
     const int64_t length = lengths[batch];
     return length < 0 ? 0 : length > most ? most : length;
   }
+
+ private:
+  FIGMENT_ALWAYS_INLINE explicit KeyLengths(int64_t most) : lengths(nullptr), most(most) {}
 };
 
 }  // namespace figment

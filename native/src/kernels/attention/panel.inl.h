@@ -114,11 +114,4 @@ inline void unpackColumns(float* columns, const float* factors, int64_t count, i
   gemm::transpose(columns, kTileQueries, d, count, rows, stride);
 }
 
-/// Score lanes whose query sees the key: lane >= key - offset.
-FIGMENT_INLINE F32 maskUnseen(F32 score, int64_t firstSeeing, int lane) {
-  const int64_t least = smaller(larger(firstSeeing - lane, 0), kLanes);
-  return blend(lt(I32::iota(), I32::broadcast(int32_t(least))), F32::broadcast(-__builtin_inff()),
-               score);
-}
-
 }  // namespace figment::FIGMENT_ISA

@@ -1,11 +1,13 @@
 // The plain attention and its derivative, the oracle of the variants: one query (or one key) at a
-// time, sums in f64, scores recomputed wherever they are needed. With p = exp(s − lse),
-// Dᵢ = Σ out·dout and ds = p·(dout·vᵀ − D)·scale:  dv = pᵀ·dout,  dq = ds·k,  dk = dsᵀ·q.
+// time, sums in f64, scores recomputed wherever they are needed. With p = exp(s − highest) / sum,
+// Dᵢ = Σ out·dout and ds = p·(dout·vᵀ − D)·scale:  dv = pᵀ·dout,  dq = ds·k,  dk = dsᵀ·q. What a
+// query does not see is never multiplied.
 #include "../reference.h"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <vector>
 
 #include "../params/attention.generated.h"
 #include "../params/attentionGrad.generated.h"
@@ -15,6 +17,14 @@ namespace figment {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+/// Of a query's scores. It is blind if none is above −∞.
+struct Softmax {
+  double highest = -kInfinity, sum = 0;
+  bool blind() const { return highest == -kInfinity; }
+  double logSumExp() const { return highest + (blind() ? 0 : std::log(sum)); }
+  double weight(double score) const { return blind() ? 0 : std::exp(score - highest) / sum; }
+};
 
 /// Addresses of [b,s,h,d] operands and the scores between them.
 template <class T, class Params>
@@ -52,6 +62,17 @@ struct Heads {
   double score(int64_t task, int64_t i, int64_t j) const {
     return p.scale * dot(q, queryRow(task, i), k, keyRow(task, j));
   }
+  Softmax softmax(int64_t task, int64_t i) const {
+    const int64_t keys = visible(task, i);
+    Softmax of;
+    for (int64_t j = 0; j < keys; j++) {
+      const double s = score(task, i, j);
+      of.highest = s > of.highest || std::isnan(s) ? s : of.highest;
+    }
+    for (int64_t j = 0; j < keys && !of.blind(); j++)
+      of.sum += std::exp(score(task, i, j) - of.highest);
+    return of;
+  }
 
   const Params& p;
   const T *q, *k;
@@ -70,25 +91,17 @@ void runForward(const OpCall& call, Context& context) {
     for (int64_t query = begin; query < end; query++) {
       const int64_t task = query / p.sq, i = query % p.sq;
       const int64_t visible = heads.visible(task, i);
-      double highest = -kInfinity;
-      for (int64_t j = 0; j < visible; j++) {
-        const double s = heads.score(task, i, j);
-        highest = s > highest || std::isnan(s) ? s : highest;
-      }
-      const bool blind = highest == -kInfinity;
-      double sum = 0;
-      for (int64_t j = 0; j < visible && !blind; j++)
-        sum += std::exp(heads.score(task, i, j) - highest);
-      lse[query] = T(highest + (blind ? 0 : std::log(sum)));
+      const Softmax softmax = heads.softmax(task, i);
+      lse[query] = T(softmax.logSumExp());
       T* target = out + heads.queryRow(task, i);
       for (int64_t e = 0; e < p.d; e++) target[e] = T(0);
-      if (blind) continue;
+      if (softmax.blind()) continue;
       constexpr int64_t kStrip = 64;  // head elements accumulated at a time
       for (int64_t e0 = 0; e0 < p.d; e0 += kStrip) {
         const int64_t width = std::min<int64_t>(kStrip, p.d - e0);
         double strip[kStrip] = {};
         for (int64_t j = 0; j < visible; j++) {
-          const double weight = std::exp(heads.score(task, i, j) - highest) / sum;
+          const double weight = softmax.weight(heads.score(task, i, j));
           const T* value = v + heads.keyRow(task, j) + e0;
           for (int64_t e = 0; e < width; e++) strip[e] += weight * double(value[e]);
         }
@@ -105,12 +118,19 @@ struct Backward {
         p(heads.p),
         v(call.in[2].as<const T>()),
         out(call.in[3].as<const T>()),
-        lse(call.in[4].as<const T>()),
-        dout(call.in[5].as<const T>()) {}
+        dout(call.in[5].as<const T>()),
+        softmaxes(size_t(p.b) * size_t(p.h) * size_t(p.sq)) {}
 
+  /// Prepares the softmax of each query: lse is rounded to T, which says too little about large
+  /// scores.
+  void findSoftmaxes(Context& context) {
+    context.parallelFor(int64_t(softmaxes.size()), 1, [&](int64_t begin, int64_t end, int) {
+      for (int64_t query = begin; query < end; query++)
+        softmaxes[size_t(query)] = heads.softmax(query / p.sq, query % p.sq);
+    });
+  }
   double probability(int64_t task, int64_t i, int64_t j) const {
-    const double total = double(lse[task * p.sq + i]);
-    return total == -kInfinity ? 0 : std::exp(heads.score(task, i, j) - total);
+    return softmaxes[size_t(task * p.sq + i)].weight(heads.score(task, i, j));
   }
   /// Σ out·dout of a query, which the softmax derivative subtracts.
   double outputDot(int64_t task, int64_t i) const {
@@ -123,12 +143,14 @@ struct Backward {
 
   Heads<T, AttentionGradParams> heads;
   const AttentionGradParams& p;
-  const T *v, *out, *lse, *dout;
+  const T *v, *out, *dout;
+  std::vector<Softmax> softmaxes;
 };
 
 template <class T>
 void runBackward(const OpCall& call, Context& context) {
-  const Backward<T> b(call);
+  Backward<T> b(call);
+  b.findSoftmaxes(context);
   const auto& p = b.p;
   const auto& heads = b.heads;
   T* dq = call.out[0].as<T>();

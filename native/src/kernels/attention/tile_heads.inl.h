@@ -3,7 +3,6 @@
 // instruction set.
 #pragma once
 
-#include "lengths.h"
 #include "tile_orders.inl.h"
 #include "tile_products.inl.h"
 
@@ -52,7 +51,8 @@ struct HeadShape {
     return head / p.h * length * stride + head % p.h * p.d;
   }
   /// Packs `count` positions of an operand from position `first` on. Answers the largest size where
-  /// they have several parts, which hold those up to kMostSplit.
+  /// they have several parts, which hold those up to kMostSplit; or only whether it is infinite
+  /// where tiles would multiply it by the weight zero of a pair that is not seen.
   template <class... Orders>
   float pack(const Operand& operand, int64_t head, int64_t length, int64_t first, int64_t count,
              Orders... orders) const {
@@ -60,7 +60,7 @@ struct HeadShape {
     if constexpr (kParts == 1) {
       const HeadRows rows{reinterpret_cast<const uint16_t*>(from.data), stride};
       (orders.pack(rows, count, p.d), ...);
-      return 0;
+      return !p.causal || allFinite(from, stride, count, p.d) ? 0 : __builtin_inff();
     } else {
       Largest largest;
       for (int64_t e = 0; e < p.d; e += kBlock) {

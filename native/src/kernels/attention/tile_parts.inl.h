@@ -6,6 +6,7 @@
 
 #include "../gemm/matrix_tiles.inl.h"
 #include "../softmax/exp2_floor.h"
+#include "rows.inl.h"
 
 namespace figment::FIGMENT_ISA::tiles {
 
@@ -134,17 +135,5 @@ inline void splitColumns(uint16_t* to, int64_t partStep, const FloatBlock& from)
                  PartBits<kParts>(F32::load(from.row[i] + j)),
                  PartBits<kParts>(F32::load(from.row[i + kSide] + j)));
 }
-
-/// Whether numbers have been met that do not suit, by any worker.
-class Unsuited {
- public:
-  FIGMENT_INLINE void note(bool suits) {
-    if (!suits) __atomic_store_n(&met_, true, __ATOMIC_RELAXED);
-  }
-  FIGMENT_INLINE bool met() const { return __atomic_load_n(&met_, __ATOMIC_RELAXED); }
-
- private:
-  bool met_ = false;
-};
 
 }  // namespace figment::FIGMENT_ISA::tiles

@@ -385,7 +385,7 @@ inline size_t attentionScratch(const OpCall& call, int threads) {
   const size_t own = size_t(threads) * attention.workerBytes() +
                      size_t(heads * attention.headNumbers()) * sizeof(uint16_t) +
                      size_t(heads * attention.shape.keyUnits) * sizeof(UnitSizes);
-  if (kParts == 1) return own;
+  if (kParts == 1 && !attention.shape.p.causal) return own;
   const size_t beside = scratchBesideTiles("attention", kVariantName, call, threads);
   return own > beside ? own : beside;
 }
