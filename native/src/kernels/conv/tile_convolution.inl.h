@@ -73,7 +73,7 @@ struct PackedWeights {
 /// What all workers read.
 struct SharedScratch {
   PackedWeights weights;
-  float* bias;       ///< in the order of the sums of a panel
+  float* bias;       ///< zero beyond the channels of a group
   int32_t* offsets;  ///< of the steps of K, phase by phase
   std::byte* rows;   ///< of all parts, where several units share one
   Scale* rowScales;
@@ -143,7 +143,7 @@ class TileConvolution {
     int32_t* offsets = shared_.offsets;
     for (int64_t phase = 0; phase < g_.phases(); offsets += g_.steps(phase), phase++)
       describeSteps(g_, phase, offsets);
-    if (g_.bias.given()) orderBias();
+    if (g_.bias.given()) widenBias();
     if (const std::byte* ready = packedOperand(context_)) {
       gemm::Carver kept(const_cast<std::byte*>(ready));  // only read from here on
       shared_.weights = PackedWeights::take(kept, g_, keepsWhole(g_));
@@ -167,21 +167,16 @@ class TileConvolution {
   }
 
  private:
-  int64_t panelCount() const { return g_.groups * g_.panels; }
-
   ConvolutionScratch scratchOf(int worker) const {
     gemm::Carver carver(workers_ + size_t(worker) * workerBytes_);
     return ConvolutionScratch::take(carver, g_);
   }
 
-  void orderBias() {
-    gemm::zeroFloats(shared_.bias, panelCount() * kPanelColumns);
-    for (int64_t i = 0; i < g_.outChannels; i++) {
-      const int64_t panel = i % g_.groupOut / kPanelColumns;
-      const int64_t column = i % g_.groupOut % kPanelColumns, tiles = g_.columnTilesOf(panel);
-      shared_.bias[(i / g_.groupOut * g_.panels + panel) * kPanelColumns + column % tiles * kSide +
-                   column / tiles] = gemm::loadElement(g_.bias, i);
-    }
+  void widenBias() {
+    gemm::zeroFloats(shared_.bias, g_.groups * g_.panels * kPanelColumns);
+    for (int64_t group = 0; group < g_.groups; group++)
+      gemm::widen(shared_.bias + group * g_.panels * kPanelColumns, g_.bias + group * g_.groupOut,
+                  g_.groupOut);
   }
 
   Scale fill(int64_t group, const TilePart& part, std::byte* rows, std::byte* window) const {
@@ -209,7 +204,7 @@ class TileConvolution {
     }
     const int64_t first = g_.panels * columnPart / g_.columnParts;
     const int64_t last = g_.panels * (columnPart + 1) / g_.columnParts;
-    Finisher finisher(g_);
+    Finisher<Tiles> finisher(g_);
     HeldSums held;
     Work work = {tiles, held, finisher, s, s.table, shared_.offsets, rows, scale, 0};
     for (int64_t phase = 0; phase < g_.phases(); work.offsets += g_.steps(phase), phase++) {
@@ -228,7 +223,7 @@ class TileConvolution {
   struct Work {
     Tiles& tiles;
     HeldSums& held;
-    Finisher& finisher;
+    Finisher<Tiles>& finisher;
     const ConvolutionScratch& scratch;
     TileTable table;
     const int32_t* offsets;  ///< of a phase
@@ -308,7 +303,7 @@ class TileConvolution {
   }
 
   /// Brings closer what a part of the image is filled from, which this worker probably does next.
-  void bringSource(int64_t rowPart, int64_t steps, Finisher& finisher) const {
+  void bringSource(int64_t rowPart, int64_t steps, Finisher<Tiles>& finisher) const {
     if (rowPart >= g_.rowParts) return;
     const TilePart part(g_, rowPart);
     const int64_t firstY = part.begin * g_.windowY.step + g_.windowY.lowest;
@@ -400,7 +395,7 @@ class TileConvolution {
   void multiplyOne(Tiles& tiles, HeldSums& held, int rowTiles, int columnTiles,
                    const split::Chain& chain, const RowTiles& a, const int32_t* offsets,
                    const uint16_t* b, int64_t bStep, int64_t steps, bool first, float* sums,
-                   Finisher& finisher) const {
+                   Finisher<Tiles>& finisher) const {
     const auto multiply = [&]<int kRows, int kColumns>() {
       if (!g_.split())
         multiplyBlock<kRows, kColumns, false>(tiles, held, chain, a, offsets, b, bStep, steps,

@@ -47,7 +47,7 @@ inline void widenStep(const TilePlan& g, int64_t phase, int64_t group, int64_t p
   }
 }
 
-/// The sums of two tiles of rows by a panel, as tiles leave them.
+/// The sums of two tiles of rows by a panel, as blocks have them.
 inline void multiplyPlainly(const TilePlan& g, int64_t phase, int64_t group, int64_t panel,
                             const int64_t* places, int64_t rows, const PlainScratch& s,
                             float* sums) {
@@ -65,11 +65,9 @@ inline void multiplyPlainly(const TilePlan& g, int64_t phase, int64_t group, int
     for (int64_t i = 0; i < kBlock * kBlock; i += kLanes)
       (F32::load(s.total + i) + F32::load(s.sums + i)).store(s.total + i);
   }
-  const int64_t tiles = g.columnTilesOf(panel);
+  const int64_t width = g.columnTilesOf(panel) * kSide;
   for (int64_t row = 0; row < rows; row++)
-    for (int64_t column = 0; column < g.columnsOf(panel); column++)
-      sums[(row / kSide * tiles + column % tiles) * kSumsOfTile + row % kSide * kSide +
-           column / tiles] = s.total[row * kBlock + column];
+    __builtin_memcpy(sums + row * width, s.total + row * kBlock, size_t(width) * sizeof *sums);
 }
 
 }  // namespace figment::FIGMENT_ISA::tiles::implicit

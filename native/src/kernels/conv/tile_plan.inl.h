@@ -34,16 +34,12 @@ constexpr double kBusy = 0.85;
 constexpr double kMostPartBytes = 256e6;
 
 /// Tiles of columns that form a block of sums with two tiles of rows or, where so many steps of K
-/// load mostly lines that the ones before have loaded, three: those need fewer loads from the
-/// second-level cache, which repays that weights come from there.
+/// load mostly lines that the ones before have loaded, three, which need fewer loads.
 constexpr int kColumnTiles = 2, kRowTiles = 2, kTallRowTiles = 3;
-constexpr int64_t kTallSteps = 64;
+constexpr int64_t kTallSteps = 128;
 constexpr int64_t kPanelColumns = kColumnTiles * kSide;
-/// Tiles of rows whose blocks are multiplied in turns, and what a cut of a panel may take: both
-/// sums and the cut stay in the first-level cache.
-constexpr int64_t kTurnTiles = 6, kCutBytes = 24 * 1024;
-/// What a cut of split weights may take: each number of them meets up to three of the rows, so that
-/// they may come from the second-level cache, and sums too.
+/// Tiles of rows that take turns at a cut of split weights, and what that may take: each number
+/// meets up to three of the rows, so that they may come from the second-level cache, and sums too.
 constexpr int64_t kSplitTurnTiles = 32, kSplitCutBytes = 128 * 1024;
 
 /// So few positions meet all weights at once, cut by cut of K, while the next ones come from
@@ -154,8 +150,8 @@ struct TilePlan : conv::Geometry {
     if (byLines) return lines * ceilDiv(width, kSide);
     return lines == 0 ? 0 : ceilDiv((lines - 1) * pitch + width, kSide);
   }
-  /// Tiles of rows that take turns at a cut.
-  int64_t turnTiles() const { return split() ? kSplitTurnTiles : kTurnTiles; }
+  /// Tiles of rows that meet a cut of K one after another.
+  int64_t turnTiles() const { return split() ? kSplitTurnTiles : rowTiles(); }
   int64_t mostTiles() const {
     if (positionwise()) return ceilDiv(partImages * band * gridWidth, kSide);
     return stacks() * tilesOf(band, gridWidth);
@@ -167,12 +163,12 @@ struct TilePlan : conv::Geometry {
                       kernelTaps > phases() && steps(0) >= kTallSteps;
     return tall ? kTallRowTiles : kRowTiles;
   }
-  /// Steps of a cut of K: all taps of some blocks of channels, whose lines are the same, or some of
-  /// the taps of one.
+  /// Steps of a cut of K: all, or all taps of some blocks of channels, whose lines are the same, or
+  /// some of the taps of one.
   int64_t cutSteps(int64_t phase) const {
-    if (rowTiles() == kTallRowTiles && !streamed) return steps(phase);
+    if (!split() && !streamed) return steps(phase);
     const int64_t stepBytes = parts.columns * kColumnTiles * kTile * int64_t(sizeof(uint16_t));
-    const int64_t cutBytes = streamed ? kStreamedCutBytes : split() ? kSplitCutBytes : kCutBytes;
+    const int64_t cutBytes = streamed ? kStreamedCutBytes : kSplitCutBytes;
     const int64_t most = larger(1, cutBytes / stepBytes);
     const int64_t together = positionwise() ? 1 : larger(1, taps(phase));
     if (together > most) return ceilDiv(together, ceilDiv(together, most));

@@ -1,9 +1,8 @@
-// The loops of a convolution over matrix tiles. A few blocks of sums are multiplied in turns, one
-// cut of K after the other: the sums and the cut of a panel stay in the first-level cache for them,
-// which a block for all of K would stream from the second one. While the next blocks are being
-// multiplied, finished ones get their bias, activation and format, a row at each step of K, by the
-// units of the processor that tiles leave idle. Include only from files compiled for one
-// instruction set.
+// The loops of a convolution over matrix tiles. A block of sums takes all of K at once: its rows
+// stay in the first-level cache for all columns, which stream past it from the second. While the
+// next block is being multiplied, a finished one gets its bias, activation and format, a row at
+// each step of K, by the units of the processor that tiles leave idle. Include only from files
+// compiled for one instruction set.
 #pragma once
 
 #include "kernels/conv/tile_weights.inl.h"
@@ -12,11 +11,12 @@
 namespace figment::FIGMENT_ISA::tiles::implicit {
 
 constexpr int64_t kSumsOfTile = kSide * kSide;
-/// Sums of the blocks that are multiplied in turns.
+/// Sums of a turn.
 inline int64_t turnSums(const TilePlan& g) { return g.turnTiles() * kColumnTiles * kSumsOfTile; }
 
 /// What is done between the steps of a product: finishes sums and stores them, row by row, and
 /// brings closer what is read next.
+template <class Tiles>
 class Finisher {
  public:
   /// How far that has come. Loops over steps keep it in registers: a store between steps holds up
@@ -40,11 +40,10 @@ class Finisher {
              int64_t columns, int columnTiles, const float* bias, int exponent, int64_t steps) {
     progress_.place = places;
     progress_.sums = sums;
-    places_ = places;
     end_ = places + rows;
     channel_ = channel;
     columns_ = columns;
-    columnTiles_ = columnTiles;
+    width_ = columnTiles * kSide;
     bias_ = bias;
     rate_ = ceilDiv(rows, larger(steps, 1));
     progress_.wait = pace_ = larger(steps / larger(rows, 1), 1);
@@ -87,81 +86,58 @@ class Finisher {
 
  private:
   FIGMENT_INLINE void finishNext(Progress& progress) const {
-    const int64_t place = *progress.place;
-    if (place >= 0) {
-      if (plainBf16_)
-        finishBf16(out_.data + 2 * (place + channel_), progress.sums);
-      else if (plainF32_)
-        finishF32(out_.floats() + place + channel_, progress.sums);
-      else
-        finishRow(out_ + (place + channel_), progress.sums);
-    }
-    progress.sums += kSide;
-    if ((++progress.place - places_) % kSide == 0)
-      progress.sums += (columnTiles_ - 1) * kSumsOfTile;
+    const int64_t place = *progress.place++;
+    const float* sums = progress.sums;
+    progress.sums += width_;
+    if (place < 0) return;
+    if (plainBf16_)
+      finishBf16(numbersAt(out_.data) + place + channel_, sums);
+    else if (plainF32_)
+      finishF32(out_.floats() + place + channel_, sums);
+    else
+      finishRow(out_ + (place + channel_), sums);
   }
 
-  /// The upper halves of the result are bf16, rounded to nearest even; not for NaN.
-  static FIGMENT_INLINE I32 rounded(F32 x) {
-    const I32 bits = asInt(x);
-    return bits + I32::broadcast(0x7fff) + (shr(bits, 16) & I32::broadcast(1));
-  }
-  /// What most rows are: pairs of bf16, with nothing but a bias.
-  FIGMENT_INLINE void finishBf16(std::byte* to, const float* sums) const {
-    for (int64_t i = 0; i < kSide; i += kLanes) {
-      F32 even = F32::load(sums + i), odd = F32::load(sums + kSumsOfTile + i);
+  /// What most rows are: bf16, with nothing but a bias.
+  FIGMENT_INLINE void finishBf16(uint16_t* to, const float* sums) const {
+    for (int64_t i = 0; i < kPanelColumns; i += 2 * kLanes) {
+      F32 low = F32::load(sums + i), high = F32::load(sums + i + kLanes);
       if (bias_) {
-        even += F32::load(bias_ + i);
-        odd += F32::load(bias_ + kSide + i);
+        low += F32::load(bias_ + i);
+        high += F32::load(bias_ + i + kLanes);
       }
-      if (__builtin_expect(any(isNan(even + odd)), 0)) {
-        storeBits(to + 4 * i, toBf16Bits(even) | shl(toBf16Bits(odd), 16));
-        continue;
-      }
-      const I32 low = shr(rounded(even), 16);
-      const I32 high = rounded(odd) & I32::broadcast(int32_t(0xffff0000));
-      storeBits(to + 4 * i, low | high);
+      Tiles::storeBf16(to + i, low, high);
     }
   }
-
   /// The same of f32.
   FIGMENT_INLINE void finishF32(float* to, const float* sums) const {
-    for (int64_t i = 0; i < kSide; i += kLanes)
-      storeEvenOdd(to + 2 * i, biased(sums + i, i), biased(sums + kSumsOfTile + i, kSide + i));
+    for (int64_t i = 0; i < kPanelColumns; i += kLanes) biased(sums, i).store(to + i);
   }
 
   FIGMENT_INLINE F32 biased(const float* sums, int64_t column) const {
-    const F32 x = F32::load(sums) * F32::broadcast(scale_[0]) * F32::broadcast(scale_[1]);
+    const F32 x = F32::load(sums + column) * F32::broadcast(scale_[0]) * F32::broadcast(scale_[1]);
     return bias_ ? x + F32::load(bias_ + column) : x;
   }
-  F32 finished(const float* sums, int64_t column) const {
-    const F32 x = biased(sums, column);
-    return activation_ == kNoActivation ? x : gemm::activate(x, activation_);
-  }
   [[gnu::noinline]] void finishRow(Results to, const float* sums) const {
-    const float* odd = sums + kSumsOfTile;
-    const bool whole = columns_ == columnTiles_ * kSide;
-    float staged[kBlock];
-    float* pairs = whole && !to.half() ? to.floats() : staged;
-    for (int64_t i = 0; i < kSide; i += kLanes)
-      if (columnTiles_ == 1)
-        finished(sums + i, i).store(pairs + i);
-      else
-        storeEvenOdd(pairs + 2 * i, finished(sums + i, i), finished(odd + i, kSide + i));
-    if (pairs == staged) gemm::narrow(to, staged, columns_);
+    float row[kPanelColumns];
+    for (int64_t i = 0; i < width_; i += kLanes) {
+      const F32 x = biased(sums, i);
+      (activation_ == kNoActivation ? x : gemm::activate(x, activation_)).store(row + i);
+    }
+    gemm::narrow(to, row, columns_);
   }
 
   const Results out_;
   const int activation_;
-  const int64_t *places_ = nullptr, *end_ = nullptr;
+  const int64_t* end_ = nullptr;
   int64_t channel_ = 0, columns_ = 0;
+  int64_t width_ = 0;            ///< of a row of sums
   int64_t rate_ = 1, pace_ = 1;  ///< rows at a time, once in so many steps
   const float* bias_ = nullptr;
   const std::byte* aheadEnd_ = nullptr;
   int64_t aheadLines_ = 0;  ///< a step
   int64_t gap_ = 0, runStep_ = 0;
   Progress progress_;
-  int columnTiles_ = 1;
   float scale_[2] = {1, 1};
   bool plainBf16_ = false, plainF32_ = false;
 };
@@ -179,26 +155,44 @@ FIGMENT_INLINE void eachTile(F&& f) {
   (std::make_integer_sequence<int, kCount>{});
 }
 
+/// Where tile `tile` of a block of sums lies, whose rows are as long as kColumns tiles.
+template <int kColumns>
+constexpr int64_t tilePlace(int tile) {
+  return tile / kColumns * (kSumsOfTile * kColumns) + tile % kColumns * kSide;
+}
+template <int kColumns>
+constexpr int64_t kSumBytes = kColumns* kSide* int64_t(sizeof(float));
+
 /// Sums of a block that are still in tiles 0, 1, …: they are stored when the first factors of the
 /// next block are loaded, because loads behind the stores may wait for the sums.
 class HeldSums {
  public:
   template <class Tiles>
   FIGMENT_INLINE void store(Tiles& tiles) {
-    eachTile<kTallRowTiles * kColumnTiles>([&]<int kAt>() {
-      if (kAt < count_) tiles.template store<kAt>(to_ + kAt * kSumsOfTile, kRowBytes);
-    });
+    if (columns_ == 1)
+      storeRows<1>(tiles);
+    else
+      storeRows<2>(tiles);
     count_ = 0;
   }
-  void hold(float* to, int count) {
+  void hold(float* to, int rows, int columns) {
     to_ = to;
-    count_ = count;
+    count_ = rows * columns;
+    columns_ = columns;
   }
   int count() const { return count_; }
 
  private:
+  template <int kColumns, class Tiles>
+  FIGMENT_INLINE void storeRows(Tiles& tiles) const {
+    eachTile<kTallRowTiles * kColumns>([&]<int kAt>() {
+      if (kAt < count_)
+        tiles.template store<kAt>(to_ + tilePlace<kColumns>(kAt), kSumBytes<kColumns>);
+    });
+  }
+
   float* to_ = nullptr;
-  int count_ = 0;
+  int count_ = 0, columns_ = 1;
 };
 
 /// The factors of a block of sums in tiles 4 to 7, or 6 and 7, and their products, which go to the
@@ -222,19 +216,27 @@ struct Block {
   FIGMENT_INLINE void multiply() const {
     tiles.template dot<0, 4, 6>();
     if constexpr (kColumns == 2) tiles.template dot<1, 4, 7>();
+    multiplyLower();
+  }
+  FIGMENT_INLINE void multiplyLower() const {
     if constexpr (kRows == 2) {
       tiles.template dot<kColumns, 5, 6>();
       if constexpr (kColumns == 2) tiles.template dot<3, 5, 7>();
     }
   }
-  /// A step of K; begin() comes when its first factors are loaded.
+  /// A step of K; begin() comes when its first factors are loaded. Each column passes rows that
+  /// stay in the first-level cache.
   template <class Begin>
   FIGMENT_INLINE void step(int64_t offset, const uint16_t* b, Begin&& begin) const {
     if constexpr (kTall) return tallStep(offset, b, begin);
-    loadRows(offset);
-    loadColumns(b);
+    tiles.template load<4>(a.at[0] + offset, a.rowBytes);
+    tiles.template stream<6>(b, kRowBytes);
+    if constexpr (kColumns == 2) tiles.template stream<7>(b + kTile, kRowBytes);
     begin();
-    multiply();
+    tiles.template dot<0, 4, 6>();
+    if constexpr (kRows == 2) tiles.template load<5>(a.at[1] + offset, a.rowBytes);
+    if constexpr (kColumns == 2) tiles.template dot<1, 4, 7>();
+    multiplyLower();
   }
   /// A row and a column at a time: neighbouring products share one of them.
   template <class Begin>
@@ -289,18 +291,19 @@ template <int kRows, int kColumns, bool kSplit, class Tiles>
 inline void multiplyBlock(Tiles& tiles, HeldSums& held, const split::Chain& chain,
                           const RowTiles& a, const int32_t* offsets, const uint16_t* b,
                           int64_t bStep, int64_t steps, bool first, float* sums,
-                          Finisher& finisher) {
+                          Finisher<Tiles>& finisher) {
   constexpr int kSums = kRows * kColumns;
   const Block<kRows, kColumns, Tiles> block{tiles, a};
   if (held.count() > block.kFirstFactor) held.store(tiles);
-  Finisher::Progress progress = finisher.progress();
+  typename Finisher<Tiles>::Progress progress = finisher.progress();
   const auto begin = [&]() __attribute__((always_inline)) {
     held.store(tiles);
     if (first)
       eachTile<kSums>([&]<int kAt>() { tiles.template zero<kAt>(); });
     else
-      eachTile<kSums>(
-          [&]<int kAt>() { tiles.template load<kAt>(sums + kAt * kSumsOfTile, kRowBytes); });
+      eachTile<kSums>([&]<int kAt>() {
+        tiles.template load<kAt>(sums + tilePlace<kColumns>(kAt), kSumBytes<kColumns>);
+      });
   };
   const auto step = [&](int64_t offset, auto&& before) __attribute__((always_inline)) {
     if constexpr (kSplit)
@@ -313,7 +316,7 @@ inline void multiplyBlock(Tiles& tiles, HeldSums& held, const split::Chain& chai
   step(offsets[0], begin);
   for (int64_t k = 1; k < steps; k++) step(offsets[k], []() __attribute__((always_inline)){});
   finisher.keep(progress);
-  held.hold(sums, kSums);
+  held.hold(sums, kRows, kColumns);
 }
 
 /// The tiles of rows of a part in a phase: where each begins, and where the results of its rows go.

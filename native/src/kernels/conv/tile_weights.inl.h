@@ -1,7 +1,6 @@
 // Packs the weights of a convolution for products on matrix tiles: for each panel of result
-// channels and step of K one tile of 16 channels, or two, of the even channels and of the odd ones
-// of 32, so that two sums of one position make a pair of neighbours. Include only from files
-// compiled for one instruction set.
+// channels and step of K a tile of 16 channels, or two. Include only from files compiled for one
+// instruction set.
 #pragma once
 
 #include "kernels/conv/tile_source.inl.h"
@@ -11,29 +10,17 @@ namespace figment::FIGMENT_ISA::tiles::implicit {
 /// Packs up to 32 rows of K of bf16 columns that lie side by side, `step` apart; zeros fill tiles.
 inline void packRowsOfK(uint16_t* to, const uint16_t* from, int64_t step, int64_t columns,
                         int64_t depth, int columnTiles) {
-  if (columnTiles == 1) return interleaveTile(to, from, step, columns, depth);
-  const I32 low = I32::broadcast(0xffff), high = I32::broadcast(int32_t(0xffff0000));
-  alignas(kRowBytes) uint16_t lines[2][kTileDepth];
-  for (int64_t k = 0; k < kTileDepth; k += 2, to += kTileDepth) {
-    for (int64_t i = 0; i < 2; i++)
-      if (k + i < depth)
-        copyLine(lines[i], from + (k + i) * step, columns);
-      else
-        zeroLine(lines[i]);
-    for (int64_t i = 0; i < kTileDepth; i += 2 * kLanes) {
-      const I32 a = loadBits(lines[0] + i), b = loadBits(lines[1] + i);
-      storeBits(to + i, (a & low) | shl(b, 16));
-      storeBits(to + kTile + i, shr(a, 16) | (b & high));
-    }
-  }
+  for (int64_t tile = 0; tile < columnTiles; tile++)
+    interleaveTile(to + tile * kTile, from + tile * kSide, step,
+                   smaller(kSide, columns - tile * kSide), depth);
 }
 
 /// Packs up to 32 columns, `step` apart, each with its numbers of K side by side.
 inline void packColumnsOfK(uint16_t* to, const uint16_t* from, int64_t step, int64_t columns,
                            int64_t depth, int columnTiles) {
   for (int64_t tile = 0; tile < columnTiles; tile++)
-    transposeTile(to + tile * kTile, from + tile * step, columnTiles * step,
-                  ceilDiv(columns - tile, columnTiles), depth);
+    transposeTile(to + tile * kTile, from + tile * kSide * step, step,
+                  smaller(kSide, columns - tile * kSide), depth);
 }
 
 /// Splits 32 rows of K of kBlock columns, times `factor`; the numbers of a step lie `partStep`
@@ -52,17 +39,11 @@ inline void splitPairs(uint16_t* to, const float* raw, int columnTiles, int part
     }
   };
   for (int64_t k = 0; k < kTileDepth; k += 2, raw += 2 * kBlock, to += kBlock)
-    for (int64_t i = 0; i < kSide; i += kLanes) {
-      if (columnTiles == 1) {
-        place(to + 2 * i, F32::load(raw + i), F32::load(raw + kBlock + i));
-        continue;
+    for (int64_t tile = 0; tile < columnTiles; tile++)
+      for (int64_t i = 0; i < kSide; i += kLanes) {
+        const float* pair = raw + tile * kSide + i;
+        place(to + tile * kTile + 2 * i, F32::load(pair), F32::load(pair + kBlock));
       }
-      F32 even[2], odd[2];
-      loadEvenOdd(raw + 2 * i, even[0], even[1]);
-      loadEvenOdd(raw + kBlock + 2 * i, odd[0], odd[1]);
-      for (int64_t tile = 0; tile < 2; tile++)
-        place(to + tile * kTile + 2 * i, even[tile], odd[tile]);
-    }
 }
 
 /// The weights of a panel of columns of a group.

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "kernels/gemm/matrix_tiles.inl.h"
+#include "kernels/simd/bf16.h"
 
 namespace figment::FIGMENT_ISA::tiles {
 
@@ -45,23 +46,23 @@ class HardwareTiles {
     __asm__ volatile("tileloadd (%0,%1,1), %%tmm%c2" ::"r"(from), "r"(stepBytes), "i"(kTile)
                      : "memory");
   }
+  /// The same of what is not soon read again, past the first-level cache.
+  template <int kTile>
+  void stream(const void* from, int64_t stepBytes) {
+    __asm__ volatile("tileloaddt1 (%0,%1,1), %%tmm%c2" ::"r"(from), "r"(stepBytes), "i"(kTile)
+                     : "memory");
+  }
   template <int kTile>
   void store(void* to, int64_t stepBytes) {
     __asm__ volatile("tilestored %%tmm%c2, (%0,%1,1)" ::"r"(to), "r"(stepBytes), "i"(kTile)
                      : "memory");
   }
-  /// Rounds kBlock sums of tiles to bf16. The processor's rounding takes denormals for zero, of
-  /// which tiles make none, but scaling would; the rare NaN, which it would keep as it is, becomes
-  /// that of half.h.
+  /// Rounds kBlock sums of tiles to bf16, or two vectors.
   static FIGMENT_INLINE void storeBf16(uint16_t* to, const float* sums) {
-    const F32 low = F32::load(sums), high = F32::load(sums + kLanes);
-    if (any(isNan(low) | isNan(high))) {
-      figment::FIGMENT_ISA::storeBf16(to, low, high);
-      return;
-    }
-    I32 pairs;
-    __asm__("vcvtne2ps2bf16 %1, %2, %0" : "=v"(pairs.v) : "v"(low.v), "v"(high.v));
-    __builtin_memcpy(to, &pairs, sizeof pairs);
+    storeBf16(to, F32::load(sums), F32::load(sums + kLanes));
+  }
+  static FIGMENT_INLINE void storeBf16(uint16_t* to, F32 low, F32 high) {
+    storeBf16ByProcessor(to, low, high);
   }
   template <int kC, int kA, int kB>
   void dot() {

@@ -33,11 +33,18 @@ class EmulatedTiles {
       std::memcpy(rows_[kTile][i], static_cast<const std::byte*>(from) + i * stepBytes, kRowBytes);
   }
   template <int kTile>
+  void stream(const void* from, int64_t stepBytes) {
+    load<kTile>(from, stepBytes);
+  }
+  template <int kTile>
   void store(void* to, int64_t stepBytes) const {
     for (int64_t i = 0; i < kSide; i++)
       std::memcpy(static_cast<std::byte*>(to) + i * stepBytes, rows_[kTile][i], kRowBytes);
   }
   static void storeBf16(uint16_t* to, const float* sums) { ExactRounding::storeBf16(to, sums); }
+  static void storeBf16(uint16_t* to, F32 low, F32 high) {
+    figment::FIGMENT_ISA::storeBf16(to, low, high);
+  }
   /// Intel SDM, TDPBF16PS: even and odd k are summed apart from zero, in order, by fused
   /// multiply-adds that take denormals for zero and flush those that they make; the two are added,
   /// then C.

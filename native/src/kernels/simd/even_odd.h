@@ -23,22 +23,4 @@ FIGMENT_INLINE void loadEvenOdd(const float* p, F32& even, F32& odd) {
 #endif
 }
 
-/// The opposite.
-FIGMENT_INLINE void storeEvenOdd(float* p, F32 even, F32 odd) {
-#if FIGMENT_LEVEL == 2
-  const __m512i low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-  const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
-  _mm512_storeu_ps(p, _mm512_permutex2var_ps(even.v, low, odd.v));
-  _mm512_storeu_ps(p + kLanes, _mm512_permutex2var_ps(even.v, high, odd.v));
-#else
-  float numbers[2][kLanes];
-  even.store(numbers[0]);
-  odd.store(numbers[1]);
-  for (int i = 0; i < kLanes; i++) {
-    p[2 * i] = numbers[0][i];
-    p[2 * i + 1] = numbers[1][i];
-  }
-#endif
-}
-
 }  // namespace figment::FIGMENT_ISA
