@@ -51,8 +51,7 @@ struct GradHeads {
     const float keys = shape.pack(call.in[1], head, length, first, count, Rows{to.key + at},
                                   RowsAlong{to.keyAlong + at});
     const float values = shape.pack(call.in[2], head, length, first, count, Rows{to.value + at});
-    to.keySquares[unit] =
-        largestSquare(rowsOf(1, head, length, first), shape.stride, count, shape.p.d);
+    to.keySquares[unit] = shape.largestSquareAlong(to.keyAlong + at);
     to.keySizes[unit] = keys;
     to.valueSizes[unit] = values;
     return keys <= kMostSplit && values <= kMostSplit;
@@ -67,8 +66,7 @@ struct GradHeads {
     const float cotangents =
         shape.pack(call.in[5], head, length, first, count, Columns{to.cotangent + at},
                    ColumnsAlong{to.cotangentAlong + at});
-    to.querySquares[unit] =
-        largestSquare(rowsOf(0, head, length, first), shape.stride, count, shape.p.d);
+    to.querySquares[unit] = shape.largestSquare(to.query + at);
     to.querySizes[unit] = queries;
     to.cotangentSizes[unit] = cotangents;
     describeQueries(head, first, count, to);

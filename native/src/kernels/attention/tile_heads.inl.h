@@ -27,6 +27,16 @@ struct Sight {
   }
 };
 
+/// Both numbers of a pair of bf16.
+struct Pair {
+  F32 low, high;
+};
+FIGMENT_INLINE Pair loadPairOf(const uint16_t* from) {
+  I32 pairs;
+  __builtin_memcpy(&pairs, from, sizeof pairs);
+  return {asFloat(shl(pairs, 16)), asFloat(pairs & I32::broadcast(int32_t(0xffff0000)))};
+}
+
 /// Shapes that attention and its derivative share.
 template <class P, int kParts>
 struct HeadShape {
@@ -109,6 +119,39 @@ struct HeadShape {
     return {block * kPair + kLast / Remainder::kSlots * partSize(), kBegin,
             kBegin + Remainder::kWords};
   }
+  /// The largest of |x|² among packed columns; infinite if any is not finite.
+  float largestSquare(const uint16_t* columns) const {
+    F32 largest = F32::zero();
+    for (int64_t side = 0; side < kPair; side += kTile) {
+      for (int64_t i = 0; i < kTileDepth; i += 2 * kLanes) {
+        F32 sum = F32::zero();
+        for (int64_t k = 0; k < depth; k++) {
+          const auto part = firstPart(k);
+          for (int64_t line = part.begin; line < part.end; line++) {
+            const Pair x = loadPairOf(columns + part.at + side + line * kTileDepth + i);
+            sum = mulAdd(x.high, x.high, mulAdd(x.low, x.low, sum));
+          }
+        }
+        largest = maximum(largest, sum);
+      }
+    }
+    return any(isNan(largest)) ? __builtin_inff() : reduceMax(largest);
+  }
+
+  /// The same among packed rows along positions.
+  float largestSquareAlong(const uint16_t* rows) const {
+    F32 largest = F32::zero();
+    for (int64_t i = 0; i < kTileDepth; i += 2 * kLanes) {
+      F32 low = F32::zero(), high = F32::zero();
+      for (int64_t line = 0; line < partSize(); line += kTileDepth) {
+        const Pair x = loadPairOf(rows + line + i);
+        low = mulAdd(x.low, x.low, low);
+        high = mulAdd(x.high, x.high, high);
+      }
+      largest = maximum(largest, maximum(low, high));
+    }
+    return any(isNan(largest)) ? __builtin_inff() : reduceMax(largest);
+  }
   int64_t lengthOf(int64_t head) const { return lengths.of(head / p.h); }
   /// Keys of a unit that count: others are never read, for they may hold anything.
   int64_t keysOf(int64_t head, int64_t unit) const {
@@ -127,16 +170,6 @@ struct HeadShape {
   /// What turns a product of a query and a key into units of log 2.
   float factor() const { return float(p.scale * double(kLog2E)); }
 };
-
-/// Both numbers of a pair of bf16.
-struct Pair {
-  F32 low, high;
-};
-FIGMENT_INLINE Pair loadPairOf(const uint16_t* from) {
-  I32 pairs;
-  __builtin_memcpy(&pairs, from, sizeof pairs);
-  return {asFloat(shl(pairs, 16)), asFloat(pairs & I32::broadcast(int32_t(0xffff0000)))};
-}
 
 /// Factors of bf16 for kernels of one part, any others for those of three; the results, and what is
 /// no factor, may be of any of the formats.

@@ -111,7 +111,7 @@ struct TiledAttention {
     uint16_t* values = keys + shape.keyUnits * shape.unitSize();
     const float largest = shape.pack(call.in[1], head, length, first, count, Columns{keys});
     sizes.value = shape.pack(call.in[2], head, length, first, count, ColumnsAlong{values});
-    sizes.key = largestSquare(keys);
+    sizes.key = shape.largestSquare(keys);
     return largest <= kMostSplit && sizes.value <= kMostSplit;
   }
 
@@ -185,25 +185,6 @@ struct TiledAttention {
             .weight = w.weightOf(d.index, unit),
             .factor = shape.factor(),
             .sight = sight(at, d.tile) - (d.unit + unit) * kUnit};
-  }
-
-  /// The largest of |x|² among packed columns; infinite if any is not finite.
-  float largestSquare(const uint16_t* columns) const {
-    F32 largest = F32::zero();
-    for (int64_t side = 0; side < kPair; side += kTile) {
-      for (int64_t i = 0; i < kTileDepth; i += 2 * kLanes) {
-        F32 sum = F32::zero();
-        for (int64_t k = 0; k < shape.depth; k++) {
-          const auto part = shape.firstPart(k);
-          for (int64_t line = part.begin; line < part.end; line++) {
-            const Pair x = loadPairOf(columns + part.at + side + line * kTileDepth + i);
-            sum = mulAdd(x.high, x.high, mulAdd(x.low, x.low, sum));
-          }
-        }
-        largest = maximum(largest, sum);
-      }
-    }
-    return any(isNan(largest)) ? __builtin_inff() : reduceMax(largest);
   }
 
   /// |x|² of a packed row.
