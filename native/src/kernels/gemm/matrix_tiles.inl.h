@@ -22,54 +22,60 @@ constexpr int64_t kLeastRows = 16, kLeastDepth = 32;
 constexpr int kPossible = kReferencePreference + 1;
 
 /// Bias, activation and rounding of a row of sums on their way out.
-[[gnu::noinline]] inline void storeRow(Results to, const float* sums, int64_t count, Elements bias,
-                                       int activation) {
+[[gnu::noinline]] inline void storeRow(Results to, const float* sums, int64_t count,
+                                       const float* bias, int activation) {
   for (int64_t i = 0; i < count; i += kLanes) {
     const int lanes = int(smaller(kLanes, count - i));
     F32 x = lanes == kLanes ? F32::load(sums + i) : F32::loadPartial(sums + i, lanes);
-    if (bias.given()) x += gemm::loadElements(bias + i, lanes);
+    if (bias) x += lanes == kLanes ? F32::load(bias + i) : F32::loadPartial(bias + i, lanes);
     if (activation != kNoActivation) x = gemm::activate(x, activation);
     gemm::storeElements(to + i, x, lanes);
   }
 }
-
-/// Rounds kBlock sums to bf16, whatever they are.
-struct ExactRounding {
-  static FIGMENT_INLINE void storeBf16(uint16_t* to, const float* sums) {
-    for (int64_t i = 0; i < kBlock; i += 2 * kLanes)
-      figment::FIGMENT_ISA::storeBf16(to + i, F32::load(sums + i), F32::load(sums + i + kLanes));
-  }
-};
 
 /// Where finished rows of kBlock sums go.
 struct RowResults {
   Results to;    ///< of row and column zero
   int64_t step;  ///< from one row to the next
   int64_t columns;
-  Elements bias;
+  const float* bias;  ///< of those columns, or null
   int activation;
 
-  /// Stores rows [row, end), whose sums are `sums`, from a column on. What nothing is added to and
-  /// is as wide as a block takes few instructions, since these share their ports with the tiles.
-  template <class Rounding>
+  /// Stores rows [row, end), whose sums are `sums`, from a column on. Whole blocks that get at most
+  /// a bias take few instructions, since these share their ports with the tiles.
+  template <class Tiles>
   FIGMENT_INLINE void store(int64_t row, int64_t end, int64_t column, const float* sums) const {
     const Results at = to + (row * step + column);
     const int64_t count = smaller(kBlock, columns - column);
-    const bool plain = count == kBlock && !bias.given() && activation == kNoActivation;
-    if (plain && to.format == Format::bf16) {
-      auto* bits = reinterpret_cast<uint16_t*>(at.data);
-      for (; row < end; row++, sums += kBlock, bits += step) Rounding::storeBf16(bits, sums);
-    } else if (plain && to.format == Format::f32) {
-      float* numbers = at.floats();
-      for (; row < end; row++, sums += kBlock, numbers += step)
-        for (int64_t i = 0; i < kBlock; i += kLanes) F32::load(sums + i).store(numbers + i);
-    } else {
-      storeRows(at, end - row, count, bias.given() ? bias + column : bias, sums);
-    }
+    const float* added = bias ? bias + column : nullptr;
+    if (count < kBlock || activation != kNoActivation || to.format == Format::f16)
+      storeRows(at, end - row, count, added, sums);
+    else if (added)
+      storeBlock<Tiles>(at, end - row, sums, [added](const float* sum, int64_t i) {
+        return F32::load(sum + i) + F32::load(added + i);
+      });
+    else
+      storeBlock<Tiles>(at, end - row, sums,
+                        [](const float* sum, int64_t i) { return F32::load(sum + i); });
   }
 
  private:
-  [[gnu::noinline]] void storeRows(Results at, int64_t rows, int64_t count, Elements biasAt,
+  /// `rows` rows of kBlock numbers; finished(sum, i) is a vector of them.
+  template <class Tiles, class Finished>
+  FIGMENT_INLINE void storeBlock(Results at, int64_t rows, const float* sums,
+                                 Finished&& finished) const {
+    if (to.format == Format::bf16) {
+      auto* bits = reinterpret_cast<uint16_t*>(at.data);
+      for (; rows > 0; rows--, sums += kBlock, bits += step)
+        for (int64_t i = 0; i < kBlock; i += 2 * kLanes)
+          Tiles::storeBf16(bits + i, finished(sums, i), finished(sums, i + kLanes));
+    } else {
+      float* numbers = at.floats();
+      for (; rows > 0; rows--, sums += kBlock, numbers += step)
+        for (int64_t i = 0; i < kBlock; i += kLanes) finished(sums, i).store(numbers + i);
+    }
+  }
+  [[gnu::noinline]] void storeRows(Results at, int64_t rows, int64_t count, const float* biasAt,
                                    const float* sums) const {
     for (int64_t i = 0; i < rows; i++)
       storeRow(at + i * step, sums + i * kBlock, count, biasAt, activation);

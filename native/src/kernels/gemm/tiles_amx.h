@@ -57,10 +57,7 @@ class HardwareTiles {
     __asm__ volatile("tilestored %%tmm%c2, (%0,%1,1)" ::"r"(to), "r"(stepBytes), "i"(kTile)
                      : "memory");
   }
-  /// Rounds kBlock sums of tiles to bf16, or two vectors.
-  static FIGMENT_INLINE void storeBf16(uint16_t* to, const float* sums) {
-    storeBf16(to, F32::load(sums), F32::load(sums + kLanes));
-  }
+  /// Rounds two vectors to bf16.
   static FIGMENT_INLINE void storeBf16(uint16_t* to, F32 low, F32 high) {
     storeBf16ByProcessor(to, low, high);
   }

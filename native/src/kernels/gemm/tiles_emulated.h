@@ -41,7 +41,6 @@ class EmulatedTiles {
     for (int64_t i = 0; i < kSide; i++)
       std::memcpy(static_cast<std::byte*>(to) + i * stepBytes, rows_[kTile][i], kRowBytes);
   }
-  static void storeBf16(uint16_t* to, const float* sums) { ExactRounding::storeBf16(to, sums); }
   static void storeBf16(uint16_t* to, F32 low, F32 high) {
     figment::FIGMENT_ISA::storeBf16(to, low, high);
   }

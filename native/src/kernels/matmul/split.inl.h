@@ -97,6 +97,7 @@ struct ProductScratch : PanelScratch {
   uint16_t* rows;  ///< panels of a cut, kPanel apart
   Scale* rowScales;
   uint16_t* columns;  ///< a panel of a cut, where units split B
+  float* bias;        ///< of a unit's columns, if there is one
   float* unit;        ///< sums of all blocks, where several cuts are added
 
   static ProductScratch take(Carver& carver, const Product& g) {
@@ -105,6 +106,7 @@ struct ProductScratch : PanelScratch {
     s.rows = carver.take<uint16_t>(g.unit.rows / kBlock * kPanel);
     s.rowScales = carver.take<Scale>(g.unit.rows / kBlock);
     s.columns = carver.take<uint16_t>(g.packsInUnits() ? kPanel : 0);
+    s.bias = g.bias.given() ? carver.take<float>(g.unit.columns) : nullptr;
     s.unit = carver.take<float>(g.cuts > 1 ? g.unit.rows * g.unit.columns : 0);
     return s;
   }
@@ -119,9 +121,9 @@ inline int64_t runUnit(const Product& g, Tiles& tiles, const PackedB& packed, in
   const int64_t firstPanel = at.column / kBlock;
   const int64_t inBatch = (g.batchesB == 1 ? 0 : at.batch) * g.panels;
   const int64_t rowBlocks = ceilDiv(at.rows, kBlock);
-  const Elements bias = g.bias.given() ? g.bias + at.column : Elements{};
+  if (s.bias) gemm::widen(s.bias, g.bias + at.column, at.columns);
   const tiles::RowResults out = {g.out + ((at.batch * g.m + at.row) * g.p.n + at.column), g.p.n,
-                                 at.columns, bias, g.p.activation};
+                                 at.columns, s.bias, g.p.activation};
   Panel own = {s.columns, {}};
   int64_t plain = 0;
   for (int64_t cut = 0; cut < g.cuts; cut++) {
@@ -161,7 +163,7 @@ inline int64_t runUnit(const Product& g, Tiles& tiles, const PackedB& packed, in
                     const F32 sum = scaled(F32::load(sums + x));
                     (first ? sum : F32::load(unit + x) + sum).store(last ? sums + x : unit + x);
                   }
-                  if (last) out.store<tiles::ExactRounding>(i, end, j, sums);
+                  if (last) out.store<Tiles>(i, end, j, sums);
                 });
   }
   return plain;

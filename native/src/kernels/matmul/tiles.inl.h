@@ -118,6 +118,7 @@ struct ProductScratch {
   uint16_t* rows;     ///< kBlock of a cut
   uint16_t* columns;  ///< packed panels of a part of K, where units pack B
   float* sums;        ///< of a block
+  float* bias;        ///< of a unit's columns, if there is one
   float* kept;        ///< sums of kBlock rows, or of all where several parts of K are added
 
   static ProductScratch take(Carver& carver, const Product& g) {
@@ -126,6 +127,7 @@ struct ProductScratch {
     s.columns =
         carver.take<uint16_t>(g.packsInUnits() ? g.unit.columns / kBlock * g.partSteps * kPair : 0);
     s.sums = carver.take<float>(kBlockSums);
+    s.bias = g.p.bias ? carver.take<float>(g.unit.columns) : nullptr;
     s.kept = carver.take<float>((g.steps > g.partSteps ? ceilDiv(g.unit.rows, kBlock) : 1) *
                                 kBlock * g.unit.columns);
     return s;
@@ -139,9 +141,9 @@ inline void runUnit(const OpCall& call, const Product& g, Tiles& tiles, const ui
   const UnitPart at(g.unit, index, g.m, g.p.n);
   const int64_t batch = at.batch, firstPanel = at.column / kBlock;
   const int64_t panels = ceilDiv(at.columns, kBlock);
-  const Elements bias = g.p.bias ? Elements::of(call.in[2]) + at.column : Elements{};
+  if (s.bias) gemm::widen(s.bias, Elements::of(call.in[2]) + at.column, at.columns);
   const RowResults out = {Results::of(call.out[0]) + ((batch * g.m + at.row) * g.p.n + at.column),
-                          g.p.n, at.columns, bias, g.p.activation};
+                          g.p.n, at.columns, s.bias, g.p.activation};
   const auto finish = [out](int64_t i, int64_t end, int64_t j, const float* sums) {
     out.store<Tiles>(i, end, j, sums);
   };
