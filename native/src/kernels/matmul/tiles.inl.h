@@ -15,8 +15,10 @@
 namespace figment::FIGMENT_ISA::tiles {
 
 /// What a unit takes of K at a time, at most, and numbers of B that it packs: half of the
-/// second-level cache. Few rows leave less time between packing and use: half of both.
-constexpr int64_t kMostDepth = 1024, kColumnNumbers = 512 * 1024, kFewRows = 512;
+/// second-level cache. Few rows leave less time between packing and use: less of both. Rows that
+/// each unit has to transpose ask for wider units, hence less of K.
+constexpr int64_t kMostDepth = 1536, kTransposedDepth = 1024, kColumnNumbers = 512 * 1024;
+constexpr int64_t kFewRows = 512, kFewRowsDepth = 512, kFewRowsColumnNumbers = kColumnNumbers / 2;
 /// Most rows of a unit whose sums are kept from one such part of K to the next.
 constexpr int64_t kMostKeptRows = 2048;
 /// Steps along K that are summed at a time: rows of a cut, the columns that pass them and the sums
@@ -32,7 +34,6 @@ struct Product {
   const MatmulParams& p;
   const uint16_t *a, *b;
   int64_t batch, m, batchesB, panels, steps;
-  int64_t divisor;    ///< of kMostDepth and kColumnNumbers
   int64_t partSteps;  ///< those of K that a unit takes at a time
   UnitPlan unit;
 
@@ -45,11 +46,14 @@ struct Product {
         batchesB(p.batchStrideB == 0 ? 1 : p.batch),
         panels(ceilDiv(p.n, kBlock)),
         steps(ceilDiv(p.k, kTileDepth)),
-        divisor(m <= kFewRows ? 2 : 1),
-        partSteps(ceilDiv(steps, ceilDiv(p.k, kMostDepth / divisor))),
-        unit(UnitPlan::byColumns(m, p.n, ceilDiv(threads, batch),
-                                 partSteps == steps ? m : kMostKeptRows,
-                                 kColumnNumbers / divisor / (partSteps * kTileDepth))) {}
+        partSteps(ceilDiv(steps, ceilDiv(p.k, mostDepth()))),
+        unit(UnitPlan::byColumns(
+            m, p.n, ceilDiv(threads, batch), partSteps == steps ? m : kMostKeptRows,
+            (m <= kFewRows ? kFewRowsColumnNumbers : kColumnNumbers) / (partSteps * kTileDepth))) {}
+  int64_t mostDepth() const {
+    if (m <= kFewRows) return kFewRowsDepth;
+    return p.transA ? kTransposedDepth : kMostDepth;
+  }
   int64_t units() const { return batch * unit.rowUnits * unit.columnUnits; }
   int64_t panelSize() const { return steps * kPair; }
   int64_t packedNumbers() const { return batchesB * panels * panelSize(); }
