@@ -82,8 +82,12 @@ void Block::run(dim3 grid, dim3 block, uint32_t count, size_t dynamicBytes, cons
       progress = true;
       resume(t);
     }
-    if (!progress) failure_ = stuck();
+    if (!progress && !asynchronous_.advance()) failure_ = stuck();
   }
+  if (failure_.empty())
+    if (const std::string left = asynchronous_.leftOver(); !left.empty())
+      failure_ = where() + ": " + left;
+  if (asynchronous_.used()) races_.forget(0, sharedEnd_);
   running = nullptr;
   currentBlock = nullptr;
   for (uint32_t t = 0; t < count; t++) dropCopies(threads_[t]);
@@ -104,6 +108,10 @@ void Block::begin(dim3 grid, dim3 block) {
   sharedEnd_ = dynamicEnd;
   declared_.clear();
   races_.begin(warps, kMaxShared + kMaxDeclared);
+  asynchronous_.begin();
+  products_.begin();
+  registers_.clear();
+  for (NamedBarrier& barrier : named_) barrier.waiting.clear();
   failure_.clear();
   waiting_ = ended_ = 0;
   votes_ = 0;
@@ -137,6 +145,7 @@ void Block::runThread() {
 }
 
 void Block::leave() {
+  products_.leave();
   Thread& thread = threads_[running_];
   const uint32_t self = running_;
   Warp& warp = warps_[self / 32];
@@ -161,6 +170,13 @@ std::string Block::stuck() const {
              " waits for lanes of its mask that never come";
     }
   }
+  for (const std::string& other : {asynchronous_.stuck(), products_.stuck()})
+    if (!other.empty()) return where() + ": " + other;
+  for (int i = 0; i < kNamedBarriers; i++)
+    if (!named_[i].waiting.empty())
+      return where() + ": divergent barrier " + std::to_string(i) + ": " +
+             std::to_string(named_[i].waiting.size()) + " of " + std::to_string(named_[i].threads) +
+             " threads wait";
   return where() + ": divergent __syncthreads: " + std::to_string(waiting_) + " of " +
          std::to_string(count_) + " threads wait at " + placeName(barrier_) + ", " +
          std::to_string(ended_) + " have returned";
@@ -255,18 +271,85 @@ std::byte* Block::dynamicShared(size_t offset, size_t bytes) {
   return sharedMemory_ + offset;
 }
 
+void Block::suspend() {
+  Thread& thread = threads_[running_];
+  thread.wait = Wait::other;
+  thread.fibre->yield();
+}
+
+void Block::waitForSome(int number, uint32_t threads) {
+  if (number <= 0 || number >= kNamedBarriers || threads % 32 != 0)
+    fail("a barrier of number " + std::to_string(number) + " and " + std::to_string(threads) +
+         " threads; there are 1 to 15, of whole warps");
+  NamedBarrier& barrier = named_[number];
+  if (!barrier.waiting.empty() && barrier.threads != threads)
+    fail("divergent barrier " + std::to_string(number) + ": of " + std::to_string(threads) +
+         " threads and of " + std::to_string(barrier.threads));
+  barrier.threads = threads;
+  barrier.waiting.push_back(running_);
+  if (barrier.waiting.size() < threads) return suspend();
+  WarpTimes order;
+  for (const uint32_t thread : barrier.waiting) races_.release(thread / 32, order);
+  for (const uint32_t thread : barrier.waiting) {
+    races_.acquire(thread / 32, order);
+    wake(thread);
+  }
+  barrier.waiting.clear();
+}
+
+void Block::setRegisters(uint32_t registers) {
+  constexpr uint32_t kWarpgroup = 128, kRegisters = 65536;
+  registers_.resize((count_ + kWarpgroup - 1) / kWarpgroup);
+  registers_[running_ / kWarpgroup] = registers;
+  uint32_t all = 0;
+  for (const uint32_t each : registers_) all += each * kWarpgroup;
+  if (all > kRegisters)
+    fail("its warpgroups ask for " + std::to_string(all) + " registers; there are 65536");
+}
+
+size_t Block::sharedOffset(uint32_t address, size_t bytes, size_t alignment) {
+  const size_t offset = offsetAt(address);
+  if (address < kFirstAddress || offset + bytes > sharedEnd_)
+    fail("names " + std::to_string(bytes) + " bytes from byte " +
+         std::to_string(int64_t(address) - kFirstAddress) + " of shared memory on; its block has " +
+         std::to_string(sharedEnd_));
+  if (address % alignment != 0) refuseAlignment(alignment);
+  return offset;
+}
+
 void Block::note(const std::byte* at, size_t bytes, Touch touch) {
+  noteAt(offsetOf(at), bytes, touch);
+  if (touch == Touch::write) asynchronous_.noteWrite(offsetOf(at), bytes);
+}
+
+void Block::noteAt(size_t offset, size_t bytes, Touch touch) {
   RaceDetector::Conflict conflict;
-  if (races_.note(offsetOf(at), bytes, touch, running_, conflict)) return;
+  if (!races_.note(offset, bytes, touch, running_, conflict)) failAt(offset, touch, conflict);
+}
+
+void Block::noteEngineAt(size_t offset, size_t bytes, Touch touch) {
+  RaceDetector::Conflict conflict;
+  if (!races_.noteEngine(offset, bytes, touch, running_, conflict)) failAt(offset, touch, conflict);
+}
+
+void Block::failAt(size_t offset, Touch touch, const RaceDetector::Conflict& conflict) {
   constexpr const char* kNow[] = {"reads", "writes", "updates"};
   constexpr const char* kBefore[] = {"read", "wrote", "updated"};
   const std::string what =
-      "race in shared memory at byte " + std::to_string(offsetOf(at)) + ": " + kNow[int(touch)];
-  if (conflict.copying)
-    fail(what + " what an asynchronous copy of " + threadName(conflict.thread) +
-         " has not been waited for");
-  fail(what + " what " + threadName(conflict.thread) + " " + kBefore[int(conflict.with)] +
-       " with no barrier between");
+      "race in shared memory at byte " + std::to_string(offset) + ": " + kNow[int(touch)];
+  switch (conflict.kind) {
+    case RaceDetector::Conflict::copying:
+      fail(what + " what an asynchronous copy of " + threadName(conflict.thread) +
+           " has not been waited for");
+    case RaceDetector::Conflict::multiplying:
+      fail(what + " what a product that is under way reads");
+    case RaceDetector::Conflict::unpublished:
+      fail(what + " by the copy engine or the tensor cores what " + threadName(conflict.thread) +
+           " wrote without fence.proxy.async");
+    default:
+      fail(what + " what " + threadName(conflict.thread) + " " + kBefore[int(conflict.with)] +
+           " with no barrier between");
+  }
 }
 
 void Block::beginCopy(std::byte* to, const void* data, uint32_t bytes) {

@@ -8,8 +8,10 @@
 #include <string>
 #include <vector>
 
+#include "asynchronous.h"
 #include "device.h"
 #include "fibre.h"
+#include "products.h"
 #include "races.h"
 
 namespace figment::cuda::emulator {
@@ -44,8 +46,35 @@ class Block {
   [[noreturn]] void fail(const std::string& message);
   int lane() const { return int(running_ % 32); }
 
+  // For what Hopper does beside the threads.
+  Asynchronous& asynchronous() { return asynchronous_; }
+  Products& products() { return products_; }
+  RaceDetector& races() { return races_; }
+  uint32_t runningThread() const { return running_; }
+  uint32_t threadCount() const { return count_; }
+  /// The running thread waits until another, or run(), wakes it.
+  void suspend();
+  void wake(uint32_t thread) { threads_[thread].wait = Wait::none; }
+  /// A barrier of so many threads, in whole warps.
+  void waitForSome(int number, uint32_t threads);
+  /// Of each thread of the running one's warpgroup, from now on.
+  void setRegisters(uint32_t registers);
+  /// Shared memory by the addresses of instructions: where bytes that must lie in it begin, counted
+  /// from its first.
+  size_t sharedOffset(uint32_t address, size_t bytes, size_t alignment);
+  size_t offsetAt(uint32_t address) const { return address - kFirstAddress; }
+  std::byte* sharedAt(uint32_t address) { return sharedMemory_ + offsetAt(address); }
+  std::byte* sharedBytesAt(size_t offset) const { return sharedMemory_ + offset; }
+  uint32_t addressOf(const std::byte* at) const { return uint32_t(offsetOf(at)) + kFirstAddress; }
+  void noteAt(size_t offset, size_t bytes, Touch touch);
+  /// The same of the copy engine or the tensor cores.
+  void noteEngineAt(size_t offset, size_t bytes, Touch touch);
+
  private:
-  enum class Wait : uint8_t { none, block, warp, done };
+  enum class Wait : uint8_t { none, block, warp, other, done };
+  /// The block's shared memory begins there, as on the device.
+  static constexpr uint32_t kFirstAddress = 1024;
+  static constexpr int kNamedBarriers = 16;
   /// A copy that has begun and is not yet waited for.
   struct PendingCopy {
     std::byte* to;
@@ -73,6 +102,11 @@ class Block {
     std::vector<Gathering> gatherings;
     uint32_t there = 0;  ///< lanes that have not returned
   };
+  /// A barrier of some threads.
+  struct NamedBarrier {
+    uint32_t threads = 0;
+    std::vector<uint32_t> waiting;
+  };
   struct DeclaredArray {
     const void* key;
     size_t begin;
@@ -86,6 +120,7 @@ class Block {
   /// Performs the gathering's operation if all lanes that are still there have arrived.
   bool completed(uint32_t warp, size_t gathering);
   void releaseBarrier();
+  [[noreturn]] void failAt(size_t offset, Touch touch, const RaceDetector::Conflict& conflict);
   void dropCopies(Thread& thread);
   std::string where() const;
   std::string stuck() const;
@@ -108,6 +143,10 @@ class Block {
   int votes_ = 0;
   int voteKind_ = -1;
   size_t dynamicBytes_ = 0;
+  NamedBarrier named_[kNamedBarriers];
+  std::vector<uint32_t> registers_;  // of each warpgroup's threads, where they were set
+  Asynchronous asynchronous_{*this};
+  Products products_{*this};
 };
 
 }  // namespace figment::cuda::emulator

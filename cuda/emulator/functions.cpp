@@ -72,6 +72,7 @@ std::byte* sharedBytes(const void* key, size_t bytes) {
 std::byte* dynamicSharedBytes(size_t offset, size_t bytes) {
   return Block::current().dynamicShared(offset, bytes);
 }
+uint32_t sharedAddress(const std::byte* at) { return Block::current().addressOf(at); }
 void noteRead(const std::byte* at, size_t bytes) { Block::current().note(at, bytes, Touch::read); }
 void noteWrite(const std::byte* at, size_t bytes) {
   Block::current().note(at, bytes, Touch::write);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <iterator>
 
 namespace figment::cuda::emulator {
 
@@ -22,6 +23,10 @@ void WarpOrder::meet(uint32_t mask, bool all) {
     if (mask >> lane & 1) std::copy(joined, joined + 32, seen_[lane]);
 }
 
+void WarpTimes::join(const WarpTimes& other) {
+  for (int i = 0; i < 32; i++) until[i] = std::max(until[i], other.until[i]);
+}
+
 void RaceDetector::begin(size_t warps, size_t bytes) {
   constexpr uint32_t kWraps = 0xf0000000u;
   const bool wraps = epoch_ > kWraps || std::any_of(warps_.begin(), warps_.end(),
@@ -29,23 +34,37 @@ void RaceDetector::begin(size_t warps, size_t bytes) {
   if (wraps) {
     words_.clear();
     warps_.clear();
+    std::fill(std::begin(seen_), std::end(seen_), WarpTimes());
     epoch_ = 0;
   }
-  epoch_++;
   if (warps_.size() < warps) warps_.resize(warps);
+  passBlockBarrier();
   const size_t count = (bytes + kWordBytes - 1) / kWordBytes;
   if (words_.size() < count) words_.resize(count);
 }
 
+void RaceDetector::passBlockBarrier() {
+  epoch_++;
+  for (size_t w = 0; w < warps_.size(); w++) epochBegins_[w] = warps_[w].now();
+}
+
+void RaceDetector::release(uint32_t warp, WarpTimes& into) {
+  warps_[warp].tick();
+  into.join(seen_[warp]);
+  into.until[warp] = warps_[warp].now();
+}
+
 bool RaceDetector::overFor(uint32_t thread, uint32_t before, uint32_t epoch, uint32_t time) const {
   if (epoch != epoch_ || before == thread) return true;
-  if (before / 32 != thread / 32) return false;
-  return warps_[thread / 32].ordered(before % 32, time, thread % 32);
+  const uint32_t warp = thread / 32;
+  if (seen_[warp].until[before / 32] > time) return true;
+  return before / 32 == warp && warps_[warp].ordered(before % 32, time, thread % 32);
 }
 
 uint32_t RaceDetector::openLanes(const Word& word, uint32_t thread) const {
   if (word.othersEpoch != epoch_) return 0;
-  if (word.warp != thread / 32) return word.lanes;
+  if (word.warp != thread / 32)
+    return seen_[thread / 32].until[word.warp] > word.othersTime ? 0 : word.lanes;
   const WarpOrder& warp = warps_[word.warp];
   if (warp.over(word.othersTime)) return 0;
   if (warp.now() == word.othersTime) return word.lanes & ~(1u << (thread % 32));
@@ -58,13 +77,28 @@ uint32_t RaceDetector::openLanes(const Word& word, uint32_t thread) const {
   return open;
 }
 
+/// Of many warps only the last one's time is known: another's is taken to be over when it has
+/// released anything since the last barrier of the block.
+bool RaceDetector::openElsewhere(const Word& word, uint32_t thread) const {
+  if (word.othersEpoch != epoch_) return false;
+  for (uint32_t left = word.warps & ~(1u << word.warp); left != 0; left &= left - 1) {
+    const auto warp = uint32_t(std::countr_zero(left));
+    if (seen_[thread / 32].until[warp] <= epochBegins_[warp]) return true;
+  }
+  return false;
+}
+
 bool RaceDetector::touch(Word& word, Touch touch, uint32_t thread, Conflict& conflict) {
   if (word.copier != 0) {
-    conflict = {Touch::write, true, uint16_t(word.copier - 1)};
+    conflict = {Touch::write, Conflict::copying, uint16_t(word.copier - 1)};
+    return false;
+  }
+  if (touch != Touch::read && word.readers != 0) {
+    conflict = {Touch::read, Conflict::multiplying, 0};
     return false;
   }
   if (!overFor(thread, word.writer, word.writeEpoch, word.writeTime)) {
-    conflict = {Touch::write, false, word.writer};
+    conflict = {Touch::write, Conflict::access, word.writer};
     return false;
   }
   const uint32_t time = warps_[thread / 32].now();
@@ -72,12 +106,11 @@ bool RaceDetector::touch(Word& word, Touch touch, uint32_t thread, Conflict& con
   const uint32_t lane = 1u << (thread % 32);
   const bool together = touch != Touch::write && word.atomic == (touch == Touch::atomic);
   if (!together) {
-    const bool elsewhere = word.othersEpoch == epoch_ && word.manyWarps;
     const uint32_t open = openLanes(word, thread);
-    if (elsewhere || open != 0) {
+    if (open != 0 || openElsewhere(word, thread)) {
       // Of many warps only the last is known; where it is the thread's own, another has no name.
       const uint32_t named = open != 0 ? open : word.lanes;
-      conflict = {word.atomic ? Touch::atomic : Touch::read, false,
+      conflict = {word.atomic ? Touch::atomic : Touch::read, Conflict::access,
                   uint16_t(word.warp * 32u + uint32_t(std::countr_zero(named)))};
       return false;
     }
@@ -91,13 +124,13 @@ bool RaceDetector::touch(Word& word, Touch touch, uint32_t thread, Conflict& con
   }
   // Those that are over for this thread are over for whoever waits for it.
   const bool same = together && word.othersEpoch == epoch_;
-  const bool manyWarps = same && (word.manyWarps || word.warp != warp);
+  const uint32_t others = same ? word.warps : 0;
   const uint32_t open = same && word.warp == warp ? openLanes(word, thread) : 0;
   word.othersTime = open != 0 ? std::max(time, word.othersTime) : time;
   word.othersEpoch = epoch_;
   word.lanes = open | lane;
   word.warp = warp;
-  word.manyWarps = manyWarps;
+  word.warps = others | 1u << warp;
   word.atomic = touch == Touch::atomic;
   return true;
 }
@@ -117,6 +150,48 @@ void RaceDetector::beginCopy(size_t offset, size_t bytes, uint32_t thread) {
 
 void RaceDetector::endCopy(size_t offset, size_t bytes) {
   for (size_t w = offset / kWordBytes; w < (offset + bytes) / kWordBytes; w++) words_[w].copier = 0;
+}
+
+bool RaceDetector::noteEngine(size_t offset, size_t bytes, Touch touched, uint32_t thread,
+                              Conflict& conflict) {
+  for (size_t w = offset / kWordBytes; w < (offset + bytes) / kWordBytes; w++) {
+    if (words_[w].unpublished) {
+      conflict = {Touch::write, Conflict::unpublished, words_[w].writer};
+      return false;
+    }
+    if (!touch(words_[w], touched, thread, conflict)) return false;
+  }
+  return true;
+}
+
+void RaceDetector::beginReading(size_t offset, size_t bytes) {
+  for (size_t w = offset / kWordBytes; w < (offset + bytes) / kWordBytes; w++) words_[w].readers++;
+}
+
+void RaceDetector::endReading(size_t offset, size_t bytes) {
+  for (size_t w = offset / kWordBytes; w < (offset + bytes) / kWordBytes; w++) words_[w].readers--;
+}
+
+void RaceDetector::beginWriting(size_t offset, size_t bytes) {
+  for (size_t w = offset / kWordBytes; w < (offset + bytes) / kWordBytes; w++)
+    words_[w].unpublished = true;
+}
+
+void RaceDetector::publish(size_t offset, size_t bytes, uint32_t thread) {
+  for (size_t w = offset / kWordBytes; w < (offset + bytes) / kWordBytes; w++)
+    if (words_[w].writer == thread) words_[w].unpublished = false;
+}
+
+void RaceDetector::agree(size_t offset, size_t bytes) {
+  for (size_t w = offset / kWordBytes; w < (offset + bytes) / kWordBytes; w++)
+    words_[w].writeEpoch = 0;
+}
+
+void RaceDetector::forget(size_t offset, size_t bytes) {
+  for (size_t w = offset / kWordBytes; w < (offset + bytes) / kWordBytes; w++) {
+    words_[w].copier = words_[w].readers = 0;
+    words_[w].unpublished = false;
+  }
 }
 
 }  // namespace figment::cuda::emulator

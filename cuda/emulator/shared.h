@@ -12,6 +12,8 @@ namespace figment::cuda::emulator {
 /// threads, and whenever they come by.
 std::byte* sharedBytes(const void* key, size_t bytes);
 std::byte* dynamicSharedBytes(size_t offset, size_t bytes);
+/// As shared-memory instructions name it.
+uint32_t sharedAddress(const std::byte* at);
 void noteRead(const std::byte* at, size_t bytes);
 void noteWrite(const std::byte* at, size_t bytes);
 void noteAtomic(const std::byte* at, size_t bytes);
@@ -71,6 +73,7 @@ class SharedArray {
   SharedArray from(int64_t elements) const {
     return SharedArray(data_ + elements, count_ - elements);
   }
+  uint32_t address(int64_t i) const { return sharedAddress(bytes(i)); }
   /// For instructions.h: after a check.
   T* pointer(int64_t i) const { return data_ + i; }
   void check(int64_t i, size_t elements, size_t alignment) const {

@@ -11,9 +11,11 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <string_view>
 #include <vector>
 
 #include "../stream.h"
+#include "../tensor_map.h"
 
 /// A piece of a graph's work, and the pieces that must be over before.
 struct EmulatedNode {
@@ -78,6 +80,13 @@ void finishAll() {
   for (EmulatedStream* stream : allStreams) advance(*stream);
 }
 
+/// FIGMENT_EMULATED_GPU=hopper: a GPU of compute capability 9.0, which runs the kernels of
+/// *.sm90a.cu too, in place of one of 8.0.
+bool isHopper() {
+  const char* const wish = std::getenv("FIGMENT_EMULATED_GPU");
+  return wish != nullptr && std::string_view(wish) == "hopper";
+}
+
 bool isPinned(const void* memory) {
   std::lock_guard lock(streams);
   const auto* const at = static_cast<const std::byte*>(memory);
@@ -134,13 +143,21 @@ cudaError_t cudaDriverGetVersion(int* version) {
   *version = 13000;
   return cudaSuccess;
 }
+cudaError_t cudaGetDriverEntryPointByVersion(const char* name, void** function, unsigned,
+                                             unsigned long long,
+                                             cudaDriverEntryPointQueryResult* status) {
+  *function = figment::cuda::emulator::driverFunction(name);
+  *status = *function ? cudaDriverEntryPointSuccess : cudaDriverEntryPointSymbolNotFound;
+  return cudaSuccess;
+}
 cudaError_t cudaGetDeviceCount(int* count) {
   *count = 1;
   return cudaSuccess;
 }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
+  const bool hopper = isHopper();
   // Few multiprocessors, so that loops over the grid take more than one turn.
-  *properties = {"emulated GPU", 8, 0, 2, size_t(8) << 30, 227 * 1024, 4 << 20};
+  *properties = {"emulated GPU", hopper ? 9 : 8, 0, 2, size_t(8) << 30, 227 * 1024, 4 << 20};
   return cudaSuccess;
 }
 cudaError_t cudaSetDevice(int) { return cudaSuccess; }

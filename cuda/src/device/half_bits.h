@@ -28,16 +28,5 @@ FIGMENT_DEVICE uint16_t narrowBfloat(float x) {
   return uint16_t((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 #endif
 }
-/// Two of what is no NaN, the first in the lower half (sm_80).
-FIGMENT_DEVICE uint32_t narrowHalves(float low, float high) {
-  uint32_t bits;
-  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(high), "f"(low));
-  return bits;
-}
-FIGMENT_DEVICE uint32_t narrowBfloats(float low, float high) {
-  uint32_t bits;
-  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(high), "f"(low));
-  return bits;
-}
 
 }  // namespace figment::cuda

@@ -1,14 +1,28 @@
 // Hopper's own instructions, the only inline PTX of sm_90a: barriers that count bytes, the bulk
 // tensor copy engine, and products of a warpgroup (four warps whose first has a number divisible by
-// four). Include from *.sm90a.cu files only; the emulator has none of this.
+// four). Include from *.sm90a.cu files only. Their emulated twins are in emulator/hopper.h.
 #pragma once
 
-#include "memory.h"
-#include "number.h"
+#include "instructions.h"
+
+#ifdef FIGMENT_EMULATED
+#include "../../emulator/hopper.h"
+#endif
 
 namespace figment::cuda::hopper {
 
 constexpr int kWarpgroup = 128;
+
+/// The operand at this address of shared memory. Swizzled by 128 bytes; eight rows are 1024 bytes.
+FIGMENT_DEVICE uint64_t operandAt(uint32_t address, uint32_t groupBytes) {
+  return uint64_t((address & 0x3ffff) >> 4) | uint64_t(groupBytes >> 4) << 16 |
+         uint64_t(1024 >> 4) << 32 | uint64_t(1) << 62;
+}
+/// What is added to an operand for the next 16 steps of k.
+template <bool across>
+constexpr uint64_t kOperandStep = (across ? 16 * 128 : 16 * 2) >> 4;
+
+#ifdef __CUDACC__
 
 // --- Barriers in shared memory -------------------------------------------------------------------
 // A barrier is eight bytes of shared memory, named by its address. Its phases are counted from 0: a
@@ -112,15 +126,6 @@ FIGMENT_DEVICE void copyPixels(uint32_t to, const Map& map, uint32_t barrier, in
 //   across: a row is one step of k, of 64 rows of a (columns of b); more than 64 columns are in
 //           arrays of `groupBytes` each.
 
-/// The operand at this address of shared memory. Swizzled by 128 bytes; eight rows are 1024 bytes.
-FIGMENT_DEVICE uint64_t operandAt(uint32_t address, uint32_t groupBytes) {
-  return uint64_t((address & 0x3ffff) >> 4) | uint64_t(groupBytes >> 4) << 16 |
-         uint64_t(1024 >> 4) << 32 | uint64_t(1) << 62;
-}
-/// What is added to an operand for the next 16 steps of k.
-template <bool across>
-constexpr uint64_t kOperandStep = (across ? 16 * 128 : 16 * 2) >> 4;
-
 /// Before the first product, and before one that reads registers that were written.
 FIGMENT_DEVICE void beginProducts() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 /// Ends a group of products.
@@ -195,5 +200,7 @@ FIGMENT_PRODUCTS(256, 128, 128, 129, 130, 131)
 #undef FIGMENT_NAMES_80
 #undef FIGMENT_NAMES_64
 #undef FIGMENT_NAMES_32
+
+#endif
 
 }  // namespace figment::cuda::hopper

@@ -4,6 +4,8 @@
 
 #include "hopper.h"
 
+#ifdef __CUDACC__
+
 namespace figment::cuda::hopper {
 
 /// Lets the copy engine and products see what this thread wrote to shared memory; a barrier of the
@@ -107,3 +109,5 @@ FIGMENT_PRODUCTS(160, 80, 80, 81, 82, 83, 84)
 #undef FIGMENT_NAMES_20
 
 }  // namespace figment::cuda::hopper
+
+#endif

@@ -34,7 +34,7 @@ FIGMENT_DEVICE uint32_t packed(Format format, float low, float high) {
 }
 /// The same of numbers none of which is NaN.
 FIGMENT_DEVICE uint32_t packedNumbers(Format format, float low, float high) {
-  return format == Format::bf16 ? narrowBfloats(low, high) : narrowHalves(low, high);
+  return format == Format::bf16 ? packPair<Bf16>(low, high) : packPair<F16>(low, high);
 }
 
 /// Four lanes with four words each exchange them: word i of lane l becomes word l of lane i.
