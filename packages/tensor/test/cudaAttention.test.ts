@@ -8,7 +8,7 @@ import { type AttentionAttrs, attentionDef, attentionGradDef } from "#ops/attent
 import type { OpDef, Sample, SampleInput } from "#ops/definition";
 import { onDevice } from "#runtime/device";
 import { runNode } from "#runtime/eager";
-import { cudaDevice } from "./support/cuda.ts";
+import { cudaDevice, triedVariants } from "./support/cuda.ts";
 import { Draws } from "./support/draws.ts";
 import { distance, expectedAt } from "./support/parity.ts";
 import { drawPoint, type Point, tensorsAt } from "./support/points.ts";
@@ -181,8 +181,7 @@ const casesOf = (variant: string) =>
         .map((float) => [float, titleOf(item), item] as const),
     );
 
-const variantsOf = (op: string): string[] =>
-  device.index === undefined ? [] : binding.variants(op, index).map((variant) => variant.name);
+const variantsOf = (op: string): string[] => (device.index === undefined ? [] : triedVariants(op, index));
 
 /** The kernels that run an op. */
 function ranIn(def: OpDef<AttentionAttrs>, sample: Sample<AttentionAttrs>, float: Float): string[] {

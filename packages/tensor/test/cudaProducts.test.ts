@@ -23,7 +23,7 @@ import { definedOps, type OpDef, type Sample } from "#ops/definition";
 import { onDevice } from "#runtime/device";
 import { loadGraph, releaseProgram, runProgram } from "#runtime/program";
 import type { Shape } from "#shape";
-import { cudaDevice } from "./support/cuda.ts";
+import { cudaDevice, triedVariants } from "./support/cuda.ts";
 import { Draws } from "./support/draws.ts";
 import { distance, epsilon, expectedAt, kernelOf, termsOf } from "./support/parity.ts";
 import { drawPoint, type Point, tensorsAt, titleOf } from "./support/points.ts";
@@ -240,8 +240,8 @@ describe.skipIf(device.index === undefined)("on the GPU", () => {
   for (const [i, item] of cases.entries()) {
     const kernel = kernelOf(item.def, item.sample) as string;
     if (device.index === undefined || (only && !only.includes(kernel))) continue;
-    const variants = binding.variants(kernel, index).filter(({ name }) => name !== "plain");
-    const titled = variants.flatMap(({ name }, v) =>
+    const variants = triedVariants(kernel, index).filter((name) => name !== "plain");
+    const titled = variants.flatMap((name, v) =>
       item.mixes
         .filter((_, m) => thorough || m === (i + v) % item.mixes.length)
         .map((mix) => [name, mix.join(" "), mix] as const),

@@ -19,3 +19,21 @@ export function cudaDevice(): { readonly index?: number } {
   if (device?.index !== undefined) return { index: device.index };
   throw new Error(`no GPU to try kernels on, not even an emulated one (npm run build makes it): ${device?.reason}`);
 }
+
+/**
+ * The kernels of an op that are tried on the device: all, or those with FIGMENT_TEST_VARIANTS in their names.
+ *
+ * @throws Error from the addon when there is no such device.
+ */
+export const triedVariants = (op: string, index: number): string[] =>
+  loadBinding()
+    .variants(op, index)
+    .map(({ name }) => name)
+    .filter((name) => name.includes(process.env.FIGMENT_TEST_VARIANTS ?? ""));
+
+/** Where the emulator runs kernels: makes its GPU a Hopper one. False where tests try a real GPU, or none. */
+export function emulateHopper(): boolean {
+  if (process.env.FIGMENT_CUDA !== undefined && process.env.FIGMENT_CUDA !== emulated) return false;
+  process.env.FIGMENT_EMULATED_GPU = "hopper";
+  return true;
+}
