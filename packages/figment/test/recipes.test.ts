@@ -1,5 +1,6 @@
 // Recipes of the user's own: from a file to a trained model and what it can do, each by the command.
 
+import { existsSync } from "node:fs";
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
@@ -7,6 +8,7 @@ import {
   assertNoLeaks,
   CheckpointError,
   defineRecipe,
+  digits,
   findRecipe,
   loadTensors,
   openModel,
@@ -171,12 +173,22 @@ describe("a recipe in a file", () => {
 });
 
 describe("settings", () => {
-  const defaults = { steps: 10, rate: 0.5, name: "a", on: true, sizes: [1, 2], size: null, deep: { k: 3 } };
+  const defaults = {
+    steps: 10,
+    rate: 0.5,
+    name: "a",
+    on: true,
+    sizes: [1, 2],
+    size: null,
+    widths: [8],
+    deep: { k: 3 },
+  };
   const rules = {
     steps: { type: "integer", least: 1 },
     size: { type: "integer" },
     name: { choices: ["a", "b"] },
     "deep.k": { nullable: true, least: -1 },
+    widths: { type: "integer", least: 1, most: 99, length: [1, 3] },
   } as const;
   const set = (...texts: string[]) => applyOverrides(defaults, rules, texts.map(readOverride));
 
@@ -188,8 +200,10 @@ describe("settings", () => {
       on: false,
       sizes: [4, 5],
       size: 7,
+      widths: [8],
       deep: { k: -1 },
     });
+    expect(await set("widths=4,99")).toMatchObject({ widths: [4, 99] });
     expect(await set("size=null", "sizes=[]")).toMatchObject({ size: null, sizes: [] });
     expect(await set("deep.k=null")).toMatchObject({ deep: { k: null } });
     expect(defaults.deep.k).toBe(3);
@@ -203,7 +217,14 @@ describe("settings", () => {
     ["deep.k=-2", /expected a number of at least -1 or null, got "-2"/],
     ["on=1", /expected true or false, got "1"/],
     ['sizes=["x"]', /expected a list such as \[1,2\]/],
-    ["deep=1", /there is no such setting; there are steps, .*deep.k/],
+    ["widths=1e9", /expected a list such as \[8\], of 1 to 3 items, each an integer from 1 to 99, got "1e9"/],
+    ["widths=0", /--set widths: expected .* from 1 to 99, got "0"/],
+    ["widths=2.5", /each an integer/],
+    ["widths=[]", /of 1 to 3 items/],
+    ["widths=1,2,3,4", /of 1 to 3 items/],
+    ["deep=1", /there is no such setting; did you mean deep.k\? there are steps, .*deep.k/],
+    ["stepz=1", /did you mean steps\?/],
+    ["nobody=1", /there is no such setting; there are steps/],
     ["__proto__.x=1", /there is no such setting/],
     ["nothing", /expected name=value/],
   ])("are refused: %s", async (text, message) => {
@@ -230,6 +251,50 @@ describe("settings", () => {
     expect(() => defineRecipe(definition)).toThrow(/"size" is null by default/);
     expect(() => defineRecipe({ ...definition, rules: { sise: {} } })).toThrow(/the rule for "sise" has no setting/);
     expect(() => defineRecipe({ ...definition, name: "No Name" })).toThrow(UsageError);
+  });
+
+  it("of recipes that are built in bound every count and every width", () => {
+    for (const { name, config, rules: own } of Object.values(recipes))
+      for (const { path: at, initial, rule } of fieldsOf(config, own)) {
+        const isCount = rule.type === "integer" || /latents|hidden|channels/.test(at);
+        if (isCount && at !== "seed")
+          expect([name, at, rule]).toEqual([
+            name,
+            at,
+            expect.objectContaining({ least: expect.any(Number), most: expect.any(Number) }),
+          ]);
+        if (Array.isArray(initial)) expect([name, at, rule.length?.[0]]).toEqual([name, at, expect.any(Number)]);
+      }
+  });
+
+  it.each([
+    ["first-light", "model.channels=1e9"],
+    ["first-light", "model.channels=0"],
+    ["first-light", "model.channels=[]"],
+    ["first-light", "model.patch=0"],
+    ["first-light", "size=1e9"],
+    ["first-light", "batch=1e9"],
+    ["vae-mnist", "model.latents=1e9"],
+    ["vae-mnist", "model.hidden=0"],
+    ["ladder-vae-mnist", "model.latents=[]"],
+    ["gan-gaussians", "hidden=1e9"],
+    ["dcgan-mnist", "generator.channels=0"],
+  ])("out of range are named, and leave nothing behind: %s with %s", async (name, text) => {
+    const out = inFolder(`bounds/${name}`);
+    const { code, stderr } = await figment(["train", name, "--out", out, "--set", text]);
+    expect([code, stderr]).toEqual([2, expect.stringContaining(`--set ${text.split("=")[0]}: expected`)]);
+    expect(stderr).toMatch(/from \d+ to \d+/);
+    expect(existsSync(inFolder("bounds"))).toBe(false);
+  });
+
+  it("whose models cannot be built leave no folder behind", async () => {
+    const recipe = await findRecipe("ladder-vae-mnist");
+    const run = runRecipe(
+      { ...recipe, dataset: () => digits() },
+      { out: inFolder("unbuilt"), overrides: ["model.latents=4,2", "model.hidden=8"] },
+    );
+    await expect(run).rejects.toThrow(UsageError);
+    expect(existsSync(inFolder("unbuilt"))).toBe(false);
   });
 
   it("of recipes that are built in are allowed by their own rules", async () => {

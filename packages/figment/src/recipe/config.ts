@@ -11,14 +11,31 @@ export type Settings = { readonly [name: string]: Json };
 export interface FieldRule {
   /** One line for --help. */
   readonly help?: string;
-  /** Default: that of the default value; needed where that is null. */
+  /** Default: that of the default value; needed where that is null. Of a list, as bounds are, that of its items. */
   readonly type?: "integer" | "number" | "string" | "boolean";
   readonly least?: number;
   readonly most?: number;
   readonly choices?: readonly string[];
+  /** How many items a list may have. Default: any number. */
+  readonly length?: readonly [least: number, most: number];
   /** Whether null is allowed too. Default: whether it is the default value. */
   readonly nullable?: boolean;
 }
+
+/** Most of what is counted over time, such as steps: more than any run needs, and what 32 bits hold. */
+export const mostCounted = 2 ** 31 - 1;
+
+/** Most of what lies in memory at once: images of a batch, channels of a layer. Much beyond it no machine holds a run. */
+export const mostAtOnce = 65_536;
+
+/** Of what networks are made of: channels, latents, the widths of layers. */
+export const widthRule = { type: "integer", least: 1, most: mostAtOnce } as const satisfies FieldRule;
+
+/** Of a list of widths, one for each layer or level. */
+export const widthsRule = { ...widthRule, length: [1, 64] } as const satisfies FieldRule;
+
+/** Of Adam's two decays, which stay below 1. */
+export const betasRule = { least: 0, most: 1 - 1e-6, length: [2, 2] } as const satisfies FieldRule;
 
 /** Rules by dotted path. */
 export type FieldRules = Readonly<Record<string, FieldRule>>;
@@ -43,21 +60,31 @@ export function fieldsOf(settings: Settings, rules: FieldRules, prefix = ""): Fi
 const isNullable = ({ initial, rule }: Field): boolean => rule.nullable ?? initial === null;
 
 const typeOf = ({ initial, rule }: Field): FieldRule["type"] | "list" =>
-  rule.type ?? (Array.isArray(initial) ? "list" : (typeof initial as "number" | "string" | "boolean"));
+  Array.isArray(initial) ? "list" : (rule.type ?? (typeof initial as "number" | "string" | "boolean"));
+
+/** The items of a list as a field of their own: the list's rule holds for each. */
+const itemOf = ({ path, initial, rule }: Field): Field => ({
+  path,
+  initial: (initial as readonly Json[])[0] ?? null,
+  rule: { ...rule, nullable: false },
+});
+
+const hasItemRule = ({ initial, rule }: Field): boolean =>
+  Array.isArray(initial) && initial.length > 0 && Object.keys(rule).length > 0;
 
 /** What a field takes, in words: "an integer of at least 1". */
 export function describeField(field: Field): string {
   const { least, most, choices } = field.rule;
   const orNull = isNullable(field) ? " or null" : "";
   if (choices) return `${choices.join(" or ")}${orNull}`;
-  const names = {
-    integer: "an integer",
-    number: "a number",
-    string: "a text",
-    boolean: "true or false",
-    list: `a list such as ${JSON.stringify(field.initial)}`,
-  };
-  const name = names[typeOf(field) ?? "string"];
+  const type = typeOf(field) ?? "string";
+  if (type === "list") {
+    const [fewest, largest] = field.rule.length ?? [];
+    const count = fewest === undefined ? "" : `, of ${fewest === largest ? fewest : `${fewest} to ${largest}`} items`;
+    const each = hasItemRule(field) ? `, each ${describeField(itemOf(field))}` : "";
+    return `a list such as ${JSON.stringify(field.initial)}${count}${each}${orNull}`;
+  }
+  const name = { integer: "an integer", number: "a number", string: "a text", boolean: "true or false" }[type];
   const range =
     least !== undefined && most !== undefined
       ? ` from ${least} to ${most}`
@@ -80,8 +107,16 @@ function schemaLike(v: typeof Valibot, example: Json): Schema {
   return v.any();
 }
 
+function listSchema(v: typeof Valibot, field: Field): Schema {
+  const { length } = field.rule;
+  const list = hasItemRule(field) ? v.array(schemaOf(v, itemOf(field))) : schemaLike(v, field.initial);
+  return length
+    ? v.pipe(list as Valibot.GenericSchema<unknown[]>, v.minLength(length[0]), v.maxLength(length[1]))
+    : list;
+}
+
 function schemaOf(v: typeof Valibot, field: Field): Schema {
-  const { rule, initial } = field;
+  const { rule } = field;
   const type = typeOf(field);
   const checks = [
     ...(type === "integer" ? [v.safeInteger()] : []),
@@ -97,7 +132,7 @@ function schemaOf(v: typeof Valibot, field: Field): Schema {
         ? v.string()
         : type === "boolean"
           ? v.boolean()
-          : schemaLike(v, initial);
+          : listSchema(v, field);
   return isNullable(field) ? v.nullable(schema) : schema;
 }
 
@@ -147,12 +182,38 @@ export async function applyOverrides<C extends Settings>(
   const fields = fieldsOf(settings, rules);
   return overrides.reduce((config, { path, text, label }) => {
     const field = fields.find((candidate) => candidate.path === path);
-    if (!field)
-      throw new UsageError(`${label}: there is no such setting; there are ${fields.map((f) => f.path).join(", ")}`);
+    if (!field) {
+      const names = fields.map((known) => known.path);
+      const meant = closest(path, names);
+      const hint = meant === undefined ? "" : `did you mean ${meant}? `;
+      throw new UsageError(`${label}: there is no such setting; ${hint}there are ${names.join(", ")}`);
+    }
     const { success, output } = v.safeParse(schemaOf(v, field), readText(field, text));
     if (!success) throw new UsageError(`${label}: expected ${describeField(field)}, got ${JSON.stringify(text)}`);
     return replaced(config, path.split("."), output as Json) as C;
   }, settings);
+}
+
+/** The name that a misspelt one most likely stands for: at most a third of its letters differ. */
+function closest(name: string, names: readonly string[]): string | undefined {
+  const [best] = names
+    .map((known) => ({ known, distance: editDistance(name.toLowerCase(), known.toLowerCase()) }))
+    .sort((a, b) => a.distance - b.distance);
+  return best && best.distance <= Math.ceil(best.known.length / 3) ? best.known : undefined;
+}
+
+/** Letters inserted, removed or exchanged on the way from one text to another (Levenshtein 1966). */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const exchanged = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(exchanged, (row[j] as number) + 1, (next[j - 1] as number) + 1));
+    }
+    row = next;
+  }
+  return row[b.length] as number;
 }
 
 function replaced(settings: Settings, [name, ...rest]: readonly string[], value: Json): Settings {

@@ -57,7 +57,6 @@ export const defaultOut = ({ name }: Pick<Recipe, "name">): string => path.join(
 export async function runRecipe(recipe: Recipe, options: RunOptions = {}): Promise<RunSummary> {
   const { out = defaultOut(recipe), overrides = [], resume = false, threads } = options;
   const interrupt = options.interrupt ?? onInterrupt();
-  let lock: ReturnType<typeof lockFolder> | undefined;
   try {
     const begun = resume ? await settingsOfRun(recipe, out) : undefined;
     const config = await applyOverrides(
@@ -66,8 +65,6 @@ export async function runRecipe(recipe: Recipe, options: RunOptions = {}): Promi
       overrides.map((override) => (typeof override === "string" ? readOverride(override) : override)),
     );
     if (threads !== undefined) setThreads(threads);
-    await makeFolder(out);
-    lock = lockFolder(out);
     return await withTraining(recipe, config, async ({ dataset, facts, built, training }) => {
       const origin: Origin = {
         recipe: recipe.name,
@@ -76,12 +73,18 @@ export async function runRecipe(recipe: Recipe, options: RunOptions = {}): Promi
         facts,
       };
       const run = new Run(recipe, config, origin, out, built, training, interrupt.signal);
-      const goesOn = await run.open(resume, options.overwrite ?? false);
-      run.announce(dataset, goesOn);
-      return run.complete(dataset, goesOn);
+      // Not before all is made: what cannot be trained leaves no folder behind.
+      await makeFolder(out);
+      const lock = lockFolder(out);
+      try {
+        const goesOn = await run.open(resume, options.overwrite ?? false);
+        run.announce(dataset, goesOn);
+        return await run.complete(dataset, goesOn);
+      } finally {
+        await lock.release();
+      }
     });
   } finally {
-    await lock?.release();
     interrupt.release();
   }
 }

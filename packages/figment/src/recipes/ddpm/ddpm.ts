@@ -5,6 +5,7 @@ import { cosineBetas, Diffusion, ddim, ddpm, UNet } from "@figment/diffusion";
 import type { Dataset } from "@figment/io";
 import { AdamW, compileStep, type HookContext } from "@figment/nn";
 import { compile, concat, type Rng, type Tensor, throwIfAborted, UsageError } from "@figment/tensor";
+import { mostAtOnce, mostCounted, widthsRule } from "../../recipe/config.js";
 import { cycledLabels } from "../../recipe/labels.js";
 import {
   defineRecipe,
@@ -43,7 +44,7 @@ function buildModel(
 }
 
 /** Samples drawn together. */
-const mostAtOnce = 128;
+const mostTogether = 128;
 
 /** Images that are denoised together when a model is evaluated. */
 const evaluatedAtOnce = 100;
@@ -76,15 +77,16 @@ async function denoisingLoss(
 }
 
 const rules: RecipeDefinition<DdpmSettings>["rules"] = {
-  size: { type: "integer", nullable: true, least: 8, help: "image side; null for the data set's own" },
-  batch: { type: "integer", least: 1, help: "images per training step" },
+  size: { type: "integer", nullable: true, least: 8, most: 4096, help: "image side; null for the data set's own" },
+  batch: { type: "integer", least: 1, most: mostAtOnce, help: "images per training step" },
   accumulate: {
     type: "integer",
     nullable: true,
     least: 1,
+    most: mostAtOnce,
     help: "batches to each step, where memory is short; null for one",
   },
-  timesteps: { type: "integer", least: 2, help: "length of the diffusion process" },
+  timesteps: { type: "integer", least: 2, most: 1_000_000, help: "length of the diffusion process" },
   predict: { choices: ["epsilon", "v"], help: "what the model predicts" },
   minSnr: {
     type: "number",
@@ -92,19 +94,26 @@ const rules: RecipeDefinition<DdpmSettings>["rules"] = {
     least: 0,
     help: "cap of the timesteps' weights, such as 5; null for equal weights",
   },
+  "model.channels": { ...widthsRule, help: "channels of each level, from full resolution down" },
   "model.blocks": { type: "integer", least: 1, most: 64, help: "residual blocks of each level" },
-  "model.patch": { type: "integer", least: 1 },
+  "model.patch": { type: "integer", least: 1, most: 64 },
   "model.dropout": { least: 0, most: 1 },
   "optimizer.lr": { least: 0 },
-  "optimizer.warmup": { type: "integer", least: 1 },
+  "optimizer.warmup": { type: "integer", least: 1, most: mostCounted },
   "optimizer.clipNorm": { least: 0 },
   ema: { least: 0, most: 1, help: "decay of the moving average" },
   flip: { help: "mirror images at random" },
   labelDropout: { least: 0, most: 1, help: "share of labels left out, for guidance" },
   sampler: { choices: ["ddpm", "ddim"], help: "how samples are drawn" },
-  sampleSteps: { type: "integer", least: 1, help: "denoising steps per sample" },
+  sampleSteps: { type: "integer", least: 1, most: 1_000_000, help: "denoising steps per sample" },
   guidance: { least: 0, help: "how much a class is asked for; needs labelDropout" },
-  sampleEvery: { type: "integer", nullable: true, least: 1, help: "steps between grids of samples while training" },
+  sampleEvery: {
+    type: "integer",
+    nullable: true,
+    least: 1,
+    most: mostCounted,
+    help: "steps between grids of samples while training",
+  },
 };
 
 /** A recipe for a diffusion model with other settings or other data than first-light has. */
@@ -144,8 +153,8 @@ export function ddpmRecipe(
         const drawn: Tensor[] = [];
         const labels = label ? label.clone() : cycledLabels(n, classes);
         try {
-          for (let start = 0; start < n; start += mostAtOnce) {
-            const count = Math.min(mostAtOnce, n - start);
+          for (let start = 0; start < n; start += mostTogether) {
+            const count = Math.min(mostTogether, n - start);
             const own = labels?.slice([start], [count]);
             drawn.push(await diffusion.sample(net, drawing(count, rng, signal, own)).finally(() => own?.dispose()));
           }

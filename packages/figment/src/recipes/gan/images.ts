@@ -24,6 +24,7 @@ import { mnist, saveGrid } from "@figment/io";
 import { Adam, cosineLr, EMA, type HookContext, type Optimizer, RMSProp } from "@figment/nn";
 import { type Rng, scope, stack, type Tensor, tensor, UsageError } from "@figment/tensor";
 import { slerp } from "@figment/vae";
+import { betasRule, mostAtOnce, mostCounted, widthRule, widthsRule } from "../../recipe/config.js";
 import { cycledLabels } from "../../recipe/labels.js";
 import {
   defineRecipe,
@@ -47,28 +48,47 @@ const objectives: Readonly<Record<string, (smoothing: number) => Objective>> = {
 };
 
 const rules: RecipeDefinition<ImageGameSettings>["rules"] = {
-  batch: { type: "integer", least: 1, help: "images of each kind in one of the critic's updates" },
+  batch: { type: "integer", least: 1, most: mostAtOnce, help: "images of each kind in one of the critic's updates" },
   "generator.kind": {
     choices: ["dcgan", "resize"],
     help: "transposed convolutions, or repeated pixels and convolutions",
   },
-  "generator.latents": { type: "integer", least: 1 },
+  "generator.latents": widthRule,
+  "generator.channels": { ...widthsRule, help: "from the smallest feature map on; each doubles the resolution" },
+  "critic.channels": { ...widthsRule, help: "from the largest feature map on; each halves the resolution" },
   "critic.norm": { choices: ["batch", "layer", "spectral", "none"] },
   "critic.condition": { choices: ["channel", "projection", "auxiliary"], help: "how labels reach the critic" },
   labels: { help: "tell the players the classes" },
   "game.objective": { choices: Object.keys(objectives) },
   "game.smoothing": { least: 0, most: 0.999, help: "one-sided label smoothing" },
-  "game.criticSteps": { type: "integer", least: 1, help: "updates of the critic for each of the generator" },
+  "game.criticSteps": {
+    type: "integer",
+    least: 1,
+    most: 1000,
+    help: "updates of the critic for each of the generator",
+  },
   "game.gradientPenalty": { type: "number", nullable: true, least: 0, help: "weight of WGAN-GP's penalty" },
   "game.r1": { type: "number", nullable: true, least: 0, help: "weight of R1" },
-  "game.r1Every": { type: "integer", least: 1, help: "rounds for which R1 is asked once; a step plays as many" },
+  "game.r1Every": {
+    type: "integer",
+    least: 1,
+    most: 1000,
+    help: "rounds for which R1 is asked once; a step plays as many",
+  },
   "game.clipWeights": { type: "number", nullable: true, least: 0, help: "bound of the critic's weights" },
   "optimizer.kind": { choices: ["adam", "rmsprop"] },
   "optimizer.generatorLr": { least: 0 },
   "optimizer.criticLr": { least: 0 },
+  "optimizer.betas": betasRule,
   "optimizer.floor": { least: 0, most: 1, help: "share of the rates that is left in the end" },
   ema: { least: 0, most: 1, help: "decay of the generator's average" },
-  sampleEvery: { type: "integer", nullable: true, least: 1, help: "steps between grids of samples while training" },
+  sampleEvery: {
+    type: "integer",
+    nullable: true,
+    least: 1,
+    most: mostCounted,
+    help: "steps between grids of samples while training",
+  },
 };
 
 /** Images in a row of pictures. */

@@ -14,6 +14,7 @@ import {
 import { saveGrid } from "@figment/io";
 import { Adam, cosineLr, EMA, type HookContext } from "@figment/nn";
 import { concat, type Rng, type Tensor } from "@figment/tensor";
+import { betasRule, mostAtOnce, mostCounted, widthRule, widthsRule } from "../../recipe/config.js";
 import { defineRecipe, precisionOf, type Recipe } from "../../recipe/recipe.js";
 import { withStream } from "../streams.js";
 
@@ -47,17 +48,20 @@ export const ganGaussians: Recipe = defineRecipe({
     sampleEvery: 1000 as number | null,
   },
   rules: {
-    batch: { type: "integer", least: 1, help: "points of each kind in one of the critic's updates" },
-    side: { type: "integer", least: 1, help: "Gaussians along each axis" },
-    latents: { type: "integer", least: 1 },
-    criticSteps: { type: "integer", least: 1, help: "updates of the critic for each of the generator" },
+    batch: { type: "integer", least: 1, most: mostAtOnce, help: "points of each kind in one of the critic's updates" },
+    side: { type: "integer", least: 1, most: 256, help: "Gaussians along each axis" },
+    latents: widthRule,
+    hidden: widthsRule,
+    criticSteps: { type: "integer", least: 1, most: 1000, help: "updates of the critic for each of the generator" },
     gradientPenalty: { least: 0, help: "weight of the penalty" },
     lr: { least: 0 },
+    betas: betasRule,
     ema: { least: 0, most: 1, help: "decay of the generator's average" },
     sampleEvery: {
       type: "integer",
       nullable: true,
       least: 1,
+      most: mostCounted,
       help: "steps between measurements and pictures while training",
     },
   },

@@ -12,9 +12,10 @@ import {
   type Likelihood,
   VAE,
 } from "@figment/vae";
+import { widthRule, widthsRule } from "../../recipe/config.js";
 import type { Recipe } from "../../recipe/recipe.js";
 import { latentRecipe } from "./latent.js";
-import { blocksRule, latentSettings, likelihoodOf } from "./settings.js";
+import { convRules, denseRules, latentSettings, likelihoodOf } from "./settings.js";
 import { vqRecipe } from "./vq.js";
 
 /** A dense encoder and its mirror image. */
@@ -56,6 +57,7 @@ interface Facts {
 }
 
 const denseModel = { latents: 32, hidden: [512, 512] };
+const convVaeRules = { ...convRules, "model.latents": widthRule, "model.hidden": widthRule } as const;
 const convModel = { latents: 32, channels: [32, 64], blocks: 0, hidden: 256 };
 
 /** A VAE of dense layers. */
@@ -63,6 +65,7 @@ export const vaeMnist = latentRecipe({
   name: "vae-mnist",
   summary: "a dense VAE of binary digits",
   config: { ...latentSettings, steps: 60_000, optimizer: { ...latentSettings.optimizer, lr: 2e-3 }, model: denseModel },
+  rules: denseRules,
   model: ({ model, ...config }, { shape }) => dense(model, { shape, likelihood: likelihoodOf(config) }),
 });
 
@@ -70,7 +73,7 @@ export const convVaeMnist = latentRecipe({
   name: "conv-vae-mnist",
   summary: "a convolutional VAE of binary digits",
   config: { ...latentSettings, steps: 20_000, optimizer: { ...latentSettings.optimizer, lr: 2e-3 }, model: convModel },
-  rules: blocksRule,
+  rules: convVaeRules,
   model: ({ model, ...config }, { shape }) => conv(model, { shape, likelihood: likelihoodOf(config) }),
 });
 
@@ -83,7 +86,7 @@ export const betaVae = latentRecipe({
     objective: { ...latentSettings.objective, kind: "tc", beta: 6 },
     model: { ...convModel, latents: 10 },
   },
-  rules: blocksRule,
+  rules: convVaeRules,
   model: ({ model, ...config }, { shape }) => conv(model, { shape, likelihood: likelihoodOf(config) }),
 });
 
@@ -91,6 +94,7 @@ export const cvaeMnist = latentRecipe({
   name: "cvae-mnist",
   summary: "a dense VAE that is told the class, and draws the one that is asked for",
   config: { ...latentSettings, steps: 30_000, model: denseModel },
+  rules: denseRules,
   conditional: true,
   model: ({ model, ...config }, { shape, classes }) =>
     dense(model, { shape, likelihood: likelihoodOf(config), classes: Math.max(1, classes.length) }),
@@ -105,6 +109,7 @@ export const iwaeMnist = latentRecipe({
     objective: { ...latentSettings.objective, kind: "iwae", k: 5 },
     model: denseModel,
   },
+  rules: denseRules,
   model: ({ model, ...config }, { shape }) => dense(model, { shape, likelihood: likelihoodOf(config) }),
 });
 
@@ -117,6 +122,7 @@ export const ladderVaeMnist = latentRecipe({
     objective: { ...latentSettings.objective, warmup: 10_000 },
     model: { latents: [32, 16, 8], hidden: [512, 256, 128] },
   },
+  rules: { "model.latents": widthsRule, "model.hidden": widthsRule },
   model: ({ model: { latents, hidden }, ...config }, { shape: image }) =>
     new LadderVAE({ image, latents, hidden, likelihood: likelihoodOf(config) }),
 });
@@ -131,10 +137,15 @@ export const discreteVaeMnist = latentRecipe({
     model: { variables: 20, classes: 10, hidden: [512, 256], temperature: { lowest: 0.5, rate: 1e-4 } },
   },
   rules: {
-    "model.variables": { type: "integer", least: 1 },
-    "model.classes": { type: "integer", least: 2, help: "values of each variable" },
+    "model.variables": widthRule,
+    "model.classes": { ...widthRule, least: 2, help: "values of each variable" },
+    "model.hidden": widthsRule,
     "model.temperature.lowest": { least: 0.01, most: 1, help: "where the temperature's fall from 1 ends" },
-    "model.temperature.rate": { least: 1e-9, help: "the temperature is e to the minus this times the updates" },
+    "model.temperature.rate": {
+      least: 1e-9,
+      most: 1,
+      help: "the temperature is e to the minus this times the updates",
+    },
   },
   model: ({ model: { variables, classes, hidden }, ...config }, { shape: image }) => {
     const [likelihood, latents] = [likelihoodOf(config), variables * classes];

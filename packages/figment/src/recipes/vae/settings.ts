@@ -1,6 +1,7 @@
 // Settings that recipes of autoencoders have in common.
 
 import { BernoulliLikelihood, DiscretisedLogisticLikelihood, GaussianLikelihood, type Likelihood } from "@figment/vae";
+import { mostAtOnce, mostCounted, widthRule, widthsRule } from "../../recipe/config.js";
 import type { RecipeDefinition } from "../../recipe/recipe.js";
 
 /** Of all autoencoders here: how they are trained. */
@@ -31,16 +32,26 @@ export type TrainingSettings = typeof trainingSettings;
 export type LatentSettings = typeof latentSettings;
 
 export const trainingRules: RecipeDefinition<TrainingSettings>["rules"] = {
-  batch: { type: "integer", least: 2, help: "images per training step" },
+  batch: { type: "integer", least: 2, most: mostAtOnce, help: "images per training step" },
   "optimizer.lr": { least: 0, help: "the highest learning rate; it falls as a cosine" },
-  "optimizer.warmup": { type: "integer", least: 1 },
+  "optimizer.warmup": { type: "integer", least: 1, most: mostCounted },
   "optimizer.clipNorm": { least: 0 },
   ema: { least: 0, most: 1, help: "decay of the moving average" },
-  sampleEvery: { type: "integer", nullable: true, least: 1, help: "steps between grids of pictures while training" },
+  sampleEvery: {
+    type: "integer",
+    nullable: true,
+    least: 1,
+    most: mostCounted,
+    help: "steps between grids of pictures while training",
+  },
 };
 
+/** Of dense models. */
+export const denseRules = { "model.latents": widthRule, "model.hidden": widthsRule } as const;
+
 /** Of convolutional models. */
-export const blocksRule = {
+export const convRules = {
+  "model.channels": { ...widthsRule, help: "channels of each level, from full resolution down" },
   "model.blocks": { type: "integer", least: 0, most: 64, help: "residual blocks of each level" },
 } as const;
 
@@ -53,10 +64,15 @@ export const latentRules: RecipeDefinition<LatentSettings>["rules"] = {
   binarise: { help: "draw grey pixels black or white, anew in each step; with the Bernoulli likelihood" },
   "objective.kind": { choices: ["elbo", "tc", "iwae"], help: "the ELBO, β-TC, or k importance-weighted draws" },
   "objective.beta": { least: 0, help: "factor of the divergence, or of the total correlation" },
-  "objective.warmup": { type: "integer", least: 1, help: "steps until β is reached" },
+  "objective.warmup": { type: "integer", least: 1, most: mostCounted, help: "steps until β is reached" },
   "objective.freeBits": { least: 0, help: "nats of each latent that cost nothing" },
-  "objective.k": { type: "integer", least: 1, help: "draws of the importance-weighted bound" },
-  evaluateK: { type: "integer", least: 1, help: "draws for each image in the bound that is measured" },
+  "objective.k": { type: "integer", least: 1, most: mostAtOnce, help: "draws of the importance-weighted bound" },
+  evaluateK: {
+    type: "integer",
+    least: 1,
+    most: mostAtOnce,
+    help: "draws for each image in the bound that is measured",
+  },
 };
 
 /** The likelihood of a setting's name. */

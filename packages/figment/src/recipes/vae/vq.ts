@@ -3,10 +3,11 @@
 import { mnist } from "@figment/io";
 import { scope } from "@figment/tensor";
 import { evaluateCodes, VQVAE } from "@figment/vae";
+import { widthRule } from "../../recipe/config.js";
 import { defineRecipe } from "../../recipe/recipe.js";
 import { folderOf } from "../data.js";
 import { saveReconstructions } from "./pictures.js";
-import { blocksRule, trainingRules, trainingSettings } from "./settings.js";
+import { convRules, trainingRules, trainingSettings } from "./settings.js";
 import { averagedTraining } from "./training.js";
 
 const range = [-1, 1] as const;
@@ -24,10 +25,11 @@ export const vqRecipe = defineRecipe({
   },
   rules: {
     ...trainingRules,
-    ...blocksRule,
-    "model.codes": { type: "integer", least: 1 },
-    "model.dim": { type: "integer", least: 1, help: "numbers in a code" },
+    ...convRules,
+    "model.codes": widthRule,
+    "model.dim": { ...widthRule, help: "numbers in a code" },
     "model.decay": { least: 0, most: 1, help: "weight of the past in the codes' averages" },
+    "model.commitment": { least: 0, help: "weight of the encoder's distance to its codes" },
     "model.deadBelow": { least: 0, help: "average use below which a code starts anew" },
   },
   dataset: async ({ data }, split) => mnist(await folderOf(data, "mnist"), { split }),
