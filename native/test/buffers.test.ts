@@ -134,7 +134,7 @@ describe("the memory limit", () => {
     native.trim();
     native.setMemoryLimit(64 * megabyte);
     expect(native.memory().limit).toBe(64 * megabyte);
-    expectError(() => native.allocate(cpu, 65 * megabyte), "ERR_FIGMENT_OUT_OF_MEMORY", /limit 67108864/);
+    expectError(() => native.allocate(cpu, 65 * megabyte), "ERR_FIGMENT_OUT_OF_MEMORY", /limit is 67108864/);
     const half = native.allocate(cpu, 40 * megabyte);
     expectError(() => native.allocate(cpu, 40 * megabyte), "ERR_FIGMENT_OUT_OF_MEMORY", /in use/);
     native.release(half);

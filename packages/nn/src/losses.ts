@@ -69,7 +69,7 @@ export function huber(prediction: Tensor, target: Tensor, delta = 1): Tensor {
 export function binaryCrossEntropyWithLogits(logits: Tensor, target: Tensor): Tensor {
   expectSameShape("binaryCrossEntropyWithLogits", logits, target);
   return scope(() => {
-    const softplus = neg(magnitude(logits)).exp().add(1).log();
+    const softplus = neg(magnitude(logits)).exp().log1p();
     return maximum(logits, 0).sub(logits.mul(target)).add(softplus).mean();
   });
 }

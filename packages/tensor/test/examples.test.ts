@@ -1,6 +1,6 @@
 // Every example in the documentation comments of @figment/tensor runs and says the truth, in a folder of its own.
 
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as figment from "@figment/tensor";
@@ -11,6 +11,12 @@ import { randomInteger } from "#ops/randomInteger";
 import { examplesIn, exportsWithout, runExample } from "./support/examples.js";
 
 const examples = examplesIn(new URL("../src/", import.meta.url));
+const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8");
+/** The README's programs, without their imports. */
+const programs = [...readme.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code = ""], i) => ({
+  name: `README ${i + 1}`,
+  code: code.replace(/^import .*$/gm, ""),
+}));
 const state = figment.rng(0).cell.value;
 const folder = mkdtempSync(join(tmpdir(), "figment-examples-"));
 const before = process.cwd();
@@ -26,7 +32,9 @@ describe("examples", () => {
 
   it("are there for everything public", () => expect(exportsWithout(examples, figment)).toEqual([]));
 
-  it.each(examples)("$name", async (example) => {
+  it("of the README are found", () => expect(programs).toHaveLength(5));
+
+  it.each([...programs, ...examples])("$name", async (example) => {
     await runExample(example, { ...figment, randomCategorical, randomInteger, randomNormal, randomUniform, state });
   });
 });
