@@ -31,6 +31,7 @@ class Asynchronous {
   /// A copy of these bytes, which the map's swizzle puts into place.
   void copy(uint32_t to, CUtensorMapSwizzle swizzle, std::vector<std::byte> bytes,
             uint32_t barrier);
+  /// Counts in blocks that have barriers.
   void noteWrite(size_t offset, size_t bytes);
   void publishWrites();
 

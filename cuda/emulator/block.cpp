@@ -87,7 +87,7 @@ void Block::run(dim3 grid, dim3 block, uint32_t count, size_t dynamicBytes, cons
   if (failure_.empty())
     if (const std::string left = asynchronous_.leftOver(); !left.empty())
       failure_ = where() + ": " + left;
-  if (asynchronous_.used()) races_.forget(0, sharedEnd_);
+  if (asynchronous_.used() || products_.used()) races_.forget(0, sharedEnd_);
   running = nullptr;
   currentBlock = nullptr;
   for (uint32_t t = 0; t < count; t++) dropCopies(threads_[t]);

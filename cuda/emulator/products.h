@@ -18,6 +18,8 @@ class Products {
   explicit Products(Block& block) : block_(block) {}
 
   void begin();
+  /// Whether this block has had any.
+  bool used() const { return !threads_.empty(); }
 
   // Called by the running thread.
   void fence();
