@@ -142,11 +142,15 @@ describe("figment train first-light", () => {
 
   it("says what is wrong with its options and data, in one line, without a stack, and tells the kinds apart", async () => {
     const bad: [string[], number, RegExp][] = [
-      [["--steps", "0"], 2, /--steps: expected an integer of at least 1, got "0"/],
-      [["--size", "x"], 2, /--size: expected an integer of at least 8 or null, got "x"/],
+      [["--steps", "0"], 2, /--steps: expected an integer from 1 to 2147483647, got "0"/],
+      [["--size", "x"], 2, /--size: expected an integer from 8 to 4096 or null, got "x"/],
       [["--precision", "f8"], 2, /--precision: expected f32 or bf16 or f16 or tf32, got "f8"/],
       [["--set", "optimizer.lr=fast"], 2, /--set optimizer.lr: expected a number of at least 0, got "fast"/],
-      [["--set", "optimizer.rate=1"], 2, /--set optimizer.rate: there is no such setting; there are .*optimizer.lr/],
+      [
+        ["--set", "optimizer.rate=1"],
+        2,
+        /--set optimizer.rate: there is no such setting; did you mean optimizer.lr\? there are .*optimizer.lr/,
+      ],
       [["--sample-steps", "1001"], 2, /expected at most 1000, the timesteps, got 1001/],
       [["--bogus"], 2, /unknown option '--bogus'/],
       [["--data", path.join(folder, "nowhere")], 3, /nowhere/],

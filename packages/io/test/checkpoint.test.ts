@@ -18,6 +18,7 @@ import {
   restoreCells,
   type Stateful,
   tensor,
+  UsageError,
 } from "@figment/tensor";
 import { afterAll, describe, expect, it } from "vitest";
 import type { CounterRandom } from "#data/counterRandom";
@@ -174,15 +175,16 @@ describe("a checkpoint", () => {
     expect(await restored.values()).toEqual(await part.values());
   });
 
-  it("of an earlier version, which has no checksum, is restored as it is", async () => {
+  it("that has lost its checksum, by a bit of the key, is refused", async () => {
     const path = join(await temporaryFolder(), "run.safetensors");
     const part = new Part({ x: [4] }).fill(seeded(209));
     await saveCheckpoint(path, { part });
     const text = (await readFile(path)).toString("latin1");
-    await writeFile(path, text.replace("figment.checksum", "figment.leftover"), "latin1");
-    const restored = new Part({ x: [4] });
-    await loadCheckpoint(path, { part: restored });
-    expect(await restored.values()).toEqual(await part.values());
+    await writeFile(path, text.replace("figment.checksum", "figment.checksul"), "latin1");
+    const loading = loadCheckpoint(path, { part: new Part({ x: [4] }) });
+    await expect(loading).rejects.toThrow(
+      /it is damaged: the metadata have "figment.checkpoint", but no "figment.checksum"/,
+    );
   });
 
   it("cut short is refused and changes nothing", async () => {
@@ -198,6 +200,41 @@ describe("a checkpoint", () => {
 });
 
 describe("a model file", () => {
+  it("is refused where any bit of it has turned, the checksum's own among them", async () => {
+    const path = join(await temporaryFolder(), "model.safetensors");
+    const part = new Part({ x: [4], y: [1] }).fill(seeded(230));
+    await saveModel(path, part, { metadata: { trainedOn: "digits" } });
+    const whole = await readFile(path);
+    const restored = new Part({ x: [4], y: [1] }).fill(seeded(231));
+    const before = await restored.values();
+    for (let at = 0; at < whole.length; at++) {
+      const damaged = Uint8Array.from(whole);
+      damaged[at] = (damaged[at] as number) ^ 1;
+      await writeFile(path, damaged);
+      await expect(loadModel(path, restored), `byte ${at}`).rejects.toThrow(CheckpointError);
+    }
+    expect(await restored.values()).toEqual(before);
+    await writeFile(path, whole);
+    await loadModel(path, restored);
+    expect(await restored.values()).toEqual(await part.values());
+  });
+
+  it("of others, which has no checksum, is loaded as it is", async () => {
+    const path = join(await temporaryFolder(), "foreign.safetensors");
+    const weight = tensor([1, 2]);
+    await saveTensors(path, { x: weight }, { format: "pt" });
+    weight.dispose();
+    const restored = new Part({ x: [2] });
+    await loadModel(path, restored);
+    expect(Object.values(await restored.values())).toHaveLength(1);
+  });
+
+  it("takes no metadata under keys that Figment writes", async () => {
+    const part = new Part({ x: [1] }).fill(seeded(232));
+    for (const key of ["figment.checksum", "figment.model", "figment.state"])
+      await expect(saveModel("unwritten.safetensors", part, { metadata: { [key]: "1" } })).rejects.toThrow(UsageError);
+  });
+
   it("holds the weights under their own names", async () => {
     const path = join(await temporaryFolder(), "model.safetensors");
     const model = new Part(shapes).fill(seeded(207));
@@ -215,7 +252,7 @@ describe("a model file", () => {
     const model = new Part(shapes).fill(seeded(210));
     await saveModel(path, model, { metadata: { recipe: "vae", config: '{"latents":2}' } });
     await using file = await SafetensorsFile.open(path);
-    expect(Object.fromEntries(file.metadata)).toEqual({ recipe: "vae", config: '{"latents":2}' });
+    expect(Object.fromEntries(file.metadata)).toMatchObject({ recipe: "vae", config: '{"latents":2}' });
     await expect(saveModel(path, model, { metadata: { "figment.state": "x" } })).rejects.toThrow(/is taken/);
   });
 

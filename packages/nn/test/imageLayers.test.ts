@@ -51,6 +51,45 @@ describe("ConvTranspose2d", () => {
     random.dispose();
   });
 
+  it("adds rows and columns beyond its stride where the dilation allows them, by the definition and with its gradients", () => {
+    const [stride, dilation, outputPadding] = [[1, 2] as const, [3, 5] as const, [2, 4] as const];
+    const layer = new ConvTranspose2d(2, 3, 2, { stride, dilation, outputPadding, padding: 1, bias: false });
+    const random = rng(seed);
+    layer.init(random);
+    scope(() => {
+      const [x, weight] = [random.normal([1, 3, 4, 2]), layer.weight.value];
+      const extents = [3, 4].map(
+        (n, i) => (n - 1) * (stride[i] ?? 0) - 2 + (dilation[i] ?? 0) + (outputPadding[i] ?? 0) + 1,
+      );
+      const y = layer.forward(x);
+      const shape = [1, ...extents, 3];
+      expect(y.shape).toEqual(shape);
+      const factor = random.normal(shape);
+      const byX = grad((image: Tensor) => layer.forward(image).mul(factor).sum())(x);
+      const [xs, ws, fs] = [x, weight, factor].map((t) => t.dataSync() as Float32Array) as [
+        Float32Array,
+        Float32Array,
+        Float32Array,
+      ];
+      const [sum, back] = [new Float64Array(y.size), new Float64Array(x.size)];
+      const [height, width] = extents as [number, number];
+      for (let i = 0; i < 3 * 4 * 2 * 2 * 2 * 3; i++) {
+        const [c, kw, kh] = [i % 3, Math.floor(i / 3) % 2, Math.floor(i / 6) % 2];
+        const [channel, column, row] = [Math.floor(i / 12) % 2, Math.floor(i / 24) % 4, Math.floor(i / 96)];
+        const [r, q] = [row * 1 + kh * 3 - 1, column * 2 + kw * 5 - 1];
+        if (r < 0 || r >= height || q < 0 || q >= width) continue;
+        const [from, at] = [(row * 4 + column) * 2 + channel, (r * width + q) * 3 + c];
+        const w = ws[((channel * 2 + kh) * 2 + kw) * 3 + c] as number;
+        sum[at] = (sum[at] as number) + w * (xs[from] as number);
+        back[from] = (back[from] as number) + w * (fs[at] as number);
+      }
+      for (const [i, value] of y.dataSync().entries()) expect(value).toBeCloseTo(sum[i] as number, 5);
+      for (const [i, value] of byX.dataSync().entries()) expect(value).toBeCloseTo(back[i] as number, 5);
+    });
+    layer.dispose();
+    random.dispose();
+  });
+
   it("doubles the resolution with the settings of DCGAN", () => {
     const layer = new ConvTranspose2d(8, 4, 4, { stride: 2, padding: 1 }).init(rng(seed));
     scope(() => expect(layer.forward(zeros([1, 7, 7, 8])).shape).toEqual([1, 14, 14, 4]));

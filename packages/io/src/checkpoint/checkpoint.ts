@@ -15,7 +15,7 @@ import {
 import { readAll, type TensorFile } from "../elements/tensorFile.js";
 import { listSome, messageOf } from "../errors.js";
 import { checkPath } from "../files/checkPath.js";
-import { checkBytes, checksumKey, checksumToCome } from "../safetensors/checksum.js";
+import { checkBytes, checkpointKey, checksumKey, checksumToCome, modelKey } from "../safetensors/checksum.js";
 import { openSafetensors } from "../safetensors/load.js";
 import { SafetensorsFile } from "../safetensors/read.js";
 import { writeTensors } from "../safetensors/write.js";
@@ -23,8 +23,7 @@ import { writeTensors } from "../safetensors/write.js";
 /** The parts of a checkpoint, each under a name of the caller's choice. */
 export type CheckpointParts = Readonly<Record<string, Stateful>>;
 
-/** Metadata keys, and the version of what they hold. */
-const formatKey = "figment.checkpoint";
+/** The version of what {@link checkpointKey} and {@link modelKey} mark, and metadata keys of what is in it. */
 const formatVersion = "1";
 const stateKey = "figment.state";
 const extraKey = "figment.extra";
@@ -51,7 +50,7 @@ export async function saveCheckpoint(path: string, parts: CheckpointParts, extra
     state[part] = captured.json;
   }
   await writeSnapshot(path, cells, {
-    [formatKey]: formatVersion,
+    [checkpointKey]: formatVersion,
     [stateKey]: JSON.stringify(state),
     [extraKey]: JSON.stringify(extra),
     [checksumKey]: checksumToCome,
@@ -72,7 +71,7 @@ export async function saveCheckpoint(path: string, parts: CheckpointParts, extra
  */
 export async function loadCheckpoint(path: string, parts: CheckpointParts): Promise<Json> {
   await using file = await SafetensorsFile.open(path);
-  const version = file.metadata.get(formatKey);
+  const version = file.metadata.get(checkpointKey);
   if (version !== formatVersion) {
     const found =
       version === undefined ? "this file holds weights or comes from elsewhere" : `this file has version ${version}`;
@@ -115,9 +114,14 @@ export async function saveModel(
 ): Promise<void> {
   checkPath("saveModel", "path", path);
   const { metadata = {} } = checkObject("saveModel", "options", options);
-  if (Object.hasOwn(metadata, stateKey)) throw new UsageError(`saveModel: the metadata key "${stateKey}" is taken`);
+  for (const key of [stateKey, modelKey, checksumKey])
+    if (Object.hasOwn(metadata, key)) throw new UsageError(`saveModel: the metadata key "${key}" is taken`);
   const { cells, json } = checkObject("saveModel", "module", module, "captureState").captureState();
-  const own: Record<string, string> = json === null ? {} : { [stateKey]: JSON.stringify(json) };
+  const own: Record<string, string> = {
+    ...(json === null ? {} : { [stateKey]: JSON.stringify(json) }),
+    [modelKey]: formatVersion,
+    [checksumKey]: checksumToCome,
+  };
   await writeSnapshot(path, new Map(Object.entries(cells)), { ...metadata, ...own });
 }
 
@@ -125,7 +129,8 @@ export async function saveModel(
  * Loads weights into a module that is built the same way, from one file or from all files of an index (*.index.json). Float
  * types are converted to those of the module.
  *
- * @throws CheckpointError listing missing, unexpected and mis-shaped tensors; nothing has changed then.
+ * @throws CheckpointError listing missing, unexpected and mis-shaped tensors, or where a file of {@link saveModel} is not as
+ *   it was written; nothing has changed then.
  *
  * @example
  * await saveModel("linear.safetensors", model);
@@ -134,6 +139,7 @@ export async function saveModel(
 export async function loadModel(path: string, module: Stateful): Promise<void> {
   checkPath("loadModel", "path", path);
   await using file = await openSafetensors(path);
+  if (file instanceof SafetensorsFile) await checkBytes(file);
   const { cells } = module.captureState();
   const isWide = (name: string) => Object.hasOwn(cells, name) && cells[name]?.dtype !== "f32";
   const tensors = await readAll(file, (name) => ({ floats: isWide(name) ? "keep" : "f32" }));

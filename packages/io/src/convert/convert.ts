@@ -7,6 +7,7 @@ import type { BytesToWrite } from "../elements/toWrite.js";
 import { bytesOfElements } from "../elements/types.js";
 import { checkPath } from "../files/checkPath.js";
 import { writeNpy, writeNpz } from "../npy/write.js";
+import { checksumKey, modelKey } from "../safetensors/checksum.js";
 import { writeBytes } from "../safetensors/write.js";
 import { type OpenTensorsOptions, openTensors } from "./open.js";
 
@@ -71,6 +72,8 @@ function metadataOf({ metadata }: TensorFile): Record<string, string> {
   const kept: Record<string, string> = Object.create(null);
   let length = 0;
   for (const [key, value] of metadata) {
+    // Of the file that it was read from.
+    if (key === checksumKey || key === modelKey) continue;
     length += key.length + value.length;
     if (length > maxMetadataLength) break;
     kept[key] = value;

@@ -7,6 +7,9 @@ import type { SafetensorsFile } from "./read.js";
 
 /** The metadata key; its value is the CRC-32 of the file with {@link checksumToCome} in its place, in hexadecimal digits. */
 export const checksumKey = "figment.checksum";
+/** Metadata keys of what Figment writes with a checksum: one that has lost it, by a bit of its name, is damaged too. */
+export const checkpointKey = "figment.checkpoint";
+export const modelKey = "figment.model";
 /** Asks a writer for the checksum, and keeps its place. */
 export const checksumToCome = "????????";
 
@@ -20,10 +23,16 @@ export function placeOfChecksum(header: Uint8Array, text: string): number | unde
   return at < 0 ? undefined : at + member.length;
 }
 
-/** Throws CheckpointError where a file is not as it was written; files without a checksum pass. */
+/** Throws CheckpointError where a file is not as it was written; files of others pass, which have no checksum. */
 export async function checkBytes(file: SafetensorsFile): Promise<void> {
   const written = file.metadata.get(checksumKey);
-  if (written === undefined) return;
+  if (written === undefined) {
+    const mark = [checkpointKey, modelKey].find((key) => file.metadata.has(key));
+    if (mark === undefined) return;
+    throw new CheckpointError(
+      `${file.path}: it is damaged: the metadata have "${mark}", but no "${checksumKey}", which is written with it`,
+    );
+  }
   const header = await file.readHeader();
   const place = placeOfChecksum(header, written);
   if (place !== undefined) header.fill(checksumToCome.charCodeAt(0), place, place + checksumToCome.length);

@@ -1,7 +1,7 @@
 // Transposed convolution, channels last: the derivative of a convolution with respect to its image, as a layer
 // (Zeiler et al. 2010; Dumoulin & Visin 2016, chapter 4).
 
-import { checkTensor, conv2dInputGrad, ShapeError, sizeOf, type Tensor, UsageError } from "@figment/tensor";
+import { checkTensor, conv2dInputGrad, pad, ShapeError, sizeOf, type Tensor, UsageError } from "@figment/tensor";
 import { checkCounts, checkDivisible, checkPadding, checkPairs, type Padding, type Pair, pairOf } from "../checks.js";
 import { fanInUniform, type Initialiser } from "../initialisers.js";
 import { channelsFirst, type TorchMember } from "../interchange/layout.js";
@@ -90,8 +90,25 @@ export class ConvTranspose2d extends Module {
     }
     const { stride, padding, dilation, groups } = this;
     const inputShape = [x.dim(0), this.extent(x, 0), this.extent(x, 1), this.outChannels];
-    const y = conv2dInputGrad(x, this.weight.as(x.dtype), { stride, padding, dilation, groups, inputShape });
+    const y = conv2dInputGrad(this.extended(x), this.weight.as(x.dtype), {
+      stride,
+      padding,
+      dilation,
+      groups,
+      inputShape,
+    });
     return this.bias ? y.add(this.bias.as(x.dtype)) : y;
+  }
+
+  /**
+   * x with zeros below and at the right, one for each whole stride in outputPadding: as many as a convolution of the result
+   * would see there, whose derivative this is.
+   */
+  private extended(x: Tensor): Tensor {
+    const [rows, columns] = ([0, 1] as const).map((axis) =>
+      Math.floor(pairOf(this.outputPadding)[axis] / pairOf(this.stride)[axis]),
+    ) as [number, number];
+    return rows + columns === 0 ? x : pad(x, [0, 0, 0, 0], [0, rows, columns, 0]);
   }
 
   /** Height or width of the result. */
