@@ -254,6 +254,18 @@ describe.skipIf(device.index === undefined)("attention on the GPU", () => {
         );
       expect(run(Number.NaN)).toEqual(run(0));
     });
+    it.each(["f32", "bf16"] as const)("lets no query see NaN in later keys by causal order, in %s", (float) => {
+      const item: Case = { sq: 70, sk: 70, d: 16, causal: true };
+      const point = drawPoint(forwardSample(item) as Sample, new Draws(seed)) as Float64Array[];
+      const seen = 37 * 16;
+      const run = (later: number) => {
+        const [q, k, v] = point.map((x, i) => x.map((value, at) => (i === 1 && at >= seen ? later : value)));
+        const shape = [1, 70, 1, 16];
+        const inputs = () => [q, k, v].map((x) => tensor(x as Float64Array, { shape, dtype: float }));
+        return onGpu(attentionDef, inputs, attrsOf(item), variant)[0]?.slice(0, seen);
+      };
+      expect(run(Number.NaN)).toEqual(run(0));
+    });
     it.each(["f32", "bf16"] as const)("gives a head the same bits alone and among others, in %s", (float) => {
       const many: Case = { b: 6, sq: 150, sk: 90, d: 40 };
       const point = drawPoint(forwardSample(many) as Sample, new Draws(seed)) as Float64Array[];
