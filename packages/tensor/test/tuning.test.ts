@@ -4,7 +4,16 @@ import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { assertNoLeaks, conv2d, ones, setMemoryLimit, tunableCalls, tunableCallsOf, UsageError } from "@figment/tensor";
+import {
+  assertNoLeaks,
+  conv2d,
+  environmentProblems,
+  ones,
+  setMemoryLimit,
+  tunableCalls,
+  tunableCallsOf,
+  UsageError,
+} from "@figment/tensor";
 import { afterAll, describe, expect, it, vi } from "vitest";
 import { parseTable, tableText } from "#runtime/tuning/table";
 
@@ -103,6 +112,26 @@ describe("FIGMENT_TUNE", () => {
     expect(convOf(told)?.reason).toBe("measured");
     expect(told.stderr.match(/FigmentTuningWarning/g)).toHaveLength(1);
     expect(readFileSync(damaged, "utf8")).toBe('{ "format": "figment');
+  });
+
+  it.each([
+    ["no kernel", { invented: 1 }, "invented"],
+    ["a time below zero", { reference: -1 }, "reference"],
+    ["no time", { reference: 0 }, "reference"],
+    ["a time of years", { reference: 1e18 }, "reference"],
+  ])("ignores measurements of %s with one warning, and heeds the others", (_, micros, variant) => {
+    const [table] = parseTable(readFileSync(file, "utf8"));
+    const [[key, entry] = ["", undefined]] = Object.entries(table?.calls ?? {});
+    if (!table || !entry) throw new Error("nothing was measured");
+    const odd = join(folder, "odd.json");
+    const calls = { [key]: entry, "conv2d f32[1] -> f32[1] : 1": { variant, threads: 1, micros } };
+    writeFileSync(odd, tableText([{ ...table, calls: calls as never }]));
+    const told = convolve(odd, {});
+    expect(convOf(told)).toMatchObject({ variant: entry.variant, reason: "measured" });
+    expect(told.stderr.match(/FigmentTuningWarning.*1 of these measurements are ignored/g)).toHaveLength(1);
+    vi.stubEnv("FIGMENT_TUNE_FILE", odd);
+    expect(environmentProblems()).toEqual([expect.stringContaining("1 of these measurements are ignored")]);
+    vi.stubEnv("FIGMENT_TUNE_FILE", join(folder, "own.json"));
   });
 
   it("refuses other values", () => {

@@ -4,7 +4,7 @@
 import { FigmentError, UsageError } from "../errors.js";
 import { native } from "./binding.js";
 import { deviceOfEnvironment } from "./devices.js";
-import { checkTuningFile, tuningMode } from "./tuning/index.js";
+import { checkMeasurements, tuningMode } from "./tuning/index.js";
 
 /**
  * What is wrong with `FIGMENT_DEVICE`, `FIGMENT_CUDA`, `FIGMENT_TUNE` and `FIGMENT_TUNE_FILE`, a text for each; none where all of
@@ -27,7 +27,7 @@ export function environmentProblems(): string[] {
 
 /** A place in the cache folder that cannot be written costs a warning where somebody measures; one that was named is wrong. */
 function checkNamedTuningFile(): void {
-  if (process.env.FIGMENT_TUNE_FILE) checkTuningFile();
+  if (process.env.FIGMENT_TUNE_FILE) checkMeasurements();
 }
 
 /** FIGMENT_CUDA must name a plug-in; one that finds no GPU here says so for itself. */

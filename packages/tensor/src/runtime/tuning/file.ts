@@ -52,10 +52,23 @@ export function parseFile(file: string): MachineTable[] {
   }
 }
 
+/** What is wrong with single measurements of a file, for which they are ignored; undefined where all are right. */
+export function describeIgnored(keys: readonly string[]): string | undefined {
+  const [first] = keys;
+  if (first === undefined) return undefined;
+  return `${keys.length} of these measurements are ignored, which name no kernel or no time that can be; the first is of ${JSON.stringify(first)}`;
+}
+
+/** Says once per file that single measurements in it are ignored. */
+export function warnIgnored(file: string, keys: readonly string[]): void {
+  const problem = describeIgnored(keys);
+  if (problem) warn(file, problem);
+}
+
 /** The machines in a file; none where there is no file; undefined, with a warning, where it cannot be used. */
-export function readTable(file: string): MachineTable[] | undefined {
+export function readTable(file: string, ignored?: (key: string) => void): MachineTable[] | undefined {
   try {
-    return parseTable(textOf(file));
+    return parseTable(textOf(file), ignored);
   } catch (error) {
     if (codeOf(error) === "ENOENT") return [];
     const remedy = "Remove it, or name another by FIGMENT_TUNE_FILE, to measure anew";

@@ -9,9 +9,9 @@ import { show } from "../../shape.js";
 import { cacheFolder } from "../cacheFolder.js";
 import { currentDevice, guarded, native } from "../device.js";
 import { infoOf } from "../devices.js";
-import { addToTable, checkAddable, parseFile, readTable } from "./file.js";
+import { addToTable, checkAddable, describeIgnored, parseFile, readTable, warnIgnored } from "./file.js";
 import { programOfKey, readKey } from "./key.js";
-import { nearest, sameMachine, type TuningEntry, type TuningMachine } from "./table.js";
+import { type MachineTable, nearest, sameMachine, type TuningEntry, type TuningMachine } from "./table.js";
 
 /** A variant takes the place of the estimated one where it takes at most this share of its time: noise changes nothing. */
 const replacingShare = 0.95;
@@ -73,6 +73,44 @@ function machineOf(device: number): TuningMachine {
   return { cpu: name, family, isa, cores, version: nativeVersion };
 }
 
+/** What this user has measured on a machine, and the keys of calls that are ignored. */
+function ownCalls(
+  machine: TuningMachine,
+  device: number,
+): Pick<MachineTable, "calls"> & { readonly ignored: string[] } {
+  const ignored: string[] = [];
+  const machines = readTable(tuningFile(), (key) => ignored.push(key));
+  const found = machines?.find((entry) => sameMachine(entry.machine, machine))?.calls ?? {};
+  const calls = Object.entries(found).filter(([key, { micros }]) => {
+    const kernels = new Set(kernelsOf(readKey(key).op, device));
+    const known = Object.keys(micros).every((name) => kernels.has(name));
+    if (!known) ignored.push(key);
+    return known;
+  });
+  return { calls: Object.fromEntries(calls), ignored };
+}
+
+/** Names of the kernels of an operation; none of one that there is not. */
+function kernelsOf(op: string, device: number): string[] {
+  try {
+    return native()
+      .variants(op, device)
+      .map(({ name }) => name);
+  } catch {
+    return [];
+  }
+}
+
+/** What is asked about where no device is named. */
+const cpuDevice = 0;
+
+/** Throws UsageError where measurements of the processor in this user's file are ignored, or all of it. */
+export function checkMeasurements(): void {
+  checkTuningFile();
+  const problem = describeIgnored(ownCalls(machineOf(cpuDevice), cpuDevice).ignored);
+  if (problem) throw new UsageError(`${tuningFile()} (FIGMENT_TUNE_FILE): ${problem}`);
+}
+
 function start(mode: ReturnType<typeof tuningMode>, device: number): Tuning {
   const machine = machineOf(device);
   const { isa } = machine;
@@ -80,7 +118,8 @@ function start(mode: ReturnType<typeof tuningMode>, device: number): Tuning {
   const shipped = nearest(readTable(shippedTuning) ?? [], machine);
   for (const [key, { variant }] of Object.entries(shipped?.calls ?? {}))
     native().addMeasured(isa, "shipped", key, variant, device);
-  const own = readTable(tuningFile())?.find((entry) => sameMachine(entry.machine, machine))?.calls ?? {};
+  const { calls: own, ignored } = ownCalls(machine, device);
+  warnIgnored(tuningFile(), ignored);
   for (const [key, { variant }] of Object.entries(own)) native().addMeasured(isa, "here", key, variant, device);
   return {
     measures: mode === "1",
