@@ -66,9 +66,9 @@ export function warnIgnored(file: string, keys: readonly string[]): void {
 }
 
 /** The machines in a file; none where there is no file; undefined, with a warning, where it cannot be used. */
-export function readTable(file: string, ignored?: (key: string) => void): MachineTable[] | undefined {
+export function readTable(file: string): MachineTable[] | undefined {
   try {
-    return parseTable(textOf(file), ignored);
+    return parseTable(textOf(file));
   } catch (error) {
     if (codeOf(error) === "ENOENT") return [];
     const remedy = "Remove it, or name another by FIGMENT_TUNE_FILE, to measure anew";

@@ -73,19 +73,21 @@ function machineOf(device: number): TuningMachine {
   return { cpu: name, family, isa, cores, version: nativeVersion };
 }
 
-/** What this user has measured on a machine, and the keys of calls that are ignored. */
+/** Longest time of a call that is believed, microseconds: a quarter of an hour. Nobody measures for longer. */
+const mostMicros = 1e9;
+
+/** What this user has measured on a machine, and the keys of calls that are ignored: of no kernel, or of no time that can be. */
 function ownCalls(
   machine: TuningMachine,
   device: number,
-): Pick<MachineTable, "calls"> & { readonly ignored: string[] } {
+): Pick<MachineTable, "calls"> & { readonly ignored: readonly string[] } {
+  const found = readTable(tuningFile())?.find((entry) => sameMachine(entry.machine, machine))?.calls ?? {};
   const ignored: string[] = [];
-  const machines = readTable(tuningFile(), (key) => ignored.push(key));
-  const found = machines?.find((entry) => sameMachine(entry.machine, machine))?.calls ?? {};
   const calls = Object.entries(found).filter(([key, { micros }]) => {
     const kernels = new Set(kernelsOf(readKey(key).op, device));
-    const known = Object.keys(micros).every((name) => kernels.has(name));
-    if (!known) ignored.push(key);
-    return known;
+    const usable = Object.entries(micros).every(([name, time]) => kernels.has(name) && time > 0 && time <= mostMicros);
+    if (!usable) ignored.push(key);
+    return usable;
   });
   return { calls: Object.fromEntries(calls), ignored };
 }
