@@ -23,7 +23,17 @@ export interface FieldRule {
 }
 
 /** Most of what is counted over time, such as steps: more than any run needs, and what 32 bits hold. */
-export const mostCounted = 2 ** 31 - 1;
+const mostCounted = 2 ** 31 - 1;
+
+/** Of what is counted over time, from 1 on. */
+export const countedRule = { type: "integer", least: 1, most: mostCounted } as const satisfies FieldRule;
+
+/** Of `sampleEvery`; null for never. */
+export const sampleEveryRule = {
+  ...countedRule,
+  nullable: true,
+  help: "steps between grids of samples while training",
+} as const satisfies FieldRule;
 
 /** Most of what lies in memory at once: images of a batch, channels of a layer. Much beyond it no machine holds a run. */
 export const mostAtOnce = 65_536;

@@ -4,7 +4,7 @@
 import { type Dataset, digits, openDataset } from "@figment/io";
 import type { Module, TrainerHook, TrainingData, TrainingStep } from "@figment/nn";
 import { type Json, type Precision, type Rng, type Stateful, type Tensor, UsageError } from "@figment/tensor";
-import { type FieldRule, type FieldRules, fieldsOf, mostCounted, type Settings } from "./config.js";
+import { countedRule, type FieldRule, type FieldRules, fieldsOf, type Settings } from "./config.js";
 
 /** What every recipe's configuration has, whatever else it has. */
 export type BaseConfig = {
@@ -163,18 +163,13 @@ const baseConfig: Omit<BaseConfig, "steps"> = {
 };
 
 const baseRules: Readonly<Record<keyof BaseConfig, FieldRule>> = {
-  steps: { type: "integer", least: 1, most: mostCounted, help: "training steps" },
+  steps: { ...countedRule, help: "training steps" },
   seed: { type: "integer", least: 0, help: "seed of weights, data order, noise and samples" },
   precision: { choices: ["f32", "bf16", "f16", "tf32"], help: "what products multiply (tf32 on GPUs); sums are f32" },
   data: { type: "string", help: "a folder of data: MNIST's IDX files, or images" },
-  saveEvery: {
-    type: "integer",
-    least: 1,
-    most: mostCounted,
-    help: "steps between checkpoints, for runs that are killed",
-  },
-  keep: { type: "integer", least: 1, most: mostCounted, help: "checkpoints to keep" },
-  logEvery: { type: "integer", least: 1, most: mostCounted, help: "steps between lines of the log" },
+  saveEvery: { ...countedRule, help: "steps between checkpoints, for runs that are killed" },
+  keep: { ...countedRule, help: "checkpoints to keep" },
+  logEvery: { ...countedRule, help: "steps between lines of the log" },
 };
 
 /**

@@ -5,7 +5,7 @@ import { cosineBetas, Diffusion, ddim, ddpm, UNet } from "@figment/diffusion";
 import type { Dataset } from "@figment/io";
 import { AdamW, compileStep, type HookContext } from "@figment/nn";
 import { compile, concat, type Rng, type Tensor, throwIfAborted, UsageError } from "@figment/tensor";
-import { mostAtOnce, mostCounted, widthsRule } from "../../recipe/config.js";
+import { countedRule, mostAtOnce, sampleEveryRule, widthsRule } from "../../recipe/config.js";
 import { cycledLabels } from "../../recipe/labels.js";
 import {
   defineRecipe,
@@ -99,7 +99,7 @@ const rules: RecipeDefinition<DdpmSettings>["rules"] = {
   "model.patch": { type: "integer", least: 1, most: 64 },
   "model.dropout": { least: 0, most: 1 },
   "optimizer.lr": { least: 0 },
-  "optimizer.warmup": { type: "integer", least: 1, most: mostCounted },
+  "optimizer.warmup": countedRule,
   "optimizer.clipNorm": { least: 0 },
   ema: { least: 0, most: 1, help: "decay of the moving average" },
   flip: { help: "mirror images at random" },
@@ -107,13 +107,7 @@ const rules: RecipeDefinition<DdpmSettings>["rules"] = {
   sampler: { choices: ["ddpm", "ddim"], help: "how samples are drawn" },
   sampleSteps: { type: "integer", least: 1, most: 1_000_000, help: "denoising steps per sample" },
   guidance: { least: 0, help: "how much a class is asked for; needs labelDropout" },
-  sampleEvery: {
-    type: "integer",
-    nullable: true,
-    least: 1,
-    most: mostCounted,
-    help: "steps between grids of samples while training",
-  },
+  sampleEvery: sampleEveryRule,
 };
 
 /** A recipe for a diffusion model with other settings or other data than first-light has. */

@@ -24,7 +24,7 @@ import { mnist, saveGrid } from "@figment/io";
 import { Adam, cosineLr, EMA, type HookContext, type Optimizer, RMSProp } from "@figment/nn";
 import { type Rng, scope, stack, type Tensor, tensor, UsageError } from "@figment/tensor";
 import { slerp } from "@figment/vae";
-import { betasRule, mostAtOnce, mostCounted, widthRule, widthsRule } from "../../recipe/config.js";
+import { betasRule, mostAtOnce, sampleEveryRule, widthRule, widthsRule } from "../../recipe/config.js";
 import { cycledLabels } from "../../recipe/labels.js";
 import {
   defineRecipe,
@@ -82,13 +82,7 @@ const rules: RecipeDefinition<ImageGameSettings>["rules"] = {
   "optimizer.betas": betasRule,
   "optimizer.floor": { least: 0, most: 1, help: "share of the rates that is left in the end" },
   ema: { least: 0, most: 1, help: "decay of the generator's average" },
-  sampleEvery: {
-    type: "integer",
-    nullable: true,
-    least: 1,
-    most: mostCounted,
-    help: "steps between grids of samples while training",
-  },
+  sampleEvery: sampleEveryRule,
 };
 
 /** Images in a row of pictures. */

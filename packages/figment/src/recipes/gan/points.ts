@@ -14,7 +14,7 @@ import {
 import { saveGrid } from "@figment/io";
 import { Adam, cosineLr, EMA, type HookContext } from "@figment/nn";
 import { concat, type Rng, type Tensor } from "@figment/tensor";
-import { betasRule, mostAtOnce, mostCounted, widthRule, widthsRule } from "../../recipe/config.js";
+import { betasRule, mostAtOnce, sampleEveryRule, widthRule, widthsRule } from "../../recipe/config.js";
 import { defineRecipe, precisionOf, type Recipe } from "../../recipe/recipe.js";
 import { withStream } from "../streams.js";
 
@@ -57,13 +57,7 @@ export const ganGaussians: Recipe = defineRecipe({
     lr: { least: 0 },
     betas: betasRule,
     ema: { least: 0, most: 1, help: "decay of the generator's average" },
-    sampleEvery: {
-      type: "integer",
-      nullable: true,
-      least: 1,
-      most: mostCounted,
-      help: "steps between measurements and pictures while training",
-    },
+    sampleEvery: { ...sampleEveryRule, help: "steps between measurements and pictures while training" },
   },
   build: (config) => {
     const { steps, batch, side, latents, hidden, criticSteps, gradientPenalty, lr, sampleEvery } = config;

@@ -1,7 +1,7 @@
 // Settings that recipes of autoencoders have in common.
 
 import { BernoulliLikelihood, DiscretisedLogisticLikelihood, GaussianLikelihood, type Likelihood } from "@figment/vae";
-import { mostAtOnce, mostCounted, widthRule, widthsRule } from "../../recipe/config.js";
+import { countedRule, mostAtOnce, sampleEveryRule, widthRule, widthsRule } from "../../recipe/config.js";
 import type { RecipeDefinition } from "../../recipe/recipe.js";
 
 /** Of all autoencoders here: how they are trained. */
@@ -34,16 +34,10 @@ export type LatentSettings = typeof latentSettings;
 export const trainingRules: RecipeDefinition<TrainingSettings>["rules"] = {
   batch: { type: "integer", least: 2, most: mostAtOnce, help: "images per training step" },
   "optimizer.lr": { least: 0, help: "the highest learning rate; it falls as a cosine" },
-  "optimizer.warmup": { type: "integer", least: 1, most: mostCounted },
+  "optimizer.warmup": countedRule,
   "optimizer.clipNorm": { least: 0 },
   ema: { least: 0, most: 1, help: "decay of the moving average" },
-  sampleEvery: {
-    type: "integer",
-    nullable: true,
-    least: 1,
-    most: mostCounted,
-    help: "steps between grids of pictures while training",
-  },
+  sampleEvery: { ...sampleEveryRule, help: "steps between grids of pictures while training" },
 };
 
 /** Of dense models. */
@@ -64,7 +58,7 @@ export const latentRules: RecipeDefinition<LatentSettings>["rules"] = {
   binarise: { help: "draw grey pixels black or white, anew in each step; with the Bernoulli likelihood" },
   "objective.kind": { choices: ["elbo", "tc", "iwae"], help: "the ELBO, β-TC, or k importance-weighted draws" },
   "objective.beta": { least: 0, help: "factor of the divergence, or of the total correlation" },
-  "objective.warmup": { type: "integer", least: 1, most: mostCounted, help: "steps until β is reached" },
+  "objective.warmup": { ...countedRule, help: "steps until β is reached" },
   "objective.freeBits": { least: 0, help: "nats of each latent that cost nothing" },
   "objective.k": { type: "integer", least: 1, most: mostAtOnce, help: "draws of the importance-weighted bound" },
   evaluateK: {
