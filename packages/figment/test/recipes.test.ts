@@ -279,12 +279,23 @@ describe("settings", () => {
     ["ladder-vae-mnist", "model.latents=[]"],
     ["gan-gaussians", "hidden=1e9"],
     ["dcgan-mnist", "generator.channels=0"],
+    ["dcgan-mnist", "ema=1"],
+    ["first-light", "minSnr=0"],
+    ["first-light", "model.dropout=1"],
+    ["vae-mnist", "optimizer.clipNorm=0"],
   ])("out of range are named, and leave nothing behind: %s with %s", async (name, text) => {
     const out = inFolder(`bounds/${name}`);
     const { code, stderr } = await figment(["train", name, "--out", out, "--set", text]);
     expect([code, stderr]).toEqual([2, expect.stringContaining(`--set ${text.split("=")[0]}: expected`)]);
-    expect(stderr).toMatch(/from \d+ to \d+/);
+    expect(stderr).toMatch(/from \d+ to \d|of at least 1e-9/);
     expect(existsSync(inFolder("bounds"))).toBe(false);
+  });
+
+  it("that go together are refused before training: guidance of a model that always has labels", async () => {
+    const out = inFolder("guided");
+    const { code, stderr } = await figment(["train", "first-light", "--out", out, "--set", "guidance=3"]);
+    expect([code, stderr]).toEqual([2, expect.stringMatching(/guidance: expected 1 with labelDropout=0/)]);
+    expect(existsSync(out)).toBe(false);
   });
 
   it("whose models cannot be built leave no folder behind", async () => {

@@ -1,6 +1,8 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import {
+  convertCheckpoint,
+  inspectFile,
   loadCheckpoint,
   loadModel,
   loadTensors,
@@ -214,6 +216,8 @@ describe("a model file", () => {
       await expect(loadModel(path, restored), `byte ${at}`).rejects.toThrow(CheckpointError);
     }
     expect(await restored.values()).toEqual(before);
+    for (const open of [loadTensors, inspectFile, (at: string) => convertCheckpoint(at, `${at}.npz`)])
+      await expect(open(path)).rejects.toThrow(CheckpointError);
     await writeFile(path, whole);
     await loadModel(path, restored);
     expect(await restored.values()).toEqual(await part.values());

@@ -1,9 +1,18 @@
 // Losses: functions from predictions and targets to one number, the mean over all elements.
 
-import { crossEntropy, DTypeError, maximum, neg, ShapeError, scope, select, square, Tensor } from "@figment/tensor";
-
-/** |x|, from what the engine has. */
-const magnitude = (x: Tensor): Tensor => maximum(x, neg(x));
+import {
+  abs,
+  crossEntropy,
+  DTypeError,
+  neg,
+  ShapeError,
+  scope,
+  select,
+  softplus,
+  square,
+  sub,
+  Tensor,
+} from "@figment/tensor";
 
 /** Predictions and targets are compared element by element: broadcasting here is nearly always a mistake. */
 function expectSameShape(loss: string, prediction: Tensor, target: Tensor): void {
@@ -39,7 +48,7 @@ export function mse(prediction: Tensor, target: Tensor): Tensor {
  */
 export function l1(prediction: Tensor, target: Tensor): Tensor {
   expectSameShape("l1", prediction, target);
-  return scope(() => magnitude(prediction.sub(target)).mean());
+  return scope(() => abs(prediction.sub(target)).mean());
 }
 
 /**
@@ -52,14 +61,14 @@ export function l1(prediction: Tensor, target: Tensor): Tensor {
 export function huber(prediction: Tensor, target: Tensor, delta = 1): Tensor {
   expectSameShape("huber", prediction, target);
   return scope(() => {
-    const distance = magnitude(prediction.sub(target));
+    const distance = abs(prediction.sub(target));
     return select(distance.le(delta), square(distance).mul(0.5), distance.sub(delta / 2).mul(delta)).mean();
   });
 }
 
 /**
  * Cross entropy of Bernoulli variables given by logits, 0-d: the mean of
- * max(x, 0) − x·y + ln(1 + exp(−|x|)), which overflows nowhere.
+ * y·softplus(−x) + (1 − y)·softplus(x), which overflows nowhere, keeps its digits where x is sure, and is smooth.
  *
  * @param target probabilities in [0, 1], of the logits' shape.
  * @throws ShapeError when the shapes differ.
@@ -69,8 +78,8 @@ export function huber(prediction: Tensor, target: Tensor, delta = 1): Tensor {
 export function binaryCrossEntropyWithLogits(logits: Tensor, target: Tensor): Tensor {
   expectSameShape("binaryCrossEntropyWithLogits", logits, target);
   return scope(() => {
-    const softplus = neg(magnitude(logits)).exp().log1p();
-    return maximum(logits, 0).sub(logits.mul(target)).add(softplus).mean();
+    const [one, zero] = [target.mul(softplus(neg(logits))), sub(1, target).mul(softplus(logits))];
+    return one.add(zero).mean();
   });
 }
 

@@ -23,4 +23,13 @@ describe("binaryCrossEntropyWithLogits", () => {
     expect(b).toBeCloseTo(1 / 6, 6);
     expect(c).toBeCloseTo(1 / 12, 6);
   });
+
+  it("has the curvature σ(x)·(1 − σ(x)), at 0 too", async () => {
+    const loss = (x: Tensor) => binaryCrossEntropyWithLogits(x, tensor([1]));
+    const curvature = grad((x: Tensor) => grad(loss)(x).sum());
+    for (const x of [-3, 0, 2]) {
+      const sigmoid = 1 / (1 + Math.exp(-x));
+      expect(((await curvature(tensor([x])).array()) as number[])[0]).toBeCloseTo(sigmoid * (1 - sigmoid), 6);
+    }
+  });
 });

@@ -44,8 +44,14 @@ export const widthRule = { type: "integer", least: 1, most: mostAtOnce } as cons
 /** Of a list of widths, one for each layer or level. */
 export const widthsRule = { ...widthRule, length: [1, 64] } as const satisfies FieldRule;
 
-/** Of Adam's two decays, which stay below 1. */
-export const betasRule = { least: 0, most: 1 - 1e-6, length: [2, 2] } as const satisfies FieldRule;
+/** Of what must be above 0, such as a bound on norms. */
+export const positiveRule = { least: 1e-9 } as const satisfies FieldRule;
+
+/** Of what must stay below 1: decays of averages, shares that are left out. */
+export const belowOneRule = { least: 0, most: 1 - 1e-6 } as const satisfies FieldRule;
+
+/** Of Adam's two decays. */
+export const betasRule = { ...belowOneRule, length: [2, 2] } as const satisfies FieldRule;
 
 /** Rules by dotted path. */
 export type FieldRules = Readonly<Record<string, FieldRule>>;

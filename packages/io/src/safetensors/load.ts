@@ -4,11 +4,13 @@ import type { Tensor } from "@figment/tensor";
 import type { ReadOptions } from "../elements/decode.js";
 import { readAll, type TensorFile } from "../elements/tensorFile.js";
 import { checkPath } from "../files/checkPath.js";
+import { checkBytes } from "./checksum.js";
 import { SafetensorsFile } from "./read.js";
 import { ShardedFile } from "./sharded.js";
 
 /**
- * Opens a safetensors file or, where the name ends in .json, an index of several that are read as one.
+ * Opens a safetensors file or, where the name ends in .json, an index of several that are read as one. A file that Figment
+ * wrote is read through first, to see that it is as it was written.
  *
  * @throws CheckpointError naming the file and, where it is wrong, the byte.
  * @example
@@ -17,7 +19,15 @@ import { ShardedFile } from "./sharded.js";
  */
 export async function openSafetensors(path: string): Promise<TensorFile> {
   checkPath("openSafetensors", "path", path);
-  return path.toLowerCase().endsWith(".json") ? ShardedFile.open(path) : SafetensorsFile.open(path);
+  if (path.toLowerCase().endsWith(".json")) return ShardedFile.open(path);
+  const file = await SafetensorsFile.open(path);
+  try {
+    await checkBytes(file);
+    return file;
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
 }
 
 /**

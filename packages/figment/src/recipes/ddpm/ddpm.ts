@@ -5,7 +5,14 @@ import { cosineBetas, Diffusion, ddim, ddpm, UNet } from "@figment/diffusion";
 import type { Dataset } from "@figment/io";
 import { AdamW, compileStep, type HookContext } from "@figment/nn";
 import { compile, concat, type Rng, type Tensor, throwIfAborted, UsageError } from "@figment/tensor";
-import { countedRule, mostAtOnce, sampleEveryRule, widthsRule } from "../../recipe/config.js";
+import {
+  belowOneRule,
+  countedRule,
+  mostAtOnce,
+  positiveRule,
+  sampleEveryRule,
+  widthsRule,
+} from "../../recipe/config.js";
 import { cycledLabels } from "../../recipe/labels.js";
 import {
   defineRecipe,
@@ -91,17 +98,17 @@ const rules: RecipeDefinition<DdpmSettings>["rules"] = {
   minSnr: {
     type: "number",
     nullable: true,
-    least: 0,
+    ...positiveRule,
     help: "cap of the timesteps' weights, such as 5; null for equal weights",
   },
   "model.channels": { ...widthsRule, help: "channels of each level, from full resolution down" },
   "model.blocks": { type: "integer", least: 1, most: 64, help: "residual blocks of each level" },
   "model.patch": { type: "integer", least: 1, most: 64 },
-  "model.dropout": { least: 0, most: 1 },
+  "model.dropout": belowOneRule,
   "optimizer.lr": { least: 0 },
   "optimizer.warmup": countedRule,
-  "optimizer.clipNorm": { least: 0 },
-  ema: { least: 0, most: 1, help: "decay of the moving average" },
+  "optimizer.clipNorm": positiveRule,
+  ema: { ...belowOneRule, help: "decay of the moving average" },
   flip: { help: "mirror images at random" },
   labelDropout: { least: 0, most: 1, help: "share of labels left out, for guidance" },
   sampler: { choices: ["ddpm", "ddim"], help: "how samples are drawn" },
@@ -123,6 +130,10 @@ export function ddpmRecipe(
       if (config.sampleSteps > config.timesteps)
         throw new UsageError(
           `sampleSteps: expected at most ${config.timesteps}, the timesteps, got ${config.sampleSteps}`,
+        );
+      if (config.guidance !== 1 && config.labelDropout === 0 && facts.classes.length > 0)
+        throw new UsageError(
+          `guidance: expected 1 with labelDropout=0, since the model never learns to do without labels, got ${config.guidance}`,
         );
       const { steps, batch, sampleSteps, sampleEvery, timesteps, predict, flip, labelDropout } = config;
       const model = buildModel(config, facts);

@@ -24,7 +24,7 @@ import { mnist, saveGrid } from "@figment/io";
 import { Adam, cosineLr, EMA, type HookContext, type Optimizer, RMSProp } from "@figment/nn";
 import { type Rng, scope, stack, type Tensor, tensor, UsageError } from "@figment/tensor";
 import { slerp } from "@figment/vae";
-import { betasRule, mostAtOnce, sampleEveryRule, widthRule, widthsRule } from "../../recipe/config.js";
+import { belowOneRule, betasRule, mostAtOnce, sampleEveryRule, widthRule, widthsRule } from "../../recipe/config.js";
 import { cycledLabels } from "../../recipe/labels.js";
 import {
   defineRecipe,
@@ -81,7 +81,7 @@ const rules: RecipeDefinition<ImageGameSettings>["rules"] = {
   "optimizer.criticLr": { least: 0 },
   "optimizer.betas": betasRule,
   "optimizer.floor": { least: 0, most: 1, help: "share of the rates that is left in the end" },
-  ema: { least: 0, most: 1, help: "decay of the generator's average" },
+  ema: { ...belowOneRule, help: "decay of the generator's average" },
   sampleEvery: sampleEveryRule,
 };
 

@@ -14,7 +14,7 @@ import {
 import { saveGrid } from "@figment/io";
 import { Adam, cosineLr, EMA, type HookContext } from "@figment/nn";
 import { concat, type Rng, type Tensor } from "@figment/tensor";
-import { betasRule, mostAtOnce, sampleEveryRule, widthRule, widthsRule } from "../../recipe/config.js";
+import { belowOneRule, betasRule, mostAtOnce, sampleEveryRule, widthRule, widthsRule } from "../../recipe/config.js";
 import { defineRecipe, precisionOf, type Recipe } from "../../recipe/recipe.js";
 import { withStream } from "../streams.js";
 
@@ -56,7 +56,7 @@ export const ganGaussians: Recipe = defineRecipe({
     gradientPenalty: { least: 0, help: "weight of the penalty" },
     lr: { least: 0 },
     betas: betasRule,
-    ema: { least: 0, most: 1, help: "decay of the generator's average" },
+    ema: { ...belowOneRule, help: "decay of the generator's average" },
     sampleEvery: { ...sampleEveryRule, help: "steps between measurements and pictures while training" },
   },
   build: (config) => {

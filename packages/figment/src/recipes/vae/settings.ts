@@ -1,7 +1,15 @@
 // Settings that recipes of autoencoders have in common.
 
 import { BernoulliLikelihood, DiscretisedLogisticLikelihood, GaussianLikelihood, type Likelihood } from "@figment/vae";
-import { countedRule, mostAtOnce, sampleEveryRule, widthRule, widthsRule } from "../../recipe/config.js";
+import {
+  belowOneRule,
+  countedRule,
+  mostAtOnce,
+  positiveRule,
+  sampleEveryRule,
+  widthRule,
+  widthsRule,
+} from "../../recipe/config.js";
 import type { RecipeDefinition } from "../../recipe/recipe.js";
 
 /** Of all autoencoders here: how they are trained. */
@@ -35,8 +43,8 @@ export const trainingRules: RecipeDefinition<TrainingSettings>["rules"] = {
   batch: { type: "integer", least: 2, most: mostAtOnce, help: "images per training step" },
   "optimizer.lr": { least: 0, help: "the highest learning rate; it falls as a cosine" },
   "optimizer.warmup": countedRule,
-  "optimizer.clipNorm": { least: 0 },
-  ema: { least: 0, most: 1, help: "decay of the moving average" },
+  "optimizer.clipNorm": positiveRule,
+  ema: { ...belowOneRule, help: "decay of the moving average" },
   sampleEvery: { ...sampleEveryRule, help: "steps between grids of pictures while training" },
 };
 
