@@ -110,7 +110,7 @@ Napi::Value run(Environment& environment, const Napi::CallbackInfo& info) {
     program.device.claim(program);
   } catch (const Error& error) {
     if (error.code() != code::kOutOfMemory) throw;
-    // What the run takes in all, and not only what was refused last, says which limit would do.
+    // What the run takes in all, and not only what was refused last, says which limit it takes.
     fresh.remove();
     program.device.throwNoRoom(program);
   }

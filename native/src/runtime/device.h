@@ -39,7 +39,7 @@ class Device {
   void setMemoryLimit(uint64_t bytes);
 
   /// For a run that found no room, and holds none: gives back what can be given back, then throws
-  /// Error(ERR_FIGMENT_OUT_OF_MEMORY), saying what it takes and which limit would do.
+  /// Error(ERR_FIGMENT_OUT_OF_MEMORY), saying what it takes, the least limit included.
   [[noreturn]] void throwNoRoom(const LoadedProgram& program);
   /// Throws the backend's last error.
   [[noreturn]] void throwLastError() const;

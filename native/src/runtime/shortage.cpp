@@ -21,7 +21,7 @@ std::string describeShortage(const std::string& request, uint64_t blocks, uint64
                            " are in use, the limit is " + std::to_string(limit);
   const uint64_t least = inUse + blocks;
   if (limit != 0 && least > limit)
-    return said + "; a limit of " + std::to_string(least) + " would do";
+    return said + "; it takes a limit of at least " + std::to_string(least);
   return said + "; the system has no more";
 }
 

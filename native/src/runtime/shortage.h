@@ -1,5 +1,5 @@
 // What to say when a device's memory is exhausted: what was asked for, what there is, and the least
-// limit that would do. Amounts are those of blocks, which is what limits are held to.
+// limit for it. Amounts are those of blocks, which is what limits are held to.
 #pragma once
 
 #include <cstdint>

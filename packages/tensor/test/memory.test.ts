@@ -88,7 +88,7 @@ describe("with little memory", () => {
   });
 
   const least = (error: unknown): number =>
-    Number(/a limit of (\d+) would do/.exec(error instanceof OutOfMemoryError ? error.message : "")?.[1]);
+    Number(/a limit of at least (\d+)/.exec(error instanceof OutOfMemoryError ? error.message : "")?.[1]);
 
   it.each<[string, (a: Tensor) => { dispose(): void }]>([
     ["a tensor", () => zeros([25_001])],
@@ -155,7 +155,7 @@ describe("with little memory", () => {
       const error = await errorOf(() => step(x));
       expect(error).toBeInstanceOf(OutOfMemoryError);
       expect((error as Error).message).toMatch(
-        /needs 64 bytes for its results, \d{5,} for its temporaries and \d+ for its kernels.*; a limit of \d+ would do\.\nLive on this thread/,
+        /needs 64 bytes for its results, \d{5,} for its temporaries and \d+ for its kernels.*; it takes a limit of at least \d+\.\nLive on this thread/,
       );
     }
     // Nothing failed later on, nor was anything forgotten.
