@@ -3,7 +3,7 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
-import { digits, loadImage } from "@figment/io";
+import { digits, loadImage, saveCheckpoint } from "@figment/io";
 import {
   AdamW,
   compileStep,
@@ -396,6 +396,18 @@ describe("a run that is stopped and goes on", () => {
     };
     await expect(trainerOf(other, { out, resume: true, restore }).run()).rejects.toThrow("of another recipe");
     other.dispose();
+  });
+
+  it.each([null, 3, []])("refuses a checkpoint that is not a trainer's, which holds %j", async (extra) => {
+    const out = path.join(folder, "others");
+    const run = makeRun();
+    await trainerOf(run, { out, steps: 3 }).run();
+    const [latest] = await listCheckpoints(path.join(out, "checkpoints"));
+    await saveCheckpoint(latest?.path ?? "", { training: run.step, data: run.data, noise: run.noise }, extra);
+    const failed = trainerOf(run, { out, resume: true }).run();
+    await expect(failed).rejects.toThrow(CheckpointError);
+    await expect(failed).rejects.toThrow(/is not that of a Trainer/);
+    run.dispose();
   });
 });
 

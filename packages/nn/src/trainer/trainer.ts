@@ -111,7 +111,7 @@ export class Trainer<B extends StepBatch> {
       this.log = await RunLog.begin(out);
       return;
     }
-    const { kept, extra } = found as unknown as { readonly kept?: Kept; readonly extra: Json };
+    const { kept, extra } = (found ?? {}) as unknown as { readonly kept?: Kept; readonly extra: Json };
     if (!kept) throw new CheckpointError(`${checkpoints.folder}: the latest checkpoint is not that of a Trainer`);
     restore?.(extra);
     this.log = await RunLog.resume(out, kept.log, step.count);
