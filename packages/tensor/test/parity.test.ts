@@ -2,13 +2,14 @@
 // definition, with memory poisoned before each run: an element left unwritten is a NaN here.
 
 import { loadBinding } from "@figment/native";
-import { assertNoLeaks, type DataArray } from "@figment/tensor";
+import { assertNoLeaks } from "@figment/tensor";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { definedOps, type OpDef, type Sample } from "#ops/definition";
 import { Draws } from "./support/draws.ts";
 import {
   bilinear,
   bilinearUnits,
+  bytesOf,
   type Distance,
   distance,
   drawn,
@@ -55,8 +56,6 @@ afterAll(() => {
   binding.setPoison(false);
   assertNoLeaks();
 });
-
-const bytesOf = (data: DataArray): Uint8Array => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 
 /** The most that each element may be off, in units that its error is divided by. */
 function scaleOf(

@@ -170,3 +170,6 @@ function largestWithin(x: ArrayLike<number>, size: number, inner: number, length
   for (let i = 0; i < x.length; i++) largest[first(i)] = Math.max(largest[first(i)] as number, x[i] as number);
   return largest.map((_value, i) => largest[first(i)] as number);
 }
+
+/** The bits of numbers, to be compared at once. */
+export const bytesOf = (data: DataArray): Uint8Array => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
