@@ -154,6 +154,7 @@ const cases: readonly Case[] = [
   { sq: 40, sk: 83, d: 128, causal: true },
   { sq: 35, sk: 70, d: 160, causal: true },
   { sq: 1, sk: 700, h: 2, d: 64 },
+  { sq: 300, sk: 70, d: 40 },
   { b: 3, sq: 3, sk: 300, d: 160, causal: true, lengths: [0, 5, 290] },
   { b: 4, sq: 30, sk: 67, d: 64, lengths: [0, 1, 65, 80] },
   { b: 4, sq: 66, sk: 67, d: 40, causal: true, lengths: [-3, 20, 64, 67] },
@@ -296,5 +297,25 @@ describe.skipIf(device.index === undefined)("the gradient of attention on the GP
     it.each(["bf16", "f16"] as const)("keeps gradients of %s operands in f32", (float) =>
       check(attentionGradDef, gradSample({ sq: 33, sk: 40, h: 2, d: 40, result: "f32" }), variant, float),
     );
+    it.each([0, 1])("keeps what is not finite in batch entry %i from the other one", (broken) => {
+      const item: Case = { b: 2, sq: 37, sk: 45, d: 16 };
+      const point = drawPoint(gradSample(item) as Sample, new Draws(seed));
+      const run = (value: number) =>
+        onGpu(
+          attentionGradDef,
+          () =>
+            tensorsAt(gradSample(item) as Sample, point, "bf16").map((x) => {
+              const data = Float32Array.from(x.dataSync() as Float32Array);
+              const half = data.length / 2;
+              return tensor(
+                data.map((old, at) => (Math.floor(at / half) === broken ? value : old)),
+                { shape: x.shape, dtype: x.dtype },
+              );
+            }),
+          attrsOf(item),
+          variant,
+        ).map((data) => data.slice(((1 - broken) * data.length) / 2, ((2 - broken) * data.length) / 2));
+      expect(run(Number.NaN)).toEqual(run(0));
+    });
   });
 });

@@ -6,7 +6,7 @@ import { emulateHopper } from "./support/cuda.ts";
 
 if (emulateHopper()) {
   process.env.FIGMENT_TEST_VARIANTS = "wgmma";
-  process.env.FIGMENT_TEST_OPS = "matmul,conv2d,conv2dInputGrad,conv2dWeightGrad,attention";
+  process.env.FIGMENT_TEST_OPS = "matmul,conv2d,conv2dInputGrad,conv2dWeightGrad,attention,attentionGrad";
   await import("./cudaParity.test.ts");
 } else {
   describe.skip("Hopper's kernels on the emulator");

@@ -4,11 +4,9 @@
 // weights of this one are made. Include from *.sm90a.cu files only.
 #pragma once
 
-#include "../../device/hopper_held.h"
 #include "../../device/instructions.h"
-#include "../gemm/tensor_map.h"
 #include "any_floats.h"
-#include "problem.h"
+#include "wgmma_tiles.h"
 
 namespace figment::cuda {
 
@@ -18,10 +16,10 @@ void runFlashWgmma(const OpCall& call, Launcher& launcher);
 
 namespace flash_wgmma {
 
+using namespace wgmma_tiles;
+
 constexpr int kThreads = 384;
 constexpr int kQueries = 128;
-constexpr int kRowBytes = 128;  ///< 64 elements; wider heads are in groups
-constexpr int kGroup = 64;
 
 /// Of q, k and v as [b·s, h, d].
 struct Maps {
@@ -204,20 +202,6 @@ struct Rows {
   }
 };
 
-/// Rows of values from `from` on become zeros: they belong to keys that do not count, which may be
-/// anything, and a weight of 0 does not make everything 0.
-template <int kDim>
-FIGMENT_DEVICE void clearValues(uint32_t values, int from, int half) {
-  using Size = Sizes<kDim>;
-  const int thread = int(threadIdx.x) % hopper::kWarpgroup;
-  const int pieces = (Size::kKeys - from) * (kRowBytes / 16);
-  for (int g = 0; g < Size::kGroups; g++)
-    for (int i = thread; i < pieces; i += hopper::kWarpgroup)
-      hopper::storeZeros16(values + g * Size::kGroupBytes + from * kRowBytes + i * 16);
-  hopper::publishWrites();
-  hopper::syncThreads(1 + half, hopper::kWarpgroup);
-}
-
 template <class T, int kDim>
 FIGMENT_DEVICE void consume(const AttentionProblem& p, const Results& results, const Place& place,
                             const Memory<kDim>& memory, int half) {
@@ -241,8 +225,11 @@ FIGMENT_DEVICE void consume(const AttentionProblem& p, const Results& results, c
   };
   const auto addValues = [&](int block) {
     hopper::waitFor(memory.valuesFull(block), Memory<kDim>::parity(block));
-    if ((block + 1) * kKeys > place.limit)
-      clearValues<kDim>(memory.values(block), place.limit - block * kKeys, half);
+    if ((block + 1) * kKeys > place.limit) {
+      Tile<kKeys, kDim>::clear(memory.values(block), place.limit - block * kKeys);
+      hopper::publishWrites();
+      hopper::syncThreads(1 + half, hopper::kWarpgroup);
+    }
     rows.beginValues(memory.values(block));
   };
   float kept[2];
@@ -349,12 +336,9 @@ wgmmaKernel(const FIGMENT_GRID_CONSTANT Maps maps, AttentionProblem p, Results r
 template <class T, int kDim>
 void launchForward(const OpCall& call, Launcher& launcher) {
   const auto p = AttentionProblem::of<AttentionParams>(call, 3);
-  const auto mapOf = [&](int i, int64_t length, int rows) {
-    return boxMap(call.in[i].data, std::is_same_v<T, F16>, {p.d, p.h, p.b * length},
-                  {p.d, p.h * p.d}, 1, rows);
-  };
-  const Maps maps = {mapOf(0, p.sq, kQueries), mapOf(1, p.sk, Sizes<kDim>::kKeys),
-                     mapOf(2, p.sk, Sizes<kDim>::kKeys)};
+  const Maps maps = {headsMap(call.in[0], p, p.sq, kQueries),
+                     headsMap(call.in[1], p, p.sk, Sizes<kDim>::kKeys),
+                     headsMap(call.in[2], p, p.sk, Sizes<kDim>::kKeys)};
   const Results results = {AnyResults<float>::of(call.out[0]), viewOf<float>(call.out[1])};
   const int64_t tiles = ceilDiv(p.sq, int64_t(kQueries));
   launch<wgmmaKernel<T, kDim>>(launcher, {p.heads() * tiles}, kThreads, Sizes<kDim>::kShared, maps,

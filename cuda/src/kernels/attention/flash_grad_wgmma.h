@@ -1,0 +1,320 @@
+// The derivative of flash attention on Hopper's tensor cores (Shah et al., 2024), without atomic
+// sums: the scheme of flash_grad_mma.h, one kernel for dq and one for dk and dv. A block of three
+// warpgroups keeps 128 own rows: one thread of the first has the copy engine bring blocks of others
+// into a ring of stages, a second warp brings what is known of queries; the other two warpgroups
+// take 64 own rows each, of which one multiplies while the other makes weights.
+// Include from *.sm90a.cu files only.
+#pragma once
+
+#include "any_floats.h"
+#include "flash_grad_wgmma_sums.h"
+#include "row_statistics.h"
+
+namespace figment::cuda {
+
+/// The instances of one format, each in a file of its own.
+template <class T>
+void runFlashGradWgmma(const OpCall& call, Launcher& launcher);
+
+namespace flash_grad_wgmma {
+
+constexpr int kThreads = 384;
+constexpr int kConsumers = 2;  ///< warpgroups
+
+/// x1·y1ᵀ are scores and x2·y2ᵀ derivatives by weights: of queries q, dout against k, v; of keys
+/// k, v against q, dout.
+struct Maps {
+  CUtensorMap x1, x2, y1, y2;
+};
+
+struct Results {
+  AnyResults<float> first, second;  ///< dq, or dk and dv
+};
+
+/// Where things lie in shared memory. Blocks are counted by the turns that a block of threads
+/// takes. Barriers: of own rows, then of stages, full ones and empty ones.
+template <int kDim, Side kSide>
+struct Memory {
+  using Size = Sizes<kDim, kSide>;
+  static constexpr int kOwnBytes = Size::Own::kBytes, kBlockBytes = Size::Others::kBytes;
+  /// Of 128 KiB, which leaves room for own rows.
+  static constexpr int kStages = kBlockBytes > 16 * 1024 ? 2 : 4;
+  static constexpr int kBarriers = 1 + 2 * kStages;
+  static constexpr int kBytes = 2 * kOwnBytes + 2 * kStages * kBlockBytes + wgmma_tiles::kAlignment;
+  /// Floats of a stage.
+  static constexpr int kColumns = Size::kOfKeys ? Size::kOtherRows : 0;
+
+  uint32_t tiles, barriers;
+  Shared<float> columns;
+
+  FIGMENT_DEVICE uint32_t x1() const { return tiles; }
+  FIGMENT_DEVICE uint32_t x2() const { return tiles + kOwnBytes; }
+  FIGMENT_DEVICE uint32_t y1(int turn) const {
+    return tiles + 2 * kOwnBytes + turn % kStages * 2 * kBlockBytes;
+  }
+  FIGMENT_DEVICE uint32_t y2(int turn) const { return y1(turn) + kBlockBytes; }
+  FIGMENT_DEVICE Shared<float> totals(int turn) const {
+    return columns.from(turn % kStages * kStatistics * kColumns);
+  }
+  FIGMENT_DEVICE Shared<float> dots(int turn) const { return totals(turn).from(kColumns); }
+  FIGMENT_DEVICE uint32_t ownFull() const { return barriers; }
+  FIGMENT_DEVICE uint32_t full(int turn) const { return barriers + 8 * (1 + turn % kStages); }
+  FIGMENT_DEVICE uint32_t empty(int turn) const { return full(turn) + 8 * kStages; }
+  /// Of the turn of its stage.
+  FIGMENT_DEVICE static uint32_t parity(int turn) { return turn / kStages % 2; }
+};
+
+/// The piece of work of a block of threads.
+struct Place {
+  int64_t task;
+  int batch, head;
+  int start;               ///< own row
+  int keys;                ///< that count
+  int begin, limit;        ///< others that meet some own row, from a whole block on
+  int wholeFrom, wholeTo;  ///< others that meet all own rows
+  int turns;
+};
+
+template <int kDim, Side kSide>
+FIGMENT_DEVICE Place placeOf(const AttentionProblem& p, int tiles) {
+  using Size = Sizes<kDim, kSide>;
+  Place place;
+  place.task = blockIdx.x / unsigned(tiles);
+  place.batch = int(place.task / p.h);
+  place.head = int(place.task % p.h);
+  const int turn = int(blockIdx.x % unsigned(tiles)), sq = int(p.sq);
+  // The most work first, with `causal`: that of last queries and first keys.
+  place.start = (Size::kOfKeys ? turn : tiles - 1 - turn) * Size::kOwnRows;
+  place.keys = int(p.keysOf(place.batch));
+  if (Size::kOfKeys) {
+    const int first = int(p.firstQuery(place.keys, place.start));
+    place.begin = first / Size::kOtherRows * Size::kOtherRows;
+    place.limit = place.wholeTo = sq;
+    place.wholeFrom = int(p.firstQuery(place.keys, place.start + Size::kOwnRows - 1));
+    if (first == sq) place.begin = sq;
+  } else {
+    place.begin = place.wholeFrom = 0;
+    place.limit = int(p.visible(place.keys, min(place.start + Size::kOwnRows, sq) - 1));
+    place.wholeTo = int(p.visible(place.keys, place.start));
+  }
+  place.turns = ceilDiv(place.limit - place.begin, Size::kOtherRows);
+  return place;
+}
+
+template <int kDim, Side kSide>
+FIGMENT_DEVICE void produce(const AttentionProblem& p, const Maps& maps, const Place& place,
+                            const Memory<kDim, kSide>& memory) {
+  using Size = Sizes<kDim, kSide>;
+  using Own = typename Size::Own;
+  using Others = typename Size::Others;
+  const int own = int(place.batch * (Size::kOfKeys ? p.sk : p.sq)) + place.start;
+  const int others = int(place.batch * (Size::kOfKeys ? p.sq : p.sk)) + place.begin;
+  hopper::arriveExpecting(memory.ownFull(), 2 * Own::kBytes);
+  Own::copy(memory.x1(), maps.x1, memory.ownFull(), place.head, own);
+  Own::copy(memory.x2(), maps.x2, memory.ownFull(), place.head, own);
+  for (int turn = 0; turn < place.turns; turn++) {
+    const uint32_t full = memory.full(turn);
+    const int row = others + turn * Others::kRows;
+    hopper::waitFor(memory.empty(turn), memory.parity(turn) ^ 1);
+    hopper::arriveExpecting(full, 2 * Others::kBytes);
+    Others::copy(memory.y1(turn), maps.y1, full, place.head, row);
+    Others::copy(memory.y2(turn), maps.y2, full, place.head, row);
+  }
+}
+
+/// A warp's part in the production for keys: the statistics of queries, columns by themselves.
+template <int kDim>
+FIGMENT_DEVICE void produceStatistics(const AttentionProblem& p,
+                                      const Global<const float>& statistics, const Place& place,
+                                      const Memory<kDim, Side::keys>& memory) {
+  constexpr int kRows = Sizes<kDim, Side::keys>::kOtherRows;
+  const int lane = laneInWarp(), sq = int(p.sq);
+  const auto own = statistics.from(place.task * sq * kStatistics);
+  for (int turn = 0; turn < place.turns; turn++) {
+    hopper::waitFor(memory.empty(turn), memory.parity(turn) ^ 1);
+    const auto totals = memory.totals(turn), dots = memory.dots(turn);
+    FIGMENT_UNROLL
+    for (int i = 0; i < kRows / kWarp; i++) {
+      const int at = i * kWarp + lane, row = place.begin + turn * kRows + at;
+      float2 pair = make_float2(0, 0);
+      if (row < sq) pair = own.template load<float2>(int64_t(row) * kStatistics);
+      totals[at] = pair.x;
+      dots[at] = pair.y;
+    }
+    __syncwarp();
+    if (lane == 0) hopper::arrive(memory.full(turn));
+  }
+}
+
+template <class T, int kDim, Side kSide>
+FIGMENT_DEVICE void consume(const AttentionProblem& p, const Results& results,
+                            const Global<const float>& statistics, const Place& place,
+                            const Memory<kDim, kSide>& memory, int half) {
+  using Size = Sizes<kDim, kSide>;
+  using Others = typename Size::Others;
+  constexpr bool kOfKeys = Size::kOfKeys;
+  constexpr int kOwnOfHalf = Size::kOwnRows / kConsumers;
+  const int lane = laneInWarp(), sq = int(p.sq), d = int(p.d);
+  const int rowOfLane = place.start + half * kOwnOfHalf + warpInBlock() % 4 * 16 + lane / 4;
+  const float factor = float(p.scale * kLog2E);
+  const uint32_t own = half * kOwnOfHalf * wgmma_tiles::kRowBytes;
+  Sums<T, kDim, kSide> sums;
+  sums.clear();
+  if constexpr (!kOfKeys) {
+    FIGMENT_UNROLL
+    for (int r = 0; r < 2; r++) {
+      const int row = rowOfLane + r * 8;
+      const int64_t at = (place.task * sq + row) * kStatistics;
+      sums.total[r] = row < sq ? statistics[at] : 0.0f;
+      sums.dot[r] = row < sq ? statistics[at + 1] : 0.0f;
+    }
+  }
+  if (place.turns > 0) hopper::waitFor(memory.ownFull(), 0);
+  for (int turn = 0; turn < place.turns; turn++) {
+    const int row = place.begin + turn * Others::kRows;
+    const bool masked = row < place.wholeFrom || row + Others::kRows > place.wholeTo;
+    const auto hide = [&](auto& values) {
+      if (!masked) return;
+      int from[2] = {0, 0}, to[2] = {sq - row, sq - row};
+      FIGMENT_UNROLL
+      for (int r = 0; r < 2; r++) {
+        if constexpr (kOfKeys)
+          from[r] = int(p.firstQuery(place.keys, rowOfLane + r * 8)) - row;
+        else
+          to[r] = int(p.visible(place.keys, rowOfLane + r * 8)) - row;
+      }
+      sums.hide(values, from, to);
+    };
+    hopper::waitFor(memory.full(turn), memory.parity(turn));
+    if (row + Others::kRows > place.limit) {
+      Others::clear(memory.y1(turn), place.limit - row);
+      if constexpr (kOfKeys) Others::clear(memory.y2(turn), place.limit - row);
+      hopper::publishWrites();
+      hopper::syncThreads(1 + half, hopper::kWarpgroup);
+    }
+    sums.begin(sums.weight, memory.x1() + own, memory.y1(turn));
+    sums.begin(sums.grad, memory.x2() + own, memory.y2(turn));
+    hopper::waitForProducts<1>();
+    hopper::holdSums(sums.weight);
+    sums.weigh(factor, memory.totals(turn));
+    hide(sums.weight);
+    if constexpr (kOfKeys) sums.round(sums.weights, sums.weight);
+    hopper::waitForProducts<0>();
+    hopper::holdSums(sums.grad);
+    if constexpr (kOfKeys) sums.add(sums.second, sums.weights, memory.y2(turn));
+    sums.differentiate(memory.dots(turn));
+    hide(sums.grad);
+    sums.round(sums.grads, sums.grad);
+    sums.add(sums.first, sums.grads, memory.y1(turn));
+    hopper::waitForProducts<0>();
+    if constexpr (kOfKeys) {
+      hopper::holdSums(sums.second);
+      hopper::holdFactor(sums.weights);
+    }
+    hopper::holdSums(sums.first);
+    hopper::holdFactor(sums.grads);
+    __syncwarp();
+    if (lane == 0) hopper::arrive(memory.empty(turn));
+  }
+
+  const float scale = float(p.scale);
+  const int64_t length = kOfKeys ? p.sk : p.sq, ownAt = p.headStart(place.task, length);
+  FIGMENT_UNROLL
+  for (int r = 0; r < 2; r++) {
+    const int row = rowOfLane + r * 8;
+    if (row >= int(length)) continue;
+    const int64_t at = ownAt + row * p.rowStride();
+    FIGMENT_UNROLL
+    for (int n = 0; n < kDim / 8; n++) {
+      const int column = n * 8 + lane % 4 * 2, i = 4 * n + 2 * r;
+      if (column >= d) continue;
+      results.first.setPair(at + column, sums.first[i] * scale, sums.first[i + 1] * scale);
+      if constexpr (kOfKeys)
+        results.second.setPair(at + column, sums.second[i], sums.second[i + 1]);
+    }
+  }
+}
+
+template <class T, int kDim, Side kSide>
+FIGMENT_KERNEL_OCCUPIED(kThreads, 1)
+backwardWgmmaKernel(const FIGMENT_GRID_CONSTANT Maps maps, AttentionProblem p, Results results,
+                    Global<const float> statistics, int tiles) {
+  using There = Memory<kDim, kSide>;
+  FIGMENT_DYNAMIC_SHARED(shared);
+  FIGMENT_SHARED(uint64_t, barriers, There::kBarriers);
+  FIGMENT_SHARED(float, columns, There::kStages* kStatistics* There::kColumns + 1);
+  constexpr uint32_t kAlignment = wgmma_tiles::kAlignment;
+  There memory;
+  memory.tiles =
+      (shared.view<uint16_t>(0, 0).address(0) + kAlignment - 1) / kAlignment * kAlignment;
+  memory.barriers = barriers.address(0);
+  memory.columns = columns;
+  const Place place = placeOf<kDim, kSide>(p, tiles);
+  if (threadIdx.x == 0) {
+    for (const CUtensorMap* map : {&maps.x1, &maps.x2, &maps.y1, &maps.y2}) hopper::fetchMap(*map);
+    hopper::initBarrier(memory.ownFull(), 1);
+    for (int i = 0; i < There::kStages; i++) {
+      hopper::initBarrier(memory.full(i), kSide == Side::keys ? 2 : 1);
+      hopper::initBarrier(memory.empty(i), kConsumers * hopper::kWarpgroup / kWarp);
+    }
+    hopper::publishBarriers();
+  }
+  __syncthreads();
+  const int warpgroup = int(threadIdx.x) / hopper::kWarpgroup;
+  if (warpgroup == 0) {
+    hopper::giveRegisters<24>();
+    if (place.turns == 0) return;
+    if (threadIdx.x == 0) produce<kDim, kSide>(p, maps, place, memory);
+    if constexpr (kSide == Side::keys)
+      if (warpInBlock() == 1) produceStatistics<kDim>(p, statistics, place, memory);
+  } else {
+    hopper::takeRegisters<240>();
+    consume<T, kDim, kSide>(p, results, statistics, place, memory, warpgroup - 1);
+  }
+}
+
+template <class T, int kDim, Side kSide>
+void launchSide(const OpCall& call, const AttentionProblem& p, Global<const float> statistics,
+                Launcher& launcher) {
+  using Size = Sizes<kDim, kSide>;
+  const auto own = [&](int i) {
+    return wgmma_tiles::headsMap(call.in[i], p, Size::kOfKeys ? p.sk : p.sq, Size::kOwnRows);
+  };
+  const auto others = [&](int i) {
+    return wgmma_tiles::headsMap(call.in[i], p, Size::kOfKeys ? p.sq : p.sk, Size::kOtherRows);
+  };
+  const auto result = [&](int i) { return AnyResults<float>::of(call.out[i]); };
+  const Maps maps = Size::kOfKeys ? Maps{own(1), own(2), others(0), others(5)}
+                                  : Maps{own(0), own(5), others(1), others(2)};
+  const Results results =
+      Size::kOfKeys ? Results{result(1), result(2)} : Results{result(0), result(0)};
+  const int64_t tiles = ceilDiv(Size::kOfKeys ? p.sk : p.sq, int64_t(Size::kOwnRows));
+  launch<backwardWgmmaKernel<T, kDim, kSide>>(launcher, {p.heads() * tiles}, kThreads,
+                                              Memory<kDim, kSide>::kBytes, maps, p, results,
+                                              statistics, int(tiles));
+}
+
+template <class T, int kDim>
+void launchBoth(const OpCall& call, Launcher& launcher) {
+  const auto p = AttentionProblem::of<AttentionGradParams>(call, 6);
+  const auto statistics = rowStatistics(call, launcher);
+  launchSide<T, kDim, Side::queries>(call, p, statistics, launcher);
+  launchSide<T, kDim, Side::keys>(call, p, statistics, launcher);
+}
+
+}  // namespace flash_grad_wgmma
+
+template <class T>
+void runFlashGradWgmma(const OpCall& call, Launcher& launcher) {
+  const int d = call.as<AttentionGradParams>().d;
+  if (d <= 40)
+    flash_grad_wgmma::launchBoth<T, 40>(call, launcher);
+  else if (d <= 64)
+    flash_grad_wgmma::launchBoth<T, 64>(call, launcher);
+  else if (d <= 80)
+    flash_grad_wgmma::launchBoth<T, 80>(call, launcher);
+  else
+    flash_grad_wgmma::launchBoth<T, 128>(call, launcher);
+}
+
+}  // namespace figment::cuda

@@ -1,0 +1,124 @@
+// What a thread of a warpgroup holds of the derivative of attention: scores and their derivatives,
+// 64 own rows against a block of others, and the sums of its results. See flash_grad_wgmma.h.
+// Include from *.sm90a.cu files only.
+#pragma once
+
+#include "../../device/instructions.h"
+#include "wgmma_tiles.h"
+
+namespace figment::cuda::flash_grad_wgmma {
+
+/// Whose derivatives a block of threads makes.
+enum class Side { queries, keys };
+
+template <int kDim, Side kSide>
+struct Sizes {
+  static constexpr bool kOfKeys = kSide == Side::keys;
+  static constexpr int kOwnRows = 128;  ///< 64 to a warpgroup
+  /// Rows of a block of others: what 240 registers hold two tiles of scores of, beside the sums.
+  static constexpr int kOtherRows = kOfKeys || kDim > 80 ? 64 : 128;
+  using Own = wgmma_tiles::Tile<kOwnRows, kDim>;
+  using Others = wgmma_tiles::Tile<kOtherRows, kDim>;
+};
+
+template <class T, int kDim, Side kSide>
+struct Sums {
+  using Size = Sizes<kDim, kSide>;
+  using Own = typename Size::Own;
+  using Others = typename Size::Others;
+  static constexpr bool kOfKeys = Size::kOfKeys;
+  static constexpr int kOthers = Size::kOtherRows;
+  using Scores = float[kOthers / 2];
+  using Factor = uint32_t[kOthers / 16][4];
+
+  float first[kDim / 2];                 ///< dq or dk, without its scale
+  float second[kOfKeys ? kDim / 2 : 1];  ///< dv
+  Scores weight;                         ///< scores, then weights
+  Scores grad;                           ///< by weights, then by scores
+  Factor weights, grads;                 ///< the same, rounded
+  /// Of own rows g and g + 8, where those are queries: log-sum-exp in units of log 2, Σ out·dout.
+  float total[2], dot[2];
+
+  FIGMENT_DEVICE void clear() {
+    FIGMENT_UNROLL
+    for (float& sum : first) sum = 0;
+    FIGMENT_UNROLL
+    for (float& sum : second) sum = 0;
+    FIGMENT_UNROLL
+    for (int i = 0; i < kOthers / 2; i++) weight[i] = grad[i] = 0;
+  }
+
+  /// Begins own·othersᵀ.
+  FIGMENT_DEVICE static void begin(Scores& sum, uint32_t own, uint32_t others) {
+    hopper::beginProducts();
+    FIGMENT_UNROLL
+    for (int step = 0; step < ceilDiv(kDim, 16); step++)
+      hopper::multiplyAlong<T>(sum, Own::along(own, step), Others::along(others, step), step > 0);
+    hopper::commitProducts();
+  }
+  /// Begins to add factor·others.
+  template <int count>
+  FIGMENT_DEVICE static void add(float (&sum)[count], const Factor& factor, uint32_t others) {
+    hopper::beginProducts();
+    const uint64_t b = hopper::operandAt(others, Others::kGroupBytes);
+    FIGMENT_UNROLL
+    for (int step = 0; step < kOthers / 16; step++)
+      hopper::multiplyHeld<T>(sum, factor[step], b + step * hopper::kOperandStep<true>);
+    hopper::commitProducts();
+  }
+
+  /// Scores become weights 2^(factor·score − total). `totals` and `dots` are those of the others,
+  /// where they are queries.
+  FIGMENT_DEVICE void weigh(float factor, const Shared<float>& totals) {
+    FIGMENT_UNROLL
+    for (int n = 0; n < kOthers / 8; n++) {
+      const float2 pair = pairOf(totals, n);
+      FIGMENT_UNROLL
+      for (int e = 0; e < 4; e++) {
+        const float shift = kOfKeys ? (e % 2 ? pair.y : pair.x) : total[e / 2];
+        weight[4 * n + e] = exp2Fast(__fmaf_rn(weight[4 * n + e], factor, -shift));
+      }
+    }
+  }
+  /// Derivatives by weights become those by scores.
+  FIGMENT_DEVICE void differentiate(const Shared<float>& dots) {
+    FIGMENT_UNROLL
+    for (int n = 0; n < kOthers / 8; n++) {
+      const float2 pair = pairOf(dots, n);
+      FIGMENT_UNROLL
+      for (int e = 0; e < 4; e++) {
+        const float shift = kOfKeys ? (e % 2 ? pair.y : pair.x) : dot[e / 2];
+        grad[4 * n + e] = weight[4 * n + e] * (grad[4 * n + e] - shift);
+      }
+    }
+  }
+  /// Of own row g + 8r the others from from[r] on and before to[r] count.
+  FIGMENT_DEVICE static void hide(Scores& values, const int (&from)[2], const int (&to)[2]) {
+    const int column = laneInWarp() % 4 * 2;
+    FIGMENT_UNROLL
+    for (int n = 0; n < kOthers / 8; n++) {
+      FIGMENT_UNROLL
+      for (int e = 0; e < 4; e++) {
+        const int place = n * 8 + column + e % 2;
+        if (place < from[e / 2] || place >= to[e / 2]) values[4 * n + e] = 0;
+      }
+    }
+  }
+  FIGMENT_DEVICE static void round(Factor& to, const Scores& values) {
+    FIGMENT_UNROLL
+    for (int step = 0; step < kOthers / 16; step++) {
+      FIGMENT_UNROLL
+      for (int i = 0; i < 4; i++)
+        to[step][i] = packPair<T>(values[8 * step + 2 * i], values[8 * step + 2 * i + 1]);
+    }
+  }
+
+ private:
+  /// This thread's two of eight columns.
+  FIGMENT_DEVICE static float2 pairOf(const Shared<float>& columns, int n) {
+    if constexpr (kOfKeys) return columns.template load<float2>(n * 8 + laneInWarp() % 4 * 2);
+    return make_float2(0, 0);
+  }
+};
+
+}  // namespace figment::cuda::flash_grad_wgmma
