@@ -209,6 +209,24 @@ describe("kept packings of products on matrix tiles", () => {
     }
   });
 
+  it.each([
+    ["at once", [70, 1040], [1040, 530]],
+    ["in parts", [50, 8300], [8300, 50]],
+  ])("give few rows by many columns, summed %s, the same bits on any number of threads", (_, shape, weights) => {
+    const { threads: usual } = deviceInfo("cpu");
+    const weight = using(new Cell({ shape: weights, dtype: "bf16" }));
+    scope(() => weight.set(draw(...weights).cast("bf16")));
+    const x = using(scope(() => draw(...shape).cast("bf16")));
+    const f = using(compile((input: Tensor) => matmul(input, weight.value)));
+    const expected = bitsOf(() => matmul(x, weight.value)); // packed by each unit, for all of its rows
+    for (const threads of [1, 2, 3]) {
+      setThreads(threads);
+      expect(result(f, x) === expected).toBe(true);
+    }
+    expect(packings(f)).toEqual(["packed 1×, kept 2×"]);
+    setThreads(usual);
+  });
+
   it("are those of kernels on tiles", () => {
     const { x, f } = layer(100);
     result(f, x);
