@@ -46,8 +46,10 @@ struct PartsProduct {
   tiles::Beside<Finish> beside;
   int64_t rowsBeside, lines;
 
-  /// One term at one step of K, whose tiles of the first parts are `a` and `b`. What the loop needs
-  /// is handed on by value, hence in registers: a load from memory may wait for the stores of sums.
+  /// One term at one step of K, whose tiles of the first parts are `a` and `b`. Rows stream past
+  /// the first-level cache, from which they would displace the columns that they meet. What the
+  /// loop needs is handed on by value, hence in registers: a load from memory may wait for the
+  /// stores of sums.
   template <int kTerm, int kFirst>
   FIGMENT_INLINE void multiply(const uint16_t* a, const uint16_t* b, int64_t part, int64_t step,
                                const uint16_t* fetched) {
@@ -60,8 +62,8 @@ struct PartsProduct {
       tiles.template load<7>(b + term.column * part + kTile, tiles::kRowBytes);
     }
     if constexpr (term.row != loaded.row) {
-      tiles.template load<4>(a + term.row * part, tiles::kRowBytes);
-      tiles.template load<5>(a + term.row * part + kTile, tiles::kRowBytes);
+      tiles.template stream<4>(a + term.row * part, tiles::kRowBytes);
+      tiles.template stream<5>(a + term.row * part + kTile, tiles::kRowBytes);
     }
     if constexpr (kTerm == 0)
       if (step == 0) beside.begin(tiles, nullptr);
