@@ -18,14 +18,10 @@ namespace {
 constexpr uint64_t kSmallestOctave = 512;
 /// Nothing larger is ever asked of the system (16 TiB); keeps all sums far from overflow.
 constexpr uint64_t kLargestRequest = uint64_t(1) << 44;
-/// Blocks of this size and more are worth huge pages: fewer page faults and TLB misses.
-constexpr uint64_t kHugePage = uint64_t(2) << 20;
-constexpr uint64_t kHugePageThreshold = 2 * kHugePage;
 
 void* hostAllocate(uint64_t bytes) {
   void* block = nullptr;
-  const size_t alignment =
-      bytes >= kHugePageThreshold ? size_t(kHugePage) : CachingAllocator::kAlignment;
+  const size_t alignment = bytes >= kHugePage ? size_t(kHugePage) : CachingAllocator::kAlignment;
   if (posix_memalign(&block, alignment, size_t(bytes)) != 0) return nullptr;
   preferHugePages(block, bytes);
   return block;
@@ -35,10 +31,10 @@ void* hostAllocate(uint64_t bytes) {
 
 void preferHugePages([[maybe_unused]] void* block, [[maybe_unused]] uint64_t bytes) {
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
-  if (bytes < kHugePageThreshold) return;
-  const uintptr_t begin = reinterpret_cast<uintptr_t>(block);
+  const uintptr_t begin = reinterpret_cast<uintptr_t>(block), end = begin + bytes;
   const uintptr_t first = (begin + kHugePage - 1) / kHugePage * kHugePage;
-  madvise(reinterpret_cast<void*>(first), size_t(begin + bytes - first), MADV_HUGEPAGE);
+  if (first + kHugePage > end) return;
+  madvise(reinterpret_cast<void*>(first), size_t(end - first), MADV_HUGEPAGE);
 #endif
 }
 

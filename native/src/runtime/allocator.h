@@ -24,8 +24,10 @@ struct MemorySource {
   void* (*allocate)(uint64_t bytes);  ///< null when there is no more
   void (*release)(void* block);
 };
-/// Asks the system for huge pages where a block that nobody has touched yet is large: fewer page
-/// faults and TLB misses.
+/// The size of a huge page. In small ones there are more page faults and TLB misses, and what fits
+/// the second-level cache may displace itself there, since it lies wherever their addresses are.
+constexpr uint64_t kHugePage = uint64_t(2) << 20;
+/// Asks the system for huge pages where a block that nobody has touched yet fills any.
 void preferHugePages(void* block, uint64_t bytes);
 
 /// The host's memory, in huge pages where blocks are large.

@@ -169,6 +169,9 @@ bool CpuDevice::reserve(Workspace& workspace, uint64_t bytes) {
   // A larger program than any before: what is kept from preparing it, such as weights in another
   // format, need not stay beside it.
   allocator_.trim();
+  // What fills most of a huge page gets one, unless memory is counted out.
+  if (bytes > kHugePage / 2 && bytes < kHugePage && allocator_.counters().limit == 0)
+    bytes = kHugePage;
   workspace.data = static_cast<std::byte*>(allocator_.allocateWorkspace(bytes));
   if (!workspace.data) return false;
   workspace.bytes = bytes;
