@@ -118,11 +118,19 @@ class Beside {
   float* held_ = nullptr;
 };
 
+template <int kTo, bool kStream, class Tiles>
+FIGMENT_INLINE void loadColumns(Tiles& tiles, const uint16_t* columns) {
+  if constexpr (kStream)
+    tiles.template stream<kTo>(columns, kRowBytes);
+  else
+    tiles.template load<kTo>(columns, kRowBytes);
+}
+
 /// Sums `blocks` steps along K of kBlock rows by kBlock packed columns into tiles: the upper left
-/// one, and the other ones that are asked for. Adds to the sums at `from`, if they are given, and
-/// does all that is left to do to the block before. What the loop needs is in registers: a load
-/// from memory may wait for the stores of sums.
-template <bool kLower, bool kRight, class Tiles, class Finish>
+/// one, and the other ones that are asked for. Columns may stream past the first-level cache. Adds
+/// to the sums at `from`, if they are given, and does all that is left to do to the block before.
+/// What the loop needs is in registers: a load from memory may wait for the stores of sums.
+template <bool kLower, bool kRight, bool kStream, class Tiles, class Finish>
 [[gnu::noinline]] void sumTiles(Tiles& tiles, const RowTiles& rows, const uint16_t* columns,
                                 int64_t blocks, const float* from, const Ahead& ahead,
                                 Beside<Finish>& beside) {
@@ -131,9 +139,9 @@ template <bool kLower, bool kRight, class Tiles, class Finish>
   const uint16_t *a = rows.data, *b = columns, *fetched = ahead.data;
   const int64_t lines = ahead.lines, lineStep = ahead.lower, fetchStep = ahead.next;
   for (int64_t block = 0; block < blocks; block++, a += next, b += kPair) {
-    tiles.template load<6>(b, kRowBytes);
+    loadColumns<6, kStream>(tiles, b);
     tiles.template load<4>(a, lineBytes);
-    if constexpr (kRight) tiles.template load<7>(b + kTile, kRowBytes);
+    if constexpr (kRight) loadColumns<7, kStream>(tiles, b + kTile);
     if constexpr (kLower) tiles.template load<5>(a + lower, lineBytes);
     if (block == 0) beside.begin(tiles, from);
     tiles.template dot<0, 4, 6>();
@@ -148,18 +156,18 @@ template <bool kLower, bool kRight, class Tiles, class Finish>
 }
 
 /// The same for as many of the rows and columns as are of use.
-template <class Tiles, class Finish>
+template <bool kStream, class Tiles, class Finish>
 inline void sumBlock(Tiles& tiles, const RowTiles& rows, int64_t rowCount, const uint16_t* columns,
                      int64_t columnCount, int64_t blocks, const float* from, const Ahead& ahead,
                      Beside<Finish>& beside) {
   if (rowCount > kSide && columnCount > kSide)
-    sumTiles<true, true>(tiles, rows, columns, blocks, from, ahead, beside);
+    sumTiles<true, true, kStream>(tiles, rows, columns, blocks, from, ahead, beside);
   else if (rowCount > kSide)
-    sumTiles<true, false>(tiles, rows, columns, blocks, from, ahead, beside);
+    sumTiles<true, false, kStream>(tiles, rows, columns, blocks, from, ahead, beside);
   else if (columnCount > kSide)
-    sumTiles<false, true>(tiles, rows, columns, blocks, from, ahead, beside);
+    sumTiles<false, true, kStream>(tiles, rows, columns, blocks, from, ahead, beside);
   else
-    sumTiles<false, false>(tiles, rows, columns, blocks, from, ahead, beside);
+    sumTiles<false, false, kStream>(tiles, rows, columns, blocks, from, ahead, beside);
 }
 
 /// Sums blocks by sum(row, column, sums, beside), where row and column count from the first of

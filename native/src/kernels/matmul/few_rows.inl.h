@@ -100,8 +100,8 @@ class FewRows {
                                larger(0, smaller(lines, kPairLines - line)), kTileDepth, kPair};
           float* kept = mine.kept + (j / kBlock * blocks_ + i) * kBlockSums;
           float* finished = second ? mine.sums + kBlockSums : mine.sums;
-          sumBlock(tiles, RowTiles::packed(mine.rows + i * blockSize), end - row, panel,
-                   columns - j, steps, first ? nullptr : kept, ahead, beside);
+          sumBlock<true>(tiles, RowTiles::packed(mine.rows + i * blockSize), end - row, panel,
+                         columns - j, steps, first ? nullptr : kept, ahead, beside);
           beside.next(row, last ? end : row, j, last ? finished : kept, true);
         }
       }

@@ -11,11 +11,22 @@
 
 namespace figment::FIGMENT_ISA::tiles {
 
-/// Steps along K that are summed at a time: rows of a cut, the columns that pass them and the sums
-/// share the first-level cache. One cut saves taking sums up again, and may be larger.
-constexpr int64_t kOnlyCut = 10, kCut = 8;
+/// Steps along K that are summed at a time. Rows of a cut and a block of sums share the first-level
+/// cache, which columns pass by; else these too. One cut saves taking sums up again, and may be
+/// larger.
+constexpr int64_t kOnlyCut = 20, kCut = 16, kOnlySharedCut = 10, kSharedCut = 8;
+/// Columns that are so few meet the next rows soon, and share the cache with them.
+constexpr int64_t kFewColumns = 64;
 /// Panels and steps along K that are packed as one piece of work.
 constexpr int64_t kPackedPanels = 8, kPackedSteps = 8;
+
+/// Whether columns pass the first-level cache by: not where rows are transposed for each cut, which
+/// is better done for less of K.
+inline bool streams(const Product& g) { return !g.p.transA && g.p.n > kFewColumns; }
+inline int64_t cutSteps(const Product& g, int64_t steps) {
+  if (steps <= (streams(g) ? kOnlyCut : kOnlySharedCut)) return steps;
+  return ceilDiv(steps, ceilDiv(steps, streams(g) ? kCut : kSharedCut));
+}
 
 /// The rows behind those of a block, to be fetched while `panels` panels of columns pass it.
 struct RowsAhead {
@@ -89,13 +100,13 @@ inline void runUnit(const OpCall& call, const Product& g, Tiles& tiles, const ui
                      part * kTileDepth, part * kTileDepth + partDepth,
                      s.columns + panel * panelStep, panelStep);
     }
-    const int64_t cutSteps = partSteps <= kOnlyCut ? partSteps : kCut;
+    const int64_t most = cutSteps(g, partSteps);
     for (int64_t i = 0; i < at.rows; i += kBlock) {
       const int64_t end = smaller(i + kBlock, at.rows);
       const bool inPlace = g.inPlace() && end == i + kBlock;
       float* kept = s.kept + (g.partSteps < g.steps ? i * panels * kBlock : 0);
-      for (int64_t cut = 0; cut < partSteps; cut += cutSteps) {
-        const int64_t steps = smaller(cutSteps, partSteps - cut), k = (part + cut) * kTileDepth;
+      for (int64_t cut = 0; cut < partSteps; cut += most) {
+        const int64_t steps = smaller(most, partSteps - cut), k = (part + cut) * kTileDepth;
         const bool first = k == 0, last = part + cut + steps == g.steps;
         if (!inPlace)
           g.packRows(batch, at.row + i, k, smaller(steps * kTileDepth, g.p.k - k), s.rows);
@@ -106,9 +117,15 @@ inline void runUnit(const OpCall& call, const Product& g, Tiles& tiles, const ui
         RowsAhead ahead(g, batch, at.row + i + kBlock, k, panels);
         for (int64_t panel = 0; panel < panels; panel++) {
           float* sums = kept + panel * kBlockSums;
-          sumBlock(tiles, rows, end - i, columns + panel * panelStep + cut * kPair,
-                   at.columns - panel * kBlock, steps, first ? nullptr : sums, ahead.take(),
-                   beside);
+          const auto sum = [&]<bool kStream>() {
+            sumBlock<kStream>(tiles, rows, end - i, columns + panel * panelStep + cut * kPair,
+                              at.columns - panel * kBlock, steps, first ? nullptr : sums,
+                              ahead.take(), beside);
+          };
+          if (streams(g))
+            sum.template operator()<true>();
+          else
+            sum.template operator()<false>();
           beside.next(i, last ? end : i, panel * kBlock, last ? s.sums : sums, true);
         }
       }
