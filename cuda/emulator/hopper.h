@@ -55,6 +55,10 @@ void multiplyAlong(float (&d)[count], uint64_t x, uint64_t y, bool add) {
   emulator::multiply({FactorKind<T>::kHalf, 2 * count, false, false, add}, d, nullptr, x, y);
 }
 template <class T, int count>
+void multiplyHeldAlong(float (&d)[count], const uint32_t (&a)[4], uint64_t y, bool add) {
+  emulator::multiply({FactorKind<T>::kHalf, 2 * count, false, false, add}, d, a, 0, y);
+}
+template <class T, int count>
 void multiplyHeld(float (&d)[count], const uint32_t (&a)[4], uint64_t y) {
   emulator::multiply({FactorKind<T>::kHalf, 2 * count, false, true, true}, d, a, 0, y);
 }

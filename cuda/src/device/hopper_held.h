@@ -71,6 +71,28 @@ FIGMENT_PRODUCTS(128, 64, 64, 65, 66)
 #undef FIGMENT_PRODUCTS
 #undef FIGMENT_PRODUCT
 
+// The same with a held as `a` of mma16816, 16 rows to a warp.
+#define FIGMENT_PRODUCT(columns, sums, type, a0, a1, a2, a3, b, adds)                     \
+  asm volatile("{\n.reg .pred add;\nsetp.ne.b32 add, %" #adds                             \
+               ", 0;\n"                                                                   \
+               "wgmma.mma_async.sync.aligned.m64n" #columns "k16.f32." type "." type      \
+               " {" FIGMENT_NAMES_##sums "}, {%" #a0 ",%" #a1 ",%" #a2 ",%" #a3 "}, %" #b \
+                                         ", add, 1, 1, 0;\n}"                             \
+               : FIGMENT_SUMS_##sums(d, 0)                                                \
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(y), "r"(int(add)))
+#define FIGMENT_PRODUCTS(columns, sums, a0, a1, a2, a3, b, adds)                            \
+  template <class T>                                                                        \
+  FIGMENT_DEVICE void multiplyHeldAlong(float(&d)[sums], const uint32_t(&a)[4], uint64_t y, \
+                                        bool add) {                                         \
+    if constexpr (std::is_same_v<T, F16>)                                                   \
+      FIGMENT_PRODUCT(columns, sums, "f16", a0, a1, a2, a3, b, adds);                       \
+    else                                                                                    \
+      FIGMENT_PRODUCT(columns, sums, "bf16", a0, a1, a2, a3, b, adds);                      \
+  }
+FIGMENT_PRODUCTS(64, 32, 32, 33, 34, 35, 36, 37)
+#undef FIGMENT_PRODUCTS
+#undef FIGMENT_PRODUCT
+
 // d += a·b with a held as `a` of mma16816, 16 rows to a warp, and b across in shared memory.
 #define FIGMENT_PRODUCT(columns, sums, type, a0, a1, a2, a3, b)                  \
   asm volatile(                                                                  \

@@ -27,6 +27,12 @@ struct Maps {
   CUtensorMap x1, x2, y1, y2;
 };
 
+template <class T>
+struct Operands {
+  Global<const T> x1, x2;
+  Global<const float> statistics;
+};
+
 struct Results {
   AnyResults<float> first, second;  ///< dq, or dk and dv
 };
@@ -36,7 +42,8 @@ struct Results {
 template <int kDim, Side kSide>
 struct Memory {
   using Size = Sizes<kDim, kSide>;
-  static constexpr int kOwnBytes = Size::Own::kBytes, kBlockBytes = Size::Others::kBytes;
+  static constexpr int kOwnBytes = Size::kHeld ? 0 : Size::Own::kBytes;
+  static constexpr int kBlockBytes = Size::Others::kBytes;
   /// Of 128 KiB, which leaves room for own rows.
   static constexpr int kStages = kBlockBytes > 16 * 1024 ? 2 : 4;
   static constexpr int kBarriers = 1 + 2 * kStages;
@@ -107,11 +114,13 @@ FIGMENT_DEVICE void produce(const AttentionProblem& p, const Maps& maps, const P
   using Size = Sizes<kDim, kSide>;
   using Own = typename Size::Own;
   using Others = typename Size::Others;
-  const int own = int(place.batch * (Size::kOfKeys ? p.sk : p.sq)) + place.start;
   const int others = int(place.batch * (Size::kOfKeys ? p.sq : p.sk)) + place.begin;
-  hopper::arriveExpecting(memory.ownFull(), 2 * Own::kBytes);
-  Own::copy(memory.x1(), maps.x1, memory.ownFull(), place.head, own);
-  Own::copy(memory.x2(), maps.x2, memory.ownFull(), place.head, own);
+  if constexpr (!Size::kHeld) {
+    const int own = int(place.batch * (Size::kOfKeys ? p.sk : p.sq)) + place.start;
+    hopper::arriveExpecting(memory.ownFull(), 2 * Own::kBytes);
+    Own::copy(memory.x1(), maps.x1, memory.ownFull(), place.head, own);
+    Own::copy(memory.x2(), maps.x2, memory.ownFull(), place.head, own);
+  }
   for (int turn = 0; turn < place.turns; turn++) {
     const uint32_t full = memory.full(turn);
     const int row = others + turn * Others::kRows;
@@ -147,9 +156,8 @@ FIGMENT_DEVICE void produceStatistics(const AttentionProblem& p,
 }
 
 template <class T, int kDim, Side kSide>
-FIGMENT_DEVICE void consume(const AttentionProblem& p, const Results& results,
-                            const Global<const float>& statistics, const Place& place,
-                            const Memory<kDim, kSide>& memory, int half) {
+FIGMENT_DEVICE void consume(const AttentionProblem& p, const Operands<T>& x, const Results& results,
+                            const Place& place, const Memory<kDim, kSide>& memory, int half) {
   using Size = Sizes<kDim, kSide>;
   using Others = typename Size::Others;
   constexpr bool kOfKeys = Size::kOfKeys;
@@ -158,18 +166,23 @@ FIGMENT_DEVICE void consume(const AttentionProblem& p, const Results& results,
   const int rowOfLane = place.start + half * kOwnOfHalf + warpInBlock() % 4 * 16 + lane / 4;
   const float factor = float(p.scale * kLog2E);
   const uint32_t own = half * kOwnOfHalf * wgmma_tiles::kRowBytes;
+  const int64_t length = kOfKeys ? p.sk : p.sq, ownAt = p.headStart(place.task, length);
   Sums<T, kDim, kSide> sums;
   sums.clear();
+  if constexpr (Size::kHeld) {
+    sums.hold(sums.x1, x.x1.from(ownAt), rowOfLane, place.keys, p);
+    sums.hold(sums.x2, x.x2.from(ownAt), rowOfLane, place.keys, p);
+  }
   if constexpr (!kOfKeys) {
     FIGMENT_UNROLL
     for (int r = 0; r < 2; r++) {
       const int row = rowOfLane + r * 8;
       const int64_t at = (place.task * sq + row) * kStatistics;
-      sums.total[r] = row < sq ? statistics[at] : 0.0f;
-      sums.dot[r] = row < sq ? statistics[at + 1] : 0.0f;
+      sums.total[r] = row < sq ? x.statistics[at] : 0.0f;
+      sums.dot[r] = row < sq ? x.statistics[at + 1] : 0.0f;
     }
   }
-  if (place.turns > 0) hopper::waitFor(memory.ownFull(), 0);
+  if (!Size::kHeld && place.turns > 0) hopper::waitFor(memory.ownFull(), 0);
   for (int turn = 0; turn < place.turns; turn++) {
     const int row = place.begin + turn * Others::kRows;
     const bool masked = row < place.wholeFrom || row + Others::kRows > place.wholeTo;
@@ -192,8 +205,8 @@ FIGMENT_DEVICE void consume(const AttentionProblem& p, const Results& results,
       hopper::publishWrites();
       hopper::syncThreads(1 + half, hopper::kWarpgroup);
     }
-    sums.begin(sums.weight, memory.x1() + own, memory.y1(turn));
-    sums.begin(sums.grad, memory.x2() + own, memory.y2(turn));
+    sums.begin(sums.weight, sums.x1, memory.x1() + own, memory.y1(turn));
+    sums.begin(sums.grad, sums.x2, memory.x2() + own, memory.y2(turn));
     hopper::waitForProducts<1>();
     hopper::holdSums(sums.weight);
     sums.weigh(factor, memory.totals(turn));
@@ -218,7 +231,6 @@ FIGMENT_DEVICE void consume(const AttentionProblem& p, const Results& results,
   }
 
   const float scale = float(p.scale);
-  const int64_t length = kOfKeys ? p.sk : p.sq, ownAt = p.headStart(place.task, length);
   FIGMENT_UNROLL
   for (int r = 0; r < 2; r++) {
     const int row = rowOfLane + r * 8;
@@ -237,8 +249,8 @@ FIGMENT_DEVICE void consume(const AttentionProblem& p, const Results& results,
 
 template <class T, int kDim, Side kSide>
 FIGMENT_KERNEL_OCCUPIED(kThreads, 1)
-backwardWgmmaKernel(const FIGMENT_GRID_CONSTANT Maps maps, AttentionProblem p, Results results,
-                    Global<const float> statistics, int tiles) {
+backwardWgmmaKernel(const FIGMENT_GRID_CONSTANT Maps maps, AttentionProblem p, Operands<T> x,
+                    Results results, int tiles) {
   using There = Memory<kDim, kSide>;
   FIGMENT_DYNAMIC_SHARED(shared);
   FIGMENT_SHARED(uint64_t, barriers, There::kBarriers);
@@ -251,7 +263,12 @@ backwardWgmmaKernel(const FIGMENT_GRID_CONSTANT Maps maps, AttentionProblem p, R
   memory.columns = columns;
   const Place place = placeOf<kDim, kSide>(p, tiles);
   if (threadIdx.x == 0) {
-    for (const CUtensorMap* map : {&maps.x1, &maps.x2, &maps.y1, &maps.y2}) hopper::fetchMap(*map);
+    if constexpr (!Sizes<kDim, kSide>::kHeld) {
+      hopper::fetchMap(maps.x1);
+      hopper::fetchMap(maps.x2);
+    }
+    hopper::fetchMap(maps.y1);
+    hopper::fetchMap(maps.y2);
     hopper::initBarrier(memory.ownFull(), 1);
     for (int i = 0; i < There::kStages; i++) {
       hopper::initBarrier(memory.full(i), kSide == Side::keys ? 2 : 1);
@@ -266,10 +283,10 @@ backwardWgmmaKernel(const FIGMENT_GRID_CONSTANT Maps maps, AttentionProblem p, R
     if (place.turns == 0) return;
     if (threadIdx.x == 0) produce<kDim, kSide>(p, maps, place, memory);
     if constexpr (kSide == Side::keys)
-      if (warpInBlock() == 1) produceStatistics<kDim>(p, statistics, place, memory);
+      if (warpInBlock() == 1) produceStatistics<kDim>(p, x.statistics, place, memory);
   } else {
     hopper::takeRegisters<240>();
-    consume<T, kDim, kSide>(p, results, statistics, place, memory, warpgroup - 1);
+    consume<T, kDim, kSide>(p, x, results, place, memory, warpgroup - 1);
   }
 }
 
@@ -283,15 +300,18 @@ void launchSide(const OpCall& call, const AttentionProblem& p, Global<const floa
   const auto others = [&](int i) {
     return wgmma_tiles::headsMap(call.in[i], p, Size::kOfKeys ? p.sq : p.sk, Size::kOtherRows);
   };
+  const auto view = [&](int i) { return viewOf<const T>(call.in[i]); };
   const auto result = [&](int i) { return AnyResults<float>::of(call.out[i]); };
   const Maps maps = Size::kOfKeys ? Maps{own(1), own(2), others(0), others(5)}
                                   : Maps{own(0), own(5), others(1), others(2)};
+  const Operands<T> x = Size::kOfKeys ? Operands<T>{view(1), view(2), statistics}
+                                      : Operands<T>{view(0), view(5), statistics};
   const Results results =
       Size::kOfKeys ? Results{result(1), result(2)} : Results{result(0), result(0)};
   const int64_t tiles = ceilDiv(Size::kOfKeys ? p.sk : p.sq, int64_t(Size::kOwnRows));
   launch<backwardWgmmaKernel<T, kDim, kSide>>(launcher, {p.heads() * tiles}, kThreads,
-                                              Memory<kDim, kSide>::kBytes, maps, p, results,
-                                              statistics, int(tiles));
+                                              Memory<kDim, kSide>::kBytes, maps, p, x, results,
+                                              int(tiles));
 }
 
 template <class T, int kDim>

@@ -17,6 +17,9 @@ struct Sizes {
   static constexpr int kOwnRows = 128;  ///< 64 to a warpgroup
   /// Rows of a block of others: what 240 registers hold two tiles of scores of, beside the sums.
   static constexpr int kOtherRows = kOfKeys || kDim > 80 ? 64 : 128;
+  /// Registers hold own rows too, so that products of 64 columns read shared memory at half its
+  /// rate.
+  static constexpr bool kHeld = kOfKeys && kDim <= 64;
   using Own = wgmma_tiles::Tile<kOwnRows, kDim>;
   using Others = wgmma_tiles::Tile<kOtherRows, kDim>;
 };
@@ -28,14 +31,17 @@ struct Sums {
   using Others = typename Size::Others;
   static constexpr bool kOfKeys = Size::kOfKeys;
   static constexpr int kOthers = Size::kOtherRows;
+  static constexpr int kSteps = ceilDiv(kDim, 16);  ///< along a head
   using Scores = float[kOthers / 2];
   using Factor = uint32_t[kOthers / 16][4];
+  using Held = uint32_t[Size::kHeld ? kSteps : 1][4];
 
   float first[kDim / 2];                 ///< dq or dk, without its scale
   float second[kOfKeys ? kDim / 2 : 1];  ///< dv
   Scores weight;                         ///< scores, then weights
   Scores grad;                           ///< by weights, then by scores
   Factor weights, grads;                 ///< the same, rounded
+  Held x1, x2;                           ///< own rows, where they are held
   /// Of own rows g and g + 8, where those are queries: log-sum-exp in units of log 2, Σ out·dout.
   float total[2], dot[2];
 
@@ -48,12 +54,31 @@ struct Sums {
     for (int i = 0; i < kOthers / 2; i++) weight[i] = grad[i] = 0;
   }
 
-  /// Begins own·othersᵀ.
-  FIGMENT_DEVICE static void begin(Scores& sum, uint32_t own, uint32_t others) {
+  /// Own rows g and g + 8 of a head, zeros from row `end` on, as a left factor.
+  FIGMENT_DEVICE static void hold(Held& to, const Global<const T>& head, int row, int end,
+                                  const AttentionProblem& p) {
+    const int column = laneInWarp() % 4 * 2;
+    FIGMENT_UNROLL
+    for (int step = 0; step < kSteps; step++) {
+      FIGMENT_UNROLL
+      for (int i = 0; i < 4; i++) {
+        const int r = row + i % 2 * 8, c = step * 16 + i / 2 * 8 + column;
+        const bool there = r < end && c < int(p.d);
+        to[step][i] = there ? head.template load<uint32_t>(r * p.rowStride() + c) : 0;
+      }
+    }
+  }
+  /// Begins own·othersᵀ, with own rows held or in a tile.
+  FIGMENT_DEVICE static void begin(Scores& sum, const Held& held, uint32_t own, uint32_t others) {
     hopper::beginProducts();
     FIGMENT_UNROLL
-    for (int step = 0; step < ceilDiv(kDim, 16); step++)
-      hopper::multiplyAlong<T>(sum, Own::along(own, step), Others::along(others, step), step > 0);
+    for (int step = 0; step < kSteps; step++) {
+      const uint64_t b = Others::along(others, step);
+      if constexpr (Size::kHeld)
+        hopper::multiplyHeldAlong<T>(sum, held[step], b, step > 0);
+      else
+        hopper::multiplyAlong<T>(sum, Own::along(own, step), b, step > 0);
+    }
     hopper::commitProducts();
   }
   /// Begins to add factor·others.
