@@ -1,10 +1,13 @@
 // The derivative of flash attention on Hopper's tensor cores (Shah et al., 2024), without atomic
-// sums: the scheme of flash_grad_mma.h, one kernel for dq and one for dk and dv. A block of three
+// sums: the scheme of flash_grad_mma.h, with blocks for dk and dv and blocks for dq, which have no
+// data of each other's, in one launch that few heads fill better than two. A block of three
 // warpgroups keeps 128 own rows: one thread of the first has the copy engine bring blocks of others
 // into a ring of stages, a second warp brings what is known of queries; the other two warpgroups
 // take 64 own rows each, of which one multiplies while the other makes weights.
 // Include from *.sm90a.cu files only.
 #pragma once
+
+#include <algorithm>
 
 #include "any_floats.h"
 #include "flash_grad_wgmma_sums.h"
@@ -27,14 +30,21 @@ struct Maps {
   CUtensorMap x1, x2, y1, y2;
 };
 
+/// What blocks of one side work on.
 template <class T>
 struct Operands {
+  Maps maps;
   Global<const T> x1, x2;
-  Global<const float> statistics;
+  AnyResults<float> first, second;  ///< dq, or dk and dv
+  int tiles;                        ///< of own rows of a head
 };
 
-struct Results {
-  AnyResults<float> first, second;  ///< dq, or dk and dv
+/// Blocks of keys come first: theirs is the most work.
+template <class T>
+struct Work {
+  Operands<T> keys, queries;
+  Global<const float> statistics;
+  unsigned keyBlocks;
 };
 
 /// Where things lie in shared memory. Blocks are counted by the turns that a block of threads
@@ -83,13 +93,13 @@ struct Place {
 };
 
 template <int kDim, Side kSide>
-FIGMENT_DEVICE Place placeOf(const AttentionProblem& p, int tiles) {
+FIGMENT_DEVICE Place placeOf(const AttentionProblem& p, unsigned block, int tiles) {
   using Size = Sizes<kDim, kSide>;
   Place place;
-  place.task = blockIdx.x / unsigned(tiles);
+  place.task = block / unsigned(tiles);
   place.batch = int(place.task / p.h);
   place.head = int(place.task % p.h);
-  const int turn = int(blockIdx.x % unsigned(tiles)), sq = int(p.sq);
+  const int turn = int(block % unsigned(tiles)), sq = int(p.sq);
   // The most work first, with `causal`: that of last queries and first keys.
   place.start = (Size::kOfKeys ? turn : tiles - 1 - turn) * Size::kOwnRows;
   place.keys = int(p.keysOf(place.batch));
@@ -156,8 +166,9 @@ FIGMENT_DEVICE void produceStatistics(const AttentionProblem& p,
 }
 
 template <class T, int kDim, Side kSide>
-FIGMENT_DEVICE void consume(const AttentionProblem& p, const Operands<T>& x, const Results& results,
-                            const Place& place, const Memory<kDim, kSide>& memory, int half) {
+FIGMENT_DEVICE void consume(const AttentionProblem& p, const Operands<T>& x,
+                            const Global<const float>& statistics, const Place& place,
+                            const Memory<kDim, kSide>& memory, int half) {
   using Size = Sizes<kDim, kSide>;
   using Others = typename Size::Others;
   constexpr bool kOfKeys = Size::kOfKeys;
@@ -178,8 +189,8 @@ FIGMENT_DEVICE void consume(const AttentionProblem& p, const Operands<T>& x, con
     for (int r = 0; r < 2; r++) {
       const int row = rowOfLane + r * 8;
       const int64_t at = (place.task * sq + row) * kStatistics;
-      sums.total[r] = row < sq ? x.statistics[at] : 0.0f;
-      sums.dot[r] = row < sq ? x.statistics[at + 1] : 0.0f;
+      sums.total[r] = row < sq ? statistics[at] : 0.0f;
+      sums.dot[r] = row < sq ? statistics[at + 1] : 0.0f;
     }
   }
   if (!Size::kHeld && place.turns > 0) hopper::waitFor(memory.ownFull(), 0);
@@ -240,17 +251,16 @@ FIGMENT_DEVICE void consume(const AttentionProblem& p, const Operands<T>& x, con
     for (int n = 0; n < kDim / 8; n++) {
       const int column = n * 8 + lane % 4 * 2, i = 4 * n + 2 * r;
       if (column >= d) continue;
-      results.first.setPair(at + column, sums.first[i] * scale, sums.first[i + 1] * scale);
-      if constexpr (kOfKeys)
-        results.second.setPair(at + column, sums.second[i], sums.second[i + 1]);
+      x.first.setPair(at + column, sums.first[i] * scale, sums.first[i + 1] * scale);
+      if constexpr (kOfKeys) x.second.setPair(at + column, sums.second[i], sums.second[i + 1]);
     }
   }
 }
 
+/// The work of block `block` of a side.
 template <class T, int kDim, Side kSide>
-FIGMENT_KERNEL_OCCUPIED(kThreads, 1)
-backwardWgmmaKernel(const FIGMENT_GRID_CONSTANT Maps maps, AttentionProblem p, Operands<T> x,
-                    Results results, int tiles) {
+FIGMENT_DEVICE void runBlock(const AttentionProblem& p, const Operands<T>& x,
+                             const Global<const float>& statistics, unsigned block) {
   using There = Memory<kDim, kSide>;
   FIGMENT_DYNAMIC_SHARED(shared);
   FIGMENT_SHARED(uint64_t, barriers, There::kBarriers);
@@ -261,14 +271,14 @@ backwardWgmmaKernel(const FIGMENT_GRID_CONSTANT Maps maps, AttentionProblem p, O
       (shared.view<uint16_t>(0, 0).address(0) + kAlignment - 1) / kAlignment * kAlignment;
   memory.barriers = barriers.address(0);
   memory.columns = columns;
-  const Place place = placeOf<kDim, kSide>(p, tiles);
+  const Place place = placeOf<kDim, kSide>(p, block, x.tiles);
   if (threadIdx.x == 0) {
     if constexpr (!Sizes<kDim, kSide>::kHeld) {
-      hopper::fetchMap(maps.x1);
-      hopper::fetchMap(maps.x2);
+      hopper::fetchMap(x.maps.x1);
+      hopper::fetchMap(x.maps.x2);
     }
-    hopper::fetchMap(maps.y1);
-    hopper::fetchMap(maps.y2);
+    hopper::fetchMap(x.maps.y1);
+    hopper::fetchMap(x.maps.y2);
     hopper::initBarrier(memory.ownFull(), 1);
     for (int i = 0; i < There::kStages; i++) {
       hopper::initBarrier(memory.full(i), kSide == Side::keys ? 2 : 1);
@@ -281,45 +291,56 @@ backwardWgmmaKernel(const FIGMENT_GRID_CONSTANT Maps maps, AttentionProblem p, O
   if (warpgroup == 0) {
     hopper::giveRegisters<24>();
     if (place.turns == 0) return;
-    if (threadIdx.x == 0) produce<kDim, kSide>(p, maps, place, memory);
+    if (threadIdx.x == 0) produce<kDim, kSide>(p, x.maps, place, memory);
     if constexpr (kSide == Side::keys)
-      if (warpInBlock() == 1) produceStatistics<kDim>(p, x.statistics, place, memory);
+      if (warpInBlock() == 1) produceStatistics<kDim>(p, statistics, place, memory);
   } else {
     hopper::takeRegisters<240>();
-    consume<T, kDim, kSide>(p, x, results, place, memory, warpgroup - 1);
+    consume<T, kDim, kSide>(p, x, statistics, place, memory, warpgroup - 1);
   }
 }
 
+template <class T, int kDim>
+FIGMENT_KERNEL_OCCUPIED(kThreads, 1)
+backwardWgmmaKernel(const FIGMENT_GRID_CONSTANT Work<T> work, AttentionProblem p) {
+  if (blockIdx.x < work.keyBlocks)
+    runBlock<T, kDim, Side::keys>(p, work.keys, work.statistics, blockIdx.x);
+  else
+    runBlock<T, kDim, Side::queries>(p, work.queries, work.statistics, blockIdx.x - work.keyBlocks);
+}
+
+/// Of a side: its own rows and those of others by their numbers among the operands, its results.
 template <class T, int kDim, Side kSide>
-void launchSide(const OpCall& call, const AttentionProblem& p, Global<const float> statistics,
-                Launcher& launcher) {
+Operands<T> operandsOf(const OpCall& call, const AttentionProblem& p, int x1, int x2, int y1,
+                       int y2, int first, int second) {
   using Size = Sizes<kDim, kSide>;
+  const int64_t length = Size::kOfKeys ? p.sk : p.sq, others = Size::kOfKeys ? p.sq : p.sk;
   const auto own = [&](int i) {
-    return wgmma_tiles::headsMap(call.in[i], p, Size::kOfKeys ? p.sk : p.sq, Size::kOwnRows);
+    return Size::kHeld ? CUtensorMap{}
+                       : wgmma_tiles::headsMap(call.in[i], p, length, Size::kOwnRows);
   };
-  const auto others = [&](int i) {
-    return wgmma_tiles::headsMap(call.in[i], p, Size::kOfKeys ? p.sq : p.sk, Size::kOtherRows);
+  const auto other = [&](int i) {
+    return wgmma_tiles::headsMap(call.in[i], p, others, Size::kOtherRows);
   };
-  const auto view = [&](int i) { return viewOf<const T>(call.in[i]); };
-  const auto result = [&](int i) { return AnyResults<float>::of(call.out[i]); };
-  const Maps maps = Size::kOfKeys ? Maps{own(1), own(2), others(0), others(5)}
-                                  : Maps{own(0), own(5), others(1), others(2)};
-  const Operands<T> x = Size::kOfKeys ? Operands<T>{view(1), view(2), statistics}
-                                      : Operands<T>{view(0), view(5), statistics};
-  const Results results =
-      Size::kOfKeys ? Results{result(1), result(2)} : Results{result(0), result(0)};
-  const int64_t tiles = ceilDiv(Size::kOfKeys ? p.sk : p.sq, int64_t(Size::kOwnRows));
-  launch<backwardWgmmaKernel<T, kDim, kSide>>(launcher, {p.heads() * tiles}, kThreads,
-                                              Memory<kDim, kSide>::kBytes, maps, p, x, results,
-                                              int(tiles));
+  return {{own(x1), own(x2), other(y1), other(y2)},
+          viewOf<const T>(call.in[x1]),
+          viewOf<const T>(call.in[x2]),
+          AnyResults<float>::of(call.out[first]),
+          AnyResults<float>::of(call.out[second]),
+          int(ceilDiv(length, int64_t(Size::kOwnRows)))};
 }
 
 template <class T, int kDim>
-void launchBoth(const OpCall& call, Launcher& launcher) {
+void launchBackward(const OpCall& call, Launcher& launcher) {
   const auto p = AttentionProblem::of<AttentionGradParams>(call, 6);
   const auto statistics = rowStatistics(call, launcher);
-  launchSide<T, kDim, Side::queries>(call, p, statistics, launcher);
-  launchSide<T, kDim, Side::keys>(call, p, statistics, launcher);
+  const auto keys = operandsOf<T, kDim, Side::keys>(call, p, 1, 2, 0, 5, 1, 2);
+  const auto queries = operandsOf<T, kDim, Side::queries>(call, p, 0, 5, 1, 2, 0, 0);
+  const int64_t keyBlocks = p.heads() * keys.tiles, queryBlocks = p.heads() * queries.tiles;
+  constexpr int kBytes =
+      std::max(Memory<kDim, Side::keys>::kBytes, Memory<kDim, Side::queries>::kBytes);
+  launch<backwardWgmmaKernel<T, kDim>>(launcher, {keyBlocks + queryBlocks}, kThreads, kBytes,
+                                       Work<T>{keys, queries, statistics, unsigned(keyBlocks)}, p);
 }
 
 }  // namespace flash_grad_wgmma
@@ -328,13 +349,13 @@ template <class T>
 void runFlashGradWgmma(const OpCall& call, Launcher& launcher) {
   const int d = call.as<AttentionGradParams>().d;
   if (d <= 40)
-    flash_grad_wgmma::launchBoth<T, 40>(call, launcher);
+    flash_grad_wgmma::launchBackward<T, 40>(call, launcher);
   else if (d <= 64)
-    flash_grad_wgmma::launchBoth<T, 64>(call, launcher);
+    flash_grad_wgmma::launchBackward<T, 64>(call, launcher);
   else if (d <= 80)
-    flash_grad_wgmma::launchBoth<T, 80>(call, launcher);
+    flash_grad_wgmma::launchBackward<T, 80>(call, launcher);
   else
-    flash_grad_wgmma::launchBoth<T, 128>(call, launcher);
+    flash_grad_wgmma::launchBackward<T, 128>(call, launcher);
 }
 
 }  // namespace figment::cuda
