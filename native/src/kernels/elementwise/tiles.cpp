@@ -25,15 +25,17 @@ class TileRun {
 
   void run(int64_t begin, int64_t end) {
     const int64_t perBlock = tiling_.tilesPerBlock();
-    int64_t block = begin / perBlock;
     int64_t tile = begin % perBlock;
-    for (int64_t t = begin; t < end; block++, tile = 0) {
-      enterBlock(block);
+    enterBlock(begin / perBlock);
+    for (int64_t t = begin;;) {
       for (; tile < perBlock && t < end; tile++, t++) {
         const int64_t position = tile * tiling_.tile;
         const int64_t rest = tiling_.inner - position;
         runTile(position, int(rest < tiling_.tile ? rest : tiling_.tile));
       }
+      if (t == end) return;
+      tile = 0;
+      enterNextBlock();
     }
   }
 
@@ -43,21 +45,38 @@ class TileRun {
   /// Points every operand at the block's first element and gathers the repeating patterns.
   void enterBlock(int64_t block) {
     const Space& space = tiling_.space;
-    int64_t index[kMaxRank];
     for (int d = tiling_.outerRank - 1; d >= 0; d--) {
-      index[d] = block % space.dims[d];
+      index_[d] = block % space.dims[d];
       block /= space.dims[d];
     }
     for (int i = 0; i < space.operands; i++) {
       const Operand& operand = i < call_.inCount ? call_.in[i] : call_.out[i - call_.inCount];
       int64_t offset = 0;
-      for (int d = 0; d < tiling_.outerRank; d++) offset += index[d] * space.strides[i][d];
-      char* base = operand.as<char>() + offset * int64_t(formatBytes(operand.format));
-      if (i < call_.inCount && tiling_.access[i].kind == Access::kRepeat) {
-        if (plan_.inputs[i].used && patterns_[i] != base) gatherPattern(i, base);
-        patterns_[i] = base;
-      }
-      bases_[i] = base;
+      for (int d = 0; d < tiling_.outerRank; d++) offset += index_[d] * space.strides[i][d];
+      widths_[i] = int64_t(formatBytes(operand.format));
+      bases_[i] = operand.as<char>() + offset * widths_[i];
+    }
+    gatherPatterns();
+  }
+
+  /// The same without divisions, which take as long as some of the blocks.
+  void enterNextBlock() {
+    const Space& space = tiling_.space;
+    for (int d = tiling_.outerRank - 1; d >= 0; d--) {
+      for (int i = 0; i < space.operands; i++) bases_[i] += space.strides[i][d] * widths_[i];
+      if (++index_[d] < space.dims[d]) break;
+      for (int i = 0; i < space.operands; i++)
+        bases_[i] -= space.dims[d] * space.strides[i][d] * widths_[i];
+      index_[d] = 0;
+    }
+    gatherPatterns();
+  }
+
+  void gatherPatterns() {
+    for (int i = 0; i < call_.inCount; i++) {
+      if (tiling_.access[i].kind != Access::kRepeat) continue;
+      if (plan_.inputs[i].used && patterns_[i] != bases_[i]) gatherPattern(i, bases_[i]);
+      patterns_[i] = bases_[i];
     }
   }
 
@@ -88,7 +107,7 @@ class TileRun {
     for (int i = 0; i < call_.inCount; i++) {
       const InputUse& use = plan_.inputs[i];
       if (!use.used || tiling_.access[i].kind == Access::kRepeat) continue;
-      const int width = int(formatBytes(call_.in[i].format));
+      const int width = int(widths_[i]);
       void* raw = bases_[i] + position * width;
       if (use.raw >= 0) {
         raw = scratch_ + use.raw;
@@ -97,8 +116,7 @@ class TileRun {
       present(i, raw, count);
     }
     for (int o = 0; o < call_.outCount; o++)
-      slots_[call_.inCount + o] =
-          bases_[call_.inCount + o] + position * int64_t(formatBytes(call_.out[o].format));
+      slots_[call_.inCount + o] = bases_[call_.inCount + o] + position * widths_[call_.inCount + o];
     for (int s = 0; s < plan_.stepCount; s++) {
       const Step& step = plan_.steps[s];
       if (step.block)
@@ -116,7 +134,7 @@ class TileRun {
     const OutputUse& use = plan_.outputs[o];
     if (use.kind == OutputUse::kInPlace) return;
     const Access& access = outAccess(o);
-    const int width = int(formatBytes(call_.out[o].format));
+    const int width = int(widths_[call_.inCount + o]);
     const void* value = use.fromRaw ? raws_[use.slot] : slots_[use.slot];
     void* target = slots_[call_.inCount + o];
     const size_t bytes = size_t(count) * size_t(width);
@@ -142,10 +160,24 @@ class TileRun {
   const Tiling& tiling_;
   std::byte* scratch_;
   void** slots_;
+  int64_t index_[kMaxRank];  ///< of the block
+  int64_t widths_[kMaxOperands];
   char* bases_[kMaxOperands];
   void* raws_[kMaxInputs];
   const char* patterns_[kMaxInputs] = {};
 };
+
+/// Whether a call only moves elements of one operand to another, and by what conversion; null: by
+/// none.
+bool onlyMoves(const OpCall& call, const Plan& plan, Block& convert) {
+  if (call.inCount != 1 || call.outCount != 1 || plan.stepCount > 0) return false;
+  const InputUse& in = plan.inputs[0];
+  const OutputUse& out = plan.outputs[0];
+  if (!in.used) return false;  // a constant is stored
+  convert = out.kind == OutputUse::kNarrow ? out.narrow : out.fromRaw ? nullptr : in.widen;
+  const bool twice = out.kind == OutputUse::kNarrow && in.widen;
+  return !twice && (out.fromRaw || convert);
+}
 
 /// Tiles that make up about 20 microseconds of work.
 int64_t grainOf(const OpCall& call, const Plan& plan) {
@@ -153,7 +185,9 @@ int64_t grainOf(const OpCall& call, const Plan& plan) {
   double nanoseconds = kOperand * (call.inCount + call.outCount) + kStep * plan.stepCount;
   for (int i = 0; i < call.inCount + call.outCount; i++)
     if (plan.tiling.access[i].kind == Access::kRows) nanoseconds += kGathered;
-  nanoseconds = kTile + nanoseconds * plan.tiling.tile / kTileElements;
+  const Tiling& tiling = plan.tiling;
+  const double elements = double(tiling.inner < tiling.tile ? tiling.inner : tiling.tile);
+  nanoseconds = kTile + nanoseconds * elements / kTileElements;
   const int64_t tiles = int64_t(kWork / nanoseconds);
   return tiles < 1 ? 1 : tiles;
 }
@@ -195,9 +229,10 @@ void runTiles(const OpCall& call, Context& context, const BlockTable& table) {
   if (call.out[0].elements() == 0) return;
   Plan plan;
   buildPlan(call, table, plan);
-  if (call.inCount == 1 && call.outCount == 1 && plan.stepCount == 0 && plan.outputs[0].fromRaw &&
-      (transposeCopy(call, context, plan.tiling.space) ||
-       copyRows(call, context, plan.tiling.space)))
+  Block convert = nullptr;
+  if (onlyMoves(call, plan, convert) &&
+      ((!convert && transposeCopy(call, context, plan.tiling.space)) ||
+       copyRows(call, context, plan.tiling.space, convert)))
     return;
   enlargeCopyTiles(call, plan);
   bool streamed = false;
