@@ -75,6 +75,7 @@ struct GroupNormGradCall {
     const float *x, *dy;
     float* du;
     int64_t count;
+    int64_t ahead;
   };
 
   /// Slope of the activation, no more exact than bf16 where all is that. A result of f32 that is
@@ -95,6 +96,11 @@ struct GroupNormGradCall {
         const int64_t i = column + v * kLanes, element = r * layout.columns + i;
         const F32 value = loadLanes(rows.x + element, lanes);
         F32 du = loadLanes(rows.dy + element, lanes);
+        if (rows.ahead) {
+          __builtin_prefetch(rows.x + element + rows.ahead, 0, 2);
+          __builtin_prefetch(rows.dy + element + rows.ahead, 0, 2);
+          if (kSilu && rows.du) __builtin_prefetch(rows.du + element + rows.ahead, 1, 2);
+        }
         if (kSilu) {
           du *=
               slopeAt(mulAdd(value, loadLanes(k.scale + i, lanes), loadLanes(k.shift + i, lanes)));
@@ -117,7 +123,8 @@ struct GroupNormGradCall {
     const int64_t elements = (count - 1) * layout.columns + columns;
     const Rows rows{readRows(x + start, elements, stage.buffer(worker, 0)),
                     readRows(dy + start, elements, stage.buffer(worker, 1)),
-                    keepsSlopes() ? dx.floats() + start : nullptr, count};
+                    keepsSlopes() ? dx.floats() + start : nullptr, count,
+                    x.half() || dy.half() ? 0 : layout.chunkRows * layout.columns};
     int64_t i = 0;
     for (; i + kBlock * kLanes <= columns; i += kBlock * kLanes)
       sumBlock<kSilu, kBlock>(rows, kLanes, k, i, plain, scaled);
