@@ -20,17 +20,24 @@ void convert(const Operand& x, const Operand& y, int64_t first, int64_t elements
   });
 }
 
-/// Numbers rounded to bf16 past the caches.
+/// A copy past the caches; `to` is a multiple of a line.
+void streamBytes(std::byte* to, const std::byte* from, int64_t bytes) {
+  constexpr int64_t kVector = kLanes * int64_t(sizeof(float));
+  const int64_t whole = bytes / kVector * kVector;
+  for (int64_t i = 0; i < whole; i += kVector)
+    F32::load(reinterpret_cast<const float*>(from + i)).stream(reinterpret_cast<float*>(to + i));
+  __builtin_memcpy(to + whole, from + whole, size_t(bytes - whole));
+}
+
+/// Numbers rounded to bf16 past the caches, a piece that stays in the first-level one at a time.
 void streamBf16(uint16_t* to, const float* from, int64_t elements) {
-  constexpr int64_t kPiece = 1024, kHalves = 2;
-  alignas(64) float piece[kPiece / kHalves];
+  constexpr int64_t kPiece = 1024;
+  alignas(64) uint16_t piece[kPiece];
   for (int64_t i = 0; i < elements; i += kPiece) {
     const int64_t count = smaller(kPiece, elements - i);
-    narrowToBf16(reinterpret_cast<uint16_t*>(piece), from + i, count);
-    float* target = reinterpret_cast<float*>(to + i);
-    const int64_t whole = count / (kHalves * kLanes) * kLanes;
-    for (int64_t j = 0; j < whole; j += kLanes) F32::load(piece + j).stream(target + j);
-    __builtin_memcpy(target + whole, piece + whole, size_t(count - kHalves * whole) * 2);
+    narrowToBf16(piece, from + i, count);
+    streamBytes(reinterpret_cast<std::byte*>(to + i), reinterpret_cast<const std::byte*>(piece),
+                count * int64_t(sizeof(uint16_t)));
   }
 }
 
@@ -45,14 +52,28 @@ bool fillsCaches(const OpCall& call) {
   return out >= kStreamedBytes && in + out > kStreamedTraffic;
 }
 
+/// False when elements of these formats are not streamed.
+bool streamed(const Operand& x, const Operand& y, int64_t first, int64_t elements) {
+  constexpr uintptr_t kLine = 64;
+  const int64_t size = int64_t(formatBytes(y.format));
+  std::byte* to = y.as<std::byte>() + first * size;
+  if (reinterpret_cast<uintptr_t>(to) % kLine != 0) return false;
+  if (x.format == y.format)
+    streamBytes(to, x.as<const std::byte>() + first * size, elements * size);
+  else if (x.format == Format::f32 && y.format == Format::bf16)
+    streamBf16(reinterpret_cast<uint16_t*>(to), x.as<const float>() + first, elements);
+  else
+    return false;
+  streamFence();
+  return true;
+}
+
 void run(const OpCall& call, Context& context) {
   const SweepTable table(call.in, call.inCount, context.scratch());
   const bool streams = fillsCaches(call);
   sweep(table, call.in, context, [&](int t, int64_t first, int64_t elements, int64_t) {
     const Operand &x = call.in[t], &y = call.out[t];
-    const bool rounds = x.format == Format::f32 && y.format == Format::bf16;
-    if (streams && rounds && reinterpret_cast<uintptr_t>(y.data) % 64 == 0)
-      return streamBf16(y.as<uint16_t>() + first, x.as<const float>() + first, elements);
+    if (streams && streamed(x, y, first, elements)) return;
     if (x.format != y.format) return convert(x, y, first, elements);
     const int64_t size = int64_t(formatBytes(x.format));
     __builtin_memcpy(y.as<std::byte>() + first * size, x.as<const std::byte>() + first * size,

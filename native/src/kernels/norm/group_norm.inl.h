@@ -140,6 +140,17 @@ struct GroupNormCall {
     repeatChannels(layout, shift);
   }
 
+  /// From f32 to bf16 in one pass.
+  template <bool kSilu>
+  void applyRowToBf16(int64_t at, int64_t columns, const float* scale, const float* shift) const {
+    const float* from = x.floats() + at;
+    writeBf16(reinterpret_cast<uint16_t*>((y + at).data), columns, [&](int64_t i, int lanes) {
+      const F32 u = mulAdd(loadLanes(from + i, lanes), loadLanes(scale + i, lanes),
+                           loadLanes(shift + i, lanes));
+      return kSilu ? siluBounded(u) : u;
+    });
+  }
+
   /// From bf16 to bf16 in one pass.
   template <bool kSilu>
   void applyBf16Row(int64_t at, int64_t columns, const float* scale, const float* shift) const {
@@ -155,6 +166,8 @@ struct GroupNormCall {
                 float* copy) const {
     if (x.format == Format::bf16 && y.format == Format::bf16)
       return applyBf16Row<kSilu>(at, columns, scale, shift);
+    if (x.format == Format::f32 && y.format == Format::bf16)
+      return applyRowToBf16<kSilu>(at, columns, scale, shift);
     const float* from = readRows(x + at, columns, copy);
     float* to = rowsToWrite(y + at, copy);
     forLanes(columns, [&](int64_t i, int lanes) {

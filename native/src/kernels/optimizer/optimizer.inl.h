@@ -3,6 +3,7 @@
 
 #include "../params/adam.generated.h"
 #include "../params/emaUpdate.generated.h"
+#include "../simd/streaming.h"
 #include "multi_tensor.inl.h"
 
 namespace figment::FIGMENT_ISA {
@@ -33,6 +34,41 @@ struct AdamStep {
   }
 };
 
+/// Pointers to one piece of a parameter's tensors.
+struct AdamPiece {
+  const float *w, *g, *m, *v;
+  float *newW, *newM, *newV;
+};
+
+template <bool kStream>
+FIGMENT_INLINE void adamPiece(const AdamStep& step, const AdamPiece& at, int64_t elements) {
+  const auto keep = [](float* to, F32 value, int lanes) {
+    lanes == kLanes ? storeOrStream<kStream>(value, to) : storeLanes(to, value, lanes);
+  };
+  forLanes(elements, [&](int64_t i, int lanes) {
+    F32 weight = loadLanes(at.w + i, lanes), mean = loadLanes(at.m + i, lanes),
+        square = loadLanes(at.v + i, lanes);
+    step(weight, loadLanes(at.g + i, lanes), mean, square);
+    keep(at.newW + i, weight, lanes);
+    keep(at.newM + i, mean, lanes);
+    keep(at.newV + i, square, lanes);
+  });
+}
+
+/// Whether results lie apart from what they replace, on whole lines, and fill the caches together.
+bool adamStreams(const Operand* weights, const Operand* results, int count) {
+  constexpr uintptr_t kLine = 64;
+  constexpr int kGroups = 3;
+  int64_t bytes = 0;
+  for (int t = 0; t < count; t++) {
+    if (results[t].data == weights[t].data) return false;
+    bytes += kGroups * flatElements(weights[t]) * int64_t(sizeof(float));
+  }
+  for (int r = 0; r < kGroups * count; r++)
+    if (reinterpret_cast<uintptr_t>(results[r].data) % kLine != 0) return false;
+  return bytes > kStreamedTraffic;
+}
+
 void runAdam(const OpCall& call, Context& context) {
   const auto& p = call.as<AdamParams>();
   const int count = p.count;
@@ -41,19 +77,18 @@ void runAdam(const OpCall& call, Context& context) {
   const Operand *weights = call.in + 3, *grads = weights + count, *means = grads + count,
                 *squares = means + count;
   const SweepTable table(weights, count, context.scratch());
+  const bool streams = adamStreams(weights, call.out, count);
   sweep(table, weights, context, [&](int t, int64_t first, int64_t elements, int64_t) {
-    const float *w = weights[t].as<const float>() + first, *g = grads[t].as<const float>() + first,
-                *m = means[t].as<const float>() + first, *v = squares[t].as<const float>() + first;
-    float *newW = call.out[t].as<float>() + first, *newM = call.out[count + t].as<float>() + first,
-          *newV = call.out[2 * count + t].as<float>() + first;
-    forLanes(elements, [&](int64_t i, int lanes) {
-      F32 weight = loadLanes(w + i, lanes), mean = loadLanes(m + i, lanes),
-          square = loadLanes(v + i, lanes);
-      step(weight, loadLanes(g + i, lanes), mean, square);
-      storeLanes(newW + i, weight, lanes);
-      storeLanes(newM + i, mean, lanes);
-      storeLanes(newV + i, square, lanes);
-    });
+    const AdamPiece at{.w = weights[t].as<const float>() + first,
+                       .g = grads[t].as<const float>() + first,
+                       .m = means[t].as<const float>() + first,
+                       .v = squares[t].as<const float>() + first,
+                       .newW = call.out[t].as<float>() + first,
+                       .newM = call.out[count + t].as<float>() + first,
+                       .newV = call.out[2 * count + t].as<float>() + first};
+    if (!streams) return adamPiece<false>(step, at, elements);
+    adamPiece<true>(step, at, elements);
+    streamFence();
   });
 }
 
