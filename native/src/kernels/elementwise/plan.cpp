@@ -86,6 +86,10 @@ class Builder {
     assignBuffers();
     for (int o = 0; o < call_.outCount; o++) plan_.outputs[o].slot = values_[stored_[o]].slot;
     reserve();
+    // Operands of a step of training have been out of the caches for long. What computes much
+    // leaves the processor time to fetch by itself, and small operands are there.
+    constexpr int64_t kFetchedTraffic = int64_t(1) << 20;
+    plan_.fetches = !costly_ && traffic() > kFetchedTraffic;
   }
 
  private:
@@ -139,6 +143,7 @@ class Builder {
         const int c = sources > 2 ? use(code.c) : kNone;
         const int op = code.type == RegisterType::kF32 ? linkOf(code.op) : kNone;
         links_[plan_.stepCount] = {int8_t(op), kNone, int16_t(b)};
+        costly_ |= isTranscendental(code.op);
         registers_[code.dst] = emit(blocks[int(code.op)], a, b, c);
       }
     }
@@ -365,6 +370,7 @@ class Builder {
     int16_t other;  ///< value of the other operand
   };
   Continuation links_[kMaxInstructions];
+  bool costly_ = false;  ///< a polynomial is computed
   Value values_[kMaxInstructions + kMaxInputs];
   bool released_[kMaxInstructions + kMaxInputs] = {};
 };

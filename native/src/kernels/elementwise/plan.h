@@ -47,8 +47,9 @@ struct Plan {
   int linkCount = 0;
   int constantCount = 0;
   int slots = 0;
-  int buffers = 0;   ///< register buffers; their slots follow inputs and outputs
-  size_t bytes = 0;  ///< scratch of one worker
+  int buffers = 0;       ///< register buffers; their slots follow inputs and outputs
+  size_t bytes = 0;      ///< scratch of one worker
+  bool fetches = false;  ///< the next tile's inputs while one is computed
   InputUse inputs[kMaxInputs];
   OutputUse outputs[kMaxOutputs];
   Step steps[kMaxInstructions];

@@ -112,6 +112,8 @@ class TileRun {
       if (use.raw >= 0) {
         raw = scratch_ + use.raw;
         gatherRows(tiling_.access[i], width, raw, bases_[i], position, count);
+      } else if (plan_.fetches) {
+        fetch(bases_[i] + (position + count) * width, count * width);
       }
       present(i, raw, count);
     }
@@ -126,6 +128,12 @@ class TileRun {
                      count, step.stream);
     }
     for (int o = 0; o < call_.outCount; o++) finish(o, position, count);
+  }
+
+  /// Into the second-level cache.
+  static void fetch(const char* from, int bytes) {
+    constexpr int kLine = 64;
+    for (int i = 0; i < bytes; i += kLine) __builtin_prefetch(from + i, 0, 2);
   }
 
   const void* at(int slot) const { return slot < 0 ? nullptr : slots_[slot]; }

@@ -64,12 +64,20 @@ void mergeMoments(int64_t columns, int64_t count, float* mean, float* squares, i
   });
 }
 
+/// Brings floats into the second-level cache.
+FIGMENT_INLINE void fetchLines(const float* from, int64_t count) {
+  constexpr int64_t kLineFloats = 16;
+  for (int64_t i = 0; i < count; i += kLineFloats) __builtin_prefetch(from + i, 0, 2);
+}
+
 /// Moments of rows [begin, end) of a sample; `chunk` is room for two rows, `copy` for a chunk.
 void segmentMoments(const GroupLayout& layout, Elements x, int64_t begin, int64_t end, float* mean,
                     float* squares, float* chunk, float* copy) {
   for (int64_t row = begin; row < end; row += layout.chunkRows) {
     const int64_t rows = smaller(layout.chunkRows, end - row);
     const float* rowsAt = readRows(x + row * layout.columns, rows * layout.columns, copy);
+    if (!x.half() && row + rows < end)
+      fetchLines(rowsAt + rows * layout.columns, rows * layout.columns);
     if (row == begin) {
       chunkMoments(rowsAt, rows, layout.columns, mean, squares);
       continue;
@@ -140,17 +148,6 @@ struct GroupNormCall {
     repeatChannels(layout, shift);
   }
 
-  /// From f32 to bf16 in one pass.
-  template <bool kSilu>
-  void applyRowToBf16(int64_t at, int64_t columns, const float* scale, const float* shift) const {
-    const float* from = x.floats() + at;
-    writeBf16(reinterpret_cast<uint16_t*>((y + at).data), columns, [&](int64_t i, int lanes) {
-      const F32 u = mulAdd(loadLanes(from + i, lanes), loadLanes(scale + i, lanes),
-                           loadLanes(shift + i, lanes));
-      return kSilu ? siluBounded(u) : u;
-    });
-  }
-
   /// From bf16 to bf16 in one pass.
   template <bool kSilu>
   void applyBf16Row(int64_t at, int64_t columns, const float* scale, const float* shift) const {
@@ -166,8 +163,6 @@ struct GroupNormCall {
                 float* copy) const {
     if (x.format == Format::bf16 && y.format == Format::bf16)
       return applyBf16Row<kSilu>(at, columns, scale, shift);
-    if (x.format == Format::f32 && y.format == Format::bf16)
-      return applyRowToBf16<kSilu>(at, columns, scale, shift);
     const float* from = readRows(x + at, columns, copy);
     float* to = rowsToWrite(y + at, copy);
     forLanes(columns, [&](int64_t i, int lanes) {

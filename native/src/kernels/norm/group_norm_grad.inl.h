@@ -48,6 +48,10 @@ struct GroupNormGradCall {
   /// Whether dx holds du between the two sweeps, unrounded.
   bool keepsSlopes() const { return p.silu && !dx.half(); }
 
+  /// Whether what follows is fetched while rows are summed: in a step of training it has been out
+  /// of the caches for long. Not where all of a sample is one chunk.
+  bool fetches() const { return !x.half() && !dy.half() && layout.rows > layout.chunkRows; }
+
   double rstd(int64_t group) const {
     const double value = double(spread[group]);
     return givenVariance ? 1 / __builtin_sqrt(value + p.eps) : value;
@@ -75,7 +79,7 @@ struct GroupNormGradCall {
     const float *x, *dy;
     float* du;
     int64_t count;
-    int64_t ahead;
+    int64_t ahead;  ///< elements to the rows that follow and are fetched; 0: none
   };
 
   /// Slope of the activation, no more exact than bf16 where all is that. A result of f32 that is
@@ -124,7 +128,7 @@ struct GroupNormGradCall {
     const Rows rows{readRows(x + start, elements, stage.buffer(worker, 0)),
                     readRows(dy + start, elements, stage.buffer(worker, 1)),
                     keepsSlopes() ? dx.floats() + start : nullptr, count,
-                    x.half() || dy.half() ? 0 : layout.chunkRows * layout.columns};
+                    fetches() ? layout.chunkRows * layout.columns : 0};
     int64_t i = 0;
     for (; i + kBlock * kLanes <= columns; i += kBlock * kLanes)
       sumBlock<kSilu, kBlock>(rows, kLanes, k, i, plain, scaled);
