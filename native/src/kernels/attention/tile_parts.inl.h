@@ -24,6 +24,20 @@ struct PartBits {
   }
 };
 
+/// The same of weights and score gradients, in parts without rounding, which takes half the steps:
+/// 24 bits of a number are exactly three times 8.
+template <int kParts>
+struct WeightBits {
+  I32 bits[kParts];
+
+  explicit FIGMENT_INLINE WeightBits(F32 x) {
+    for (int part = 0; part < kParts; part++) {
+      bits[part] = kParts == 1 ? asInt(x) + I32::broadcast(0x8000) : asInt(x);
+      if (part + 1 < kParts) x -= asFloat(bits[part] & I32::broadcast(int32_t(0xffff0000)));
+    }
+  }
+};
+
 /// The upper halves of two vectors: those of `low` in the lower halves of its lanes.
 FIGMENT_INLINE I32 upperHalves(I32 low, I32 high) {
 #if FIGMENT_LEVEL == 2
@@ -37,9 +51,9 @@ FIGMENT_INLINE I32 upperHalves(I32 low, I32 high) {
 }
 
 /// Stores pairs of numbers, those of `low` first, part by part, `partStep` numbers apart.
-template <int kParts>
-FIGMENT_INLINE void storePairs(uint16_t* to, int64_t partStep, const PartBits<kParts>& low,
-                               const PartBits<kParts>& high) {
+template <template <int> class Bits, int kParts>
+FIGMENT_INLINE void storePairs(uint16_t* to, int64_t partStep, const Bits<kParts>& low,
+                               const Bits<kParts>& high) {
   for (int part = 0; part < kParts; part++) {
     const I32 pairs = upperHalves(low.bits[part], high.bits[part]);
     __builtin_memcpy(to + part * partStep, &pairs, sizeof pairs);

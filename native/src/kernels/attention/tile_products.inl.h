@@ -56,23 +56,36 @@ FIGMENT_INLINE void beginSums(Tiles& tiles, const UnitProduct& p, const OpenSums
                                p.step * int64_t(sizeof(float)));
 }
 
+/// The factor of a product that passes by: it comes from the second-level cache, by loads past the
+/// first, which it would take from the other factor and from what is done between.
+enum class Passing { a, b };
+
+template <int kTile, bool kPasses, class Tiles>
+FIGMENT_INLINE void loadFactor(Tiles& tiles, const uint16_t* from) {
+  if constexpr (kPasses)
+    tiles.template stream<kTile>(from, kRowBytes);
+  else
+    tiles.template load<kTile>(from, kRowBytes);
+}
+
 /// Makes a product of kRows by kColumns tiles of sums, of which the second ones may not be needed,
 /// and calls between() after each step of K of each term. Its sums stay open.
-template <int kParts, int kRows, int kColumns, class Tiles, class Between>
+template <int kParts, int kRows, int kColumns, Passing kPassing, class Tiles, class Between>
 FIGMENT_INLINE void multiply(Tiles& tiles, const UnitProduct& p, OpenSums& open,
                              Between&& between) {
   constexpr bool kRight = kColumns == 2, kLower = kRows == 2, kCorner = kRight && kLower;
+  constexpr bool kPassesA = kPassing == Passing::a, kPassesB = kPassing == Passing::b;
   using Terms = Terms<kParts>;
   const auto step = [&](const uint16_t* a, const uint16_t* b, bool newA, bool newB, bool begins) {
     if (begins) beginSums<0, true>(tiles, p, open);
-    if (newA) tiles.template load<4>(a, kRowBytes);
-    if (newB) tiles.template load<6>(b, kRowBytes);
+    if (newA) loadFactor<4, kPassesA>(tiles, a);
+    if (newB) loadFactor<6, kPassesB>(tiles, b);
     tiles.template dot<0, 4, 6>();
     if (begins) beginSums<1, kRight>(tiles, p, open);
-    if (kRight && newB) tiles.template load<7>(b + kTile, kRowBytes);
+    if (kRight && newB) loadFactor<7, kPassesB>(tiles, b + kTile);
     if constexpr (kRight) tiles.template dot<1, 4, 7>();
     if (begins) beginSums<2, kLower>(tiles, p, open);
-    if (kLower && newA) tiles.template load<5>(a + kTile, kRowBytes);
+    if (kLower && newA) loadFactor<5, kPassesA>(tiles, a + kTile);
     if constexpr (kLower) tiles.template dot<2, 5, 6>();
     if (begins) beginSums<3, kCorner>(tiles, p, open);
     if constexpr (kCorner) tiles.template dot<3, 5, 7>();

@@ -36,8 +36,8 @@ struct Weigher {
           high = blend(gt(left, I32::broadcast(int32_t(kSide))), high, F32::zero());
         }
         sum += low + high;
-        storePairs(weight + row * kTileDepth + 2 * j, kPair, PartBits<kParts>(low),
-                   PartBits<kParts>(high));
+        storePairs(weight + row * kTileDepth + 2 * j, kPair, WeightBits<kParts>(low),
+                   WeightBits<kParts>(high));
       }
       sum.store(total + row * kLanes);
     }
@@ -94,7 +94,7 @@ struct GradWeigher {
   float factor;
   KeySight sight;
 
-  using Bits = PartBits<kParts>;
+  using Bits = WeightBits<kParts>;
   struct Weighed {
     F32 weight, grad;
   };

@@ -20,8 +20,8 @@
 
 namespace figment::FIGMENT_ISA::tiles {
 
-/// Units of keys whose weights are multiplied by values at a time, and units of weights that are
-/// kept: those that wait for it, and those that are being written.
+/// Units of keys whose weights are multiplied by values at a time, at most, and units of weights
+/// that are kept: those that wait for it, and those that are being written.
 constexpr int64_t kDeep = 2;
 constexpr int64_t kWeightUnits = 2 * kDeep;
 
@@ -85,9 +85,12 @@ struct TiledAttention {
   using Space = Workspace<kParts>;
 
   TiledAttention(const OpCall& call, int threads) : call(call), shape(call, 3) {
-    // Units of keys and values, in whole kDeeps.
+    // Beside queries of more than a block in parts, the weights of two units at a time would leave
+    // the first-level cache.
+    deep = kParts > 1 && shape.depth > 1 ? 1 : kDeep;
+    // Units of keys and values, in whole deeps.
     const int64_t unitBytes = 2 * shape.unitSize() * int64_t(sizeof(uint16_t));
-    chunk = larger(1, kChunkBytes / (kDeep * unitBytes)) * kDeep;
+    chunk = larger(1, kChunkBytes / (deep * unitBytes)) * deep;
     headsAtOnce = headsAtATime(shape.heads(), headNumbers(), threads);
     // Groups are smaller where threads would have few of them.
     constexpr int64_t kTasks = 4;
@@ -139,7 +142,7 @@ struct TiledAttention {
     return shape.scores(t.query, at.packedKeys + unit * shape.unitSize(), w.scoreOf(index));
   }
 
-  /// Up to kDeep units of keys that a unit of queries meets one after the other.
+  /// Up to `deep` units of keys that a unit of queries meets one after the other.
   struct Deep {
     int64_t tile, unit, count;
     int64_t chunk;  ///< its first unit
@@ -149,7 +152,7 @@ struct TiledAttention {
   bool find(const Place& at, Deep& d) const {
     for (; d.chunk < shape.keyUnits; d.chunk += chunk, d.tile = 0, d.unit = d.chunk) {
       for (; d.tile < at.tiles; d.tile++, d.unit = d.chunk) {
-        d.count = smaller(kDeep, smaller(d.chunk + chunk, unitsOf(at, d.tile)) - d.unit);
+        d.count = smaller(deep, smaller(d.chunk + chunk, unitsOf(at, d.tile)) - d.unit);
         if (d.count > 0) return true;
       }
     }
@@ -241,7 +244,8 @@ struct TiledAttention {
     for (int64_t i = 0; i < kUnit * kLanes; i++) t.total[i] = -__builtin_inff();
     OpenSums open;
     for (int64_t unit = 0; unit <= units; unit++) {
-      if (unit < units) multiply<kParts, 2, 2>(tiles, scoresOf(at, t, unit, unit, w), open, [] {});
+      if (unit < units)
+        multiply<kParts, 2, 2, Passing::b>(tiles, scoresOf(at, t, unit, unit, w), open, [] {});
       open.close(tiles);
       if (unit > 0) raise(sight(at, tile) - (unit - 1) * kUnit, w.scoreOf(unit - 1), t);
     }
@@ -265,12 +269,13 @@ struct TiledAttention {
       for (; done < share; done++) {
         const UnitProduct p = outputOf(at, before, done, w);
         if (shape.columnsFrom(done * kBlock) <= kSide)
-          multiply<kParts, 2, 1>(tiles, p, open, between);
+          multiply<kParts, 2, 1, Passing::b>(tiles, p, open, between);
         else
-          multiply<kParts, 2, 2>(tiles, p, open, between);
+          multiply<kParts, 2, 2, Passing::b>(tiles, p, open, between);
       }
     };
-    multiply<kParts, 2, 2>(tiles, scoresOf(at, w.tile[now.tile], now.unit, 0, w), open, [] {});
+    multiply<kParts, 2, 2, Passing::b>(tiles, scoresOf(at, w.tile[now.tile], now.unit, 0, w), open,
+                                       [] {});
     int64_t index = 0;  // of units
     for (bool more = true; more; before = now, now = next, done = 0) {
       next = now;
@@ -290,10 +295,11 @@ struct TiledAttention {
           if (last)
             open.close(tiles);
           else
-            multiply<kParts, 2, 2>(tiles,
-                                   scoresOf(at, w.tile[within ? now.tile : next.tile],
-                                            within ? now.unit + unit + 1 : next.unit, index + 1, w),
-                                   open, between);
+            multiply<kParts, 2, 2, Passing::b>(
+                tiles,
+                scoresOf(at, w.tile[within ? now.tile : next.tile],
+                         within ? now.unit + unit + 1 : next.unit, index + 1, w),
+                open, between);
           addUpTo(share, between);
           pace.finish(weigh);
         };
@@ -353,6 +359,7 @@ struct TiledAttention {
 
   const OpCall& call;
   HeadShape<AttentionParams, kParts> shape;
+  int64_t deep;           ///< units of keys whose weights are multiplied by values at a time
   int64_t chunk;          ///< units of keys that a group meets at a time
   int64_t headsAtOnce;    ///< heads that are packed at a time
   int64_t group, groups;  ///< units of queries of a group, and groups of a head
