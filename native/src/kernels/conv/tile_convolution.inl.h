@@ -101,6 +101,12 @@ inline size_t convolutionScratch(TilePlan g, int threads) {
 /// since the parts take half as much again as the weights to be read.
 inline bool keepsWhole(const TilePlan& g) { return !g.streamed || !g.split(); }
 
+/// In which of so many orders weights are packed.
+constexpr int kOrders = 3;
+constexpr int orderOf(const TilePlan& g) {
+  return g.form == Form::columns ? 2 : g.positionwise() ? 1 : 0;
+}
+
 /// The weights packed ahead of the call, where each meets few positions.
 template <class P>
 inline Packing packingOf(const OpCall& call, const Parts& parts) {
@@ -111,7 +117,7 @@ inline Packing packingOf(const OpCall& call, const Parts& parts) {
   PackedWeights::take(measure, g, keepsWhole(g));
   Packing packing{1,
                   measure.used(),
-                  {g.positionwise() + 2 * keepsWhole(g), int64_t(g.weights.format), g.parts.columns,
+                  {orderOf(g) + kOrders * keepsWhole(g), int64_t(g.weights.format), g.parts.columns,
                    p.c, p.o, p.kh, p.kw, p.groups}};
   if (!g.transposed) return packing;
   int64_t* number = packing.layout + 8;

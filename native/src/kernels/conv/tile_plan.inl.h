@@ -5,8 +5,9 @@
 // in memory: a tile is 16 of them, and a tap an offset. The source of a strided convolution falls
 // into stride² such images. Lines shorter than a tile alternate between several images, which then
 // are neighbours. Where so few channels or positions lie together that tiles would be mostly
-// padding, what each position reads is brought together, row by row. Include only from files
-// compiled for one instruction set.
+// padding, what each position reads is brought together, row by row, or what all taps of a column
+// read, so that columns side by side are a position's row and neighbours share them. Include only
+// from files compiled for one instruction set.
 #pragma once
 
 #include "kernels/conv/geometry.inl.h"
@@ -54,6 +55,7 @@ enum class Form {
   source,  ///< the image itself, of 1×1 taps
   window,  ///< a padded copy of a part of it
   rows,    ///< what each position reads
+  columns  ///< for each line of the result, what its positions read of each column of the image
 };
 
 /// What a part of an axis reads, from the first tap on.
@@ -104,15 +106,20 @@ struct TilePlan : conv::Geometry {
   /// cut into.
   int64_t partImages, band, bands, rowParts, columnParts = 1;
 
+  /// Numbers of K from one column of the image to the next, steps of K, and positions from one line
+  /// of the result to the next, in Form::columns.
+  int64_t columnNumbers = 0, columnSteps = 0, linePitch = 0;
+
   int64_t imageLines, pitch, slots;  ///< of a window
   int64_t slotBytes, blockBytes;     ///< between neighbours, and blocks of channels
   int64_t partBytes;                 ///< between the numbers that a factor is split into
   int64_t rowsBytes;                 ///< of all that tiles load, of a part
 
-  bool positionwise() const { return form == Form::rows; }
+  bool positionwise() const { return form == Form::rows || form == Form::columns; }
   int64_t taps(int64_t phase) const { return axisY(phase).taps * axisX(phase).taps; }
   /// Steps of K.
   int64_t steps(int64_t phase) const {
+    if (form == Form::columns) return columnSteps;
     return positionwise() ? ceilDiv(depth(phase), kTileDepth) : taps(phase) * channelBlocks;
   }
   int64_t allSteps() const {
@@ -125,17 +132,28 @@ struct TilePlan : conv::Geometry {
     int64_t first, count;
   };
   Run runOf(int64_t phase, int64_t step) const {
-    if (positionwise())
-      return {step * kTileDepth, smaller(kTileDepth, depth(phase) - step * kTileDepth)};
+    if (positionwise()) {
+      const int64_t first = smaller(step * kTileDepth, depth(phase));
+      return {first, smaller(kTileDepth, depth(phase) - first)};
+    }
     const int64_t block = step / taps(phase) * kTileDepth;
     return {step % taps(phase) * groupIn + block, smaller(kTileDepth, groupIn - block)};
   }
-  /// Bytes of a gathered row: an odd number of cache lines, whose neighbours fall into other sets.
-  int64_t rowBytes(int64_t phase) const { return (steps(phase) | 1) * kLineBytes; }
-  int64_t phaseRows(int64_t phase) const { return partImages * band * axisX(phase).size; }
+  /// From a gathered row to the next: an odd number of cache lines, whose neighbours fall into
+  /// other sets, or the columns that a position has before the next one.
+  int64_t rowBytes(int64_t phase) const {
+    if (form == Form::columns) return windowX.step * columnNumbers * int64_t(sizeof(uint16_t));
+    return (steps(phase) | 1) * kLineBytes;
+  }
+  int64_t lineRows(int64_t phase) const {
+    return form == Form::columns ? linePitch : axisX(phase).size;
+  }
+  int64_t phaseRows(int64_t phase) const { return partImages * band * lineRows(phase); }
   /// Where the gathered rows of a phase begin, and how far apart the numbers of their parts are.
   int64_t phasePartBytes(int64_t phase) const {
-    return ceilDiv(phaseRows(phase), kSide) * kSide * rowBytes(phase) + kLineBytes;
+    const int64_t beyond = form == Form::columns ? columnSteps : 1;  // what the last rows read
+    const int64_t bytes = ceilDiv(phaseRows(phase), kSide) * kSide * rowBytes(phase);
+    return ceilDiv(bytes, kLineBytes) * kLineBytes + beyond * kLineBytes;
   }
   int64_t phaseAt(int64_t phase) const {
     int64_t at = 0;
@@ -153,6 +171,7 @@ struct TilePlan : conv::Geometry {
   /// Tiles of rows that meet a cut of K one after another.
   int64_t turnTiles() const { return split() ? kSplitTurnTiles : rowTiles(); }
   int64_t mostTiles() const {
+    if (form == Form::columns) return ceilDiv(partImages * band * linePitch, kSide);
     if (positionwise()) return ceilDiv(partImages * band * gridWidth, kSide);
     return stacks() * tilesOf(band, gridWidth);
   }
@@ -254,10 +273,14 @@ inline double usefulOf(TilePlan& g, Form form) {
   g.form = form;
   g.byLines = true;
   layOut(g, 1, g.gridHeight);
-  if (form == Form::rows) {
+  if (g.positionwise()) {
     constexpr double kGather = 24;  // columns
-    return double(g.depth(0)) / double(larger(g.steps(0), 1) * kTileDepth) /
-           (1 + kGather / double(g.panels * kPanelColumns));
+    const double useful = double(g.depth(0)) / double(larger(g.steps(0), 1) * kTileDepth);
+    const double columns = double(g.panels * kPanelColumns);
+    if (form == Form::rows) return useful / (1 + kGather / columns);
+    // Of the taps of a position those of `step` columns are new.
+    const double share = double(g.windowX.step) / double(g.x[0].taps);
+    return useful * double(g.gridWidth) / double(g.linePitch) / (1 + kGather * share / columns);
   }
   const int64_t lines = g.tilesOf(g.gridHeight, g.gridWidth);
   g.byLines = false;
@@ -295,6 +318,21 @@ inline bool joinImages(TilePlan& g) {
   return true;
 }
 
+/// Lays out what all taps of a column read as so many numbers that the steps of K of a position end
+/// where its columns end: it meets zeros there, and no number of its neighbours.
+inline bool layOutColumns(TilePlan& g) {
+  const conv::Axis &y = g.y[0], &x = g.x[0];
+  if (g.phases() != 1 || x.offsetStep != 1 || x.taps == 0 || y.taps == 0) return false;
+  const int64_t numbers = y.taps * g.groupIn;
+  g.linePitch = ceilDiv(g.windowX.span(g.gridWidth), g.windowX.step);
+  g.columnSteps = ceilDiv(x.taps * numbers, kTileDepth) - 1;
+  do {
+    g.columnSteps++;
+    g.columnNumbers = larger(numbers, ceilDiv(g.columnSteps * kTileDepth, x.taps));
+  } while ((x.taps - 1) * g.columnNumbers + numbers > g.columnSteps * kTileDepth);
+  return true;
+}
+
 inline void chooseForm(TilePlan& g, bool joined) {
   g.abreast = 1;
   if (joined && !g.split() && g.groupIn % kTileDepth == 0 &&
@@ -302,10 +340,11 @@ inline void chooseForm(TilePlan& g, bool joined) {
     usefulOf(g, Form::source);
     return;
   }
-  const double rows = usefulOf(g, Form::rows);
-  if (usefulOfWindows(g) >= rows) return;
+  const Form gathered = layOutColumns(g) ? Form::columns : Form::rows;
+  const double useful = usefulOf(g, gathered);
+  if (usefulOfWindows(g) >= useful) return;
   g.abreast = 1;
-  usefulOf(g, Form::rows);
+  usefulOf(g, gathered);
 }
 
 /// Into pieces of how many, at most `most`, so many images are cut: smaller ones where two threads,

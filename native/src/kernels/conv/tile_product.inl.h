@@ -362,8 +362,8 @@ struct TileTable {
     if (g.positionwise()) {
       int64_t* at = places;
       for (int64_t image = 0; image < part.images; image++)
-        for (int64_t line = 0; line < lines; line++, at += x.size)
-          fillPlaces(at, image, line, 0, x.size);
+        for (int64_t line = 0; line < lines; line++, at += g.lineRows(phase))
+          fillPlaces(at, image, line, 0, g.lineRows(phase));
       count = ceilDiv(at - places, kSide);
       for (int64_t i = at - places; i < count * kSide; i++) places[i] = -1;
       const int64_t first = g.phaseAt(phase);

@@ -133,9 +133,14 @@ class SourceFiller {
     if (g_.positionwise()) {
       fillPlain(window, parts, factor);
       for (int64_t phase = 0; phase < g_.phases(); phase++)
-        for (int part = 0; part < parts; part++)
-          gather(phase, window + part * g_.partBytes,
-                 to + g_.phaseAt(phase) + part * g_.phasePartBytes(phase));
+        for (int part = 0; part < parts; part++) {
+          const std::byte* from = window + part * g_.partBytes;
+          std::byte* rows = to + g_.phaseAt(phase) + part * g_.phasePartBytes(phase);
+          if (g_.form == Form::columns)
+            gatherColumns(from, rows);
+          else
+            gather(phase, from, rows);
+        }
       return;
     }
     const int64_t planesY = g_.windowY.images(), planesX = g_.windowX.images();
@@ -273,6 +278,43 @@ class SourceFiller {
           for (int64_t done = depth * 2; done < g_.steps(phase) * kLineBytes; done += sizeof(I32))
             storeBits(to + done, I32::zero());
         }
+  }
+
+  /// Copies what all taps of each column of the window read, for each line of the result.
+  void gatherColumns(const std::byte* window, std::byte* to) const {
+    constexpr int64_t kSmall = 8, kMiddle = 16;
+    if (g_.slotBytes <= kSmall)
+      gatherRuns<kSmall>(window, to);
+    else if (g_.slotBytes <= kMiddle)
+      gatherRuns<kMiddle>(window, to);
+    else
+      gatherRuns<int64_t(sizeof(I32))>(window, to);
+  }
+  /// Runs of channels are copied `kBytes` at a time: what goes beyond one is overwritten by the
+  /// next or by the zeros behind the last.
+  template <int64_t kBytes>
+  void gatherRuns(const std::byte* window, std::byte* to) const {
+    const conv::Axis& y = g_.y[0];
+    const int64_t lines = part_.end - part_.begin, lineBytes = g_.linePitch * g_.rowBytes(0);
+    const int64_t columnBytes = g_.columnNumbers * int64_t(sizeof(uint16_t));
+    const int64_t runBytes = g_.slotBytes, pad = columnBytes - y.taps * runBytes;
+    const int64_t tapStep = y.offsetStep * g_.pitch * runBytes;
+    const I32 zero = I32::zero();
+    for (int64_t image = 0; image < part_.images; image++)
+      for (int64_t line = 0; line < lines; line++, to += lineBytes) {
+        const int64_t row =
+            image * g_.imageLines + line * g_.windowY.step + y.firstOffset - g_.windowY.lowest;
+        const std::byte* from = window + row * g_.pitch * runBytes;
+        for (int64_t x = 0; x < g_.pitch; x++, from += runBytes) {
+          std::byte* at = to + x * columnBytes;
+          const std::byte* tap = from;
+          for (int64_t t = 0; t < y.taps; t++, at += runBytes, tap += tapStep)
+            for (int64_t done = 0; done < runBytes; done += kBytes)
+              __builtin_memcpy(at + done, tap + done, kBytes);
+          for (int64_t done = 0; done < pad; done += kBytes)
+            __builtin_memcpy(at + done, &zero, smaller(kBytes, int64_t(sizeof zero)));
+        }
+      }
   }
 
   const TilePlan& g_;

@@ -129,8 +129,42 @@ class WeightPacker {
            (((group_ * g_.groupOut + column_) * g_.kernelTaps + tap) * g_.groupIn + channel);
   }
 
+  /// Which number of K, tap by tap, stands at place `at` of a position's columns, or -1 for a zero.
+  int64_t numberAt(int64_t at) const {
+    const conv::Axis &y = g_.y[0], &x = g_.x[0];
+    const int64_t tx = at / g_.columnNumbers, within = at % g_.columnNumbers;
+    if (tx >= x.taps || within >= y.taps * g_.groupIn) return -1;
+    return (within / g_.groupIn * x.taps + tx) * g_.groupIn + within % g_.groupIn;
+  }
+
+  /// A step of Form::columns, number by number: such weights are few.
+  void packColumnStep(uint16_t* to, int64_t step, Scale scale) const {
+    const int64_t between = g_.transposed ? 1 : g_.kernelTaps * g_.groupIn;
+    if (g_.split()) {
+      float raw[kTileDepth * kBlock];
+      gemm::zeroFloats(raw, kTileDepth * kBlock);
+      for (int64_t i = 0; i < kTileDepth; i++) {
+        const int64_t k = numberAt(step * kTileDepth + i);
+        if (k < 0) continue;
+        const Elements from = at(k);
+        for (int64_t j = 0; j < columns_; j++)
+          raw[i * kBlock + j] = gemm::loadElement(from, j * between);
+      }
+      return splitPairs(to, raw, columnTiles_, scale.parts, split::powerOfTwo(scale.shift));
+    }
+    uint16_t staged[kTileDepth][kBlock] = {};
+    for (int64_t i = 0; i < kTileDepth; i++) {
+      const int64_t k = numberAt(step * kTileDepth + i);
+      if (k < 0) continue;
+      const uint16_t* from = reinterpret_cast<const uint16_t*>(at(k).data);
+      for (int64_t j = 0; j < columns_; j++) staged[i][j] = from[j * between];
+    }
+    packRowsOfK(to, staged[0], kBlock, columns_, kTileDepth, columnTiles_);
+  }
+
   void packStep(uint16_t* to, int64_t step, Scale scale) const {
     to += step * stepSize();
+    if (g_.form == Form::columns) return packColumnStep(to, step, scale);
     if (g_.split()) {
       float raw[kTileDepth * kBlock];
       widenRows(raw, step);
