@@ -11,8 +11,11 @@ std::string RunRoom::text() const {
   const auto block = [](uint64_t bytes) {
     return std::to_string(CachingAllocator::blockBytes(bytes));
   };
-  return "a program needs " + std::to_string(results) + " bytes for its results, " +
-         block(temporaries) + " for its temporaries and " + block(scratch) + " for its kernels";
+  const std::string first =
+      results > 0 ? std::to_string(results) + " bytes for its results, " + block(temporaries)
+                  : block(temporaries) + " bytes";
+  return "a program needs " + first + " for its temporaries and " + block(scratch) +
+         " for its kernels";
 }
 
 std::string describeShortage(const std::string& request, uint64_t blocks, uint64_t inUse,

@@ -11,7 +11,7 @@ namespace figment {
 
 /// Bytes that a run takes besides inputs and states.
 struct RunRoom {
-  uint64_t results = 0;  ///< their blocks, in all
+  uint64_t results = 0;  ///< their blocks, in all; 0 where they have their places already
   uint64_t temporaries = 0;
   uint64_t scratch = 0;
 
