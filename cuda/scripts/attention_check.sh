@@ -14,10 +14,11 @@ options="-std=c++20 -O2 --expt-relaxed-constexpr -gencode=arch=compute_$arch,cod
   -I$native/src -I$native/include -Isrc"
 [ "${WATCHDOG:-1}" = 0 ] || options="$options -DFIGMENT_WATCHDOG"
 hopper=""
-[ "$arch" != 90a ] || hopper=$(echo src/kernels/gemm/*.sm90a.cu)
+[ "$arch" != 90a ] || hopper=$(echo src/kernels/gemm/*.sm90a.*)
 objects=""
 list=""
-products="src/kernels/gemm/mma.cu src/kernels/gemm/tiled.cu src/kernels/gemm/sum_splits.cu"
+products="src/kernels/gemm/mma.cu src/kernels/gemm/tiled.cu src/kernels/gemm/sum_splits.cu
+  src/kernels/gemm/work.cpp"
 for source in src/kernels/attention/*.cu $products $hopper src/runtime/counter.cu src/runtime/launcher.cpp \
   test/attention_check.cu; do
   case $source in *.sm90a.cu) [ "$arch" = 90a ] || continue ;; esac

@@ -11,7 +11,7 @@ options="-std=c++20 -O2 --expt-relaxed-constexpr -gencode=arch=compute_90a,code=
   -I$native/src -I$native/include -Isrc"
 objects=""
 list=""
-for source in src/kernels/gemm/*.sm90a.cu src/kernels/matmul/wgmma*.sm90a.cu src/kernels/conv/wgmma*.sm90a.cu \
+for source in src/kernels/gemm/*.sm90a.* src/kernels/matmul/wgmma*.sm90a.* src/kernels/conv/wgmma*.sm90a.* \
   src/runtime/counter.cu src/runtime/launcher.cpp test/hopper_check.cu; do
   [ -e "$source" ] || continue
   object=$build/$(echo "$source" | tr / _).o

@@ -31,6 +31,8 @@ struct Grid {
   int64_t x = 1, y = 1, z = 1;
 };
 
+#ifdef FIGMENT_KERNELS
+
 /// Queues a kernel. `sharedBytes` of dynamic shared memory may exceed 48 KiB. A grid without blocks
 /// is no work. Throws Error when the driver refuses.
 template <auto kernel, class... Arguments>
@@ -51,6 +53,8 @@ void launch(Launcher& launcher, Grid grid, int threads, size_t sharedBytes,
   });
 #endif
 }
+
+#endif
 
 /// A block for each task, however many there are: blockInGrid() tells which, and may pass the last.
 inline Grid blocksFor(int64_t tasks) {

@@ -139,7 +139,7 @@ struct DynamicShared {
   }
 };
 
-#else
+#elif defined(FIGMENT_EMULATED)
 
 template <class T>
 using Shared = emulator::SharedArray<T>;
@@ -170,7 +170,7 @@ template <class T>
 FIGMENT_DEVICE T atomicMinAt(const Global<T>& x, int64_t i, T value) {
   return atomicMin(x.address(i), value);
 }
-#else
+#elif defined(FIGMENT_EMULATED)
 template <class T>
 T atomicAddAt(const Global<T>& x, int64_t i, T value) {
   const T before = x[i];

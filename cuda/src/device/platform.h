@@ -39,6 +39,8 @@
 
 #ifdef FIGMENT_EMULATED
 #include "../../emulator/device.h"
+#else
+#include <vector_functions.h>
 #endif
 
 #endif
@@ -57,6 +59,16 @@ constexpr uint32_t kWholeWarp = 0xffffffffu;
 template <class A, class B>
 FIGMENT_BOTH constexpr auto ceilDiv(A count, B size) {
   return (count + size - 1) / size;
+}
+
+// Of the host too, without <algorithm>, which is half as long as all of CUDA's headers.
+template <class T>
+FIGMENT_BOTH constexpr T smaller(T a, T b) {
+  return b < a ? b : a;
+}
+template <class T>
+FIGMENT_BOTH constexpr T larger(T a, T b) {
+  return a < b ? b : a;
 }
 
 #ifdef FIGMENT_KERNELS

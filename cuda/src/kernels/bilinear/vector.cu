@@ -6,8 +6,6 @@
 //   aligned corners      a = i·(in − 1),        b = out − 1
 //
 // The transpose gathers the results whose taps lie at a pixel: those with at = i − 1 or at = i.
-#include <algorithm>
-
 #include "../resize/pixels.h"
 #include "kernels/params/resizeBilinear.generated.h"
 #include "kernels/params/resizeBilinearGrad.generated.h"
@@ -28,11 +26,11 @@ struct Axis {
   Axis() = default;
   Axis(int in, int out, bool align) : in(in), out(out) {
     const bool point = align && out < 2;  // one result, at the first pixel
-    denominator = Divisor(uint32_t(align ? std::max(out - 1, 1) : 2 * out));
+    denominator = Divisor(uint32_t(align ? larger(out - 1, 1) : 2 * out));
     const int steps = point ? 0 : align ? in - 1 : 2 * in;
     offset = align ? 0 : in - out;
     flat = steps == 0;
-    step = Divisor(uint32_t(std::max(steps, 1)));
+    step = Divisor(uint32_t(larger(steps, 1)));
     factor = 1.0f / float(denominator.divisor);
   }
 

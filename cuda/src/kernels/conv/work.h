@@ -3,6 +3,7 @@
 // positions are a convolution of dy with stride 1.
 #pragma once
 
+#include <algorithm>
 #include <numeric>
 
 #include "../gemm/work.h"

@@ -3,8 +3,6 @@
 // thread, so that one access without bank conflicts moves a group's: four elements of 32 bits, or
 // two of 64 where the program has f64. An instruction is decoded once for all of them, and what it
 // costs besides is two or three such accesses. The program travels as the kernel's parameter.
-#include <memory>
-
 #include "../../device/launch.h"
 #include "code.h"
 #include "interpreter.h"
@@ -113,17 +111,17 @@ template <bool wide, class P>
 void runAs(const OpCall& call, const Code& code, Launcher& launcher) {
   const Space space = mergeDimensions(call);
   const Allocation allocation = allocateRegisters(code);
-  const auto program = std::make_unique<P>();
-  program->rows = rowsOf(space, Group<wide>::kElements);
-  program->stepCount = int(code.values.size());
-  program->inputs = call.inCount;
-  program->outputs = call.outCount;
+  P program = {};
+  program.rows = rowsOf(space, Group<wide>::kElements);
+  program.stepCount = int(code.values.size());
+  program.inputs = call.inCount;
+  program.outputs = call.outCount;
   for (int i = 0; i < call.inCount + call.outCount; i++) {
     const Operand& operand = i < call.inCount ? call.in[i] : call.out[i - call.inCount];
     const Strides strides = stridesOf(space, i);
     const auto bytes = viewOf<uint8_t>(operand).count() * int64_t(formatBytes(operand.format));
-    program->access[i] = {Global<uint8_t>(operand.as<uint8_t>(), bytes), strides, operand.format,
-                          aligned(program->rows, strides, operand, Group<wide>::kElements)};
+    program.access[i] = {Global<uint8_t>(operand.as<uint8_t>(), bytes), strides, operand.format,
+                         aligned(program.rows, strides, operand, Group<wide>::kElements)};
   }
   for (size_t i = 0; i < code.values.size(); i++) {
     const Value& value = code.values[i];
@@ -133,19 +131,19 @@ void runAs(const OpCall& call, const Code& code, Launcher& launcher) {
       sources[s] = uint8_t(allocation.registers[size_t(value.sources[s])]);
     if (value.op == Opcode::kLoad) sources[0] = uint8_t(value.sources[0]);
     if (count == 1) sources[1] = sources[0];
-    program->step[i] = {value.op,   uint8_t(allocation.registers[i]),
-                        sources[0], sources[1],
-                        sources[2], value.type,
-                        value.from, value.op == Opcode::kConstant ? bitsOfConstant(value) : 0};
+    program.step[i] = {value.op,   uint8_t(allocation.registers[i]),
+                       sources[0], sources[1],
+                       sources[2], value.type,
+                       value.from, value.op == Opcode::kConstant ? bitsOfConstant(value) : 0};
   }
   for (int o = 0; o < call.outCount; o++)
-    program->stored[o] = uint8_t(allocation.registers[size_t(code.stores[size_t(o)])]);
+    program.stored[o] = uint8_t(allocation.registers[size_t(code.stores[size_t(o)])]);
 
   int threads = kMostThreads;
   const auto bytes = [&] { return size_t(allocation.count) * size_t(threads) * kRegisterBytes; };
   while (bytes() > kMostShared) threads /= 2;
-  launch<interpretKernel<wide, P>>(launcher, gridFor(launcher, program->rows.groups, threads),
-                                   threads, bytes(), *program, allocation.count);
+  launch<interpretKernel<wide, P>>(launcher, gridFor(launcher, program.rows.groups, threads),
+                                   threads, bytes(), program, allocation.count);
 }
 
 template <class P>

@@ -19,11 +19,21 @@ class Divisor {
     shift_ = uint32_t(bits - 1);
   }
   FIGMENT_DEVICE uint32_t quotient(uint32_t n) const {
-    return by_ <= 1 ? n : __umulhi(n, magic_) >> shift_;
+    return by_ <= 1 ? n : upperHalf(n, magic_) >> shift_;
   }
   FIGMENT_DEVICE uint32_t rest(uint32_t n, uint32_t quotient) const { return n - quotient * by_; }
 
  private:
+  /// Of the product. Its words are CUDA's where kernels are compiled, which host code that includes
+  /// this is not.
+  FIGMENT_DEVICE static uint32_t upperHalf(uint32_t a, uint32_t b) {
+#ifdef FIGMENT_KERNELS
+    return __umulhi(a, b);
+#else
+    return uint32_t(uint64_t(a) * b >> 32);
+#endif
+  }
+
   uint32_t by_ = 1, magic_ = 0, shift_ = 0;
 };
 

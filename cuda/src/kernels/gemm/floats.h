@@ -121,7 +121,9 @@ class FloatResults<double> {
   Global<double> doubles_;
 };
 
+#ifdef FIGMENT_KERNELS
 FIGMENT_DEVICE float multiplyAdd(float a, float b, float c) { return __fmaf_rn(a, b, c); }
 FIGMENT_DEVICE double multiplyAdd(double a, double b, double c) { return __fma_rn(a, b, c); }
+#endif
 
 }  // namespace figment::cuda

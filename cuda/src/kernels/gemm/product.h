@@ -61,7 +61,7 @@ FIGMENT_DEVICE Task taskOf(const Product& p, uint32_t block) {
   const uint32_t tilesM = ceilDiv(p.mostRows, kRows), tilesN = ceilDiv(p.columns, kColumns);
   const uint32_t tiles = tilesM * tilesN, product = block / tiles, tile = block % tiles;
   const uint32_t band = tile / (kBand * tilesN), inBand = tile % (kBand * tilesN);
-  const uint32_t height = min(tilesM - band * kBand, kBand);
+  const uint32_t height = smaller(tilesM - band * kBand, kBand);
   Task task;
   task.firstRow = int32_t((band * kBand + inBand % height) * kRows);
   task.firstColumn = int32_t(inBand / height * kColumns);
@@ -71,7 +71,7 @@ FIGMENT_DEVICE Task taskOf(const Product& p, uint32_t block) {
   task.phase = rest % p.phases;
   const Phase& phase = p.phase[task.phase];
   task.firstDepth = split * p.splitDepth;
-  task.endDepth = min(phase.depth, task.firstDepth + p.splitDepth);
+  task.endDepth = smaller(phase.depth, task.firstDepth + p.splitDepth);
   task.out = p.splits > 1 ? int64_t(product) * p.mostRows * p.columns
                           : task.group * p.outGroup + phase.outFirst;
   return task;

@@ -25,6 +25,10 @@ FIGMENT_DEVICE void load(float (&x)[width], const Global<const float>& from, int
   }
 }
 
+FIGMENT_DEVICE uint32_t packed(Format format, float low, float high) {
+  return withNans(format, packedNumbers(format, low, high), low, high);
+}
+
 template <int width>
 FIGMENT_KERNEL(kThreads)
 reduceKernel(Global<const float> partials, const Work work, int64_t columns) {

@@ -27,14 +27,16 @@ FIGMENT_DEVICE float activatedFast(float x, int activation) {
   return x;
 }
 
-FIGMENT_DEVICE uint32_t packed(Format format, float low, float high) {
-  return format == Format::bf16
-             ? uint32_t(narrow<Bf16>(low).bits) | uint32_t(narrow<Bf16>(high).bits) << 16
-             : uint32_t(narrow<F16>(low).bits) | uint32_t(narrow<F16>(high).bits) << 16;
-}
-/// The same of numbers none of which is NaN.
+/// Two halves of a word, of numbers none of which is NaN.
 FIGMENT_DEVICE uint32_t packedNumbers(Format format, float low, float high) {
   return format == Format::bf16 ? packPair<Bf16>(low, high) : packPair<F16>(low, high);
+}
+/// What becomes of it where one is, so that there is one NaN.
+FIGMENT_DEVICE uint32_t withNans(Format format, uint32_t word, float low, float high) {
+  const uint32_t nan = format == Format::bf16 ? kNanBf16 : kNanF16;
+  if (low != low) word = (word & 0xffff0000u) | nan;
+  if (high != high) word = (word & 0xffffu) | nan << 16;
+  return word;
 }
 
 /// Four lanes with four words each exchange them: word i of lane l becomes word l of lane i.
@@ -109,7 +111,7 @@ FIGMENT_DEVICE void storeHalves(uint16_t* out, Format format, bool wide, int exi
   }
   if (any != any) {
     FIGMENT_UNROLL
-    for (int j = 0; j < 4; j++) words[j] = packed(format, run.low(j), run.high(j));
+    for (int j = 0; j < 4; j++) words[j] = withNans(format, words[j], run.low(j), run.high(j));
   }
   if (wide) {
     transposeQuad(words);

@@ -2,8 +2,6 @@
 // after the other, without tiles. A warp multiplies one line of the larger factor (a row of a or a
 // column of b, `many` of them) by up to kGroup lines of the other (`few`), its lanes along k, four
 // elements each; for long k a few warps share a line. The order of sums depends on the shape alone.
-#include <algorithm>
-
 #include "../../device/warp.h"
 #include "../gemm/epilogue.h"
 #include "kernels/params/matmul.generated.h"

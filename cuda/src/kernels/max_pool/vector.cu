@@ -1,8 +1,6 @@
 // Max pooling, taking and its transpose with several channels to a thread. The transpose is a
 // gather: a pixel searches the windows that cover it again, so that each element has one writer and
 // a fixed order.
-#include <algorithm>
-
 #include "../resize/pixels.h"
 #include "kernels/params/maxPool.generated.h"
 #include "kernels/params/maxPoolGrad.generated.h"
@@ -130,7 +128,7 @@ template <class P>
 int supports(const OpCall& call) {
   const P& p = call.as<P>();
   const double longest =
-      std::max({double(p.h) + p.kh * 3.0 + p.stride[0], double(p.w) + p.kw * 3.0 + p.stride[1]});
+      larger(double(p.h) + p.kh * 3.0 + p.stride[0], double(p.w) + p.kw * 3.0 + p.stride[1]);
   return longest < 2147483647.0 ? supportsF32Images(call) : -1;
 }
 

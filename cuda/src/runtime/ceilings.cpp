@@ -2,42 +2,23 @@
 // memory to another, by events.
 #include <algorithm>
 
-#include "../device/launch.h"
 #include "check.h"
 #include "gpu_device.h"
+#include "multiply_adds.h"
 #include "runtime/instruction_sets.h"
 
 namespace figment::cuda {
 namespace {
 
-constexpr int kThreads = 256;
-/// Multiply-adds in flight in a thread: enough to hide their latency.
-constexpr int kChains = 16;
 constexpr int kBlocksEach = 8;  // on a multiprocessor
 constexpr int kRounds = 5;
 #ifdef FIGMENT_EMULATED
-constexpr int kTurns = 4;
 constexpr uint64_t kFootprints[] = {uint64_t(1) << 16};
 #else
-constexpr int kTurns = 4096;
 /// Of source and target together: within the second-level cache of every GPU, of large ones, of
 /// none.
 constexpr uint64_t kFootprints[] = {uint64_t(1) << 20, uint64_t(1) << 24, uint64_t(1) << 30};
 #endif
-
-FIGMENT_KERNEL(kThreads) multiplyAddKernel(Global<float> results, float factor) {
-  float chain[kChains];
-  FIGMENT_UNROLL
-  for (int c = 0; c < kChains; c++) chain[c] = float(threadInGrid() + c);
-  for (int i = 0; i < kTurns; i++) {
-    FIGMENT_UNROLL
-    for (int c = 0; c < kChains; c++) chain[c] = fmaf(chain[c], factor, factor);
-  }
-  float sum = 0;
-  FIGMENT_UNROLL
-  for (int c = 0; c < kChains; c++) sum += chain[c];
-  results[threadInGrid()] = sum;  // or the compiler would leave the work out
-}
 
 /// The best of several rounds, microseconds.
 template <class Queue>
@@ -89,14 +70,12 @@ std::vector<FigmentCeiling> GpuDevice::measureCeilings() {
   };
 
   const int64_t blocks = int64_t(gpu_.multiprocessors) * kBlocksEach;
-  const int64_t threads = blocks * kThreads;
-  withMemory(uint64_t(threads) * sizeof(float), [&](std::byte* memory) {
-    const Global<float> results(reinterpret_cast<float*>(memory), threads);
+  withMemory(uint64_t(blocks) * kMultiplyAddThreads * sizeof(float), [&](std::byte* memory) {
+    double operations = 0;
     const double micros = bestMicros(stream_, [&] {
-      launch<multiplyAddKernel>(launcher, {blocks}, kThreads, 0, results, 0.5f);
+      operations = queueMultiplyAdds(launcher, blocks, reinterpret_cast<float*>(memory));
     });
-    ceilings.push_back(
-        {isaName(bestIsa()), 0, 2.0 * double(threads) * kTurns * kChains / micros / 1e3});
+    ceilings.push_back({isaName(bestIsa()), 0, operations / micros / 1e3});
   });
   for (const uint64_t footprint : kFootprints) {
     withMemory(footprint, [&](std::byte* memory) {
