@@ -5,6 +5,8 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "block_cluster.h"
+#include "places.h"
 #include "runtime/error.h"
 
 namespace figment::cuda::emulator {
@@ -24,24 +26,11 @@ constexpr size_t roundedUp(size_t bytes, size_t to) { return (bytes + to - 1) / 
 
 std::string threadName(uint32_t thread) { return "thread " + std::to_string(thread); }
 
-std::string_view fileOf(const std::source_location& place) {
-  const std::string_view path = place.file_name();
-  return path.substr(path.find_last_of('/') + 1);
-}
-
-std::string placeName(const std::source_location& place) {
-  return std::string(fileOf(place)) + ":" + std::to_string(place.line());
-}
-
-bool samePlace(const std::source_location& a, const std::source_location& b) {
-  return a.line() == b.line() && a.column() == b.column() &&
-         std::string_view(a.file_name()) == b.file_name();
-}
-
 }  // namespace
 
-Block::Block()
-    : sharedMemory_(static_cast<std::byte*>(std::aligned_alloc(
+Block::Block(BlockCluster& cluster)
+    : cluster_(cluster),
+      sharedMemory_(static_cast<std::byte*>(std::aligned_alloc(
           kSharedAlignment, roundedUp(kMaxShared + kMaxDeclared, kSharedAlignment)))) {
   if (!sharedMemory_) throw std::bad_alloc();
 }
@@ -58,11 +47,11 @@ std::string Block::where() const {
 
 void Block::fail(const std::string& message) {
   failure_ = where() + ", " + threadName(running_) + ": " + message;
-  for (;;) threads_[running_].fibre->yield();  // run() sees the failure and never comes back
+  for (;;) threads_[running_].fibre->yield();  // its cluster sees the failure and never comes back
 }
 
-void Block::run(dim3 grid, dim3 block, uint32_t count, size_t dynamicBytes, const char* name,
-                const std::function<void()>& kernel) {
+void Block::begin(dim3 grid, dim3 block, int rank, uint32_t count, size_t dynamicBytes,
+                  const char* name, const std::function<void()>& kernel) {
   if (count == 0 || count > kMaxThreads)
     throw Error(code::kDevice, std::string(name) + ": " + std::to_string(count) +
                                    " threads in a block; there may be 1 to 1024");
@@ -71,30 +60,10 @@ void Block::run(dim3 grid, dim3 block, uint32_t count, size_t dynamicBytes, cons
                                    " bytes of shared memory; a block has 232448");
   kernel_ = &kernel;
   name_ = name;
+  rank_ = rank;
+  reader_ = kNobody;
   count_ = count;
   dynamicBytes_ = dynamicBytes;
-  begin(grid, block);
-  currentBlock = this;
-  while (ended_ < count && failure_.empty()) {
-    bool progress = false;
-    for (uint32_t t = 0; t < count && failure_.empty(); t++) {
-      if (threads_[t].wait != Wait::none) continue;
-      progress = true;
-      resume(t);
-    }
-    if (!progress && !asynchronous_.advance()) failure_ = stuck();
-  }
-  if (failure_.empty())
-    if (const std::string left = asynchronous_.leftOver(); !left.empty())
-      failure_ = where() + ": " + left;
-  if (asynchronous_.used() || products_.used()) races_.forget(0, sharedEnd_);
-  running = nullptr;
-  currentBlock = nullptr;
-  for (uint32_t t = 0; t < count; t++) dropCopies(threads_[t]);
-  if (!failure_.empty()) throw Error(code::kDevice, "emulated kernel of " + failure_);
-}
-
-void Block::begin(dim3 grid, dim3 block) {
   if (threads_.size() < count_) threads_.resize(count_);
   const uint32_t warps = (count_ + 31) / 32;
   if (warps_.size() < warps) warps_.resize(warps);
@@ -126,6 +95,29 @@ void Block::begin(dim3 grid, dim3 block) {
   }
 }
 
+bool Block::takeTurns() {
+  currentBlock = this;
+  bool progress = false;
+  for (uint32_t t = 0; t < count_ && failure_.empty(); t++) {
+    if (threads_[t].wait != Wait::none) continue;
+    progress = true;
+    resume(t);
+  }
+  return progress;
+}
+
+std::string Block::leftOver() const {
+  const std::string left = asynchronous_.leftOver();
+  return left.empty() ? left : where() + ": " + left;
+}
+
+void Block::end() {
+  if (asynchronous_.used() || products_.used()) races_.forget(0, sharedEnd_);
+  for (uint32_t t = 0; t < count_; t++) dropCopies(threads_[t]);
+  running = nullptr;
+  currentBlock = nullptr;
+}
+
 void Block::resume(uint32_t thread) {
   running_ = thread;
   running = &threads_[thread].variables;
@@ -153,7 +145,9 @@ void Block::leave() {
   for (size_t g = 0; g < warp.gatherings.size();)
     if (!completed(self / 32, g)) g++;
   thread.wait = Wait::done;
-  ended_++;
+  if (++ended_ == count_ && reader_ != kNobody)
+    fail("its block ends although block " + std::to_string(reader_) +
+         " of its cluster read its shared memory after the cluster's last barrier");
 }
 
 void Block::dropCopies(Thread& thread) {
@@ -177,6 +171,7 @@ std::string Block::stuck() const {
       return where() + ": divergent barrier " + std::to_string(i) + ": " +
              std::to_string(named_[i].waiting.size()) + " of " + std::to_string(named_[i].threads) +
              " threads wait";
+  if (waiting_ == 0) return "";
   return where() + ": divergent __syncthreads: " + std::to_string(waiting_) + " of " +
          std::to_string(count_) + " threads wait at " + placeName(barrier_) + ", " +
          std::to_string(ended_) + " have returned";
@@ -210,6 +205,47 @@ int Block::waitForBlock(int voteKind, bool vote, const std::source_location& pla
     threads_[self].fibre->yield();
   }
   return threads_[self].voteResult;
+}
+
+int Block::clusterSize() const { return cluster_.size(); }
+
+void Block::waitForCluster(const std::source_location& place) { cluster_.wait(*this, place); }
+
+void Block::suspendForCluster() {
+  Thread& thread = threads_[running_];
+  thread.wait = Wait::cluster;
+  thread.fibre->yield();
+}
+
+void Block::passClusterBarrier() {
+  for (uint32_t t = 0; t < count_; t++)
+    if (threads_[t].wait == Wait::cluster) threads_[t].wait = Wait::none;
+  races_.passClusterBarrier();
+  reader_ = kNobody;
+}
+
+const std::byte* Block::readInCluster(const std::byte* at, size_t bytes, int rank) {
+  if (rank == rank_) {
+    note(at, bytes, Touch::read);
+    return at;
+  }
+  const std::string what =
+      "reads shared memory of block " + std::to_string(rank) + " of its cluster, which ";
+  if (rank < 0 || rank >= cluster_.size()) fail(what + "has " + std::to_string(cluster_.size()));
+  if (!cluster_.met()) fail(what + "need not have begun: no barrier of the cluster comes before");
+  Block& other = cluster_.block(rank);
+  if (other.over()) fail(what + "has returned");
+  other.reader_ = rank_;
+  const size_t offset = offsetOf(at);
+  RaceDetector::Conflict conflict;
+  if (!other.races_.noteForeign(offset, bytes, {uint8_t(rank_), uint16_t(running_)}, conflict))
+    fail("race in shared memory at byte " + std::to_string(offset) + " of block " +
+         std::to_string(rank) + " of its cluster: reads what " +
+         (conflict.kind == RaceDetector::Conflict::copying ? "an asynchronous copy of " : "") +
+         threadName(conflict.thread) + " there " +
+         (conflict.kind == RaceDetector::Conflict::copying ? "brings" : "wrote") +
+         " with no barrier of the cluster between");
+  return other.sharedMemory_ + offset;
 }
 
 void Block::waitForWarp(uint32_t mask, const char* kind, WarpAction action, void* mine) {
@@ -343,6 +379,10 @@ void Block::failAt(size_t offset, Touch touch, const RaceDetector::Conflict& con
            " has not been waited for");
     case RaceDetector::Conflict::multiplying:
       fail(what + " what a product that is under way reads");
+    case RaceDetector::Conflict::foreign:
+      fail(what + " what " + threadName(conflict.thread) + " of block " +
+           std::to_string(conflict.block) +
+           " of its cluster read with no barrier of the cluster between");
     case RaceDetector::Conflict::unpublished:
       fail(what + " by the copy engine or the tensor cores what " + threadName(conflict.thread) +
            " wrote without fence.proxy.async");

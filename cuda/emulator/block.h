@@ -1,5 +1,6 @@
-// One block of a grid, run to its end: its fibres take turns, each until it waits for others.
-// Blocks run one after the other in the same object, so that a grid of many costs little for each.
+// One block of a grid: its fibres take turns, each until it waits for others. Blocks run one after
+// the other in the same object, so that a grid of many costs little for each; block_cluster.h runs
+// them.
 #pragma once
 
 #include <functional>
@@ -16,26 +17,46 @@
 
 namespace figment::cuda::emulator {
 
+class BlockCluster;
+
 class Block {
  public:
   static constexpr uint32_t kMaxThreads = 1024;
   /// Of one block, and of the arrays that kernels declare (the device's compiler refuses more).
   static constexpr size_t kMaxShared = 227 * 1024, kMaxDeclared = 48 * 1024;
 
-  Block();
+  explicit Block(BlockCluster& cluster);
   ~Block();
 
-  /// The block of the running kernel.
+  /// The block of the running thread.
   static Block& current();
 
-  /// Runs one block; throws Error when a check fails.
-  void run(dim3 grid, dim3 block, uint32_t threads, size_t dynamicBytes, const char* name,
-           const std::function<void()>& kernel);
+  /// Begins a block; throws Error when there can be none such.
+  void begin(dim3 grid, dim3 block, int rank, uint32_t threads, size_t dynamicBytes,
+             const char* name, const std::function<void()>& kernel);
+  /// Lets each thread run until it waits for others; false when every one waits. Ends with the
+  /// first failure.
+  bool takeTurns();
+  const std::string& failure() const { return failure_; }
+  /// Whether all threads have returned, and how many.
+  bool over() const { return ended_ == count_; }
+  uint32_t returned() const { return ended_; }
+  /// Where every thread waits: whether the copy engine brought something.
+  bool advance() { return asynchronous_.advance(); }
+  /// What threads wait for that never comes; empty when they wait for other blocks alone.
+  std::string stuck() const;
+  /// What is wrong when all threads have returned; empty when nothing is.
+  std::string leftOver() const;
+  void end();
+  std::string where() const;
 
   // Called by the running thread.
   /// `voteKind` is −1 for a barrier without a vote; see device.h.
   int waitForBlock(int voteKind, bool vote, const std::source_location& place);
   void waitForWarp(uint32_t mask, const char* kind, WarpAction action, void* mine);
+  void waitForCluster(const std::source_location& place);
+  /// See cluster.h.
+  const std::byte* readInCluster(const std::byte* at, size_t bytes, int rank);
   /// The array that `key` stands for, the same for all threads.
   std::byte* shared(const void* key, size_t bytes);
   std::byte* dynamicShared(size_t offset, size_t bytes);
@@ -45,6 +66,13 @@ class Block {
   void waitForCopies(uint32_t groups);
   [[noreturn]] void fail(const std::string& message);
   int lane() const { return int(running_ % 32); }
+  int clusterSize() const;
+  /// In its cluster.
+  int rank() const { return rank_; }
+
+  // For the cluster: the running thread waits at its barrier; all have come to it.
+  void suspendForCluster();
+  void passClusterBarrier();
 
   // For what Hopper does beside the threads.
   Asynchronous& asynchronous() { return asynchronous_; }
@@ -52,7 +80,7 @@ class Block {
   RaceDetector& races() { return races_; }
   uint32_t runningThread() const { return running_; }
   uint32_t threadCount() const { return count_; }
-  /// The running thread waits until another, or run(), wakes it.
+  /// The running thread waits until another, or what the copy engine brings, wakes it.
   void suspend();
   void wake(uint32_t thread) { threads_[thread].wait = Wait::none; }
   /// A barrier of so many threads, in whole warps.
@@ -71,10 +99,11 @@ class Block {
   void noteEngineAt(size_t offset, size_t bytes, Touch touch);
 
  private:
-  enum class Wait : uint8_t { none, block, warp, other, done };
+  enum class Wait : uint8_t { none, block, warp, cluster, other, done };
   /// The block's shared memory begins there, as on the device.
   static constexpr uint32_t kFirstAddress = 1024;
   static constexpr int kNamedBarriers = 16;
+  static constexpr int kNobody = -1;
   /// A copy that has begun and is not yet waited for.
   struct PendingCopy {
     std::byte* to;
@@ -112,7 +141,6 @@ class Block {
     size_t begin;
   };
 
-  void begin(dim3 grid, dim3 block);
   void resume(uint32_t thread);
   /// On the fibre: the kernel, to its end.
   void runThread();
@@ -122,10 +150,12 @@ class Block {
   void releaseBarrier();
   [[noreturn]] void failAt(size_t offset, Touch touch, const RaceDetector::Conflict& conflict);
   void dropCopies(Thread& thread);
-  std::string where() const;
-  std::string stuck() const;
   size_t offsetOf(const std::byte* at) const { return size_t(at - sharedMemory_); }
 
+  BlockCluster& cluster_;
+  int rank_ = 0;
+  int reader_ =
+      kNobody;  ///< the block that read this one's memory since the cluster's last barrier
   std::vector<Thread> threads_;
   std::vector<Warp> warps_;
   std::byte* sharedMemory_;

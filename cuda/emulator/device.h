@@ -52,9 +52,10 @@ struct ThreadVariables {
 };
 extern thread_local const ThreadVariables* running;
 
-/// Runs a kernel once for each thread of the grid. Throws Error(ERR_FIGMENT_DEVICE) with the
-/// kernel's name, the block and the threads when a check fails.
-void runGrid(dim3 grid, uint32_t threads, size_t sharedBytes, const char* name,
+/// Runs a kernel once for each thread of the grid, of clusters of so many neighbouring blocks.
+/// Throws Error(ERR_FIGMENT_DEVICE) with the kernel's name, the block and the threads when a check
+/// fails.
+void runGrid(dim3 grid, uint32_t cluster, uint32_t threads, size_t sharedBytes, const char* name,
              const std::function<void()>& kernel);
 
 /// Ends the launch with this message. Never returns to the kernel.

@@ -1,5 +1,6 @@
 // What device.h and shared.h declare, for the running thread of the running block.
-#include "block.h"
+#include "block_cluster.h"
+#include "cluster.h"
 #include "shared.h"
 
 namespace figment::cuda::emulator {
@@ -38,13 +39,13 @@ Vote voteOf(uint32_t mask, const char* kind, bool vote) {
 
 }  // namespace
 
-void runGrid(dim3 grid, uint32_t threads, size_t sharedBytes, const char* name,
+void runGrid(dim3 grid, uint32_t cluster, uint32_t threads, size_t sharedBytes, const char* name,
              const std::function<void()>& kernel) {
-  static thread_local Block block;
+  static thread_local BlockCluster blocks;
   for (uint32_t z = 0; z < grid.z; z++)
     for (uint32_t y = 0; y < grid.y; y++)
-      for (uint32_t x = 0; x < grid.x; x++)
-        block.run(grid, {x, y, z}, threads, sharedBytes, name, kernel);
+      for (uint32_t x = 0; x < grid.x; x += cluster)
+        blocks.run(grid, {x, y, z}, cluster, threads, sharedBytes, name, kernel);
 }
 
 void refuse(const std::string& message) { Block::current().fail(message); }
@@ -79,6 +80,13 @@ void noteWrite(const std::byte* at, size_t bytes) {
 }
 void noteAtomic(const std::byte* at, size_t bytes) {
   Block::current().note(at, bytes, Touch::atomic);
+}
+
+int clusterSize() { return Block::current().clusterSize(); }
+int clusterRank() { return Block::current().rank(); }
+void syncCluster(const std::source_location& place) { Block::current().waitForCluster(place); }
+const std::byte* readInCluster(const std::byte* at, size_t bytes, int rank) {
+  return Block::current().readInCluster(at, bytes, rank);
 }
 
 }  // namespace figment::cuda::emulator

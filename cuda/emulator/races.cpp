@@ -38,7 +38,7 @@ void RaceDetector::begin(size_t warps, size_t bytes) {
     epoch_ = 0;
   }
   if (warps_.size() < warps) warps_.resize(warps);
-  passBlockBarrier();
+  passClusterBarrier();
   const size_t count = (bytes + kWordBytes - 1) / kWordBytes;
   if (words_.size() < count) words_.resize(count);
 }
@@ -46,6 +46,11 @@ void RaceDetector::begin(size_t warps, size_t bytes) {
 void RaceDetector::passBlockBarrier() {
   epoch_++;
   for (size_t w = 0; w < warps_.size(); w++) epochBegins_[w] = warps_[w].now();
+}
+
+void RaceDetector::passClusterBarrier() {
+  passBlockBarrier();
+  clusterBegins_ = epoch_;
 }
 
 void RaceDetector::release(uint32_t warp, WarpTimes& into) {
@@ -97,6 +102,10 @@ bool RaceDetector::touch(Word& word, Touch touch, uint32_t thread, Conflict& con
     conflict = {Touch::read, Conflict::multiplying, 0};
     return false;
   }
+  if (touch != Touch::read && word.foreignEpoch >= clusterBegins_) {
+    conflict = {Touch::read, Conflict::foreign, word.foreigner.thread, word.foreigner.block};
+    return false;
+  }
   if (!overFor(thread, word.writer, word.writeEpoch, word.writeTime)) {
     conflict = {Touch::write, Conflict::access, word.writer};
     return false;
@@ -140,6 +149,29 @@ bool RaceDetector::note(size_t offset, size_t bytes, Touch touched, uint32_t thr
   const size_t end = (offset + bytes + kWordBytes - 1) / kWordBytes;
   for (size_t w = offset / kWordBytes; w < end; w++)
     if (!touch(words_[w], touched, thread, conflict)) return false;
+  return true;
+}
+
+bool RaceDetector::noteForeign(size_t offset, size_t bytes, Foreigner reader, Conflict& conflict) {
+  const size_t end = (offset + bytes + kWordBytes - 1) / kWordBytes;
+  for (size_t w = offset / kWordBytes; w < end; w++) {
+    Word& word = words_[w];
+    if (word.copier != 0) {
+      conflict = {Touch::write, Conflict::copying, uint16_t(word.copier - 1)};
+      return false;
+    }
+    if (word.writeEpoch >= clusterBegins_) {
+      conflict = {Touch::write, Conflict::access, word.writer};
+      return false;
+    }
+    if (word.atomic && word.othersEpoch >= clusterBegins_) {
+      conflict = {Touch::atomic, Conflict::access,
+                  uint16_t(word.warp * 32u + uint32_t(std::countr_zero(word.lanes)))};
+      return false;
+    }
+    word.foreigner = reader;
+    word.foreignEpoch = epoch_;
+  }
   return true;
 }
 

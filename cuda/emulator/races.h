@@ -5,7 +5,8 @@
 // count as one. A word that an asynchronous copy is on its way to may be touched by nobody, one
 // that a product of a warpgroup is to read may not be written, and the tensor cores and the copy
 // engine may not touch what was written by a thread that has published it not yet
-// (fence.proxy.async).
+// (fence.proxy.async). What another block of the cluster reads, no thread of this one may write
+// before the cluster's next barrier, nor may it have since the last.
 #pragma once
 
 #include <cstddef>
@@ -46,22 +47,30 @@ struct WarpTimes {
 
 class RaceDetector {
  public:
+  /// A thread of another block of the cluster.
+  struct Foreigner {
+    uint8_t block = 0;
+    uint16_t thread = 0;
+  };
   /// What an access raced with.
   struct Conflict {
     enum Kind : uint8_t {
       access,
       copying,      ///< an asynchronous copy that is under way
       multiplying,  ///< a product that is under way
+      foreign,      ///< a read by another block of the cluster
       unpublished   ///< a write that the tensor cores and the copy engine need not see
     };
     Touch with = Touch::read;
     Kind kind = access;
     uint16_t thread = 0;
+    uint8_t block = 0;  ///< of a foreign thread
   };
 
   /// A new block: nothing of the last one counts.
   void begin(size_t warps, size_t bytes);
   void passBlockBarrier();
+  void passClusterBarrier();
   void passWarpBarrier(uint32_t warp, uint32_t mask, bool all) { warps_[warp].meet(mask, all); }
 
   /// What the warp did is over for those that acquire `into` from now on.
@@ -70,6 +79,8 @@ class RaceDetector {
 
   /// Notes an access of `thread`; false when it races, and `conflict` says with what.
   bool note(size_t offset, size_t bytes, Touch touch, uint32_t thread, Conflict& conflict);
+  /// Notes a read by another block of the cluster.
+  bool noteForeign(size_t offset, size_t bytes, Foreigner reader, Conflict& conflict);
   /// The thread's asynchronous copy to these bytes begins (after note) or is waited for.
   void beginCopy(size_t offset, size_t bytes, uint32_t thread);
   void endCopy(size_t offset, size_t bytes);
@@ -101,6 +112,8 @@ class RaceDetector {
     uint16_t readers = 0;  ///< products that are under way
     bool atomic = false;
     bool unpublished = false;
+    Foreigner foreigner;  ///< the last that read it
+    uint32_t foreignEpoch = 0;
   };
 
   bool overFor(uint32_t thread, uint32_t before, uint32_t epoch, uint32_t time) const;
@@ -115,6 +128,7 @@ class RaceDetector {
   WarpTimes seen_[32];             // by each warp
   uint32_t epochBegins_[32] = {};  // in the time of each warp
   uint32_t epoch_ = 0;
+  uint32_t clusterBegins_ = 0;  ///< the epoch after the cluster's last barrier
 };
 
 }  // namespace figment::cuda::emulator

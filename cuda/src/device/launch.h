@@ -29,6 +29,7 @@ Global<T> scratchView(const Launcher& launcher, int64_t byteOffset, int64_t coun
 
 struct Grid {
   int64_t x = 1, y = 1, z = 1;
+  int cluster = 1;  ///< blocks, for launchClusters() of cluster.h
 };
 
 #ifdef FIGMENT_KERNELS
@@ -48,8 +49,9 @@ void launch(Launcher& launcher, Grid grid, int threads, size_t sharedBytes,
   launcher.checkLaunch();
 #else
   emulator::queue(launcher.stream(), [=, name = launcher.recordName()] {
-    emulator::runGrid({uint32_t(grid.x), uint32_t(grid.y), uint32_t(grid.z)}, uint32_t(threads),
-                      sharedBytes, name, [&] { kernel(arguments...); });
+    emulator::runGrid({uint32_t(grid.x), uint32_t(grid.y), uint32_t(grid.z)},
+                      uint32_t(grid.cluster), uint32_t(threads), sharedBytes, name,
+                      [&] { kernel(arguments...); });
   });
 #endif
 }

@@ -8,7 +8,7 @@ import { definedOps, type OpDef, type Sample, type SampleInput } from "#ops/defi
 import { onDevice } from "#runtime/device";
 import { runNode } from "#runtime/eager";
 import type { Shape } from "#shape";
-import { cudaDevice } from "./support/cuda.ts";
+import { cudaDevice, triedVariants } from "./support/cuda.ts";
 import { Draws } from "./support/draws.ts";
 import { distance, expectedAt, kernelOf } from "./support/parity.ts";
 import { drawPoint, type Point, tensorsAt, titleOf } from "./support/points.ts";
@@ -286,12 +286,7 @@ function check(def: OpDef, sample: Sample, variant: string, float: Float): void 
 
 describe.skipIf(device.index === undefined)("on the GPU", () => {
   const variants = (kernel: string) =>
-    device.index === undefined
-      ? []
-      : binding
-          .variants(kernel, index)
-          .map(({ name }) => name)
-          .filter((name) => name !== "plain");
+    device.index === undefined ? [] : triedVariants(kernel, index).filter((name) => name !== "plain");
   for (const { def, sample } of [...cases, ...others]) {
     const kernel = kernelOf(def, sample) as string;
     if (only && !only.includes(kernel)) continue;

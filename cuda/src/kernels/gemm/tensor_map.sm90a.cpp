@@ -1,9 +1,10 @@
+#include "tensor_map.h"
+
 #include <cudaTypedefs.h>
 
 #include <string>
 
 #include "../../runtime/check.h"
-#include "tensor_map.h"
 
 namespace figment::cuda {
 namespace {

@@ -1,7 +1,8 @@
+#include "wgmma_plan.h"
+
 #include "../../device/four.h"
 #include "kernels/registry.h"
 #include "runtime/error.h"
-#include "wgmma_plan.h"
 
 namespace figment::cuda::wgmma {
 namespace {

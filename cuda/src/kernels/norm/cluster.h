@@ -2,19 +2,17 @@
 // *.sm90a.cu files only.
 #pragma once
 
-#include <cooperative_groups.h>
-
+#include "../../device/cluster.h"
 #include "group_run.h"
 
 namespace figment::cuda {
 
-template <int ranks>
 struct Cluster {
-  static constexpr int kRanks = ranks;
-  FIGMENT_DEVICE static int rank() { return int(cooperative_groups::this_cluster().block_rank()); }
-  FIGMENT_DEVICE static void sync() { cooperative_groups::this_cluster().sync(); }
+  FIGMENT_DEVICE static int ranks() { return cluster::size(); }
+  FIGMENT_DEVICE static int rank() { return cluster::rank(); }
+  FIGMENT_DEVICE static void sync() { cluster::sync(); }
   FIGMENT_DEVICE static float read(const Shared<float>& from, int i, int of) {
-    return *cooperative_groups::this_cluster().map_shared_rank(from.pointer(i), unsigned(of));
+    return cluster::read(from, i, of);
   }
 };
 
@@ -35,7 +33,7 @@ struct ClusterPlan {
 
   ClusterPlan(const NormShape& shape, Format x, const ClusterLimits& limits)
       : vector(runVector(x, shape.c)) {
-    constexpr int kMostRanks = 8;
+    constexpr int kMostRanks = cluster::kMostBlocks;
     /// What one block may have of a multiprocessor.
     constexpr int64_t kBudget = 226 * 1024;
     /// Vectors of a thread that a block should have at least.
@@ -68,28 +66,18 @@ struct ClusterPlan {
     });
   }
 
-  Grid grid(const NormShape& shape) const { return {shape.n * run.ofSample * ranks}; }
+  Grid grid(const NormShape& shape) const {
+    return {.x = shape.n * run.ofSample * ranks, .cluster = ranks};
+  }
 };
 
-/// Calls start.operator()<N, ranks>() for a plan's vectors of N elements and blocks of a task.
+/// Calls start.operator()<N>() for a plan's vectors of N elements.
 template <class Start>
-void withCluster(const ClusterPlan& plan, Start&& start) {
-  const auto startOf = [&]<int N>() {
-    switch (plan.ranks) {
-      case 1:
-        return start.template operator()<N, 1>();
-      case 2:
-        return start.template operator()<N, 2>();
-      case 4:
-        return start.template operator()<N, 4>();
-      default:
-        return start.template operator()<N, 8>();
-    }
-  };
+void withPlan(const ClusterPlan& plan, Start&& start) {
   if (plan.vector == 8)
-    startOf.template operator()<8>();
+    start.template operator()<8>();
   else
-    startOf.template operator()<4>();
+    start.template operator()<4>();
 }
 
 }  // namespace figment::cuda

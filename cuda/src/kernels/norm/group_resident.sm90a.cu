@@ -25,9 +25,9 @@ struct Resident {
   Run run;
 };
 
-template <int N, int ranks>
+template <int N>
 FIGMENT_KERNEL_OCCUPIED(kThreads, 2)
-__cluster_dims__(ranks, 1, 1) residentKernel(Resident k) {
+residentKernel(Resident k) {
   FIGMENT_DYNAMIC_SHARED(dynamic);
   const NormForward<float>& call = k.call;
   const Run& run = k.run;
@@ -39,7 +39,7 @@ __cluster_dims__(ranks, 1, 1) residentKernel(Resident k) {
   const auto merged = own.from(3 * run.groups);
 
   const RunPlace<N> place(run);
-  const RunPart part(run, call.shape, Cluster<ranks>{});
+  const RunPart part(run, call.shape, Cluster{});
   const int down = run.down(), turns = ceilDiv(part.held, down);
   const int64_t channel = part.run * run.channels + place.column * N;
   const int64_t first =
@@ -112,7 +112,7 @@ __cluster_dims__(ranks, 1, 1) residentKernel(Resident k) {
     own[3 * g + 1] = rest;
     own[3 * g + 2] = totals[run.groups + g] - totals[g] * rest;
   });
-  mergeMoments<Cluster<ranks>>(call, run, part, own, merged);
+  mergeMoments<Cluster>(call, run, part, own, merged);
   if (!place.active) return;
   place.eachChannel(run, [&](int j, int group) {
     center[j] = merged[3 * group];
@@ -142,9 +142,9 @@ void run(const OpCall& call, Context& context) {
   const NormForward<float> forward = Call::of(call);
   const ClusterPlan plan = planOf(forward.shape, call.in[0].format);
   const Resident k = {forward, plan.run};
-  withCluster(plan, [&]<int N, int ranks>() {
-    launch<residentKernel<N, ranks>>(launcherOf(context), plan.grid(forward.shape),
-                                     plan.run.warps * kWarp, size_t(plan.sharedBytes), k);
+  withPlan(plan, [&]<int N>() {
+    launchClusters<residentKernel<N>>(launcherOf(context), plan.grid(forward.shape),
+                                      plan.run.warps * kWarp, size_t(plan.sharedBytes), k);
   });
 }
 

@@ -22,9 +22,9 @@ struct ResidentPlan : ClusterPlan {
   }
 };
 
-template <int N, int ranks>
+template <int N>
 FIGMENT_KERNEL_OCCUPIED(kThreads, N == 4 ? 3 : 2)
-__cluster_dims__(ranks, 1, 1) residentGradKernel(RunGrad k) {
+residentGradKernel(RunGrad k) {
   FIGMENT_DYNAMIC_SHARED(dynamic);
   const NormBackward<float>& call = k.call;
   const NormShape& shape = call.shape;
@@ -35,7 +35,7 @@ __cluster_dims__(ranks, 1, 1) residentGradKernel(RunGrad k) {
   const auto parts = dynamic.template view<float>(vectors * 32, RunGrad::floats(run));
 
   const RunPlace<N> place(run);
-  const RunPart part(run, shape, Cluster<ranks>{});
+  const RunPart part(run, shape, Cluster{});
   const int down = run.down(), turns = ceilDiv(part.held, down);
   const int64_t first = (part.sample * shape.spatial + part.firstPixel + place.row) * shape.c +
                         part.run * run.channels + place.column * N;
@@ -90,7 +90,7 @@ __cluster_dims__(ranks, 1, 1) residentGradKernel(RunGrad k) {
   sumStage(2);
   waitForCopies<0>();
   sumStage(3);
-  const auto totals = sumGradients<N, Cluster<ranks>>(k, part, factors, sums, parts);
+  const auto totals = sumGradients<N, Cluster>(k, part, factors, sums, parts);
   if (!place.active) return;
   const GradTerms<N> terms(k, place, factors, totals);
   eachVector(0, turns, [&](int v, const float(&values)[N], float(&d)[N]) {
@@ -108,9 +108,9 @@ int supports(const OpCall& call) {
 template <class Call>
 void run(const OpCall& call, Context& context) {
   runGrad<Call, ResidentPlan>(call, context, [&](const ResidentPlan& plan, const RunGrad& k) {
-    withCluster(plan, [&]<int N, int ranks>() {
-      launch<residentGradKernel<N, ranks>>(launcherOf(context), plan.grid(k.call.shape),
-                                           k.run.warps * kWarp, size_t(plan.sharedBytes), k);
+    withPlan(plan, [&]<int N>() {
+      launchClusters<residentGradKernel<N>>(launcherOf(context), plan.grid(k.call.shape),
+                                            k.run.warps * kWarp, size_t(plan.sharedBytes), k);
     });
   });
 }

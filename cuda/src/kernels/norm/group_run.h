@@ -208,11 +208,19 @@ FIGMENT_DEVICE void sumGroups(const Run& run, float (&values)[kKinds][N],
 
 /// A block that has its run to itself.
 struct Alone {
-  static constexpr int kRanks = 1;
+  FIGMENT_DEVICE static int ranks() { return 1; }
   FIGMENT_DEVICE static int rank() { return 0; }
   FIGMENT_DEVICE static void sync() { __syncthreads(); }
   FIGMENT_DEVICE static float read(const Shared<float>& from, int i, int) { return from[i]; }
 };
+
+/// Calls f(rank) for each block that has a part of the run, four of which are read together.
+template <class Exchange, class F>
+FIGMENT_DEVICE void eachRank(F&& f) {
+  const int ranks = Exchange::ranks();
+  FIGMENT_UNROLL_BY(4)
+  for (int rank = 0; rank < ranks; rank++) f(rank);
+}
 
 /// A block's part of a run.
 struct RunPart {
@@ -223,7 +231,7 @@ struct RunPart {
   template <class Exchange>
   FIGMENT_DEVICE RunPart(const Run& runs, const NormShape& shape, Exchange) {
     // In 32 bits, because nothing is loaded before it is known.
-    const uint32_t task = blockIdx.x / uint32_t(Exchange::kRanks);
+    const uint32_t task = blockIdx.x / uint32_t(Exchange::ranks());
     const uint32_t ofSample = uint32_t(runs.ofSample);
     sample = task / ofSample;
     run = task % ofSample;
@@ -253,12 +261,12 @@ FIGMENT_DEVICE void mergeMoments(const NormForward<float>& call, const Run& run,
       return Exchange::read(own, 3 * g, rank) - origin + Exchange::read(own, 3 * g + 1, rank);
     };
     float above = 0, total = 0;
-    for (int rank = 0; rank < Exchange::kRanks; rank++) above += countOf(rank) * aboveOrigin(rank);
+    eachRank<Exchange>([&](int rank) { above += countOf(rank) * aboveOrigin(rank); });
     above /= count;
-    for (int rank = 0; rank < Exchange::kRanks; rank++) {
+    eachRank<Exchange>([&](int rank) {
       const float d = aboveOrigin(rank) - above;
       total += Exchange::read(own, 3 * g + 2, rank) + countOf(rank) * d * d;
-    }
+    });
     const float variance = total / count, rstd = 1.0f / sqrtf(variance + call.eps);
     const float mean = origin + above;
     merged[3 * g] = mean;

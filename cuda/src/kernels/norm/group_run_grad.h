@@ -89,8 +89,8 @@ FIGMENT_DEVICE Shared<float> sumGradients(const RunGrad& k, const RunPart& part,
     for (int other = 1; other < run.warps; other++) sum += parts[other * 2 * channels + i];
     return sum;
   };
-  const int64_t row = part.sample * Exchange::kRanks + Exchange::rank();
-  const int64_t rows = shape.n * Exchange::kRanks;
+  const int64_t row = part.sample * Exchange::ranks() + Exchange::rank();
+  const int64_t rows = shape.n * Exchange::ranks();
   for (int i = t; i < 2 * channels; i += int(blockDim.x)) {
     const int kind = i >= channels;
     k.partial[(kind * rows + row) * shape.c + firstChannel + i - kind * channels] = channelSum(i);
@@ -110,7 +110,7 @@ FIGMENT_DEVICE Shared<float> sumGradients(const RunGrad& k, const RunPart& part,
   Exchange::sync();
   for (int i = t; i < 2 * groups; i += int(blockDim.x)) {
     float sum = 0;
-    for (int rank = 0; rank < Exchange::kRanks; rank++) sum += Exchange::read(own, i, rank);
+    eachRank<Exchange>([&](int rank) { sum += Exchange::read(own, i, rank); });
     merged[i] = sum;
   }
   // Also before a block ends, for the others read from it.

@@ -1,0 +1,68 @@
+// Clusters of neighbouring blocks, which run at once and read each other's shared memory. Include
+// from *.sm90a.cu files only.
+#pragma once
+
+#include "launch.h"
+#include "memory.h"
+
+#ifdef FIGMENT_EMULATED
+#include "../../emulator/cluster.h"
+#endif
+
+namespace figment::cuda::cluster {
+
+/// Most blocks of a cluster.
+constexpr int kMostBlocks = 8;
+
+#ifdef __CUDACC__
+
+// By what <cooperative_groups.h> stands on, which takes a compiler longer to read than a kernel.
+FIGMENT_DEVICE int size() { return int(__clusterSizeInBlocks()); }
+/// This block's number in its cluster.
+FIGMENT_DEVICE int rank() { return int(__clusterRelativeBlockRank()); }
+/// A barrier of all threads of all blocks. One must come before the first read() of another block's
+/// memory, and one after the last, before that block ends.
+FIGMENT_DEVICE void sync() {
+  __cluster_barrier_arrive();
+  __cluster_barrier_wait();
+}
+/// The element that block `of` has where this one has from[i].
+template <class T>
+FIGMENT_DEVICE T read(const Shared<T>& from, int i, int of) {
+  return *static_cast<T*>(__cluster_map_shared_rank(from.pointer(i), unsigned(of)));
+}
+
+#endif
+
+}  // namespace figment::cuda::cluster
+
+namespace figment::cuda {
+
+/// As launch(), in clusters of grid.cluster blocks.
+template <auto kernel, class... Arguments>
+void launchClusters(Launcher& launcher, Grid grid, int threads, size_t sharedBytes,
+                    const Arguments&... arguments) {
+#ifdef __CUDACC__
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+  launcher.checkGrid(grid.x, grid.y, grid.z);
+  if (sharedBytes > 48 * 1024)
+    launcher.allowShared(reinterpret_cast<const void*>(kernel), sharedBytes);
+  cudaLaunchAttribute clusters = {};
+  clusters.id = cudaLaunchAttributeClusterDimension;
+  clusters.val.clusterDim.x = unsigned(grid.cluster);
+  clusters.val.clusterDim.y = clusters.val.clusterDim.z = 1;
+  cudaLaunchConfig_t config = {};
+  config.gridDim = dim3(unsigned(grid.x), unsigned(grid.y), unsigned(grid.z));
+  config.blockDim = dim3(unsigned(threads));
+  config.dynamicSmemBytes = sharedBytes;
+  config.stream = static_cast<cudaStream_t>(launcher.stream());
+  config.attrs = &clusters;
+  config.numAttrs = 1;
+  cudaLaunchKernelEx(&config, kernel, arguments...);
+  launcher.checkLaunch();
+#else
+  launch<kernel>(launcher, grid, threads, sharedBytes, arguments...);
+#endif
+}
+
+}  // namespace figment::cuda
