@@ -38,6 +38,11 @@ struct GroupLayout {
   int64_t groupElements() const { return sampleElements() / larger(groups, 1); }
   int64_t segmentBegin(int64_t segment) const { return segment * segmentRows; }
   int64_t segmentEnd(int64_t segment) const { return smaller(rows, (segment + 1) * segmentRows); }
+  /// Whether a sample read a second time has left the second-level cache since the first.
+  bool passesCache() const {
+    constexpr int64_t kCachedElements = 128 << 10;
+    return sampleElements() > kCachedElements;
+  }
   int64_t columnFloats() const { return alignedFloats(columns); }
 
   /// True when samples are too few to keep the threads evenly busy, so segments are shared out.

@@ -165,7 +165,10 @@ struct GroupNormCall {
       return applyBf16Row<kSilu>(at, columns, scale, shift);
     const float* from = readRows(x + at, columns, copy);
     float* to = rowsToWrite(y + at, copy);
+    constexpr int64_t kAhead = 1024;  // elements from what is written to what is fetched
+    const bool fetches = layout.passesCache() && !x.half();
     forLanes(columns, [&](int64_t i, int lanes) {
+      if (fetches) __builtin_prefetch(from + i + kAhead, 0, 2);
       F32 u = mulAdd(loadLanes(from + i, lanes), loadLanes(scale + i, lanes),
                      loadLanes(shift + i, lanes));
       if (kSilu) u = siluBounded(u);

@@ -186,6 +186,9 @@ struct GroupNormGradCall {
     repeatChannels(layout, k.offset);
   }
 
+  /// Elements from what is written to what is fetched.
+  static constexpr int64_t kAhead = 1024;
+
   void applyRow(int64_t start, int64_t columns, const GradCoefficients& k, int worker) const {
     float* copy = stage.buffer(worker, 0);
     const float* from = readRows(x + start, columns, copy);
@@ -193,7 +196,12 @@ struct GroupNormGradCall {
                                     : readRows(dy + start, columns, stage.buffer(worker, 1));
     float* to = rowsToWrite(dx + start, copy);
     const bool again = p.silu && !keepsSlopes();
+    const bool fetches = layout.passesCache() && !x.half() && !dy.half();
     forLanes(columns, [&](int64_t i, int lanes) {
+      if (fetches) {
+        __builtin_prefetch(from + i + kAhead, 0, 2);
+        __builtin_prefetch(du + i + kAhead, 0, 2);
+      }
       const F32 value = loadLanes(from + i, lanes), scale = loadLanes(k.scale + i, lanes);
       const F32 centered = value - loadLanes(k.mean + i, lanes);
       F32 slope = loadLanes(du + i, lanes);
