@@ -4,6 +4,7 @@
 import { loadBinding } from "@figment/native";
 import { assertNoLeaks, attention, compile, grad, rng, scope, sum, type Tensor, tensor } from "@figment/tensor";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { drawOperands, errorOf as errorOfNumbers, type Format, list } from "./support/attentionExtremes.ts";
 import { variantsDuring } from "./support/parity.ts";
 
 const binding = loadBinding();
@@ -16,23 +17,15 @@ afterAll(() => {
 });
 
 type Inputs = readonly [q: Tensor, k: Tensor, v: Tensor];
-type Format = "bf16" | "f32" | "f64";
-
-const list = (x: Tensor): number[] => [...x.cast("f64").dataSync()];
 const as = (inputs: Inputs, format: Format): Inputs => inputs.map((x) => x.cast(format)) as unknown as Inputs;
-const draw = (format: Format, sizes: readonly number[], heads: number, d: number, lengths = [70, 150]): Inputs =>
-  [0, 1, 1].map((which, i) =>
-    random
-      .normal([1, lengths[which] as number, heads, d])
-      .mul(sizes[i] as number)
-      .cast(format),
-  ) as unknown as Inputs;
-
-/** The error relative to the norm of what is expected. */
-function errorOf(given: Tensor, expected: Tensor): number {
-  const [a, b] = [list(given), list(expected)];
-  return Math.hypot(...a.map((x, i) => x - (b[i] as number))) / Math.hypot(...b);
-}
+const draw = (
+  format: Format,
+  sizes: readonly number[],
+  heads: number,
+  d: number,
+  [sq, sk]: readonly [number, number] = [70, 150],
+): Inputs => drawOperands(random, format, [sq, sk, heads, d], sizes.slice(0, 3)) as unknown as Inputs;
+const errorOf = (given: Tensor, expected: Tensor): number => errorOfNumbers(list(given), list(expected));
 
 /** The derivatives of a weighted sum of attention, weights drawn alike for every format. */
 function derivatives(inputs: Inputs, weight: Tensor, causal: boolean, scale: number): Tensor[] {

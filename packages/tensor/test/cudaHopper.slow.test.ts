@@ -5,7 +5,8 @@ import { emulateHopper } from "./support/cuda.ts";
 
 if (emulateHopper()) {
   process.env.FIGMENT_TEST_VARIANTS = "wgmma,cluster";
-  for (const name of ["cudaParity", "cudaProducts", "cudaAttention", "cudaNorms"]) await import(`./${name}.test.ts`);
+  for (const name of ["cudaParity", "cudaProducts", "cudaAttention", "cudaAttentionExtremes", "cudaNorms"])
+    await import(`./${name}.test.ts`);
 } else {
   describe.skip("Hopper's kernels on the emulator");
 }

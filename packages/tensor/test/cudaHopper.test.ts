@@ -10,7 +10,7 @@ const norms = "groupNorm,groupNormGrad,batchNorm,batchNormGrad";
 if (emulateHopper()) {
   process.env.FIGMENT_TEST_VARIANTS = "wgmma,cluster";
   process.env.FIGMENT_TEST_OPS = `${products},${norms}`;
-  for (const name of ["cudaParity", "cudaNorms"]) await import(`./${name}.test.ts`);
+  for (const name of ["cudaParity", "cudaAttentionExtremes", "cudaNorms"]) await import(`./${name}.test.ts`);
 } else {
   describe.skip("Hopper's kernels on the emulator");
 }

@@ -29,6 +29,12 @@ struct Operands {
   Global<const T> x1, x2, y1, y2;
   AnyResults<float> first, second;  ///< dq, or dk and dv
   Global<const float> statistics;
+
+  template <Side kSide>
+  FIGMENT_DEVICE PlainGrad<float, Global<const T>, AnyResults<float>> plain() const {
+    if constexpr (kSide == Side::queries) return {x1, y1, y2, x2, first, {}, {}};
+    return {y1, x1, x2, y2, {}, first, second};
+  }
 };
 
 /// kBands: 16-row bands of own rows a warp works on. Sums run in an order that does not depend on
@@ -133,6 +139,20 @@ struct Backward {
         }
       }
     }
+  }
+
+  /// Of the sums of a lane's columns of a row: see spoiled() of plain_rows.h.
+  FIGMENT_DEVICE bool spoiledRow(int m, int r) const {
+    float sum = 0;
+    FIGMENT_UNROLL
+    for (int n = 0; n < kDim / 8; n++) {
+      FIGMENT_UNROLL
+      for (int e = 2 * r; e < 2 * r + 2; e++) {
+        sum = spoiled(first[m][n][e], sum);
+        if constexpr (kOfKeys) sum = spoiled(second[m][n][e], sum);
+      }
+    }
+    return sum != 0;
   }
 
   FIGMENT_DEVICE void clear() {
@@ -250,12 +270,14 @@ backwardKernel(AttentionProblem p, Operands<T> x, int tiles) {
 
   const float scale = float(p.scale);
   const int rowsThere = Tile::kOfKeys ? int(p.sk) : sq;
+  uint32_t marks = 0;
   FIGMENT_UNROLL
   for (int m = 0; m < kBands; m++) {
     FIGMENT_UNROLL
     for (int r = 0; r < 2; r++) {
       const int row = rowOfLane + m * 16 + r * 8;
       if (row >= rowsThere) continue;
+      if (tile.spoiledRow(m, r)) marks |= 1u << (m * 2 + r);
       const int64_t at = ownAt + row * p.rowStride();
       FIGMENT_UNROLL
       for (int n = 0; n < kDim / 8; n++) {
@@ -268,6 +290,11 @@ backwardKernel(AttentionProblem p, Operands<T> x, int tiles) {
       }
     }
   }
+  if (!p.hides()) return;
+  eachMarked<4>(marks, kBands * 2, [&](int slot, int row) {
+    gradRow<Tile::kOfKeys>(p, x.template plain<kSide>(), x.statistics, task,
+                           start + warpInBlock() * kBands * 16 + slot * 8 + row);
+  });
 }
 
 template <class T, int kDim, int kBands, Side kSide>

@@ -16,6 +16,12 @@ struct Operands {
   AnyResults<float> first, second;  // dq, or dk and dv
   Global<const float> statistics;
   bool vectors;
+
+  template <Side kSide>
+  FIGMENT_DEVICE PlainGrad<float, AnyFloats<float>, AnyResults<float>> plain() const {
+    if constexpr (kSide == Side::queries) return {x1, y1, y2, x2, first, {}, {}};
+    return {y1, x1, x2, y2, {}, first, second};
+  }
 };
 
 template <int kGroups>
@@ -42,8 +48,9 @@ FIGMENT_DEVICE void storeWeights(const Shared<float>& weights,
   }
 }
 
+/// Blocks on a multiprocessor: as many as shared memory holds.
 template <int kGroups, Side kSide>
-FIGMENT_KERNEL(kThreads)
+FIGMENT_KERNEL_OCCUPIED(kThreads, kGroups == 1 ? 3 : 2)
 backwardKernel(AttentionProblem p, Operands x, int tiles) {
   using Size = Tiles<kGroups>;
   constexpr bool kOfKeys = kSide == Side::keys;
@@ -121,8 +128,13 @@ backwardKernel(AttentionProblem p, Operands x, int tiles) {
     one[r] = 1.0f;
   }
   const int rows = kOfKeys ? int(p.sk) : sq;
-  storeSums(x.first, first, scale, ownAt, start, rows, p.rowStride(), d);
-  if constexpr (kOfKeys) storeSums(x.second, second, one, ownAt, start, rows, p.rowStride(), d);
+  uint32_t marks = storeSums(x.first, first, scale, ownAt, start, rows, p.rowStride(), d);
+  if constexpr (kOfKeys)
+    marks |= storeSums(x.second, second, one, ownAt, start, rows, p.rowStride(), d);
+  if (!p.hides()) return;
+  eachMarkedRow(marks, kBands, start, [&](int row) {
+    gradRow<kOfKeys>(p, x.template plain<kSide>(), x.statistics, task, row);
+  });
 }
 
 template <int kGroups>

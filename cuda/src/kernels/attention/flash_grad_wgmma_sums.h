@@ -4,6 +4,7 @@
 #pragma once
 
 #include "../../device/instructions.h"
+#include "plain_rows.h"
 #include "wgmma_tiles.h"
 
 namespace figment::cuda::flash_grad_wgmma {
@@ -128,6 +129,19 @@ struct Sums {
         if (place < from[e / 2] || place >= to[e / 2]) values[4 * n + e] = 0;
       }
     }
+  }
+  /// Of the sums of a lane's columns of own row g + 8r: see spoiled() of plain_rows.h.
+  FIGMENT_DEVICE bool spoiledRow(int r) const {
+    float sum = 0;
+    FIGMENT_UNROLL
+    for (int n = 0; n < kDim / 8; n++) {
+      FIGMENT_UNROLL
+      for (int i = 4 * n + 2 * r; i < 4 * n + 2 * r + 2; i++) {
+        sum = spoiled(first[i], sum);
+        if constexpr (kOfKeys) sum = spoiled(second[i], sum);
+      }
+    }
+    return sum != 0;
   }
   FIGMENT_DEVICE static void round(Factor& to, const Scores& values) {
     FIGMENT_UNROLL

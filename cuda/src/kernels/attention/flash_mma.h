@@ -6,6 +6,7 @@
 #include "any_floats.h"
 #include "flash_parts.h"
 #include "mma_tiles.h"
+#include "plain_rows.h"
 #include "problem.h"
 
 namespace figment::cuda {
@@ -159,6 +160,15 @@ struct Forward {
     }
   }
 
+  /// Of the sums of a lane's columns of a row: see spoiled() of plain_rows.h.
+  FIGMENT_DEVICE bool spoiledRow(int m, int r) const {
+    float sum = 0;
+    FIGMENT_UNROLL
+    for (int n = 0; n < kDim / 8; n++)
+      sum = spoiled(output[m][n][2 * r], spoiled(output[m][n][2 * r + 1], sum));
+    return sum != 0;
+  }
+
   FIGMENT_DEVICE void clear() {
     FIGMENT_UNROLL
     for (int m = 0; m < kBands; m++) {
@@ -238,6 +248,7 @@ forwardKernel(AttentionProblem p, Operands<T> x, To to, int tiles) {
     waitForCopies<0>();
     __syncthreads();
   }
+  uint32_t marks = 0;
   FIGMENT_UNROLL
   for (int m = 0; m < kBands; m++) {
     FIGMENT_UNROLL
@@ -245,6 +256,7 @@ forwardKernel(AttentionProblem p, Operands<T> x, To to, int tiles) {
       const int row = rowOfLane + m * 16 + r * 8;
       const float total = quadSum(tile.total[m][r]), top = tile.highest[m][r];
       if (row >= sq) continue;
+      if (tile.spoiledRow(m, r)) marks |= 1u << (m * 2 + r);
       const bool blind = top == -INFINITY && total == 0;
       const float share = kInParts ? 1.0f : blind ? 0.0f : 1.0f / total;
       const int64_t query = task * sq + row;
@@ -270,6 +282,14 @@ forwardKernel(AttentionProblem p, Operands<T> x, To to, int tiles) {
           to.out.setPair(at + column, left, right);
       }
     }
+  }
+  if constexpr (!kInParts) {
+    if (!p.hides()) return;
+    const PlainForward<float, Global<const T>, AnyResults<float>> plain = {x.q, x.k, x.v, to.out,
+                                                                           to.lse};
+    eachMarked<4>(marks, kBands * 2, [&](int slot, int row) {
+      plain.row(p, task * sq + first + warpInBlock() * kBands * 16 + slot * 8 + row);
+    });
   }
 }
 

@@ -19,7 +19,9 @@ constexpr int kMostDim = 256;
 constexpr int kMostAcross = kMostDim / kWarp;
 
 /// Adds the parts of one query after the other, a warp each.
-FIGMENT_KERNEL(kThreads) sumKernel(AttentionProblem p, Parts parts, flash::Results to) {
+FIGMENT_KERNEL(kThreads)
+sumKernel(AttentionProblem p, Parts parts,
+          PlainForward<float, AnyFloats<float>, AnyResults<float>> to) {
   const int lane = laneInWarp();
   for (int64_t query = threadInGrid() / kWarp; query < parts.queries;
        query += threadsOfGrid() / kWarp) {
@@ -37,6 +39,13 @@ FIGMENT_KERNEL(kThreads) sumKernel(AttentionProblem p, Parts parts, flash::Resul
         const int e = i * kWarp + lane;
         if (e < p.d) sums[i] = sums[i] * kept + parts.sums[at * p.d + e] * weight;
       }
+    }
+    float sum = 0;
+    FIGMENT_UNROLL
+    for (int i = 0; i < kMostAcross; i++) sum = spoiled(sums[i], sum);
+    if (p.hides() && __any_sync(kWholeWarp, sum != 0)) {
+      to.row(p, query);
+      continue;
     }
     const bool blind = highest == -INFINITY && total == 0;
     const float share = blind ? 0.0f : 1.0f / total;
@@ -93,9 +102,8 @@ void run(const OpCall& call, Context& context) {
     runFlashParts<Bf16>(call, parts, launcher);
   else
     runFlashParts<F16>(call, parts, launcher);
-  const flash::Results to = {AnyResults<float>::of(call.out[0]), viewOf<float>(call.out[1])};
   launch<sumKernel>(launcher, gridFor(launcher, queries * kWarp, kThreads), kThreads, 0, p, parts,
-                    to);
+                    plainForward<float>(call));
 }
 
 const RegisterVariant registrar{{.op = "attention",

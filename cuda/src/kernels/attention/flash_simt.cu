@@ -3,16 +3,14 @@
 // of a row are half a warp. Keys and values take turns in one place.
 #include "../../device/instructions.h"
 #include "flash_simt.h"
+#include "plain_rows.h"
 
 namespace figment::cuda {
 namespace {
 
 using namespace flash_simt;
 
-struct Operands {
-  AnyFloats<float> q, k, v;
-  AnyResults<float> out;
-  Global<float> lse;
+struct Operands : PlainForward<float, AnyFloats<float>, AnyResults<float>> {
   bool vectors;
 };
 
@@ -41,8 +39,9 @@ FIGMENT_DEVICE float rowSum(float x) {
   return x;
 }
 
+/// Blocks on a multiprocessor: what shared memory holds. Of small heads the compiler aims well.
 template <int kGroups>
-FIGMENT_KERNEL(kThreads)
+FIGMENT_KERNEL_OCCUPIED(kThreads, kGroups == 1 ? 0 : 2)
 forwardKernel(AttentionProblem p, Operands x, int tiles) {
   using Size = Tiles<kGroups>;
   FIGMENT_DYNAMIC_SHARED(shared);
@@ -118,7 +117,8 @@ forwardKernel(AttentionProblem p, Operands x, int tiles) {
     if (across == 0 && row < sq)
       x.lse[task * sq + row] = blind ? -INFINITY : __fmaf_rn(highest[r], float(kLn2), logf(sum));
   }
-  storeSums(x.out, output, share, queryAt, first, sq, p.rowStride(), d);
+  const uint32_t marks = storeSums(x.out, output, share, queryAt, first, sq, p.rowStride(), d);
+  if (p.hides()) eachMarkedRow(marks, kBands, first, [&](int row) { x.row(p, task * sq + row); });
 }
 
 template <int kGroups>
@@ -126,9 +126,7 @@ void launchForward(const OpCall& call, Launcher& launcher) {
   if (Tiles<kGroups>::kBytes > launcher.sharedPerBlock()) return runPlainAttention(call, launcher);
   const auto p = AttentionProblem::of<AttentionParams>(call, 3);
   const bool vectors = p.d % 4 == 0 && alignedForVectors(call.in, 3);
-  const Operands x = {AnyFloats<float>::of(call.in[0]), AnyFloats<float>::of(call.in[1]),
-                      AnyFloats<float>::of(call.in[2]), AnyResults<float>::of(call.out[0]),
-                      viewOf<float>(call.out[1]),       vectors};
+  const Operands x = {plainForward<float>(call), vectors};
   const int64_t tiles = ceilDiv(p.sq, int64_t(kRows));
   launch<forwardKernel<kGroups>>(launcher, {p.heads() * tiles}, kThreads, Tiles<kGroups>::kBytes, p,
                                  x, int(tiles));

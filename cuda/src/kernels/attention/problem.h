@@ -31,6 +31,8 @@ struct AttentionProblem {
   }
 
   int64_t heads() const { return b * h; }
+  /// Whether some keys may be hidden from some queries.
+  FIGMENT_BOTH bool hides() const { return causal || lengths; }
   /// Elements between positions.
   FIGMENT_BOTH int64_t rowStride() const { return h * d; }
   /// The first element of a head at position 0; `task` counts heads of all batch entries.

@@ -205,6 +205,8 @@ struct Kernels {
           else
             softmaxRows(p, rows, scores[0], scores[1], call.out[1], launcher);
         });
+    if (!problemOf<kGrad>(call).hides()) return;
+    kGrad ? mendGradRows(call, launcher) : mendRows(call, launcher);
   }
 
   template <bool kGrad>

@@ -35,9 +35,10 @@ FIGMENT_INLINE F32 aboveStep(F32 a) {
   return blend(isNan(rest) & ~isNan(a), F32::zero(), rest);
 }
 FIGMENT_INLINE F32 ofStep(const float* table, F32 a) {
-  const F32 steps = floor((a - floor(a)) * F32::broadcast(float(kPowerSteps)));
+  // Fractions of small negative numbers round to 1. Comparisons put NaN, of infinities, at 0.
+  const F32 steps = min(F32::broadcast(float(kPowerSteps - 1)),
+                        floor((a - floor(a)) * F32::broadcast(float(kPowerSteps))));
   float step[kLanes], found[kLanes];
-  // Comparisons put NaN, of infinities, at 0.
   steps.store(step);
   for (int i = 0; i < kLanes; i++) found[i] = table[step[i] > 0 ? int(step[i]) : 0];
   return F32::load(found);
