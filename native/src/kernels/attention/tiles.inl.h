@@ -20,10 +20,13 @@
 
 namespace figment::FIGMENT_ISA::tiles {
 
-/// Units of keys whose weights are multiplied by values at a time, at most, and units of weights
-/// that are kept: those that wait for it, and those that are being written.
-constexpr int64_t kDeep = 2;
-constexpr int64_t kWeightUnits = 2 * kDeep;
+/// Units of keys whose weights are multiplied by values at a time: as many as stay in the
+/// first-level cache.
+template <int kParts>
+constexpr int64_t kDeep = kParts == 1 ? 2 : 1;
+/// Units of weights that are kept: those that wait for it, and those that are being written.
+template <int kParts>
+constexpr int64_t kWeightUnits = 2 * kDeep<kParts>;
 
 /// Scores between ± this are not searched for their maximum.
 constexpr float kNarrow = 32;
@@ -57,7 +60,7 @@ struct Workspace {
   template <class Shape>
   static Workspace take(Carver& carver, const Shape& shape) {
     Workspace w;
-    w.weight = carver.take<uint16_t>(kWeightUnits * kParts * kPair);
+    w.weight = carver.take<uint16_t>(kWeightUnits<kParts> * kParts * kPair);
     w.score = carver.take<float>(2 * kScores);
     for (QueryTile& t : w.tile) {
       t.query = carver.take<uint16_t>(shape.unitSize());
@@ -70,7 +73,7 @@ struct Workspace {
   float* scoreOf(int64_t unit) const { return score + unit % 2 * kScores; }
   /// The weights of unit `unit` of the `deep`th kDeep of them.
   uint16_t* weightOf(int64_t deep, int64_t unit) const {
-    return weight + (deep % 2 * kDeep + unit) * kParts * kPair;
+    return weight + (deep % 2 * kDeep<kParts> + unit) * kParts * kPair;
   }
 };
 
@@ -85,12 +88,9 @@ struct TiledAttention {
   using Space = Workspace<kParts>;
 
   TiledAttention(const OpCall& call, int threads) : call(call), shape(call, 3) {
-    // Beside queries of more than a block in parts, the weights of two units at a time would leave
-    // the first-level cache.
-    deep = kParts > 1 && shape.depth > 1 ? 1 : kDeep;
-    // Units of keys and values, in whole deeps.
+    // Units of keys and values, in whole kDeeps.
     const int64_t unitBytes = 2 * shape.unitSize() * int64_t(sizeof(uint16_t));
-    chunk = larger(1, kChunkBytes / (deep * unitBytes)) * deep;
+    chunk = larger(1, kChunkBytes / (kDeep<kParts> * unitBytes)) * kDeep<kParts>;
     headsAtOnce = headsAtATime(shape.heads(), headNumbers(), threads);
     // Groups are smaller where threads would have few of them.
     constexpr int64_t kTasks = 4;
@@ -142,7 +142,7 @@ struct TiledAttention {
     return shape.scores(t.query, at.packedKeys + unit * shape.unitSize(), w.scoreOf(index));
   }
 
-  /// Up to `deep` units of keys that a unit of queries meets one after the other.
+  /// Up to kDeep units of keys that a unit of queries meets one after the other.
   struct Deep {
     int64_t tile, unit, count;
     int64_t chunk;  ///< its first unit
@@ -152,7 +152,7 @@ struct TiledAttention {
   bool find(const Place& at, Deep& d) const {
     for (; d.chunk < shape.keyUnits; d.chunk += chunk, d.tile = 0, d.unit = d.chunk) {
       for (; d.tile < at.tiles; d.tile++, d.unit = d.chunk) {
-        d.count = smaller(deep, smaller(d.chunk + chunk, unitsOf(at, d.tile)) - d.unit);
+        d.count = smaller(kDeep<kParts>, smaller(d.chunk + chunk, unitsOf(at, d.tile)) - d.unit);
         if (d.count > 0) return true;
       }
     }
@@ -359,7 +359,6 @@ struct TiledAttention {
 
   const OpCall& call;
   HeadShape<AttentionParams, kParts> shape;
-  int64_t deep;           ///< units of keys whose weights are multiplied by values at a time
   int64_t chunk;          ///< units of keys that a group meets at a time
   int64_t headsAtOnce;    ///< heads that are packed at a time
   int64_t group, groups;  ///< units of queries of a group, and groups of a head
