@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe } from "vitest";
 import type { OpDef } from "#ops/definition";
 import { onDevice } from "#runtime/device";
 import { runNode } from "#runtime/eager";
-import { type Bench, list, testNotFinite } from "./support/attentionExtremes.ts";
+import { type Bench, list, testLargeScores, testNotFinite } from "./support/attentionExtremes.ts";
 import { cudaDevice, triedVariants } from "./support/cuda.ts";
 
 const binding = loadBinding();
@@ -35,10 +35,12 @@ if (index === undefined) {
     binding.setPoison(false, index);
     assertNoLeaks();
   });
-  testNotFinite({
+  const bench: Bench = {
     kernels: [...new Set([...triedVariants("attention", index), ...triedVariants("attentionGrad", index)])],
     formats: (kernel) => (/mma/.test(kernel) ? ["bf16", "f16"] : ["f32", "bf16", "f16"]),
     run: run(index),
     sparse: thorough ? 1 : 5,
-  });
+  };
+  testNotFinite(bench);
+  testLargeScores(bench);
 }

@@ -21,6 +21,8 @@ void runFlashGradMma(const OpCall& call, Launcher& launcher);
 namespace flash_grad {
 
 constexpr int kThreads = 128;
+/// Beside what rounding weights to 16 bits does.
+FIGMENT_DEVICE Coarse coarse() { return {.most = 4096, .off = 0x1p-10f}; }
 
 enum class Side { queries, keys };
 
@@ -28,7 +30,7 @@ template <class T>
 struct Operands {
   Global<const T> x1, x2, y1, y2;
   AnyResults<float> first, second;  ///< dq, or dk and dv
-  Global<const float> statistics;
+  QueryStatistics statistics;
 
   template <Side kSide>
   FIGMENT_DEVICE PlainGrad<float, Global<const T>, AnyResults<float>> plain() const {
@@ -50,11 +52,13 @@ struct Backward {
   static constexpr int kElements = 2 * kOwnTile + 4 * kOtherTile;
   static constexpr int kStatisticsTile = kOthers * kStatistics;
   static constexpr size_t kSharedBytes =
-      kElements * sizeof(T) + (kOfKeys ? 2 * kStatisticsTile * sizeof(float) : 0);
+      kElements * sizeof(T) + (kOfKeys ? 2 * (kStatisticsTile + kOthers) * sizeof(float) : 0);
 
   Shared<T> own1, own2, others;
-  Shared<float> columns;     ///< statistics of the others, where those are queries
+  Shared<float> columns;     ///< statistics and bases of the others, where those are queries
   float rows[kBands][2][2];  ///< statistics of own rows g and g + 8, where those are queries
+  float highest[kBands][2];  ///< of these rows' products, where they are followed
+  float total[kBands][2];    ///< of the weights of this lane's columns
   float first[kBands][kDim / 8][4];
   float second[kOfKeys ? kBands : 1][kOfKeys ? kDim / 8 : 1][4];
   float weight[kBands][kOthers / 8][4];  ///< scores, then weights
@@ -65,7 +69,10 @@ struct Backward {
   }
   FIGMENT_DEVICE Shared<T> others2(int block) const { return others1(block).from(kOtherTile); }
   FIGMENT_DEVICE Shared<float> columnsOf(int block) const {
-    return columns.from(block % 2 * kStatisticsTile);
+    return columns.from(block % 2 * (kStatisticsTile + kOthers));
+  }
+  FIGMENT_DEVICE Shared<float> basesOf(int block) const {
+    return columnsOf(block).from(kStatisticsTile);
   }
 
   FIGMENT_DEVICE void multiply(float (&sum)[kBands][kOthers / 8][4], const Shared<T>& own,
@@ -115,6 +122,85 @@ struct Backward {
     }
   }
 
+  /// Where others have bases, scores become relative to them.
+  FIGMENT_DEVICE void subtractBases(int block) {
+    static_assert(kOthers == kWarp);
+    const auto bases = basesOf(block);
+    if (!__any_sync(kWholeWarp, bases[laneInWarp()] != 0)) return;
+    FIGMENT_UNROLL
+    for (int n = 0; n < kOthers / 8; n++) {
+      const float2 pair = bases.template load<float2>(n * 8 + laneInWarp() % 4 * 2);
+      FIGMENT_UNROLL
+      for (int m = 0; m < kBands; m++) {
+        FIGMENT_UNROLL
+        for (int e = 0; e < 4; e++) weight[m][n][e] -= e % 2 ? pair.y : pair.x;
+      }
+    }
+  }
+  /// Scores become relative to the highest so far, and sums of earlier weights too; of a row the
+  /// first seen(m, r) of the block count.
+  template <class Seen>
+  FIGMENT_DEVICE void follow(float factor, const Seen& seen) {
+    const int column = laneInWarp() % 4 * 2;
+    FIGMENT_UNROLL
+    for (int m = 0; m < kBands; m++) {
+      FIGMENT_UNROLL
+      for (int r = 0; r < 2; r++) {
+        const int end = seen(m, r);
+        float top = highest[m][r];
+        FIGMENT_UNROLL
+        for (int n = 0; n < kOthers / 8; n++) {
+          FIGMENT_UNROLL
+          for (int e = 2 * r; e < 2 * r + 2; e++)
+            if (n * 8 + column + e % 2 < end) top = fmaxf(top, weight[m][n][e]);
+        }
+        top = quadMax(top);
+        const float base = top == -INFINITY ? 0.0f : top;
+        const float kept = exp2Fast((highest[m][r] - base) * factor);
+        highest[m][r] = top;
+        total[m][r] *= kept;
+        FIGMENT_UNROLL
+        for (int n = 0; n < kDim / 8; n++) {
+          first[m][n][2 * r] *= kept;
+          first[m][n][2 * r + 1] *= kept;
+        }
+        FIGMENT_UNROLL
+        for (int n = 0; n < kOthers / 8; n++) {
+          weight[m][n][2 * r] -= base;
+          weight[m][n][2 * r + 1] -= base;
+        }
+      }
+    }
+  }
+
+  /// In place of the log-sum-exp `follow` makes weights relative to the highest score; where no key
+  /// is seen they stay 0.
+  FIGMENT_DEVICE void unshift() {
+    FIGMENT_UNROLL
+    for (int m = 0; m < kBands; m++) {
+      FIGMENT_UNROLL
+      for (int r = 0; r < 2; r++)
+        if (rows[m][r][0] != INFINITY) rows[m][r][0] = 0;
+    }
+  }
+  FIGMENT_DEVICE void addUpTotals() {
+    FIGMENT_UNROLL
+    for (int m = 0; m < kBands; m++) {
+      FIGMENT_UNROLL
+      for (int r = 0; r < 2; r++) total[m][r] = quadSum(total[m][r]);
+    }
+  }
+  template <class F>
+  FIGMENT_DEVICE static bool anyRow(F&& holds) {
+    bool any = false;
+    FIGMENT_UNROLL
+    for (int m = 0; m < kBands; m++) {
+      FIGMENT_UNROLL
+      for (int r = 0; r < 2; r++) any = any || holds(m, r);
+    }
+    return any;
+  }
+
   /// Scores become weights and gradients of weights those of scores. With `masked`, a row's pairs
   /// count from the block's column from[m][r] on and before to[m][r].
   FIGMENT_DEVICE void weigh(int block, float factor, bool masked, const int (&from)[kBands][2],
@@ -135,6 +221,7 @@ struct Backward {
           const bool hidden = masked && (place < from[m][e / 2] || place >= to[m][e / 2]);
           const float p = exp2Fast(__fmaf_rn(weight[m][n][e], factor, -total));
           weight[m][n][e] = hidden ? 0.0f : p;
+          if constexpr (!kOfKeys) this->total[m][e / 2] += weight[m][n][e];
           grad[m][n][e] = hidden ? 0.0f : p * (grad[m][n][e] - dot);
         }
       }
@@ -159,6 +246,11 @@ struct Backward {
     FIGMENT_UNROLL
     for (int m = 0; m < kBands; m++) {
       FIGMENT_UNROLL
+      for (int r = 0; r < 2; r++) {
+        highest[m][r] = -INFINITY;
+        total[m][r] = 0;
+      }
+      FIGMENT_UNROLL
       for (int n = 0; n < kDim / 8; n++) {
         FIGMENT_UNROLL
         for (int e = 0; e < 4; e++) {
@@ -180,8 +272,8 @@ backwardKernel(AttentionProblem p, Operands<T> x, int tiles) {
   tile.own2 = shared.template view<T>(Tile::kOwnTile * int(sizeof(T)), Tile::kOwnTile);
   tile.others = shared.template view<T>(2 * Tile::kOwnTile * int(sizeof(T)), 4 * Tile::kOtherTile);
   if constexpr (Tile::kOfKeys)
-    tile.columns =
-        shared.template view<float>(Tile::kElements * int(sizeof(T)), 2 * Tile::kStatisticsTile);
+    tile.columns = shared.template view<float>(Tile::kElements * int(sizeof(T)),
+                                               2 * (Tile::kStatisticsTile + Tile::kOthers));
 
   const int64_t task = blockIdx.x / unsigned(tiles);
   const int turn = int(blockIdx.x % unsigned(tiles));
@@ -206,7 +298,7 @@ backwardKernel(AttentionProblem p, Operands<T> x, int tiles) {
   const int64_t ownAt = p.headStart(task, Tile::kOfKeys ? p.sk : p.sq);
   const int64_t otherAt = p.headStart(task, Tile::kOfKeys ? p.sq : p.sk);
   const auto y1 = x.y1.from(otherAt), y2 = x.y2.from(otherAt);
-  const auto statistics = x.statistics.from(task * sq * kStatistics);
+  const auto statistics = x.statistics.from(task * sq);
   const auto copyBlock = [&](int block) {
     const int row = block * Tile::kOthers;
     copyRows<Tile::kOthers, kDim, kThreads>(tile.others1(block), y1, row, limit, p.rowStride(), d);
@@ -215,8 +307,11 @@ backwardKernel(AttentionProblem p, Operands<T> x, int tiles) {
     if constexpr (Tile::kOfKeys) {
       const int i = int(threadIdx.x);
       if (i < Tile::kStatisticsTile)
-        copyAsync4(tile.columnsOf(block), i, statistics, int64_t(row) * kStatistics + i,
-                   row + i / kStatistics < sq);
+        copyAsync4<float>(tile.columnsOf(block), i, statistics.pairs,
+                          int64_t(row) * kStatistics + i, row + i / kStatistics < sq);
+      else if (i < Tile::kStatisticsTile + Tile::kOthers)
+        copyAsync4<float>(tile.columnsOf(block), i, statistics.bases,
+                          row + i - Tile::kStatisticsTile, row + i - Tile::kStatisticsTile < sq);
     }
   };
 
@@ -229,43 +324,69 @@ backwardKernel(AttentionProblem p, Operands<T> x, int tiles) {
       FIGMENT_UNROLL
       for (int r = 0; r < 2; r++) {
         const int row = rowOfLane + m * 16 + r * 8;
-        tile.rows[m][r][0] = row < sq ? statistics[int64_t(row) * kStatistics] : 0.0f;
-        tile.rows[m][r][1] = row < sq ? statistics[int64_t(row) * kStatistics + 1] : 0.0f;
+        tile.rows[m][r][0] = row < sq ? statistics.shift(row) : INFINITY;
+        tile.rows[m][r][1] = row < sq ? statistics.dot(row) : 0.0f;
       }
     }
   }
   if (firstBlock < lastBlock) {
     copyRows<Tile::kOwn, kDim, kThreads>(tile.own1, x.x1.from(ownAt), start, end, p.rowStride(), d);
     copyRows<Tile::kOwn, kDim, kThreads>(tile.own2, x.x2.from(ownAt), start, end, p.rowStride(), d);
-    copyBlock(firstBlock);
-    commitCopies();
-    waitForCopies<0>();
-    __syncthreads();
   }
   const float factor = float(p.scale * kLog2E);
-  for (int block = firstBlock; block < lastBlock; block++) {
-    if (block + 1 < lastBlock) copyBlock(block + 1);
+  // Whether weights are made of the products themselves, by a softmax that runs along.
+  bool following = false;
+  if constexpr (!Tile::kOfKeys)
+    following = __syncthreads_or(
+        tile.anyRow([&](int m, int r) { return coarse().shift(tile.rows[m][r][0]); }));
+  while (true) {
+    if (!Tile::kOfKeys && following) tile.unshift();
+    if (firstBlock < lastBlock) copyBlock(firstBlock);
     commitCopies();
-    tile.multiply(tile.weight, tile.own1, tile.others1(block));
-    tile.multiply(tile.grad, tile.own2, tile.others2(block));
-    const int row = block * Tile::kOthers;
-    const bool masked = row < wholeFrom || row + Tile::kOthers > wholeTo;
-    int from[kBands][2], to[kBands][2];
-    FIGMENT_UNROLL
-    for (int m = 0; m < kBands; m++) {
-      FIGMENT_UNROLL
-      for (int r = 0; r < 2; r++) {
-        const int own = rowOfLane + m * 16 + r * 8;
-        from[m][r] = masked && Tile::kOfKeys ? int(p.firstQuery(keys, own)) - row : 0;
-        to[m][r] = Tile::kOfKeys || !masked ? Tile::kOthers : int(p.visible(keys, own)) - row;
-      }
-    }
-
-    tile.weigh(block, factor, masked, from, to);
-    if constexpr (Tile::kOfKeys) tile.addProduct(tile.second, tile.weight, tile.others2(block));
-    tile.addProduct(tile.first, tile.grad, tile.others1(block));
     waitForCopies<0>();
     __syncthreads();
+    for (int block = firstBlock; block < lastBlock; block++) {
+      if (block + 1 < lastBlock) copyBlock(block + 1);
+      commitCopies();
+      const int row = block * Tile::kOthers;
+      tile.multiply(tile.weight, tile.own1, tile.others1(block));
+      // Before there are more products: of large scores only.
+      if constexpr (Tile::kOfKeys)
+        tile.subtractBases(block);
+      else if (following)
+        tile.follow(factor, [&](int m, int r) {
+          return int(p.visible(keys, rowOfLane + m * 16 + r * 8)) - row;
+        });
+      tile.multiply(tile.grad, tile.own2, tile.others2(block));
+      const bool masked = row < wholeFrom || row + Tile::kOthers > wholeTo;
+      int from[kBands][2], to[kBands][2];
+      FIGMENT_UNROLL
+      for (int m = 0; m < kBands; m++) {
+        FIGMENT_UNROLL
+        for (int r = 0; r < 2; r++) {
+          const int own = rowOfLane + m * 16 + r * 8;
+          from[m][r] = masked && Tile::kOfKeys ? int(p.firstQuery(keys, own)) - row : 0;
+          to[m][r] = Tile::kOfKeys || !masked ? Tile::kOthers : int(p.visible(keys, own)) - row;
+        }
+      }
+
+      tile.weigh(block, factor, masked, from, to);
+      if constexpr (Tile::kOfKeys) tile.addProduct(tile.second, tile.weight, tile.others2(block));
+      tile.addProduct(tile.first, tile.grad, tile.others1(block));
+      waitForCopies<0>();
+      __syncthreads();
+    }
+    if constexpr (Tile::kOfKeys) {
+      break;
+    } else {
+      tile.addUpTotals();
+      if (following || !__syncthreads_or(tile.anyRow([&](int m, int r) {
+            return coarse().sum(tile.total[m][r], tile.rows[m][r][0]);
+          })))
+        break;
+      following = true;
+      tile.clear();
+    }
   }
 
   const float scale = float(p.scale);
@@ -278,13 +399,22 @@ backwardKernel(AttentionProblem p, Operands<T> x, int tiles) {
       const int row = rowOfLane + m * 16 + r * 8;
       if (row >= rowsThere) continue;
       if (tile.spoiledRow(m, r)) marks |= 1u << (m * 2 + r);
+      float factorOfRow = scale;
+      if constexpr (!Tile::kOfKeys) {
+        const float total = tile.total[m][r];
+        // NaN is kept.
+        if (following && total != 0) {
+          factorOfRow *= 1 / total;
+          if (lane % 4 == 0) x.statistics.set(task * sq + row, {tile.highest[m][r], log2f(total)});
+        }
+      }
       const int64_t at = ownAt + row * p.rowStride();
       FIGMENT_UNROLL
       for (int n = 0; n < kDim / 8; n++) {
         const int column = n * 8 + lane % 4 * 2;
         if (column >= d) continue;
-        x.first.setPair(at + column, tile.first[m][n][2 * r] * scale,
-                        tile.first[m][n][2 * r + 1] * scale);
+        x.first.setPair(at + column, tile.first[m][n][2 * r] * factorOfRow,
+                        tile.first[m][n][2 * r + 1] * factorOfRow);
         if constexpr (Tile::kOfKeys)
           x.second.setPair(at + column, tile.second[m][n][2 * r], tile.second[m][n][2 * r + 1]);
       }
@@ -298,7 +428,7 @@ backwardKernel(AttentionProblem p, Operands<T> x, int tiles) {
 }
 
 template <class T, int kDim, int kBands, Side kSide>
-void launchSide(const OpCall& call, const AttentionProblem& p, Global<const float> statistics,
+void launchSide(const OpCall& call, const AttentionProblem& p, const QueryStatistics& statistics,
                 Launcher& launcher) {
   using Tile = Backward<T, kDim, kBands, kSide>;
   const auto view = [&](int i) { return viewOf<const T>(call.in[i]); };
@@ -315,7 +445,7 @@ void launchSide(const OpCall& call, const AttentionProblem& p, Global<const floa
 /// Own rows of 128 where they keep every multiprocessor busy and registers hold their sums, for the
 /// most usual head sizes.
 template <class T, int kDim, Side kSide>
-void launchFitting(const OpCall& call, const AttentionProblem& p, Global<const float> statistics,
+void launchFitting(const OpCall& call, const AttentionProblem& p, const QueryStatistics& statistics,
                    Launcher& launcher) {
   if constexpr (kDim == 48 || kDim == 64) {
     using Wide = Backward<T, kDim, 2, kSide>;

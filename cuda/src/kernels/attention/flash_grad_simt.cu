@@ -11,10 +11,13 @@ using namespace flash_simt;
 
 enum class Side { queries, keys };
 
+/// Below, log-sum-exps err less than sums in f32.
+FIGMENT_DEVICE Coarse coarse() { return {.most = 64, .off = 0x1p-17f}; }
+
 struct Operands {
   AnyFloats<float> x1, x2, y1, y2;
   AnyResults<float> first, second;  // dq, or dk and dv
-  Global<const float> statistics;
+  QueryStatistics statistics;
   bool vectors;
 
   template <Side kSide>
@@ -48,9 +51,9 @@ FIGMENT_DEVICE void storeWeights(const Shared<float>& weights,
   }
 }
 
-/// Blocks on a multiprocessor: as many as shared memory holds.
+/// Blocks on a multiprocessor: what shared memory holds. Of small heads the compiler aims well.
 template <int kGroups, Side kSide>
-FIGMENT_KERNEL_OCCUPIED(kThreads, kGroups == 1 ? 3 : 2)
+FIGMENT_KERNEL_OCCUPIED(kThreads, kGroups == 1 ? 0 : 2)
 backwardKernel(AttentionProblem p, Operands x, int tiles) {
   using Size = Tiles<kGroups>;
   constexpr bool kOfKeys = kSide == Side::keys;
@@ -77,10 +80,7 @@ backwardKernel(AttentionProblem p, Operands x, int tiles) {
   const int64_t ownAt = p.headStart(task, kOfKeys ? p.sk : p.sq);
   const int64_t otherAt = p.headStart(task, kOfKeys ? p.sq : p.sk);
   const int across = int(threadIdx.x) % kAcross, down = int(threadIdx.x) / kAcross;
-  const auto statistics = x.statistics.from(task * sq * kStatistics);
-  const auto statistic = [&](int row, int which) {
-    return row < sq ? statistics[int64_t(row) * kStatistics + which] : 0.0f;
-  };
+  const auto statistics = x.statistics.from(task * sq);
 
   float first[kBands][kGroups][4] = {};
   float second[kOfKeys ? kBands : 1][kOfKeys ? kGroups : 1][4] = {};
@@ -88,37 +88,100 @@ backwardKernel(AttentionProblem p, Operands x, int tiles) {
     loadRows<Size::kOwn, kGroups>(own1, x.x1, ownAt, start, end, p.rowStride(), d, x.vectors);
     loadRows<Size::kOwn, kGroups>(own2, x.x2, ownAt, start, end, p.rowStride(), d, x.vectors);
   }
-  const float factor = float(p.scale * kLog2E);
-  for (int row = begin; row < limit; row += kOthers) {
-    loadRows<kOthers, kGroups>(other1, x.y1, otherAt, row, limit, p.rowStride(), d, x.vectors);
-    loadRows<kOthers, kGroups>(other2, x.y2, otherAt, row, limit, p.rowStride(), d, x.vectors);
-    __syncthreads();
-    float weight[kBands][kColumns], grad[kBands][kColumns];
-    multiplyRows<kGroups>(weight, own1, other1, d);
-    multiplyRows<kGroups>(grad, own2, other2, d);
+  const float factor = float(p.scale * kLog2E), sign = factor < 0 ? -1.0f : 1.0f;
+  // Whether weights are made of the products themselves, by a softmax that runs along: of queries.
+  bool following = false;
+  float highest[kBands] = {},
+        total[kBands] = {};  // of sign · products, and of this thread's weights
+  const auto shiftOf = [&](int query) { return query < sq ? statistics.shift(query) : INFINITY; };
+  const auto anyQuery = [&](auto&& holds) {
+    bool any = false;
+    for (int r = 0; r < kBands; r++) {
+      const int query = start + r * kDown + down;
+      any = any || holds(r, shiftOf(query));
+    }
+    return __syncthreads_or(any) != 0;
+  };
+  if constexpr (!kOfKeys) following = anyQuery([](int, float x) { return coarse().shift(x); });
+  while (true) {
     FIGMENT_UNROLL
     for (int r = 0; r < kBands; r++) {
-      const int own = start + r * kDown + down;
+      highest[r] = -INFINITY;
+      total[r] = 0;
+    }
+    for (int row = begin; row < limit; row += kOthers) {
+      loadRows<kOthers, kGroups>(other1, x.y1, otherAt, row, limit, p.rowStride(), d, x.vectors);
+      loadRows<kOthers, kGroups>(other2, x.y2, otherAt, row, limit, p.rowStride(), d, x.vectors);
+      __syncthreads();
+      float weight[kBands][kColumns], grad[kBands][kColumns];
+      multiplyRows<kGroups>(weight, own1, other1, d);
+      multiplyRows<kGroups>(grad, own2, other2, d);
       FIGMENT_UNROLL
-      for (int c = 0; c < kColumns; c++) {
-        const int other = row + c * kAcross + across;
-        const int query = kOfKeys ? other : own, key = kOfKeys ? own : other;
-        const bool seen = query < sq && key < p.visible(keys, query);
-        const float share = exp2Fast(__fmaf_rn(weight[r][c], factor, -statistic(query, 0)));
-        weight[r][c] = seen ? share : 0.0f;
-        grad[r][c] = seen ? share * (grad[r][c] - statistic(query, 1)) : 0.0f;
+      for (int r = 0; r < kBands; r++) {
+        const int own = start + r * kDown + down;
+        const auto queryOf = [&](int c) { return kOfKeys ? row + c * kAcross + across : own; };
+        const auto seen = [&](int c) {
+          const int query = queryOf(c), key = kOfKeys ? own : row + c * kAcross + across;
+          return query < sq && key < p.visible(keys, query);
+        };
+        float base = 0;
+        if (!kOfKeys && following) {
+          float top = highest[r];
+          FIGMENT_UNROLL
+          for (int c = 0; c < kColumns; c++)
+            if (seen(c)) top = fmaxf(top, sign * weight[r][c]);
+          top = rowMax(top);
+          base = top == -INFINITY ? 0.0f : sign * top;
+          const float kept = exp2Fast((sign * highest[r] - base) * factor);
+          highest[r] = top;
+          total[r] *= kept;
+          FIGMENT_UNROLL
+          for (int g = 0; g < kGroups; g++) {
+            FIGMENT_UNROLL
+            for (int e = 0; e < 4; e++) first[r][g][e] *= kept;
+          }
+        }
+        FIGMENT_UNROLL
+        for (int c = 0; c < kColumns; c++) {
+          const int query = queryOf(c);
+          const bool counts = seen(c);
+          const float shift = !counts || (!kOfKeys && following) ? 0.0f : statistics.shift(query);
+          if (kOfKeys && counts) base = statistics.bases[query];
+          const float share = exp2Fast(__fmaf_rn(weight[r][c] - base, factor, -shift));
+          const float dot = counts ? statistics.dot(query) : 0.0f;
+          weight[r][c] = counts ? share : 0.0f;
+          grad[r][c] = counts ? share * (grad[r][c] - dot) : 0.0f;
+          total[r] += weight[r][c];
+        }
       }
+      if constexpr (kOfKeys) {
+        storeWeights(weights, weight);
+        __syncthreads();
+        addWeighted<kColumns>(second, weights, other2);
+        __syncthreads();
+      }
+      storeWeights(weights, grad);
+      __syncthreads();
+      addWeighted<kColumns>(first, weights, other1);
+      __syncthreads();
     }
     if constexpr (kOfKeys) {
-      storeWeights(weights, weight);
-      __syncthreads();
-      addWeighted<kColumns>(second, weights, other2);
-      __syncthreads();
+      break;
+    } else {
+      FIGMENT_UNROLL
+      for (int r = 0; r < kBands; r++) total[r] = rowSum(total[r]);
+      if (following || !anyQuery([&](int r, float shift) { return coarse().sum(total[r], shift); }))
+        break;
+      following = true;
+      FIGMENT_UNROLL
+      for (int r = 0; r < kBands; r++) {
+        FIGMENT_UNROLL
+        for (int g = 0; g < kGroups; g++) {
+          FIGMENT_UNROLL
+          for (int e = 0; e < 4; e++) first[r][g][e] = 0;
+        }
+      }
     }
-    storeWeights(weights, grad);
-    __syncthreads();
-    addWeighted<kColumns>(first, weights, other1);
-    __syncthreads();
   }
 
   float scale[kBands], one[kBands];
@@ -126,6 +189,10 @@ backwardKernel(AttentionProblem p, Operands x, int tiles) {
   for (int r = 0; r < kBands; r++) {
     scale[r] = float(p.scale);
     one[r] = 1.0f;
+    const int query = start + r * kDown + down;
+    if (kOfKeys || !following || total[r] == 0 || query >= sq) continue;
+    scale[r] *= 1.0f / total[r];
+    if (across == 0) statistics.set(query, {sign * highest[r], log2f(total[r])});
   }
   const int rows = kOfKeys ? int(p.sk) : sq;
   uint32_t marks = storeSums(x.first, first, scale, ownAt, start, rows, p.rowStride(), d);

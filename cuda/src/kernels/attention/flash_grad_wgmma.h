@@ -9,9 +9,7 @@
 
 #include <algorithm>
 
-#include "any_floats.h"
-#include "flash_grad_wgmma_sums.h"
-#include "row_statistics.h"
+#include "flash_grad_wgmma_far.h"
 
 namespace figment::cuda {
 
@@ -22,34 +20,12 @@ void runFlashGradWgmma(const OpCall& call, Launcher& launcher);
 namespace flash_grad_wgmma {
 
 constexpr int kThreads = 384;
-constexpr int kConsumers = 2;  ///< warpgroups
-
-/// x1·y1ᵀ are scores and x2·y2ᵀ derivatives by weights: of queries q, dout against k, v; of keys
-/// k, v against q, dout.
-struct Maps {
-  CUtensorMap x1, x2, y1, y2;
-};
-
-/// What blocks of one side work on.
-template <class T>
-struct Operands {
-  Maps maps;
-  Global<const T> x1, x2, y1, y2;
-  AnyResults<float> first, second;  ///< dq, or dk and dv
-  int tiles;                        ///< of own rows of a head
-
-  template <Side kSide>
-  FIGMENT_DEVICE PlainGrad<float, Global<const T>, AnyResults<float>> plain() const {
-    if constexpr (kSide == Side::queries) return {x1, y1, y2, x2, first, {}, {}};
-    return {y1, x1, x2, y2, {}, first, second};
-  }
-};
 
 /// Blocks of keys come first: theirs is the most work.
 template <class T>
 struct Work {
   Operands<T> keys, queries;
-  Global<const float> statistics;
+  QueryStatistics statistics;
   unsigned keyBlocks;
 };
 
@@ -64,8 +40,9 @@ struct Memory {
   static constexpr int kStages = kBlockBytes > 16 * 1024 ? 2 : 4;
   static constexpr int kBarriers = 1 + 2 * kStages;
   static constexpr int kBytes = 2 * kOwnBytes + 2 * kStages * kBlockBytes + wgmma_tiles::kAlignment;
-  /// Floats of a stage.
   static constexpr int kColumns = Size::kOfKeys ? Size::kOtherRows : 0;
+  /// Of a stage: shifts, Σ out·dout and bases of queries, and whether a base is not 0.
+  static constexpr int kStageFloats = Size::kOfKeys ? 3 * kColumns + 2 : 0;
 
   uint32_t tiles, barriers;
   Shared<float> columns;
@@ -76,53 +53,18 @@ struct Memory {
     return tiles + 2 * kOwnBytes + turn % kStages * 2 * kBlockBytes;
   }
   FIGMENT_DEVICE uint32_t y2(int turn) const { return y1(turn) + kBlockBytes; }
-  FIGMENT_DEVICE Shared<float> totals(int turn) const {
-    return columns.from(turn % kStages * kStatistics * kColumns);
+  FIGMENT_DEVICE Shared<float> shifts(int turn) const {
+    return columns.from(turn % kStages * kStageFloats);
   }
-  FIGMENT_DEVICE Shared<float> dots(int turn) const { return totals(turn).from(kColumns); }
+  FIGMENT_DEVICE Shared<float> dots(int turn) const { return shifts(turn).from(kColumns); }
+  FIGMENT_DEVICE Shared<float> bases(int turn) const { return shifts(turn).from(2 * kColumns); }
+  FIGMENT_DEVICE Shared<float> far(int turn) const { return shifts(turn).from(3 * kColumns); }
   FIGMENT_DEVICE uint32_t ownFull() const { return barriers; }
   FIGMENT_DEVICE uint32_t full(int turn) const { return barriers + 8 * (1 + turn % kStages); }
   FIGMENT_DEVICE uint32_t empty(int turn) const { return full(turn) + 8 * kStages; }
   /// Of the turn of its stage.
   FIGMENT_DEVICE static uint32_t parity(int turn) { return turn / kStages % 2; }
 };
-
-/// The piece of work of a block of threads.
-struct Place {
-  int64_t task;
-  int batch, head;
-  int start;               ///< own row
-  int keys;                ///< that count
-  int begin, limit;        ///< others that meet some own row, from a whole block on
-  int wholeFrom, wholeTo;  ///< others that meet all own rows
-  int turns;
-};
-
-template <int kDim, Side kSide>
-FIGMENT_DEVICE Place placeOf(const AttentionProblem& p, unsigned block, int tiles) {
-  using Size = Sizes<kDim, kSide>;
-  Place place;
-  place.task = block / unsigned(tiles);
-  place.batch = int(place.task / p.h);
-  place.head = int(place.task % p.h);
-  const int turn = int(block % unsigned(tiles)), sq = int(p.sq);
-  // The most work first, with `causal`: that of last queries and first keys.
-  place.start = (Size::kOfKeys ? turn : tiles - 1 - turn) * Size::kOwnRows;
-  place.keys = int(p.keysOf(place.batch));
-  if (Size::kOfKeys) {
-    const int first = int(p.firstQuery(place.keys, place.start));
-    place.begin = first / Size::kOtherRows * Size::kOtherRows;
-    place.limit = place.wholeTo = sq;
-    place.wholeFrom = int(p.firstQuery(place.keys, place.start + Size::kOwnRows - 1));
-    if (first == sq) place.begin = sq;
-  } else {
-    place.begin = place.wholeFrom = 0;
-    place.limit = int(p.visible(place.keys, min(place.start + Size::kOwnRows, sq) - 1));
-    place.wholeTo = int(p.visible(place.keys, place.start));
-  }
-  place.turns = ceilDiv(place.limit - place.begin, Size::kOtherRows);
-  return place;
-}
 
 template <int kDim, Side kSide>
 FIGMENT_DEVICE void produce(const AttentionProblem& p, const Maps& maps, const Place& place,
@@ -149,23 +91,31 @@ FIGMENT_DEVICE void produce(const AttentionProblem& p, const Maps& maps, const P
 
 /// A warp's part in the production for keys: the statistics of queries, columns by themselves.
 template <int kDim>
-FIGMENT_DEVICE void produceStatistics(const AttentionProblem& p,
-                                      const Global<const float>& statistics, const Place& place,
-                                      const Memory<kDim, Side::keys>& memory) {
+FIGMENT_DEVICE void produceStatistics(const AttentionProblem& p, const QueryStatistics& statistics,
+                                      const Place& place, const Memory<kDim, Side::keys>& memory) {
   constexpr int kRows = Sizes<kDim, Side::keys>::kOtherRows;
   const int lane = laneInWarp(), sq = int(p.sq);
-  const auto own = statistics.from(place.task * sq * kStatistics);
+  const auto own = statistics.from(place.task * sq);
   for (int turn = 0; turn < place.turns; turn++) {
     hopper::waitFor(memory.empty(turn), memory.parity(turn) ^ 1);
-    const auto totals = memory.totals(turn), dots = memory.dots(turn);
+    const auto shifts = memory.shifts(turn), dots = memory.dots(turn), bases = memory.bases(turn);
+    bool far = false;
     FIGMENT_UNROLL
     for (int i = 0; i < kRows / kWarp; i++) {
       const int at = i * kWarp + lane, row = place.begin + turn * kRows + at;
       float2 pair = make_float2(0, 0);
-      if (row < sq) pair = own.template load<float2>(int64_t(row) * kStatistics);
-      totals[at] = pair.x;
+      float base = 0;
+      if (row < sq) {
+        pair = own.pairs.template load<float2>(int64_t(row) * kStatistics);
+        base = own.bases[row];
+      }
+      shifts[at] = pair.x;
       dots[at] = pair.y;
+      bases[at] = base;
+      far = far || base != 0;
     }
+    const bool any = __any_sync(kWholeWarp, far);
+    if (lane == 0) memory.far(turn)[0] = any ? 1.0f : 0.0f;
     __syncwarp();
     if (lane == 0) hopper::arrive(memory.full(turn));
   }
@@ -173,7 +123,7 @@ FIGMENT_DEVICE void produceStatistics(const AttentionProblem& p,
 
 template <class T, int kDim, Side kSide>
 FIGMENT_DEVICE void consume(const AttentionProblem& p, const Operands<T>& x,
-                            const Global<const float>& statistics, const Place& place,
+                            const QueryStatistics& statistics, const Place& place,
                             const Memory<kDim, kSide>& memory, int half) {
   using Size = Sizes<kDim, kSide>;
   using Others = typename Size::Others;
@@ -190,14 +140,19 @@ FIGMENT_DEVICE void consume(const AttentionProblem& p, const Operands<T>& x,
     sums.hold(sums.x1, x.x1.from(ownAt), rowOfLane, place.keys, p);
     sums.hold(sums.x2, x.x2.from(ownAt), rowOfLane, place.keys, p);
   }
+  const auto known = statistics.from(place.task * sq);
+  bool far = false;
   if constexpr (!kOfKeys) {
     FIGMENT_UNROLL
     for (int r = 0; r < 2; r++) {
       const int row = rowOfLane + r * 8;
-      const int64_t at = (place.task * sq + row) * kStatistics;
-      sums.total[r] = row < sq ? statistics[at] : 0.0f;
-      sums.dot[r] = row < sq ? statistics[at + 1] : 0.0f;
+      const bool there = row < sq;
+      sums.shift[r] = there ? known.shift(row) : 0.0f;
+      sums.dot[r] = there ? known.dot(row) : 0.0f;
+      sums.base[r] = there ? known.bases[row] : 0.0f;
+      far = far || sums.base[r] != 0;
     }
+    far = __any_sync(kWholeWarp, far);
   }
   if (!Size::kHeld && place.turns > 0) hopper::waitFor(memory.ownFull(), 0);
   for (int turn = 0; turn < place.turns; turn++) {
@@ -226,7 +181,9 @@ FIGMENT_DEVICE void consume(const AttentionProblem& p, const Operands<T>& x,
     sums.begin(sums.grad, sums.x2, memory.x2() + own, memory.y2(turn));
     hopper::waitForProducts<1>();
     hopper::holdSums(sums.weight);
-    sums.weigh(factor, memory.totals(turn));
+    if constexpr (kOfKeys) far = memory.far(turn)[0] != 0;
+    if (far) sums.subtractBases(memory.bases(turn));
+    sums.weigh(factor, memory.shifts(turn));
     hide(sums.weight);
     if constexpr (kOfKeys) sums.round(sums.weights, sums.weight);
     hopper::waitForProducts<0>();
@@ -273,11 +230,11 @@ FIGMENT_DEVICE void consume(const AttentionProblem& p, const Operands<T>& x,
 /// The work of block `block` of a side.
 template <class T, int kDim, Side kSide>
 FIGMENT_DEVICE void runBlock(const AttentionProblem& p, const Operands<T>& x,
-                             const Global<const float>& statistics, unsigned block) {
+                             const QueryStatistics& statistics, unsigned block) {
   using There = Memory<kDim, kSide>;
   FIGMENT_DYNAMIC_SHARED(shared);
   FIGMENT_SHARED(uint64_t, barriers, There::kBarriers);
-  FIGMENT_SHARED(float, columns, There::kStages* kStatistics* There::kColumns + 1);
+  FIGMENT_SHARED(float, columns, There::kStages* There::kStageFloats + 1);
   constexpr uint32_t kAlignment = wgmma_tiles::kAlignment;
   There memory;
   memory.tiles =
@@ -354,6 +311,7 @@ void launchBackward(const OpCall& call, Launcher& launcher) {
   const int64_t keyBlocks = p.heads() * keys.tiles, queryBlocks = p.heads() * queries.tiles;
   constexpr int kBytes =
       std::max(Memory<kDim, Side::keys>::kBytes, Memory<kDim, Side::queries>::kBytes);
+  launchFarSoftmax<T, kDim>(p, queries, statistics, launcher);
   launch<backwardWgmmaKernel<T, kDim>>(launcher, {keyBlocks + queryBlocks}, kThreads, kBytes,
                                        Work<T>{keys, queries, statistics, unsigned(keyBlocks)}, p);
 }

@@ -43,8 +43,8 @@ struct Sums {
   Scores grad;                           ///< by weights, then by scores
   Factor weights, grads;                 ///< the same, rounded
   Held x1, x2;                           ///< own rows, where they are held
-  /// Of own rows g and g + 8, where those are queries: log-sum-exp in units of log 2, Σ out·dout.
-  float total[2], dot[2];
+  /// Of own rows g and g + 8, where those are queries: their Softmax, and Σ out·dout.
+  float shift[2], base[2], dot[2];
 
   FIGMENT_DEVICE void clear() {
     FIGMENT_UNROLL
@@ -93,30 +93,19 @@ struct Sums {
     hopper::commitProducts();
   }
 
-  /// Scores become weights 2^(factor·score − total). `totals` and `dots` are those of the others,
-  /// where they are queries.
-  FIGMENT_DEVICE void weigh(float factor, const Shared<float>& totals) {
-    FIGMENT_UNROLL
-    for (int n = 0; n < kOthers / 8; n++) {
-      const float2 pair = pairOf(totals, n);
-      FIGMENT_UNROLL
-      for (int e = 0; e < 4; e++) {
-        const float shift = kOfKeys ? (e % 2 ? pair.y : pair.x) : total[e / 2];
-        weight[4 * n + e] = exp2Fast(__fmaf_rn(weight[4 * n + e], factor, -shift));
-      }
-    }
+  /// Scores become relative to the bases of queries. Here and below columns are those of the
+  /// others, where they are queries.
+  FIGMENT_DEVICE void subtractBases(const Shared<float>& bases) {
+    eachWith(bases, base, [&](int i, float of) { weight[i] -= of; });
+  }
+  /// Scores become weights 2^(factor·score − shift).
+  FIGMENT_DEVICE void weigh(float factor, const Shared<float>& shifts) {
+    eachWith(shifts, shift,
+             [&](int i, float of) { weight[i] = exp2Fast(__fmaf_rn(weight[i], factor, -of)); });
   }
   /// Derivatives by weights become those by scores.
   FIGMENT_DEVICE void differentiate(const Shared<float>& dots) {
-    FIGMENT_UNROLL
-    for (int n = 0; n < kOthers / 8; n++) {
-      const float2 pair = pairOf(dots, n);
-      FIGMENT_UNROLL
-      for (int e = 0; e < 4; e++) {
-        const float shift = kOfKeys ? (e % 2 ? pair.y : pair.x) : dot[e / 2];
-        grad[4 * n + e] = weight[4 * n + e] * (grad[4 * n + e] - shift);
-      }
-    }
+    eachWith(dots, dot, [&](int i, float of) { grad[i] = weight[i] * (grad[i] - of); });
   }
   /// Of own row g + 8r the others from from[r] on and before to[r] count.
   FIGMENT_DEVICE static void hide(Scores& values, const int (&from)[2], const int (&to)[2]) {
@@ -130,7 +119,16 @@ struct Sums {
       }
     }
   }
-  /// Of the sums of a lane's columns of own row g + 8r: see spoiled() of plain_rows.h.
+  FIGMENT_DEVICE static void round(Factor& to, const Scores& values) {
+    FIGMENT_UNROLL
+    for (int step = 0; step < kOthers / 16; step++) {
+      FIGMENT_UNROLL
+      for (int i = 0; i < 4; i++)
+        to[step][i] = packPair<T>(values[8 * step + 2 * i], values[8 * step + 2 * i + 1]);
+    }
+  }
+
+  /// Whether a sum of this thread's columns of own row g + 8r is not finite.
   FIGMENT_DEVICE bool spoiledRow(int r) const {
     float sum = 0;
     FIGMENT_UNROLL
@@ -143,20 +141,18 @@ struct Sums {
     }
     return sum != 0;
   }
-  FIGMENT_DEVICE static void round(Factor& to, const Scores& values) {
-    FIGMENT_UNROLL
-    for (int step = 0; step < kOthers / 16; step++) {
-      FIGMENT_UNROLL
-      for (int i = 0; i < 4; i++)
-        to[step][i] = packPair<T>(values[8 * step + 2 * i], values[8 * step + 2 * i + 1]);
-    }
-  }
 
  private:
-  /// This thread's two of eight columns.
-  FIGMENT_DEVICE static float2 pairOf(const Shared<float>& columns, int n) {
-    if constexpr (kOfKeys) return columns.template load<float2>(n * 8 + laneInWarp() % 4 * 2);
-    return make_float2(0, 0);
+  /// f(which score, what its query has): of this thread's two of eight columns, or own rows.
+  template <class F>
+  FIGMENT_DEVICE static void eachWith(const Shared<float>& columns, const float (&rows)[2], F&& f) {
+    FIGMENT_UNROLL
+    for (int n = 0; n < kOthers / 8; n++) {
+      float2 pair = make_float2(0, 0);
+      if constexpr (kOfKeys) pair = columns.template load<float2>(n * 8 + laneInWarp() % 4 * 2);
+      FIGMENT_UNROLL
+      for (int e = 0; e < 4; e++) f(4 * n + e, kOfKeys ? (e % 2 ? pair.y : pair.x) : rows[e / 2]);
+    }
   }
 };
 

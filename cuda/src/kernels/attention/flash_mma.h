@@ -120,9 +120,18 @@ struct Forward {
           top = fmaxf(top, fmaxf(score[m][n][2 * r], score[m][n][2 * r + 1]));
         top = quadMax(top);
         // A row that has seen no finite score keeps weights of 0 instead of NaN.
-        const float shift = top == -INFINITY ? 0.0f : top * factor;
-        const float kept = exp2Fast(highest[m][r] * factor - shift);
+        const float base = top == -INFINITY ? 0.0f : top;
+        const float kept = exp2Fast((highest[m][r] - base) * factor);
+        float shift = base * factor;
         highest[m][r] = top;
+        if (fabsf(shift) > kFarShift) {
+          FIGMENT_UNROLL
+          for (int n = 0; n < kKeys / 8; n++) {
+            score[m][n][2 * r] -= base;
+            score[m][n][2 * r + 1] -= base;
+          }
+          shift = 0;
+        }
         float sum = 0;
         FIGMENT_UNROLL
         for (int n = 0; n < kKeys / 8; n++) {

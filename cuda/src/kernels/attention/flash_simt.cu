@@ -27,18 +27,6 @@ struct Tiles {
   static constexpr size_t kBytes = (kQueryTile + kKeyTile + kWeightTile) * sizeof(float);
 };
 
-/// Over the 16 threads of a row.
-FIGMENT_DEVICE float rowMax(float x) {
-  FIGMENT_UNROLL
-  for (int step = 1; step < kAcross; step *= 2) x = fmaxf(x, __shfl_xor_sync(kWholeWarp, x, step));
-  return x;
-}
-FIGMENT_DEVICE float rowSum(float x) {
-  FIGMENT_UNROLL
-  for (int step = 1; step < kAcross; step *= 2) x += __shfl_xor_sync(kWholeWarp, x, step);
-  return x;
-}
-
 /// Blocks on a multiprocessor: what shared memory holds. Of small heads the compiler aims well.
 template <int kGroups>
 FIGMENT_KERNEL_OCCUPIED(kThreads, kGroups == 1 ? 0 : 2)

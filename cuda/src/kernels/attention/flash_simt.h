@@ -23,6 +23,18 @@ constexpr int kThreads = 128;
 constexpr int kAcross = 16;                ///< threads that share a row of scores
 constexpr int kDown = kThreads / kAcross;  ///< rows between the kBands of one thread
 
+/// Over the 16 threads of a row.
+FIGMENT_DEVICE float rowMax(float x) {
+  FIGMENT_UNROLL
+  for (int step = 1; step < kAcross; step *= 2) x = fmaxf(x, __shfl_xor_sync(kWholeWarp, x, step));
+  return x;
+}
+FIGMENT_DEVICE float rowSum(float x) {
+  FIGMENT_UNROLL
+  for (int step = 1; step < kAcross; step *= 2) x += __shfl_xor_sync(kWholeWarp, x, step);
+  return x;
+}
+
 /// Tiles are rows of 64·kGroups elements and 4 more, so that rows beside each other lie in
 /// different banks.
 template <int kGroups>

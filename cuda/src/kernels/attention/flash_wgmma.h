@@ -172,9 +172,18 @@ struct Rows {
       top = fmaxf(top, __shfl_xor_sync(kWholeWarp, top, 1));
       top = fmaxf(top, __shfl_xor_sync(kWholeWarp, top, 2));
       // A row that has seen no finite score keeps weights of 0 instead of NaN.
-      const float shift = top == -INFINITY ? 0.0f : top * factor;
-      kept[r] = exp2Fast(highest[r] * factor - shift);
+      const float base = top == -INFINITY ? 0.0f : top;
+      kept[r] = exp2Fast((highest[r] - base) * factor);
+      float shift = base * factor;
       highest[r] = top;
+      if (fabsf(shift) > kFarShift) {
+        FIGMENT_UNROLL
+        for (int n = 0; n < kKeys / 8; n++) {
+          score[4 * n + 2 * r] -= base;
+          score[4 * n + 2 * r + 1] -= base;
+        }
+        shift = 0;
+      }
       float sum = 0;
       FIGMENT_UNROLL
       for (int n = 0; n < kKeys / 8; n++) {

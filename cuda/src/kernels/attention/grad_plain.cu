@@ -16,7 +16,7 @@ using Operands = PlainGrad<T, AnyFloats<T>, AnyResults<T>>;
 /// What the second kernel needs of queries, in scratch.
 template <class T>
 struct QueryNumbers {
-  Global<T> shifts, shares, dots;
+  Global<T> bases, shifts, dots;
 };
 
 template <class T>
@@ -30,8 +30,8 @@ queryGradKernel(AttentionProblem p, Operands<T> x, AnyFloats<T> out, QueryNumber
     const QueryPlace place(p, query);
     const T dot = dotOf<T>(out, place.at, x.dout, place.at, p.d);
     if (first == 0 && laneInWarp() == 0) {
+      numbers.bases[query] = softmax.base;
       numbers.shifts[query] = softmax.shift;
-      numbers.shares[query] = softmax.share;
       numbers.dots[query] = dot;
     }
     x.queryStrip(p, softmax, dot, query, first);
@@ -43,7 +43,7 @@ FIGMENT_KERNEL(kThreads)
 keyGradKernel(AttentionProblem p, Operands<T> x, QueryNumbers<T> numbers, int64_t keys,
               int64_t strips) {
   const auto softmaxOf = [&](int64_t query) {
-    return Softmax<T>{numbers.shifts[query], numbers.shares[query]};
+    return Softmax<T>{numbers.bases[query], numbers.shifts[query]};
   };
   const auto rowDotOf = [&](int64_t query) { return numbers.dots[query]; };
   for (int64_t piece = threadInGrid() / kWarp; piece < keys * strips;

@@ -17,19 +17,19 @@ constexpr int kPlainStripElements = kPlainStrip * kWarp;
 FIGMENT_DEVICE float power2(float x) { return exp2f(x); }
 FIGMENT_DEVICE double power2(double x) { return exp2(x); }
 
-/// How a query's products with keys become weights, both in units of log 2. With a share they are
-/// share · 2^(factor · (product − shift)), where `shift` is the product of the highest score; with
-/// none 2^(factor · product − shift), where it is the log-sum-exp. +Inf makes all of them 0.
+/// How a query's products with keys become weights: 2^(factor · (product − base) − shift), factor
+/// and shift in units of log 2. Of scores that are not large the base is 0 and the shift the
+/// log-sum-exp; otherwise that would be rounded too coarsely, and the base is the product of the
+/// highest score. A shift of +Inf makes all weights 0.
 template <class T>
 struct Softmax {
-  T shift, share;
+  T base, shift;
   /// Of the log-sum-exp as operations have it.
   FIGMENT_DEVICE static Softmax of(T lse) {
-    return {lse == T(-INFINITY) ? T(INFINITY) : lse * T(kLog2E), 0};
+    return {0, lse == T(-INFINITY) ? T(INFINITY) : lse * T(kLog2E)};
   }
   FIGMENT_DEVICE T weight(T product, T factor) const {
-    return share == 0 ? power2(product * factor - shift)
-                      : power2((product - shift) * factor) * share;
+    return power2((product - base) * factor - shift);
   }
 };
 
@@ -54,7 +54,7 @@ struct RunningSoftmax {
   }
   FIGMENT_DEVICE bool blind() const { return highest == T(-INFINITY); }
   FIGMENT_DEVICE Softmax<T> softmax() const {
-    return blind() ? Softmax<T>{INFINITY, 0} : Softmax<T>{top, T(1) / total};
+    return blind() ? Softmax<T>{0, INFINITY} : Softmax<T>{top, T(log(total)) * T(kLog2E)};
   }
 };
 

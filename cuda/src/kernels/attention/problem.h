@@ -9,6 +9,9 @@ namespace figment::cuda {
 
 constexpr double kLog2E = 1.4426950408889634;
 constexpr double kLn2 = 0.6931471805599453;
+/// Scores are multiplied and shifted with one rounding, where the shift's own is at most 2: beyond,
+/// in units of log 2, weights would leave the range of f32.
+constexpr float kFarShift = 0x1p25f;
 
 struct AttentionProblem {
   int64_t b, h, sq, sk, d;

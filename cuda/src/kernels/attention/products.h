@@ -73,8 +73,8 @@ void softmaxRows(const AttentionProblem& p, const ScoreRows& rows, const Operand
 /// Scores and derivatives by weights become weights and derivatives by the products q·k, in memory
 /// of their own or in place.
 void softmaxGradRows(const AttentionProblem& p, const ScoreRows& rows, const Operand& scores,
-                     const Operand& weightGrads, const Operand& lse, const Operand& weights,
-                     const Operand& scoreGrads, Launcher& launcher);
+                     const Operand& weightGrads, const Operand& weights, const Operand& scoreGrads,
+                     Launcher& launcher);
 
 /// For calls that hide keys from queries, after all else: the rows of results that are not finite
 /// are computed again, of what their query (their key) sees.

@@ -31,6 +31,35 @@ FIGMENT_DEVICE float4 before(float4 x, int64_t i, int64_t end, float rest) {
                      i + 3 < end ? x.w : rest);
 }
 
+/// Scores i … i + 3 of a row, in units of log 2; −Inf from `seen` on. Rounded, so that the highest
+/// is exactly that far from itself.
+FIGMENT_DEVICE float4 scaledScores(const Global<const float>& scores, int64_t row, int64_t i,
+                                   int64_t seen, float factor) {
+  const float4 x = scores.load<float4>(row + i);
+  return before(make_float4(__fmul_rn(x.x, factor), __fmul_rn(x.y, factor), __fmul_rn(x.z, factor),
+                            __fmul_rn(x.w, factor)),
+                i, seen, -INFINITY);
+}
+FIGMENT_DEVICE float4 weightsOf(float4 x, float shift) {
+  return make_float4(exp2Fast(x.x - shift), exp2Fast(x.y - shift), exp2Fast(x.z - shift),
+                     exp2Fast(x.w - shift));
+}
+FIGMENT_DEVICE float4 scaled(float4 x, float by) {
+  return make_float4(x.x * by, x.y * by, x.z * by, x.w * by);
+}
+FIGMENT_DEVICE float topOf(float highest, float4 x) {
+  return fmaxf(highest, fmaxf(fmaxf(x.x, x.y), fmaxf(x.z, x.w)));
+}
+/// What weights are relative to: those of a row, or a lane, that has seen no finite score are 0
+/// instead of NaN.
+FIGMENT_DEVICE float shiftOf(float top) { return top == -INFINITY ? 0.0f : top; }
+FIGMENT_DEVICE float topOfWarp(float top) {
+  FIGMENT_UNROLL
+  for (int step = 1; step < kWarp; step *= 2)
+    top = fmaxf(top, __shfl_xor_sync(kWholeWarp, top, step));
+  return top;
+}
+
 template <class T>
 FIGMENT_KERNEL(kThreads)
 softmaxKernel(AttentionProblem p, ScoreRows rows, Global<const float> scores, Global<T> weights,
@@ -39,34 +68,22 @@ softmaxKernel(AttentionProblem p, ScoreRows rows, Global<const float> scores, Gl
   eachRow(rows, [&](int64_t row, int64_t task, int64_t query) {
     const int64_t seen = p.visible(p.keysOf(task / p.h), query), at = row * rows.ld;
     const int lane = laneInWarp();
-    const auto scaled = [&](int64_t i) {
-      const float4 x = scores.load<float4>(at + i);
-      return before(make_float4(x.x * factor, x.y * factor, x.z * factor, x.w * factor), i, seen,
-                    -INFINITY);
-    };
+    const auto scoresOf = [&](int64_t i) { return scaledScores(scores, at, i, seen, factor); };
     float highest = -INFINITY, total = 0;  // in units of log 2; of this lane's scores
     for (int64_t i = lane * 4; i < seen; i += kStep) {
-      const float4 x = scaled(i);
-      const float top = fmaxf(highest, fmaxf(fmaxf(x.x, x.y), fmaxf(x.z, x.w)));
-      // A lane that has seen no finite score keeps weights of 0 instead of NaN.
-      const float shift = top == -INFINITY ? 0.0f : top;
-      total = total * exp2Fast(highest - shift) + exp2Fast(x.x - shift) + exp2Fast(x.y - shift) +
-              exp2Fast(x.z - shift) + exp2Fast(x.w - shift);
+      const float4 x = scoresOf(i);
+      const float top = topOf(highest, x), shift = shiftOf(top);
+      const float4 w = weightsOf(x, shift);
+      total = total * exp2Fast(highest - shift) + w.x + w.y + w.z + w.w;
       highest = top;
     }
-    float top = highest;
-    FIGMENT_UNROLL
-    for (int step = 1; step < kWarp; step *= 2)
-      top = fmaxf(top, __shfl_xor_sync(kWholeWarp, top, step));
-    const float shift = top == -INFINITY ? 0.0f : top;
+    const float top = topOfWarp(highest), shift = shiftOf(top);
     total = warpSum(total * exp2Fast(highest - shift));
     const bool blind = top == -INFINITY && total == 0;
     const float share = blind ? 0.0f : 1.0f / total;
     for (int64_t i = lane * 4; i < rows.ld; i += kStep) {
       float4 x = make_float4(0, 0, 0, 0);
-      if (i < seen) x = scaled(i);
-      x = make_float4(exp2Fast(x.x - shift) * share, exp2Fast(x.y - shift) * share,
-                      exp2Fast(x.z - shift) * share, exp2Fast(x.w - shift) * share);
+      if (i < seen) x = scaled(weightsOf(scoresOf(i), shift), share);
       storeFour(weights, at + i, before(x, i, seen, 0.0f));
     }
     if (lane == 0)
@@ -77,36 +94,35 @@ softmaxKernel(AttentionProblem p, ScoreRows rows, Global<const float> scores, Gl
 template <class T>
 FIGMENT_KERNEL(kThreads)
 softmaxGradKernel(AttentionProblem p, ScoreRows rows, Global<const float> scores,
-                  Global<const float> weightGrads, Global<const float> lse, Global<T> weights,
-                  Global<T> scoreGrads) {
+                  Global<const float> weightGrads, Global<T> weights, Global<T> scoreGrads) {
   const float factor = float(p.scale * kLog2E), scale = float(p.scale);
   eachRow(rows, [&](int64_t row, int64_t task, int64_t query) {
     const int64_t seen = p.visible(p.keysOf(task / p.h), query), at = row * rows.ld;
     const int lane = laneInWarp();
-    const float total = lse[task * p.sq + query];
-    const float shift = total == -INFINITY ? INFINITY : total * float(kLog2E);
-    const auto weightsOf = [&](int64_t i) {
-      const float4 x = scores.load<float4>(at + i);
-      return before(make_float4(exp2Fast(__fmaf_rn(x.x, factor, -shift)),
-                                exp2Fast(__fmaf_rn(x.y, factor, -shift)),
-                                exp2Fast(__fmaf_rn(x.z, factor, -shift)),
-                                exp2Fast(__fmaf_rn(x.w, factor, -shift))),
-                    i, seen, 0.0f);
-    };
+    const auto scoresOf = [&](int64_t i) { return scaledScores(scores, at, i, seen, factor); };
     const auto gradsOf = [&](int64_t i) {
       return before(weightGrads.load<float4>(at + i), i, seen, 0.0f);
     };
-    // Σ weight · its derivative is Σ out·dout.
-    float dot = 0;
+    // Weights are those of the scores that are here: log-sum-exps are rounded at their size. Σ
+    // weight · its derivative is Σ out·dout.
+    float highest = -INFINITY, total = 0, dot = 0;  // as above
     for (int64_t i = lane * 4; i < seen; i += kStep) {
-      const float4 x = weightsOf(i), g = gradsOf(i);
-      dot += x.x * g.x + x.y * g.y + x.z * g.z + x.w * g.w;
+      const float4 x = scoresOf(i), g = gradsOf(i);
+      const float top = topOf(highest, x), shift = shiftOf(top);
+      const float4 w = weightsOf(x, shift);
+      const float kept = exp2Fast(highest - shift);
+      total = total * kept + w.x + w.y + w.z + w.w;
+      dot = dot * kept + w.x * g.x + w.y * g.y + w.z * g.z + w.w * g.w;
+      highest = top;
     }
-    dot = warpSum(dot);
+    const float top = topOfWarp(highest), shift = shiftOf(top), kept = exp2Fast(highest - shift);
+    total = warpSum(total * kept);
+    const float share = top == -INFINITY && total == 0 ? 0.0f : 1.0f / total;
+    dot = warpSum(dot * kept) * share;
     for (int64_t i = lane * 4; i < rows.ld; i += kStep) {
       float4 x = make_float4(0, 0, 0, 0), g = x;
       if (i < seen) {
-        x = weightsOf(i);
+        x = scaled(weightsOf(scoresOf(i), shift), share);
         g = gradsOf(i);
       }
       storeFour(weights, at + i, x);
@@ -192,13 +208,12 @@ void softmaxRows(const AttentionProblem& p, const ScoreRows& rows, const Operand
 }
 
 void softmaxGradRows(const AttentionProblem& p, const ScoreRows& rows, const Operand& scores,
-                     const Operand& weightGrads, const Operand& lse, const Operand& weights,
-                     const Operand& scoreGrads, Launcher& launcher) {
+                     const Operand& weightGrads, const Operand& weights, const Operand& scoreGrads,
+                     Launcher& launcher) {
   const auto run = [&]<class T>(T) {
     launch<softmaxGradKernel<T>>(launcher, gridOf(rows, launcher), kThreads, 0, p, rows,
                                  viewOf<const float>(scores), viewOf<const float>(weightGrads),
-                                 viewOf<const float>(lse), viewOf<T>(weights),
-                                 viewOf<T>(scoreGrads));
+                                 viewOf<T>(weights), viewOf<T>(scoreGrads));
   };
   if (weights.format == Format::f32) return run(float());
   weights.format == Format::bf16 ? run(Bf16()) : run(F16());

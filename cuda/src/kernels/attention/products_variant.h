@@ -200,8 +200,7 @@ struct Kernels {
         [&](const Multiply& x) { Products::run(x, launcher); },
         [&](const AttentionProblem& p, const ScoreRows& rows, const auto& scores) {
           if constexpr (kGrad)
-            softmaxGradRows(p, rows, scores[0], scores[1], call.in[4], scores[2], scores[3],
-                            launcher);
+            softmaxGradRows(p, rows, scores[0], scores[1], scores[2], scores[3], launcher);
           else
             softmaxRows(p, rows, scores[0], scores[1], call.out[1], launcher);
         });

@@ -9,7 +9,8 @@ constexpr int kAcross = 16;
 
 FIGMENT_KERNEL(kThreads)
 statisticsKernel(AttentionProblem p, AnyFloats<float> out, AnyFloats<float> dout,
-                 Global<const float> lse, Global<float> statistics, int64_t queries, bool vectors) {
+                 Global<const float> lse, QueryStatistics statistics, int64_t queries,
+                 bool vectors) {
   constexpr int kTogether = kWarp / kAcross;
   const int lane = int(threadIdx.x) % kWarp;
   // All threads of a warp take the same turns.
@@ -28,20 +29,22 @@ statisticsKernel(AttentionProblem p, AnyFloats<float> out, AnyFloats<float> dout
     FIGMENT_UNROLL
     for (int step = 1; step < kAcross; step *= 2) sum += __shfl_xor_sync(kWholeWarp, sum, step);
     if (query >= queries || lane % kAcross != 0) continue;
-    const float total = lse[query];
-    statistics[query * kStatistics] = total == -INFINITY ? INFINITY : total * float(kLog2E);
-    statistics[query * kStatistics + 1] = sum;
+    statistics.set(query, Softmax<float>::of(lse[query]));
+    statistics.pairs[query * kStatistics + 1] = sum;
   }
 }
 
 }  // namespace
 
-Global<const float> rowStatistics(const OpCall& call, Launcher& launcher) {
+QueryStatistics rowStatistics(const OpCall& call, Launcher& launcher) {
   const auto p = AttentionProblem::of<AttentionGradParams>(call, 6);
   const int64_t queries = p.heads() * p.sq;
   const bool vectors =
       p.d % 4 == 0 && alignedForVectors(call.in + 3, 1) && alignedForVectors(call.in + 5, 1);
-  const auto statistics = scratchView<float>(launcher, 0, queries * kStatistics);
+  const int64_t pairs = queries * kStatistics;
+  const QueryStatistics statistics = {
+      scratchView<float>(launcher, 0, pairs),
+      scratchView<float>(launcher, pairs * int64_t(sizeof(float)), queries)};
   launch<statisticsKernel>(launcher, gridFor(launcher, queries * kAcross, kThreads), kThreads, 0, p,
                            AnyFloats<float>::of(call.in[3]), AnyFloats<float>::of(call.in[5]),
                            viewOf<const float>(call.in[4]), statistics, queries, vectors);

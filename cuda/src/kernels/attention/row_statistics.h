@@ -1,4 +1,4 @@
-// What the derivative of attention needs of each query: the log-sum-exp of its scores and Σ
+// What the derivative of attention needs of each query: how its products become weights, and Σ
 // out·dout.
 #pragma once
 
@@ -8,25 +8,51 @@
 
 namespace figment::cuda {
 
-/// Floats for each query [b,h,sq]: the log-sum-exp in units of log 2 (+Inf where no key is seen, so
-/// that all weights become 0), then Σ out·dout.
+/// Floats for each query [b,h,sq] beside each other: the shift of its Softmax, then Σ out·dout.
 constexpr int kStatistics = 2;
 
-/// What the flash kernels keep of queries in scratch, or the plain one, which has a share too.
+/// The kernel by queries changes those of queries whose scores are large, for the one by keys.
+struct QueryStatistics {
+  Global<float> pairs;
+  Global<float> bases;  ///< of Softmax
+
+  /// Those of a head on.
+  FIGMENT_DEVICE QueryStatistics from(int64_t query) const {
+    return {pairs.from(query * kStatistics), bases.from(query)};
+  }
+  FIGMENT_DEVICE float shift(int64_t query) const { return pairs[query * kStatistics]; }
+  FIGMENT_DEVICE float dot(int64_t query) const { return pairs[query * kStatistics + 1]; }
+  FIGMENT_DEVICE void set(int64_t query, const Softmax<float>& softmax) const {
+    pairs[query * kStatistics] = softmax.shift;
+    bases[query] = softmax.base;
+  }
+};
+
+/// Whether the log-sum-exp, in units of log 2, or a sum of weights that were made with it are too
+/// coarse: then weights are made of the products themselves. Most: what is not coarse yet. Off: how
+/// far a sum may be from 1. Queries that see no key, and NaN, are no reason.
+struct Coarse {
+  float most, off;
+  FIGMENT_DEVICE bool shift(float shift) const { return fabsf(shift) > most && shift < INFINITY; }
+  FIGMENT_DEVICE bool sum(float sum, float shift) const {
+    return fabsf(sum - 1) > off && shift < INFINITY;
+  }
+};
+
 inline size_t statisticsBytes(const OpCall& call) {
   return size_t(call.in[4].elements()) * (kStatistics + 1) * formatBytes(call.in[4].format);
 }
-/// Queues the kernel that writes them to the start of the scratch.
-Global<const float> rowStatistics(const OpCall& call, Launcher& launcher);
+/// Queues the kernel that writes them to the start of the scratch, with bases of 0.
+QueryStatistics rowStatistics(const OpCall& call, Launcher& launcher);
 
 /// The derivative by one row of a head, of its keys or its queries, plainly.
 template <bool kOfKeys, class Plain>
 FIGMENT_DEVICE void gradRow(const AttentionProblem& p, const Plain& plain,
-                            const Global<const float>& statistics, int64_t task, int row) {
+                            const QueryStatistics& statistics, int64_t task, int row) {
   const auto softmaxOf = [&](int64_t query) {
-    return Softmax<float>{statistics[query * kStatistics], 0};
+    return Softmax<float>{statistics.bases[query], statistics.shift(query)};
   };
-  const auto rowDotOf = [&](int64_t query) { return statistics[query * kStatistics + 1]; };
+  const auto rowDotOf = [&](int64_t query) { return statistics.dot(query); };
   if constexpr (kOfKeys) {
     plain.keyRow(p, softmaxOf, rowDotOf, task * p.sk + row);
   } else {
