@@ -4,7 +4,7 @@
 #pragma once
 
 #include "kernels/kernel.h"
-#include "kernels/simd/vec.h"
+#include "kernels/simd/bf16.h"
 
 namespace figment::FIGMENT_ISA::gemm {
 
@@ -103,6 +103,8 @@ inline void widen(float* to, Elements from, int64_t count) {
 
 /// Copies floats to elements.
 inline void narrow(Results to, const float* from, int64_t count) {
+  if (to.format == Format::bf16)
+    return narrowToBf16(reinterpret_cast<uint16_t*>(to.data), from, count);
   int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) storeElements(to + i, F32::load(from + i), kLanes);
   if (const int rest = int(count - i))

@@ -92,9 +92,7 @@ FIGMENT_INLINE void storeBf16(uint16_t* p, F32 a, F32 b) {
 }
 
 FIGMENT_INLINE F32 loadBf16Partial(const uint16_t* p, int count) {
-  uint16_t staged[F32::kLanes] = {};
-  __builtin_memcpy(staged, p, size_t(count) * 2);
-  return loadBf16(staged);
+  return asFloat(shl(I32::loadU16Partial(p, count), 16));
 }
 FIGMENT_INLINE void storeBf16Partial(uint16_t* p, F32 a, int count) {
   uint16_t staged[F32::kLanes];
