@@ -4,6 +4,7 @@
 import { checkCounts } from "@figment/nn";
 import { ShapeError, showShape, type Tensor, UsageError } from "@figment/tensor";
 import { alphaBarAt, type Process, type SamplerRow } from "./samplers/row.js";
+import { mostSteps } from "./schedule.js";
 import type { StepNumbers } from "./step.js";
 
 /** Starting from an image instead of from noise. */
@@ -73,6 +74,8 @@ export function inpaintingSteps(
     const next = rows[i + 1];
     return next ? levelBefore(next, process) : [1, 0];
   };
+  if (rows.length * resamples > mostSteps)
+    throw new UsageError(`sample: expected resamples × steps ≤ ${mostSteps}, got ${resamples} × ${rows.length}`);
   const steps: PlannedStep[] = [];
   for (let begin = 0; begin < rows.length; begin += jump) {
     const end = Math.min(begin + jump, rows.length);

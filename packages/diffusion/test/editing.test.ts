@@ -275,6 +275,8 @@ describe("inpainting", () => {
     expect(times).toEqual([99, 74, 49, 99, 74, 49, 24, 24]);
     await expect(diffusion.sample(net, { ...options, sampler: euler() })).rejects.toThrow(/ddim or ddpm/);
     await expect(diffusion.sample(net, { ...options, inpaint: { ...inpaint, jump: 0 } })).rejects.toThrow(/jump/);
+    const endless = { ...options, inpaint: { ...inpaint, resamples: 1e6 } };
+    await expect(diffusion.sample(net, endless)).rejects.toThrow(/resamples × steps ≤ 1000000, got 1000000 × 4/);
   });
 });
 
