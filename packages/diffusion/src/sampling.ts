@@ -139,7 +139,7 @@ export async function* runSampler(
   const total = steps.length;
   const statics = staticsOf(process, net, options, steps);
   const guidance = guidanceOf(options.guidance);
-  const timeType = steps.every(({ row }) => Number.isInteger(row.timestep)) ? "i32" : "f32";
+  const timeType = sampler.continuous ? "f32" : "i32";
   const uses = steps.map(({ row }) => usedBy(row));
   const most = Math.max(0, ...uses.map((names) => names.length));
   // Stops queued steps when the signal is aborted, and when the loop over the frames is left.
@@ -255,6 +255,11 @@ function plan(
   { shape, from, inpaint }: SampleStepsOptions,
 ): readonly PlannedStep[] {
   const all = sampler.rows(process);
+  const between = sampler.continuous ? undefined : all.find(({ timestep }) => !Number.isInteger(timestep));
+  if (between)
+    throw new UsageError(
+      `sample: the sampler "${sampler.name}" tells the network the time ${between.timestep}; without continuous: true, times are whole training steps`,
+    );
   const rows = from ? rowsFrom(all, from, shape) : all;
   return inpaint ? inpaintingSteps(rows, process, inpaint) : rows.map((row) => ({ row }));
 }

@@ -6,6 +6,7 @@ import {
   edm,
   edmDpmSolver,
   edmLoss,
+  euler,
   flowEuler,
   flowMatchingLoss,
   linearBetas,
@@ -90,6 +91,21 @@ describe("with the best network", () => {
     expect(Math.abs(found.mean - mean)).toBeLessThan(0.02);
     expect(Math.abs(found.deviation / deviation - 1)).toBeLessThan(0.06);
   });
+});
+
+it.each([
+  ["flow matching", flowEuler({ steps: 10 })],
+  ["even noise levels", euler({ spacing: "linspace", steps: 28 })],
+])("%s tells f32 times even where all are whole", async (_name, sampler) => {
+  using diffusion = new Diffusion({ betas: linearBetas(1000) });
+  expect(sampler.rows(diffusion).every(({ timestep }) => Number.isInteger(timestep))).toBe(true);
+  const told: string[] = [];
+  const net = functionNet((x, t) => {
+    told.push(t.dtype);
+    return x.mul(0);
+  });
+  (await diffusion.sample(net, { shape: [1], sampler, rng: random })).dispose();
+  expect(new Set(told)).toEqual(new Set(["f32"]));
 });
 
 it("options out of range are refused", () => {

@@ -130,6 +130,44 @@ describe("with the true score of a normal distribution", () => {
     expect(Math.abs(found.deviation / deviation - 1)).toBeLessThan(0.06);
   });
 
+  it.each([
+    ["PNDM", false],
+    ["PNDM from Runge-Kutta steps", true],
+  ])(
+    "%s follows the exact map for numbers of steps that do not divide those of training",
+    async (_name, rungeKutta) => {
+      using diffusion = new Diffusion({ betas: linearBetas(1000) });
+      const net = gaussianNet(diffusion, mean, deviation);
+      const start = random.normal([256]);
+      const end = diffusion.alphasCumprod[999] as number;
+      const exact = [...(await start.data())].map(
+        (z) => mean + (deviation * (z - Math.sqrt(end) * mean)) / Math.sqrt(end * deviation ** 2 + 1 - end),
+      );
+      for (const steps of [60, 300, 400]) {
+        const sampler = pndm({ steps, rungeKutta, finalAlpha: "one" });
+        const x = await diffusion.sample(net, { shape: [256], sampler, rng: random, clip: false, start });
+        const data = await x.data();
+        x.dispose();
+        const error = Math.max(...exact.map((value, i) => Math.abs(value - (data[i] as number))));
+        expect(error, `${steps} steps`).toBeLessThan(0.01);
+      }
+      start.dispose();
+    },
+  );
+
+  it("single steps of second order with noise come closer than those of first", async () => {
+    using diffusion = new Diffusion({ betas: linearBetas(1000) });
+    const net = gaussianNet(diffusion, mean, 0.6);
+    const error = async (order: 1 | 2): Promise<number> => {
+      const sampler = dpmSolverSinglestep({ steps: 50, order, sde: true });
+      const x = await diffusion.sample(net, { shape: [n], sampler, rng: random, clip: false });
+      const found = moments(await x.data());
+      x.dispose();
+      return Math.abs(found.deviation - 0.6);
+    };
+    expect(await error(2)).toBeLessThan((await error(1)) / 2);
+  });
+
   it("DDIM's result is a function of where it starts: more steps come closer to the exact map", async () => {
     using diffusion = new Diffusion({ betas: cosineBetas(1000) });
     const net = gaussianNet(diffusion, mean, deviation);

@@ -236,6 +236,7 @@ const classes: Readonly<
       pndm({
         steps,
         rungeKutta: !fields.flag("skip_prk_steps", false),
+        evenSteps: true,
         finalAlpha: finalAlpha(fields, false),
         ...timesteps(fields, "leading"),
       }),

@@ -33,6 +33,7 @@ export function flowEuler(options: FlowEulerOptions = {}): Sampler {
   const shifted = (sigma: number): number => (shift * sigma) / (1 + (shift - 1) * sigma);
   return {
     name: "flow euler",
+    continuous: true,
     rows: () => {
       const smallest = Math.fround(shifted(1 / trainSteps));
       const spread = linspace(trainSteps, smallest * trainSteps, steps).map((t) => shifted(t / trainSteps));

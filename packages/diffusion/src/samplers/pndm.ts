@@ -24,6 +24,11 @@ export interface PndmOptions extends TimestepOptions {
   readonly steps?: number;
   /** Whether to begin with three Runge–Kutta steps of four evaluations each, instead of one step taken twice. Default false. */
   readonly rungeKutta?: boolean;
+  /**
+   * Whether every step goes ⌊T/steps⌋ down instead of to the next timestep, as diffusers does. They differ where T/steps is no
+   * integer and with the spacing "linspace". Default false.
+   */
+  readonly evenSteps?: boolean;
   /** ᾱ at the end: 1, or that of the first training step. Default "first". */
   readonly finalAlpha?: "one" | "first";
 }
@@ -47,7 +52,13 @@ const adams: readonly (readonly number[])[] = [
  * const images = await diffusion.sample(model, { shape: [4, 28, 28, 1], sampler: pndm({ steps: 10 }), rng: rng(0) });
  */
 export function pndm(options: PndmOptions = {}): Sampler {
-  const { steps = 50, rungeKutta = false, finalAlpha = "first", ...spacing } = checkObject("pndm", "options", options);
+  const {
+    steps = 50,
+    rungeKutta = false,
+    evenSteps = false,
+    finalAlpha = "first",
+    ...spacing
+  } = checkObject("pndm", "options", options);
   checkChoice("pndm", "finalAlpha", finalAlpha, ["one", "first"]);
   return {
     name: "pndm",
@@ -59,6 +70,7 @@ export function pndm(options: PndmOptions = {}): Sampler {
       const times = spacedTimesteps(steps, total, spacing);
       const transfer = transferOf(process, finalAlpha === "one" ? 1 : alphaBarAt(process.alphasCumprod, 0));
       const ratio = Math.floor(total / steps);
+      const after = (i: number): number => (evenSteps ? (times[i] as number) - ratio : (times[i + 1] ?? -1));
       const name = (i: number): string => `output ${i % firstSteps}`;
       /** One evaluation at t, then the step from `from` to `to` along a mix of outputs. */
       const row = (
@@ -79,16 +91,16 @@ export function pndm(options: PndmOptions = {}): Sampler {
       const multistep = (t: number, i: number): SamplerRow => {
         const weights = adams[Math.min(i, adams.length - 1)] as readonly number[];
         const mix = combine(...weights.map((w, k): [number, Mix] => [w, k === 0 ? output : kept(name(i - k))]));
-        return row(t, t, t - ratio, now, mix, { [name(i)]: output });
+        return row(t, t, after(i), now, mix, { [name(i)]: output });
       };
       if (rungeKutta) {
         const first = times.slice(0, firstSteps).flatMap((t, i): SamplerRow[] => {
-          const half = Math.floor(ratio / 2);
           const next = times[i + 1] as number;
+          const half = Math.floor((evenSteps ? ratio : t - next) / 2);
           const middle = next + half;
           const sum = combine([1 / 6, kept(name(i))], [1 / 3, kept("second")], [1 / 3, kept("third")], [1 / 6, output]);
           return [
-            row(t, t, t - half, now, output, { [name(i)]: output, start: now }),
+            row(t, t, evenSteps ? t - half : middle, now, output, { [name(i)]: output, start: now }),
             row(middle, t, middle, kept("start"), output, { second: output }),
             row(middle, t, middle - half, kept("start"), output, { third: output }),
             row(next, t, next, kept("start"), sum, {}),
@@ -98,8 +110,8 @@ export function pndm(options: PndmOptions = {}): Sampler {
       }
       const [t0, t1] = times as [number, number];
       return [
-        row(t0, t0, t0 - ratio, now, output, { [name(0)]: output, start: now }),
-        row(t1, t1 + ratio, t1, kept("start"), combine([0.5, output], [0.5, kept(name(0))]), {}),
+        row(t0, t0, after(0), now, output, { [name(0)]: output, start: now }),
+        row(t1, evenSteps ? t1 + ratio : t0, t1, kept("start"), combine([0.5, output], [0.5, kept(name(0))]), {}),
         ...times.slice(1).map((t, i) => multistep(t, i + 1)),
       ];
     },

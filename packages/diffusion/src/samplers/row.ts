@@ -58,6 +58,11 @@ export interface Sampler {
   startScale?(process: Process): number;
   /** How far from 0 predictions of x₀ may be, where the call does not say; false for no bound. Default: the call's, [-1, 1]. */
   readonly clip?: boolean | readonly [lo: number, hi: number];
+  /**
+   * Whether times are f32, as networks of continuous time are trained with, even where they happen to be whole. Default false:
+   * whole training steps, i32.
+   */
+  readonly continuous?: boolean;
 }
 
 /** Σ weight·mix. */

@@ -114,6 +114,7 @@ function heunRows({ sigmas, levels }: SigmaWalk): SamplerRow[] {
 
 const sigmaSampler = (name: string, options: SigmaOptions, rows: (walk: SigmaWalk) => SamplerRow[]): Sampler => ({
   name,
+  continuous: options.spacing === "linspace" || (options.sigmas ?? "timesteps") !== "timesteps",
   rows: (process) => rows(walk(process, options)),
   startScale: (process) => startScale(process, options),
 });
@@ -269,6 +270,7 @@ export function edm(options: EdmOptions = {}): Sampler {
   checkChoice("edm", "order", options.order ?? 2, [1, 2]);
   return {
     name: "edm",
+    continuous: true,
     rows: () => (options.order === 1 ? eulerRows : heunRows)(edmWalk(options)),
     startScale: () => Math.sqrt((options.sigmaMax ?? 80) ** 2 + 1),
   };

@@ -202,9 +202,13 @@ export type DpmSinglestepOptions = Omit<DpmSolverOptions, "order" | "eulerAtFina
   readonly order?: 1 | 2;
 };
 
+/** What the noise of a step of the SDE is multiplied by when the walk goes on from `from` to `to`. */
+const decayOf = (from: Level, to: Level): number => (to.noise / from.noise) * Math.exp(from.lambda - to.lambda);
+
 /**
  * DPM-Solver++, single step (Lu et al. 2022, algorithm 1): every second evaluation goes back to where the one before
- * started and makes the step of second order.
+ * started and makes the step of second order. With noise it takes along what was drawn on the way there, so that both
+ * evaluations lie on one path.
  *
  * @throws UsageError unless the order is 1 or 2.
  * @example
@@ -234,7 +238,12 @@ export function dpmSolverSinglestep(options: DpmSinglestepOptions = {}): Sampler
         // The slope is taken between the start and here, for a step from the start: both as seen from there.
         const predictions = [kept("first"), clean];
         const step = dpmStep(before, next, kept("start"), predictions, [before.lambda, here.lambda], options);
-        return { ...level, ...step };
+        if (!options.sde) return { ...level, ...step };
+        // The noise that led here is what the first step does not explain; the rest of the way adds its own.
+        const { onNoise: _drawn, ...first } = dpmStep(before, here, kept("start"), [kept("first")], [], options);
+        const noise = combine([1, now], [-1, first]);
+        const { onNoise } = dpmStep(here, next, now, [clean], [], options);
+        return { ...level, ...combine([1, step], [decayOf(here, next), noise]), onNoise };
       });
     },
   };
@@ -260,6 +269,7 @@ export function edmDpmSolver(options: Omit<EdmOptions, "order"> & Omit<DpmSolver
   checkOrder("edmDpmSolver", options.order ?? 2);
   return {
     name: "edm dpm-solver++",
+    continuous: true,
     rows: () => {
       const { order: _order, ...edm } = options;
       const { sigmas, levels } = edmWalk({ steps: 20, ...edm });
