@@ -4,6 +4,7 @@ import {
   addNoise,
   Cell,
   checkObject,
+  checkTensor,
   compile,
   erf,
   gather,
@@ -152,6 +153,10 @@ export async function evaluateBound(
 ): Promise<BoundResult> {
   const { rng, clip = true, precision = "highest", signal, onProgress } = checkObject("bitsPerDim", "options", options);
   checkObject("bitsPerDim", "rng", rng, "normal");
+  checkObject("bitsPerDim", "net", net, "forward");
+  checkObject("bitsPerDim", "batches", batches);
+  if (!(Symbol.iterator in batches) && !(Symbol.asyncIterator in batches))
+    throw new UsageError("bitsPerDim: expected batches that can be iterated over, for example [{ image }]");
   const step = compile(
     (model: Denoiser, x0: Tensor, time: Tensor, random: Rng, label?: Tensor) => {
       const t = time.broadcastTo([x0.dim(0)]);
@@ -170,7 +175,9 @@ export async function evaluateBound(
     return { bitsPerDim: prior + steps.reduce((a, b) => a + b, 0), prior, decoder: steps[0] as number, steps, images };
   };
   try {
-    for await (const { image, label } of batches) {
+    for await (const batch of batches) {
+      const { image, label } = checkObject("bitsPerDim", "a batch", batch);
+      checkTensor("bitsPerDim", "image", image);
       throwIfAborted(signal);
       const n = image.dim(0);
       const squares = scope(() => image.square().mean());

@@ -5,6 +5,7 @@ import {
   addNoise,
   Cell,
   checkObject,
+  checkTensor,
   gather,
   type Precision,
   type Rng,
@@ -181,6 +182,11 @@ export class Diffusion implements SampledProcess {
    * @throws UsageError when labels are to be left out and the network has none that stands for no class.
    */
   loss(net: Denoiser, x0: Tensor, random: Rng, label?: Tensor, condition?: Tensor): Tensor {
+    checkObject("loss", "net", net, "forward");
+    checkTensor("loss", "x0", x0);
+    checkObject("loss", "random", random, "normal", "uniform");
+    if (label !== undefined) checkTensor("loss", "label", label);
+    if (condition !== undefined) checkTensor("loss", "condition", condition);
     return scope(() => {
       const t = this.timesteps(x0.dim(0), random);
       const noise = random.normal(x0.shape);

@@ -304,7 +304,7 @@ function replace(x: Tensor, by: (x: Tensor) => Tensor): Tensor {
 const guidanceOf = (guidance: SampleStepsOptions["guidance"]): Required<Pick<StepNumbers, "guidance" | "rescale">> => {
   const { scale, rescale = 0 } =
     typeof guidance === "object" ? checkObject("sample", "guidance", guidance, "scale") : { scale: guidance ?? 1 };
-  if (!(scale >= 0) || !(rescale >= 0 && rescale <= 1))
+  if (!(scale >= 0 && Number.isFinite(scale)) || !(rescale >= 0 && rescale <= 1))
     throw new UsageError(
       `sample: guidance must be a number ≥ 0, rescaled by a share in [0, 1], got ${scale} and ${rescale}`,
     );

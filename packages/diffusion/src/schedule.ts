@@ -1,6 +1,6 @@
 // Noise schedules: how much noise each step of the forward process adds. Numbers only; imports nothing but error types.
 
-import { checkObject, UsageError } from "@figment/tensor";
+import { checkObject, show, UsageError } from "@figment/tensor";
 
 /** βₜ is kept at or below this, so that no step erases everything (Nichol & Dhariwal 2021, §3.2). */
 const largestBeta = 0.999;
@@ -97,7 +97,7 @@ export function zeroTerminalSnr(betas: ArrayLike<number>): Float64Array {
  * ᾱₜ = ∏ₛ≤ₜ (1 − βₛ), accumulated in float64 (Ho et al. 2020, below eq. 3). A Float32Array is taken as PyTorch takes it:
  * float32 factors, and results rounded to float32.
  *
- * @throws UsageError when a β is not in (0, 1].
+ * @throws UsageError when a β is not in (0, 1], or so small that 1 − β is 1, or there are more than a million.
  * @example
  * alphasCumprod(linearBetas(1000)).at(-1); // 4.04e-5
  */
@@ -105,20 +105,25 @@ export function alphasCumprod(betas: ArrayLike<number>): Float64Array {
   const single = betas instanceof Float32Array;
   const round = single ? Math.fround : (x: number): number => x;
   let product = 1;
-  return checkedBetas(betas).map((beta) => {
-    product *= round(1 - beta);
+  return checkedBetas(betas).map((beta, t) => {
+    const factor = round(1 - beta);
+    if (factor === 1) throw new UsageError(`betas: ${beta} at step ${t} is too small: 1 − β rounds to 1`);
+    product *= factor;
     return round(product);
   });
 }
 
 function checkedBetas(given: ArrayLike<number>): Float64Array {
   checkObject("betas", "numbers", given, "length");
+  if (!Array.isArray(given) && !ArrayBuffer.isView(given))
+    throw new UsageError(`betas: expected an array or a Float32Array or Float64Array, got ${show(given)}`);
+  checkSteps("betas", given.length);
+  if (Array.isArray(given)) {
+    const text = given.findIndex((beta) => typeof beta !== "number");
+    if (text >= 0) throw new UsageError(`betas: expected numbers in (0, 1], got ${show(given[text])} at step ${text}`);
+  }
   const betas = Float64Array.from(given);
   const wrong = betas.findIndex((beta) => !(beta > 0 && beta <= 1));
-  if (wrong >= 0 || betas.length === 0) {
-    throw new UsageError(
-      `betas: expected numbers in (0, 1], got ${betas.length === 0 ? "none" : `${betas[wrong]} at step ${wrong}`}`,
-    );
-  }
+  if (wrong >= 0) throw new UsageError(`betas: expected numbers in (0, 1], got ${betas[wrong]} at step ${wrong}`);
   return betas;
 }

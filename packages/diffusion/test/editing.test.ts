@@ -12,7 +12,7 @@ import {
   flowEuler,
   linearBetas,
 } from "@figment/diffusion";
-import { assertNoLeaks, concat, rng, scope, type Tensor, tensor, UsageError } from "@figment/tensor";
+import { assertNoLeaks, concat, rng, scope, type Tensor, tensor } from "@figment/tensor";
 import { afterAll, describe, expect, it } from "vitest";
 import { functionNet, gaussianNet, moments } from "./support.js";
 
@@ -106,7 +106,10 @@ describe("guidance", () => {
       ),
     ).rejects.toThrow(/without classes/);
     await expect(diffusion.sample(net([]), options)).rejects.toThrow(/labels/);
-    await expect(diffusion.sample(net([]), { ...options, guidance: -1 })).rejects.toThrow(UsageError);
+    for (const guidance of [-1, Number.POSITIVE_INFINITY])
+      await expect(diffusion.sample(net([]), { ...options, guidance })).rejects.toThrow(
+        /guidance must be a number ≥ 0/,
+      );
   });
 });
 

@@ -2,7 +2,18 @@
 
 import { type Denoiser, Diffusion, ddim, linearBetas, posterior, UNet, zeroTerminalSnr } from "@figment/diffusion";
 import { AdamW, compileStep, Linear, Module } from "@figment/nn";
-import { addNoise, assertNoLeaks, concat, grad, rng, scope, type Tensor, tensor, UsageError } from "@figment/tensor";
+import {
+  addNoise,
+  assertNoLeaks,
+  concat,
+  FigmentError,
+  grad,
+  rng,
+  scope,
+  type Tensor,
+  tensor,
+  UsageError,
+} from "@figment/tensor";
 import { afterAll, describe, expect, it } from "vitest";
 import { functionNet, gaussianNet } from "./support.js";
 
@@ -94,8 +105,8 @@ describe("zero terminal SNR", () => {
   });
 
   it("needs a last step that is not the first", () => {
-    for (const betas of [[0.1], [1e-18, 1e-18]])
-      expect(() => zeroTerminalSnr(betas)).toThrow("the last leaves less of the image than the first");
+    expect(() => zeroTerminalSnr([0.1])).toThrow("the last leaves less of the image than the first");
+    expect(() => zeroTerminalSnr([1e-18, 1e-18])).toThrow("1e-18 at step 0 is too small");
   });
 
   it("cannot be walked by a network that predicts the noise", async () => {
@@ -291,6 +302,25 @@ describe("label dropout", () => {
     expect(new Set(seen)).toEqual(new Set([2, 7]));
     // Five standard deviations.
     expect(Math.abs(share - 0.25)).toBeLessThan(5 * Math.sqrt((0.25 * 0.75) / 4000));
+  });
+
+  it("refuses what is no network, tensor, stream or batch by name, and so does the bound", async () => {
+    using diffusion = new Diffusion({ betas: linearBetas(10) });
+    const net = functionNet((x) => x, "checked");
+    using x = random.normal([1, 4]);
+    const none = null as unknown;
+    for (const [make, message] of [
+      [() => diffusion.loss(net, "x" as unknown as Tensor, random), /loss: .*x0/],
+      [() => diffusion.loss(net, x, undefined as unknown as typeof random), /loss: expected random/],
+      [() => diffusion.loss(none as Denoiser, x, random), /loss: expected net/],
+    ] as const) {
+      expect(make).toThrow(FigmentError);
+      expect(make).toThrow(message);
+    }
+    for (const batches of [null, {}, [{}], [null]]) {
+      const found = diffusion.bitsPerDim(net, batches as unknown as { image: Tensor }[], { rng: random });
+      await expect(found).rejects.toThrow(FigmentError);
+    }
   });
 
   it("needs a network with a label for no class", () => {

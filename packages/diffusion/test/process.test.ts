@@ -31,6 +31,10 @@ describe("noise schedules", () => {
     expect(() => cosineBetas(1.5)).toThrow(/steps/);
     expect(() => alphasCumprod([0.1, 1.5])).toThrow(/betas.*1.5 at step 1/);
     expect(() => new Diffusion({ betas: [] })).toThrow(/betas/);
+    expect(() => new Diffusion({ betas: [1e-20, 0.1] })).toThrow(/betas: 1e-20 at step 0 is too small/);
+    expect(() => new Diffusion({ betas: ["0.1"] as unknown as number[] })).toThrow(/betas.*"0.1" at step 0/);
+    expect(() => new Diffusion({ betas: { length: 1e9 } })).toThrow(/betas: expected an array/);
+    expect(() => new Diffusion({ betas: new Float32Array(1_000_001) })).toThrow(/betas: expected a number of steps/);
     expect(() => new Diffusion({ betas: [0.1], predict: "noise" as "epsilon" })).toThrow(/predict/);
   });
 });

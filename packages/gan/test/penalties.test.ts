@@ -117,6 +117,7 @@ describe("penalties", () => {
       const stream = streamOf(zeros([2, 1]));
       expect(() => gradientPenalty(critic, ones([2, 3]), ones([2, 4]), stream)).toThrow(/\[2, 3\].*\[2, 4\]/);
       expect(() => gradientPenalty(critic, ones([2, 3]), ones([2, 3]), stream, { target: 0 })).toThrow(/target/);
+      expect(() => r1Penalty(() => 1 as unknown as Tensor, ones([2, 3]))).toThrow(/r1Penalty: .*critic's scores/);
       expect(() => r1Penalty((x) => x, ones([3]))).toThrow(/r1Penalty: expected samples \[N, \.\.\.\]/);
     });
   });

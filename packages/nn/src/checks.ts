@@ -38,8 +38,10 @@ const finite = (x: unknown, valid: (x: number) => boolean): boolean =>
  * @example
  * checkCounts("Encoder", { latentChannels: 4, levels: 3 });
  */
-export const checkCounts = (owner: string, values: Named, least = 1): void =>
-  check(owner, values, (x) => isCount(x, least), `an integer ≥ ${least}`);
+export function checkCounts(owner: string, values: Named, least = 1): void {
+  check(owner, values, (x) => Number.isInteger(x) && (x as number) >= least, `an integer ≥ ${least}`);
+  check(owner, values, (x) => isCount(x, least), "below 2³¹");
+}
 
 /**
  * Checks a list of whole numbers of at least 1: the channels of levels, the widths of layers.

@@ -295,6 +295,13 @@ describe("a categorical VAE", () => {
           expect(Math.abs((share[i] as number) - p)).toBeLessThan(5 * Math.sqrt((p * (1 - p)) / n));
     }));
 
+  it("needs a temperature above 0", () => {
+    scope(() => {
+      for (const temperature of [0, -1, Number.NaN])
+        expect(() => gumbelSoftmax(zeros([1, 3]), random, temperature)).toThrow(/temperature must be/);
+    });
+  });
+
   it("has finite draws from the smallest and the largest uniform numbers that there are", () => {
     const extremes = { uniform: () => tensor([[0, 1 - 2 ** -24, 0.5]]) } as unknown as Rng;
     scope(() => {

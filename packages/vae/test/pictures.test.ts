@@ -39,8 +39,22 @@ describe("spherical interpolation", () => {
         expect(Math.abs(length / ((from[i]! + to[i]!) / 2) - 1)).toBeLessThan(0.05);
     }));
 
-  it("is linear between vectors of one direction, and finite between zeros", () =>
+  it("keeps the length of vectors of any size", () =>
     scope(() => {
+      for (const size of [1e10, 1e-12]) {
+        const [x, y] = slerp(tensor([[size, 0]]), tensor([[size, size]]), 1).dataSync();
+        expect([(x as number) / size, (y as number) / size].map((part) => part.toFixed(4))).toEqual([
+          "1.0000",
+          "1.0000",
+        ]);
+        const [u, v] = slerp(tensor([[size, 0]]), tensor([[-size * 0.6, size * 0.8]]), 0.5).dataSync();
+        expect(Math.hypot(u as number, v as number) / size).toBeCloseTo(1, 4);
+      }
+    }));
+
+  it("is linear between vectors of one direction or of opposite ones, and finite between zeros", () =>
+    scope(() => {
+      expect([...slerp(tensor([[1, 2]]), tensor([[-1, -2]]), 0.25).dataSync()]).toEqual([0.5, 1]);
       expect([...slerp(tensor([[1, 2]]), tensor([[3, 6]]), 0.5).dataSync()]).toEqual([2, 4]);
       expect([...slerp(tensor([[0, 0]]), tensor([[0, 0]]), 0.3).dataSync()].every(Number.isFinite)).toBe(true);
     }));
@@ -87,6 +101,7 @@ describe("the manifold", () => {
       const q = 0.6744898;
       expectClose(places, [-q, q, q, q, -q, -q, q, -q], 5);
       expect(() => latentManifold({ ...transparent, latents: 3 })).toThrow(/2 latents, got 3/);
+      expect(() => latentManifold(transparent, { side: 1e6 })).toThrow(/side must be at most 1000, got 1000000/);
     }));
 
   it("uses quantiles that invert the normal distribution function", () => {

@@ -1,6 +1,6 @@
 // How steep a critic is at each sample: what the penalties on its derivative have in common.
 
-import { checkFunction, grad, ShapeError, scope, showShape, type Tensor } from "@figment/tensor";
+import { checkFunction, checkTensor, grad, ShapeError, scope, showShape, type Tensor } from "@figment/tensor";
 
 /** A critic with everything but the samples fixed: [N, ...] → scores [N] or [N, 1]. */
 export type CriticFunction = (x: Tensor) => Tensor;
@@ -13,5 +13,10 @@ export function slopesAt(penalty: string, critic: CriticFunction, x: Tensor): Te
   checkFunction(penalty, "critic", critic);
   if (x.rank < 2)
     throw new ShapeError(`${penalty}: expected samples [N, ...] of at least two axes, got ${showShape(x.shape)}`);
-  return scope(() => grad((samples: Tensor) => critic(samples).sum())(x));
+  const total = (samples: Tensor): Tensor => {
+    const scores = critic(samples);
+    checkTensor(penalty, "the critic's scores", scores);
+    return scores.sum();
+  };
+  return scope(() => grad(total)(x));
 }

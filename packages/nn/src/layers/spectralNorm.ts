@@ -46,7 +46,8 @@ const unitInit: Initialiser = (random, shape) => {
 /**
  * A layer whose weight W, seen as a matrix of one row per output, is divided by its largest singular value:
  * σ ≈ uᵀWv (Miyato et al. 2018, algorithm 1). Each training call first improves the vectors, u ← Wv/‖Wv‖ and
- * v ← Wᵀu/‖Wᵀu‖; evaluation uses them as they are. Derivatives take u and v for constants.
+ * v ← Wᵀu/‖Wᵀu‖; evaluation uses them as they are. Derivatives take u and v for constants. This bounds a linear layer's slope by
+ * 1, a convolution's by the square root of its kernel's taps.
  *
  * @example
  * const layer = new SpectralNorm(new Linear(3, 2)).init(rng(0));

@@ -1,7 +1,7 @@
 // A VAE with discrete latents, trained through a relaxation: Gumbel-softmax (Jang et al. 2017), or the concrete
 // distribution (Maddison et al. 2017). Latents are `variables` categories of `classes` each; the prior is uniform.
 
-import { BufferCell, checkCounts, constantInit, Module } from "@figment/nn";
+import { BufferCell, checkCounts, checkPositive, constantInit, Module } from "@figment/nn";
 import {
   arange,
   argmax,
@@ -57,12 +57,15 @@ const oneHotMax = (x: Tensor): Tensor =>
  * @param temperature τ > 0: a number or a 0-d tensor.
  * @param hard gives the one-hot vector of the largest, with the derivative of the relaxed one.
  * @returns of the logits' shape; rows sum to 1.
+ * @throws UsageError unless a number τ is above 0.
  * @example
  * gumbelSoftmax(zeros([2, 3]), rng(0), 0.5).sum(); // 2
  */
 export function gumbelSoftmax(logits: Tensor, random: Rng, temperature: number | Tensor, hard = false): Tensor {
   checkTensor("gumbelSoftmax", "logits", logits);
   checkObject("gumbelSoftmax", "random", random, "uniform");
+  if (typeof temperature === "object") checkTensor("gumbelSoftmax", "temperature", temperature);
+  else checkPositive("gumbelSoftmax", { temperature });
   return scope(() => {
     const gumbel = random.uniform(logits.shape).clamp(least, most).log().neg().log().neg();
     const relaxed = softmax(logits.add(gumbel).div(temperature));

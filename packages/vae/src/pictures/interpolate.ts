@@ -10,6 +10,7 @@ import {
   select,
   showShape,
   stack,
+  stopGradient,
   type Tensor,
   UsageError,
 } from "@figment/tensor";
@@ -19,6 +20,9 @@ const leastSine = 1e-6;
 
 /** Keeps the cosine of a row of zeros finite. */
 const leastLength = 1e-30;
+
+/** Rows whose largest element is 1, so that their squares neither overflow nor vanish; the angle between them is the same. */
+const moderate = (x: Tensor): Tensor => x.div(stopGradient(x.abs().max(1, { keepDims: true }).maximum(leastLength)));
 
 /** arccos x = √(1 − x)·Σ aᵢxⁱ for 0 ≤ x ≤ 1 within 2e-8 (Abramowitz & Stegun 1964, eq. 4.4.46). */
 const arccosineTerms = [
@@ -34,7 +38,8 @@ function arccosine(x: Tensor): Tensor {
 
 /**
  * Spherical interpolation of rows: sin((1 − t)Ω)/sin Ω · a + sin(tΩ)/sin Ω · b, Ω the angle between a and b (Shoemake 1985;
- * White 2016, section 2). Where they point the same way it is linear.
+ * White 2016, section 2). Where they point the same way it is linear, and where they point opposite ways, between which no arc
+ * is the shortest.
  *
  * @param a [N, D].
  * @param b [N, D].
@@ -50,12 +55,13 @@ export function slerp(a: Tensor, b: Tensor, t: number): Tensor {
     throw new ShapeError(`slerp: expected two tensors [N, D], got ${showShape(a.shape)} and ${showShape(b.shape)}`);
   if (!(t >= 0 && t <= 1)) throw new UsageError(`slerp: t must be in [0, 1], got ${t}`);
   return scope(() => {
-    const lengths = a
+    const [ofA, ofB] = [moderate(a), moderate(b)];
+    const lengths = ofA
       .square()
       .sum(1, { keepDims: true })
-      .mul(b.square().sum(1, { keepDims: true }))
+      .mul(ofB.square().sum(1, { keepDims: true }))
       .sqrt();
-    const cosine = a.mul(b).sum(1, { keepDims: true }).div(lengths.maximum(leastLength)).clamp(-1, 1);
+    const cosine = ofA.mul(ofB).sum(1, { keepDims: true }).div(lengths.maximum(leastLength)).clamp(-1, 1);
     const sine = cosine.square().neg().add(1).sqrt();
     const angle = arccosine(cosine);
     const bent = sine.gt(leastSine);

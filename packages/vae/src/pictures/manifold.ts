@@ -36,12 +36,15 @@ export function normalQuantile(p: number): number {
   return Math.sign(fromHalf) * (depth <= 5 ? ratio(flank, depth - 1.6) : ratio(tail, depth - 5));
 }
 
+/** A million pictures; more is a mistake that would fill the memory. */
+const mostSide = 1000;
+
 /**
  * A square of pictures over the two latents: to the right the first grows, upwards the second.
  *
  * @param side pictures a side; their latents are the quantiles (i + ½)/side of N(0, 1).
  * @returns [side²,H,W,C], row by row: `saveGrid(path, images, { columns: side, padding: 0 })`.
- * @throws ShapeError unless the model has two latents.
+ * @throws ShapeError unless the model has two latents; UsageError for a side above 1000.
  * @example
  * const encoder = new DenseEncoder({ image: [8, 8, 1], hidden: [32], features: 4 });
  * const decoder = new DenseDecoder({ latents: 2, hidden: [32], image: [8, 8, 1] });
@@ -53,6 +56,7 @@ export function latentManifold(
 ): Tensor {
   const { side = 20 } = checkObject("latentManifold", "options", options);
   checkCounts("latentManifold", { side });
+  if (side > mostSide) throw new UsageError(`latentManifold: side must be at most ${mostSide}, got ${side}`);
   checkObject("latentManifold", "model", model, "latents", "decode");
   if (model.latents !== 2) throw new ShapeError(`latentManifold: expected a model of 2 latents, got ${model.latents}`);
   const quantile = (i: number): number => normalQuantile((i + 0.5) / side);
