@@ -15,6 +15,7 @@ import { copyFileSync, existsSync, mkdirSync, renameSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { forgetMoved } from "../../native/scripts/cache.mjs";
 import { lock } from "../../native/scripts/lock.mjs";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -80,6 +81,7 @@ if (plugin && architectures && !list.test(architectures) && !["all", "all-major"
 const build = join(root, "build");
 mkdirSync(build, { recursive: true });
 lock(join(build, "lock"));
+forgetMoved(build);
 cmake(
   "-S",
   root,

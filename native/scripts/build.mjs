@@ -11,6 +11,7 @@ import { createRequire } from "node:module";
 import { availableParallelism, platform, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { forgetMoved } from "./cache.mjs";
 import { lock } from "./lock.mjs";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -103,6 +104,8 @@ if (problems.length > 0) {
 mkdirSync(join(root, "build"), { recursive: true });
 lock(join(root, "build", "lock"));
 generateParams();
+
+forgetMoved(join(root, `build${suffix}`));
 
 // `configure` first: `build` alone ignores changed options. Never `compile`: it deletes the tree on any error.
 cmakeJs("configure", ...(sanitize ? [`--CDFIGMENT_SANITIZE=${sanitize}`] : []));

@@ -114,7 +114,7 @@ function gpuRow(found: ProbeReport["devices"][number]): [string, string] {
 /** How to get what is missing. */
 const withRemedy = (reason: string): string =>
   reason.includes("not installed")
-    ? `${reason}\nCUDA=ON npm run build builds it where there is nvcc (CUDACXX or CUDA_PATH may name it)`
+    ? `${reason}\nCUDA=ON npm run build in a checkout of Figment builds it where there is nvcc (CUDACXX or CUDA_PATH may name it)`
     : reason;
 
 function ceilingRows({ threads, fma, copy }: NonNullable<ProbeReport["ceilings"]>): [string, string][] {

@@ -116,7 +116,9 @@ function why(gpus: readonly NativeDevice[]): string {
 /** Why a device cannot be used. */
 function reasonOf(device: NativeDevice): string {
   const reason = "reason" in device ? device.reason : "";
-  return reason.includes("not installed") ? `${reason}; CUDA=ON npm run build builds it where there is nvcc` : reason;
+  return reason.includes("not installed")
+    ? `${reason}; CUDA=ON npm run build in a checkout of Figment builds it where there is nvcc`
+    : reason;
 }
 
 /** The device that a setting names, "auto" being the first GPU where there is one. */
