@@ -165,7 +165,8 @@ describe("with the true score of a normal distribution", () => {
       x.dispose();
       return Math.abs(found.deviation - 0.6);
     };
-    expect(await error(2)).toBeLessThan((await error(1)) / 2);
+    // 0.029 and 0.061; drawing moves either by 0.003.
+    expect(await error(2)).toBeLessThan((await error(1)) * 0.75);
   });
 
   it("DDIM's result is a function of where it starts: more steps come closer to the exact map", async () => {
