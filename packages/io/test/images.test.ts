@@ -1,9 +1,10 @@
 import { readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import {
   DataError,
   decodeImage,
   encodeImage,
+  imageFolder,
   imageGrid,
   loadImage,
   lossCurve,
@@ -14,7 +15,9 @@ import {
   saveStrip,
 } from "@figment/io";
 import { assertNoLeaks, ShapeError, tensor, UsageError } from "@figment/tensor";
+import sharp from "sharp";
 import { afterAll, describe, expect, it } from "vitest";
+import { crc32 } from "#files/crc32";
 import { seeded, temporaryFile, temporaryFolder } from "./support.js";
 
 afterAll(() => assertNoLeaks());
@@ -52,6 +55,29 @@ describe("an image file", () => {
     using image = tensor(Float32Array.of(-7, 0, 0.5, 7), { shape: [1, 4, 1] });
     await saveImage(path, image, { range: [0, 1] });
     expect([...(await readImage(path, 1)).data]).toEqual([0, 0, 128, 255]);
+  });
+
+  it("of too many pixels is refused by its header", async () => {
+    using image = randomImage([4, 4, 1], 611);
+    const png = await encodeImage(image, "png");
+    await expect(decodeImage(png, { maxPixels: 15 })).rejects.toThrow(/4 × 4 pixels; at most 15 /);
+    await expect(decodeImage(png, { maxPixels: 0 })).rejects.toThrow(UsageError);
+    // The header, from its name to its checksum.
+    const [name, side, end] = [12, 16, 29];
+    const view = new DataView(png.buffer, png.byteOffset);
+    view.setUint32(side, 16000);
+    view.setUint32(side + 4, 16000);
+    view.setUint32(end, crc32(png.subarray(name, end)));
+    const path = await temporaryFile("x.png", png);
+    for (const read of [decodeImage(png), loadImage(path), readImage(path)])
+      await expect(read).rejects.toThrow(/16000 × 16000 pixels; at most 67108864 /);
+  });
+
+  it("that holds an SVG is refused whatever its name", async () => {
+    const path = await temporaryFile("x.png", '<svg xmlns="http://www.w3.org/2000/svg" width="4" height="4"/>');
+    await expect(loadImage(path)).rejects.toThrow(DataError);
+    await expect(loadImage(path)).rejects.toThrow(/holds svg/);
+    await expect(imageFolder(dirname(path), { size: 4 })).rejects.toThrow(/holds svg/);
   });
 
   it("that is none, or of an unknown ending, is refused", async () => {
@@ -157,8 +183,8 @@ describe("a loss curve", () => {
   it("is an SVG that an image library can draw", async () => {
     const path = join(await temporaryFolder(), "loss.svg");
     await saveLossCurve(path, points, { title: "a < b & c" });
-    const { width, height } = await readImage(path);
-    expect([width, height]).toEqual([720, 400]);
+    const { info } = await sharp(path).raw().toBuffer({ resolveWithObject: true });
+    expect([info.width, info.height]).toEqual([720, 400]);
     expect(await readFile(path, "utf8")).toContain("<title>a &lt; b &amp; c</title>");
     expect(lossCurve(points, { label: "bits" })).toContain("<title>bits</title>");
   });

@@ -5,7 +5,7 @@ import { basename, extname, join, resolve, sep } from "node:path";
 import { checkObject, UsageError } from "@figment/tensor";
 import { DataError, messageOf } from "../errors.js";
 import { checkPath } from "../files/checkPath.js";
-import { loadSharp } from "../images/codec.js";
+import { checkImage, loadSharp, maxPixelsRead } from "../images/codec.js";
 import { Dataset, type DatasetSource, type Example } from "./dataset.js";
 
 /** Options of {@link imageFolder}. */
@@ -136,15 +136,12 @@ async function list(directory: string): Promise<FolderListing> {
 
 /** Reads the header of every file, so that a broken one is known before training and not in its middle. */
 async function checkReadable({ directory, items }: FolderListing): Promise<void> {
-  const sharp = await loadSharp();
   const problems: string[] = [];
   let next = 0;
   const probe = async (): Promise<void> => {
     while (next < items.length) {
       const { path } = items[next++] as Item;
-      await sharp(path)
-        .metadata()
-        .catch((error: unknown) => problems.push(`${path}: ${messageOf(error)}`));
+      await checkImage(path).catch((error: unknown) => problems.push(`${path}: ${messageOf(error)}`));
     }
   };
   await Promise.all(Array.from({ length: probesAtOnce }, probe));
@@ -160,7 +157,8 @@ async function checkReadable({ directory, items }: FolderListing): Promise<void>
 async function decodeFile(path: string, { size, channels, fit }: Required<ImageFolderOptions>): Promise<Uint8Array> {
   const sharp = await loadSharp();
   try {
-    const image = sharp(path, { failOn: "error" })
+    await checkImage(path);
+    const image = sharp(path, { failOn: "error", limitInputPixels: maxPixelsRead })
       .autoOrient()
       .flatten({ background: paper })
       .resize(size, size, { fit, background: paper })

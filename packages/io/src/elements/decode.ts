@@ -70,7 +70,9 @@ export function decodeElements(buffer: ArrayBuffer, type: FileType): DataArray {
 function lookUp(patterns: Uint8Array, type: FileType): Float32Array {
   const values = float8Values(type);
   if (!values) throw new ElementError(`${type} cannot be loaded as a tensor`);
-  return Float32Array.from(patterns, (pattern) => values[pattern] as number);
+  const out = new Float32Array(patterns.length);
+  for (let i = 0; i < patterns.length; i++) out[i] = values[patterns[i] as number] as number;
+  return out;
 }
 
 function narrow(wide: BigInt64Array | BigUint64Array | Uint32Array): Int32Array {

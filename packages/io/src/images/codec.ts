@@ -3,3 +3,22 @@
 
 /** The image codec. Node keeps the module after the first call. */
 export const loadSharp = async (): Promise<typeof import("sharp")["default"]> => (await import("sharp")).default;
+
+/** Most pixels that an image may have which is read, 2²⁶ (8192 × 8192): 805 MB as RGB in f32. */
+export const maxPixelsRead = 2 ** 26;
+
+/** Formats that are read, as sharp names them. Not SVG, whose drawings take what they like and show other files. */
+const readable: readonly (string | undefined)[] = ["png", "jpeg", "webp", "heif", "gif", "tiff"];
+
+/**
+ * Looks at the header of an image before it is decoded: its content decides, whatever its name.
+ *
+ * @throws Error for a format that is not read, and for more than `maxPixels` pixels.
+ */
+export async function checkImage(source: string | Uint8Array, maxPixels = maxPixelsRead): Promise<void> {
+  const sharp = await loadSharp();
+  const { format, compression, width, height } = await sharp(source, { limitInputPixels: false }).metadata();
+  if (!readable.includes(format) || (format === "heif" && compression !== "av1"))
+    throw new Error(`it holds ${format}; PNG, JPEG, WebP, AVIF, GIF and TIFF are read`);
+  if (width * height > maxPixels) throw new Error(`${width} × ${height} pixels; at most ${maxPixels} in all are read`);
+}

@@ -14,7 +14,7 @@ import {
 import { DataError, messageOf } from "../errors.js";
 import { writeFileAtomic } from "../files/atomic.js";
 import { checkPath } from "../files/checkPath.js";
-import { loadSharp } from "./codec.js";
+import { checkImage, loadSharp, maxPixelsRead } from "./codec.js";
 
 /** The values that stand for black and white. */
 export interface RangeOptions {
@@ -26,6 +26,8 @@ export interface RangeOptions {
 export interface LoadImageOptions extends RangeOptions {
   /** 1 grey, 3 RGB (default), 4 RGBA. With 1 or 3, transparency is laid on white. */
   readonly channels?: 1 | 3 | 4;
+  /** Most pixels that the image may have, by its header. Default 2²⁶, 8192 × 8192. */
+  readonly maxPixels?: number;
 }
 
 /** Formats by the endings of names. */
@@ -47,11 +49,19 @@ async function encode(
   return new Uint8Array(encoded.buffer, encoded.byteOffset, encoded.byteLength);
 }
 
-async function decode(source: string | Uint8Array, channels: 1 | 3 | 4, what: string): Promise<ImageBytes> {
+async function decode(
+  source: string | Uint8Array,
+  what: string,
+  channels: 1 | 3 | 4 = 3,
+  maxPixels = maxPixelsRead,
+): Promise<ImageBytes> {
   if (![1, 3, 4].includes(channels)) throw new UsageError(`${what}: channels must be 1, 3 or 4, got ${show(channels)}`);
+  if (!Number.isSafeInteger(maxPixels) || maxPixels < 1)
+    throw new UsageError(`${what}: maxPixels must be an integer of at least 1, got ${show(maxPixels)}`);
   const sharp = await loadSharp();
   try {
-    const upright = sharp(source, { failOn: "error" }).autoOrient();
+    await checkImage(source, maxPixels);
+    const upright = sharp(source, { failOn: "error", limitInputPixels: maxPixels }).autoOrient();
     const wanted = channels === 4 ? upright.ensureAlpha() : upright.flatten({ background: "#ffffff" });
     const coloured = wanted.toColourspace(channels === 1 ? "b-w" : "srgb");
     const { data, info } = await coloured.raw({ depth: "uchar" }).toBuffer({ resolveWithObject: true });
@@ -88,14 +98,14 @@ export async function writeImage(path: string, image: ImageBytes): Promise<void>
 /**
  * Reads an image file as bytes.
  *
- * @throws DataError when it is no readable image.
+ * @throws DataError when it is no readable image, or has more than 2²⁶ pixels.
  *
  * @example
  * await saveImage("sample.png", images.at(0));
  * const { width } = await readImage("sample.png");
  */
 export function readImage(path: string, channels: 1 | 3 | 4 = 3): Promise<ImageBytes> {
-  return decode(path, channels, path);
+  return decode(path, path, channels);
 }
 
 /**
@@ -116,15 +126,15 @@ export async function encodeImage(image: Tensor, format: ImageFormat, options: R
 /**
  * Decodes an image file that is in memory, as f32 [H,W,C]. The caller owns it.
  *
- * @throws DataError when it is no readable image.
+ * @throws DataError when it is no readable image, or has more than `maxPixels` pixels.
  * @example
  * const png = await encodeImage(images.at(0), "png");
  * const image = await decodeImage(png, { channels: 1 }); // [4, 4, 1]
  */
 export async function decodeImage(bytes: Uint8Array, options: LoadImageOptions = {}): Promise<Tensor> {
-  const { channels = 3, range } = checkObject("decodeImage", "options", options);
+  const { channels, range, maxPixels } = checkObject("decodeImage", "options", options);
   if (!(bytes instanceof Uint8Array)) throw new UsageError(`decodeImage: expected bytes, got ${show(bytes)}`);
-  return fromImage(await decode(bytes, channels, "decodeImage"), { range });
+  return fromImage(await decode(bytes, "decodeImage", channels, maxPixels), { range });
 }
 
 /**
@@ -142,12 +152,14 @@ export async function saveImage(path: string, image: Tensor, options: RangeOptio
 /**
  * Loads an image file as f32 [H,W,C]. The caller owns it.
  *
+ * @throws DataError when it is no readable image, or has more than `maxPixels` pixels.
+ *
  * @example
  * await saveImage("sample.png", images.at(0));
  * const image = await loadImage("sample.png");
  */
 export async function loadImage(path: string, options: LoadImageOptions = {}): Promise<Tensor> {
   checkPath("loadImage", "path", path);
-  const { channels, range } = checkObject("loadImage", "options", options);
-  return fromImage(await readImage(path, channels), { range });
+  const { channels, range, maxPixels } = checkObject("loadImage", "options", options);
+  return fromImage(await decode(path, path, channels, maxPixels), { range });
 }
