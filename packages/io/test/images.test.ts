@@ -86,6 +86,9 @@ describe("an image file", () => {
     await expect(saveImage("image.bmp", image)).rejects.toThrow(/must end in one of \.png/);
     using odd = randomImage([2, 2, 2], 611);
     await expect(saveImage("image.png", odd)).rejects.toThrow(UsageError);
+    using empty = tensor([], { shape: [0, 4, 1] });
+    await expect(saveImage("image.png", empty)).rejects.toThrow(/4 × 0 pixels has none/);
+    await expect(saveImage("a\0b.png", image)).rejects.toThrow(/no NUL characters/);
   });
 
   it("is encoded and decoded in memory, too", async () => {
@@ -207,6 +210,11 @@ describe("a loss curve", () => {
         { step: 0, loss: Number.NaN },
         { step: 1, loss: Infinity },
         { step: 2, loss: -1e-30 },
+      ],
+      [
+        { step: 0, loss: 1e308 },
+        { step: 1, loss: -1e308 },
+        { step: 2, loss: 1 },
       ],
     ];
     for (const input of odd) {

@@ -34,11 +34,14 @@ const logRatio = 20;
 /** Part of the curve over which the running mean forgets, by default. */
 const smoothedPart = 1 / 50;
 
+/** Larger values overflow where axes are computed. */
+const largestDrawn = 1e300;
+
 /** More points than this cannot be told apart; they are drawn as the mean of their neighbourhood. */
 const maxPoints = 1000;
 
 /**
- * Draws a loss curve. Points that are not finite are left out, as are non-positive ones on a logarithmic axis.
+ * Draws a loss curve. Points that are not finite or beyond 1e300 are left out, as are non-positive ones on a logarithmic axis.
  *
  * @returns the SVG document.
  *
@@ -56,7 +59,8 @@ export function lossCurve(points: readonly LossPoint[], options: LossCurveOption
   for (const [name, extent] of Object.entries({ width, height }))
     if (!(extent > 0 && Number.isFinite(extent)))
       throw new UsageError(`lossCurve: ${name} must be a number of pixels, got ${show(extent)}`);
-  const finite = points.filter(({ step, loss }) => Number.isFinite(step) && Number.isFinite(loss));
+  const isDrawn = (value: number) => Math.abs(value) <= largestDrawn;
+  const finite = points.filter(({ step, loss }) => isDrawn(step) && isDrawn(loss));
   const log = options.log ?? prefersLog(finite);
   const drawn = thin(log ? finite.filter(({ loss }) => loss > 0) : finite);
   const smoothing = options.smoothing ?? Math.max(0, 1 - 1 / (smoothedPart * Math.max(1, drawn.length)));

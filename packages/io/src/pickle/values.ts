@@ -63,16 +63,16 @@ export type PickleValue =
   | PickleRecord
   | Opaque;
 
-const tuples = new WeakSet<object>();
+/** Marks tuples. A WeakSet of them would not do: collecting garbage takes for ever where millions of its members nest. */
+const tuple = Symbol("tuple");
 
 /** A tuple: an array that a pickle can append nothing to. */
 export function tupleOf(items: PickleValue[]): readonly PickleValue[] {
-  tuples.add(items);
-  return items;
+  return Object.defineProperty(items, tuple, { value: true });
 }
 
 /** Whether a value is a list, and not a tuple. */
-export const isList = (value: PickleValue): value is PickleValue[] => Array.isArray(value) && !tuples.has(value);
+export const isList = (value: PickleValue): value is PickleValue[] => Array.isArray(value) && !Object.hasOwn(value, tuple);
 
 /** Longest text that {@link brief} gives. */
 const maxBrief = 80;
