@@ -44,7 +44,8 @@ async function encode(
   if (channels !== 1 && channels !== 3 && channels !== 4) {
     throw new UsageError(`${what}: an image has 1, 3 or 4 channels, got ${channels}`);
   }
-  if (width === 0 || height === 0) throw new UsageError(`${what}: an image of ${width} × ${height} pixels has none to write`);
+  if (width === 0 || height === 0)
+    throw new UsageError(`${what}: an image of ${width} × ${height} pixels has none to write`);
   const sharp = await loadSharp();
   const encoded = await sharp(data, { raw: { width, height, channels } }).toFormat(format).toBuffer();
   return new Uint8Array(encoded.buffer, encoded.byteOffset, encoded.byteLength);

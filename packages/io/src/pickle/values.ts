@@ -72,7 +72,8 @@ export function tupleOf(items: PickleValue[]): readonly PickleValue[] {
 }
 
 /** Whether a value is a list, and not a tuple. */
-export const isList = (value: PickleValue): value is PickleValue[] => Array.isArray(value) && !Object.hasOwn(value, tuple);
+export const isList = (value: PickleValue): value is PickleValue[] =>
+  Array.isArray(value) && !Object.hasOwn(value, tuple);
 
 /** Longest text that {@link brief} gives. */
 const maxBrief = 80;
