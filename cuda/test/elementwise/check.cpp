@@ -110,7 +110,7 @@ Buffers runPrinted(TestProgram program, Kernel kernel) {
   const Arguments arguments = argumentsOf(shape, rows, program.operands, strides, false);
   constexpr int kThreads = 64;
   const int64_t blocks = ceilDiv(rows.groups, int64_t(kThreads) * shape.groups);
-  emulator::runGrid({uint32_t(blocks), 1, 1}, kThreads, 0, program.about.c_str(),
+  emulator::runGrid({uint32_t(blocks), 1, 1}, 1, kThreads, 0, program.about.c_str(),
                     [&] { kernel(arguments, views); });
   return outputsOf(program);
 }

@@ -40,7 +40,7 @@ struct Operands {
 };
 
 /// kBands: 16-row bands of own rows a warp works on. Sums run in an order that does not depend on
-/// it.
+/// it; how many rows have weights of large scores made anew, because one of their tile does, does.
 template <class T, int kDim, int kBands, Side kSide>
 struct Backward {
   static constexpr bool kOfKeys = kSide == Side::keys;

@@ -3,7 +3,7 @@
 // data of each other's, in one launch that few heads fill better than two. A block of three
 // warpgroups keeps 128 own rows: one thread of the first has the copy engine bring blocks of others
 // into a ring of stages, a second warp brings what is known of queries; the other two warpgroups
-// take 64 own rows each, of which one multiplies while the other makes weights.
+// take 64 own rows each, of which one may multiply while the other makes weights.
 // Include from *.sm90a.cu files only.
 #pragma once
 

@@ -1,4 +1,4 @@
-// Σ out·dout of each query, 16 threads for one.
+// What derivatives know of each query, 16 threads for one: Σ out·dout, and the shift of its weights.
 #include "row_statistics.h"
 
 namespace figment::cuda {

@@ -60,12 +60,6 @@ FIGMENT_INLINE void storePairs(uint16_t* to, int64_t partStep, const Bits<kParts
   }
 }
 
-/// 2^x as exactly as its parts hold it.
-template <int kParts>
-FIGMENT_INLINE F32 weightPower(F32 x) {
-  return kParts == 1 ? exp2ForBf16(x) : exp2ByFloor(x);
-}
-
 /// The products of parts of both factors that make theirs: all that matter to f32. One that follows
 /// another shares a factor's part with it, which stays in its tiles; the largest comes last.
 template <int kParts>

@@ -26,8 +26,8 @@ struct Weigher {
       for (int64_t j = 0; j < kSide; j += kLanes) {
         const float* x = score + row * kUnit + j;
         const auto weightOf = [&](const float* of) {
-          return weightPower<kParts>(kPlain ? fma(F32::load(of), factors, shifts)
-                                            : F32::load(of) * factors + shifts);
+          return exp2ByFloor(kPlain ? fma(F32::load(of), factors, shifts)
+                                    : F32::load(of) * factors + shifts);
         };
         F32 low = weightOf(x), high = weightOf(x + kSide);
         if constexpr (!kPlain) {
@@ -76,8 +76,8 @@ struct ScoreSums {
       top.store(highest + j);
       // A query that has seen no finite score yet keeps weights of 0 instead of NaN.
       const F32 shift = blend(eq(top, F32::broadcast(-__builtin_inff())), F32::zero(), top);
-      F32 sum = F32::load(total + j) * weightPower<kParts>(earlier - shift);
-      for (int64_t row = 0; row < kUnit; row++) sum += weightPower<kParts>(scoreOf(row) - shift);
+      F32 sum = F32::load(total + j) * exp2ByFloor(earlier - shift);
+      for (int64_t row = 0; row < kUnit; row++) sum += exp2ByFloor(scoreOf(row) - shift);
       sum.store(total + j);
     }
   }
@@ -134,7 +134,7 @@ struct GradWeigher {
     const int64_t at = row * kUnit + query;
     const F32 s = F32::load(score + at), factors = F32::broadcast(factor);
     const F32 shift = F32::load(lse + query);
-    F32 w = weightPower<kParts>(kPlain ? fma(s, factors, shift) : s * factors + shift);
+    F32 w = exp2ByFloor(kPlain ? fma(s, factors, shift) : s * factors + shift);
     if constexpr (!kPlain) w *= F32::load(share + query);
     F32 g = w * (F32::load(grad + at) + F32::load(dot + query));
     if constexpr (!kPlain) {

@@ -65,16 +65,4 @@ FIGMENT_INLINE F32 exp2ByFloor(F32 x) {
   return scaleByFloor(mulAdd(power, p, power), x);
 }
 
-/// The same for factors that are rounded to bf16: relative error 3e-5, by degree 1.
-FIGMENT_INLINE F32 exp2ForBf16(F32 x) {
-  alignas(64) static constexpr float kPowers[kPowerSteps] = {
-      0.999970675f, 1.02186716f, 1.04424322f, 1.06710911f, 1.0904758f,  1.11435401f, 1.1387552f,
-      1.16369069f,  1.18917227f, 1.21521175f, 1.24182141f, 1.26901376f, 1.29680157f, 1.32519782f,
-      1.35421586f,  1.38386929f, 1.41417205f, 1.44513845f, 1.4767828f,  1.50912023f, 1.54216564f,
-      1.57593465f,  1.61044312f, 1.64570725f, 1.6817435f,  1.71856892f, 1.75620067f, 1.7946564f,
-      1.83395433f,  1.87411273f, 1.9151504f,  1.95708668f};
-  const F32 p = mulAdd(aboveStep(x), F32::broadcast(0.700708757f), F32::broadcast(1.0f));
-  return scaleByFloor(ofStep(kPowers, x), x) * p;
-}
-
 }  // namespace figment::FIGMENT_ISA

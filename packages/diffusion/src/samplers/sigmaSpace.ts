@@ -112,12 +112,15 @@ function heunRows({ sigmas, levels }: SigmaWalk): SamplerRow[] {
   });
 }
 
-const sigmaSampler = (name: string, options: SigmaOptions, rows: (walk: SigmaWalk) => SamplerRow[]): Sampler => ({
-  name,
-  continuous: options.spacing === "linspace" || (options.sigmas ?? "timesteps") !== "timesteps",
-  rows: (process) => rows(walk(process, options)),
-  startScale: (process) => startScale(process, options),
-});
+function sigmaSampler(name: string, options: SigmaOptions, rows: (walk: SigmaWalk) => SamplerRow[]): Sampler {
+  const { spacing, sigmas = "timesteps" } = checkObject(name, "options", options);
+  return {
+    name,
+    continuous: spacing === "linspace" || sigmas !== "timesteps",
+    rows: (process) => rows(walk(process, options)),
+    startScale: (process) => startScale(process, options),
+  };
+}
 
 /**
  * Euler's method on the probability flow (Karras et al. 2022, algorithm 1 without the correction): x ← x + (σ′ − σ)·(x − x₀)/σ.
