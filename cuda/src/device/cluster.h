@@ -38,18 +38,18 @@ FIGMENT_DEVICE T read(const Shared<T>& from, int i, int of) {
 
 namespace figment::cuda {
 
-/// As launch(), in clusters of grid.cluster blocks.
+/// As launch(), in clusters of so many neighbouring blocks.
 template <auto kernel, class... Arguments>
-void launchClusters(Launcher& launcher, Grid grid, int threads, size_t sharedBytes,
+void launchClusters(Launcher& launcher, Grid grid, int blocks, int threads, size_t sharedBytes,
                     const Arguments&... arguments) {
-#ifdef __CUDACC__
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
   launcher.checkGrid(grid.x, grid.y, grid.z);
+#ifdef __CUDACC__
   if (sharedBytes > 48 * 1024)
     launcher.allowShared(reinterpret_cast<const void*>(kernel), sharedBytes);
   cudaLaunchAttribute clusters = {};
   clusters.id = cudaLaunchAttributeClusterDimension;
-  clusters.val.clusterDim.x = unsigned(grid.cluster);
+  clusters.val.clusterDim.x = unsigned(blocks);
   clusters.val.clusterDim.y = clusters.val.clusterDim.z = 1;
   cudaLaunchConfig_t config = {};
   config.gridDim = dim3(unsigned(grid.x), unsigned(grid.y), unsigned(grid.z));
@@ -61,7 +61,7 @@ void launchClusters(Launcher& launcher, Grid grid, int threads, size_t sharedByt
   cudaLaunchKernelEx(&config, kernel, arguments...);
   launcher.checkLaunch();
 #else
-  launch<kernel>(launcher, grid, threads, sharedBytes, arguments...);
+  emulate<kernel>(launcher, grid, blocks, threads, sharedBytes, arguments...);
 #endif
 }
 

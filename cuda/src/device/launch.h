@@ -29,10 +29,20 @@ Global<T> scratchView(const Launcher& launcher, int64_t byteOffset, int64_t coun
 
 struct Grid {
   int64_t x = 1, y = 1, z = 1;
-  int cluster = 1;  ///< blocks, for launchClusters() of cluster.h
 };
 
 #ifdef FIGMENT_KERNELS
+
+#ifdef FIGMENT_EMULATED
+template <auto kernel, class... Arguments>
+void emulate(Launcher& launcher, Grid grid, int cluster, int threads, size_t sharedBytes,
+             const Arguments&... arguments) {
+  emulator::queue(launcher.stream(), [=, name = launcher.recordName()] {
+    emulator::runGrid({uint32_t(grid.x), uint32_t(grid.y), uint32_t(grid.z)}, uint32_t(cluster),
+                      uint32_t(threads), sharedBytes, name, [&] { kernel(arguments...); });
+  });
+}
+#endif
 
 /// Queues a kernel. `sharedBytes` of dynamic shared memory may exceed 48 KiB. A grid without blocks
 /// is no work. Throws Error when the driver refuses.
@@ -48,11 +58,7 @@ void launch(Launcher& launcher, Grid grid, int threads, size_t sharedBytes,
            sharedBytes, static_cast<cudaStream_t>(launcher.stream())>>>(arguments...);
   launcher.checkLaunch();
 #else
-  emulator::queue(launcher.stream(), [=, name = launcher.recordName()] {
-    emulator::runGrid({uint32_t(grid.x), uint32_t(grid.y), uint32_t(grid.z)},
-                      uint32_t(grid.cluster), uint32_t(threads), sharedBytes, name,
-                      [&] { kernel(arguments...); });
-  });
+  emulate<kernel>(launcher, grid, 1, threads, sharedBytes, arguments...);
 #endif
 }
 

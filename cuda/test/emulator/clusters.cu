@@ -53,8 +53,8 @@ exchangeKernel(Global<float> y) {
 template <Exchange fault, int blocks = 2>
 void exchange(Bench& bench, int64_t grid = 2 * blocks) {
   const auto y = bench.numbers<float>(grid * kThreads);
-  launchClusters<exchangeKernel<fault, blocks>>(bench.launcher(), {.x = grid, .cluster = blocks},
-                                                kThreads, 0, y);
+  launchClusters<exchangeKernel<fault, blocks>>(bench.launcher(), {.x = grid}, blocks, kThreads, 0,
+                                                y);
   bench.expect(y, grid * kThreads, [](int64_t i) {
     return (i / kThreads + 1) % blocks * kThreads + kThreads - 1 - i % kThreads;
   });
@@ -109,8 +109,7 @@ ringKernel(Global<float> y) {
 template <int arrays, int barriers>
 void goAround(Bench& bench) {
   const auto y = bench.numbers<float>(4 * kThreads);
-  launchClusters<ringKernel<arrays, barriers>>(bench.launcher(), {.x = 4, .cluster = 4}, kThreads,
-                                               0, y);
+  launchClusters<ringKernel<arrays, barriers>>(bench.launcher(), {.x = 4}, 4, kThreads, 0, y);
   bench.expect(y, 4 * kThreads, [](int64_t i) { return (i / kThreads + kTurns) % 4; });
 }
 FIGMENT_CORRECT(goesAroundWithTwoBarriers, racecheck) { goAround<1, 2>(bench); }
@@ -128,7 +127,7 @@ ownKernel(Global<float> y) {
 }
 FIGMENT_CORRECT(readsOwnBlockInCluster, racecheck) {
   const auto y = bench.numbers<float>(2 * kThreads);
-  launchClusters<ownKernel>(bench.launcher(), {.x = 2, .cluster = 2}, kThreads, 0, y);
+  launchClusters<ownKernel>(bench.launcher(), {.x = 2}, 2, kThreads, 0, y);
   bench.expect(y, 2 * kThreads, [](int64_t i) { return kThreads - 1 - i % kThreads; });
 }
 
@@ -154,7 +153,7 @@ gatherKernel(Global<const float> x, Global<float> y) {
 template <bool waits>
 void gather(Bench& bench) {
   const auto y = bench.numbers<float>(2 * kThreads);
-  launchClusters<gatherKernel<waits>>(bench.launcher(), {.x = 2, .cluster = 2}, kThreads, 0,
+  launchClusters<gatherKernel<waits>>(bench.launcher(), {.x = 2}, 2, kThreads, 0,
                                       Global<const float>(bench.numbers<float>(kThreads)), y);
   bench.expect(y, 2 * kThreads, [](int64_t i) { return 2 * kThreads - i % kThreads; });
 }

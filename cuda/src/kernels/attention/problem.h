@@ -9,9 +9,10 @@ namespace figment::cuda {
 
 constexpr double kLog2E = 1.4426950408889634;
 constexpr double kLn2 = 0.6931471805599453;
-/// Scores are multiplied and shifted with one rounding, where the shift's own is at most 2: beyond,
-/// in units of log 2, weights would leave the range of f32.
-constexpr float kFarShift = 0x1p25f;
+/// Scores are multiplied and shifted with one rounding up to this shift, in units of log 2, whose
+/// own is 2^-12 there. Beyond, differences of products are multiplied, which takes an operation
+/// more.
+constexpr float kFarShift = 4096;
 
 struct AttentionProblem {
   int64_t b, h, sq, sk, d;

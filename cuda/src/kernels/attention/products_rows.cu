@@ -10,6 +10,8 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kStep = kWarp * 4;  // elements that a warp moves at a time
+/// Log-sum-exps beyond this, in units of log 2, are rounded by more than 2^-19.
+constexpr float kCoarseShift = 64;
 
 FIGMENT_DEVICE void storeFour(const Global<float>& to, int64_t i, float4 x) { to.store(i, x); }
 template <class T>
@@ -160,7 +162,12 @@ struct Given {
 FIGMENT_KERNEL(kThreads)
 mendGradKernel(AttentionProblem p, PlainGrad<float, AnyFloats<float>, AnyResults<float>> plain,
                Given given, int64_t queries, int64_t keys) {
-  const auto softmaxOf = [&](int64_t query) { return Softmax<float>::of(given.lse[query]); };
+  const auto softmaxOf = [&](int64_t query) {
+    const auto softmax = Softmax<float>::of(given.lse[query]);
+    return fabsf(softmax.shift) > kCoarseShift && softmax.shift < INFINITY
+               ? plain.softmaxOf(p, query)
+               : softmax;
+  };
   const auto rowDotOf = [&](int64_t query) {
     const int64_t at = QueryPlace(p, query).at;
     return dotOf<float>(given.out, at, plain.dout, at, p.d);

@@ -66,9 +66,7 @@ struct ClusterPlan {
     });
   }
 
-  Grid grid(const NormShape& shape) const {
-    return {.x = shape.n * run.ofSample * ranks, .cluster = ranks};
-  }
+  Grid grid(const NormShape& shape) const { return {.x = shape.n * run.ofSample * ranks}; }
 };
 
 /// Calls start.operator()<N>() for a plan's vectors of N elements.

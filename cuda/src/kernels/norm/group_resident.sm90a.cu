@@ -143,7 +143,7 @@ void run(const OpCall& call, Context& context) {
   const ClusterPlan plan = planOf(forward.shape, call.in[0].format);
   const Resident k = {forward, plan.run};
   withPlan(plan, [&]<int N>() {
-    launchClusters<residentKernel<N>>(launcherOf(context), plan.grid(forward.shape),
+    launchClusters<residentKernel<N>>(launcherOf(context), plan.grid(forward.shape), plan.ranks,
                                       plan.run.warps * kWarp, size_t(plan.sharedBytes), k);
   });
 }

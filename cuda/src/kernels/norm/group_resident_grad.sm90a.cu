@@ -110,7 +110,8 @@ void run(const OpCall& call, Context& context) {
   runGrad<Call, ResidentPlan>(call, context, [&](const ResidentPlan& plan, const RunGrad& k) {
     withPlan(plan, [&]<int N>() {
       launchClusters<residentGradKernel<N>>(launcherOf(context), plan.grid(k.call.shape),
-                                            k.run.warps * kWarp, size_t(plan.sharedBytes), k);
+                                            plan.ranks, k.run.warps * kWarp,
+                                            size_t(plan.sharedBytes), k);
     });
   });
 }
