@@ -42,11 +42,8 @@ namespace figment::cuda {
 template <auto kernel, class... Arguments>
 void launchClusters(Launcher& launcher, Grid grid, int blocks, int threads, size_t sharedBytes,
                     const Arguments&... arguments) {
-  if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
-  launcher.checkGrid(grid.x, grid.y, grid.z);
+  if (!prepareLaunch<kernel>(launcher, grid, sharedBytes)) return;
 #ifdef __CUDACC__
-  if (sharedBytes > 48 * 1024)
-    launcher.allowShared(reinterpret_cast<const void*>(kernel), sharedBytes);
   cudaLaunchAttribute clusters = {};
   clusters.id = cudaLaunchAttributeClusterDimension;
   clusters.val.clusterDim.x = unsigned(blocks);

@@ -44,16 +44,25 @@ void emulate(Launcher& launcher, Grid grid, int cluster, int threads, size_t sha
 }
 #endif
 
+/// Whether a launch has work; throws Error where its grid is none that a GPU takes.
+template <auto kernel>
+bool prepareLaunch(Launcher& launcher, Grid grid, size_t sharedBytes) {
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0) return false;
+  launcher.checkGrid(grid.x, grid.y, grid.z);
+#ifdef __CUDACC__
+  if (sharedBytes > 48 * 1024)
+    launcher.allowShared(reinterpret_cast<const void*>(kernel), sharedBytes);
+#endif
+  return true;
+}
+
 /// Queues a kernel. `sharedBytes` of dynamic shared memory may exceed 48 KiB. A grid without blocks
 /// is no work. Throws Error when the driver refuses.
 template <auto kernel, class... Arguments>
 void launch(Launcher& launcher, Grid grid, int threads, size_t sharedBytes,
             const Arguments&... arguments) {
-  if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
-  launcher.checkGrid(grid.x, grid.y, grid.z);
+  if (!prepareLaunch<kernel>(launcher, grid, sharedBytes)) return;
 #ifdef __CUDACC__
-  if (sharedBytes > 48 * 1024)
-    launcher.allowShared(reinterpret_cast<const void*>(kernel), sharedBytes);
   kernel<<<dim3(unsigned(grid.x), unsigned(grid.y), unsigned(grid.z)), dim3(unsigned(threads)),
            sharedBytes, static_cast<cudaStream_t>(launcher.stream())>>>(arguments...);
   launcher.checkLaunch();

@@ -1,4 +1,5 @@
-// What derivatives know of each query, 16 threads for one: Σ out·dout, and the shift of its weights.
+// What derivatives know of each query, 16 threads for one: Σ out·dout, and the shift of its
+// weights.
 #include "row_statistics.h"
 
 namespace figment::cuda {
