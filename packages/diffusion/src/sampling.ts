@@ -255,10 +255,13 @@ function plan(
   { shape, from, inpaint }: SampleStepsOptions,
 ): readonly PlannedStep[] {
   const all = sampler.rows(process);
-  const between = sampler.continuous ? undefined : all.find(({ timestep }) => !Number.isInteger(timestep));
-  if (between)
+  if (!Array.isArray(all) || all.length === 0)
+    throw new UsageError(`sample: rows() of the sampler "${sampler.name}" must give steps, got ${show(all)}`);
+  const isTime = (t: number) => (sampler.continuous ? Number.isFinite(t) : Number.isInteger(t) && t >= 0);
+  const wrong = all.find(({ timestep }) => !isTime(timestep));
+  if (wrong)
     throw new UsageError(
-      `sample: the sampler "${sampler.name}" tells the network the time ${between.timestep}; without continuous: true, times are whole training steps`,
+      `sample: the sampler "${sampler.name}" tells the network the time ${wrong.timestep}; ${sampler.continuous ? "expected a finite number" : "without continuous: true, times are whole training steps"}`,
     );
   const rows = from ? rowsFrom(all, from, shape) : all;
   return inpaint ? inpaintingSteps(rows, process, inpaint) : rows.map((row) => ({ row }));

@@ -111,5 +111,6 @@ it.each([
 it("options out of range are refused", () => {
   using x = data();
   expect(() => edmLoss(velocity(), x, random, { sigmaData: 0 })).toThrow(UsageError);
+  expect(() => flowEuler({ shift: 1e-30 })).toThrow(/shift must be from 0.000001 to 1000000/);
   expect(() => flowMatchingLoss(velocity(), x, random, { levels: "even" as "uniform" })).toThrow(/levels/);
 });

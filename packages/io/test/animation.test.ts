@@ -50,8 +50,9 @@ describe("a moving picture", () => {
     using coloured = frame(0, 3);
     await expect(saveAnimation("x.gif", [small, coloured])).rejects.toThrow(ShapeError);
     await expect(saveAnimation("x.png", [small])).rejects.toThrow(/must end in one of \.gif \.webp/);
-    for (const options of [{ fps: 0 }, { fps: 51 }, { fps: Number.NaN }, { hold: -1 }, { loop: 0.5 }]) {
+    for (const options of [{ fps: 0 }, { fps: 51 }, { fps: Number.NaN }, { fps: 0.001 }, { hold: -1 }, { loop: 0.5 }]) {
       await expect(saveAnimation("x.gif", [small], options)).rejects.toThrow(UsageError);
     }
+    await expect(saveAnimation("x.gif", null as unknown as [])).rejects.toThrow(/expected frames one after the other/);
   });
 });

@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { DataError, imageFolder, mnist, openDataset } from "@figment/io";
@@ -141,6 +141,8 @@ describe("a folder of images", () => {
     await solid(0, 255, 0).webp({ lossless: true }).toFile(join(folder, "cats/b.webp"));
     await solid(0, 0, 255).png().toFile(join(folder, "cats/a.PNG"));
     await writeFile(join(folder, "cats/notes.txt"), "no image");
+    await mkdir(join(folder, "cats/album.png"));
+    await symlink("..", join(folder, "dogs/again"));
     const set = await imageFolder(folder, { size: 4 });
     expect([set.classes, set.length, set.shape]).toEqual([["cats", "dogs"], 3, [4, 4, 3]]);
     const first = async (index: number) => {

@@ -13,6 +13,7 @@ import {
   saveImage,
   saveLossCurve,
   saveStrip,
+  writeImage,
 } from "@figment/io";
 import { assertNoLeaks, ShapeError, tensor, UsageError } from "@figment/tensor";
 import sharp from "sharp";
@@ -69,8 +70,8 @@ describe("an image file", () => {
     view.setUint32(side + 4, 16000);
     view.setUint32(end, crc32(png.subarray(name, end)));
     const path = await temporaryFile("x.png", png);
-    for (const read of [decodeImage(png), loadImage(path), readImage(path)])
-      await expect(read).rejects.toThrow(/16000 × 16000 pixels; at most 67108864 /);
+    for (const read of [() => decodeImage(png), () => loadImage(path), () => readImage(path)])
+      await expect(read()).rejects.toThrow(/16000 × 16000 pixels; at most 67108864 /);
   });
 
   it("that holds an SVG is refused whatever its name", async () => {
@@ -89,6 +90,11 @@ describe("an image file", () => {
     using empty = tensor([], { shape: [0, 4, 1] });
     await expect(saveImage("image.png", empty)).rejects.toThrow(/4 × 0 pixels has none/);
     await expect(saveImage("a\0b.png", image)).rejects.toThrow(/no NUL characters/);
+    await expect(readImage("a\0b.png")).rejects.toThrow(/no NUL characters/);
+    const bytes = { width: 4, height: 4, channels: 3, data: new Uint8Array(5) };
+    await expect(writeImage("image.png", bytes)).rejects.toThrow(/expected width × height × channels bytes/);
+    const long = { width: 1, height: 20_000, channels: 1, data: new Uint8Array(20_000) };
+    await expect(writeImage("image.webp", long)).rejects.toThrow(/1 × 20000 pixels cannot be written as webp/);
   });
 
   it("is encoded and decoded in memory, too", async () => {

@@ -3,15 +3,18 @@
 // network jumps to the image at once.
 
 import { checkPositive } from "@figment/nn";
-import { checkObject } from "@figment/tensor";
+import { checkObject, UsageError } from "@figment/tensor";
 import { alphaBarAt, clean, combine, now, output, type Sampler, x0Coefficients } from "./row.js";
 import { checkCount, linspace } from "./timesteps.js";
+
+/** Beyond such shifts (or one over them) noise levels are 0 or 1 to f32. */
+const largestShift = 1e6;
 
 /** Options of {@link flowEuler}. */
 export interface FlowEulerOptions {
   /** Default 50. */
   readonly steps?: number;
-  /** How far noise levels are moved towards noise: σ ← shift·σ/(1 + (shift − 1)·σ) (Esser et al. 2024, eq. 23). Default 1. */
+  /** How far noise levels are moved towards noise, 1e-6 … 1e6: σ ← shift·σ/(1 + (shift − 1)·σ) (Esser et al. 2024, eq. 23). Default 1. */
   readonly shift?: number;
   /** Training steps that noise levels 0 … 1 are told the network as. Default 1000. */
   readonly trainSteps?: number;
@@ -30,6 +33,8 @@ export function flowEuler(options: FlowEulerOptions = {}): Sampler {
   const { steps = 50, shift = 1, trainSteps = 1000, stochastic = false } = checkObject("flowEuler", "options", options);
   checkCount(steps, trainSteps);
   checkPositive("flowEuler", { shift });
+  if (shift < 1 / largestShift || shift > largestShift)
+    throw new UsageError(`flowEuler: shift must be from ${1 / largestShift} to ${largestShift}, got ${shift}`);
   const shifted = (sigma: number): number => (shift * sigma) / (1 + (shift - 1) * sigma);
   return {
     name: "flow euler",

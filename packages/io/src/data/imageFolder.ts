@@ -1,6 +1,6 @@
 // A folder of image files as a data set: decoded with sharp, brought to one size, kept in memory once decoded.
 
-import { readdir } from "node:fs/promises";
+import { readdir, realpath, stat } from "node:fs/promises";
 import { basename, extname, join, resolve, sep } from "node:path";
 import { checkObject, UsageError } from "@figment/tensor";
 import { DataError, messageOf } from "../errors.js";
@@ -115,13 +115,29 @@ export function reopenImageFolder({
   return new ImageFolder(listing, options);
 }
 
+/** Paths of images below a folder, from it on. Links are followed, but not to a folder that one is in. */
+async function filesBelow(directory: string, at: string, above: readonly string[]): Promise<string[]> {
+  const folder = join(directory, at);
+  const real = await realpath(folder);
+  if (above.includes(real)) return [];
+  const files: string[] = [];
+  for (const name of await readdir(folder)) {
+    if (name.startsWith(".")) continue;
+    const file = join(at, name);
+    // What cannot be looked at is left to be found unreadable.
+    const isFolder = await stat(join(folder, name))
+      .then((found) => found.isDirectory())
+      .catch(() => false);
+    if (isFolder) files.push(...(await filesBelow(directory, file, [...above, real])));
+    else if (extensions.has(extname(name).toLowerCase())) files.push(file);
+  }
+  return files;
+}
+
 async function list(directory: string): Promise<FolderListing> {
   let files: string[];
   try {
-    const isHidden = (file: string) => file.split(sep).some((name) => name.startsWith("."));
-    files = (await readdir(directory, { recursive: true }))
-      .filter((file) => extensions.has(extname(file).toLowerCase()) && !isHidden(file))
-      .sort();
+    files = (await filesBelow(directory, "", [])).sort();
   } catch (error) {
     throw new DataError(`${directory}: cannot be listed: ${messageOf(error)}`, { path: directory, cause: error });
   }

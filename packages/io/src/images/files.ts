@@ -46,8 +46,18 @@ async function encode(
   }
   if (width === 0 || height === 0)
     throw new UsageError(`${what}: an image of ${width} × ${height} pixels has none to write`);
+  const isSide = (side: number) => Number.isSafeInteger(side) && side > 0;
+  if (!isSide(width) || !isSide(height) || !(data instanceof Uint8Array) || data.length !== width * height * channels)
+    throw new UsageError(
+      `${what}: expected width × height × channels bytes as a Uint8Array, got ${show(width)} × ${show(height)} × ${channels} and ${show(data)}`,
+    );
   const sharp = await loadSharp();
-  const encoded = await sharp(data, { raw: { width, height, channels } }).toFormat(format).toBuffer();
+  const encoded = await sharp(data, { raw: { width, height, channels }, limitInputPixels: false })
+    .toFormat(format)
+    .toBuffer()
+    .catch((error: unknown) => {
+      throw new UsageError(`${what}: ${width} × ${height} pixels cannot be written as ${format}: ${messageOf(error)}`);
+    });
   return new Uint8Array(encoded.buffer, encoded.byteOffset, encoded.byteLength);
 }
 
@@ -82,7 +92,7 @@ async function decode(
 /**
  * Writes image bytes to a file, atomically. The name's ending says the format: .png, .jpg, .webp or .avif.
  *
- * @throws UsageError for another ending or a number of channels that no image has.
+ * @throws UsageError for another ending, bytes that are no such image, and one too large for its format.
  *
  * @example
  * await writeImage("dot.png", { width: 1, height: 1, channels: 1, data: new Uint8Array([128]) });
@@ -106,7 +116,8 @@ export async function writeImage(path: string, image: ImageBytes): Promise<void>
  * await saveImage("sample.png", images.at(0));
  * const { width } = await readImage("sample.png");
  */
-export function readImage(path: string, channels: 1 | 3 | 4 = 3): Promise<ImageBytes> {
+export async function readImage(path: string, channels: 1 | 3 | 4 = 3): Promise<ImageBytes> {
+  checkPath("readImage", "path", path);
   return decode(path, path, channels);
 }
 
