@@ -43,7 +43,7 @@ export interface Bench {
     attrs: AttentionAttrs,
     variant: string,
   ) => readonly (readonly number[])[];
-  /** Of the problems with a number that is not finite, one in so many is tried. */
+  /** Of the problems with a number that is not finite one in so many is tried, of the sizes of scores one in half as many. */
   readonly sparse: number;
 }
 
@@ -147,13 +147,15 @@ export function testNotFinite({ kernels, formats, run, sparse }: Bench): void {
 }
 
 /** Declares that weights of large scores add up to 1. */
-export function testLargeScores({ kernels, formats, run }: Bench): void {
+export function testLargeScores({ kernels, formats, run, sparse }: Bench): void {
+  const step = Math.ceil(sparse / 2);
+  const some = (sizes: readonly number[]) => sizes.filter((_, i) => (sizes.length - 1 - i) % step === 0);
   describe("large scores", () => {
     const random = rng(1124);
     afterAll(() => random.dispose());
     it.each(kernels)("of one key give it the weight 1: %s", (kernel) => {
       for (const format of formats(kernel))
-        for (const size of [1, 4, 10, 100, 1000, 1e6])
+        for (const size of some([1, 4, 10, 100, 1000, 1e6]))
           scope(() => {
             const held = format === "f16" ? Math.min(size, 1e4) : size;
             const problem = drawOperands(random, format, [40, 1, 2, 64], [held, held, 1, 1]);
@@ -169,7 +171,7 @@ export function testLargeScores({ kernels, formats, run }: Bench): void {
     it.each(kernels)("beside a hidden number that is not finite give weights as exact: %s", (kernel) => {
       // Queries see few keys, so that one weight is 1 and out and dv have few terms.
       for (const format of formats(kernel))
-        for (const size of [4, 30, 100])
+        for (const size of some([4, 30, 100]))
           scope(() => {
             const sizes = [size, size, 1, 1];
             const problem = drawOperands(random, format, [70, 70, 1, 40], sizes).map((x, i) =>
@@ -196,7 +198,7 @@ export function testLargeScores({ kernels, formats, run }: Bench): void {
         // Scores of random numbers are about 8 size² at most. Of far larger ones all weights are 0 or 1, and what is
         // exact of dq and dk is nothing beside what weights are rounded to.
         for (const format of formats(kernel).filter((format) => format !== "f64"))
-          for (const [size, causal] of [1, 2, 4, 10, 30, 100].flatMap(
+          for (const [size, causal] of some([1, 2, 4, 10, 30, 100]).flatMap(
             (size) =>
               [
                 [size, false],
