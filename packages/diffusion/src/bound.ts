@@ -1,5 +1,6 @@
 // The variational bound on the likelihood (Ho et al. 2020, eq. 5; Nichol & Dhariwal 2021, §2.1), in bits per dimension.
 
+import { checkFlags } from "@figment/nn";
 import {
   addNoise,
   Cell,
@@ -152,6 +153,7 @@ export async function evaluateBound(
   options: BoundOptions,
 ): Promise<BoundResult> {
   const { rng, clip = true, precision = "highest", signal, onProgress } = checkObject("bitsPerDim", "options", options);
+  checkFlags("bitsPerDim", { clip });
   checkObject("bitsPerDim", "rng", rng, "normal");
   checkObject("bitsPerDim", "net", net, "forward");
   checkObject("bitsPerDim", "batches", batches);

@@ -2,6 +2,7 @@
 // they are computed, and an abort that stops the network in the middle of a kernel.
 
 import { setImmediate as breathe } from "node:timers/promises";
+import { checkFlags } from "@figment/nn";
 import {
   checkObject,
   checkTensor,
@@ -322,7 +323,9 @@ function staticsOf(
   steps: readonly PlannedStep[],
 ): StepStatics {
   const rows = steps.map(({ row }) => row);
-  const [lo, hi] = clampBounds(options.clip ?? options.sampler?.clip ?? true);
+  const { clip = options.sampler?.clip ?? true, predictions = false } = options;
+  const [lo, hi] = clampBounds(clip);
+  checkFlags("sample", { predictions });
   const { guidance, rescale } = guidanceOf(options.guidance);
   const nullLabel = net.nullLabel ?? null;
   if (guidance !== 1 && (nullLabel === null || !options.label))
@@ -338,7 +341,7 @@ function staticsOf(
     noise: rows.some(({ onNoise }) => onNoise !== 0),
     lo,
     hi,
-    predictions: options.predictions ?? false,
+    predictions,
     scaled: rows.some((row) => row.inputScale !== undefined),
     keeps: Math.max(0, ...rows.map((row) => Object.keys(row.keep ?? {}).length)),
     variance: process.variance === "fixed" || learned === "fixed" ? "none" : learned,
@@ -350,8 +353,8 @@ function staticsOf(
 /** Bounds of x₀; equal ones stand for none. */
 function clampBounds(clip: NonNullable<SampleStepsOptions["clip"]>): readonly [number, number] {
   if (typeof clip === "boolean") return clip ? [-1, 1] : [0, 0];
-  if (!Array.isArray(clip) || !(clip[0] < clip[1]))
-    throw new UsageError(`sample: clip must be true, false or [lo, hi] with lo < hi, got ${show(clip)}`);
+  if (!Array.isArray(clip) || clip.length !== 2 || !clip.every(Number.isFinite) || !(clip[0] < clip[1]))
+    throw new UsageError(`sample: clip must be true, false or [lo, hi] of finite lo < hi, got ${show(clip)}`);
   return [clip[0], clip[1]];
 }
 

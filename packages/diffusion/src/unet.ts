@@ -4,6 +4,7 @@
 import {
   Conv2d,
   checkCounts,
+  checkFlags,
   checkFractions,
   type Downsample,
   Embedding,
@@ -141,6 +142,7 @@ export class UNet extends Module {
     for (const [name, count] of Object.entries({ groups, imageSize, classes, headDim }))
       if (count !== undefined) checkCounts("UNet", { [name]: count });
     checkFractions("UNet", { dropout });
+    checkFlags("UNet", { scaleShift, nullClass });
     const sizes = levelSizes(channels.length, attention, imageSize, patch);
     this.expected = sizes.map((size) => (imageSize === undefined && attention.includes(size) ? size : 0));
     this.patch = patch;
@@ -164,6 +166,7 @@ export class UNet extends Module {
     this.down = down;
     const block = { outChannels: deepest, timeDim, dropout, groups, eps, scaleShift };
     const { middleAttention = attended.length > 0 } = options;
+    checkFlags("UNet", { middleAttention });
     this.middle = [
       new Stage(deepest, block, middleAttention ? headsOf(deepest) : null),
       new ResidualBlock(deepest, { timeDim, dropout, groups, eps, scaleShift }),

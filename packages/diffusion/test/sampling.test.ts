@@ -267,7 +267,13 @@ describe("sampling", () => {
       for (const value of (await last?.data()) ?? []) expect(value >= lo && value <= hi).toBe(true);
       last?.dispose();
     }
-    await expect(diffusion.sample(net, { ...options, clip: [1, 1] })).rejects.toThrow(/lo < hi/);
+    for (const clip of [[1, 1], [-1], [-1, Number.POSITIVE_INFINITY], [Number.NaN, 1], null, "no", 0])
+      await expect(diffusion.sample(net, { ...options, clip: clip as never })).rejects.toThrow(
+        /clip must be true, false or \[lo, hi\] of finite lo < hi, got /,
+      );
+    await expect(diffusion.sampleSteps(net, { ...options, predictions: "no" as never }).next()).rejects.toThrow(
+      /predictions must be true or false, got "no"/,
+    );
   });
 
   it("reports progress after each step", async () => {

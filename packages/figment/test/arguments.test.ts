@@ -5,7 +5,7 @@ import * as gan from "@figment/gan";
 import * as io from "@figment/io";
 import * as metrics from "@figment/metrics";
 import * as nn from "@figment/nn";
-import { FigmentError, Tensor, zeros } from "@figment/tensor";
+import { FigmentError, rng, Tensor, zeros } from "@figment/tensor";
 import * as vae from "@figment/vae";
 import { afterAll, describe, expect, it } from "vitest";
 
@@ -45,6 +45,7 @@ describe.each(Object.entries({ diffusion, gan, io, metrics, nn, vae }))("what %s
   });
 });
 
+const averaged = new nn.Linear(2, 2).init(rng(0));
 const image = [8, 8, 1];
 const encoder = new vae.DenseEncoder({ image: [8, 8, 1], hidden: [8], features: 4 });
 const decoder = new vae.DenseDecoder({ latents: 2, hidden: [8], image: [8, 8, 1] });
@@ -77,7 +78,11 @@ const optionsOf: readonly (readonly [string, (options: never) => unknown, Readon
   ["weighting", (o) => new diffusion.Diffusion({ betas: [0.1], weighting: o }), { p2: 1, k: 1 }],
   ["UNet", (o) => new diffusion.UNet(o), { inChannels: 1, channels: [8, 8], attention: [4], sinusoids: {}, heads: 1 }],
   ["ddim", (o) => rows(diffusion.ddim(o)), { steps: 5, finalAlpha: "one", spacing: "leading", stepsOffset: 1 }],
-  ["dpmSolver", (o) => rows(diffusion.dpmSolver(o)), { steps: 5, order: 2, sigmas: "karras", finalSigma: "zero" }],
+  [
+    "dpmSolver",
+    (o) => rows(diffusion.dpmSolver(o)),
+    { steps: 5, order: 2, kind: "heun", sigmas: "karras", finalSigma: "zero" },
+  ],
   ["uniPc", (o) => rows(diffusion.uniPc(o)), { steps: 5, order: 2, kind: "bh2", uncorrected: [0] }],
   [
     "edm",
@@ -109,6 +114,51 @@ describe("an option of another type or out of range", () => {
         thrownBy(() => make({ ...right, [name]: Number.NaN } as never)),
         name,
       ).toBeInstanceOf(FigmentError);
+  });
+});
+
+/** Options that are true or false, of what takes some. */
+const flagsOf: readonly (readonly [string, (options: never) => unknown, readonly string[]])[] = [
+  ["ddpm", (o) => diffusion.ddpm(o), ["noiseAtEnd"]],
+  ["ddim", (o) => diffusion.ddim(o), ["clippedNoise", "evenSteps"]],
+  ["ddimInversion", (o) => diffusion.ddimInversion(o), ["evenSteps"]],
+  ["pndm", (o) => diffusion.pndm(o), ["rungeKutta", "evenSteps"]],
+  ["dpmSolver", (o) => diffusion.dpmSolver(o), ["sde", "lowerOrderFinal", "eulerAtFinal"]],
+  ["dpmSolverSinglestep", (o) => diffusion.dpmSolverSinglestep(o), ["sde", "lowerOrderFinal"]],
+  ["edmDpmSolver", (o) => diffusion.edmDpmSolver(o), ["sde", "lowerOrderFinal", "eulerAtFinal"]],
+  ["deis", (o) => diffusion.deis(o), ["lowerOrderFinal"]],
+  ["uniPc", (o) => diffusion.uniPc(o), ["lowerOrderFinal"]],
+  ["flowEuler", (o) => diffusion.flowEuler(o), ["stochastic"]],
+  [
+    "UNet",
+    (o: object) => new diffusion.UNet({ inChannels: 1, channels: [8], classes: 2, ...o }),
+    ["scaleShift", "nullClass", "middleAttention"],
+  ],
+  ["DcganCritic", (o) => new gan.DcganCritic(o), ["minibatchStd"]],
+  ["ProjectionHead", (o) => new gan.ProjectionHead(4, 2, o), ["spectral"]],
+  ["loader", (o: object) => digits.loader({ batchSize: 2, ...o }), ["shuffle", "dropLast"]],
+  ["Linear", (o) => new nn.Linear(2, 2, o), ["bias"]],
+  ["Conv2d", (o) => new nn.Conv2d(2, 2, 1, o), ["bias"]],
+  ["ConvTranspose2d", (o) => new nn.ConvTranspose2d(2, 2, 1, o), ["bias"]],
+  ["LayerNorm", (o) => new nn.LayerNorm(2, o), ["affine", "bias"]],
+  ["RMSNorm", (o) => new nn.RMSNorm(2, o), ["affine"]],
+  ["BatchNorm", (o) => new nn.BatchNorm(2, o), ["affine", "trackRunningStats"]],
+  ["GroupNorm", (o) => new nn.GroupNorm(1, 2, o), ["silu"]],
+  ["MultiHeadAttention", (o) => new nn.MultiHeadAttention(4, 2, o), ["bias", "causal"]],
+  ["TransformerBlock", (o) => new nn.TransformerBlock(4, o), ["causal", "attentionBias", "gated"]],
+  ["TimestepEmbedding", (o) => new nn.TimestepEmbedding(4, 4, o), ["cosinesFirst"]],
+  ["RMSProp", (o) => new nn.RMSProp(encoder, o), ["centered"]],
+  ["SGD", (o: object) => new nn.SGD(encoder, { momentum: 0.9, ...o }), ["nesterov"]],
+  ["EMA", (o) => new nn.EMA(averaged, o), ["warmup"]],
+];
+
+describe("an option that is true or false", () => {
+  it.each(flagsOf)("is nothing else to %s", (_name, make, flags) => {
+    for (const flag of flags) {
+      for (const value of [true, false, undefined]) expect(() => make({ [flag]: value } as never)).not.toThrow();
+      for (const value of ["yes", "no", "", 0, 1, null])
+        expect(() => make({ [flag]: value } as never)).toThrow(new RegExp(`${flag} must be true or false, got `));
+    }
   });
 });
 

@@ -71,6 +71,17 @@ export function checkChoice(owner: string, name: string, value: unknown, choices
 }
 
 /**
+ * Checks options that are true or false: other values would count as whether they are empty.
+ *
+ * @param owner whose options they are; the message begins with it.
+ * @throws UsageError naming the first that is neither, and what it is.
+ * @example
+ * checkFlags("Encoder", { residual: true });
+ */
+export const checkFlags = (owner: string, values: Named): void =>
+  check(owner, values, (x) => typeof x === "boolean", "true or false");
+
+/**
  * Checks finite numbers, of any sign.
  *
  * @param owner whose arguments they are; the message begins with it.

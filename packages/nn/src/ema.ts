@@ -17,7 +17,7 @@ import {
   show,
   UsageError,
 } from "@figment/tensor";
-import { checkFractions } from "./checks.js";
+import { checkFlags, checkFractions } from "./checks.js";
 import { Module } from "./module.js";
 
 /** How the average moves. */
@@ -58,6 +58,7 @@ export class EMA<M extends Module> implements Stateful {
     if (!(module instanceof Module)) throw new UsageError(`EMA: expected a module, got ${show(module)}`);
     const { decay = 0.999, warmup = true } = options;
     checkFractions("EMA", { "the decay": decay });
+    checkFlags("EMA", { warmup });
     const source = Object.values(module.stateDict());
     if (source.some((cell) => !cell.allocated)) {
       throw new UsageError("EMA: the module has no weights yet: call init(rng) or load them before averaging");

@@ -13,6 +13,7 @@ export {
   checkChoice,
   checkCounts,
   checkCountsOf,
+  checkFlags,
   checkFractions,
   checkNotNegative,
   checkNumbers,

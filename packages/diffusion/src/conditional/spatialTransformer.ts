@@ -1,7 +1,16 @@
 // Transformer blocks over the pixels of a feature map, which attend to each other and to a context such as the embedded
 // words of a caption (Rombach et al. 2022, §3.3 and appendix E.2.1).
 
-import { Conv2d, checkCounts, fittingGroups, GroupNorm, Linear, Module, TransformerBlock } from "@figment/nn";
+import {
+  Conv2d,
+  checkCounts,
+  checkFlags,
+  fittingGroups,
+  GroupNorm,
+  Linear,
+  Module,
+  TransformerBlock,
+} from "@figment/nn";
 import { checkObject, checkTensor, ShapeError, showShape, type Tensor } from "@figment/tensor";
 
 /** Options of {@link SpatialTransformer}. */
@@ -44,6 +53,7 @@ export class SpatialTransformer extends Module {
     checkObject("SpatialTransformer", "options", options, "contextDim");
     const { heads = 1, contextDim, layers = 1, linearProjection = false, groups = stableGroups, dropout } = options;
     checkCounts("SpatialTransformer", { channels, heads, contextDim, layers });
+    checkFlags("SpatialTransformer", { linearProjection });
     const project = (): Conv2d | Linear =>
       linearProjection ? new Linear(channels, channels) : new Conv2d(channels, channels, 1);
     this.norm = new GroupNorm(fittingGroups(channels, groups), channels, { eps });

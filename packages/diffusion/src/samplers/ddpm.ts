@@ -1,7 +1,7 @@
 // The samplers of the papers that introduced diffusion models: ancestral sampling (Ho et al. 2020) and DDIM (Song et
 // al. 2021), with its inversion.
 
-import { checkChoice } from "@figment/nn";
+import { checkChoice, checkFlags } from "@figment/nn";
 import { checkObject, UsageError } from "@figment/tensor";
 import { alphaBarAt, clean, combine, epsilonFromModel, epsilonFromX0, type Sampler, x0Coefficients } from "./row.js";
 import { spacedTimesteps, type TimestepOptions } from "./timesteps.js";
@@ -30,6 +30,7 @@ export interface DdpmOptions extends TimestepOptions {
 export function ddpm(options: DdpmOptions = {}): Sampler {
   const { steps, variance = "small", noiseAtEnd = false, ...spacing } = checkObject("ddpm", "options", options);
   checkChoice("ddpm", "variance", variance, ["small", "large", "learned"]);
+  checkFlags("ddpm", { noiseAtEnd });
   return {
     name: "ddpm",
     rows: ({ alphasCumprod, predict }) => {
@@ -103,6 +104,7 @@ export function ddim(options: DdimOptions = {}): Sampler {
     ...spacing
   } = checkObject("ddim", "options", options);
   if (!(eta >= 0 && eta <= 1)) throw new UsageError(`ddim: eta must be in [0, 1], got ${eta}`);
+  checkFlags("ddim", { clippedNoise, evenSteps });
   checkChoice("ddim", "finalAlpha", finalAlpha, ["one", "first"]);
   return {
     name: "ddim",
@@ -145,6 +147,7 @@ export function ddimInversion(options: Omit<DdimOptions, "eta"> = {}): Sampler {
     finalAlpha = "one",
     ...spacing
   } = checkObject("ddimInversion", "options", options);
+  checkFlags("ddimInversion", { evenSteps });
   checkChoice("ddimInversion", "finalAlpha", finalAlpha, ["one", "first"]);
   return {
     name: "ddim inversion",

@@ -2,7 +2,7 @@
 // 2024), whose network gives the velocity from image to noise, and latent consistency models (Luo et al. 2023), whose
 // network jumps to the image at once.
 
-import { checkPositive } from "@figment/nn";
+import { checkFlags, checkPositive } from "@figment/nn";
 import { checkObject, UsageError } from "@figment/tensor";
 import { alphaBarAt, clean, combine, now, output, type Sampler, x0Coefficients } from "./row.js";
 import { checkCount, linspace } from "./timesteps.js";
@@ -33,6 +33,7 @@ export function flowEuler(options: FlowEulerOptions = {}): Sampler {
   const { steps = 50, shift = 1, trainSteps = 1000, stochastic = false } = checkObject("flowEuler", "options", options);
   checkCount(steps, trainSteps);
   checkPositive("flowEuler", { shift });
+  checkFlags("flowEuler", { stochastic });
   if (shift < 1 / largestShift || shift > largestShift)
     throw new UsageError(`flowEuler: shift must be from ${1 / largestShift} to ${largestShift}, got ${shift}`);
   const shifted = (sigma: number): number => (shift * sigma) / (1 + (shift - 1) * sigma);

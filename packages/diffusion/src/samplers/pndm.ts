@@ -1,7 +1,7 @@
 // PNDM (Liu et al. 2022): a linear multistep on the network's own output with DDIM's transfer, begun by Runge–Kutta steps or
 // by one step taken twice.
 
-import { checkChoice } from "@figment/nn";
+import { checkChoice, checkFlags } from "@figment/nn";
 import { checkObject, UsageError } from "@figment/tensor";
 import {
   alphaBarAt,
@@ -59,6 +59,7 @@ export function pndm(options: PndmOptions = {}): Sampler {
     finalAlpha = "first",
     ...spacing
   } = checkObject("pndm", "options", options);
+  checkFlags("pndm", { rungeKutta, evenSteps });
   checkChoice("pndm", "finalAlpha", finalAlpha, ["one", "first"]);
   return {
     name: "pndm",

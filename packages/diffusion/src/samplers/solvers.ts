@@ -2,7 +2,7 @@
 // (Lu et al. 2022), with noise and without, and DEIS (Zhang & Chen 2023). A step of order k is exact where x₀ (DEIS: ε) is a
 // polynomial of degree k − 1 in λ.
 
-import { checkChoice } from "@figment/nn";
+import { checkChoice, checkFlags } from "@figment/nn";
 import { checkObject, show, UsageError } from "@figment/tensor";
 import {
   clean,
@@ -112,6 +112,8 @@ export interface DpmSolverOptions extends SolverOptions {
   readonly eulerAtFinal?: boolean;
 }
 
+const stepKinds: readonly DpmSolverOptions["kind"][] = ["midpoint", "heun"];
+
 /** α·(1 − e⁻ʰ), and the weights of the first and second derivative, of a step h in λ; with noise h counts twice. */
 function stepWeights(h: number, sde: boolean): { zeroth: number; first: number; second: number } {
   if (h === Number.POSITIVE_INFINITY) return { zeroth: 1, first: 1, second: 0.5 };
@@ -188,11 +190,12 @@ function multistepRows({ levels, denoised }: SolverWalk, options: DpmSolverOptio
  */
 export function dpmSolver(options: DpmSolverOptions = {}): Sampler {
   checkObject("dpmSolver", "options", options);
-  const { order = 2 } = options;
+  const { order = 2, sde = false, lowerOrderFinal = true, eulerAtFinal = false } = options;
   checkOrder("dpmSolver", order);
-  checkChoice("dpmSolver", "kind", options.kind ?? "midpoint", ["midpoint", "heun"]);
+  checkFlags("dpmSolver", { sde, lowerOrderFinal, eulerAtFinal });
+  checkChoice("dpmSolver", "kind", options.kind ?? "midpoint", stepKinds);
   return {
-    name: options.sde ? "dpm-solver++ sde" : "dpm-solver++",
+    name: sde ? "dpm-solver++ sde" : "dpm-solver++",
     rows: (process) => multistepRows(solverWalk(process, options, { round: true }), options),
   };
 }
@@ -222,8 +225,12 @@ export function dpmSolverSinglestep(options: DpmSinglestepOptions = {}): Sampler
     order = 2,
     finalSigma = "zero",
     lowerOrderFinal = true,
+    sde = false,
+    kind = "midpoint",
   } = checkObject("dpmSolverSinglestep", "options", options);
   checkOrder("dpmSolverSinglestep", order, 2);
+  checkFlags("dpmSolverSinglestep", { sde, lowerOrderFinal });
+  checkChoice("dpmSolverSinglestep", "kind", kind, stepKinds);
   return {
     name: "dpm-solver++ singlestep",
     rows: (process) => {
@@ -239,7 +246,7 @@ export function dpmSolverSinglestep(options: DpmSinglestepOptions = {}): Sampler
         // The slope is taken between the start and here, for a step from the start: both as seen from there.
         const predictions = [kept("first"), clean];
         const step = dpmStep(before, next, kept("start"), predictions, [before.lambda, here.lambda], options);
-        if (!options.sde) return { ...level, ...step };
+        if (!sde) return { ...level, ...step };
         // The noise that led here is what the first step does not explain; the rest of the way adds its own.
         const { onNoise: _drawn, ...first } = dpmStep(before, here, kept("start"), [kept("first")], [], options);
         const noise = combine([1, now], [-1, first]);
@@ -266,8 +273,16 @@ function singlestepOrders(steps: number, order: number, lower: boolean, toZero: 
  * const images = await diffusion.sample(model, { shape: [4, 28, 28, 1], sampler, rng: rng(0) });
  */
 export function edmDpmSolver(options: Omit<EdmOptions, "order"> & Omit<DpmSolverOptions, "sigmas"> = {}): Sampler {
-  checkObject("edmDpmSolver", "options", options);
-  checkOrder("edmDpmSolver", options.order ?? 2);
+  const {
+    order = 2,
+    sde = false,
+    lowerOrderFinal = true,
+    eulerAtFinal = false,
+    kind = "midpoint",
+  } = checkObject("edmDpmSolver", "options", options);
+  checkOrder("edmDpmSolver", order);
+  checkFlags("edmDpmSolver", { sde, lowerOrderFinal, eulerAtFinal });
+  checkChoice("edmDpmSolver", "kind", kind, stepKinds);
   return {
     name: "edm dpm-solver++",
     continuous: true,
@@ -306,6 +321,7 @@ function logBasisIntegral(nodes: readonly number[], one: number, to: number): nu
 export function deis(options: Omit<SolverOptions, "finalSigma"> = {}): Sampler {
   const { order = 2, lowerOrderFinal = true } = checkObject("deis", "options", options);
   checkOrder("deis", order);
+  checkFlags("deis", { lowerOrderFinal });
   const name = (i: number): string => `ε ${i % order}`;
   return {
     name: "deis",

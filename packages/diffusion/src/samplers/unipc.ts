@@ -1,7 +1,7 @@
 // UniPC (Zhao et al. 2023): a multistep predictor, and a corrector that uses the prediction made at the new point at no
 // further evaluation of the network.
 
-import { checkChoice } from "@figment/nn";
+import { checkChoice, checkCounts, checkFlags } from "@figment/nn";
 import { checkArray, checkObject } from "@figment/tensor";
 import { clean, combine, kept, type Mix, now, type Sampler } from "./row.js";
 import { checkOrder, type Level, type SolverOptions, solverWalk } from "./solvers.js";
@@ -89,7 +89,9 @@ export function uniPc(options: UniPcOptions = {}): Sampler {
     uncorrected = [],
   } = checkObject("uniPc", "options", options);
   checkOrder("uniPc", order);
+  checkFlags("uniPc", { lowerOrderFinal });
   checkArray("uniPc", "uncorrected", uncorrected);
+  checkCounts("uniPc", Object.fromEntries(uncorrected.map((step, i) => [`uncorrected[${i}]`, step])), 0);
   checkChoice("uniPc", "kind", kind, ["bh1", "bh2"]);
   const name = (i: number): string => `x₀ ${i % order}`;
   return {

@@ -6,6 +6,7 @@
 
 import {
   checkCounts,
+  checkFlags,
   Embedding,
   flattenedImages,
   type ImageSize,
@@ -31,6 +32,7 @@ export const linearHead = (
   outputs: number,
   { spectral = false, inputImage }: HeadOptions,
 ): Linear | SpectralNorm<Linear> => {
+  checkFlags("a critic's head", { spectral });
   const layer = new Linear(features, outputs, { inputImage });
   return spectral ? new SpectralNorm(layer) : layer;
 };

@@ -6,6 +6,7 @@ import {
   Conv2d,
   checkCounts,
   checkCountsOf,
+  checkFlags,
   Embedding,
   GroupNorm,
   type ImageSize,
@@ -108,6 +109,7 @@ export class DcganCritic extends Module implements Critic {
     checkCounts(owner, { imageSize, imageChannels });
     checkCountsOf(owner, "channels", channels);
     checkClasses(owner, classes);
+    checkFlags(owner, { minibatchStd });
     if (!norms.includes(norm)) throw new UsageError(`${owner}: norm must be one of ${norms.join(", ")}, got ${norm}`);
     if (!conditions.includes(condition))
       throw new UsageError(`${owner}: condition must be one of ${conditions.join(", ")}, got ${condition}`);

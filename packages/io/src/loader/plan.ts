@@ -1,7 +1,7 @@
 // Which items make up which batch: a pure function of a few numbers, so that any batch of any epoch can be named without
 // making those before it, and a resumed run sees what an uninterrupted one would.
 
-import { UsageError } from "@figment/tensor";
+import { show, UsageError } from "@figment/tensor";
 import { permutation } from "../data/counterRandom.js";
 import type { Transform } from "../transforms/transform.js";
 
@@ -69,13 +69,15 @@ export function checkPlan(
   epochs: number | undefined,
   prefetch: number,
 ): void {
-  const { length, batchSize, stack, dropLast } = plan;
+  const { length, batchSize, stack, shuffle, dropLast } = plan;
   const integer = (name: string, value: number | undefined, least: number) => {
     const endless = value === Infinity && (name === "steps" || name === "epochs");
     if (value !== undefined && !endless && (!Number.isSafeInteger(value) || value < least)) {
       throw new UsageError(`loader: ${name} must be an integer of at least ${least}, got ${value}`);
     }
   };
+  for (const [name, value] of Object.entries({ shuffle, dropLast }))
+    if (typeof value !== "boolean") throw new UsageError(`loader: ${name} must be true or false, got ${show(value)}`);
   integer("batchSize", batchSize, 1);
   integer("steps", steps, 0);
   integer("epochs", epochs, 0);

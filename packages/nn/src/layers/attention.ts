@@ -9,7 +9,7 @@ import {
   ShapeError,
   type Tensor,
 } from "@figment/tensor";
-import { checkCounts, checkDivisible } from "../checks.js";
+import { checkCounts, checkDivisible, checkFlags } from "../checks.js";
 import { type Initialiser, zeroInit } from "../initialisers.js";
 import { type LayerCache, placeOfNext } from "../kvCache.js";
 import { Module } from "../module.js";
@@ -54,6 +54,7 @@ export class MultiHeadAttention extends Module {
     const { contextDim = dim, bias = true, causal = false, outputInit } = options;
     checkCounts("MultiHeadAttention", { dim, heads, contextDim });
     checkDivisible("MultiHeadAttention", "channels", [dim], heads, "heads");
+    checkFlags("MultiHeadAttention", { bias, causal });
     this.causal = causal;
     this.query = new Linear(dim, dim, { bias });
     this.key = new Linear(contextDim, dim, { bias });

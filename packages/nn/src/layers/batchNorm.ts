@@ -11,7 +11,7 @@ import {
   type Tensor,
   zeros,
 } from "@figment/tensor";
-import { checkCounts, checkNotNegative, checkShares } from "../checks.js";
+import { checkCounts, checkFlags, checkNotNegative, checkShares } from "../checks.js";
 import { oneInit, zeroInit } from "../initialisers.js";
 import type { TorchMember } from "../interchange/layout.js";
 import { Module } from "../module.js";
@@ -64,6 +64,7 @@ export class BatchNorm extends Module {
     } = checkObject("BatchNorm", "options", options);
     checkCounts("BatchNorm", { channels });
     checkNotNegative("BatchNorm", { eps });
+    checkFlags("BatchNorm", { affine, trackRunningStats });
     checkShares("BatchNorm", { "the momentum": momentum });
     const shape = [channels];
     this.eps = eps;

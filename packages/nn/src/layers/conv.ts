@@ -1,7 +1,16 @@
 // Two-dimensional convolution, channels last.
 
 import { checkTensor, conv2d, sizeOf, type Tensor } from "@figment/tensor";
-import { checkCounts, checkDivisible, checkPadding, checkPairs, type Padding, type Pair, pairOf } from "../checks.js";
+import {
+  checkCounts,
+  checkDivisible,
+  checkFlags,
+  checkPadding,
+  checkPairs,
+  type Padding,
+  type Pair,
+  pairOf,
+} from "../checks.js";
 import { fanInUniform, type Initialiser } from "../initialisers.js";
 import { channelsFirst, type TorchMember } from "../interchange/layout.js";
 import { Module } from "../module.js";
@@ -53,6 +62,7 @@ export class Conv2d extends Module {
     checkCounts("Conv2d", { inChannels, outChannels, groups });
     checkPairs("Conv2d", { kernelSize, stride, dilation });
     checkPadding("Conv2d", padding);
+    checkFlags("Conv2d", { bias });
     checkDivisible("Conv2d", "channels", [inChannels, outChannels], groups, "groups");
     this.stride = stride;
     this.padding = padding;

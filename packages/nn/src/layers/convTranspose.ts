@@ -2,7 +2,16 @@
 // (Zeiler et al. 2010; Dumoulin & Visin 2016, chapter 4).
 
 import { checkTensor, conv2dInputGrad, pad, ShapeError, sizeOf, type Tensor, UsageError } from "@figment/tensor";
-import { checkCounts, checkDivisible, checkPadding, checkPairs, type Padding, type Pair, pairOf } from "../checks.js";
+import {
+  checkCounts,
+  checkDivisible,
+  checkFlags,
+  checkPadding,
+  checkPairs,
+  type Padding,
+  type Pair,
+  pairOf,
+} from "../checks.js";
 import { fanInUniform, type Initialiser } from "../initialisers.js";
 import { channelsFirst, type TorchMember } from "../interchange/layout.js";
 import { Module } from "../module.js";
@@ -62,6 +71,7 @@ export class ConvTranspose2d extends Module {
     checkPairs("ConvTranspose2d", { kernelSize, stride, dilation });
     checkPairs("ConvTranspose2d", { outputPadding }, 0);
     checkPadding("ConvTranspose2d", padding);
+    checkFlags("ConvTranspose2d", { bias });
     checkDivisible("ConvTranspose2d", "channels", [inChannels, outChannels], groups, "groups");
     pairOf(outputPadding).forEach((extra, i) => {
       const limit = Math.max(pairOf(stride)[i as 0 | 1], pairOf(dilation)[i as 0 | 1]);

@@ -2,7 +2,7 @@
 // and shift (Zhang & Sennrich 2019).
 
 import { checkObject, checkTensor, layerNorm, ones, rmsNorm, type Tensor, zeros } from "@figment/tensor";
-import { checkCounts, checkNotNegative } from "../checks.js";
+import { checkCounts, checkFlags, checkNotNegative } from "../checks.js";
 import { oneInit, zeroInit } from "../initialisers.js";
 import { Module } from "../module.js";
 import { Parameter } from "../parameter.js";
@@ -39,6 +39,7 @@ export class LayerNorm extends Module {
     const { eps = 1e-5, affine = true, bias = true } = checkObject("LayerNorm", "options", options);
     checkCounts("LayerNorm", { channels });
     checkNotNegative("LayerNorm", { eps });
+    checkFlags("LayerNorm", { affine, bias });
     const shape = [channels];
     this.eps = eps;
     this.weight = affine ? new Parameter({ shape, init: oneInit, name: "LayerNorm.weight" }) : null;
@@ -87,6 +88,7 @@ export class RMSNorm extends Module {
     const { eps = 1e-5, affine = true } = checkObject("RMSNorm", "options", options);
     checkCounts("RMSNorm", { channels });
     checkNotNegative("RMSNorm", { eps });
+    checkFlags("RMSNorm", { affine });
     this.eps = eps;
     this.weight = affine ? new Parameter({ shape: [channels], init: oneInit, name: "RMSNorm.weight" }) : null;
   }

@@ -1,7 +1,7 @@
 // Fully connected layer.
 
 import { checkArray, checkTensor, matmul, ShapeError, sizeOf, type Tensor, UsageError } from "@figment/tensor";
-import { checkCounts } from "../checks.js";
+import { checkCounts, checkFlags } from "../checks.js";
 import { fanInUniform, type Initialiser } from "../initialisers.js";
 import { flattenedImages, type ImageSize, type TorchMember } from "../interchange/layout.js";
 import { Module } from "../module.js";
@@ -46,6 +46,7 @@ export class Linear extends Module {
     super();
     checkCounts("Linear", { inFeatures, outFeatures });
     const { bias = true, weightInit = fanInUniform(inFeatures), biasInit = fanInUniform(inFeatures) } = options;
+    checkFlags("Linear", { bias });
     const { inputImage = null, outputImage = null } = options;
     for (const [name, image, size] of [
       ["inputImage", inputImage, inFeatures],

@@ -1,7 +1,7 @@
 // Group normalisation (Wu & He 2018), with SiLU fused on request.
 
 import { checkTensor, groupNorm, type Tensor } from "@figment/tensor";
-import { checkCounts, checkDivisible, checkNotNegative } from "../checks.js";
+import { checkCounts, checkDivisible, checkFlags, checkNotNegative } from "../checks.js";
 import { oneInit, zeroInit } from "../initialisers.js";
 import { Module } from "../module.js";
 import { Parameter } from "../parameter.js";
@@ -37,6 +37,7 @@ export class GroupNorm extends Module {
     super();
     checkCounts("GroupNorm", { groups, channels });
     checkNotNegative("GroupNorm", { eps });
+    checkFlags("GroupNorm", { silu });
     checkDivisible("GroupNorm", "channels", [channels], groups, "groups");
     this.eps = eps;
     this.silu = silu;

@@ -2,7 +2,7 @@
 // network on top of them.
 
 import { checkObject, checkTensor, concat, silu, type Tensor, tensor, UsageError } from "@figment/tensor";
-import { checkCounts, checkPositive } from "../checks.js";
+import { checkCounts, checkFlags, checkPositive } from "../checks.js";
 import { Module } from "../module.js";
 import { Linear } from "./linear.js";
 
@@ -38,6 +38,7 @@ export interface SinusoidOptions {
 export function timestepEmbedding(t: Tensor, dim: number, options: SinusoidOptions = {}): Tensor {
   const { maxPeriod = defaultPeriod, frequencyShift = 1, cosinesFirst = false } = options;
   checkEmbedding("timestepEmbedding", dim, maxPeriod, frequencyShift);
+  checkFlags("timestepEmbedding", { cosinesFirst });
   const half = dim / 2;
   const step = half - frequencyShift;
   const frequencies = tensor(Float32Array.from({ length: half }, (_, i) => maxPeriod ** (-i / step)));
@@ -64,8 +65,13 @@ export class TimestepEmbedding extends Module {
     readonly sinusoids: SinusoidOptions = {},
   ) {
     super();
-    const { maxPeriod = defaultPeriod, frequencyShift = 1 } = checkObject("TimestepEmbedding", "sinusoids", sinusoids);
+    const {
+      maxPeriod = defaultPeriod,
+      frequencyShift = 1,
+      cosinesFirst = false,
+    } = checkObject("TimestepEmbedding", "sinusoids", sinusoids);
     checkEmbedding("TimestepEmbedding", frequencyDim, maxPeriod, frequencyShift);
+    checkFlags("TimestepEmbedding", { cosinesFirst });
     this.first = new Linear(frequencyDim, dim);
     this.second = new Linear(dim, dim);
   }

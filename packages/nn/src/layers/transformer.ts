@@ -2,7 +2,7 @@
 // made of them (Radford et al. 2019).
 
 import { arange, checkObject, checkTensor, gelu, ShapeError, split, type Tensor, UsageError } from "@figment/tensor";
-import { checkCounts, checkFractions } from "../checks.js";
+import { checkCounts, checkFlags, checkFractions } from "../checks.js";
 import { normalInit } from "../initialisers.js";
 import { KVCache, type KVCacheOptions, type LayerCache, placeOfNext } from "../kvCache.js";
 import { Module } from "../module.js";
@@ -68,6 +68,7 @@ export class TransformerBlock extends Module {
     const { attentionBias: bias = true, gated = false } = options;
     checkCounts("TransformerBlock", { dim, heads, hidden });
     checkFractions("TransformerBlock", { dropout });
+    checkFlags("TransformerBlock", { causal, attentionBias: bias, gated });
     this.attentionNorm = new LayerNorm(dim);
     this.attention = new MultiHeadAttention(dim, heads, { causal, bias });
     this.contextNorm = contextDim === undefined ? null : new LayerNorm(dim);

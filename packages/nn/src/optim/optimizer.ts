@@ -27,7 +27,7 @@ import {
   valueAndGrad,
 } from "@figment/tensor";
 import { namesForChecks } from "../checking.js";
-import { checkCounts, checkNotNegative, checkPositive } from "../checks.js";
+import { checkCounts, checkFlags, checkNotNegative, checkPositive } from "../checks.js";
 import type { Parameter } from "../parameter.js";
 import { GradientSums } from "./gradientSums.js";
 import { LossScale, type LossScaleOptions, lossScaleOptions, scaleIn } from "./lossScale.js";
@@ -208,6 +208,7 @@ export abstract class Optimizer implements Stateful {
     checkOptions(this.constructor.name, options, minimizeOptions);
     const names = namesForChecks();
     const { checkFinite: checks = names !== null, accumulate, lossScale, ...clipping } = options;
+    checkFlags(this.constructor.name, { checkFinite: checks });
     const scaleOptions = lossScaleOptions(this.constructor.name, lossScale);
     const scaling = currentPrecision() === "f16" ? this.scaledFrom(scaleOptions.initial) : undefined;
     const { value, grads } = this.differentiate(scaling ? scaling.lift(loss) : loss, accumulate);

@@ -1,7 +1,7 @@
 // RMSProp (Tieleman & Hinton 2012, lecture 6.5), plain and centred (Graves 2013, eq. 38–45).
 
 import { checkOptions, rmspropUpdate } from "@figment/tensor";
-import { checkFractions, checkNotNegative } from "../checks.js";
+import { checkFlags, checkFractions, checkNotNegative } from "../checks.js";
 import { type GroupUpdate, Optimizer, type OptimizerOptions } from "./optimizer.js";
 import type { Trainable } from "./slots.js";
 
@@ -38,6 +38,7 @@ export class RMSProp extends Optimizer {
     super(target, { ...options, lr }, ["square", ...(centered ? ["mean"] : []), ...(momentum === 0 ? [] : ["buffer"])]);
     checkFractions(this.constructor.name, { alpha, momentum });
     checkNotNegative(this.constructor.name, { eps });
+    checkFlags(this.constructor.name, { centered });
     this.alpha = alpha;
     this.eps = eps;
     this.momentum = momentum;

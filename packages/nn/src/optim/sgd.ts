@@ -1,7 +1,7 @@
 // Stochastic gradient descent (Robbins & Monro 1951), with momentum and Nesterov's form of it.
 
 import { checkOptions, sgdUpdate, UsageError } from "@figment/tensor";
-import { checkFractions } from "../checks.js";
+import { checkFlags, checkFractions } from "../checks.js";
 import { type GroupUpdate, Optimizer, type OptimizerOptions } from "./optimizer.js";
 import type { Trainable } from "./slots.js";
 
@@ -30,6 +30,7 @@ export class SGD extends Optimizer {
     const { lr = 1e-3, momentum = 0, nesterov = false } = options;
     super(target, { ...options, lr }, momentum === 0 ? [] : ["buffer"]);
     checkFractions(this.constructor.name, { momentum });
+    checkFlags(this.constructor.name, { nesterov });
     if (nesterov && momentum === 0) throw new UsageError(`${this.constructor.name}: nesterov needs momentum`);
     this.momentum = momentum;
     this.nesterov = nesterov;
