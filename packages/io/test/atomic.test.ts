@@ -70,6 +70,13 @@ describe("writing a file", () => {
     expect(await readdir(folder)).toEqual(["file.txt"]);
   });
 
+  it.each(["n".repeat(255), "ж".repeat(127), "𝄞".repeat(63)])("takes names as long as there may be", async (name) => {
+    const folder = await temporaryFolder();
+    for (const content of ["old", "new"]) await writeFileAtomic(join(folder, name), content);
+    expect(await readFile(join(folder, name), "utf8")).toBe("new");
+    expect(await readdir(folder)).toEqual([name]);
+  });
+
   it("makes the folders on the way", async () => {
     const path = join(await temporaryFolder(), "a", "b", "value.json");
     await writeJson(path, { x: [1, 2] });

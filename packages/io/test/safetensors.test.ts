@@ -174,6 +174,23 @@ describe("a foreign file", () => {
     await expect(loadTensors(path)).rejects.toThrow(/2147483648 at element 1 does not fit i32/);
   });
 
+  it.each([
+    ["of more dimensions than tensors have", Array(9).fill(1), 4, /9 dimensions; at most 8 are supported/],
+    ["with an extent that no tensor has", [2 ** 31, 0], 0, /every extent must be below 2³¹/],
+  ])("with a tensor %s is refused, naming it", async (_what, shape, bytes, message) => {
+    for (const [type, size] of [
+      ["F32", bytes],
+      ["BF16", bytes / 2],
+    ]) {
+      const header = JSON.stringify({ x: { dtype: type, shape, data_offsets: [0, size] } });
+      const path = await temporaryFile("x.safetensors", safetensorsBytes(header, new Uint8Array(size as number)));
+      const failure = await loadTensors(path).catch((error: unknown) => error);
+      expect(failure).toBeInstanceOf(CheckpointError);
+      expect(String(failure)).toMatch(message);
+      expect(String(failure)).toContain('tensor "x"');
+    }
+  });
+
   it("is read lazily: opening one with a terabyte of data costs nothing", async () => {
     const { open } = await import("node:fs/promises");
     const terabyte = 2 ** 40;

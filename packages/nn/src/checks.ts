@@ -103,6 +103,22 @@ export const checkNumbers = (owner: string, values: Named): void =>
 export const checkPositive = (owner: string, values: Named): void =>
   check(owner, values, (x) => finite(x, (n) => n > 0), "a positive number");
 
+/** Where the f32 count of an optimiser's updates stands still: 2²⁴ + 1 rounds to 2²⁴. */
+const mostUpdates = 2 ** 24;
+
+/**
+ * Checks numbers of updates that a schedule lasts: above 0, and no more than optimisers count.
+ *
+ * @param owner whose arguments they are; the message begins with it.
+ * @throws UsageError naming the first that is none, what it is and what was expected.
+ * @example
+ * checkUpdates("coolingLr", { steps: 1000 });
+ */
+export function checkUpdates(owner: string, values: Named): void {
+  checkPositive(owner, values);
+  check(owner, values, (x) => (x as number) <= mostUpdates, "at most 2²⁴ updates, where the count of f32 ends");
+}
+
 /**
  * Checks finite numbers that are not negative: weights of losses, rates.
  *

@@ -18,6 +18,7 @@ export {
   checkNotNegative,
   checkNumbers,
   checkPositive,
+  checkUpdates,
   type Padding,
   type Pair,
 } from "./checks.js";

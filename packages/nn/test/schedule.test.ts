@@ -83,6 +83,20 @@ describe("schedules", () => {
     expect(() => warmupCosineLr({ peak: 1, warmup: 5, total: 5 })).toThrow(/total must exceed warmup/);
   });
 
+  it("refuse to last longer than optimisers count", () => {
+    const [most, more] = [2 ** 24, 2 ** 24 + 1];
+    expect(at(linearLr({ from: 1, steps: most }), most)).toBe(0);
+    const tooLong = /must be at most 2²⁴ updates/;
+    expect(() => warmupLr({ to: 1, steps: more })).toThrow(tooLong);
+    expect(() => linearLr({ from: 1, steps: more })).toThrow(tooLong);
+    expect(() => cosineLr({ from: 1, steps: more })).toThrow(tooLong);
+    expect(() => polynomialLr({ from: 1, steps: more, power: 2 })).toThrow(tooLong);
+    expect(() => stepLr({ from: 1, factor: 0.5, every: more })).toThrow(tooLong);
+    expect(() => warmupCosineLr({ peak: 1, total: more })).toThrow(tooLong);
+    const half = { lr: constantLr(1), steps: most / 2 + 1 };
+    expect(() => sequentialLr([half, half], constantLr(1))).toThrow(tooLong);
+  });
+
   it("act inside one compiled step, and leave the rate used in the optimiser's cell", () => {
     const model = new Pair().init(rng(seed));
     const optimizer = new Adam(model, { lr: warmupLr({ to: 1, steps: 4 }) });

@@ -138,6 +138,7 @@ describe("annealing", () => {
 
   it("refuses schedules that lead nowhere", () => {
     expect(() => linearAnnealing({ steps: 0 })).toThrow(/steps/);
+    expect(() => linearAnnealing({ steps: 2 ** 24 + 1 })).toThrow(/at most 2²⁴ updates/);
     expect(() => exponentialAnnealing({ from: 0.1, to: 0.5, rate: 1 })).toThrow(/from ≥ to/);
   });
 });

@@ -1,6 +1,6 @@
 // From the little-endian bytes of a file type to tensor elements.
 
-import { type DataArray, fromBits, isFloat, type Tensor, tensor } from "@figment/tensor";
+import { type DataArray, fromBits, isFloat, ShapeError, type Tensor, tensor } from "@figment/tensor";
 import { float8Values } from "./float8.js";
 import { type FileType, tensorTypeOf } from "./types.js";
 
@@ -10,13 +10,13 @@ export interface ReadOptions {
   readonly floats?: "keep" | "f32";
 }
 
-/** Thrown for what no tensor can hold: a type without counterpart, or an integer beyond i32. */
+/** Thrown for what no tensor can hold: a type without counterpart, an integer beyond i32, more dimensions than tensors have. */
 export class ElementError extends Error {}
 
 /**
  * Makes a tensor of the little-endian bytes of a file type. The caller owns it.
  *
- * @throws ElementError for a type without a tensor type, and for an integer that i32 cannot hold.
+ * @throws ElementError for a type or shape without a counterpart, and for an integer that i32 cannot hold.
  */
 export function tensorOfBytes(
   bytes: ArrayBuffer,
@@ -25,9 +25,16 @@ export function tensorOfBytes(
   { floats = "keep" }: ReadOptions = {},
 ): Tensor {
   const dtype = tensorTypeOf[type];
-  if ((dtype === "bf16" || dtype === "f16") && floats === "keep") return fromBits(new Uint16Array(bytes), shape, dtype);
-  const data = decodeElements(bytes, type);
-  return tensor(data, { shape, dtype: dtype !== undefined && isFloat(dtype) && floats === "f32" ? "f32" : dtype });
+  try {
+    if ((dtype === "bf16" || dtype === "f16") && floats === "keep")
+      return fromBits(new Uint16Array(bytes), shape, dtype);
+    const data = decodeElements(bytes, type);
+    return tensor(data, { shape, dtype: dtype !== undefined && isFloat(dtype) && floats === "f32" ? "f32" : dtype });
+  } catch (error) {
+    // The file's fault, not the caller's.
+    if (error instanceof ShapeError) throw new ElementError(error.message, { cause: error });
+    throw error;
+  }
 }
 
 /**

@@ -32,6 +32,19 @@ export async function makeFolder(path: string): Promise<void> {
 /** Hexadecimal digits that tell apart the temporary files of one process. */
 const randomDigits = 8;
 
+/** Bytes of a file's name that its temporary files keep: with process, digits and ending they stay below the 255 of file systems. */
+const keptBytes = 200;
+
+/** How the names of a file's temporary files begin. */
+function temporaryPrefix(name: string): string {
+  const bytes = Buffer.from(name);
+  if (bytes.length <= keptBytes) return `.${name}.`;
+  let end = keptBytes;
+  // Not within a character: bytes after its first one begin with the bits 10.
+  while (((bytes[end] as number) & 0xc0) === 0x80) end--;
+  return `.${bytes.toString("utf8", 0, end)}.`;
+}
+
 /** Receives bytes in order, or in place of those at a position; resolves once they are handed to the operating system. */
 export type WriteBytes = (bytes: Uint8Array, position?: number) => Promise<void>;
 
@@ -53,7 +66,7 @@ export async function writeAtomically(path: string, produce: (write: WriteBytes)
   await makeFolder(folder);
   // Not from node:crypto, which takes a tenth of the import of the toolkit; the global is loaded when it is first used.
   const random = crypto.randomUUID().slice(0, randomDigits);
-  const temporary = join(folder, `.${basename(target)}.${process.pid}-${random}.tmp`);
+  const temporary = join(folder, `${temporaryPrefix(basename(target))}${process.pid}-${random}.tmp`);
   const file = await open(temporary, "wx").catch((error) => {
     throw asDataError(path, error);
   });
@@ -84,10 +97,12 @@ const abandonedAfter = 60_000;
 
 /** Removes what writers of this file left that were killed on their way. */
 async function removeAbandoned(folder: string, name: string): Promise<void> {
-  const prefix = `.${name}.`;
+  const prefix = temporaryPrefix(name);
   for (const entry of await readdir(folder)) {
-    if (!entry.startsWith(prefix) || !entry.endsWith(".tmp")) continue;
-    const writer = Number(entry.slice(prefix.length).split("-")[0]);
+    // Not the temporary files of a name that goes on from this one.
+    const [, digits] = (entry.startsWith(prefix) && /^(\d+)-[\da-f]+\.tmp$/.exec(entry.slice(prefix.length))) || [];
+    if (digits === undefined) continue;
+    const writer = Number(digits);
     const path = join(folder, entry);
     const written = await stat(path).catch(() => undefined);
     if (!written || Date.now() - written.mtimeMs < abandonedAfter) continue;

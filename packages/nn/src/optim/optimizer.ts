@@ -125,7 +125,7 @@ export abstract class Optimizer implements Stateful {
    * program; a schedule writes into it what it gave for the last update.
    */
   readonly lr: Cell;
-  /** Updates made so far, a 0-d f32 cell. */
+  /** Updates made so far, a 0-d f32 cell; it stays at 2²⁴, by which schedules have ended and bias corrections are 1. */
   readonly step: Cell;
   private readonly schedule: Schedule | undefined;
   private readonly slots: readonly Slot[];

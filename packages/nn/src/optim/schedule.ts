@@ -1,8 +1,9 @@
 // Learning rates as functions of the step, a tensor, so that they run inside the compiled step. Formulas are those of
-// the schedulers of the same names in PyTorch, in closed form.
+// the schedulers of the same names in PyTorch, in closed form. The count of updates is f32, which programs turn into rates
+// without further work, so that schedules end within 2²⁴ updates; training goes on beyond at the last rate.
 
 import { checkArray, checkObject, exp, full, minimum, scope, select, type Tensor, UsageError } from "@figment/tensor";
-import { checkNotNegative, checkPositive } from "../checks.js";
+import { checkNotNegative, checkPositive, checkUpdates } from "../checks.js";
 
 /** The learning rate at a step: from the number of updates made before, a 0-d f32 tensor 0, 1, 2, …, to a 0-d tensor. */
 export type Schedule = (step: Tensor) => Tensor;
@@ -41,7 +42,7 @@ export function constantLr(lr: number): Schedule {
 export function warmupLr(options: { readonly to: number; readonly steps: number }): Schedule {
   const { to, steps } = checkObject("warmupLr", "options", options, "to", "steps");
   checkNotNegative("warmupLr", { to });
-  checkPositive("warmupLr", { steps });
+  checkUpdates("warmupLr", { steps });
   return (step) => scope(() => passed(step.add(1), steps).mul(to));
 }
 
@@ -55,7 +56,7 @@ export function warmupLr(options: { readonly to: number; readonly steps: number 
 export const linearLr = (options: LrSpan): Schedule => {
   const { from, to = 0, steps } = checkObject("linearLr", "options", options, "from", "steps");
   checkNotNegative("linearLr", { from, to });
-  checkPositive("linearLr", { steps });
+  checkUpdates("linearLr", { steps });
   return (step) =>
     scope(() =>
       passed(step, steps)
@@ -74,7 +75,8 @@ export const linearLr = (options: LrSpan): Schedule => {
 export function polynomialLr(options: LrSpan & { readonly power: number }): Schedule {
   const { from, to = 0, steps, power } = checkObject("polynomialLr", "options", options, "from", "steps", "power");
   checkNotNegative("polynomialLr", { from, to });
-  checkPositive("polynomialLr", { steps, power });
+  checkUpdates("polynomialLr", { steps });
+  checkPositive("polynomialLr", { power });
   return (step) =>
     scope(() =>
       passed(step, steps)
@@ -96,7 +98,7 @@ export function polynomialLr(options: LrSpan & { readonly power: number }): Sche
 export function cosineLr(options: LrSpan): Schedule {
   const { from, to = 0, steps } = checkObject("cosineLr", "options", options, "from", "steps");
   checkNotNegative("cosineLr", { from, to });
-  checkPositive("cosineLr", { steps });
+  checkUpdates("cosineLr", { steps });
   return (step) =>
     scope(() =>
       passed(step, steps)
@@ -132,7 +134,8 @@ export function exponentialLr(options: { readonly from: number; readonly decay: 
 export function stepLr(options: { readonly from: number; readonly factor: number; readonly every: number }): Schedule {
   const { from, factor, every } = checkObject("stepLr", "options", options, "from", "factor", "every");
   checkNotNegative("stepLr", { from });
-  checkPositive("stepLr", { factor, every });
+  checkPositive("stepLr", { factor });
+  checkUpdates("stepLr", { every });
   return (step) => scope(() => exp(step.div(every).floor().mul(Math.log(factor))).mul(from));
 }
 
@@ -153,7 +156,9 @@ export interface LrStage {
 export function sequentialLr(stages: readonly LrStage[], last: Schedule): Schedule {
   checkArray("sequentialLr", "stages", stages);
   for (const stage of stages)
-    checkPositive("sequentialLr", { steps: checkObject("sequentialLr", "a stage", stage, "lr").steps });
+    checkUpdates("sequentialLr", { steps: checkObject("sequentialLr", "a stage", stage, "lr").steps });
+  if (stages.length > 0)
+    checkUpdates("sequentialLr", { "all steps": stages.reduce((sum, { steps }) => sum + steps, 0) });
   const [first, ...rest] = stages;
   if (!first) return last;
   const next = sequentialLr(rest, last);
@@ -182,7 +187,7 @@ export interface WarmupCosineOptions {
 export function warmupCosineLr(options: WarmupCosineOptions): Schedule {
   const { peak, warmup = 0, total, floor = 0 } = checkObject("warmupCosineLr", "options", options, "peak", "total");
   checkNotNegative("warmupCosineLr", { peak, warmup, floor });
-  checkPositive("warmupCosineLr", { total });
+  checkUpdates("warmupCosineLr", { total });
   if (!(total > warmup)) throw new UsageError(`warmupCosineLr: total must exceed warmup, got ${total} and ${warmup}`);
   const fall = cosineLr({ from: peak, to: floor, steps: total - warmup });
   return warmup > 0 ? sequentialLr([{ lr: warmupLr({ to: peak, steps: warmup }), steps: warmup }], fall) : fall;

@@ -1,7 +1,7 @@
 // Numbers that change while a model trains, as functions of the step that run inside the compiled step: β of a KL warm-up
 // (Bowman et al. 2016, section 3.1; Sønderby et al. 2016, section 2.3), the temperature of a relaxation (Jang et al. 2017).
 
-import { checkPositive } from "@figment/nn";
+import { checkPositive, checkUpdates } from "@figment/nn";
 import { checkObject, exp, minimum, scope, show, type Tensor, UsageError } from "@figment/tensor";
 
 /** A number at a step: from the number of updates made before, a 0-d f32 tensor, to a 0-d tensor. */
@@ -24,6 +24,7 @@ export function linearAnnealing(options: {
     throw new UsageError(`linearAnnealing: from and to must be finite numbers, got ${show(from)} and ${show(to)}`);
   if (!(steps >= 1 && Number.isFinite(steps)))
     throw new UsageError(`linearAnnealing: steps must be at least 1, got ${steps}`);
+  checkUpdates("linearAnnealing", { steps });
   return (step) =>
     scope(() =>
       minimum(step.div(steps), 1)
