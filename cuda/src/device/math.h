@@ -1,5 +1,5 @@
 // Functions of one number: f32 as the sequences of sequences.h, f64 as CUDA has them. NaN stays
-// NaN, and infinities, zeros and denormals give what docs/numerics.md says.
+// NaN, and infinities, zeros and denormals give what packages/tensor/docs/numerics.md says.
 #pragma once
 
 #include <cmath>

@@ -122,7 +122,7 @@ describe("the command", () => {
   });
 });
 
-describe("docs/environment.md", () => {
+describe("packages/tensor/docs/environment.md", () => {
   const root = fileURLToPath(new URL("../../../", import.meta.url));
   const sources = ["native/src", "native/ts", "native/scripts", "scripts", "benchmarks/src", "packages", "native/test"];
 
@@ -141,7 +141,7 @@ describe("docs/environment.md", () => {
   }
 
   it("has a row for every variable that the sources read, and for no other", () => {
-    const text = readFileSync(path.join(root, "docs/environment.md"), "utf8");
+    const text = readFileSync(path.join(root, "packages/tensor/docs/environment.md"), "utf8");
     const rows = [...text.matchAll(/^\| `(FIGMENT_\w+)/gm)].map(([, name]) => name as string);
     const read = variablesRead();
     expect(read).toContain("FIGMENT_THREADS");

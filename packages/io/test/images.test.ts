@@ -32,6 +32,40 @@ const randomImage = (shape: readonly number[], seed: number) => {
   return tensor(data, { shape });
 };
 
+/** A TIFF of one grey pixel. `format`: 1 unsigned, 2 signed, 3 float. */
+function tiff(sample: Uint16Array | Int16Array | Float32Array, format: 1 | 2 | 3): Uint8Array {
+  const [short, long, dataAt, tagsAt, tagBytes] = [3, 4, 8, 16, 12];
+  const tags = [
+    ...[
+      [256, 1],
+      [257, 1],
+      [258, 8 * sample.byteLength],
+      [259, 1],
+      [262, 1],
+      [273, dataAt],
+      [277, 1],
+      [278, 1],
+    ],
+    ...[
+      [279, sample.byteLength],
+      [339, format],
+    ],
+  ];
+  const file = Buffer.alloc(tagsAt + 2 + tagBytes * tags.length + 4);
+  file.write("II*\0", "latin1");
+  file.writeUInt32LE(tagsAt, 4);
+  Buffer.from(sample.buffer).copy(file, dataAt);
+  file.writeUInt16LE(tags.length, tagsAt);
+  tags.forEach(([tag, value], i) => {
+    const at = tagsAt + 2 + tagBytes * i;
+    file.writeUInt16LE(tag as number, at);
+    file.writeUInt16LE([258, 259, 262, 277, 339].includes(tag as number) ? short : long, at + 2);
+    file.writeUInt32LE(1, at + 4);
+    file.writeUInt32LE(value as number, at + 8);
+  });
+  return file;
+}
+
 describe("an image file", () => {
   it.each([1, 3, 4] as const)("of %i channels comes back byte for byte", async (channels) => {
     const path = join(await temporaryFolder(), "image.png");
@@ -74,6 +108,34 @@ describe("an image file", () => {
       await expect(read()).rejects.toThrow(/16000 × 16000 pixels; at most 67108864 /);
   });
 
+  it.each([
+    ["grey", "grey16", 2, 1],
+    ["colour", "rgb16", 4, 1],
+    ["colour", "rgb16", 4, 3],
+  ] as const)("of 16 bits, %s and transparent, is white paper", async (_what, space, width, channels) => {
+    const raw = { width: 1, height: 1, channels: width };
+    const png = await sharp(new Uint16Array(width), { raw }).toColourspace(space).png().toBuffer();
+    const path = await temporaryFile("x.png", png);
+    expect([...(await readImage(path, channels)).data]).toEqual(Array(channels).fill(255));
+    const folder = await imageFolder(dirname(path), { size: 1, channels: channels as 1 | 3 });
+    expect([...(await folder.get(0)).image]).toEqual(Array(channels).fill(255));
+  });
+
+  it("whose pixels are floats, or have a sign, is refused", async () => {
+    for (const [samples, format, depth] of [
+      [Float32Array.of(0.5), 3, "float"],
+      [Int16Array.of(100), 2, "short"],
+    ] as const) {
+      const path = await temporaryFile("x.tif", tiff(samples, format));
+      const message = `its pixels are ${depth}; unsigned integers of 8 and 16 bits are read`;
+      await expect(readImage(path)).rejects.toThrow(message);
+      await expect(imageFolder(dirname(path), { size: 1 })).rejects.toThrow(message);
+    }
+    expect([...(await readImage(await temporaryFile("x.tif", tiff(Uint16Array.of(0x8000), 1)), 1)).data]).toEqual([
+      128,
+    ]);
+  });
+
   it("that holds an SVG is refused whatever its name", async () => {
     const path = await temporaryFile("x.png", '<svg xmlns="http://www.w3.org/2000/svg" width="4" height="4"/>');
     await expect(loadImage(path)).rejects.toThrow(DataError);
@@ -91,6 +153,7 @@ describe("an image file", () => {
     await expect(saveImage("image.png", empty)).rejects.toThrow(/4 × 0 pixels has none/);
     await expect(saveImage("a\0b.png", image)).rejects.toThrow(/no NUL characters/);
     await expect(readImage("a\0b.png")).rejects.toThrow(/no NUL characters/);
+    await expect(readImage("")).rejects.toThrow(/readImage: expected a path as path, got ""/);
     const bytes = { width: 4, height: 4, channels: 3, data: new Uint8Array(5) };
     await expect(writeImage("image.png", bytes)).rejects.toThrow(/expected width × height × channels bytes/);
     const long = { width: 1, height: 20_000, channels: 1, data: new Uint8Array(20_000) };

@@ -5,6 +5,7 @@ import { spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
+const table = "packages/tensor/docs/operations.md";
 const root = fileURLToPath(new URL("../../../", import.meta.url));
 const { status, stdout, stderr } = spawnSync("npm", ["run", "build", "-w", "@figment/native"], {
   cwd: root,
@@ -12,9 +13,9 @@ const { status, stdout, stderr } = spawnSync("npm", ["run", "build", "-w", "@fig
   shell: process.platform === "win32",
 });
 if (status !== 0) {
-  console.error(`${stdout}${stderr}\nThe addon could not be built, so docs/operations.md was not written.`);
+  console.error(`${stdout}${stderr}\nThe addon could not be built, so ${table} was not written.`);
   process.exit(1);
 }
 const { operationTable } = await import("../dist/program/operations.js");
-writeFileSync(`${root}docs/operations.md`, operationTable());
-console.log("wrote docs/operations.md");
+writeFileSync(`${root}${table}`, operationTable());
+console.log(`wrote ${table}`);

@@ -1,4 +1,4 @@
-// Numerically hostile input, generated from the definitions: what docs/numerics.md promises.
+// Numerically hostile input, generated from the definitions: what packages/tensor/docs/numerics.md promises.
 
 import { loadBinding } from "@figment/native";
 import {

@@ -5,8 +5,8 @@ import { definedOps } from "#ops/definition";
 import { operationTable } from "#program/operations";
 
 // Kernels for x86-64 are built there only.
-describe.skipIf(process.arch !== "x64")("docs/operations.md", () => {
-  const committed = readFileSync(new URL("../../../docs/operations.md", import.meta.url), "utf8");
+describe.skipIf(process.arch !== "x64")("packages/tensor/docs/operations.md", () => {
+  const committed = readFileSync(new URL("../docs/operations.md", import.meta.url), "utf8");
 
   it("is what the definitions and the kernels give (npm run generate -w @figment/tensor writes it)", () => {
     expect(committed).toBe(operationTable());

@@ -175,6 +175,7 @@ async function decodeFile(path: string, { size, channels, fit }: Required<ImageF
   try {
     await checkImage(path);
     const image = sharp(path, { failOn: "error", limitInputPixels: maxPixelsRead })
+      .pipelineColourspace("srgb")
       .autoOrient()
       .flatten({ background: paper })
       .resize(size, size, { fit, background: paper })

@@ -11,6 +11,7 @@ import { show, UsageError } from "@figment/tensor";
  * checkPath("loadNotes", "path", "notes.txt");
  */
 export function checkPath(owner: string, name: string, path: unknown): asserts path is string {
-  if (typeof path !== "string") throw new UsageError(`${owner}: expected a path as ${name}, got ${show(path)}`);
+  if (typeof path !== "string" || path === "")
+    throw new UsageError(`${owner}: expected a path as ${name}, got ${show(path)}`);
   if (path.includes("\0")) throw new UsageError(`${owner}: a path has no NUL characters, got ${JSON.stringify(path)}`);
 }

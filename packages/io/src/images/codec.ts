@@ -10,15 +10,20 @@ export const maxPixelsRead = 2 ** 26;
 /** Formats that are read, as sharp names them. Not SVG, whose drawings take what they like and show other files. */
 const readable: readonly (string | undefined)[] = ["png", "jpeg", "webp", "heif", "gif", "tiff"];
 
+/** Depths of pixels that are read, as sharp names them: 8 and 16 bits. Floats and signed numbers do not say what is white. */
+const readableDepths: readonly (string | undefined)[] = ["uchar", "ushort"];
+
 /**
  * Looks at the header of an image before it is decoded: its content decides, whatever its name.
  *
- * @throws Error for a format that is not read, and for more than `maxPixels` pixels.
+ * @throws Error for a format or depth that is not read, and for more than `maxPixels` pixels.
  */
 export async function checkImage(source: string | Uint8Array, maxPixels = maxPixelsRead): Promise<void> {
   const sharp = await loadSharp();
-  const { format, compression, width, height } = await sharp(source, { limitInputPixels: false }).metadata();
+  const { format, compression, depth, width, height } = await sharp(source, { limitInputPixels: false }).metadata();
   if (!readable.includes(format) || (format === "heif" && compression !== "av1"))
     throw new Error(`it holds ${format}; PNG, JPEG, WebP, AVIF, GIF and TIFF are read`);
+  if (!readableDepths.includes(depth))
+    throw new Error(`its pixels are ${depth}; unsigned integers of 8 and 16 bits are read`);
   if (width * height > maxPixels) throw new Error(`${width} × ${height} pixels; at most ${maxPixels} in all are read`);
 }

@@ -73,7 +73,9 @@ async function decode(
   const sharp = await loadSharp();
   try {
     await checkImage(source, maxPixels);
-    const upright = sharp(source, { failOn: "error", limitInputPixels: maxPixels }).autoOrient();
+    // 16 bits become 8 first: white paper laid under them would come out as 254 in grey.
+    const opened = sharp(source, { failOn: "error", limitInputPixels: maxPixels }).pipelineColourspace("srgb");
+    const upright = opened.autoOrient();
     const wanted = channels === 4 ? upright.ensureAlpha() : upright.flatten({ background: "#ffffff" });
     const coloured = wanted.toColourspace(channels === 1 ? "b-w" : "srgb");
     const { data, info } = await coloured.raw({ depth: "uchar" }).toBuffer({ resolveWithObject: true });

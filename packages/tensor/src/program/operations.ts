@@ -1,4 +1,4 @@
-// The table of operations in docs/operations.md, made from what has been defined and from the kernels that the addon
+// The table of operations in packages/tensor/docs/operations.md, made from what has been defined and from the kernels that the addon
 // was built with. A test compares it with the committed file.
 
 import "../index.js"; // all operations
@@ -15,7 +15,7 @@ import { lowerGraph } from "./lower.js";
 const isas: readonly Isa[] = ["generic", "avx2", "avx512", "amx"];
 const formats = Object.keys(formatOf) as DType[];
 
-/** The text of docs/operations.md. */
+/** The text of packages/tensor/docs/operations.md. */
 export function operationTable(): string {
   const binding = native();
   const { isa } = binding.cpu();
