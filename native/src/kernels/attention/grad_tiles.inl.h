@@ -8,7 +8,8 @@
 // they are rounded to bf16 as factors. The tiles multiply the scores of the next unit (32 keys by
 // 32 queries) and the sums of the block of units before, while vectors turn scores into factors. A
 // task is one head and a run of its queries; how many runs follows from the shape, and their dk and
-// dv are added in order. Include only from files compiled for one instruction set.
+// dv are added in order. A run's queries are packed and met by all keys in stages, while they are
+// in the second-level cache. Include only from files compiled for one instruction set.
 #pragma once
 
 #include <type_traits>
@@ -66,58 +67,69 @@ struct TiledAttentionGrad {
   using Block = GradBlock<kParts>;
 
   explicit TiledAttentionGrad(const OpCall& call) : call(call), heads(call), shape(heads.shape) {
-    // Enough runs for this many tasks, and so many that what passes by of a run stays in a
-    // second-level cache, but none shorter than a few units, whose sum it must repay.
-    constexpr int64_t kTasks = 16, kFewestUnits = 4, kRunBytes = int64_t(3) << 19;
-    const int64_t queryBytes = (2 * kParts + 1) * int64_t(sizeof(float)) * shape.width;
-    runs = larger(ceilDiv(kTasks, shape.heads()), ceilDiv(shape.p.sq * queryBytes, kRunBytes));
-    runs = larger(1, smaller(runs, shape.queryUnits / kFewestUnits));
+    // Enough runs for this many tasks, but none shorter than a few units, whose sum it must repay;
+    // and stages of which what passes by stays in a second-level cache.
+    constexpr int64_t kTasks = 16, kFewestUnits = 4, kStageBytes = int64_t(3) << 19;
+    runs = larger(1, smaller(ceilDiv(kTasks, shape.heads()), shape.queryUnits / kFewestUnits));
+    const int64_t unitBytes = (2 * kParts + 1) * int64_t(sizeof(float)) * shape.width * kUnit;
+    const int64_t runUnits = ceilDiv(shape.queryUnits, runs);
+    stageUnits = ceilDiv(runUnits, ceilDiv(runUnits * unitBytes, kStageBytes));
   }
 
+  /// Whether workers pack keys of their own.
+  bool ownKeys() const { return runs == 1; }
   size_t workerBytes() const {
     Carver measure(nullptr);
     Tile::take(measure, shape);
-    measure.take<float>(runUnits() * kUnit * shape.width);
+    measure.take<float>(stageUnits * kUnit * shape.width);
+    PackedQueries::take(measure, stageUnits, shape.unitSize());
     return measure.used();
   }
+  /// Heads whose tasks are made at a time, and those of which packed keys are kept.
+  int64_t headsAtOnce(int threads) const {
+    if (ownKeys()) return shape.heads();
+    return headsAtATime(shape.heads(), int64_t(heads.keyBytes() / sizeof(uint16_t)), threads);
+  }
+  int64_t keptHeads(int threads) const { return ownKeys() ? threads : headsAtOnce(threads); }
   /// The first unit of queries of a run.
   int64_t firstOf(int64_t run) const { return run * shape.queryUnits / runs; }
-  /// Units of queries of a run, at most.
-  int64_t runUnits() const { return ceilDiv(shape.queryUnits, runs); }
   /// Sums of dk, and as many of dv, of one run: [keys of whole units, width].
   int64_t keyFloats() const { return shape.keyUnits * kUnit * shape.width; }
 
   using Walk = GradWalk<kParts>;
   using Unit = GradUnit;
 
-  /// One head and run while it is worked on.
+  /// One head and stage while it is worked on.
   struct Place {
     Walk walk;
-    const PackedHead& packed;
-    float largestKey;            ///< |k|²
-    float *keyGrad, *valueGrad;  ///< [keys, width]
-    float* queryGrad;            ///< of each unit of the run, [width / 32, 32, 32]: dqᵀ
+    const PackedKeys& keys;
+    const PackedQueries& queries;  ///< of the stage
+    float largestKey;              ///< |k|²
+    float *keyGrad, *valueGrad;    ///< [keys, width]
+    float* queryGrad;              ///< of each unit of the stage, [width / 32, 32, 32]: dqᵀ
+
+    /// Where a unit's queries are among those of the stage.
+    int64_t indexOf(const Unit& u) const { return u.firstQuery + u.query - walk.firstQuery; }
   };
 
   /// Scores, or v·doutᵀ, of unit number `index`.
   UnitProduct scoresOf(const Place& at, const Unit& u, int64_t index, bool ofValues,
                        const Tile& t) const {
-    const PackedHead& h = at.packed;
     const int64_t key = (u.firstKey + u.key) * shape.unitSize();
-    const int64_t query = (u.firstQuery + u.query) * shape.unitSize();
+    const int64_t query = at.indexOf(u) * shape.unitSize();
     float* sums = (ofValues ? t.grad : t.score) + index % 2 * kScores;
-    return ofValues ? shape.scores(h.value + key, h.cotangent + query, sums)
-                    : shape.scores(h.key + key, h.query + query, sums);
+    return ofValues ? shape.scores(at.keys.value + key, at.queries.cotangent + query, sums)
+                    : shape.scores(at.keys.key + key, at.queries.query + query, sums);
   }
 
   GradWeigher<kParts> weigherOf(const Place& at, const Unit& u, int64_t index, const Tile& t,
                                 const Block& block) const {
-    const int64_t firstQuery = (u.firstQuery + u.query) * kUnit;
+    const int64_t firstQuery = at.indexOf(u) * kUnit;
     return {.score = t.score + index % 2 * kScores,
             .grad = t.grad + index % 2 * kScores,
-            .lse = at.packed.lse + firstQuery,
-            .dot = at.packed.dot + firstQuery,
-            .share = at.packed.share + firstQuery,
+            .lse = at.queries.lse + firstQuery,
+            .dot = at.queries.dot + firstQuery,
+            .share = at.queries.share + firstQuery,
             .weight = block.weight + Block::rowAt(u.key, u.query),
             .scoreGrad = block.scoreGrad + Block::rowAt(u.key, u.query),
             .scoreGradColumns = block.scoreGradColumns + Block::columnAt(u.key, u.query),
@@ -131,13 +143,13 @@ struct TiledAttentionGrad {
             .later = shape.p.causal};
   }
 
-  /// Makes the largest scores of a unit of queries its lse and what the sums of its weights leave
-  /// its shares, both of scores as the units will have them: large ones are rounded at their size,
-  /// and those of the forward pass were not summed in this order.
+  /// Makes the largest scores of a unit's queries their lse and what the sums of their weights
+  /// leave their shares, both of scores as the units will have them: large ones are rounded at
+  /// their size, and those of the forward pass were not summed in this order.
   template <class Tiles>
   void findShares(Tiles& tiles, const Place& at, int64_t queryUnit, const Tile& t) const {
-    const ScoreSums<kParts> sums{at.packed.lse + queryUnit * kUnit,
-                                 at.packed.share + queryUnit * kUnit};
+    const int64_t first = (queryUnit - at.walk.firstQuery) * kUnit;
+    const ScoreSums<kParts> sums{at.queries.lse + first, at.queries.share + first};
     for (int64_t i = 0; i < kUnit; i++) {
       sums.highest[i] = -__builtin_inff();
       sums.total[i] = 0;
@@ -166,7 +178,6 @@ struct TiledAttentionGrad {
   template <class Tiles, class Between>
   FIGMENT_INLINE void addSum(Tiles& tiles, const Place& at, const Unit& u, int64_t sum,
                              const Block& block, OpenSums& open, Between&& between) const {
-    const PackedHead& h = at.packed;
     const int64_t column = sum % shape.depth, size = shape.unitSize(), partSize = shape.partSize();
     const int64_t keys = at.walk.keysIn(u), queries = at.walk.queriesIn(u), width = shape.width;
     const bool narrow = shape.columnsFrom(column * kBlock) <= kSide;
@@ -174,18 +185,18 @@ struct TiledAttentionGrad {
     if (unit < 2 * keys) {
       const bool ofKeys = unit >= keys;
       if (ofKeys) unit -= keys;
-      const UnitProduct p{
-          .a = (ofKeys ? block.scoreGrad : block.weight) + Block::rowAt(unit, 0),
-          .b = (ofKeys ? h.queryAlong : h.cotangentAlong) + u.firstQuery * size + column * kPair,
-          .aStep = Block::kSize,
-          .bStep = size,
-          .aPart = kPair,
-          .bPart = partSize,
-          .steps = queries,
-          .sums = (ofKeys ? at.keyGrad : at.valueGrad) + (u.firstKey + unit) * kUnit * width +
-                  column * kBlock,
-          .step = width,
-          .first = false};
+      const UnitProduct p{.a = (ofKeys ? block.scoreGrad : block.weight) + Block::rowAt(unit, 0),
+                          .b = (ofKeys ? at.queries.queryAlong : at.queries.cotangentAlong) +
+                               (u.firstQuery - at.walk.firstQuery) * size + column * kPair,
+                          .aStep = Block::kSize,
+                          .bStep = size,
+                          .aPart = kPair,
+                          .bPart = partSize,
+                          .steps = queries,
+                          .sums = (ofKeys ? at.keyGrad : at.valueGrad) +
+                                  (u.firstKey + unit) * kUnit * width + column * kBlock,
+                          .step = width,
+                          .first = false};
       if (narrow)
         multiply<kParts, 2, 1, Passing::b>(tiles, p, open, between);
       else
@@ -194,7 +205,7 @@ struct TiledAttentionGrad {
     }
     unit -= 2 * keys;
     const UnitProduct p{
-        .a = h.keyAlong + u.firstKey * size + column * kPair,
+        .a = at.keys.keyAlong + u.firstKey * size + column * kPair,
         .b = block.scoreGradColumns + Block::columnAt(0, unit),
         .aStep = size,
         .bStep = Block::kSize,
@@ -258,7 +269,7 @@ struct TiledAttentionGrad {
         addUpTo(share, between);
         pace.finish(weigh);
       };
-      if (at.walk.seesAll(u) && heads.trusted(at.packed, u.firstQuery + u.query, at.largestKey))
+      if (at.walk.seesAll(u) && heads.trusted(at.queries, at.indexOf(u), at.largestKey))
         weighBeside(std::true_type{});
       else
         weighBeside(std::false_type{});
@@ -272,32 +283,50 @@ struct TiledAttentionGrad {
     open.close(tiles);
   }
 
-  /// All units of a run; `sums` receive dk and dv, and dq is written.
+  /// All units of a run; `sums` receive dk and dv, and dq is written. Answers whether the numbers
+  /// of queries and cotangents suit.
   template <class Tiles>
-  void runUnits(Tiles& tiles, int64_t head, int64_t run, const PackedHead& packed, Carver& carver,
+  bool runUnits(Tiles& tiles, int64_t head, int64_t run, const PackedKeys& keys, Carver& carver,
                 float* sums) const {
-    const auto& p = shape.p;
     const Tile t = Tile::take(carver, shape);
-    float* queryGrad = carver.take<float>(runUnits() * kUnit * shape.width);
-    const int64_t first = firstOf(run), end = firstOf(run + 1);
+    float* queryGrad = carver.take<float>(stageUnits * kUnit * shape.width);
+    const PackedQueries queries = PackedQueries::take(carver, stageUnits, shape.unitSize());
+    gemm::zeroFloats(sums, 2 * keyFloats());
+    bool suits = true;
+    QuerySizes sizes;
+    const int64_t endOfRun = firstOf(run + 1);
+    for (int64_t first = firstOf(run); first < endOfRun; first += stageUnits) {
+      const int64_t end = smaller(endOfRun, first + stageUnits), units = end - first;
+      for (int64_t i = 0; i < units; i++)
+        suits &= heads.packQueries(head, first + i, i, queries, sizes);
+      const Place at{walkOf(head, first, end), keys,     queries, heads.largestKey(keys), sums,
+                     sums + keyFloats(),       queryGrad};
+      gemm::zeroFloats(queryGrad, units * kUnit * shape.width);
+      for (int64_t i = 0; i < units; i++)
+        if (!heads.trusted(queries, i, at.largestKey)) findShares(tiles, at, first + i, t);
+      addUnits(tiles, at, t);
+      writeQueries(head, at, t);
+    }
+    return suits && (kParts == 1 || heads.suits(keys, sizes));
+  }
+  Walk walkOf(int64_t head, int64_t first, int64_t end) const {
+    const auto& p = shape.p;
     const Sight last = shape.sight(head, smaller(p.sq, end * kUnit) - 1);
     const int64_t length = shape.lengthOf(head);
-    const Walk walk{.firstQuery = first,
-                    .endQuery = end,
-                    .keys = ceilDiv(last.of(0), kUnit),
-                    .length = length,
-                    .behind = length - p.sq,
-                    .causal = p.causal != 0};
-    const Place at{walk, packed, heads.largestKey(packed), sums, sums + keyFloats(), queryGrad};
-    gemm::zeroFloats(sums, 2 * keyFloats());
-    gemm::zeroFloats(queryGrad, (end - first) * kUnit * shape.width);
-    for (int64_t unit = first; unit < end; unit++)
-      if (!heads.trusted(packed, unit, at.largestKey)) findShares(tiles, at, unit, t);
-    addUnits(tiles, at, t);
-    const Results dq = Results::of(call.out[0]) + shape.offset(head, p.sq);
-    for (int64_t unit = first; unit < end; unit++) {
+    return {.firstQuery = first,
+            .endQuery = end,
+            .keys = ceilDiv(last.of(0), kUnit),
+            .length = length,
+            .behind = length - p.sq,
+            .causal = p.causal != 0};
+  }
+  /// Writes dq of a stage.
+  void writeQueries(int64_t head, const Place& at, const Tile& t) const {
+    const Results dq = Results::of(call.out[0]) + shape.offset(head, shape.p.sq);
+    for (int64_t unit = at.walk.firstQuery; unit < at.walk.endQuery; unit++) {
       for (int64_t column = 0; column < shape.depth; column++) {
-        const float* from = queryGrad + ((unit - first) * shape.depth + column) * kScores;
+        const float* from =
+            at.queryGrad + ((unit - at.walk.firstQuery) * shape.depth + column) * kScores;
         for (int64_t e = 0; e < kBlock; e += kSide)
           for (int64_t i = 0; i < kUnit; i += kSide)
             transposeWords(t.rows + i * shape.width + column * kBlock + e,
@@ -306,7 +335,7 @@ struct TiledAttentionGrad {
       }
       for (int64_t i = 0; i < shape.queriesOf(unit); i++)
         storeScaled(dq + (unit * kUnit + i) * shape.stride, t.rows + i * shape.width,
-                    float(p.scale));
+                    float(shape.p.scale));
     }
   }
 
@@ -334,16 +363,16 @@ struct TiledAttentionGrad {
   const OpCall& call;
   GradHeads<kParts> heads;
   const HeadShape<AttentionGradParams, kParts>& shape;
-  int64_t runs;
+  int64_t runs, stageUnits;
 };
 
-/// Memory of the workers, then packed heads, then sums of dk and dv.
+/// Memory of the workers, then packed keys, then sums of dk and dv.
 template <int kParts>
 inline size_t attentionGradScratch(const OpCall& call, int threads) {
   const TiledAttentionGrad<kParts> g(call);
-  const int64_t heads = g.heads.headsAtOnce(threads);
-  const int64_t sums = g.runs > 1 ? heads * g.runs : threads;
-  const size_t own = size_t(threads) * g.workerBytes() + size_t(heads) * g.heads.headBytes() +
+  const int64_t heads = g.keptHeads(threads);
+  const int64_t sums = g.ownKeys() ? threads : heads * g.runs;
+  const size_t own = size_t(threads) * g.workerBytes() + size_t(heads) * g.heads.keyBytes() +
                      size_t(sums * 2 * g.keyFloats()) * sizeof(float);
   if (kParts == 1 && !g.shape.p.causal) return own;
   const size_t beside = scratchBesideTiles("attentionGrad", kVariantName, call, threads);
@@ -354,43 +383,42 @@ template <class Tiles, int kParts>
 inline void runAttentionGrad(const OpCall& call, Context& context) {
   const TiledAttentionGrad<kParts> g(call);
   const auto& shape = g.shape;
-  const size_t workerBytes = g.workerBytes(), headBytes = g.heads.headBytes();
-  const int64_t heads = shape.heads(), atOnce = g.heads.headsAtOnce(context.threads());
-  const int64_t keyUnits = shape.keyUnits, queryUnits = shape.queryUnits, runs = g.runs;
+  const size_t workerBytes = g.workerBytes(), keyBytes = g.heads.keyBytes();
+  const int64_t heads = shape.heads(), atOnce = g.headsAtOnce(context.threads());
+  const int64_t keyUnits = shape.keyUnits, runs = g.runs;
   std::byte* workers = context.scratch();
   std::byte* packed = workers + size_t(context.threads()) * workerBytes;
-  auto* sums = reinterpret_cast<float*>(packed + size_t(atOnce) * headBytes);
+  auto* sums = reinterpret_cast<float*>(packed + size_t(g.keptHeads(context.threads())) * keyBytes);
   const int64_t sumFloats = 2 * g.keyFloats();
-  const auto packedHead = [&](int64_t head) {
-    Carver carver(packed + size_t(head) * headBytes);
-    return PackedHead::take(carver, queryUnits, keyUnits, shape.unitSize());
+  const auto packedKeys = [&](int64_t kept) {
+    Carver carver(packed + size_t(kept) * keyBytes);
+    return PackedKeys::take(carver, keyUnits, shape.unitSize());
   };
   Unsuited unsuited;
   for (int64_t firstHead = 0; firstHead < heads; firstHead += atOnce) {
-    const int64_t count = smaller(atOnce, heads - firstHead), units = queryUnits + keyUnits;
+    const int64_t count = smaller(atOnce, heads - firstHead);
     constexpr int64_t kPackGrain = 8, kKeyGrain = 64;
-    context.parallelFor(count * units, kPackGrain, [&](int64_t begin, int64_t end, int) {
-      for (int64_t i = begin; i < end; i++) {
-        const int64_t head = i / units, unit = i % units;
-        const PackedHead to = packedHead(head);
-        unsuited.note(unit < keyUnits ? g.heads.packKeys(firstHead + head, unit, to)
-                                      : g.heads.packQueries(firstHead + head, unit - keyUnits, to));
-      }
-    });
-    for (int64_t head = 0; head < count && kParts > 1; head++)
-      unsuited.note(g.heads.suits(packedHead(head)));
+    if (!g.ownKeys()) {
+      context.parallelFor(count * keyUnits, kPackGrain, [&](int64_t begin, int64_t end, int) {
+        for (int64_t i = begin; i < end; i++)
+          unsuited.note(
+              g.heads.packKeys(firstHead + i / keyUnits, i % keyUnits, packedKeys(i / keyUnits)));
+      });
+    }
     context.parallelFor(count * runs, 1, [&](int64_t begin, int64_t end, int worker) {
       Tiles tiles;
       for (int64_t task = begin; task < end; task++) {
-        const int64_t head = task / runs;
-        float* own = sums + (runs > 1 ? task : worker) * sumFloats;
+        const int64_t head = firstHead + task / runs;
+        const PackedKeys keys = packedKeys(g.ownKeys() ? worker : task / runs);
+        for (int64_t unit = 0; g.ownKeys() && unit < keyUnits; unit++)
+          unsuited.note(g.heads.packKeys(head, unit, keys));
+        float* own = sums + (g.ownKeys() ? worker : task) * sumFloats;
         Carver carver(workers + size_t(worker) * workerBytes);
-        g.runUnits(tiles, firstHead + head, task % runs, packedHead(head), carver, own);
-        for (int64_t key = 0; runs == 1 && key < shape.p.sk; key++)
-          g.writeKey(firstHead + head, key, own, 1);
+        unsuited.note(g.runUnits(tiles, head, task % runs, keys, carver, own));
+        for (int64_t key = 0; g.ownKeys() && key < shape.p.sk; key++) g.writeKey(head, key, own, 1);
       }
     });
-    if (runs == 1) continue;
+    if (g.ownKeys()) continue;
     context.parallelFor(count * shape.p.sk, kKeyGrain, [&](int64_t begin, int64_t end, int) {
       for (int64_t i = begin; i < end; i++) {
         const int64_t head = i / shape.p.sk;
