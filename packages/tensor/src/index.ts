@@ -75,7 +75,7 @@ export {
   setDevice,
   withDevice,
 } from "./runtime/devices.js";
-export { eagerCacheStats } from "./runtime/eager.js";
+export { eagerCacheStats } from "./runtime/eagerPrograms.js";
 export { environmentProblems } from "./runtime/environment.js";
 export { type KernelLibrary, loadKernels } from "./runtime/library.js";
 export {

@@ -25,7 +25,12 @@ export const sizeOf = (shape: Shape): number => shape.reduce((n, d) => n * d, 1)
 export const showShape = (shape: Shape): string => `[${shape.join(", ")}]`;
 
 /** Whether two shapes are the same. */
-export const sameShape = (a: Shape, b: Shape): boolean => a.length === b.length && a.every((d, i) => d === b[i]);
+export function sameShape(a: Shape, b: Shape): boolean {
+  if (a === b) return true;
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}
 
 /** Checks that `shape` is a list of at most 8 non-negative integers below 2³¹. */
 export function checkShape(op: string, shape: unknown): asserts shape is Shape {

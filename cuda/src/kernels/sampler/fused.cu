@@ -72,7 +72,8 @@ template <int kTensors, bool kHalf, bool kAligned>
 FIGMENT_KERNEL(kThreads)
 stepKernel(SamplerStepParams p, FIGMENT_GRID_CONSTANT const Operands<kTensors> operands,
            uint32_t* arrivals) {
-  const RandomStream stream = readStream(operands.state);
+  RandomStream stream = {};
+  if (p.noise) stream = readStream(operands.state);
   Weights<kTensors> w = {
       operands.coef[0], operands.coef[1], operands.coef[2], operands.coef[3], {}};
   FIGMENT_UNROLL
@@ -108,12 +109,9 @@ stepKernel(SamplerStepParams p, FIGMENT_GRID_CONSTANT const Operands<kTensors> o
     if (i + 1 < p.size) operands.out.set(i + 1, result[1]);
     if (i + 2 < p.size) operands.out.set(i + 2, result[2]);
   }
-  if (!p.noise) {
-    if (threadInGrid() == 0) writeAdvanced(stream, 0, operands.next);
-  } else if (isLastBlock(arrivals) && threadIdx.x == 0) {
-    // `next` may be `state`, so all blocks must have read it.
+  // `next` may be `state`, so all blocks must have read it.
+  if (p.noise && isLastBlock(arrivals) && threadIdx.x == 0)
     writeAdvanced(stream, p.size, operands.next);
-  }
 }
 
 template <int kTensors, bool kHalf>
@@ -121,13 +119,15 @@ void runStepOf(const OpCall& call, Launcher& launcher) {
   const auto& p = call.as<SamplerStepParams>();
   Operands<kTensors> operands;
   operands.coef = viewOf<const float>(call.in[0]);
-  operands.state = viewOf<const int32_t>(call.in[1]);
   operands.out = resultsOf<float>(call.out[0]);
-  operands.next = viewOf<int32_t>(call.out[1]);
+  if (p.noise) {
+    operands.state = viewOf<const int32_t>(call.in[1 + kTensors]);
+    operands.next = viewOf<int32_t>(call.out[1]);
+  }
   bool aligned = startsAligned(call.out[0]);
   for (int k = 0; k < kTensors; k++) {
-    operands.tensor[k] = floatsOf<float>(call.in[2 + k]);
-    aligned = aligned && startsAligned(call.in[2 + k]);
+    operands.tensor[k] = floatsOf<float>(call.in[1 + k]);
+    aligned = aligned && startsAligned(call.in[1 + k]);
   }
   const Grid grid = gridFor(launcher, p.size > 0 ? ceilDiv(p.size, 4) : 1, kThreads);
   if (aligned)

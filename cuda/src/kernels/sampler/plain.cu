@@ -37,7 +37,8 @@ template <class W>
 FIGMENT_KERNEL(kThreads)
 samplerKernel(SamplerStepParams p, Global<const float> coef, Global<const int32_t> state,
               Tensors<W> tensors, FloatResults<W> out) {
-  const RandomStream stream = readStream(state);
+  RandomStream stream = {};
+  if (p.noise) stream = readStream(state);
   for (int64_t block = threadInGrid(); 4 * block < p.size; block += threadsOfGrid()) {
     float4 z = make_float4(0, 0, 0, 0);
     if (p.noise) z = normalBlock(stream, uint64_t(block));
@@ -69,11 +70,13 @@ template <class W>
 void samplerAs(const OpCall& call, Launcher& launcher) {
   const auto& p = call.as<SamplerStepParams>();
   Tensors<W> tensors;
-  for (int k = 0; k < p.tensors; k++) tensors.at[k] = floatsOf<W>(call.in[2 + k]);
+  for (int k = 0; k < p.tensors; k++) tensors.at[k] = floatsOf<W>(call.in[1 + k]);
+  Global<const int32_t> state;
+  if (p.noise) state = viewOf<const int32_t>(call.in[1 + p.tensors]);
   launch<samplerKernel<W>>(launcher, gridFor(launcher, ceilDiv(p.size, 4), kThreads), kThreads, 0,
-                           p, viewOf<const float>(call.in[0]), viewOf<const int32_t>(call.in[1]),
-                           tensors, resultsOf<W>(call.out[0]));
-  advanceStream(launcher, call.in[1], call.out[1], p.noise ? p.size : 0);
+                           p, viewOf<const float>(call.in[0]), state, tensors,
+                           resultsOf<W>(call.out[0]));
+  if (p.noise) advanceStream(launcher, call.in[1 + p.tensors], call.out[1], p.size);
 }
 
 template <void (*kSingle)(const OpCall&, Launcher&), void (*kDouble)(const OpCall&, Launcher&)>

@@ -2,7 +2,8 @@
 //   addNoise: out[i,:] = a[tᵢ]·x0[i,:] + b[tᵢ]·noise[i,:]  (Ho et al., 2020, eq. 4)
 //   samplerStep: a step of any linear sampler (DDPM, DDIM, DPM-Solver++, …) from its coefficients:
 //     x0 = coef[0]·t₀ + coef[1]·t₁, clamped to [lo,hi] when asked,
-//     out = coef[2]·x0 + Σᵢ coef[4+i]·tᵢ + coef[3]·z, with z the randomNormal stream of rngState
+//     out = coef[2]·x0 + Σᵢ coef[4+i]·tᵢ + coef[3]·z, with z the randomNormal stream of rngState;
+//     operands are coef, the tensors and, where noise is drawn, rngState, results out and newState
 #include "../norm/dense_check.h"
 #include "../op_spec.h"
 #include "../params/addNoise.generated.h"
@@ -29,18 +30,25 @@ std::string checkAddNoise(const OpCall& call) {
 
 std::string checkSamplerStep(const OpCall& call) {
   const auto& p = call.as<SamplerStepParams>();
-  DenseCheck check("samplerStep", call, 2 + int64_t(p.tensors), 2);
+  DenseCheck check("samplerStep", call, 1 + int64_t(p.tensors) + p.noise, 1 + int64_t(p.noise));
   check.require(p.tensors >= 1 && p.tensors <= kMaxTensors, "takes 1 to 6 tensors")
       .require(p.noise == 0 || p.noise == 1, "noise is 0 or 1")
       .require(p.clamp == 0 || p.clamp == 1, "clamp is 0 or 1");
-  const Format format = check.anyFloating(2);
-  check.input(0, "coef", Format::f32, {kCoefficients}).input(1, "rngState", Format::i32, {4});
-  for (int32_t i = 0; i < p.tensors && check.ok(); i++) check.input(2 + i, "t", format, {p.size});
-  return check.output(0, "out", format, {p.size}).output(1, "newState", Format::i32, {4}).done();
+  const Format format = check.anyFloating(1);
+  check.input(0, "coef", Format::f32, {kCoefficients});
+  for (int32_t i = 0; i < p.tensors && check.ok(); i++) check.input(1 + i, "t", format, {p.size});
+  check.output(0, "out", format, {p.size});
+  if (p.noise && check.ok())
+    check.input(1 + p.tensors, "rngState", Format::i32, {4})
+        .output(1, "newState", Format::i32, {4});
+  return check.done();
 }
 
 bool addNoiseInPlace(const OpCall&, int, int in) { return in <= 1; }
-bool samplerInPlace(const OpCall&, int out, int in) { return out == 0 ? in >= 2 : in == 1; }
+bool samplerInPlace(const OpCall& call, int out, int in) {
+  const int state = 1 + call.as<SamplerStepParams>().tensors;
+  return out == 0 ? in >= 1 && in < state : in == state;
+}
 
 Cost costAddNoise(const OpCall& call) {
   return {3.0 * double(call.out[0].elements()), operandBytes(call)};

@@ -35,8 +35,9 @@ template <class T>
 void runSamplerStep(const OpCall& call, Context& context) {
   const auto& p = call.as<SamplerStepParams>();
   const float* coef = call.in[0].as<const float>();
-  const Stream stream = Stream::fromState(call.in[1].as<const int32_t>());
-  const auto tensor = [&](int k, int64_t i) { return double(call.in[2 + k].as<const T>()[i]); };
+  Stream stream = {};
+  if (p.noise) stream = Stream::fromState(call.in[1 + p.tensors].as<const int32_t>());
+  const auto tensor = [&](int k, int64_t i) { return double(call.in[1 + k].as<const T>()[i]); };
   T* out = call.out[0].as<T>();
   static_assert(kGrain % generic::kNormals == 0);
   context.parallelFor(p.size, kGrain, [&](int64_t begin, int64_t end, int) {
@@ -53,7 +54,7 @@ void runSamplerStep(const OpCall& call, Context& context) {
       out[i] = T(sum);
     }
   });
-  stream.advance(p.noise ? p.size : 0, call.out[1].as<int32_t>());
+  if (p.noise) stream.advance(p.size, call.out[1].as<int32_t>());
 }
 
 const RegisterVariant addNoiseVariant{

@@ -20,9 +20,8 @@ constexpr int64_t kStepGrain = 16384;
 template <int kTensors, Format kFormat>
 struct SamplerStep {
   explicit SamplerStep(const OpCall& call)
-      : p(call.as<SamplerStepParams>()),
-        stream(Stream::fromState(call.in[1].as<const int32_t>())),
-        out(call.out[0].as<std::byte>()) {
+      : p(call.as<SamplerStepParams>()), out(call.out[0].as<std::byte>()) {
+    if (p.noise) stream = Stream::fromState(call.in[1 + kTensors].as<const int32_t>());
     const float* coef = call.in[0].as<const float>();
     first = F32::broadcast(coef[0]);
     second = F32::broadcast(coef[1]);
@@ -31,7 +30,7 @@ struct SamplerStep {
     low = F32::broadcast(p.lo);
     high = F32::broadcast(p.hi);
     for (int i = 0; i < kTensors; i++) {
-      tensor[i] = call.in[2 + i].as<const std::byte>();
+      tensor[i] = call.in[1 + i].as<const std::byte>();
       weight[i] = F32::broadcast(coef[4 + i]);
     }
   }
@@ -100,11 +99,11 @@ struct SamplerStep {
       }
       steps<false>(begin, end);
     });
-    stream.advance(p.noise ? p.size : 0, call.out[1].as<int32_t>());
+    if (p.noise) stream.advance(p.size, call.out[1].as<int32_t>());
   }
 
   const SamplerStepParams& p;
-  Stream stream;
+  Stream stream = {};
   std::byte* out;
   const std::byte* tensor[kTensors];
   F32 weight[kTensors];

@@ -19,6 +19,7 @@ import { listedBytes } from "../runtime/live.js";
 import { type Shape, show, showShape, sizeOf } from "../shape.js";
 import { formatNested, nest } from "./format.js";
 import type { TensorMethods } from "./methods.js";
+import { unwatch, watch } from "./reclaim.js";
 import { own } from "./scope.js";
 import { follow } from "./tape.js";
 import type { Trace } from "./trace.js";
@@ -42,10 +43,6 @@ type Body =
   | { readonly inline: InlineNumber; readonly memory?: Storage }
   | { readonly trace: Trace; readonly value: Value };
 
-const registry = new FinalizationRegistry<Storage>((storage) => {
-  storage.release();
-});
-
 // Interface merging gives the class the methods that methods.ts installs on its prototype.
 export interface Tensor extends TensorMethods {}
 
@@ -65,6 +62,8 @@ export class Tensor {
   /** Element type. */
   readonly dtype: DType;
   private body: Body | null;
+  /** @internal Whether the garbage collector tells when this goes. */
+  watched = false;
   /** @internal Of a constant: makes the same one on the current device. */
   remake: (() => Tensor) | undefined = undefined;
 
@@ -76,7 +75,7 @@ export class Tensor {
     if ("trace" in body) return;
     if ("storage" in body) {
       if (body.storage.bytes >= listedBytes) body.storage.contents ??= { shape, dtype };
-      registry.register(this, body.storage, this);
+      watch(this, body.storage);
     }
     own(this);
   }
@@ -104,6 +103,13 @@ export class Tensor {
   get home(): number | undefined {
     const { body } = this;
     return body && "storage" in body ? body.storage.device : undefined;
+  }
+
+  /** @internal The memory that this holds, if it has some. */
+  get memory(): Storage | undefined {
+    const { body } = this;
+    if (body === null || "trace" in body) return undefined;
+    return "storage" in body ? body.storage : body.memory;
   }
 
   /** Whether the tensor has been disposed. */
@@ -219,10 +225,10 @@ export class Tensor {
     const body = this.body;
     if (body === null) return;
     if ("trace" in body) return;
+    const { memory } = this;
     this.body = null;
-    const memory = "inline" in body ? body.memory : body.storage;
     if (!memory) return;
-    registry.unregister(this);
+    unwatch(this);
     memory.release();
   }
 
@@ -260,11 +266,11 @@ export class Tensor {
     if (operand.handle !== 0) return operand as Storage;
     const body = this.body as { readonly inline: InlineNumber; readonly memory?: Storage };
     if (body.memory?.device === device) return body.memory;
-    if (body.memory) registry.unregister(this);
+    unwatch(this);
     body.memory?.release();
     const memory = upload(new Uint8Array(inlineBytes(body.inline, bytesOf[this.dtype])), device);
     this.body = { inline: body.inline, memory };
-    registry.register(this, memory, this);
+    watch(this, memory);
     return memory;
   }
 

@@ -29,9 +29,7 @@ export function checkTensor(op: string, name: string, x: unknown): asserts x is 
 /** Checks that an argument is a list of tensors. */
 export function checkTensors(op: string, name: string, xs: unknown): asserts xs is readonly Tensor[] {
   if (!Array.isArray(xs)) throw new DTypeError(`${op}: expected an array of tensors for ${name}, got ${show(xs)}`);
-  xs.forEach((x, i) => {
-    checkTensor(op, `${name}[${i}]`, x);
-  });
+  for (let i = 0; i < xs.length; i++) if (!(xs[i] instanceof Tensor)) checkTensor(op, `${name}[${i}]`, xs[i]);
 }
 
 /**

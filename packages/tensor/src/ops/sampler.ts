@@ -3,7 +3,6 @@
 
 import { apply, applyOne, noAttrs } from "../core/apply.js";
 import type { Cell } from "../core/cell.js";
-import { zeros } from "../core/create.js";
 import type { Tensor } from "../core/tensor.js";
 import { DTypeError, ShapeError, UsageError } from "../errors.js";
 import type { Attrs, Aval, Value } from "../ir/graph.js";
@@ -140,17 +139,16 @@ export type SamplerStepAttrs = { readonly clamp: readonly [number, number] | nul
 const coefficientCount = 12;
 const firstTensorCoefficient = 4;
 const mostTensors = 6;
-/** Operands before the tensors: the coefficients and the random state. */
-const stepScalars = 2;
+/** The tensors among a step's operands: the coefficients come before them, the random state, where noise is drawn, behind. */
+const tensorsOf = <T>(inputs: readonly T[], { noise }: SamplerStepAttrs): readonly T[] =>
+  inputs.slice(1, noise ? -1 : undefined);
 
-function stepReference(inputs: readonly Float64Array[], { clamp, noise }: SamplerStepAttrs): Float64Array[] {
-  const [coefficients, state, first, second] = inputs as readonly [
-    Float64Array,
-    Float64Array,
-    Float64Array,
-    ...Float64Array[],
-  ];
-  const tensors = inputs.slice(stepScalars);
+function stepReference(inputs: readonly Float64Array[], attrs: SamplerStepAttrs): Float64Array[] {
+  const { clamp, noise } = attrs;
+  const coefficients = inputs[0] as Float64Array;
+  const state = inputs.at(-1) as Float64Array;
+  const tensors = tensorsOf(inputs, attrs);
+  const [first, second] = tensors as readonly [Float64Array, ...Float64Array[]];
   const c = (i: number): number => coefficients[i] as number;
   const size = first.length;
   const z = noise ? normalStream(state, size) : new Float64Array(size);
@@ -163,60 +161,67 @@ function stepReference(inputs: readonly Float64Array[], { clamp, noise }: Sample
     );
     return noise ? combined + c(3) * (z[i] as number) : combined;
   });
-  return [out, noise ? advancedState(state, size) : state];
+  return noise ? [out, advancedState(state, size)] : [out];
 }
 
 export const samplerStepDef: OpDef<SamplerStepAttrs> = defineOp({
   name: "samplerStep",
   effect: "random",
   nondifferentiable: true,
-  infer: (inputs) => {
+  infer: (inputs, attrs) => {
     const op = "samplerStep";
-    expectCount(op, inputs, stepScalars + 1, stepScalars + mostTensors);
-    const [coefficients, state, ...tensors] = inputs as [Aval, Aval, Aval];
+    const others = attrs.noise ? 2 : 1;
+    expectCount(op, inputs, others + 1, others + mostTensors);
+    const coefficients = inputs[0] as Aval;
+    const state = inputs.at(-1) as Aval;
     expectDType(op, "coef", coefficients, "f32");
     expectShape(op, "coef", coefficients, [coefficientCount]);
-    expectState(op, state);
-    const { shape } = tensors[0];
+    if (attrs.noise) expectState(op, state);
+    const tensors = tensorsOf(inputs, attrs);
+    const { shape } = tensors[0] as Aval;
     const dtype = expectCompute(op, Object.fromEntries(tensors.map((aval, i) => [`tensor ${i}`, aval])));
     tensors.forEach((aval, i) => {
       expectShape(op, `tensor ${i}`, aval, shape);
     });
-    return [{ shape, dtype }, state];
+    return attrs.noise ? [{ shape, dtype }, state] : [{ shape, dtype }];
   },
   lower: {
     kind: "kernel",
     halves: true,
-    call: (node, { clamp, noise }) => {
+    call: (node, attrs) => {
+      const { clamp, noise } = attrs;
       const size = sizeOf((node.outputs[0] as Aval).shape);
       const [lo, hi] = clamp ?? [0, 0];
+      const tensors = tensorsOf(node.inputs, attrs).length;
+      const dims = [[coefficientCount], ...Array.from({ length: tensors }, () => [size]), [stateWords]];
       return {
         schema: samplerStepSchema,
         params: {
           size,
-          tensors: node.inputs.length - stepScalars,
+          tensors,
           noise: Number(noise),
           clamp: Number(clamp !== null),
           lo,
           hi,
         },
-        inputs: node.inputs.map((_, index) => ({
-          index,
-          dims: index === 0 ? [coefficientCount] : index === 1 ? [stateWords] : [size],
-        })),
-        outputs: [
-          { index: 0, dims: [size] },
-          { index: 1, dims: [stateWords] },
-        ],
+        inputs: node.inputs.map((_, index) => ({ index, dims: dims[index] as Shape })),
+        outputs: node.outputs.map((_, index) => ({ index, dims: index === 0 ? [size] : [stateWords] })),
       };
     },
   },
-  inPlace: ({ inputs }) => [...inputs.slice(stepScalars).map((_, i) => [0, stepScalars + i] as const), [1, 1]],
+  inPlace: ({ inputs, attrs }) => {
+    const tensors = tensorsOf(inputs, attrs as SamplerStepAttrs).map((_, i) => [0, 1 + i] as const);
+    return attrs.noise ? [...tensors, [1, inputs.length - 1]] : tensors;
+  },
   reference: (inputs, _avals, attrs) => stepReference(inputs, attrs),
   samples: () => {
     const coefficients: SampleInput = { shape: [coefficientCount], dtype: "f32" };
     const sample = (shape: Shape, count: number, attrs: SamplerStepAttrs) => ({
-      inputs: [coefficients, stateSample, ...Array.from({ length: count }, () => ({ shape }))],
+      inputs: [
+        coefficients,
+        ...Array.from({ length: count }, () => ({ shape })),
+        ...(attrs.noise ? [stateSample] : []),
+      ],
       attrs,
     });
     return [
@@ -288,15 +293,14 @@ export function samplerStep(step: SamplerStep): Tensor {
     throw new ShapeError(`${op}: expected 1 to ${mostTensors} tensors, got ${tensors.length}`);
   checkBoolean(op, "noise", noise);
   if (clamp !== undefined) checkClamp(op, clamp);
+  const limits = clamp ? ([clamp[0], clamp[1]] as const) : null;
+  if (!noise) return applyOne(samplerStepDef, [coef, ...tensors], { clamp: limits, noise });
   const cell = random?.cell;
-  if (noise && !cell) throw new DTypeError(`${op}: noise needs an Rng as random, got ${show(random)}`);
-  const state = noise && cell ? cell.value : zeros([stateWords], "i32");
-  const [out, next] = apply(samplerStepDef, [coef, state, ...tensors], {
-    clamp: clamp ? [clamp[0], clamp[1]] : null,
-    noise,
-  });
+  if (!cell) throw new DTypeError(`${op}: noise needs an Rng as random, got ${show(random)}`);
+  const state = cell.value;
+  const [out, next] = apply(samplerStepDef, [coef, ...tensors, state], { clamp: limits, noise });
   state.dispose();
-  if (noise && cell) cell.set(next as Tensor);
+  cell.set(next as Tensor);
   (next as Tensor).dispose();
   return out as Tensor;
 }

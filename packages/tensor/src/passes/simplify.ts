@@ -1,6 +1,7 @@
 // Simplification: equal pure nodes are merged (hash-consing), nodes that change nothing disappear, constants are folded,
 // and chains of views become one.
 
+import { attrsKey } from "../ir/attrs.js";
 import { type Graph, type Node, rewriteGraph, type Value } from "../ir/graph.js";
 import { sameShape } from "../shape.js";
 import { constantOf, foldConstant } from "./fold.js";
@@ -20,23 +21,6 @@ export function simplify(graph: Graph): Graph {
     known.set(key, outputs);
     return outputs;
   });
-}
-
-/** Attributes as text, equal for equal attributes. Eager calls look their program up by it, which JSON.stringify is slow for. */
-export function attrsKey(attrs: Node["attrs"]): string {
-  let key = "";
-  for (const name in attrs) {
-    const value: unknown = attrs[name as keyof typeof attrs];
-    if (value !== undefined && typeof value !== "function") key += `${name}:${valueKey(value)};`;
-  }
-  return key;
-}
-
-function valueKey(value: unknown): string {
-  if (typeof value === "number") return Object.is(value, -0) ? "-0" : String(value);
-  if (typeof value === "string") return JSON.stringify(value);
-  if (typeof value !== "object" || value === null) return String(value);
-  return Array.isArray(value) ? `[${value.map(valueKey).join()}]` : `{${attrsKey(value as Node["attrs"])}}`;
 }
 
 /** The input that a node passes through unchanged, if it does. */

@@ -111,7 +111,7 @@ export function compile<A extends readonly unknown[], R>(
   const { precision } = options;
   checkPrecision(name, precision);
   const routes = new Routes();
-  const cache = new GuardedCache<Specialisation>(cacheLimits, (spec) => {
+  const cache = new GuardedCache<string, Specialisation>(cacheLimits, (spec) => {
     routes.forget(spec);
     release(spec);
   });

@@ -29,7 +29,7 @@ export async function guardedAsync<T>(call: () => Promise<T>): Promise<T> {
 }
 
 /** The typed form of a native error; one that says memory is exhausted lists what is live on the device. */
-function explained(error: unknown, device: number): unknown {
+export function explained(error: unknown, device: number): unknown {
   const typed = typedError(error);
   if (!(typed instanceof OutOfMemoryError)) return typed;
   const totals = native().memory(device);

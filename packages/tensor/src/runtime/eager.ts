@@ -8,29 +8,13 @@ import { identityDef } from "../ops/cast.js";
 import type { OpDef } from "../ops/definition.js";
 import { widenFormats } from "../passes/formats.js";
 import { mixPrecision } from "../passes/precision.js";
-import { attrsKey } from "../passes/simplify.js";
-import { ProgramCache } from "./cache.js";
 import { currentDevice, native, type Operand, onDevice, type Storage, transfer } from "./device.js";
 import { deviceName } from "./devices.js";
+import { type EagerCall, programOf } from "./eagerPrograms.js";
+import { GuardedCache } from "./guardedCache.js";
 import { here, type Origin } from "./origin.js";
 import { loadGraph, type Program, releaseProgram, runProgram } from "./program.js";
 import { span } from "./timeline.js";
-
-/** Most one-op programs kept, and the most bytes of their text. */
-const cacheLimits = { count: 4096, bytes: 64 << 20 };
-
-const cache = new ProgramCache<Program>(cacheLimits, releaseProgram);
-
-/**
- * How often an operation outside compiled functions found its program, how often one had to be made, and how many are
- * held. The least recently used leave first.
- *
- * @example
- * const { hits, misses, programs } = eagerCacheStats();
- */
-export const eagerCacheStats = (): { hits: number; misses: number; programs: number } => cache.stats();
-
-const avalKey = ({ shape, dtype }: Aval): string => `${dtype}[${shape.join()}]`;
 
 /** Runs an op on concrete tensors. */
 export function runEager(def: OpDef, inputs: readonly Tensor[], attrs: Attrs): readonly Tensor[] {
@@ -47,17 +31,11 @@ export function runNode(
   const operands = inputs.map((tensor) => tensor.operand(def.name));
   const device = placeOf(operands);
   if (device === undefined) return withConstantsMoved(def, inputs, attrs, variant);
-  let key = `${device} ${def.name}`;
-  for (const input of inputs) key += avalKey(input);
-  for (const _ in attrs) {
-    key += attrsKey(attrs);
-    break;
-  }
-  if (variant) key += `!${variant}`;
-  const program = cache.get(key) ?? cache.add(key, build(device, def, inputs, attrs, variant));
-  const results = runProgram(program, 0, operands);
-  if (def.canFail) markOrigin(results, here());
-  return results.map((storage, i) => {
+  const call = { device, def, inputs, attrs, variant };
+  const program = programOf(call, () => build(call));
+  const storages = runProgram(program, 0, operands);
+  if (def.canFail) markOrigin(storages, here());
+  return storages.map((storage, i) => {
     const { shape, dtype } = program.outputs[i] as Aval;
     return new Tensor(shape, dtype, { storage });
   });
@@ -100,7 +78,7 @@ function withConstantsMoved(def: OpDef, inputs: readonly Tensor[], attrs: Attrs,
   }
 }
 
-function build(device: number, def: OpDef, inputs: readonly Aval[], attrs: Attrs, variant?: string): Program {
+function build({ device, def, inputs, attrs, variant }: EagerCall): Program {
   const builder = new GraphBuilder();
   const values = inputs.map((aval) => builder.arg(aval));
   const node = builder.node(def, values, attrs, def.infer(inputs, attrs), currentPath());
@@ -117,12 +95,15 @@ export function markOrigin(storages: readonly Storage[], origin: Origin): void {
 /** A copy on a device of what an operand holds, a value of this aval. */
 export function copyOf(aval: Aval, operand: Operand, device: number): Storage {
   if (operand.handle !== 0 && (operand as Storage).device !== device) return transfer(operand as Storage, device);
-  const key = `${device} copy${avalKey(aval)}`;
-  const program = cache.get(key) ?? cache.add(key, build(device, identityDef, [aval], {}));
+  const call = { device, def: identityDef, inputs: [aval], attrs: {}, variant: undefined };
+  const program = programOf(call, () => build(call));
   return runProgram(program, 0, [operand])[0] as Storage;
 }
 
-const writers = new ProgramCache<Program>(cacheLimits, releaseProgram);
+/** Most programs kept that write to cells, and the most bytes of their text. */
+const writerLimits = { count: 4096, bytes: 64 << 20 };
+
+const writers = new GuardedCache<string, Program>(writerLimits, releaseProgram);
 
 /** Overwrites memory with what an operand holds, in queue order. */
 export function copyInto(aval: Aval, operand: Operand, target: Storage): void {
@@ -136,9 +117,9 @@ export function copyInto(aval: Aval, operand: Operand, target: Storage): void {
     }
     return;
   }
-  const key = `${device} ${avalKey(aval)}`;
+  const key = `${device} ${aval.dtype}[${aval.shape.join()}]`;
   const program =
-    writers.get(key) ??
+    writers.find(key, () => true) ??
     writers.add(
       key,
       onDevice(device, () => buildWriter(aval)),

@@ -1,5 +1,5 @@
-// The programs of one compiled function: several for each signature, told apart by what they guard. Bounded by
-// count and by bytes; the least recently used leave first.
+// A cache of programs by key, several for each key, told apart by what they fit. Bounded by count and by bytes; the least
+// recently used leave first.
 
 /** What a cache may hold. */
 export interface CacheLimits {
@@ -7,16 +7,16 @@ export interface CacheLimits {
   readonly bytes: number;
 }
 
-interface Entry<S> {
-  readonly key: string;
+interface Entry<K, S> {
+  readonly key: K;
   readonly value: S;
 }
 
 /** Values by key, any number for each key. */
-export class GuardedCache<S extends { readonly bytes: number }> {
-  private readonly byKey = new Map<string, Entry<S>[]>();
-  /** In order of use. */
-  private readonly entries = new Set<Entry<S>>();
+export class GuardedCache<K, S extends { readonly bytes: number }> {
+  private readonly byKey = new Map<K, Entry<K, S>[]>();
+  /** In order of use, once there are many. */
+  private readonly entries = new Set<Entry<K, S>>();
   private readonly limits: CacheLimits;
   private readonly release: (value: S) => void;
   private held = 0;
@@ -40,18 +40,26 @@ export class GuardedCache<S extends { readonly bytes: number }> {
     return this.gone;
   }
 
-  find(key: string, fits: (value: S) => boolean): S | undefined {
-    const found = this.byKey.get(key)?.find(({ value }) => fits(value));
-    if (!found) return undefined;
-    if (this.entries.size > 1) {
-      this.entries.delete(found);
-      this.entries.add(found);
+  find(key: K, fits: (value: S) => boolean): S | undefined {
+    const entries = this.byKey.get(key);
+    if (!entries) return undefined;
+    for (const entry of entries) {
+      if (!fits(entry.value)) continue;
+      this.use(entry);
+      return entry.value;
     }
-    return found.value;
+    return undefined;
+  }
+
+  /** Notes a use; the order is only kept once some are near to leaving. */
+  private use(entry: Entry<K, S>): void {
+    if (this.size * 2 <= this.limits.count && this.held * 2 <= this.limits.bytes) return;
+    this.entries.delete(entry);
+    this.entries.add(entry);
   }
 
   /** Adds a value, which is kept even if it alone exceeds the limits. */
-  add(key: string, value: S): void {
+  add(key: K, value: S): S {
     const entry = { key, value };
     this.entries.add(entry);
     const list = this.byKey.get(key);
@@ -59,18 +67,19 @@ export class GuardedCache<S extends { readonly bytes: number }> {
     else this.byKey.set(key, [entry]);
     this.held += value.bytes;
     while (this.size > 1 && (this.size > this.limits.count || this.held > this.limits.bytes)) {
-      this.remove(this.entries.values().next().value as Entry<S>);
+      this.remove(this.entries.values().next().value as Entry<K, S>);
       this.gone++;
     }
+    return value;
   }
 
   clear(): void {
     for (const entry of [...this.entries]) this.remove(entry);
   }
 
-  private remove(entry: Entry<S>): void {
+  private remove(entry: Entry<K, S>): void {
     this.entries.delete(entry);
-    const list = (this.byKey.get(entry.key) as Entry<S>[]).filter((other) => other !== entry);
+    const list = (this.byKey.get(entry.key) as Entry<K, S>[]).filter((other) => other !== entry);
     if (list.length > 0) this.byKey.set(entry.key, list);
     else this.byKey.delete(entry.key);
     this.held -= entry.value.bytes;

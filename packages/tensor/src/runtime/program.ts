@@ -6,7 +6,7 @@ import type { Aval, Graph, Node } from "../ir/graph.js";
 import { type Nesting, nestingOf, type OperandSpec, type RecordSpec, writeProgram } from "../program/blob.js";
 import { lowerGraph } from "../program/lower.js";
 import { sizeOf } from "../shape.js";
-import { currentDevice, guarded, type InlineNumber, native, type Operand, Storage } from "./device.js";
+import { currentDevice, explained, guarded, type InlineNumber, native, type Operand, Storage } from "./device.js";
 import { showBytes } from "./live.js";
 import { measureUnknown, noteProgram, tuning } from "./tuning/index.js";
 
@@ -117,6 +117,10 @@ export function runProgram(program: Program, binding: number, inputs: readonly O
     inputHandles[i] = input.handle;
     if (input.handle === 0) inputHandles[program.argCount + i] = (input as InlineNumber).word;
   }
-  guarded(() => native().run(program.handle, binding, inputHandles, outputHandles, cancel), device);
+  try {
+    native().run(program.handle, binding, inputHandles, outputHandles, cancel);
+  } catch (error) {
+    throw explained(error, device);
+  }
   return outputBytes.map((bytes, i) => new Storage(outputHandles[i] as number, bytes, device));
 }
