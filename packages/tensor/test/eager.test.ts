@@ -4,6 +4,7 @@ import {
   add,
   applyOne,
   assertNoLeaks,
+  Cell,
   defineOp,
   eagerCacheStats,
   full,
@@ -16,6 +17,7 @@ import {
 } from "@figment/tensor";
 import { afterAll, describe, expect, it } from "vitest";
 import { attrsKey, copyAttrs, hashAttrs, sameAttrs } from "#ir/attrs";
+import { rankLive } from "#runtime/live";
 
 afterAll(() => assertNoLeaks());
 
@@ -112,6 +114,25 @@ describe("attributes", () => {
     expect(sameAttrs(bare, dressed) && sameAttrs(dressed, bare)).toBe(true);
     expect(hashAttrs(7, bare)).toBe(hashAttrs(7, dressed));
   });
+});
+
+it("a tensor read from a cell that was overwritten since is listed once, until it goes", () => {
+  const listed = (): string[] =>
+    rankLive(0, memory())
+      .filter(({ shape }) => shape?.join() === "128,129")
+      .map(({ count, name }) => `${count} ${name ?? ""}`)
+      .sort();
+  const cell = new Cell({ shape: [128, 129], name: "large", initial: () => new Float32Array(128 * 129) });
+  const before = cell.value;
+  expect(listed()).toEqual(["1 large"]);
+  const next = full([128, 129], 1);
+  cell.set(next);
+  expect(listed()).toEqual(["1 large", "2 "]);
+  next.dispose();
+  before.dispose();
+  expect(listed()).toEqual(["1 large"]);
+  cell.dispose();
+  expect(listed()).toEqual([]);
 });
 
 it("many tensors of one turn are freed with it or later, each once", async () => {

@@ -227,7 +227,7 @@ export class Cell {
     const memory = this.memory as Storage;
     const moved = copyOf(this, memory, memory.device);
     moved.contents = { shape: this.shape, dtype: this.dtype };
-    lent.moveTo(moved.handle);
+    lent.moveTo(moved);
     this.takeBack();
     this.tapedRead = undefined;
   }

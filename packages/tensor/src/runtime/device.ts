@@ -59,6 +59,7 @@ export class Storage {
   signal: AbortSignal | undefined;
   /** What the memory holds, for the list of what is live. */
   contents: Contents | undefined;
+  place = -1;
   /** Told when the memory goes: native bindings that would keep it. */
   private watchers: Set<() => void> | undefined;
   private users = 1;
@@ -69,7 +70,7 @@ export class Storage {
     this.bytes = bytes;
     this.device = device;
     this.borrowed = borrowed;
-    if (!borrowed) noteLive(handle, this);
+    if (!borrowed) noteLive(this);
   }
 
   /** Notes that nobody is expected to free this memory: the scalar results of compiled functions are left to the collector. */
@@ -86,11 +87,14 @@ export class Storage {
     return () => watchers.delete(watcher);
   }
 
-  /** Points the users of this memory to a copy elsewhere; bindings to the old place go. */
-  moveTo(handle: number): void {
+  /** Points the users of this memory to a copy elsewhere, which is theirs from now on; bindings to the old place go. */
+  moveTo(copy: Storage): void {
     this.tellWatchers();
-    this.handle = handle;
+    this.handle = copy.handle;
+    this.contents = copy.contents;
     this.borrowed = undefined;
+    forgetLive(copy);
+    noteLive(this);
   }
 
   retain(): this {
@@ -104,7 +108,7 @@ export class Storage {
     this.tellWatchers();
     if (this.borrowed) this.borrowed();
     else {
-      forgetLive(this.handle);
+      forgetLive(this);
       native().release(this.handle);
     }
   }

@@ -18,6 +18,8 @@ export interface Listed {
   readonly bytes: number;
   readonly device: number;
   contents: Contents | undefined;
+  /** Where it stands in the list; -1 while it does not. Only this module sets it. */
+  place: number;
 }
 
 /** Smaller blocks are only summed up: listing them would cost more than they explain. */
@@ -25,16 +27,22 @@ export const listedBytes = 1 << 16;
 /** Lines of the list in the message of an error. */
 const maxLines = 12;
 
-const listed = new Map<number, Listed>();
+const listed: Listed[] = [];
 
 /** Notes memory that has been allocated. */
-export function noteLive(handle: number, storage: Listed): void {
-  if (storage.bytes >= listedBytes) listed.set(handle, storage);
+export function noteLive(storage: Listed): void {
+  if (storage.bytes >= listedBytes) storage.place = listed.push(storage) - 1;
 }
 
-/** Notes that memory has been released. */
-export function forgetLive(handle: number): void {
-  listed.delete(handle);
+/** Notes that memory has been released, or belongs to something else. */
+export function forgetLive(storage: Listed): void {
+  if (storage.place < 0) return;
+  const last = listed.pop() as Listed;
+  if (last !== storage) {
+    listed[storage.place] = last;
+    last.place = storage.place;
+  }
+  storage.place = -1;
 }
 
 /** A device's live memory in groups of equal name, shape and type, largest first; small blocks are the last group. */
@@ -44,7 +52,7 @@ export function rankLive(
 ): LiveMemory[] {
   const groups = new Map<string, { count: number; bytes: number; contents: Contents | undefined }>();
   let [restBytes, restCount] = [totals.live, totals.liveBuffers];
-  for (const { bytes, contents, device: where } of listed.values()) {
+  for (const { bytes, contents, device: where } of listed) {
     if (where !== device) continue;
     const key = contents ? `${contents.name ?? ""}|${contents.dtype}|${contents.shape.join()}` : String(bytes);
     const group = groups.get(key) ?? { count: 0, bytes: 0, contents };
