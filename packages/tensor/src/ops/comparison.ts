@@ -65,7 +65,8 @@ const selectDef = defineOp<Attrs>({
 
 /** Comparisons. A number may lie outside a small type's range, so that bools and bytes meet it in i32. */
 function compare(def: OpDef<Attrs>, items: readonly TensorLike[]): Tensor {
-  if (ready(items)) return applyOne(def, items, noAttrs);
+  const known = ready(def.name, items);
+  if (known) return applyOne(def, known, noAttrs);
   const withNumber = items.some((item) => !(item instanceof Tensor));
   return composed(() => applyOne(def, operands(def.name, withNumber ? widened(items) : items), noAttrs));
 }

@@ -158,15 +158,21 @@ export function operands(op: string, items: readonly TensorLike[]): Tensor[] {
 
 const toType = (x: Tensor, dtype: DType): Tensor => (x.dtype === dtype ? x : cast(x, dtype));
 
-/** Whether operands need nothing made for them: tensors of one type that arithmetic is done in. */
-export function ready(items: readonly TensorLike[]): items is readonly Tensor[] {
-  const [first] = items;
-  return (
-    first instanceof Tensor &&
-    first.dtype !== "bool" &&
-    first.dtype !== "u8" &&
-    items.every((item) => item instanceof Tensor && item.dtype === first.dtype)
-  );
+/**
+ * Operands for which no memory has to be made: tensors of one type that arithmetic is done in, and the numbers beside them,
+ * which take it and travel with the call. Undefined for others.
+ */
+export function ready(op: string, items: readonly TensorLike[]): readonly Tensor[] | undefined {
+  let dtype: DType | undefined;
+  for (const item of items) {
+    if (typeof item === "number") continue;
+    if (!(item instanceof Tensor) || item.dtype === "bool" || item.dtype === "u8") return undefined;
+    dtype ??= item.dtype;
+    if (item.dtype !== dtype) return undefined;
+  }
+  if (dtype === undefined) return undefined;
+  const type = dtype;
+  return items.map((item) => (typeof item === "number" ? numberOperand(op, item, type) : item));
 }
 
 /** Bools and bytes as i32; the rest as it is. */
@@ -177,15 +183,16 @@ export const widened = (items: readonly TensorLike[]): readonly TensorLike[] =>
 
 /** Arithmetic on bools and bytes is done, and stays, in i32, so that it cannot wrap. */
 export function arithmetic(def: OpDef<Attrs>, items: readonly TensorLike[]): Tensor {
-  if (ready(items)) return applyOne(def, items, noAttrs);
-  return composed(() => {
-    return applyOne(def, operands(def.name, widened(items)), noAttrs);
-  });
+  const known = ready(def.name, items);
+  if (known) return applyOne(def, known, noAttrs);
+  return composed(() => applyOne(def, operands(def.name, widened(items)), noAttrs));
 }
 
 /** Functions of floats; a number takes the type of a tensor beside it. */
 export function float(def: OpDef<Attrs>, items: readonly TensorLike[]): Tensor {
-  return ready(items) || (items.length === 1 && items[0] instanceof Tensor)
-    ? applyOne(def, items as readonly Tensor[], noAttrs)
-    : composed(() => applyOne(def, operands(def.name, items), noAttrs));
+  const [first] = items;
+  if (items.length === 1 && first instanceof Tensor) return applyOne(def, [first], noAttrs);
+  const known = ready(def.name, items);
+  if (known) return applyOne(def, known, noAttrs);
+  return composed(() => applyOne(def, operands(def.name, items), noAttrs));
 }
