@@ -191,8 +191,10 @@ describe.skipIf(device.index === undefined)("on the GPU", () => {
   it.each([true, false])("adam moves 206 tensors as the CPU does (decoupled: %s)", (decoupled) => {
     const draws = new Draws(seed);
     const given = [number(1e-3), number(3), number(0.7), ...groups(draws, 4)];
-    const attrs = { beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0.01, decoupled };
+    const attrs = { beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0.01, decoupled, averaged: false };
     expectClose("adam", adamDef, given, attrs);
+    const averaged = [...given.slice(0, 3), number(0.99), ...given.slice(3), ...groups(draws, 1)];
+    expectClose("adam", adamDef, averaged, { ...attrs, averaged: true });
     expectClose("adam", adamDef, given, { ...attrs, beta1: 0 });
   });
   it("emaUpdate, sgd and rmsprop move 206 tensors as the CPU does", () => {

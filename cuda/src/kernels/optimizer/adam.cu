@@ -1,9 +1,10 @@
 // adam over many tensors at once, in f32 as on the CPU. What a step takes of its number is found
-// once a block, in f64: 1 − βᵗ as −(e^(t ln β) − 1).
+// once a block, in f64: 1 − βᵗ as −(e^(t ln β) − 1). Averages of the new weights, where there are
+// any, move in the same pass.
 #include <cmath>
 
+#include "ema.h"
 #include "kernels/params/adam.generated.h"
-#include "update.h"
 
 namespace figment::cuda {
 namespace {
@@ -53,6 +54,35 @@ struct AdamStep {
   float gradScale, gradDecay, beta1, beta2, rest1, rest2, eps, keep, stepSize, rootScale;
 };
 
+struct AveragedInputs {
+  AdamInputs adam;
+  EmaStep::Inputs average;
+};
+
+/// Adam of the operands before the last, the average.
+struct AveragedAdamStep {
+  using Inputs = AveragedInputs;
+  static constexpr int kReads = AdamStep::kReads + 1, kWrites = AdamStep::kWrites + 1;
+
+#ifdef FIGMENT_KERNELS
+  FIGMENT_DEVICE explicit AveragedAdamStep(const Inputs& in) : adam(in.adam), average(in.average) {}
+
+  FIGMENT_DEVICE void operator()(float (&x)[kReads]) const {
+    float own[AdamStep::kReads] = {x[0], x[1], x[2], x[3]};
+    adam(own);
+    float pair[EmaStep::kReads] = {x[4], own[0]};
+    average(pair);
+    x[0] = own[0];
+    x[2] = own[2];
+    x[3] = own[3];
+    x[4] = pair[0];
+  }
+#endif
+
+  AdamStep adam;
+  EmaStep average;
+};
+
 void run(const OpCall& call, Context& context) {
   const auto& p = call.as<AdamParams>();
   const AdamInputs inputs = {viewOf<const float>(call.in[0]),
@@ -67,7 +97,10 @@ void run(const OpCall& call, Context& context) {
                              float(1 - p.beta2),
                              float(p.eps),
                              p.decoupled != 0};
-  updateAll<AdamStep>(launcherOf(context), call.in + 3, call.out, p.count, inputs);
+  Launcher& launcher = launcherOf(context);
+  if (p.averaged == 0) return updateAll<AdamStep>(launcher, call.in + 3, call.out, p.count, inputs);
+  updateAll<AveragedAdamStep>(launcher, call.in + 4, call.out, p.count,
+                              {inputs, {viewOf<const float>(call.in[3])}});
 }
 
 /// Logarithms of β must exist.

@@ -13,16 +13,17 @@ constexpr int kThreads = 256;
 
 template <class T>
 struct AdamTensor {
-  Global<const T> weight, grad, mean, square;
-  Global<T> newWeight, newMean, newSquare;
+  Global<const T> weight, grad, mean, square, average;
+  Global<T> newWeight, newMean, newSquare, newAverage;
   int64_t count;
 };
 
 template <class T>
 FIGMENT_KERNEL(kThreads)
 adamKernel(AdamParams p, Global<const T> rate, Global<const T> steps, Global<const T> scale,
-           AdamTensor<T> t) {
+           Global<const T> decays, AdamTensor<T> t) {
   const double lr = double(rate[0]), step = double(steps[0]), gradScale = double(scale[0]);
+  const double decay = p.averaged ? double(decays[0]) : 0;
   const double stepSize = lr / (1 - pow(p.beta1, step));
   const double rootCorrection = sqrt(1 - pow(p.beta2, step));
   for (int64_t i = threadInGrid(); i < t.count; i += threadsOfGrid()) {
@@ -34,9 +35,12 @@ adamKernel(AdamParams p, Global<const T> rate, Global<const T> steps, Global<con
       grad += p.weightDecay * weight;
     const double mean = p.beta1 * double(t.mean[i]) + (1 - p.beta1) * grad;
     const double square = p.beta2 * double(t.square[i]) + (1 - p.beta2) * grad * grad;
-    t.newWeight[i] = T(weight - stepSize * mean / (sqrt(square) / rootCorrection + p.eps));
+    const T newWeight = T(weight - stepSize * mean / (sqrt(square) / rootCorrection + p.eps));
+    t.newWeight[i] = newWeight;
     t.newMean[i] = T(mean);
     t.newSquare[i] = T(square);
+    if (p.averaged)
+      t.newAverage[i] = T(decay * double(t.average[i]) + (1 - decay) * double(newWeight));
   }
 }
 
@@ -68,20 +72,23 @@ storeSumKernel(Global<const double> sum, Global<T> out) {
 template <class T>
 void runAdam(const OpCall& call, Launcher& launcher) {
   const auto& p = call.as<AdamParams>();
-  const Operand *weights = call.in + 3, *grads = weights + p.count, *means = grads + p.count,
-                *squares = means + p.count;
+  const Operand *weights = call.in + 3 + p.averaged, *grads = weights + p.count,
+                *means = grads + p.count, *squares = means + p.count, *averages = squares + p.count;
   for (int32_t t = 0; t < p.count; t++) {
     const AdamTensor<T> tensor = {viewOf<const T>(weights[t]),
                                   viewOf<const T>(grads[t]),
                                   viewOf<const T>(means[t]),
                                   viewOf<const T>(squares[t]),
+                                  p.averaged ? viewOf<const T>(averages[t]) : Global<const T>{},
                                   viewOf<T>(call.out[t]),
                                   viewOf<T>(call.out[p.count + t]),
                                   viewOf<T>(call.out[2 * p.count + t]),
+                                  p.averaged ? viewOf<T>(call.out[3 * p.count + t]) : Global<T>{},
                                   weights[t].elements()};
     launch<adamKernel<T>>(launcher, gridFor(launcher, tensor.count, kThreads), kThreads, 0, p,
                           viewOf<const T>(call.in[0]), viewOf<const T>(call.in[1]),
-                          viewOf<const T>(call.in[2]), tensor);
+                          viewOf<const T>(call.in[2]),
+                          p.averaged ? viewOf<const T>(call.in[3]) : Global<const T>{}, tensor);
   }
 }
 

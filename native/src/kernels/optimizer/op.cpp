@@ -1,7 +1,8 @@
 // Multi-tensor updates of whole parameter sets in one sweep.
 //   adam: g ← g·gradScale (+ weightDecay·p when decoupled = 0), m ← β₁m + (1−β₁)g,
 //     v ← β₂v + (1−β₂)g², p ← p(1 − lr·weightDecay when decoupled) − lr/(1−β₁ᵗ)·m /
-//     (√v/√(1−β₂ᵗ) + eps)  (Kingma & Ba, 2015; Loshchilov & Hutter, 2019)
+//     (√v/√(1−β₂ᵗ) + eps)  (Kingma & Ba, 2015; Loshchilov & Hutter, 2019); when averaged = 1,
+//     average ← decay·average + (1−decay)·p
 //   emaUpdate: target ← decay·target + (1−decay)·source
 //   sumSquares: Σ of all squares, for the global gradient norm
 #include "../op_spec.h"
@@ -13,17 +14,18 @@
 namespace figment {
 namespace {
 
-constexpr int32_t kAdamScalars = 3;  // lr, step, gradScale
-constexpr int32_t kAdamStates = 2;
+/// lr, step, gradScale, and the decay of averages if there are any.
+int32_t adamScalars(const AdamParams& p) { return 3 + p.averaged; }
 
 std::string checkAdam(const OpCall& call) {
   const auto& p = call.as<AdamParams>();
-  const int64_t count = p.count;
-  DenseCheck check("adam", call, kAdamScalars + (2 + kAdamStates) * count,
-                   (1 + kAdamStates) * count);
+  const int64_t count = p.count, averages = p.averaged == 1 ? 1 : 0;
+  const int64_t scalars = 3 + averages, states = 2 + averages;
+  DenseCheck check("adam", call, scalars + (2 + states) * count, (1 + states) * count);
   check.require(countInRange(p.count), "count is out of range")
-      .require(p.decoupled == 0 || p.decoupled == 1, "decoupled is 0 or 1");
-  checkGroups(check, call, kAdamScalars, count, kAdamStates, check.floating(0));
+      .require(p.decoupled == 0 || p.decoupled == 1, "decoupled is 0 or 1")
+      .require(p.averaged == 0 || p.averaged == 1, "averaged is 0 or 1");
+  checkGroups(check, call, scalars, count, states, check.floating(0));
   return check.done();
 }
 
@@ -54,7 +56,8 @@ std::string checkSumSquares(const OpCall& call) {
 }
 
 bool adamInPlace(const OpCall& call, int out, int in) {
-  return updatesInPlace(kAdamScalars, call.as<AdamParams>().count, out, in);
+  const auto& p = call.as<AdamParams>();
+  return updatesInPlace(adamScalars(p), p.count, out, in);
 }
 bool emaInPlace(const OpCall&, int out, int in) { return in == 1 + out; }
 Cost costAdam(const OpCall& call) { return {5.0 * outputElements(call), operandBytes(call)}; }

@@ -34,14 +34,27 @@ struct AdamStep {
   }
 };
 
-/// Pointers to one piece of a parameter's tensors.
+/// The scalars of one move of averages, in every lane.
+struct EmaStep {
+  F32 decay, rest;
+
+  explicit EmaStep(float value)
+      : decay(F32::broadcast(value)), rest(F32::broadcast(float(1 - double(value)))) {}
+
+  FIGMENT_INLINE F32 operator()(F32 target, F32 source) const {
+    return mulAdd(rest, source, decay * target);
+  }
+};
+
+/// Pointers to one piece of a parameter's tensors; of averages, where there are any.
 struct AdamPiece {
-  const float *w, *g, *m, *v;
-  float *newW, *newM, *newV;
+  const float *w, *g, *m, *v, *a;
+  float *newW, *newM, *newV, *newA;
 };
 
 template <bool kStream>
-FIGMENT_INLINE void adamPiece(const AdamStep& step, const AdamPiece& at, int64_t elements) {
+FIGMENT_INLINE void adamPiece(const AdamStep& step, const EmaStep& average, const AdamPiece& at,
+                              int64_t elements) {
   const auto keep = [](float* to, F32 value, int lanes) {
     lanes == kLanes ? storeOrStream<kStream>(value, to) : storeLanes(to, value, lanes);
   };
@@ -52,19 +65,19 @@ FIGMENT_INLINE void adamPiece(const AdamStep& step, const AdamPiece& at, int64_t
     keep(at.newW + i, weight, lanes);
     keep(at.newM + i, mean, lanes);
     keep(at.newV + i, square, lanes);
+    if (at.a) keep(at.newA + i, average(loadLanes(at.a + i, lanes), weight), lanes);
   });
 }
 
 /// Whether results lie apart from what they replace, on whole lines, and fill the caches together.
-bool adamStreams(const Operand* weights, const Operand* results, int count) {
+bool adamStreams(const Operand* weights, const Operand* results, int count, int groups) {
   constexpr uintptr_t kLine = 64;
-  constexpr int kGroups = 3;
   int64_t bytes = 0;
   for (int t = 0; t < count; t++) {
     if (results[t].data == weights[t].data) return false;
-    bytes += kGroups * flatElements(weights[t]) * int64_t(sizeof(float));
+    bytes += groups * flatElements(weights[t]) * int64_t(sizeof(float));
   }
-  for (int r = 0; r < kGroups * count; r++)
+  for (int r = 0; r < groups * count; r++)
     if (reinterpret_cast<uintptr_t>(results[r].data) % kLine != 0) return false;
   return bytes > kStreamedTraffic;
 }
@@ -74,28 +87,30 @@ void runAdam(const OpCall& call, Context& context) {
   const int count = p.count;
   const AdamStep step(p, double(*call.in[0].as<const float>()),
                       double(*call.in[1].as<const float>()), double(*call.in[2].as<const float>()));
-  const Operand *weights = call.in + 3, *grads = weights + count, *means = grads + count,
-                *squares = means + count;
+  const EmaStep average(p.averaged ? *call.in[3].as<const float>() : 0.0f);
+  const Operand *weights = call.in + 3 + p.averaged, *grads = weights + count,
+                *means = grads + count, *squares = means + count, *averages = squares + count;
   const SweepTable table(weights, count, context.scratch());
-  const bool streams = adamStreams(weights, call.out, count);
+  const bool streams = adamStreams(weights, call.out, count, 3 + p.averaged);
   sweep(table, weights, context, [&](int t, int64_t first, int64_t elements, int64_t) {
     const AdamPiece at{.w = weights[t].as<const float>() + first,
                        .g = grads[t].as<const float>() + first,
                        .m = means[t].as<const float>() + first,
                        .v = squares[t].as<const float>() + first,
+                       .a = p.averaged ? averages[t].as<const float>() + first : nullptr,
                        .newW = call.out[t].as<float>() + first,
                        .newM = call.out[count + t].as<float>() + first,
-                       .newV = call.out[2 * count + t].as<float>() + first};
-    if (!streams) return adamPiece<false>(step, at, elements);
-    adamPiece<true>(step, at, elements);
+                       .newV = call.out[2 * count + t].as<float>() + first,
+                       .newA = p.averaged ? call.out[3 * count + t].as<float>() + first : nullptr};
+    if (!streams) return adamPiece<false>(step, average, at, elements);
+    adamPiece<true>(step, average, at, elements);
     streamFence();
   });
 }
 
 void runEmaUpdate(const OpCall& call, Context& context) {
   const int count = call.as<EmaUpdateParams>().count;
-  const float value = *call.in[0].as<const float>();
-  const F32 decay = F32::broadcast(value), rest = F32::broadcast(float(1 - double(value)));
+  const EmaStep average(*call.in[0].as<const float>());
   const Operand *targets = call.in + 1, *sources = targets + count;
   const SweepTable table(targets, count, context.scratch());
   sweep(table, targets, context, [&](int t, int64_t first, int64_t elements, int64_t) {
@@ -103,8 +118,8 @@ void runEmaUpdate(const OpCall& call, Context& context) {
     const float* source = sources[t].as<const float>() + first;
     float* out = call.out[t].as<float>() + first;
     forLanes(elements, [&](int64_t i, int lanes) {
-      const F32 kept = decay * loadLanes(target + i, lanes);
-      storeLanes(out + i, mulAdd(rest, loadLanes(source + i, lanes), kept), lanes);
+      storeLanes(out + i, average(loadLanes(target + i, lanes), loadLanes(source + i, lanes)),
+                 lanes);
     });
   });
 }

@@ -21,13 +21,16 @@ void runAdam(const OpCall& call, Context& context) {
   const double gradScale = double(*call.in[2].as<const T>());
   const double stepSize = lr / (1 - std::pow(p.beta1, step));
   const double rootCorrection = std::sqrt(1 - std::pow(p.beta2, step));
-  const Operand *params = call.in + 3, *grads = params + p.count, *means = grads + p.count,
-                *squares = means + p.count;
+  const double decay = p.averaged ? double(*call.in[3].as<const T>()) : 0;
+  const Operand *params = call.in + 3 + p.averaged, *grads = params + p.count,
+                *means = grads + p.count, *squares = means + p.count, *averages = squares + p.count;
   for (int32_t t = 0; t < p.count; t++) {
     const T *w = params[t].as<const T>(), *g = grads[t].as<const T>(), *m = means[t].as<const T>(),
             *v = squares[t].as<const T>();
     T *w2 = call.out[t].as<T>(), *m2 = call.out[p.count + t].as<T>(),
       *v2 = call.out[2 * p.count + t].as<T>();
+    const T* a = p.averaged ? averages[t].as<const T>() : nullptr;
+    T* a2 = p.averaged ? call.out[3 * p.count + t].as<T>() : nullptr;
     context.parallelFor(params[t].elements(), kGrain, [&](int64_t begin, int64_t end, int) {
       for (int64_t i = begin; i < end; i++) {
         double weight = double(w[i]);
@@ -41,6 +44,7 @@ void runAdam(const OpCall& call, Context& context) {
         w2[i] = T(weight - stepSize * mean / (std::sqrt(square) / rootCorrection + p.eps));
         m2[i] = T(mean);
         v2[i] = T(square);
+        if (a) a2[i] = T(decay * double(a[i]) + (1 - decay) * double(w2[i]));
       }
     });
   }

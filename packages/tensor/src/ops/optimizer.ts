@@ -41,6 +41,7 @@ import {
 const adamSchema = nativeSchema("adam", {
   count: "i32",
   decoupled: "i32",
+  averaged: "i32",
   beta1: "f64",
   beta2: "f64",
   eps: "f64",
@@ -49,63 +50,87 @@ const adamSchema = nativeSchema("adam", {
 const emaUpdateSchema = nativeSchema("emaUpdate", { count: "i32" });
 const sumSquaresSchema = nativeSchema("sumSquares", { count: "i32" });
 
-/** The constants of Adam; `decoupled` decides whether weight decay acts on the weights (AdamW) or the gradient. */
+/**
+ * The constants of Adam; `decoupled` decides whether weight decay acts on the weights (AdamW) or the gradient. With
+ * `averaged`, averages of the new weights move as those of emaUpdate do (pass `averages`).
+ */
 export type AdamAttrs = {
   readonly beta1: number;
   readonly beta2: number;
   readonly eps: number;
   readonly weightDecay: number;
   readonly decoupled: boolean;
+  readonly averaged: boolean;
 };
 
-/** Operands of adam before the groups: lr, step, gradScale. */
-const adamScalars = 3;
-/** Groups of adam's inputs: parameters, gradients, first and second moments; the gradients have no output. */
-const adamGroups = 4;
+/** Operands of adam before the groups: lr, step, gradScale, and the decay of averages if there are any. */
+export const adamScalars = ({ averaged }: Pick<AdamAttrs, "averaged">): number => 3 + Number(averaged);
+/** Groups of adam's inputs: parameters, gradients, first and second moments, averages; the gradients have no output. */
+export const adamGroups = ({ averaged }: Pick<AdamAttrs, "averaged">): number => 4 + Number(averaged);
 
 export const adamDef: OpDef<AdamAttrs> = defineOp({
   name: "adam",
   effect: "pure",
   nondifferentiable: true,
-  infer: (inputs) => inferUpdate("adam", inputs, ["lr", "step", "gradScale"], ["m", "v"]),
-  lower: {
-    kind: "kernel",
-    call: (node, { beta1, beta2, eps, weightDecay, decoupled }) => ({
-      schema: adamSchema,
-      params: { count: node.outputs.length / 3, decoupled: Number(decoupled), beta1, beta2, eps, weightDecay },
-      inputs: whole(node.inputs),
-      outputs: whole(node.outputs),
-    }),
-  },
-  inPlace: updateInPlace(adamScalars, adamGroups),
-  reference: (inputs, _avals, { beta1, beta2, eps, weightDecay, decoupled }) =>
-    updateReference(
+  infer: (inputs, { averaged }) =>
+    inferUpdate(
       "adam",
       inputs,
-      adamScalars,
-      adamGroups,
-      ([lr = 0, step = 0, gradScale = 0], p, g, [m = 0, v = 0]) => {
+      ["lr", "step", "gradScale", ...(averaged ? ["decay"] : [])],
+      ["m", "v", ...(averaged ? ["average"] : [])],
+    ),
+  lower: {
+    kind: "kernel",
+    call: (node, attrs) => {
+      const { decoupled, averaged, ...constants } = attrs;
+      const count = node.outputs.length / (adamGroups(attrs) - 1);
+      return {
+        schema: adamSchema,
+        params: { count, decoupled: Number(decoupled), averaged: Number(averaged), ...constants },
+        inputs: whole(node.inputs),
+        outputs: whole(node.outputs),
+      };
+    },
+  },
+  inPlace: (node) => {
+    const attrs = node.attrs as AdamAttrs;
+    return updateInPlace(adamScalars(attrs), adamGroups(attrs))(node);
+  },
+  reference: (inputs, _avals, attrs) => {
+    const { beta1, beta2, eps, weightDecay, decoupled, averaged } = attrs;
+    return updateReference(
+      "adam",
+      inputs,
+      adamScalars(attrs),
+      adamGroups(attrs),
+      ([lr = 0, step = 0, gradScale = 0, decay = 0], p, g, [m = 0, v = 0, average = 0]) => {
         const gradient = g * gradScale + (decoupled ? 0 : weightDecay * p);
         const m1 = beta1 * m + (1 - beta1) * gradient;
         const v1 = beta2 * v + (1 - beta2) * gradient * gradient;
         const denominator = Math.sqrt(v1) / Math.sqrt(1 - beta2 ** step) + eps;
         const decayed = decoupled ? p - lr * weightDecay * p : p;
-        return [decayed - ((lr / (1 - beta1 ** step)) * m1) / denominator, m1, v1];
+        const p1 = decayed - ((lr / (1 - beta1 ** step)) * m1) / denominator;
+        return [p1, m1, v1, ...(averaged ? [decay * average + (1 - decay) * p1] : [])];
       },
-    ),
+    );
+  },
   samples: () =>
-    shapeSets.map((shapes, i) => ({
-      inputs: [
-        scalarSample(1e-3, 1e-2),
-        { shape: [], derive: ([lr]) => numberOperand("adam", 1 + 7 * i, (lr as Tensor).dtype) },
-        scalarSample(0.5, 1),
-        ...drawn(shapes),
-        ...drawn(shapes),
-        ...drawn(shapes),
-        ...drawn(shapes, [0.01, 2]),
-      ],
-      attrs: { beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0.01, decoupled: i % 2 === 0 },
-    })),
+    [false, true].flatMap((averaged) =>
+      shapeSets.map((shapes, i) => ({
+        inputs: [
+          scalarSample(1e-3, 1e-2),
+          { shape: [], derive: ([lr]) => numberOperand("adam", 1 + 7 * i, (lr as Tensor).dtype) },
+          scalarSample(0.5, 1),
+          ...(averaged ? [scalarSample(0.9, 1)] : []),
+          ...drawn(shapes),
+          ...drawn(shapes),
+          ...drawn(shapes),
+          ...drawn(shapes, [0.01, 2]),
+          ...(averaged ? drawn(shapes) : []),
+        ],
+        attrs: { beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0.01, decoupled: i % 2 === 0, averaged },
+      })),
+    ),
 });
 
 export const emaUpdateDef: OpDef<Attrs> = defineOp<Attrs>({
@@ -219,7 +244,8 @@ export function adamUpdate(update: AdamUpdate): void {
   const { beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weightDecay = 0, decoupled = true } = update;
   for (const [name, x] of Object.entries({ beta1, beta2, eps, weightDecay })) checkFinite(op, name, x);
   checkBoolean(op, "decoupled", decoupled);
-  updateCells(adamDef, { beta1, beta2, eps, weightDecay, decoupled }, { lr, step, gradScale }, update, { m, v });
+  const attrs = { beta1, beta2, eps, weightDecay, decoupled, averaged: false };
+  updateCells(adamDef, attrs, { lr, step, gradScale }, update, { m, v });
 }
 
 /**

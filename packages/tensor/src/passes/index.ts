@@ -2,6 +2,7 @@
 
 import type { Graph } from "../ir/graph.js";
 import { verifyGraph } from "../ir/verify.js";
+import { averageInUpdates } from "./averages.js";
 import { gatherCasts } from "./casts.js";
 import { eliminateDeadCode } from "./dce.js";
 import { widenFormats } from "./formats.js";
@@ -25,6 +26,7 @@ export const passes: readonly (readonly [string, (graph: Graph) => Graph])[] = [
   ["stores", narrowStores],
   ["formats", widenFormats],
   ["dce", eliminateDeadCode],
+  ["averages", averageInUpdates],
   ["updates", gatherUpdates],
   ["regions", formRegions],
   ["casts", gatherCasts],
