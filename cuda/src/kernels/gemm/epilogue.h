@@ -2,6 +2,7 @@
 // result's format. A kernel argument of every variant of matmul and the convolutions.
 #pragma once
 
+#include "../../device/functions.h"
 #include "floats.h"
 #include "kernels/gemm/activation.h"
 
@@ -57,6 +58,12 @@ struct Epilogue {
   }
   FIGMENT_DEVICE void store(int64_t at, int64_t column, Sum sum) const {
     out.store(at, finish(sum, column));
+  }
+  /// One sum of each half.
+  FIGMENT_DEVICE void storeGated(int64_t at, int64_t columnU, Sum u, int64_t columnV, Sum v) const {
+    u = finish(u, columnU);
+    v = finish(v, columnV);
+    out.store(at, u * (v * Sum(0.5) * (errorFunction(v * Sum(0.7071067811865476)) + Sum(1))));
   }
   /// Sums of this column and the next, stored at `at` and after it; without `both`, of the first.
   FIGMENT_DEVICE void storePair(int64_t at, int64_t column, Sum low, Sum high, bool both) const {

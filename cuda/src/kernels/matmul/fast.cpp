@@ -17,7 +17,10 @@ size_t scratch(const OpCall& call, int) {
   return call.out[0].empty() ? 0 : scratchOf(workOf(call.as<MatmulParams>(), 1).product);
 }
 
-bool fits(const OpCall& call) { return fitsGrid(workOf(call.as<MatmulParams>(), 1)); }
+bool fits(const OpCall& call) {
+  const auto& p = call.as<MatmulParams>();
+  return p.activation != kGeglu && fitsGrid(workOf(p, 1));
+}
 
 int mmaSupports(const OpCall& call) { return factorsOnTensorCores(call) && fits(call) ? 20 : -1; }
 

@@ -14,13 +14,20 @@ FIGMENT_KERNEL(kThreads)
 plainKernel(Floats<Sum> a, Floats<Sum> b, Epilogue<Sum> epilogue, int64_t count, MatmulParams p) {
   const int64_t rowStepA = p.transA ? 1 : p.k, stepA = p.transA ? p.m : 1;
   const int64_t stepB = p.transB ? 1 : p.n, columnStepB = p.transB ? p.k : 1;
+  const int64_t columns = resultColumns(p.n, p.activation);
   for (int64_t e = threadInGrid(); e < count; e += threadsOfGrid()) {
-    const int64_t column = e % p.n, row = e / p.n % p.m, batch = e / p.n / p.m;
-    int64_t i = batch * p.batchStrideA + row * rowStepA;
-    int64_t j = batch * p.batchStrideB + column * columnStepB;
-    Sum sum = 0;
-    for (int64_t k = 0; k < p.k; k++, i += stepA, j += stepB) sum = multiplyAdd(a[i], b[j], sum);
-    epilogue.store(e, column, sum);
+    const int64_t column = e % columns, row = e / columns % p.m, batch = e / columns / p.m;
+    const auto sumOf = [&](int64_t columnOfB) {
+      int64_t i = batch * p.batchStrideA + row * rowStepA;
+      int64_t j = batch * p.batchStrideB + columnOfB * columnStepB;
+      Sum sum = 0;
+      for (int64_t k = 0; k < p.k; k++, i += stepA, j += stepB) sum = multiplyAdd(a[i], b[j], sum);
+      return sum;
+    };
+    if (p.activation == kGeglu)
+      epilogue.storeGated(e, column, sumOf(column), columns + column, sumOf(columns + column));
+    else
+      epilogue.store(e, column, sumOf(column));
   }
 }
 

@@ -1,6 +1,7 @@
 // matmul of 16-bit factors on Hopper's tensor cores. Factors must have rows of a multiple of eight
 // elements, as the copy engine takes them.
 #include "../gemm/wgmma_plan.h"
+#include "kernels/gemm/activation.h"
 #include "kernels/params/matmul.generated.h"
 
 namespace figment::cuda::wgmma {
@@ -22,7 +23,9 @@ Extent extentOf(const OpCall& call) {
 
 int supports(const OpCall& call) {
   const auto& p = call.as<MatmulParams>();
-  if (!factorFormats(call) || p.batch < 1 || p.m < 1 || p.n < 1 || p.k < 1) return -1;
+  if (!factorFormats(call) || p.activation == kGeglu || p.batch < 1 || p.m < 1 || p.n < 1 ||
+      p.k < 1)
+    return -1;
   if ((p.transA ? p.m : p.k) % 8 != 0 || (p.transB ? p.k : p.n) % 8 != 0) return -1;
   if (p.batch > 65536 || double(p.batch) * double(p.m) > 2e9 || !countable(extentOf(call)))
     return -1;

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "kernels/gemm/block.inl.h"
+#include "kernels/gemm/gate.inl.h"
 #include "kernels/gemm/tile_packing.inl.h"
 
 namespace figment::FIGMENT_ISA::tiles {
@@ -33,7 +34,8 @@ constexpr int kPossible = kReferencePreference + 1;
   }
 }
 
-/// Where finished rows of kBlock sums go.
+/// Where finished rows of kBlock sums go. Where they are gated, these are kSide columns of each
+/// half, next to each other, and kSide results.
 struct RowResults {
   Results to;    ///< of row and column zero
   int64_t step;  ///< from one row to the next
@@ -45,10 +47,12 @@ struct RowResults {
   /// a bias take few instructions, since these share their ports with the tiles.
   template <class Tiles>
   FIGMENT_INLINE void store(int64_t row, int64_t end, int64_t column, const float* sums) const {
-    const Results at = to + (row * step + column);
+    const Results at = to + (row * step + resultColumns(column, activation));
     const int64_t count = smaller(kBlock, columns - column);
     const float* added = bias ? bias + column : nullptr;
-    if (count < kBlock || activation != kNoActivation || to.format == Format::f16)
+    if (activation == kGeglu)
+      storeGatedRows<Tiles>(at, end - row, smaller(kSide, columns - column / 2), added, sums);
+    else if (count < kBlock || activation != kNoActivation || to.format == Format::f16)
       storeRows(at, end - row, count, added, sums);
     else if (added)
       storeBlock<Tiles>(at, end - row, sums, [added](const float* sum, int64_t i) {
@@ -74,6 +78,38 @@ struct RowResults {
       for (; rows > 0; rows--, sums += kBlock, numbers += step)
         for (int64_t i = 0; i < kBlock; i += kLanes) finished(sums, i).store(numbers + i);
     }
+  }
+  template <class Tiles>
+  [[gnu::noinline]] void storeGatedRows(Results at, int64_t rows, int64_t count,
+                                        const float* biasAt, const float* sums) const {
+    if (to.format == Format::bf16 && count == kSide)
+      return storeGatedBf16<Tiles>(reinterpret_cast<uint16_t*>(at.data), rows, biasAt, sums);
+    for (int64_t row = 0; row < rows; row++, sums += kBlock)
+      for (int64_t i = 0; i < count; i += kLanes)
+        gemm::storeGated(at + (row * step + i), biased(sums, biasAt, i),
+                         biased(sums, biasAt, kSide + i), count - i);
+  }
+  /// As many rows at once as two vectors are rounded to.
+  template <class Tiles>
+  FIGMENT_INLINE void storeGatedBf16(uint16_t* at, int64_t rows, const float* biasAt,
+                                     const float* sums) const {
+    constexpr int64_t kTogether = larger(1, 2 * kLanes / kSide);
+    alignas(kRowBytes) uint16_t bits[kTogether * kSide];
+    for (; rows > 0; rows -= kTogether, at += kTogether * step, sums += kTogether * kBlock) {
+      const int64_t last = smaller(kTogether, rows) - 1;
+      const auto gated = [&](int64_t i) {
+        const float* row = sums + smaller(last, i / kSide) * kBlock;
+        return gemm::coarseGate(biased(row, biasAt, i % kSide),
+                                biased(row, biasAt, kSide + i % kSide));
+      };
+      for (int64_t i = 0; i < kTogether * kSide; i += 2 * kLanes)
+        Tiles::storeBf16(bits + i, gated(i), gated(i + kLanes));
+      for (int64_t row = 0; row <= last; row++)
+        __builtin_memcpy(at + row * step, bits + row * kSide, kSide * sizeof *bits);
+    }
+  }
+  static FIGMENT_INLINE F32 biased(const float* sums, const float* biasAt, int64_t i) {
+    return biasAt ? F32::load(sums + i) + F32::load(biasAt + i) : F32::load(sums + i);
   }
   [[gnu::noinline]] void storeRows(Results at, int64_t rows, int64_t count, const float* biasAt,
                                    const float* sums) const {

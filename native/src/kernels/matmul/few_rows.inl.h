@@ -19,7 +19,7 @@ class FewRows {
   static bool takes(const Product& g) {
     return g.batch == 1 && g.batchesB == 1 && g.m <= kFewRows &&
            g.packedNumbers() > kColumnNumbers &&
-           (g.m * g.steps * kTileDepth <= kRowNumbers || g.m * g.p.n <= kWaitingSums);
+           (g.m * g.steps * kTileDepth <= kRowNumbers || g.m * g.n <= kWaitingSums);
   }
   FewRows(const Product& product, int threads)
       : g(product),
@@ -72,10 +72,9 @@ class FewRows {
   void runUnit(const OpCall& call, Tiles& tiles, const uint16_t* packed, int64_t unit,
                const Memory& mine) const {
     const int64_t firstPanel = unit * unitPanels_, column = firstPanel * kBlock;
-    const int64_t columns = smaller(unitPanels_ * kBlock, g.p.n - column);
-    if (mine.bias) gemm::widen(mine.bias, Elements::of(call.in[2]) + column, columns);
-    const RowResults out = {Results::of(call.out[0]) + column, g.p.n, columns, mine.bias,
-                            g.p.activation};
+    const int64_t columns = smaller(unitPanels_ * kBlock, g.n - column);
+    if (mine.bias) widenBias(mine.bias, g.p, Elements::of(call.in[2]), column, columns);
+    const RowResults out = resultsOf(g.p, Results::of(call.out[0]), 0, column, columns, mine.bias);
     const auto finish = [out](int64_t i, int64_t end, int64_t j, const float* sums) {
       out.store<Tiles>(i, end, j, sums);
     };

@@ -1,6 +1,6 @@
 // matmul: out[b] = activation(op(A[b]) · op(B[b]) + bias), with either factor transposed and either
-// batch dimension broadcast. This file holds the rules of the operation; see reference.cpp for its
-// meaning and packed.inl.h for the fast kernels.
+// batch dimension broadcast; of n columns, GEGLU leaves n / 2. This file holds the rules of the
+// operation; see reference.cpp for its meaning and packed.inl.h for the fast kernels.
 #include "../op_spec.h"
 #include "kernels/gemm/activation.h"
 #include "kernels/gemm/precision.h"
@@ -35,7 +35,9 @@ std::string check(const OpCall& call) {
   if (p.transA != 0 && p.transA != 1) return "matmul: transA must be 0 or 1";
   if (p.transB != 0 && p.transB != 1) return "matmul: transB must be 0 or 1";
   if (p.precision < 0 || p.precision > kLastPrecision) return "matmul: unknown precision";
-  if (p.activation < 0 || p.activation > kLastActivation) return "matmul: unknown activation";
+  if (p.activation < 0 || p.activation > kLastOfMatmul) return "matmul: unknown activation";
+  if (p.activation == kGeglu && p.n % 2 != 0)
+    return "matmul: an odd number of columns has no halves";
   if (call.inCount != 2 + p.bias || call.outCount != 1) return "matmul: wrong number of operands";
   std::string problem = floatFormatProblem(call, call.inCount);
   if (!problem.empty()) return "matmul: " + problem;
@@ -53,7 +55,8 @@ std::string check(const OpCall& call) {
   }
   int64_t matrix = 0;
   if (__builtin_mul_overflow(p.m, p.n, &matrix)) return "matmul: out is too large";
-  if (!call.out[0].hasShape({p.batch, p.m, p.n})) return "matmul: out must be [batch, m, n]";
+  if (!call.out[0].hasShape({p.batch, p.m, resultColumns(p.n, p.activation)}))
+    return "matmul: out must be [batch, m, n]";
   if (!call.out[0].contiguous()) return "matmul: out must be contiguous";
   return "";
 }

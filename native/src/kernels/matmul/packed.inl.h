@@ -6,6 +6,7 @@
 #pragma once
 
 #include "kernels/gemm/block.inl.h"
+#include "kernels/gemm/gate.inl.h"
 #include "kernels/isa_name.h"
 #include "kernels/packing.h"
 #include "kernels/params/matmul.generated.h"
@@ -32,9 +33,12 @@ constexpr int64_t kRowConflictFloats = 1024;
 struct Matmul {
   Elements a, b, bias;
   Results c;
-  int64_t batch, m, n, k, batchStrideA, batchStrideB;
+  int64_t columns;  ///< of B
+  int64_t batch, m, k, batchStrideA, batchStrideB;
+  int64_t n;  ///< columns of panels: where they are gated, panels are whole
   bool transA, transB;
   int activation;
+  bool gated;  ///< panels hold columns of one half of B and of the other in turn
   Columns kind;
   bool swapped;  ///< computes Cᵀ = Bᵀ·Aᵀ: everything else here speaks of the swapped factors
 
@@ -44,6 +48,19 @@ struct Matmul {
   bool copyA;   ///< rows of A are copied to scratch
   int64_t unitRows, unitPanels, rowUnits, columnUnits;
   int64_t splits, splitDepth;
+
+  /// Columns of B that a panel holds.
+  struct Part {
+    int64_t first, count;
+  };
+  Part columnsOf(int64_t panel) const {
+    const int64_t column = panel * kTileColumns;
+    if (!gated) return {column, smaller(kTileColumns, n - column)};
+    const int64_t half = results(), inHalf = panel / 2 * kTileColumns;
+    return {panel % 2 * half + inHalf, smaller(kTileColumns, half - inHalf)};
+  }
+  /// Columns of the result.
+  int64_t results() const { return gated ? columns / 2 : columns; }
 };
 
 template <class T>
@@ -55,7 +72,9 @@ inline void exchange(T& a, T& b) {
 
 inline void planUnits(Matmul& g) {
   const int64_t tiles = ceilDiv(g.m, kTileRows);
-  g.unitPanels = smaller(g.panels, kUnitColumns / kTileColumns);
+  const int64_t together = g.gated ? 2 : 1;
+  const auto unitOf = [&](int64_t panels) { return ceilDiv(panels, together) * together; };
+  g.unitPanels = smaller(g.panels, unitOf(kUnitColumns / kTileColumns));
   g.columnUnits = ceilDiv(g.panels, g.unitPanels);
   g.unitRows = smaller(tiles * kTileRows, kUnitRows);
   g.rowUnits = ceilDiv(g.m, g.unitRows);
@@ -69,11 +88,11 @@ inline void planUnits(Matmul& g) {
     g.rowUnits = ceilDiv(g.m, g.unitRows);
   }
   const double results = double(g.batch) * double(g.m) * double(g.n);
-  if (missing() > 1 && g.k >= 2 * kSplitDepth && !g.swapped)
+  if (missing() > 1 && g.k >= 2 * kSplitDepth && !g.swapped && !g.gated)
     g.splits = smaller(smaller(int64_t(missing()) + 1, g.k / kSplitDepth),
                        larger(1, int64_t(double(kSplitFloats) / results)));
-  while (missing() > 1 && g.unitPanels > 1) {
-    g.unitPanels = ceilDiv(g.unitPanels, 2);
+  while (missing() > 1 && g.unitPanels > together) {
+    g.unitPanels = unitOf(ceilDiv(g.unitPanels, 2));
     g.columnUnits = ceilDiv(g.panels, g.unitPanels);
   }
   g.splitDepth = ceilDiv(g.k, g.splits);
@@ -88,8 +107,10 @@ inline void describe(const OpCall& call, Matmul& g) {
   g.c = Results::of(call.out[0]);
   g.batch = p.batch;
   g.m = p.m;
-  g.n = p.n;
   g.k = p.k;
+  g.columns = p.n;
+  g.gated = p.activation == kGeglu;
+  g.n = g.gated ? 2 * ceilDiv(g.results(), kTileColumns) * kTileColumns : p.n;
   g.batchStrideA = p.batchStrideA;
   g.batchStrideB = p.batchStrideB;
   g.transA = p.transA != 0;
@@ -100,7 +121,7 @@ inline void describe(const OpCall& call, Matmul& g) {
     g.batch = 1;
   }
   const bool fewRows = g.m <= kDotRowsOfA && g.n > kDotColumns && g.transB;
-  const bool dots = kLanes > 4 && g.k >= kLanes && (fewRows || g.n <= kDotColumns);
+  const bool dots = kLanes > 4 && g.k >= kLanes && !g.gated && (fewRows || g.n <= kDotColumns);
   g.kind = dots ? Columns::dots : Columns::panels;
   g.swapped = dots && fewRows;
   if (g.swapped) {
@@ -112,7 +133,7 @@ inline void describe(const OpCall& call, Matmul& g) {
   }
   g.batchesB = g.batchStrideB == 0 ? 1 : g.batch;
   g.panels = ceilDiv(g.n, kTileColumns);
-  g.plainB = !dots && !g.transB && g.m <= kPlainRows && !g.b.half();
+  g.plainB = !dots && !g.gated && !g.transB && g.m <= kPlainRows && !g.b.half();
   g.copyA = g.transA || g.a.half() || (!dots && g.m > 1 && g.k % kRowConflictFloats == 0);
   planUnits(g);
 }
@@ -153,7 +174,7 @@ inline size_t carve(const Matmul& g, int threads, std::byte* base, MatmulScratch
   s.rowCapacity = RowTable::capacity(g.unitRows);
   s.rowsA = carver.take<const float*>(s.rowCapacity * threads);
   s.rowsC = carver.take<float*>(s.rowCapacity * threads);
-  const bool staged = g.c.half() && g.splits == 1;
+  const bool staged = (g.c.half() || g.gated) && g.splits == 1;
   s.stagedStep = g.swapped ? g.unitRows : g.unitPanels * kTileColumns;
   s.stagedFloats = staged ? s.stagedStep * (g.swapped ? g.n : g.unitRows) : 0;
   s.staged = carver.take<float>(s.stagedFloats * threads);
@@ -164,11 +185,12 @@ inline size_t carve(const Matmul& g, int threads, std::byte* base, MatmulScratch
 /// Packs rows [begin, begin + count) of one split's K for one panel of B.
 inline void packPiece(const Matmul& g, const MatmulScratch& s, int64_t batch, int64_t panel,
                       int64_t split, int64_t begin, int64_t count) {
-  const int64_t column = panel * kTileColumns;
-  const int64_t valid = smaller(kTileColumns, g.n - column), width = panelWidth(valid);
+  const auto [column, valid] = g.columnsOf(panel);
+  const int64_t width = g.gated ? kTileColumns : panelWidth(valid);
   const int64_t first = split * g.splitDepth;
   const int64_t depth = s.depths[split].k;
-  float* to = s.packed + batch * s.packedBatch + first * g.panels * kTileColumns + column * depth;
+  float* to = s.packed + batch * s.packedBatch + first * g.panels * kTileColumns +
+              panel * kTileColumns * depth;
   const Elements b = g.b + batch * g.batchStrideB;
   if (g.kind == Columns::dots) {
     to += begin;
@@ -181,7 +203,7 @@ inline void packPiece(const Matmul& g, const MatmulScratch& s, int64_t batch, in
   if (g.transB)
     packColumns(b + column * g.k + first + begin, g.k, count, valid, width, to);
   else
-    packRows(b + (first + begin) * g.n + column, g.n, count, valid, width, to);
+    packRows(b + (first + begin) * g.columns + column, g.columns, count, valid, width, to);
 }
 
 inline void packB(const Matmul& g, const MatmulScratch& s, Context& context) {
@@ -210,7 +232,7 @@ inline Packing matmulPacking(const OpCall& call) {
     return {};
   return {1,
           size_t(g.panels * kTileColumns * g.k) * sizeof(float),
-          {g.n, g.k, g.splitDepth, g.transB, int64_t(g.b.format)}};
+          {g.columns, g.k, g.splitDepth, g.transB, int64_t(g.b.format), g.gated}};
 }
 
 inline void matmulPack(const OpCall& call, std::byte* to, Context& context) {
@@ -263,6 +285,20 @@ inline void pointRows(const Matmul& g, const MatmulScratch& s, RowBlock& block, 
   for (int64_t i = 0; i < rows; i++) block.rows.a[i] = from + i * step;
 }
 
+/// Stores what the halves of rows in scratch, in panels in turn, leave where the rows go.
+inline void gateRows(const Matmul& g, const RowBlock& block) {
+  for (int64_t i = 0; i < block.rows.count; i++) {
+    const float* u = block.rows.c[i];
+    for (int64_t panel = block.firstPanel; panel < block.endPanel; panel += 2) {
+      const auto [first, count] = g.columnsOf(panel);
+      const Results to = Results{block.rows.results[i], block.rows.format} + first;
+      for (int64_t j = 0; j < count; j += kLanes)
+        storeGated(to + j, F32::load(u + j), F32::load(u + kTileColumns + j), count - j);
+      u += 2 * kTileColumns;
+    }
+  }
+}
+
 inline void runUnit(const Matmul& g, const MatmulScratch& s, int64_t unit, int worker) {
   const int64_t columnUnit = unit % g.columnUnits, rowUnit = unit / g.columnUnits % g.rowUnits;
   const int64_t split = unit / g.columnUnits / g.rowUnits % g.splits;
@@ -294,9 +330,9 @@ inline void runUnit(const Matmul& g, const MatmulScratch& s, int64_t unit, int w
     runSwapped(g, s, block, batch, row, worker);
     return;
   }
-  block.activation = g.splits > 1 ? 0 : g.activation;
-  const int64_t at = (batch * g.m + row) * g.n;
-  if (g.splits > 1 || !g.c.half()) {
+  block.activation = g.splits > 1 || g.gated ? 0 : g.activation;
+  const int64_t at = (batch * g.m + row) * g.results();
+  if (g.splits > 1 || !(g.c.half() || g.gated)) {
     float* c = g.splits > 1 ? s.partial + split * g.batch * g.m * g.n : g.c.floats();
     for (int64_t i = 0; i < block.rows.count; i++) block.rows.c[i] = c + at + i * g.n;
     block.rows.pad();
@@ -306,10 +342,13 @@ inline void runUnit(const Matmul& g, const MatmulScratch& s, int64_t unit, int w
   block.rows.results = s.results + worker * s.rowCapacity;
   block.rows.format = g.c.format;
   for (int64_t i = 0; i < block.rows.count; i++)
-    block.rows.results[i] = (g.c + (at + i * g.n)).data;
+    block.rows.results[i] = (g.c + (at + i * g.results())).data;
   stageRows(block, s.staged + worker * s.stagedFloats, s.stagedStep);
   runBlock(block);
-  narrowRows(block);
+  if (g.gated)
+    gateRows(g, block);
+  else
+    narrowRows(block);
 }
 
 /// One row of the result from the sums of the splits, added in order into those of the first.
@@ -347,7 +386,12 @@ inline void matmulRun(const OpCall& call, Context& context) {
   MatmulScratch s;
   carve(g, context.threads(), context.scratch(), s);
   zeroFloats(s.init, g.panels * kTileColumns);
-  if (g.bias.given() && g.splits == 1 && !g.swapped) widen(s.init, g.bias, g.n);
+  if (g.bias.given() && g.splits == 1 && !g.swapped) {
+    for (int64_t panel = 0; panel < g.panels; panel++) {
+      const auto [first, count] = g.columnsOf(panel);
+      widen(s.init + panel * kTileColumns, g.bias + first, count);
+    }
+  }
   s.ready = reinterpret_cast<const float*>(packedOperand(context));
   if (!s.ready) packB(g, s, context);
   const int64_t units = g.batch * g.splits * g.rowUnits * g.columnUnits;

@@ -29,8 +29,11 @@ void runTyped(const OpCall& call, Context& context) {
       for (int64_t k = 0; k < p.k; k++)
         for (int64_t j = 0; j < p.n; j++)
           sums[j] += double(a[k * stepA]) * double(b[k * stepB + j * columnStepB]);
-      T* out = call.out[0].as<T>() + row * p.n;
-      for (int64_t j = 0; j < p.n; j++) out[j] = T(activatePlainly(sums[j], p.activation));
+      const int64_t columns = resultColumns(p.n, p.activation);
+      T* out = call.out[0].as<T>() + row * columns;
+      for (int64_t j = 0; j < columns; j++)
+        out[j] = T(p.activation == kGeglu ? gatePlainly(sums[j], sums[columns + j])
+                                          : activatePlainly(sums[j], p.activation));
     }
   });
 }

@@ -21,6 +21,7 @@ struct Product {
   Elements a, b, bias;
   Results out;
   Parts parts;
+  int64_t n;  ///< columns of panels
   int64_t batch, m, panels, cuts, batchesB;
   int64_t cut;  ///< numbers of K that are split and summed at a time
   tiles::UnitPlan unit;
@@ -32,14 +33,15 @@ struct Product {
         bias(p.bias ? Elements::of(call.in[2]) : Elements{}),
         out(Results::of(call.out[0])),
         parts(Parts::of(a.format, b.format, p.precision == kFast)),
+        n(tiles::packedColumns(p)),
         batch(tiles::sharesB(p) ? 1 : p.batch),
         m(tiles::rowsTogether(p)),
-        panels(ceilDiv(p.n, kBlock)),
+        panels(ceilDiv(n, kBlock)),
         cuts(ceilDiv(p.k, kCut)),
         batchesB(p.batchStrideB == 0 ? 1 : p.batch),
         cut(ceilDiv(ceilDiv(p.k, kTileDepth), cuts) * kTileDepth),
-        unit(tiles::UnitPlan::byRows(m, p.n, ceilDiv(threads, batch), kMostRows,
-                                     cuts == 1 ? p.n : kMostColumns)) {}
+        unit(tiles::UnitPlan::byRows(m, n, ceilDiv(threads, batch), kMostRows,
+                                     cuts == 1 ? n : kMostColumns)) {}
   int64_t panelSize() const { return parts.columns * tiles::packedSize(p.k); }
   int64_t units() const { return batch * unit.rowUnits * unit.columnUnits; }
   /// Whether each panel of B is of use to one unit alone.
@@ -48,17 +50,23 @@ struct Product {
   /// Splits kBlock columns of B for a cut of K.
   [[gnu::noinline]] Scale packColumns(int64_t batch, int64_t panel, int64_t k, float* raw,
                                       uint16_t* to) const {
-    const int64_t column = panel * kBlock, columns = smaller(kBlock, p.n - column);
     const int64_t depth = smaller(cut, p.k - k), blocks = ceilDiv(depth, kTileDepth);
     const Elements from = b + batch * p.batchStrideB;
+    const tiles::TileColumns left(p, panel, 0), right(p, panel, 1);
+    const int64_t columns = left.count + right.count;
+    // Columns that are neighbours are copied at once.
+    const bool apart = p.activation == kGeglu;
+    const int64_t together = apart ? left.count : columns;
     Measured measured;
     if (columns < kBlock || depth < blocks * kTileDepth)
       gemm::zeroFloats(raw, blocks * kTileDepth * kBlock);
-    if (p.transB)
-      transposeRaw(raw, kBlock, from + (column * p.k + k), p.k, columns, depth);
-    else
+    const auto copy = [&](float* to, int64_t column, int64_t count) {
+      if (p.transB) return transposeRaw(to, kBlock, from + (column * p.k + k), p.k, count, depth);
       for (int64_t i = 0; i < depth; i++)
-        copyMeasured(raw + i * kBlock, from + ((k + i) * p.n + column), columns, measured);
+        copyMeasured(to + i * kBlock, from + ((k + i) * p.n + column), count, measured);
+    };
+    copy(raw, left.first, together);
+    if (apart) copy(raw + tiles::kSide, right.first, right.count);
     if (p.transB) measure(raw, blocks * kTileDepth * kBlock, measured);
     return packPanel<Side::columns>(to, raw, measured, parts.columns, blocks);
   }
@@ -117,13 +125,13 @@ struct ProductScratch : PanelScratch {
 template <class Tiles>
 inline int64_t runUnit(const Product& g, Tiles& tiles, const PackedB& packed, int64_t index,
                        const ProductScratch& s) {
-  const tiles::UnitPart at(g.unit, index, g.m, g.p.n);
+  const tiles::UnitPart at(g.unit, index, g.m, g.n);
   const int64_t firstPanel = at.column / kBlock;
   const int64_t inBatch = (g.batchesB == 1 ? 0 : at.batch) * g.panels;
   const int64_t rowBlocks = ceilDiv(at.rows, kBlock);
-  if (s.bias) gemm::widen(s.bias, g.bias + at.column, at.columns);
-  const tiles::RowResults out = {g.out + ((at.batch * g.m + at.row) * g.p.n + at.column), g.p.n,
-                                 at.columns, s.bias, g.p.activation};
+  if (s.bias) tiles::widenBias(s.bias, g.p, g.bias, at.column, at.columns);
+  const tiles::RowResults out =
+      tiles::resultsOf(g.p, g.out, at.batch * g.m + at.row, at.column, at.columns, s.bias);
   Panel own = {s.columns, {}};
   int64_t plain = 0;
   for (int64_t cut = 0; cut < g.cuts; cut++) {
@@ -197,7 +205,10 @@ inline Packing productPacking(const OpCall& call) {
   if (g.batchesB > 1 || g.batch * g.m > kKeptRows) return {};
   Carver carver(nullptr);
   PackedB::take(carver, g);
-  return {1, carver.used(), {g.p.n, g.p.k, g.p.transB, g.parts.columns, int64_t(g.b.format)}};
+  return {
+      1,
+      carver.used(),
+      {g.p.n, g.p.k, g.p.transB, g.parts.columns, int64_t(g.b.format), g.p.activation == kGeglu}};
 }
 inline void packProduct(const OpCall& call, std::byte* to, Context& context) {
   const Product g(call, context.threads());

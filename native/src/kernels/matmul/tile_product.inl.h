@@ -23,6 +23,8 @@ constexpr int64_t kFarRows = 512, kColumnsOfCopied = 128;
 struct Product {
   const MatmulParams& p;
   const uint16_t *a, *b;
+  bool gated;  ///< a panel holds kSide columns of each half of B
+  int64_t n;   ///< columns of panels
   int64_t batch, m, batchesB, panels, steps;
   int64_t partSteps;  ///< those of K that a unit takes at a time
   UnitPlan unit;
@@ -31,14 +33,16 @@ struct Product {
       : p(call.as<MatmulParams>()),
         a(call.in[0].as<const uint16_t>()),
         b(call.in[1].as<const uint16_t>()),
+        gated(p.activation == kGeglu),
+        n(packedColumns(p)),
         batch(sharesB(p) ? 1 : p.batch),
         m(rowsTogether(p)),
         batchesB(p.batchStrideB == 0 ? 1 : p.batch),
-        panels(ceilDiv(p.n, kBlock)),
+        panels(ceilDiv(n, kBlock)),
         steps(ceilDiv(p.k, kTileDepth)),
         partSteps(ceilDiv(steps, ceilDiv(p.k, mostDepth()))),
         unit(UnitPlan::byColumns(
-            m, p.n, ceilDiv(threads, batch), partSteps == steps ? m : kMostKeptRows,
+            m, n, ceilDiv(threads, batch), partSteps == steps ? m : kMostKeptRows,
             (m <= kFewRows ? kFewRowsColumnNumbers : kColumnNumbers) / (partSteps * kTileDepth))) {}
   int64_t mostDepth() const {
     if (m <= kFewRows) return kFewRowsDepth;
@@ -63,13 +67,15 @@ struct Product {
     const uint16_t* from = b + batch * p.batchStrideB;
     for (int64_t k = begin; k < end; k += kTileDepth, to += kPair) {
       for (int64_t panel = first; panel < last; panel++) {
-        const int64_t column = panel * kBlock, columns = smaller(kBlock, p.n - column);
         const int64_t depth = smaller(kTileDepth, end - k);
         uint16_t* at = to + (panel - first) * panelStep;
-        if (p.transB)
-          transposeColumns(at, from + column * p.k + k, p.k, columns, depth);
-        else
-          interleaveColumns(at, from + k * p.n + column, p.n, columns, depth);
+        for (int64_t tile = 0; tile < kBlock / kSide; tile++, at += kTile) {
+          const TileColumns columns(p, panel, tile);
+          if (p.transB)
+            transposeTile(at, from + columns.first * p.k + k, p.k, columns.count, depth);
+          else
+            interleaveTile(at, from + k * p.n + columns.first, p.n, columns.count, depth);
+        }
       }
     }
   }

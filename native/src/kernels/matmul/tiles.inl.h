@@ -22,7 +22,7 @@ constexpr int64_t kPackedPanels = 8, kPackedSteps = 8;
 
 /// Whether columns pass the first-level cache by: not where rows are transposed for each cut, which
 /// is better done for less of K.
-inline bool streams(const Product& g) { return !g.p.transA && g.p.n > kFewColumns; }
+inline bool streams(const Product& g) { return !g.p.transA && g.n > kFewColumns; }
 inline int64_t cutSteps(const Product& g, int64_t steps) {
   if (steps <= (streams(g) ? kOnlyCut : kOnlySharedCut)) return steps;
   return ceilDiv(steps, ceilDiv(steps, streams(g) ? kCut : kSharedCut));
@@ -75,12 +75,12 @@ struct ProductScratch {
 template <class Tiles>
 inline void runUnit(const OpCall& call, const Product& g, Tiles& tiles, const uint16_t* packedB,
                     int64_t index, const ProductScratch& s) {
-  const UnitPart at(g.unit, index, g.m, g.p.n);
+  const UnitPart at(g.unit, index, g.m, g.n);
   const int64_t batch = at.batch, firstPanel = at.column / kBlock;
   const int64_t panels = ceilDiv(at.columns, kBlock);
-  if (s.bias) gemm::widen(s.bias, Elements::of(call.in[2]) + at.column, at.columns);
-  const RowResults out = {Results::of(call.out[0]) + ((batch * g.m + at.row) * g.p.n + at.column),
-                          g.p.n, at.columns, s.bias, g.p.activation};
+  if (s.bias) widenBias(s.bias, g.p, Elements::of(call.in[2]), at.column, at.columns);
+  const RowResults out =
+      resultsOf(g.p, Results::of(call.out[0]), batch * g.m + at.row, at.column, at.columns, s.bias);
   const auto finish = [out](int64_t i, int64_t end, int64_t j, const float* sums) {
     out.store<Tiles>(i, end, j, sums);
   };
@@ -161,7 +161,7 @@ inline void packB(const Product& g, uint16_t* packed, Context& context) {
 inline Packing productPacking(const OpCall& call) {
   const Product g(call, 1);
   if (g.batchesB > 1 || g.batch * g.m > kKeptRows) return {};
-  return {1, size_t(g.packedNumbers()) * sizeof(uint16_t), {g.p.n, g.p.k, g.p.transB}};
+  return {1, size_t(g.packedNumbers()) * sizeof(uint16_t), {g.p.n, g.p.k, g.p.transB, g.gated}};
 }
 inline void packProduct(const OpCall& call, std::byte* to, Context& context) {
   packB(Product(call, 1), reinterpret_cast<uint16_t*>(to), context);

@@ -7,8 +7,8 @@ import type { Tensor } from "../core/tensor.js";
 import { ShapeError } from "../errors.js";
 import type { Aval, Node } from "../ir/graph.js";
 import { broadcastShapes, type Shape, sameShape, showShape, sizeOf } from "../shape.js";
-import { type Activation, activate, activationCode } from "./activation.js";
-import { add } from "./arithmetic.js";
+import { type Activation, activate, activationCode, gelu } from "./activation.js";
+import { add, mul } from "./arithmetic.js";
 import {
   checkBoolean,
   checkOptions,
@@ -23,6 +23,7 @@ import { defineOp, type KernelCall, nativeSchema, type OpDef, type Sample, type 
 import { unbroadcast } from "./elementwise.js";
 import { gradientThrough } from "./fused.js";
 import { broadcastTo, reshape } from "./movement.js";
+import { split } from "./slicing.js";
 
 const matmulSchema = nativeSchema("matmul", {
   batch: "i64",
@@ -42,8 +43,11 @@ const matmulSchema = nativeSchema("matmul", {
 export type MatmulAttrs = ProductAttrs & {
   readonly transposeA: boolean;
   readonly transposeB: boolean;
-  readonly activation: Activation;
+  /** "geglu" makes u·gelu(v) of the halves (u, v) of each row (Shazeer 2020): half as many columns. */
+  readonly activation: Activation | "geglu";
 };
+
+const activationCodes = { ...activationCode, geglu: 3 } as const;
 
 /** Options of {@link matmul}. */
 export interface MatmulOptions {
@@ -78,6 +82,9 @@ function extents(a: Shape, b: Shape, { transposeA, transposeB }: MatmulAttrs) {
 /** The kernel repeats an operand over the whole batch or not at all. */
 const repeatsWhole = (own: Shape, batch: Shape): boolean => sizeOf(own) === 1 || sameShape(own, batch);
 
+/** Columns of the result of a product with `n`. */
+const resultColumns = (n: number, { activation }: MatmulAttrs): number => (activation === "geglu" ? n / 2 : n);
+
 function matmulCall(node: Node, attrs: MatmulAttrs): KernelCall {
   const [a, b, bias] = node.inputs as readonly (Aval | undefined)[];
   const e = extents((a as Aval).shape, (b as Aval).shape, attrs);
@@ -107,11 +114,11 @@ function matmulCall(node: Node, attrs: MatmulAttrs): KernelCall {
       transA: Number(transposeA),
       transB: Number(transposeB),
       bias: Number(bias !== undefined),
-      activation: activationCode[activation],
+      activation: activationCodes[activation],
       precision: precisionCode(attrs),
     },
     inputs,
-    outputs: [{ index: 0, dims: [batch, m, n] }],
+    outputs: [{ index: 0, dims: [batch, m, resultColumns(n, attrs)] }],
   };
 }
 
@@ -145,7 +152,10 @@ function matmulVjp({ inputs, attrs, cotangent, needs }: VjpArgs<MatmulAttrs>): (
 
 function decomposeMatmul([a, b, bias]: readonly Tensor[], attrs: MatmulAttrs): Tensor[] {
   const plain = product(a as Tensor, b as Tensor, attrs.transposeA, attrs.transposeB);
-  return [activate(bias ? add(plain, bias) : plain, attrs.activation)];
+  const biased = bias ? add(plain, bias) : plain;
+  if (attrs.activation !== "geglu") return [activate(biased, attrs.activation)];
+  const [value, gate] = split(biased, 2, -1) as [Tensor, Tensor];
+  return [mul(value, gelu(gate))];
 }
 
 function matmulSamples(): Sample<MatmulAttrs>[] {
@@ -154,7 +164,7 @@ function matmulSamples(): Sample<MatmulAttrs>[] {
     b: Shape,
     { transposeA = false, transposeB = false }: MatmulOptions = {},
     bias?: Shape,
-    activation: Activation = "none",
+    activation: MatmulAttrs["activation"] = "none",
   ): Sample<MatmulAttrs> => ({
     inputs: [{ shape: a }, { shape: b }, ...(bias ? [{ shape: bias }] : [])],
     attrs: { transposeA, transposeB, activation },
@@ -177,6 +187,9 @@ function matmulSamples(): Sample<MatmulAttrs>[] {
     sample([131, 67], [97, 131], { transposeA: true, transposeB: true }),
     sample([3, 33, 65], [3, 17, 65], { transposeB: true }),
     sample([129, 64], [64, 256], {}, [256], "silu"),
+    sample([3, 5], [5, 6], {}, [6], "geglu"),
+    sample([2, 19, 70], [94, 70], { transposeB: true }, [94], "geglu"),
+    sample([70, 33], [33, 130], {}, undefined, "geglu"),
     sample([1, 300], [300, 1]),
     sample([1031, 37], [1031, 45], { transposeA: true }),
     sample([1031, 5], [1031, 21], { transposeA: true }),
@@ -199,7 +212,9 @@ export const matmulDef: OpDef<MatmulAttrs> = defineOp({
       );
     }
     if (bias) expectShape("matmul", "bias", bias, [n]);
-    return [{ shape: [...batch, m, n], dtype }];
+    if (attrs.activation === "geglu" && n % 2 !== 0)
+      throw new ShapeError(`matmul: ${n} columns have no halves, of which one is to gate the other`);
+    return [{ shape: [...batch, m, resultColumns(n, attrs)], dtype }];
   },
   vjp: matmulVjp,
   decompose: decomposeMatmul,

@@ -35,7 +35,7 @@ const isDense = ({ shape, strides }: View): boolean => {
   return shape.every((d, i) => d === 1 || strides[i] === dense[i]);
 };
 
-const reshapeDef = defineOp<{ shape: Shape }>({
+export const reshapeDef = defineOp<{ shape: Shape }>({
   name: "reshape",
   effect: "pure",
   infer: (inputs, { shape }) => {

@@ -32,7 +32,7 @@ export const passes: readonly (readonly [string, (graph: Graph) => Graph])[] = [
   ["casts", gatherCasts],
 ];
 
-/** Runs all passes on a traced graph. */
+/** Runs all passes on a traced graph, for the current device. */
 export function optimize(graph: Graph): Graph {
   verifyGraph(graph, "trace");
   return passes.reduce((current, [name, pass]) => {

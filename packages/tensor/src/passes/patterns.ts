@@ -1,11 +1,14 @@
 // Fusion patterns: short sequences that one kernel does better. All of them, in one table.
 
+import { roundedTo } from "../dtype.js";
 import { type Graph, type GraphBuilder, type Node, rewriteGraph, type Value } from "../ir/graph.js";
 import { type Activation, isActivation } from "../ops/activation.js";
 import type { BiasActAttrs } from "../ops/biasAct.js";
-import { concatDef } from "../ops/movement.js";
-import { type PadAttrs, padDef } from "../ops/slicing.js";
+import { concatDef, reshapeDef } from "../ops/movement.js";
+import { type PadAttrs, padDef, type SliceAttrs, sliceDef } from "../ops/slicing.js";
+import { defaultDevice } from "../runtime/devices.js";
 import { sameShape } from "../shape.js";
+import { constantOf } from "./fold.js";
 
 /** A pattern: looks at the last node of a sequence and, when it matches, gives the value that replaces it. */
 interface Pattern {
@@ -73,6 +76,71 @@ const siluEpilogue: Pattern = {
       const maker = plainProduct(product, 2, uses);
       if (maker && gate?.node?.def.name === "sigmoid" && gate.node.inputs[0] === product)
         return activated(maker, "silu", builder);
+    }
+    return undefined;
+  },
+};
+
+/** What a node by this name that nobody else reads makes a value of: the other operand than one which `known` recognises. */
+function operandBeside(
+  value: Value | undefined,
+  name: string,
+  uses: (value: Value) => number,
+  known: (operand: Value) => boolean,
+): Value | undefined {
+  if (!value || value.node?.def.name !== name || uses(value) !== 1) return undefined;
+  const at = value.node.inputs.findIndex(known);
+  return at < 0 ? undefined : value.node.inputs[1 - at];
+}
+
+/** The v of which a value that nobody else reads is gelu(v) = v/2·(1 + erf(v/√2)), as `gelu` traces it. */
+function geluArgument(value: Value, uses: (value: Value) => number): Value | undefined {
+  const is = (number: number) => (operand: Value) =>
+    roundedTo(operand.dtype, constantOf(operand) ?? Number.NaN) === roundedTo(operand.dtype, number);
+  const scaledBy = (number: number, scaled: Value | undefined) => operandBeside(scaled, "mul", uses, is(number));
+  let argument: Value | undefined;
+  const known = (operand: Value): boolean => {
+    argument = scaledBy(0.5, operand);
+    return argument !== undefined;
+  };
+  const erf = operandBeside(operandBeside(value, "mul", uses, known), "add", uses, is(1));
+  if (erf?.node?.def.name !== "erf" || uses(erf) !== 1) return undefined;
+  return scaledBy(Math.SQRT1_2, erf.node.inputs[0]) === argument ? argument : undefined;
+}
+
+/** Whether a value is one half of the columns of another. */
+function isHalf(half: Value, index: number, whole: Value): boolean {
+  if (half.node?.def !== sliceDef || half.node.inputs[0] !== whole) return false;
+  const { starts, steps } = half.node.attrs as SliceAttrs;
+  const columns = (whole.shape.at(-1) as number) / 2;
+  const rest = sameShape(half.shape.slice(0, -1), whole.shape.slice(0, -1));
+  return !steps && rest && half.shape.at(-1) === columns && starts.at(-1) === index * columns;
+}
+
+/**
+ * u·gelu(v) of the halves (u, v) of a matrix product's columns (Shazeer 2020, GEGLU): the kernel stores no more than that. On
+ * CPUs only, as fast kernels of GPUs finish each column by itself.
+ */
+const gegluEpilogue: Pattern = {
+  name: "GEGLU epilogue",
+  match(node, inputs, uses, builder) {
+    if (node.def.name !== "mul" || defaultDevice() !== "cpu") return undefined;
+    for (const [value, activated] of [inputs, [...inputs].reverse()] as [Value, Value][]) {
+      const gate = geluArgument(activated, uses);
+      const whole = gate?.node?.inputs[0];
+      if (!gate || !whole || !isHalf(value, 0, whole) || !isHalf(gate, 1, whole)) continue;
+      if (uses(value) !== 1 || uses(gate) !== 2 || uses(whole) !== 2) continue;
+      // Leading axes may be others than the product's.
+      const reshaped = whole.node?.def === reshapeDef;
+      const product = reshaped ? (whole.node?.inputs[0] as Value) : whole;
+      const maker = plainProduct(product, reshaped ? 1 : 2, uses);
+      if (maker?.def.name !== "matmul" || product.shape.at(-1) !== whole.shape.at(-1)) continue;
+      const { dtype } = product;
+      const shape = [...product.shape.slice(0, -1), value.shape.at(-1) as number];
+      const attrs = { ...maker.attrs, activation: "geglu" };
+      const gated = builder.node(maker.def, maker.inputs, attrs, [{ shape, dtype }], maker.path).outputs;
+      if (!reshaped) return gated[0];
+      return builder.node(reshapeDef, gated, { shape: value.shape }, node.outputs, node.path).outputs[0];
     }
     return undefined;
   },
@@ -146,6 +214,7 @@ export const patterns: readonly Pattern[] = [
   biasEpilogue,
   reluEpilogue,
   siluEpilogue,
+  gegluEpilogue,
   biasActEpilogue,
   normSilu,
   partsJoined,

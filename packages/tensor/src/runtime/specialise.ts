@@ -93,8 +93,8 @@ function specialiseHere<A extends readonly unknown[], R>(
     ),
   );
   const outputs = distinct(leavesOf(result));
-  const graph = span("optimise", () => optimize(traced));
   const { place, sources } = placeSources(name, trace, device);
+  const graph = span("optimise", () => onDevice(place, () => optimize(traced)));
   const program = span("lower and load", () => onDevice(place, () => loadGraph(graph, name)));
   const captures = sources.flatMap((source) => ("capture" in source ? [source.capture] : []));
   return {

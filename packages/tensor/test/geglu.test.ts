@@ -1,0 +1,153 @@
+// u·gelu(v) of the halves (u, v) of a matrix product's columns, which the product's kernel stores by itself: when it does, and
+// that it computes what operations one after another do, in every format, with weights kept packed or not.
+
+import {
+  assertNoLeaks,
+  Cell,
+  compile,
+  type DType,
+  deviceInfo,
+  gelu,
+  matmul,
+  type Precision,
+  rng,
+  scope,
+  setThreads,
+  split,
+  type Tensor,
+} from "@figment/tensor";
+import { afterAll, describe, expect, it } from "vitest";
+import { withEmulatedTiles, withoutTiles } from "./support/tiles.ts";
+
+const random = rng(17);
+afterAll(() => {
+  random.dispose();
+  assertNoLeaks();
+});
+const draw = (shape: readonly number[], dtype: DType = "f32"): Tensor => scope(() => random.normal(shape).cast(dtype));
+
+const halves = (x: Tensor): [Tensor, Tensor] => split(x, 2, -1) as [Tensor, Tensor];
+function geglu(x: Tensor): Tensor {
+  const [value, gate] = halves(x);
+  return value.mul(gelu(gate));
+}
+const layer = (x: Tensor, w: Tensor, b: Tensor): Tensor => geglu(matmul(x, w, { transposeB: true }).add(b));
+
+/** How many records of each name a function of x [3, 8], w [10, 8] and b [10] is. */
+function recordsOf(fn: (x: Tensor, w: Tensor, b: Tensor) => Tensor | Tensor[]): string {
+  const [x, w, b] = [draw([3, 8]), draw([10, 8]), draw([10])];
+  const f = compile(fn);
+  scope(() => void f(x, w, b));
+  const text = f.print();
+  for (const owner of [f, x, w, b]) owner.dispose();
+  return text;
+}
+
+describe("the pattern", () => {
+  it("makes one record of a product, its bias and its gated half", () => {
+    const text = recordsOf(layer);
+    expect(text.match(/ = /g)).toHaveLength(1);
+    expect(text).toMatch(/f32\[3,5\] = matmul\(.*activation=geglu/);
+  });
+
+  it("sees halves of a product whose leading axes are others", () => {
+    const text = recordsOf((x, w) => geglu(matmul(x, w, { transposeB: true }).reshape([1, 3, 10])));
+    expect(text).toMatch(/f32\[3,5\] = matmul\(.*activation=geglu.*\n.*f32\[1,3,5\] = reshape/);
+  });
+
+  it.each<[string, (x: Tensor, w: Tensor, b: Tensor) => Tensor | Tensor[]]>([
+    [
+      "the first half gates",
+      (x, w) => ((y) => (halves(y)[1] as Tensor).mul(gelu(halves(y)[0])))(matmul(x, w, { transposeB: true })),
+    ],
+    ["the product is read elsewhere", (x, w) => ((y) => [geglu(y), y])(matmul(x, w, { transposeB: true }))],
+    [
+      "the gate is read elsewhere",
+      (x, w) => ((y) => [geglu(y), halves(y)[1].exp()])(matmul(x, w, { transposeB: true })),
+    ],
+    [
+      "gelu is approximated",
+      (x, w) =>
+        ((y) => halves(y)[0].mul(gelu(halves(y)[1], { approximate: "tanh" })))(matmul(x, w, { transposeB: true })),
+    ],
+    [
+      "halves are of rows",
+      (x, w) =>
+        ((y) => (([u, v]) => u.mul(gelu(v)))(split(y, 2) as [Tensor, Tensor]))(matmul(w, x, { transposeB: true })),
+    ],
+  ])("leaves products alone where %s", (_, fn) => {
+    expect(recordsOf(fn)).not.toContain("geglu");
+  });
+});
+
+/** Formats of operands, the precision, and the most that a result may be off, relative to the largest. */
+const formats: readonly [DType, Precision, number][] = [
+  ["f32", "highest", 1e-5],
+  ["f32", "fast", 1e-4],
+  ["f32", "bf16", 1e-5],
+  ["bf16", "highest", 2 ** -7],
+  ["f16", "highest", 2 ** -10],
+  ["f64", "highest", 1e-12],
+];
+/** Rows, columns of the result and depth: blocks that are full, have ends, and are small. */
+const sizes = [
+  [1, 1, 1],
+  [3, 17, 40],
+  [40, 50, 33],
+  [65, 16, 96],
+  [130, 96, 700],
+] as const;
+
+function matches(): void {
+  const cases = formats.flatMap((format) => sizes.map((size) => [...format, size] as const));
+  it.each(cases)("%s at precision %s is within %f at %s", (dtype, precision, tolerance, [rows, columns, depth]) => {
+    const [x, w, b] = [draw([rows, depth], dtype), draw([2 * columns, depth], dtype), draw([2 * columns], dtype)];
+    // The precision rounds factors; what else is compared is what was rounded in between.
+    const apart = (dtype === "bf16" || dtype === "f16" ? "f32" : dtype) as DType;
+    const rounded = (y: Tensor): Tensor => (precision === "bf16" ? y.cast("bf16").cast("f32") : y.cast(apart));
+    const want = scope(() => layer(rounded(x), rounded(w), b.cast(apart)).dataSync());
+    const f = compile(layer, { precision });
+    const got = scope(() => f(x, w, b).dataSync());
+    expect(f.print()).toContain("geglu");
+    let [largest, worst] = [0, 0];
+    for (const [i, y] of want.entries()) {
+      largest = Math.max(largest, Math.abs(y));
+      worst = Math.max(worst, Math.abs(y - (got[i] as number)));
+    }
+    expect(worst / largest).toBeLessThanOrEqual(tolerance);
+    for (const owner of [f, x, w, b]) owner.dispose();
+  });
+
+  it("gives the same bits by weights kept packed, and on any number of threads", () => {
+    const { threads: usual } = deviceInfo("cpu");
+    for (const dtype of ["f32", "bf16"] as const) {
+      const [x, w, b] = [draw([37, 544], dtype), draw([2 * 500, 544], dtype), draw([1000], dtype)];
+      const weights = new Cell({ shape: w.shape, dtype });
+      scope(() => weights.set(w.mul(1)));
+      const kept = compile((y: Tensor) => layer(y, weights.value, b));
+      const each = compile(layer);
+      const bits = (y: Tensor): string => Buffer.from(y.dataSync().buffer).toString("base64");
+      const want = scope(() => bits(each(x, w, b)));
+      for (const threads of [1, 2, 3]) {
+        setThreads(threads);
+        for (let call = 0; call < 2; call++) expect(scope(() => bits(kept(x)))).toBe(want);
+        expect(scope(() => bits(each(x, w, b)))).toBe(want);
+      }
+      expect(kept.explain()).toMatch(/packed 1×, kept 5×/);
+      for (const owner of [kept, each, weights, x, w, b]) owner.dispose();
+    }
+    setThreads(usual);
+  });
+}
+
+describe("products on vectors", () => {
+  withoutTiles();
+  matches();
+});
+
+describe("products on emulated tiles", () => {
+  withEmulatedTiles();
+  matches();
+});
+
+describe("products on what this machine has", () => matches());
