@@ -110,6 +110,20 @@ describe("the command", () => {
     expect([code, stderr.trim()]).toEqual([2, 'UsageError: --threads: expected an integer from 1 to 256, got "257"']);
   });
 
+  it.each([
+    [["train", "first-light", "--out", ""], '--out: expected a name, got ""'],
+    [["train", "first-light", "--data", ""], '--data: expected a text that is not empty or null, got ""'],
+    [
+      ["train", "first-light", "--steps", "20000000"],
+      '--steps: expected an integer from 1 to 16777216, got "20000000"',
+    ],
+    [["sample", "nowhere", "--out", ""], '--out: expected a name, got ""'],
+    [["sample", "nowhere", "--out", "x.bmp"], "--out: the name must end in one of .png .jpg "],
+  ])("refuses %j before it does anything", async (args, message) => {
+    const { code, stderr } = await figment(args);
+    expect([code, stderr]).toEqual([2, expect.stringContaining(message)]);
+  });
+
   it("is a file of the repository, so that npm links it before anything is built", async () => {
     const manifest = new URL("../package.json", import.meta.url);
     const { bin } = JSON.parse(readFileSync(manifest, "utf8")) as { bin: { figment: string } };

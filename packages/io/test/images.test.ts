@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import {
@@ -144,7 +145,10 @@ describe("an image file", () => {
   });
 
   it("that is none, or of an unknown ending, is refused", async () => {
-    await expect(loadImage(await temporaryFile("x.png", "no image"))).rejects.toThrow(DataError);
+    const path = await temporaryFile("x.png", "no image");
+    await expect(loadImage(path)).rejects.toThrow(DataError);
+    await expect(loadImage(dirname(path))).rejects.toThrow(/cannot be read as an image: it is not a file/);
+    await expect(loadImage(join(path, "nothing.png"))).rejects.toThrow(DataError);
     using image = randomImage([2, 2, 1], 610);
     await expect(saveImage("image.bmp", image)).rejects.toThrow(/must end in one of \.png/);
     using odd = randomImage([2, 2, 2], 611);
@@ -158,6 +162,13 @@ describe("an image file", () => {
     await expect(writeImage("image.png", bytes)).rejects.toThrow(/expected width × height × channels bytes/);
     const long = { width: 1, height: 20_000, channels: 1, data: new Uint8Array(20_000) };
     await expect(writeImage("image.webp", long)).rejects.toThrow(/1 × 20000 pixels cannot be written as webp/);
+  });
+
+  it.skipIf(process.platform === "win32")("is no pipe, which nobody may ever write to", async () => {
+    const path = join(await temporaryFolder(), "pipe.png");
+    execFileSync("mkfifo", [path]);
+    await expect(loadImage(path)).rejects.toThrow(/it is not a file/);
+    await expect(imageFolder(dirname(path), { size: 4 })).rejects.toThrow(/it is not a file/);
   });
 
   it("is encoded and decoded in memory, too", async () => {

@@ -69,6 +69,14 @@ describe("making tensors", () => {
     expect([...(await h.data())]).toEqual([0.0999755859375, 65504, 1.1920928955078125e-7, Number.POSITIVE_INFINITY]);
   });
 
+  it("refuses arrays within themselves and deeper than tensors", () => {
+    const itself: unknown[] = [];
+    itself.push(itself);
+    const deep = Array.from({ length: 1e5 }).reduce((within) => [within], 1);
+    for (const data of [itself, deep])
+      expect(() => tensor(data as never)).toThrow(/tensor: the arrays nest more than 8 deep; at most 8 dimensions/);
+  });
+
   it("refuses ragged arrays, wrong sizes, fractions in integers and unknown types, saying what was given", () => {
     expect(() => tensor([[1, 2], [3]])).toThrow(ShapeError);
     expect(() => tensor([1, 2, 3], { shape: [2, 2] })).toThrow(/holds 4 elements, got 3/);

@@ -1,5 +1,6 @@
 // What options of several commands have in common.
 
+import { extname } from "node:path";
 import { defaultDevice, deviceInfo, setDevice, UsageError } from "@figment/tensor";
 import { type Override, readOverride } from "../recipe/config.js";
 
@@ -18,6 +19,16 @@ export function integerOption(
     return value;
   };
 }
+
+/** Reads an option that names a file or folder. A variable of the shell that is not set leaves it empty. */
+export const pathOption =
+  (name: string, endings: readonly string[] = []): ((text: string) => string) =>
+  (text) => {
+    if (text === "") throw new UsageError(`--${name}: expected a name, got ""`);
+    if (endings.length > 0 && !endings.includes(extname(text).toLowerCase()))
+      throw new UsageError(`--${name}: the name must end in one of ${endings.join(" ")}, got ${JSON.stringify(text)}`);
+    return text;
+  };
 
 /** The option that says where to compute. */
 export const deviceFlag = [

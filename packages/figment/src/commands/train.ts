@@ -6,7 +6,7 @@ import type { Recipe } from "../recipe/recipe.js";
 import { findRecipe, recipes } from "../recipe/registry.js";
 import { defaultOut, runRecipe } from "../recipe/run.js";
 import { exitCodesHelp } from "./exitCodes.js";
-import { deviceFlag, setOption, threadsFlag, useDevice } from "./options.js";
+import { deviceFlag, pathOption, setOption, threadsFlag, useDevice } from "./options.js";
 
 /** The `train` subcommand. */
 export const trainCommand = (): Command =>
@@ -60,7 +60,7 @@ function recipeCommand(named: string, recipe: Recipe): Command {
   const isOption = ({ path }: Field): boolean => !path.includes(".");
   const command = new Command(`train ${named}`)
     .description(`train ${recipe.name}: ${recipe.summary}`)
-    .option("--out <folder>", "where the results go", defaultOut(recipe))
+    .option("--out <folder>", "where the results go", pathOption("out"), defaultOut(recipe))
     .option("--resume", "go on from the latest checkpoint in the folder, or from step 0 before the first")
     .option("--overwrite", "begin anew where the folder has a run that was stopped")
     .option(...deviceFlag)

@@ -12,7 +12,7 @@ import { checkAsked, cycledLabels } from "../recipe/labels.js";
 import { ability, type OpenedModel, openModel } from "../recipe/savedModel.js";
 import { inTurn } from "../recipes/pictures.js";
 import { exitCodesHelp } from "./exitCodes.js";
-import { deviceFlag, integerOption, labelsOption, setOption, threadsFlag, useDevice } from "./options.js";
+import { deviceFlag, integerOption, labelsOption, pathOption, setOption, threadsFlag, useDevice } from "./options.js";
 
 interface CommonFlags {
   readonly seed: number;
@@ -42,10 +42,18 @@ const modelCommand = (name: string, description: string): Command =>
     .option("--json", "print what was done as JSON")
     .addHelpText("after", exitCodesHelp);
 
+const numbersEnding = ".safetensors";
+const outputEndings = [".png", ".jpg", ".jpeg", ".webp", ".avif", numbersEnding];
+
 /** One that makes a picture. */
 const pictureCommand = (name: string, description: string, file: string): Command =>
   modelCommand(name, description)
-    .option("--out <file>", "a picture (.png .jpg .webp .avif), or the numbers (.safetensors)", file)
+    .option(
+      "--out <file>",
+      "a picture (.png .jpg .webp .avif), or the numbers (.safetensors)",
+      pathOption("out", outputEndings),
+      file,
+    )
     .option("--scale <n>", "pixels of the picture a pixel", integerOption("scale", 1), 1)
     .option("--columns <n>", "images in a row", integerOption("columns", 1));
 
@@ -77,7 +85,7 @@ async function writeImages(
   range: readonly [number, number] | undefined,
   told: Readonly<Record<string, unknown>> = {},
 ): Promise<void> {
-  if (path.extname(out) === ".safetensors") await saveTensors(out, { images });
+  if (path.extname(out).toLowerCase() === numbersEnding) await saveTensors(out, { images });
   else await saveGrid(out, images, { scale, ...(columns ? { columns } : {}), ...(range ? { range } : {}) });
   console.log(json ? JSON.stringify({ file: out, shape: images.shape, ...told }, null, 2) : out);
 }

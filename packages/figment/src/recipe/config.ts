@@ -100,7 +100,12 @@ export function describeField(field: Field): string {
     const each = hasItemRule(field) ? `, each ${describeField(itemOf(field))}` : "";
     return `a list such as ${JSON.stringify(field.initial)}${count}${each}${orNull}`;
   }
-  const name = { integer: "an integer", number: "a number", string: "a text", boolean: "true or false" }[type];
+  const name = {
+    integer: "an integer",
+    number: "a number",
+    string: "a text that is not empty",
+    boolean: "true or false",
+  }[type];
   const range =
     least !== undefined && most !== undefined
       ? ` from ${least} to ${most}`
@@ -145,7 +150,7 @@ function schemaOf(v: typeof Valibot, field: Field): Schema {
     : type === "integer" || type === "number"
       ? v.pipe(v.number(), v.finite(), ...checks)
       : type === "string"
-        ? v.string()
+        ? v.pipe(v.string(), v.nonEmpty())
         : type === "boolean"
           ? v.boolean()
           : listSchema(v, field);

@@ -153,6 +153,9 @@ export interface Recipe {
   readonly build: (config: Settings & BaseConfig, facts: ImageFacts) => Built;
 }
 
+/** Optimisers, whose schedules a run's steps are told, count to here. */
+const mostSteps = 2 ** 24;
+
 const baseConfig: Omit<BaseConfig, "steps"> = {
   seed: 0,
   precision: "f32",
@@ -163,7 +166,7 @@ const baseConfig: Omit<BaseConfig, "steps"> = {
 };
 
 const baseRules: Readonly<Record<keyof BaseConfig, FieldRule>> = {
-  steps: { ...countedRule, help: "training steps" },
+  steps: { ...countedRule, most: mostSteps, help: "training steps" },
   seed: { type: "integer", least: 0, help: "seed of weights, data order, noise and samples" },
   precision: { choices: ["f32", "bf16", "f16", "tf32"], help: "what products multiply (tf32 on GPUs); sums are f32" },
   data: { type: "string", help: "a folder of data: MNIST's IDX files, or images" },

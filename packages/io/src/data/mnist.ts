@@ -136,7 +136,7 @@ async function findIdx(folder: string, stem: string, rank: number): Promise<stri
   const found = await firstExisting(names);
   if (found === undefined)
     throw new DataError(
-      `${folder}: none of ${names.map((name) => name.slice(folder.length + 1)).join(", ")} is there`,
+      `${folder}: none of ${names.map((name) => name.slice(folder.length + 1)).join(", ")} is there; "figment data get mnist" fetches them`,
       { path: folder },
     );
   return found;

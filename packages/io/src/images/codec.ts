@@ -1,6 +1,8 @@
 // sharp, loaded when the first image is read or written: its native library would double the time that importing
 // Figment takes.
 
+import { stat } from "node:fs/promises";
+
 /** The image codec. Node keeps the module after the first call. */
 export const loadSharp = async (): Promise<typeof import("sharp")["default"]> => (await import("sharp")).default;
 
@@ -19,6 +21,8 @@ const readableDepths: readonly (string | undefined)[] = ["uchar", "ushort"];
  * @throws Error for a format or depth that is not read, and for more than `maxPixels` pixels.
  */
 export async function checkImage(source: string | Uint8Array, maxPixels = maxPixelsRead): Promise<void> {
+  // The decoder would wait for somebody to write to a pipe.
+  if (typeof source === "string" && !(await stat(source)).isFile()) throw new Error("it is not a file");
   const sharp = await loadSharp();
   const { format, compression, depth, width, height } = await sharp(source, { limitInputPixels: false }).metadata();
   if (!readable.includes(format) || (format === "heif" && compression !== "av1"))

@@ -4,7 +4,7 @@ import { checkDType, checkNumber, type DType, encode, encodeWord, isHalf, rounde
 import { DTypeError, ShapeError } from "../errors.js";
 import { defineOp } from "../ops/definition.js";
 import { currentDevice, onDevice, upload } from "../runtime/device.js";
-import { checkRange, checkShape, type Shape, sameShape, show, showShape, sizeOf } from "../shape.js";
+import { checkRange, checkShape, maxRank, type Shape, sameShape, show, showShape, sizeOf } from "../shape.js";
 import { apply, applyOne } from "./apply.js";
 import { type NestedArray, Tensor } from "./tensor.js";
 import { currentTrace } from "./trace.js";
@@ -248,9 +248,14 @@ function firstLeaf(data: unknown): unknown {
 const onlyBooleans = (data: unknown): boolean =>
   Array.isArray(data) ? data.every(onlyBooleans) : typeof data === "boolean";
 
-function nestedShape(data: unknown): number[] {
+/** @throws ShapeError below the depth that tensors have, before an array within itself, or absurdly many, end the stack. */
+function nestedShape(data: unknown, depth = 0): number[] {
   if (!Array.isArray(data)) return [];
-  return [data.length, ...(data.length > 0 ? nestedShape(data[0]) : [])];
+  if (depth === maxRank)
+    throw new ShapeError(
+      `tensor: the arrays nest more than ${maxRank} deep; at most ${maxRank} dimensions are supported`,
+    );
+  return [data.length, ...(data.length > 0 ? nestedShape(data[0], depth + 1) : [])];
 }
 
 function collect(data: unknown, shape: Shape, axis: number, into: number[]): void {
