@@ -1,8 +1,8 @@
 // matmul of f32 factors on bf16 matrix tiles, by splitting (gemm/split.inl.h). B is split once:
 // where one unit has all rows that meet a panel, by that unit, else ahead of all units. A is split
 // by the unit that needs it, one cut of K at a time; units are as wide as the second-level cache
-// allows, so that most products split A once too. Include only from files compiled for one
-// instruction set.
+// allows, so that most products split A once too, but for few rows, which all units have. Include
+// only from files compiled for one instruction set.
 #pragma once
 
 #include "kernels/gemm/split_tiles.inl.h"
@@ -15,6 +15,10 @@ namespace figment::FIGMENT_ISA::split {
 
 /// Most rows of a unit, and columns if their sums are kept from one cut to the next.
 constexpr int64_t kMostRows = 256, kMostColumns = 1024;
+/// Where B is to be split, up to so many rows, no more than there are columns, are in each unit:
+/// splitting them again is less than to bring panels of B from the cache of the thread that split
+/// them.
+constexpr int64_t kFewRows = 256, kFewestColumns = 64;
 
 struct Product {
   const MatmulParams& p;
@@ -26,7 +30,8 @@ struct Product {
   int64_t cut;  ///< numbers of K that are split and summed at a time
   tiles::UnitPlan unit;
 
-  Product(const OpCall& call, int threads)
+  /// `keptB`: B has been split before.
+  Product(const OpCall& call, int threads, bool keptB)
       : p(call.as<MatmulParams>()),
         a(Elements::of(call.in[0])),
         b(Elements::of(call.in[1])),
@@ -40,8 +45,14 @@ struct Product {
         cuts(ceilDiv(p.k, kCut)),
         batchesB(p.batchStrideB == 0 ? 1 : p.batch),
         cut(ceilDiv(ceilDiv(p.k, kTileDepth), cuts) * kTileDepth),
-        unit(tiles::UnitPlan::byRows(m, n, ceilDiv(threads, batch), kMostRows,
-                                     cuts == 1 ? n : kMostColumns)) {}
+        unit(planOf(ceilDiv(threads, batch), keptB)) {}
+
+  tiles::UnitPlan planOf(int64_t threads, bool keptB) const {
+    const int64_t mostColumns = cuts == 1 ? n : kMostColumns;
+    if (keptB || m > kFewRows || m > n)
+      return tiles::UnitPlan::byRows(m, n, threads, kMostRows, mostColumns);
+    return {m, n, 1, tiles::unitsOf(n, threads, mostColumns, kFewestColumns)};
+  }
   int64_t panelSize() const { return parts.columns * tiles::packedSize(p.k); }
   int64_t units() const { return batch * unit.rowUnits * unit.columnUnits; }
   /// Whether each panel of B is of use to one unit alone.
@@ -178,11 +189,15 @@ inline int64_t runUnit(const Product& g, Tiles& tiles, const PackedB& packed, in
 }
 
 inline size_t productScratch(const OpCall& call, int threads) {
-  const Product g(call, threads);
-  Carver carver(nullptr);
-  if (!g.packsInUnits()) PackedB::take(carver, g);
-  for (int i = 0; i < threads; i++) ProductScratch::take(carver, g);
-  return carver.used();
+  size_t most = 0;
+  for (const bool keptB : {false, true}) {
+    const Product g(call, threads, keptB);
+    Carver carver(nullptr);
+    if (!keptB && !g.packsInUnits()) PackedB::take(carver, g);
+    for (int i = 0; i < threads; i++) ProductScratch::take(carver, g);
+    most = size_t(larger(int64_t(most), int64_t(carver.used())));
+  }
+  return most;
 }
 
 /// Splits B, with the memory for a panel that raw(worker) gives.
@@ -201,7 +216,7 @@ inline void packB(const Product& g, const PackedB& packed, Context& context, Raw
 
 /// B split ahead of the call: panels that few rows meet.
 inline Packing productPacking(const OpCall& call) {
-  const Product g(call, 1);
+  const Product g(call, 1, true);
   if (g.batchesB > 1 || g.batch * g.m > kKeptRows) return {};
   Carver carver(nullptr);
   PackedB::take(carver, g);
@@ -211,7 +226,7 @@ inline Packing productPacking(const OpCall& call) {
       {g.p.n, g.p.k, g.p.transB, g.parts.columns, int64_t(g.b.format), g.p.activation == kGeglu}};
 }
 inline void packProduct(const OpCall& call, std::byte* to, Context& context) {
-  const Product g(call, context.threads());
+  const Product g(call, context.threads(), true);
   Carver carver(to);
   const PackedB packed = PackedB::take(carver, g);
   packB(g, packed, context, [&](int worker) {
@@ -221,10 +236,11 @@ inline void packProduct(const OpCall& call, std::byte* to, Context& context) {
 
 template <class Tiles>
 inline void runProduct(const OpCall& call, Context& context) {
-  const Product g(call, context.threads());
+  const std::byte* ready = packedOperand(context);
+  const Product g(call, context.threads(), ready != nullptr);
   Carver carver(context.scratch());
   PackedB packed = {};
-  if (!g.packsInUnits()) packed = PackedB::take(carver, g);
+  if (!ready && !g.packsInUnits()) packed = PackedB::take(carver, g);
   std::byte* workers = context.scratch() + carver.used();
   Carver measure(nullptr);
   ProductScratch::take(measure, g);
@@ -232,7 +248,7 @@ inline void runProduct(const OpCall& call, Context& context) {
     Carver own(workers + size_t(worker) * measure.used());
     return ProductScratch::take(own, g);
   };
-  if (const std::byte* ready = packedOperand(context)) {
+  if (ready) {
     Carver kept(const_cast<std::byte*>(ready));  // which is only read
     packed = PackedB::take(kept, g);
   } else if (packed.data) {
