@@ -157,7 +157,8 @@ struct TiledAttentionGrad {
     OpenSums open;
     for (int64_t unit = 0; unit < at.walk.keys; unit++) {
       const Unit u{unit, queryUnit, 0, 0};
-      multiply<kParts, 2, 2, Passing::b>(tiles, scoresOf(at, u, 0, false, t), open, [] {});
+      multiply<kParts, 2, 2, Passing::b, Beside::much>(tiles, scoresOf(at, u, 0, false, t), open,
+                                                       [] {});
       open.close(tiles);
       sums.add(t.score, shape.factor(), sightOf(at, u));
     }
@@ -198,9 +199,9 @@ struct TiledAttentionGrad {
                           .step = width,
                           .first = false};
       if (narrow)
-        multiply<kParts, 2, 1, Passing::b>(tiles, p, open, between);
+        multiply<kParts, 2, 1, Passing::b, Beside::much>(tiles, p, open, between);
       else
-        multiply<kParts, 2, 2, Passing::b>(tiles, p, open, between);
+        multiply<kParts, 2, 2, Passing::b, Beside::much>(tiles, p, open, between);
       return;
     }
     unit -= 2 * keys;
@@ -217,9 +218,9 @@ struct TiledAttentionGrad {
         .step = kUnit,
         .first = false};
     if (narrow)
-      multiply<kParts, 1, 2, Passing::a>(tiles, p, open, between);
+      multiply<kParts, 1, 2, Passing::a, Beside::much>(tiles, p, open, between);
     else
-      multiply<kParts, 2, 2, Passing::a>(tiles, p, open, between);
+      multiply<kParts, 2, 2, Passing::a, Beside::much>(tiles, p, open, between);
   }
   /// Steps of K of sums `from` to `to` of a block.
   int64_t stepsOf(const Place& at, const Unit& u, int64_t from, int64_t to) const {
@@ -239,8 +240,8 @@ struct TiledAttentionGrad {
     OpenSums open;
     const auto addScores = [&](const Unit& of, int64_t index, auto&& between) {
       for (const bool ofValues : {false, true})
-        multiply<kParts, 2, 2, Passing::b>(tiles, scoresOf(at, of, index, ofValues, t), open,
-                                           between);
+        multiply<kParts, 2, 2, Passing::b, Beside::much>(
+            tiles, scoresOf(at, of, index, ofValues, t), open, between);
     };
     const auto addUpTo = [&](int64_t share, auto&& between) {
       for (; done < share; done++)

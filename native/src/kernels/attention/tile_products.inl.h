@@ -60,6 +60,12 @@ FIGMENT_INLINE void beginSums(Tiles& tiles, const UnitProduct& p, const OpenSums
 /// first, which it would take from the other factor and from what is done between.
 enum class Passing { a, b };
 
+/// What stands between the steps of products. Much of it reads and writes through the second-level
+/// cache as well: then a step's first tiles are asked for before it, and the passing factor's are
+/// loaded for three terms of six and the other's for four. (With little the first loses as much as
+/// it gains with much.)
+enum class Beside { little, much };
+
 template <int kTile, bool kPasses, class Tiles>
 FIGMENT_INLINE void loadFactor(Tiles& tiles, const uint16_t* from) {
   if constexpr (kPasses)
@@ -70,7 +76,8 @@ FIGMENT_INLINE void loadFactor(Tiles& tiles, const uint16_t* from) {
 
 /// Makes a product of kRows by kColumns tiles of sums, of which the second ones may not be needed,
 /// and calls between() after each step of K of each term. Its sums stay open.
-template <int kParts, int kRows, int kColumns, Passing kPassing, class Tiles, class Between>
+template <int kParts, int kRows, int kColumns, Passing kPassing, Beside kBeside = Beside::little,
+          class Tiles, class Between>
 FIGMENT_INLINE void multiply(Tiles& tiles, const UnitProduct& p, OpenSums& open,
                              Between&& between) {
   constexpr bool kRight = kColumns == 2, kLower = kRows == 2, kCorner = kRight && kLower;
@@ -80,6 +87,9 @@ FIGMENT_INLINE void multiply(Tiles& tiles, const UnitProduct& p, OpenSums& open,
     if (begins) beginSums<0, true>(tiles, p, open);
     if (newA) loadFactor<4, kPassesA>(tiles, a);
     if (newB) loadFactor<6, kPassesB>(tiles, b);
+    // What stands between may read the sums before, of which a first step stores the last at its
+    // end.
+    if (kBeside == Beside::much && !begins) between();
     tiles.template dot<0, 4, 6>();
     if (begins) beginSums<1, kRight>(tiles, p, open);
     if (kRight && newB) loadFactor<7, kPassesB>(tiles, b + kTile);
@@ -90,14 +100,17 @@ FIGMENT_INLINE void multiply(Tiles& tiles, const UnitProduct& p, OpenSums& open,
     if (begins) beginSums<3, kCorner>(tiles, p, open);
     if constexpr (kCorner) tiles.template dot<3, 5, 7>();
     if (begins) open = {p.sums, p.step, kRows, kColumns};
-    between();
+    if (kBeside == Beside::little || begins) between();
   };
+  constexpr bool kTurned = kBeside == Beside::much && kPassesB;
+  const auto& ofA = kTurned ? Terms::kB : Terms::kA;
+  const auto& ofB = kTurned ? Terms::kA : Terms::kB;
   const uint16_t *a = p.a, *b = p.b;
   for (int64_t k = 0; k < p.steps; k++, a += p.aStep, b += p.bStep) {
     for (int term = 0; term < Terms::kCount; term++)
-      step(a + Terms::kA[term] * p.aPart, b + Terms::kB[term] * p.bPart,
-           term == 0 || Terms::kA[term] != Terms::kA[term - 1],
-           term == 0 || Terms::kB[term] != Terms::kB[term - 1], term == 0 && k == 0);
+      step(a + ofA[term] * p.aPart, b + ofB[term] * p.bPart,
+           term == 0 || ofA[term] != ofA[term - 1], term == 0 || ofB[term] != ofB[term - 1],
+           term == 0 && k == 0);
   }
   if constexpr (kParts > 1)
     for (int64_t k = 0; k < p.remainder; k++, a += p.aPart, b += p.bPart)
