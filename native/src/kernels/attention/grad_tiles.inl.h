@@ -30,16 +30,14 @@ struct GradBlock {
 
   static constexpr int64_t kSize = kParts * kPair;  ///< of a unit
   static GradBlock take(Carver& carver) {
-    constexpr int64_t kNumbers = kKeyUnits * kQueryUnits<kParts> * kSize;
+    constexpr int64_t kNumbers = kKeyUnits * kQueryUnits * kSize;
     GradBlock b;
     b.weight = carver.take<uint16_t>(kNumbers);
     b.scoreGrad = carver.take<uint16_t>(kNumbers);
     b.scoreGradColumns = carver.take<uint16_t>(kNumbers);
     return b;
   }
-  static int64_t rowAt(int64_t key, int64_t query) {
-    return (key * kQueryUnits<kParts> + query) * kSize;
-  }
+  static int64_t rowAt(int64_t key, int64_t query) { return (key * kQueryUnits + query) * kSize; }
   static int64_t columnAt(int64_t key, int64_t query) { return (query * kKeyUnits + key) * kSize; }
 };
 
@@ -96,7 +94,7 @@ struct TiledAttentionGrad {
   /// Sums of dk, and as many of dv, of one run: [keys of whole units, width].
   int64_t keyFloats() const { return shape.keyUnits * kUnit * shape.width; }
 
-  using Walk = GradWalk<kParts>;
+  using Walk = GradWalk;
   using Unit = GradUnit;
 
   /// One head and stage while it is worked on.

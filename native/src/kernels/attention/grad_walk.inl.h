@@ -8,9 +8,7 @@
 namespace figment::FIGMENT_ISA::tiles {
 
 /// Units of a block of keys and of queries: the steps of K of the sums over keys, and over queries.
-constexpr int64_t kKeyUnits = 2;
-template <int kParts>
-constexpr int64_t kQueryUnits = kParts == 1 ? 4 : 2;
+constexpr int64_t kKeyUnits = 2, kQueryUnits = 4;
 
 /// A unit of keys and one of queries.
 struct GradUnit {
@@ -18,7 +16,6 @@ struct GradUnit {
   int64_t key, query;            ///< within the block
 };
 
-template <int kParts>
 struct GradWalk {
   int64_t firstQuery, endQuery, keys;  ///< units of the run and of the keys that any of them sees
   int64_t length;                      ///< keys that count
@@ -27,7 +24,7 @@ struct GradWalk {
 
   int64_t keysIn(const GradUnit& u) const { return smaller(kKeyUnits, keys - u.firstKey); }
   int64_t queriesIn(const GradUnit& u) const {
-    return smaller(kQueryUnits<kParts>, endQuery - u.firstQuery);
+    return smaller(kQueryUnits, endQuery - u.firstQuery);
   }
   /// The first query that sees a key, before it is bounded.
   int64_t firstSeeing(int64_t key) const { return causal ? key - behind : 0; }
@@ -52,7 +49,7 @@ struct GradWalk {
     u.query = 0;
     if (++u.key < keysIn(u)) return true;
     u.key = 0;
-    u.firstQuery += kQueryUnits<kParts>;
+    u.firstQuery += kQueryUnits;
     return u.firstQuery < endQuery || enter(u.firstKey + kKeyUnits, u);
   }
 
@@ -60,7 +57,7 @@ struct GradWalk {
   /// The first block of queries of which some may see a block of keys.
   int64_t firstBlock(int64_t firstKey) const {
     const int64_t unit = larger(0, firstSeeing(firstKey * kUnit)) / kUnit;
-    return firstQuery + larger(0, unit - firstQuery) / kQueryUnits<kParts> * kQueryUnits<kParts>;
+    return firstQuery + larger(0, unit - firstQuery) / kQueryUnits * kQueryUnits;
   }
 };
 
