@@ -65,7 +65,7 @@ export interface DcganCriticOptions {
   readonly condition?: CriticCondition;
 }
 
-/** Slope of the leaky ReLU below zero (Radford et al. 2016, §3.1). */
+/** Slope of the leaky ReLU below zero (Radford et al. 2016, §4). */
 const slope = 0.2;
 
 /** What keeps the variance through it (He et al. 2015, eq. 15). */

@@ -34,7 +34,7 @@ export function linearAnnealing(options: {
 }
 
 /**
- * `from` · e^(−rate · step), but not below `to`: the temperature of Jang et al. 2017, section 3.2.
+ * `from` · e^(−rate · step), but not below `to`: the temperature of Jang et al. 2017, section 4.
  *
  * @throws UsageError unless from ≥ to > 0 and rate > 0.
  * @example
