@@ -289,8 +289,36 @@ describe.skipIf(device.index === undefined)("attention on the GPU", () => {
   });
 });
 
+describe.skipIf(device.index === undefined)("keys in parts", () => {
+  it.skipIf(!variantsOf("attention").includes("flash-mma-parts"))(
+    "are weighed by the differences of large products",
+    () => {
+      // Products are 2²² and, in the second half, which is another part, 2²² + 1: as scores they are alike when rounded.
+      const [sk, d] = [256, 8];
+      const row = (first: number, second: number) => [first, second, ...new Array<number>(d - 2).fill(0)];
+      const keys = Array.from({ length: sk }, (_, j) => row(2048, j < sk / 2 ? 0 : 1)).flat();
+      const values = Array.from({ length: sk }, (_, j) => row(j < sk / 2 ? 0 : 1, 1)).flat();
+      const inputs = () =>
+        [row(2048, 1), keys, values].map((data) => tensor(data, { shape: [1, data.length / d, 1, d], dtype: "bf16" }));
+      const [out] = onGpu(attentionDef, inputs, { causal: false, scale: 1, result: "f32" }, "flash-mma-parts");
+      expect(out?.[0]).toBeCloseTo(Math.E / (1 + Math.E), 5);
+      expect(out?.[1]).toBeCloseTo(1, 5);
+    },
+  );
+});
+
 describe.skipIf(device.index === undefined)("the gradient of attention on the GPU", () => {
   describe.each(variantsOf("attentionGrad"))("on the kernel %s", (variant) => {
+    it.each(["f32", "bf16"] as const)("gives a query the same bits beside one of large scores, in %s", (float) => {
+      const item: Case = { sq: 40, sk: 50, d: 64 };
+      const sample = gradSample(item) as Sample;
+      const point = drawPoint(sample, new Draws(seed));
+      const run = (size: number) => {
+        const scaled = point.map((x, i) => (i === 0 && x ? x.map((of, at) => (at < 64 ? of * size : of)) : x));
+        return onGpu(attentionGradDef, () => tensorsAt(sample, scaled, float), attrsOf(item), variant)[0]?.slice(64);
+      };
+      expect(run(1e4)).toEqual(run(1));
+    });
     it.each(casesOf(variant))("gives in %s what is specified: %s", (float, _title, item) =>
       check(attentionGradDef, gradSample(item), variant, float),
     );

@@ -76,25 +76,35 @@ struct AnyResults {
         bytes.template store<F16>(i * 2, narrow<F16>(value));
     }
   }
+  Global<uint8_t> bytes;
+  Format format;
+};
+
+/// Results of kernels on 16-bit numbers: those, or f32. Other formats would be a third of such a
+/// kernel's instructions.
+template <class T>
+struct PairResults {
+  static PairResults of(const Operand& operand) {
+    const auto whole = AnyResults<float>::of(operand);
+    return {whole.bytes, operand.format == Format::f32};
+  }
   /// Two neighbours, the first at an even place.
-  FIGMENT_DEVICE void setPair(int64_t i, T a, T b) const {
-    static_assert(sizeof(T) == sizeof(float));
-    if (format == Format::f32)
+  FIGMENT_DEVICE void setPair(int64_t i, float a, float b) const {
+    if (wide)
       bytes.template store<float2>(i * 4, make_float2(a, b));
-    else if (format == Format::bf16)
-      bytes.template store<uint32_t>(i * 2, pairOf<Bf16>(a, b));
     else
-      bytes.template store<uint32_t>(i * 2, pairOf<F16>(a, b));
+      bytes.template store<uint32_t>(
+          i * 2, uint32_t(narrow<T>(a).bits) | uint32_t(narrow<T>(b).bits) << 16);
   }
 
   Global<uint8_t> bytes;
-  Format format;
-
- private:
-  template <class Half>
-  FIGMENT_DEVICE static uint32_t pairOf(T a, T b) {
-    return uint32_t(narrow<Half>(a).bits) | uint32_t(narrow<Half>(b).bits) << 16;
-  }
+  bool wide;
 };
+/// Whether PairResults of the operands' format serve for all results.
+inline bool storesPairs(const OpCall& call, int results) {
+  for (int i = 0; i < results; i++)
+    if (call.out[i].format != Format::f32 && call.out[i].format != call.in[0].format) return false;
+  return true;
+}
 
 }  // namespace figment::cuda

@@ -29,18 +29,12 @@ enum class Side { queries, keys };
 template <class T>
 struct Operands {
   Global<const T> x1, x2, y1, y2;
-  AnyResults<float> first, second;  ///< dq, or dk and dv
+  PairResults<T> first, second;  ///< dq, or dk and dv
   QueryStatistics statistics;
-
-  template <Side kSide>
-  FIGMENT_DEVICE PlainGrad<float, Global<const T>, AnyResults<float>> plain() const {
-    if constexpr (kSide == Side::queries) return {x1, y1, y2, x2, first, {}, {}};
-    return {y1, x1, x2, y2, {}, first, second};
-  }
 };
 
 /// kBands: 16-row bands of own rows a warp works on. Sums run in an order that does not depend on
-/// it; how many rows have weights of large scores made anew, because one of their tile does, does.
+/// it.
 template <class T, int kDim, int kBands, Side kSide>
 struct Backward {
   static constexpr bool kOfKeys = kSide == Side::keys;
@@ -57,7 +51,10 @@ struct Backward {
   Shared<T> own1, own2, others;
   Shared<float> columns;     ///< statistics and bases of the others, where those are queries
   float rows[kBands][2][2];  ///< statistics of own rows g and g + 8, where those are queries
-  float highest[kBands][2];  ///< of these rows' products, where they are followed
+  /// Own queries, bit by bit, whose weights are made of the products themselves, by a softmax that
+  /// runs along.
+  uint32_t followed = 0;
+  float highest[kBands][2];  ///< of these rows' products
   float total[kBands][2];    ///< of the weights of this lane's columns
   float first[kBands][kDim / 8][4];
   float second[kOfKeys ? kBands : 1][kOfKeys ? kDim / 8 : 1][4];
@@ -137,8 +134,8 @@ struct Backward {
       }
     }
   }
-  /// Scores become relative to the highest so far, and sums of earlier weights too; of a row the
-  /// first seen(m, r) of the block count.
+  /// Where a row is followed, scores become relative to the highest so far, and sums of earlier
+  /// weights too; the first seen(m, r) of the block count.
   template <class Seen>
   FIGMENT_DEVICE void follow(float factor, const Seen& seen) {
     const int column = laneInWarp() % 4 * 2;
@@ -155,8 +152,8 @@ struct Backward {
             if (n * 8 + column + e % 2 < end) top = fmaxf(top, weight[m][n][e]);
         }
         top = quadMax(top);
-        const float base = top == -INFINITY ? 0.0f : top;
-        const float kept = exp2Fast((highest[m][r] - base) * factor);
+        const float base = !follows(m, r) || top == -INFINITY ? 0.0f : top;
+        const float kept = follows(m, r) ? exp2Fast((highest[m][r] - base) * factor) : 1.0f;
         highest[m][r] = top;
         total[m][r] *= kept;
         FIGMENT_UNROLL
@@ -180,7 +177,7 @@ struct Backward {
     for (int m = 0; m < kBands; m++) {
       FIGMENT_UNROLL
       for (int r = 0; r < 2; r++)
-        if (rows[m][r][0] != INFINITY) rows[m][r][0] = 0;
+        if (follows(m, r) && rows[m][r][0] != INFINITY) rows[m][r][0] = 0;
     }
   }
   FIGMENT_DEVICE void addUpTotals() {
@@ -190,15 +187,17 @@ struct Backward {
       for (int r = 0; r < 2; r++) total[m][r] = quadSum(total[m][r]);
     }
   }
+  FIGMENT_DEVICE bool follows(int m, int r) const { return (followed >> (m * 2 + r) & 1) != 0; }
+  /// Follows rows; answers whether the block has new ones.
   template <class F>
-  FIGMENT_DEVICE static bool anyRow(F&& holds) {
-    bool any = false;
+  FIGMENT_DEVICE bool followMore(F&& wants) {
+    const uint32_t before = followed;
     FIGMENT_UNROLL
     for (int m = 0; m < kBands; m++) {
       FIGMENT_UNROLL
-      for (int r = 0; r < 2; r++) any = any || holds(m, r);
+      for (int r = 0; r < 2; r++) followed |= uint32_t(wants(m, r)) << (m * 2 + r);
     }
-    return any;
+    return __syncthreads_or(followed != before) != 0;
   }
 
   /// Scores become weights and gradients of weights those of scores. With `masked`, a row's pairs
@@ -226,20 +225,6 @@ struct Backward {
         }
       }
     }
-  }
-
-  /// Of the sums of a lane's columns of a row: see spoiled() of plain_rows.h.
-  FIGMENT_DEVICE bool spoiledRow(int m, int r) const {
-    float sum = 0;
-    FIGMENT_UNROLL
-    for (int n = 0; n < kDim / 8; n++) {
-      FIGMENT_UNROLL
-      for (int e = 2 * r; e < 2 * r + 2; e++) {
-        sum = spoiled(first[m][n][e], sum);
-        if constexpr (kOfKeys) sum = spoiled(second[m][n][e], sum);
-      }
-    }
-    return sum != 0;
   }
 
   FIGMENT_DEVICE void clear() {
@@ -334,11 +319,9 @@ backwardKernel(AttentionProblem p, Operands<T> x, int tiles) {
     copyRows<Tile::kOwn, kDim, kThreads>(tile.own2, x.x2.from(ownAt), start, end, p.rowStride(), d);
   }
   const float factor = float(p.scale * kLog2E);
-  // Whether weights are made of the products themselves, by a softmax that runs along.
-  bool following = false;
+  bool following = false;  // some of the block's rows
   if constexpr (!Tile::kOfKeys)
-    following = __syncthreads_or(
-        tile.anyRow([&](int m, int r) { return coarse().shift(tile.rows[m][r][0]); }));
+    following = tile.followMore([&](int m, int r) { return coarse().shift(tile.rows[m][r][0]); });
   while (true) {
     if (!Tile::kOfKeys && following) tile.unshift();
     if (firstBlock < lastBlock) copyBlock(firstBlock);
@@ -380,9 +363,9 @@ backwardKernel(AttentionProblem p, Operands<T> x, int tiles) {
       break;
     } else {
       tile.addUpTotals();
-      if (following || !__syncthreads_or(tile.anyRow([&](int m, int r) {
-            return coarse().sum(tile.total[m][r], tile.rows[m][r][0]);
-          })))
+      if (!tile.followMore([&](int m, int r) {
+            return !tile.follows(m, r) && coarse().sum(tile.total[m][r], tile.rows[m][r][0]);
+          }))
         break;
       following = true;
       tile.clear();
@@ -391,19 +374,17 @@ backwardKernel(AttentionProblem p, Operands<T> x, int tiles) {
 
   const float scale = float(p.scale);
   const int rowsThere = Tile::kOfKeys ? int(p.sk) : sq;
-  uint32_t marks = 0;
   FIGMENT_UNROLL
   for (int m = 0; m < kBands; m++) {
     FIGMENT_UNROLL
     for (int r = 0; r < 2; r++) {
       const int row = rowOfLane + m * 16 + r * 8;
       if (row >= rowsThere) continue;
-      if (tile.spoiledRow(m, r)) marks |= 1u << (m * 2 + r);
       float factorOfRow = scale;
       if constexpr (!Tile::kOfKeys) {
         const float total = tile.total[m][r];
         // NaN is kept.
-        if (following && total != 0) {
+        if (tile.follows(m, r) && total != 0) {
           factorOfRow *= 1 / total;
           if (lane % 4 == 0) x.statistics.set(task * sq + row, {tile.highest[m][r], log2f(total)});
         }
@@ -420,11 +401,6 @@ backwardKernel(AttentionProblem p, Operands<T> x, int tiles) {
       }
     }
   }
-  if (!p.hides()) return;
-  eachMarked<4>(marks, kBands * 2, [&](int slot, int row) {
-    gradRow<Tile::kOfKeys>(p, x.template plain<kSide>(), x.statistics, task,
-                           start + warpInBlock() * kBands * 16 + slot * 8 + row);
-  });
 }
 
 template <class T, int kDim, int kBands, Side kSide>
@@ -432,7 +408,7 @@ void launchSide(const OpCall& call, const AttentionProblem& p, const QueryStatis
                 Launcher& launcher) {
   using Tile = Backward<T, kDim, kBands, kSide>;
   const auto view = [&](int i) { return viewOf<const T>(call.in[i]); };
-  const auto result = [&](int i) { return AnyResults<float>::of(call.out[i]); };
+  const auto result = [&](int i) { return PairResults<T>::of(call.out[i]); };
   const Operands<T> x =
       Tile::kOfKeys
           ? Operands<T>{view(1), view(2), view(0), view(5), result(1), result(2), statistics}

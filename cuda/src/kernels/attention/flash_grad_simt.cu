@@ -2,7 +2,7 @@
 // flash_simt.h. Weights and gradients of scores go through shared memory, one after the other.
 #include "../../device/instructions.h"
 #include "flash_simt.h"
-#include "row_statistics.h"
+#include "mend.h"
 
 namespace figment::cuda {
 namespace {
@@ -19,12 +19,6 @@ struct Operands {
   AnyResults<float> first, second;  // dq, or dk and dv
   QueryStatistics statistics;
   bool vectors;
-
-  template <Side kSide>
-  FIGMENT_DEVICE PlainGrad<float, AnyFloats<float>, AnyResults<float>> plain() const {
-    if constexpr (kSide == Side::queries) return {x1, y1, y2, x2, first, {}, {}};
-    return {y1, x1, x2, y2, {}, first, second};
-  }
 };
 
 template <int kGroups>
@@ -89,20 +83,23 @@ backwardKernel(AttentionProblem p, Operands x, int tiles) {
     loadRows<Size::kOwn, kGroups>(own2, x.x2, ownAt, start, end, p.rowStride(), d, x.vectors);
   }
   const float factor = float(p.scale * kLog2E), sign = factor < 0 ? -1.0f : 1.0f;
-  // Whether weights are made of the products themselves, by a softmax that runs along: of queries.
+  // Own queries, bit by bit, whose weights are made of the products themselves, by a softmax that
+  // runs along; and whether there are any in the block.
+  uint32_t followed = 0;
   bool following = false;
+  const auto follows = [&](int r) { return (followed >> r & 1) != 0; };
   float highest[kBands] = {},
         total[kBands] = {};  // of sign · products, and of this thread's weights
-  const auto shiftOf = [&](int query) { return query < sq ? statistics.shift(query) : INFINITY; };
-  const auto anyQuery = [&](auto&& holds) {
-    bool any = false;
+  /// Follows queries; answers whether the block has new ones.
+  const auto follow = [&](auto&& wants) {
+    const uint32_t before = followed;
     for (int r = 0; r < kBands; r++) {
       const int query = start + r * kDown + down;
-      any = any || holds(r, shiftOf(query));
+      followed |= uint32_t(query < sq && wants(r, statistics.shift(query))) << r;
     }
-    return __syncthreads_or(any) != 0;
+    return __syncthreads_or(followed != before) != 0;
   };
-  if constexpr (!kOfKeys) following = anyQuery([](int, float x) { return coarse().shift(x); });
+  if constexpr (!kOfKeys) following = follow([](int, float x) { return coarse().shift(x); });
   while (true) {
     FIGMENT_UNROLL
     for (int r = 0; r < kBands; r++) {
@@ -131,8 +128,8 @@ backwardKernel(AttentionProblem p, Operands x, int tiles) {
           for (int c = 0; c < kColumns; c++)
             if (seen(c)) top = fmaxf(top, sign * weight[r][c]);
           top = rowMax(top);
-          base = top == -INFINITY ? 0.0f : sign * top;
-          const float kept = exp2Fast((sign * highest[r] - base) * factor);
+          base = !follows(r) || top == -INFINITY ? 0.0f : sign * top;
+          const float kept = follows(r) ? exp2Fast((sign * highest[r] - base) * factor) : 1.0f;
           highest[r] = top;
           total[r] *= kept;
           FIGMENT_UNROLL
@@ -145,7 +142,7 @@ backwardKernel(AttentionProblem p, Operands x, int tiles) {
         for (int c = 0; c < kColumns; c++) {
           const int query = queryOf(c);
           const bool counts = seen(c);
-          const float shift = !counts || (!kOfKeys && following) ? 0.0f : statistics.shift(query);
+          const float shift = !counts || (!kOfKeys && follows(r)) ? 0.0f : statistics.shift(query);
           if (kOfKeys && counts) base = statistics.bases[query];
           const float share = exp2Fast(__fmaf_rn(weight[r][c] - base, factor, -shift));
           const float dot = counts ? statistics.dot(query) : 0.0f;
@@ -170,7 +167,7 @@ backwardKernel(AttentionProblem p, Operands x, int tiles) {
     } else {
       FIGMENT_UNROLL
       for (int r = 0; r < kBands; r++) total[r] = rowSum(total[r]);
-      if (following || !anyQuery([&](int r, float shift) { return coarse().sum(total[r], shift); }))
+      if (!follow([&](int r, float shift) { return !follows(r) && coarse().sum(total[r], shift); }))
         break;
       following = true;
       FIGMENT_UNROLL
@@ -190,18 +187,13 @@ backwardKernel(AttentionProblem p, Operands x, int tiles) {
     scale[r] = float(p.scale);
     one[r] = 1.0f;
     const int query = start + r * kDown + down;
-    if (kOfKeys || !following || total[r] == 0 || query >= sq) continue;
+    if (kOfKeys || !follows(r) || total[r] == 0) continue;
     scale[r] *= 1.0f / total[r];
     if (across == 0) statistics.set(query, {sign * highest[r], log2f(total[r])});
   }
   const int rows = kOfKeys ? int(p.sk) : sq;
-  uint32_t marks = storeSums(x.first, first, scale, ownAt, start, rows, p.rowStride(), d);
-  if constexpr (kOfKeys)
-    marks |= storeSums(x.second, second, one, ownAt, start, rows, p.rowStride(), d);
-  if (!p.hides()) return;
-  eachMarkedRow(marks, kBands, start, [&](int row) {
-    gradRow<kOfKeys>(p, x.template plain<kSide>(), x.statistics, task, row);
-  });
+  storeSums(x.first, first, scale, ownAt, start, rows, p.rowStride(), d);
+  if constexpr (kOfKeys) storeSums(x.second, second, one, ownAt, start, rows, p.rowStride(), d);
 }
 
 template <int kGroups>
@@ -224,6 +216,7 @@ void launchBoth(const OpCall& call, Launcher& launcher) {
       launcher, {p.heads() * keyTiles}, kThreads, Size::kBytes, p,
       Operands{view(1), view(2), view(0), view(5), result(1), result(2), statistics, vectors},
       int(keyTiles));
+  mendAttentionGrad(call, launcher);
 }
 
 int supports(const OpCall& call) {
@@ -236,7 +229,7 @@ const RegisterVariant registrar{
      .name = "flash",
      .isa = Isa::sm75,
      .supports = supports,
-     .scratch = [](const OpCall& call, int) { return statisticsBytes(call); },
+     .scratch = [](const OpCall& call, int) { return mendGradBytes(call); },
      .run = [](const OpCall& call,
                Context& context) { runFlashSimtGrad(call, launcherOf(context)); }}};
 

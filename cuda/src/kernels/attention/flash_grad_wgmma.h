@@ -205,12 +205,10 @@ FIGMENT_DEVICE void consume(const AttentionProblem& p, const Operands<T>& x,
   }
 
   const float scale = float(p.scale);
-  uint32_t marks = 0;
   FIGMENT_UNROLL
   for (int r = 0; r < 2; r++) {
     const int row = rowOfLane + r * 8;
     if (row >= int(length)) continue;
-    if (sums.spoiledRow(r)) marks |= 1u << r;
     const int64_t at = ownAt + row * p.rowStride();
     FIGMENT_UNROLL
     for (int n = 0; n < kDim / 8; n++) {
@@ -220,11 +218,6 @@ FIGMENT_DEVICE void consume(const AttentionProblem& p, const Operands<T>& x,
       if constexpr (kOfKeys) x.second.setPair(at + column, sums.second[i], sums.second[i + 1]);
     }
   }
-  if (!p.hides()) return;
-  eachMarked<4>(marks, 2, [&](int slot, int row) {
-    gradRow<kOfKeys>(p, x.template plain<kSide>(), statistics, place.task,
-                     rowOfLane - lane / 4 + slot * 8 + row);
-  });
 }
 
 /// The work of block `block` of a side.
@@ -295,10 +288,8 @@ Operands<T> operandsOf(const OpCall& call, const AttentionProblem& p, int x1, in
   return {{own(x1), own(x2), other(y1), other(y2)},
           viewOf<const T>(call.in[x1]),
           viewOf<const T>(call.in[x2]),
-          viewOf<const T>(call.in[y1]),
-          viewOf<const T>(call.in[y2]),
-          AnyResults<float>::of(call.out[first]),
-          AnyResults<float>::of(call.out[second]),
+          PairResults<T>::of(call.out[first]),
+          PairResults<T>::of(call.out[second]),
           int(ceilDiv(length, int64_t(Size::kOwnRows)))};
 }
 

@@ -20,15 +20,9 @@ struct Maps {
 template <class T>
 struct Operands {
   Maps maps;
-  Global<const T> x1, x2, y1, y2;
-  AnyResults<float> first, second;  ///< dq, or dk and dv
-  int tiles;                        ///< of own rows of a head
-
-  template <Side kSide>
-  FIGMENT_DEVICE PlainGrad<float, Global<const T>, AnyResults<float>> plain() const {
-    if constexpr (kSide == Side::queries) return {x1, y1, y2, x2, first, {}, {}};
-    return {y1, x1, x2, y2, {}, first, second};
-  }
+  Global<const T> x1, x2;        ///< once more, where registers hold them
+  PairResults<T> first, second;  ///< dq, or dk and dv
+  int tiles;                     ///< of own rows of a head
 };
 
 /// The piece of work of a block of threads.

@@ -4,7 +4,7 @@
 #pragma once
 
 #include "../../device/instructions.h"
-#include "plain_rows.h"
+#include "problem.h"
 #include "wgmma_tiles.h"
 
 namespace figment::cuda::flash_grad_wgmma {
@@ -126,20 +126,6 @@ struct Sums {
       for (int i = 0; i < 4; i++)
         to[step][i] = packPair<T>(values[8 * step + 2 * i], values[8 * step + 2 * i + 1]);
     }
-  }
-
-  /// Whether a sum of this thread's columns of own row g + 8r is not finite.
-  FIGMENT_DEVICE bool spoiledRow(int r) const {
-    float sum = 0;
-    FIGMENT_UNROLL
-    for (int n = 0; n < kDim / 8; n++) {
-      FIGMENT_UNROLL
-      for (int i = 4 * n + 2 * r; i < 4 * n + 2 * r + 2; i++) {
-        sum = spoiled(first[i], sum);
-        if constexpr (kOfKeys) sum = spoiled(second[i], sum);
-      }
-    }
-    return sum != 0;
   }
 
  private:

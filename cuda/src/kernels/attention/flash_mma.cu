@@ -2,6 +2,7 @@
 #include "flash_grad_mma.h"
 #include "flash_mma.h"
 #include "flash_simt.h"
+#include "mend.h"
 
 namespace figment::cuda {
 
@@ -13,14 +14,15 @@ extern template void runFlashGradMma<F16>(const OpCall&, Launcher&);
 namespace {
 
 template <class Params>
-bool fits(const OpCall& call, int mostDim) {
+bool fits(const OpCall& call, int mostDim, int results) {
   const auto& p = call.as<Params>();
   const Format format = call.in[0].format;
   return (format == Format::bf16 || format == Format::f16) && allOf(call.in, 3, format) &&
-         p.d > 0 && p.d <= mostDim && p.d % 8 == 0 && p.scale > 0;
+         storesPairs(call, results) && p.d > 0 && p.d <= mostDim && p.d % 8 == 0 && p.scale > 0;
 }
 int supportsBackward(const OpCall& call) {
-  return fits<AttentionGradParams>(call, 160) && call.in[5].format == call.in[0].format ? 20 : -1;
+  return fits<AttentionGradParams>(call, 160, 3) && call.in[5].format == call.in[0].format ? 20
+                                                                                           : -1;
 }
 
 /// Parts of other values may begin anywhere.
@@ -30,21 +32,21 @@ bool aligned(const OpCall& call) {
 
 void runForward(const OpCall& call, Context& context) {
   Launcher& launcher = launcherOf(context);
-  if (!aligned(call))
-    runFlashSimt(call, launcher);
-  else if (call.in[0].format == Format::bf16)
+  if (!aligned(call)) return runFlashSimt(call, launcher);
+  if (call.in[0].format == Format::bf16)
     runFlashMma<Bf16>(call, launcher);
   else
     runFlashMma<F16>(call, launcher);
+  mendAttention(call, launcher);
 }
 void runBackward(const OpCall& call, Context& context) {
   Launcher& launcher = launcherOf(context);
-  if (!aligned(call))
-    runFlashSimtGrad(call, launcher);
-  else if (call.in[0].format == Format::bf16)
+  if (!aligned(call)) return runFlashSimtGrad(call, launcher);
+  if (call.in[0].format == Format::bf16)
     runFlashGradMma<Bf16>(call, launcher);
   else
     runFlashGradMma<F16>(call, launcher);
+  mendAttentionGrad(call, launcher);
 }
 
 const RegisterVariant forward{
@@ -59,13 +61,13 @@ const RegisterVariant backward{
      .name = "flash-mma",
      .isa = Isa::sm80,
      .supports = supportsBackward,
-     .scratch = [](const OpCall& call, int) { return statisticsBytes(call); },
+     .scratch = [](const OpCall& call, int) { return mendGradBytes(call); },
      .run = runBackward}};
 
 }  // namespace
 
 int supportsFlashMma(const OpCall& call, int mostDim) {
-  return fits<AttentionParams>(call, mostDim) ? 20 : -1;
+  return fits<AttentionParams>(call, mostDim, 1) ? 20 : -1;
 }
 
 }  // namespace figment::cuda

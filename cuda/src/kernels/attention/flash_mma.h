@@ -6,8 +6,8 @@
 #include "any_floats.h"
 #include "flash_parts.h"
 #include "mma_tiles.h"
-#include "plain_rows.h"
 #include "problem.h"
+#include "results.h"
 
 namespace figment::cuda {
 
@@ -27,11 +27,6 @@ constexpr int kThreads = 128;
 template <class T>
 struct Operands {
   Global<const T> q, k, v;
-};
-/// Where results go.
-struct Results {
-  AnyResults<float> out;
-  Global<float> lse;
 };
 
 /// kBands: 16-row bands of queries a warp works on. Sums run in an order that does not depend on
@@ -169,15 +164,6 @@ struct Forward {
     }
   }
 
-  /// Of the sums of a lane's columns of a row: see spoiled() of plain_rows.h.
-  FIGMENT_DEVICE bool spoiledRow(int m, int r) const {
-    float sum = 0;
-    FIGMENT_UNROLL
-    for (int n = 0; n < kDim / 8; n++)
-      sum = spoiled(output[m][n][2 * r], spoiled(output[m][n][2 * r + 1], sum));
-    return sum != 0;
-  }
-
   FIGMENT_DEVICE void clear() {
     FIGMENT_UNROLL
     for (int m = 0; m < kBands; m++) {
@@ -257,7 +243,6 @@ forwardKernel(AttentionProblem p, Operands<T> x, To to, int tiles) {
     waitForCopies<0>();
     __syncthreads();
   }
-  uint32_t marks = 0;
   FIGMENT_UNROLL
   for (int m = 0; m < kBands; m++) {
     FIGMENT_UNROLL
@@ -265,7 +250,6 @@ forwardKernel(AttentionProblem p, Operands<T> x, To to, int tiles) {
       const int row = rowOfLane + m * 16 + r * 8;
       const float total = quadSum(tile.total[m][r]), top = tile.highest[m][r];
       if (row >= sq) continue;
-      if (tile.spoiledRow(m, r)) marks |= 1u << (m * 2 + r);
       const bool blind = top == -INFINITY && total == 0;
       const float share = kInParts ? 1.0f : blind ? 0.0f : 1.0f / total;
       const int64_t query = task * sq + row;
@@ -274,7 +258,7 @@ forwardKernel(AttentionProblem p, Operands<T> x, To to, int tiles) {
         at = (blockIdx.y * to.queries + query) * d;
         if (lane % 4 == 0)
           to.statistics.template store<float2>((blockIdx.y * to.queries + query) * 2,
-                                               make_float2(top * factor, total));
+                                               make_float2(top, total));
       } else {
         at = queryAt + row * p.rowStride();
         if (lane % 4 == 0) to.lse[query] = blind ? -INFINITY : top * float(p.scale) + logf(total);
@@ -292,14 +276,6 @@ forwardKernel(AttentionProblem p, Operands<T> x, To to, int tiles) {
       }
     }
   }
-  if constexpr (!kInParts) {
-    if (!p.hides()) return;
-    const PlainForward<float, Global<const T>, AnyResults<float>> plain = {x.q, x.k, x.v, to.out,
-                                                                           to.lse};
-    eachMarked<4>(marks, kBands * 2, [&](int slot, int row) {
-      plain.row(p, task * sq + first + warpInBlock() * kBands * 16 + slot * 8 + row);
-    });
-  }
 }
 
 template <class T, int kDim, int kBands, class To>
@@ -314,8 +290,7 @@ void launchTo(const OpCall& call, const To& to, int parts, Launcher& launcher) {
 }
 template <class T, int kDim, int kBands>
 void launchForward(const OpCall& call, Launcher& launcher) {
-  const Results to = {AnyResults<float>::of(call.out[0]), viewOf<float>(call.out[1])};
-  launchTo<T, kDim, kBands>(call, to, 1, launcher);
+  launchTo<T, kDim, kBands>(call, Results<PairResults<T>>::of(call), 1, launcher);
 }
 
 /// Whether 128 queries a block keep every multiprocessor busy, and their tiles fit.

@@ -3,6 +3,7 @@
 #include "flash_mma.h"
 #include "flash_parts.h"
 #include "flash_simt.h"
+#include "mend.h"
 
 namespace figment::cuda {
 
@@ -20,9 +21,9 @@ constexpr int kMostAcross = kMostDim / kWarp;
 
 /// Adds the parts of one query after the other, a warp each.
 FIGMENT_KERNEL(kThreads)
-sumKernel(AttentionProblem p, Parts parts,
-          PlainForward<float, AnyFloats<float>, AnyResults<float>> to) {
+sumKernel(AttentionProblem p, Parts parts, Results<AnyResults<float>> to) {
   const int lane = laneInWarp();
+  const float factor = float(p.scale * kLog2E);
   for (int64_t query = threadInGrid() / kWarp; query < parts.queries;
        query += threadsOfGrid() / kWarp) {
     float highest = -INFINITY, total = 0, sums[kMostAcross] = {};
@@ -30,8 +31,9 @@ sumKernel(AttentionProblem p, Parts parts,
       const int64_t at = part * parts.queries + query;
       const float2 statistics = parts.statistics.load<float2>(at * 2);
       const float top = fmaxf(highest, statistics.x);
-      const float shift = top == -INFINITY ? 0.0f : top;
-      const float kept = exp2Fast(highest - shift), weight = exp2Fast(statistics.x - shift);
+      const float base = top == -INFINITY ? 0.0f : top;
+      const float kept = exp2Fast((highest - base) * factor);
+      const float weight = exp2Fast((statistics.x - base) * factor);
       highest = top;
       total = total * kept + statistics.y * weight;
       FIGMENT_UNROLL
@@ -40,16 +42,9 @@ sumKernel(AttentionProblem p, Parts parts,
         if (e < p.d) sums[i] = sums[i] * kept + parts.sums[at * p.d + e] * weight;
       }
     }
-    float sum = 0;
-    FIGMENT_UNROLL
-    for (int i = 0; i < kMostAcross; i++) sum = spoiled(sums[i], sum);
-    if (p.hides() && __any_sync(kWholeWarp, sum != 0)) {
-      to.row(p, query);
-      continue;
-    }
     const bool blind = highest == -INFINITY && total == 0;
     const float share = blind ? 0.0f : 1.0f / total;
-    if (lane == 0) to.lse[query] = blind ? -INFINITY : __fmaf_rn(highest, float(kLn2), logf(total));
+    if (lane == 0) to.lse[query] = blind ? -INFINITY : highest * float(p.scale) + logf(total);
     const int64_t row = p.headStart(query / p.sq, p.sq) + query % p.sq * p.rowStride();
     FIGMENT_UNROLL
     for (int i = 0; i < kMostAcross; i++) {
@@ -103,7 +98,8 @@ void run(const OpCall& call, Context& context) {
   else
     runFlashParts<F16>(call, parts, launcher);
   launch<sumKernel>(launcher, gridFor(launcher, queries * kWarp, kThreads), kThreads, 0, p, parts,
-                    plainForward<float>(call));
+                    Results<AnyResults<float>>::of(call));
+  mendAttention(call, launcher);
 }
 
 const RegisterVariant registrar{{.op = "attention",

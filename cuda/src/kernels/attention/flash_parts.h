@@ -7,7 +7,7 @@
 namespace figment::cuda {
 
 /// What the parts leave: of each part and query [b,h,sq] the sum of weighted values of d floats,
-/// and the highest score, in units of log 2, with the sum of weights.
+/// and the highest product with the sum of weights.
 struct Parts {
   Global<float> sums, statistics;
   int64_t queries;

@@ -3,14 +3,16 @@
 // of a row are half a warp. Keys and values take turns in one place.
 #include "../../device/instructions.h"
 #include "flash_simt.h"
-#include "plain_rows.h"
+#include "mend.h"
 
 namespace figment::cuda {
 namespace {
 
 using namespace flash_simt;
 
-struct Operands : PlainForward<float, AnyFloats<float>, AnyResults<float>> {
+struct Operands {
+  AnyFloats<float> q, k, v;
+  Results<AnyResults<float>> to;
   bool vectors;
 };
 
@@ -103,10 +105,9 @@ forwardKernel(AttentionProblem p, Operands x, int tiles) {
     share[r] = blind ? 0.0f : 1.0f / sum;
     const int row = first + r * kDown + down;
     if (across == 0 && row < sq)
-      x.lse[task * sq + row] = blind ? -INFINITY : __fmaf_rn(highest[r], float(kLn2), logf(sum));
+      x.to.lse[task * sq + row] = blind ? -INFINITY : __fmaf_rn(highest[r], float(kLn2), logf(sum));
   }
-  const uint32_t marks = storeSums(x.out, output, share, queryAt, first, sq, p.rowStride(), d);
-  if (p.hides()) eachMarkedRow(marks, kBands, first, [&](int row) { x.row(p, task * sq + row); });
+  storeSums(x.to.out, output, share, queryAt, first, sq, p.rowStride(), d);
 }
 
 template <int kGroups>
@@ -114,10 +115,12 @@ void launchForward(const OpCall& call, Launcher& launcher) {
   if (Tiles<kGroups>::kBytes > launcher.sharedPerBlock()) return runPlainAttention(call, launcher);
   const auto p = AttentionProblem::of<AttentionParams>(call, 3);
   const bool vectors = p.d % 4 == 0 && alignedForVectors(call.in, 3);
-  const Operands x = {plainForward<float>(call), vectors};
+  const auto view = [&](int i) { return AnyFloats<float>::of(call.in[i]); };
+  const Operands x = {view(0), view(1), view(2), Results<AnyResults<float>>::of(call), vectors};
   const int64_t tiles = ceilDiv(p.sq, int64_t(kRows));
   launch<forwardKernel<kGroups>>(launcher, {p.heads() * tiles}, kThreads, Tiles<kGroups>::kBytes, p,
                                  x, int(tiles));
+  mendAttention(call, launcher);
 }
 
 int supports(const OpCall& call) {

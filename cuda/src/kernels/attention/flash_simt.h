@@ -2,8 +2,8 @@
 #pragma once
 
 #include "any_floats.h"
-#include "plain_rows.h"
 #include "problem.h"
+#include "results.h"
 
 namespace figment::cuda {
 
@@ -122,39 +122,24 @@ FIGMENT_DEVICE void addWeighted(float (&sum)[kBands][kGroups][4], const Shared<f
   }
 }
 
-/// Answers which of a thread's rows, bit by bit, have a sum that is not finite.
 template <int kGroups, int kBands>
-FIGMENT_DEVICE uint32_t storeSums(const AnyResults<float>& to,
-                                  const float (&sum)[kBands][kGroups][4],
-                                  const float (&factor)[kBands], int64_t head, int first, int end,
-                                  int64_t rowStride, int d) {
+FIGMENT_DEVICE void storeSums(const AnyResults<float>& to, const float (&sum)[kBands][kGroups][4],
+                              const float (&factor)[kBands], int64_t head, int first, int end,
+                              int64_t rowStride, int d) {
   const int across = int(threadIdx.x) % kAcross, down = int(threadIdx.x) / kAcross;
-  uint32_t marks = 0;
   FIGMENT_UNROLL
   for (int r = 0; r < kBands; r++) {
     const int row = first + r * kDown + down;
     if (row >= end) continue;
-    float all = 0;
     FIGMENT_UNROLL
     for (int g = 0; g < kGroups; g++) {
       FIGMENT_UNROLL
       for (int e = 0; e < 4; e++) {
         const int column = g * 64 + across * 4 + e;
         if (column < d) to.set(head + row * rowStride + column, sum[r][g][e] * factor[r]);
-        all = spoiled(sum[r][g][e], all);
       }
     }
-    if (all != 0) marks |= 1u << r;
   }
-  return marks;
-}
-
-/// Calls f(row) by whole warps for each of a tile's rows that one of its threads marks.
-template <class F>
-FIGMENT_DEVICE void eachMarkedRow(uint32_t marks, int bands, int first, F&& f) {
-  eachMarked<kAcross>(marks, bands, [&](int band, int row) {
-    f(first + band * kDown + warpInBlock() * (kWarp / kAcross) + row);
-  });
 }
 
 }  // namespace flash_simt

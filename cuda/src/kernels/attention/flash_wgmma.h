@@ -6,7 +6,7 @@
 
 #include "../../device/instructions.h"
 #include "any_floats.h"
-#include "plain_rows.h"
+#include "results.h"
 #include "wgmma_tiles.h"
 
 namespace figment::cuda {
@@ -26,10 +26,6 @@ constexpr int kQueries = 128;
 struct Maps {
   CUtensorMap q, k, v;
 };
-
-/// Where results go, and the operands again.
-template <class T>
-using Results = PlainForward<float, Global<const T>, AnyResults<float>>;
 
 template <int kDim>
 struct Sizes {
@@ -212,7 +208,7 @@ struct Rows {
 };
 
 template <class T, int kDim>
-FIGMENT_DEVICE void consume(const AttentionProblem& p, const Results<T>& results,
+FIGMENT_DEVICE void consume(const AttentionProblem& p, const Results<PairResults<T>>& results,
                             const Place& place, const Memory<kDim>& memory, int half) {
   using Size = Sizes<kDim>;
   constexpr int kKeys = Size::kKeys;
@@ -278,7 +274,6 @@ FIGMENT_DEVICE void consume(const AttentionProblem& p, const Results<T>& results
   }
 
   const int64_t queryAt = p.headStart(place.task, p.sq);
-  uint32_t marks = 0;
   FIGMENT_UNROLL
   for (int r = 0; r < 2; r++) {
     const int row = rowOfLane + r * 8;
@@ -286,11 +281,6 @@ FIGMENT_DEVICE void consume(const AttentionProblem& p, const Results<T>& results
     total += __shfl_xor_sync(kWholeWarp, total, 1);
     total += __shfl_xor_sync(kWholeWarp, total, 2);
     if (row >= sq) continue;
-    float sum = 0;
-    FIGMENT_UNROLL
-    for (int n = 0; n < kDim / 8; n++)
-      sum = spoiled(rows.output[4 * n + 2 * r], spoiled(rows.output[4 * n + 2 * r + 1], sum));
-    if (sum != 0) marks |= 1u << r;
     const float top = rows.highest[r];
     const bool blind = top == -INFINITY && total == 0;
     const float share = blind ? 0.0f : 1.0f / total;
@@ -305,16 +295,12 @@ FIGMENT_DEVICE void consume(const AttentionProblem& p, const Results<T>& results
                             rows.output[4 * n + 2 * r + 1] * share);
     }
   }
-  if (!p.hides()) return;
-  eachMarked<4>(marks, 2, [&](int slot, int row) {
-    results.row(p, place.task * sq + rowOfLane - lane / 4 + slot * 8 + row);
-  });
 }
 
 template <class T, int kDim>
 FIGMENT_KERNEL_OCCUPIED(kThreads, 1)
-wgmmaKernel(const FIGMENT_GRID_CONSTANT Maps maps, AttentionProblem p, Results<T> results,
-            int tiles) {
+wgmmaKernel(const FIGMENT_GRID_CONSTANT Maps maps, AttentionProblem p,
+            Results<PairResults<T>> results, int tiles) {
   FIGMENT_DYNAMIC_SHARED(shared);
   FIGMENT_SHARED(uint64_t, barriers, Memory<kDim>::kBarriers);
   Memory<kDim> memory;
@@ -359,12 +345,9 @@ void launchForward(const OpCall& call, Launcher& launcher) {
   const Maps maps = {headsMap(call.in[0], p, p.sq, kQueries),
                      headsMap(call.in[1], p, p.sk, Sizes<kDim>::kKeys),
                      headsMap(call.in[2], p, p.sk, Sizes<kDim>::kKeys)};
-  const auto view = [&](int i) { return viewOf<const T>(call.in[i]); };
-  const Results<T> results = {view(0), view(1), view(2), AnyResults<float>::of(call.out[0]),
-                              viewOf<float>(call.out[1])};
   const int64_t tiles = ceilDiv(p.sq, int64_t(kQueries));
   launch<wgmmaKernel<T, kDim>>(launcher, {p.heads() * tiles}, kThreads, Sizes<kDim>::kShared, maps,
-                               p, results, int(tiles));
+                               p, Results<PairResults<T>>::of(call), int(tiles));
 }
 
 }  // namespace flash_wgmma

@@ -1,7 +1,7 @@
 // flash-wgmma: which calls the kernels of flash_wgmma.h and flash_grad_wgmma.h run.
 #include "any_floats.h"
 #include "flash_simt.h"
-#include "row_statistics.h"
+#include "mend.h"
 
 namespace figment::cuda {
 
@@ -21,22 +21,23 @@ namespace {
 constexpr int64_t kFew = 512;
 
 template <class Params>
-bool fits(const OpCall& call, int mostDim) {
+bool fits(const OpCall& call, int mostDim, int results) {
   const auto& p = call.as<Params>();
   const Format format = call.in[0].format;
   // Positions of all batch entries are one axis of the copy engine, which counts in 31 bits.
   constexpr double kMostPositions = 2e9;
   return (format == Format::bf16 || format == Format::f16) && allOf(call.in, 3, format) &&
-         p.b > 0 && p.h > 0 && p.sq > 0 && p.sk > 0 && p.d > 0 && p.d <= mostDim && p.d % 8 == 0 &&
-         p.scale > 0 && double(p.b) * p.sq < kMostPositions && double(p.b) * p.sk < kMostPositions;
+         storesPairs(call, results) && p.b > 0 && p.h > 0 && p.sq > 0 && p.sk > 0 && p.d > 0 &&
+         p.d <= mostDim && p.d % 8 == 0 && p.scale > 0 && double(p.b) * p.sq < kMostPositions &&
+         double(p.b) * p.sk < kMostPositions;
 }
 int supportsForward(const OpCall& call) {
-  if (!fits<AttentionParams>(call, 160)) return -1;
+  if (!fits<AttentionParams>(call, 160, 1)) return -1;
   return call.as<AttentionParams>().sk < kFew ? kOnRequest : 40;
 }
 int supportsBackward(const OpCall& call) {
   // Of heads of more than 128 elements, registers do not hold the sums of 64 keys and their scores.
-  if (!fits<AttentionGradParams>(call, 128) || call.in[5].format != call.in[0].format) return -1;
+  if (!fits<AttentionGradParams>(call, 128, 3) || call.in[5].format != call.in[0].format) return -1;
   const auto& p = call.as<AttentionGradParams>();
   return p.sk < kFew || p.sq < kFew ? kOnRequest : 40;
 }
@@ -48,21 +49,21 @@ bool aligned(const OpCall& call) {
 
 void runForward(const OpCall& call, Context& context) {
   Launcher& launcher = launcherOf(context);
-  if (!aligned(call))
-    runFlashSimt(call, launcher);
-  else if (call.in[0].format == Format::bf16)
+  if (!aligned(call)) return runFlashSimt(call, launcher);
+  if (call.in[0].format == Format::bf16)
     runFlashWgmma<Bf16>(call, launcher);
   else
     runFlashWgmma<F16>(call, launcher);
+  mendAttention(call, launcher);
 }
 void runBackward(const OpCall& call, Context& context) {
   Launcher& launcher = launcherOf(context);
-  if (!aligned(call))
-    runFlashSimtGrad(call, launcher);
-  else if (call.in[0].format == Format::bf16)
+  if (!aligned(call)) return runFlashSimtGrad(call, launcher);
+  if (call.in[0].format == Format::bf16)
     runFlashGradWgmma<Bf16>(call, launcher);
   else
     runFlashGradWgmma<F16>(call, launcher);
+  mendAttentionGrad(call, launcher);
 }
 
 const RegisterVariant forward{{.op = "attention",
@@ -76,7 +77,7 @@ const RegisterVariant backward{
      .name = "flash-wgmma",
      .isa = Isa::sm90a,
      .supports = supportsBackward,
-     .scratch = [](const OpCall& call, int) { return statisticsBytes(call); },
+     .scratch = [](const OpCall& call, int) { return mendGradBytes(call); },
      .run = runBackward}};
 
 }  // namespace

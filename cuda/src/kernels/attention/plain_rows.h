@@ -1,8 +1,6 @@
 // Attention of one query, and its derivatives by one query or key, by a warp each that meets one
-// key (one query) after the other, with a running softmax (Milakov & Gimelshein, 2018). The plain
-// kernels are made of these. In calls that hide keys other kernels do with them again what is not
-// finite: sums over tiles multiply what is hidden by weights of 0, which leaves NaN and infinities,
-// and here it is not read.
+// key (one query) after the other, with a running softmax (Milakov & Gimelshein, 2018). What is
+// hidden is not read. The plain kernels and those of mend.cu are made of these.
 #pragma once
 
 #include "../../device/warp.h"
@@ -203,22 +201,5 @@ PlainGrad<T, AnyFloats<T>, AnyResults<T>> plainGrad(const OpCall& call) {
   const auto out = [&](int i) { return AnyResults<T>::of(call.out[i]); };
   return {in(0), in(1), in(2), in(5), out(0), out(1), out(2)};
 }
-
-/// For whole warps, of which kSharing neighbouring threads work on each row: bit `slot` of `marks`
-/// is set in any of the threads whose row f(slot, which of the warp's rows of this slot) is for.
-template <int kSharing, class F>
-FIGMENT_DEVICE void eachMarked(uint32_t marks, int slots, F&& f) {
-  constexpr uint32_t kAll = kSharing == kWarp ? kWholeWarp : (1u << kSharing % kWarp) - 1;
-  if (!__any_sync(kWholeWarp, marks != 0)) return;
-  // What the warp has stored of these rows is before what it stores now.
-  __syncwarp();
-  for (int slot = 0; slot < slots; slot++) {
-    const uint32_t lanes = __ballot_sync(kWholeWarp, int(marks >> slot & 1));
-    for (int row = 0; row < kWarp / kSharing; row++)
-      if (lanes >> row * kSharing & kAll) f(slot, row);
-  }
-}
-/// 0, or NaN if the sum is not finite; adds up.
-FIGMENT_DEVICE float spoiled(float sum, float before) { return __fmaf_rn(sum, 0.0f, before); }
 
 }  // namespace figment::cuda

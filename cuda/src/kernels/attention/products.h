@@ -76,9 +76,4 @@ void softmaxGradRows(const AttentionProblem& p, const ScoreRows& rows, const Ope
                      const Operand& weightGrads, const Operand& weights, const Operand& scoreGrads,
                      Launcher& launcher);
 
-/// For calls that hide keys from queries, after all else: the rows of results that are not finite
-/// are computed again, of what their query (their key) sees.
-void mendRows(const OpCall& call, Launcher& launcher);
-void mendGradRows(const OpCall& call, Launcher& launcher);
-
 }  // namespace figment::cuda::products

@@ -2,7 +2,6 @@
 // it reads twice, the second time from its cache.
 #include "../../device/instructions.h"
 #include "../../device/warp.h"
-#include "plain_rows.h"
 #include "products.h"
 
 namespace figment::cuda::products {
@@ -10,8 +9,6 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kStep = kWarp * 4;  // elements that a warp moves at a time
-/// Log-sum-exps beyond this, in units of log 2, are rounded by more than 2^-19.
-constexpr float kCoarseShift = 64;
 
 FIGMENT_DEVICE void storeFour(const Global<float>& to, int64_t i, float4 x) { to.store(i, x); }
 template <class T>
@@ -139,70 +136,7 @@ Grid gridOf(const ScoreRows& rows, const Launcher& launcher) {
   return gridFor(launcher, rows.count * rows.rows * kWarp, kThreads);
 }
 
-/// Whether all elements of a head at a position are finite: each lane looks at its own.
-FIGMENT_DEVICE bool finiteRow(const AnyFloats<float>& x, int64_t at, int64_t d) {
-  float sum = 0;
-  for (int64_t e = laneInWarp(); e < d; e += kWarp) sum = spoiled(x[at + e], sum);
-  return !__any_sync(kWholeWarp, sum != 0);
-}
-
-FIGMENT_KERNEL(kThreads)
-mendKernel(AttentionProblem p, PlainForward<float, AnyFloats<float>, AnyResults<float>> plain,
-           AnyFloats<float> out, int64_t queries) {
-  for (int64_t query = threadInGrid() / kWarp; query < queries; query += threadsOfGrid() / kWarp)
-    if (!finiteRow(out, QueryPlace(p, query).at, p.d)) plain.row(p, query);
-}
-
-/// What the derivative's mending reads besides the operands of the plain one.
-struct Given {
-  AnyFloats<float> out, dq, dk, dv;
-  Global<const float> lse;
-};
-
-FIGMENT_KERNEL(kThreads)
-mendGradKernel(AttentionProblem p, PlainGrad<float, AnyFloats<float>, AnyResults<float>> plain,
-               Given given, int64_t queries, int64_t keys) {
-  const auto softmaxOf = [&](int64_t query) {
-    const auto softmax = Softmax<float>::of(given.lse[query]);
-    return fabsf(softmax.shift) > kCoarseShift && softmax.shift < INFINITY
-               ? plain.softmaxOf(p, query)
-               : softmax;
-  };
-  const auto rowDotOf = [&](int64_t query) {
-    const int64_t at = QueryPlace(p, query).at;
-    return dotOf<float>(given.out, at, plain.dout, at, p.d);
-  };
-  for (int64_t row = threadInGrid() / kWarp; row < queries + keys; row += threadsOfGrid() / kWarp) {
-    if (row < queries) {
-      if (!finiteRow(given.dq, QueryPlace(p, row).at, p.d))
-        plain.queryRow(p, softmaxOf(row), rowDotOf(row), row);
-    } else {
-      const int64_t key = row - queries;
-      const int64_t at = p.headStart(key / p.sk, p.sk) + key % p.sk * p.rowStride();
-      if (!finiteRow(given.dk, at, p.d) || !finiteRow(given.dv, at, p.d))
-        plain.keyRow(p, softmaxOf, rowDotOf, key);
-    }
-  }
-}
-
 }  // namespace
-
-void mendRows(const OpCall& call, Launcher& launcher) {
-  const auto p = AttentionProblem::of<AttentionParams>(call, 3);
-  const int64_t queries = p.heads() * p.sq;
-  launch<mendKernel>(launcher, gridFor(launcher, queries * kWarp, kThreads), kThreads, 0, p,
-                     plainForward<float>(call), AnyFloats<float>::of(call.out[0]), queries);
-}
-void mendGradRows(const OpCall& call, Launcher& launcher) {
-  const auto p = AttentionProblem::of<AttentionGradParams>(call, 6);
-  const int64_t queries = p.heads() * p.sq, keys = p.heads() * p.sk;
-  const auto result = [&](int i) { return AnyFloats<float>::of(call.out[i]); };
-  launch<mendGradKernel>(launcher, gridFor(launcher, (queries + keys) * kWarp, kThreads), kThreads,
-                         0, p, plainGrad<float>(call),
-                         Given{AnyFloats<float>::of(call.in[3]), result(0), result(1), result(2),
-                               viewOf<const float>(call.in[4])},
-                         queries, keys);
-}
 
 void softmaxRows(const AttentionProblem& p, const ScoreRows& rows, const Operand& scores,
                  const Operand& weights, const Operand& lse, Launcher& launcher) {

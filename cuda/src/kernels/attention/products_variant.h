@@ -7,6 +7,7 @@
 
 #include "../gemm/epilogue.h"
 #include "flash_simt.h"
+#include "mend.h"
 #include "products.h"
 
 namespace figment::cuda::products {
@@ -189,7 +190,9 @@ struct Kernels {
   template <bool kGrad>
   static size_t scratch(const OpCall& call, int) {
     const auto nothing = [](const auto&...) {};
-    return eachStep<kGrad>(call, 1, partialBytes<kGrad>(call), nullptr, nothing, nothing);
+    const size_t steps =
+        eachStep<kGrad>(call, 1, partialBytes<kGrad>(call), nullptr, nothing, nothing);
+    return kGrad ? std::max(steps, mendGradBytes(call)) : steps;
   }
 
   template <bool kGrad>
@@ -204,8 +207,7 @@ struct Kernels {
           else
             softmaxRows(p, rows, scores[0], scores[1], call.out[1], launcher);
         });
-    if (!problemOf<kGrad>(call).hides()) return;
-    kGrad ? mendGradRows(call, launcher) : mendRows(call, launcher);
+    kGrad ? mendAttentionGrad(call, launcher) : mendAttention(call, launcher);
   }
 
   template <bool kGrad>

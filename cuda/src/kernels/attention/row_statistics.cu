@@ -30,22 +30,24 @@ statisticsKernel(AttentionProblem p, AnyFloats<float> out, AnyFloats<float> dout
     FIGMENT_UNROLL
     for (int step = 1; step < kAcross; step *= 2) sum += __shfl_xor_sync(kWholeWarp, sum, step);
     if (query >= queries || lane % kAcross != 0) continue;
-    statistics.set(query, Softmax<float>::of(lse[query]));
-    statistics.pairs[query * kStatistics + 1] = sum;
+    statistics.set(query, Softmax<float>::of(lse[query]), sum);
   }
 }
 
 }  // namespace
+
+QueryStatistics statisticsIn(const OpCall& call, const Launcher& launcher) {
+  const int64_t queries = call.in[4].elements(), pairs = queries * kStatistics;
+  return {scratchView<float>(launcher, 0, pairs),
+          scratchView<float>(launcher, pairs * int64_t(sizeof(float)), queries)};
+}
 
 QueryStatistics rowStatistics(const OpCall& call, Launcher& launcher) {
   const auto p = AttentionProblem::of<AttentionGradParams>(call, 6);
   const int64_t queries = p.heads() * p.sq;
   const bool vectors =
       p.d % 4 == 0 && alignedForVectors(call.in + 3, 1) && alignedForVectors(call.in + 5, 1);
-  const int64_t pairs = queries * kStatistics;
-  const QueryStatistics statistics = {
-      scratchView<float>(launcher, 0, pairs),
-      scratchView<float>(launcher, pairs * int64_t(sizeof(float)), queries)};
+  const auto statistics = statisticsIn(call, launcher);
   launch<statisticsKernel>(launcher, gridFor(launcher, queries * kAcross, kThreads), kThreads, 0, p,
                            AnyFloats<float>::of(call.in[3]), AnyFloats<float>::of(call.in[5]),
                            viewOf<const float>(call.in[4]), statistics, queries, vectors);

@@ -26,6 +26,10 @@ struct QueryStatistics {
     pairs[query * kStatistics] = softmax.shift;
     bases[query] = softmax.base;
   }
+  FIGMENT_DEVICE void set(int64_t query, const Softmax<float>& softmax, float dot) const {
+    set(query, softmax);
+    pairs[query * kStatistics + 1] = dot;
+  }
 };
 
 /// Whether the log-sum-exp, in units of log 2, or a sum of weights that were made with it are too
@@ -42,23 +46,9 @@ struct Coarse {
 inline size_t statisticsBytes(const OpCall& call) {
   return size_t(call.in[4].elements()) * (kStatistics + 1) * formatBytes(call.in[4].format);
 }
-/// Queues the kernel that writes them to the start of the scratch, with bases of 0.
+/// Where they lie: at the start of the scratch.
+QueryStatistics statisticsIn(const OpCall& call, const Launcher& launcher);
+/// Queues the kernel that writes them, with bases of 0.
 QueryStatistics rowStatistics(const OpCall& call, Launcher& launcher);
-
-/// The derivative by one row of a head, of its keys or its queries, plainly.
-template <bool kOfKeys, class Plain>
-FIGMENT_DEVICE void gradRow(const AttentionProblem& p, const Plain& plain,
-                            const QueryStatistics& statistics, int64_t task, int row) {
-  const auto softmaxOf = [&](int64_t query) {
-    return Softmax<float>{statistics.bases[query], statistics.shift(query)};
-  };
-  const auto rowDotOf = [&](int64_t query) { return statistics.dot(query); };
-  if constexpr (kOfKeys) {
-    plain.keyRow(p, softmaxOf, rowDotOf, task * p.sk + row);
-  } else {
-    const int64_t query = task * p.sq + row;
-    plain.queryRow(p, softmaxOf(query), rowDotOf(query), query);
-  }
-}
 
 }  // namespace figment::cuda

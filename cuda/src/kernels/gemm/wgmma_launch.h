@@ -18,8 +18,7 @@ template <class T, int columns>
 void launchColumns(Launcher& launcher, bool acrossA, bool acrossB, const Maps& maps,
                    const Work& work) {
   if (acrossA)
-    acrossB ? launchInstance<T, columns, true, true>(launcher, maps, work)
-            : launchInstance<T, columns, true, false>(launcher, maps, work);
+    launchInstance<T, columns, true, true>(launcher, maps, work);
   else
     acrossB ? launchInstance<T, columns, false, true>(launcher, maps, work)
             : launchInstance<T, columns, false, false>(launcher, maps, work);

@@ -42,7 +42,8 @@ size_t partialBytes(const Plan& plan, const Extent& extent, int64_t resultColumn
 /// Fills in the counts of `work` that follow from the plan.
 void arrange(Work& work, const Plan& plan, const Extent& extent);
 /// Queues the products and, where sums are split, their reduction. `partials` is scratch of
-/// partialBytes.
+/// partialBytes. Where the first factor lies across k, the second one does too: layers and their
+/// derivatives have no other products.
 void run(Launcher& launcher, bool half, bool acrossA, bool acrossB, const Plan& plan,
          const Maps& maps, const Work& work, std::byte* partials);
 

@@ -26,6 +26,7 @@ int supports(const OpCall& call) {
   if (!factorFormats(call) || p.activation == kGeglu || p.batch < 1 || p.m < 1 || p.n < 1 ||
       p.k < 1)
     return -1;
+  if (p.transA && p.transB) return -1;  // see wgmma::run
   if ((p.transA ? p.m : p.k) % 8 != 0 || (p.transB ? p.k : p.n) % 8 != 0) return -1;
   if (p.batch > 65536 || double(p.batch) * double(p.m) > 2e9 || !countable(extentOf(call)))
     return -1;
