@@ -3,7 +3,7 @@
 // every pixel with all taps; for gradients of weights the pixels of few channels are unfolded, taps
 // and channels side by side. Few channels that are summed over are read where they are, by the
 // kernels of ../gemm: unfolding them first took longer.
-#include "../gemm/factors.h"
+#include "../gemm/variants.h"
 #include "../matmul/work.h"
 #include "unfold.h"
 #include "work.h"
@@ -146,98 +146,58 @@ Memory memoryOf(const Few& few, const OpCall& call) {
 }
 
 template <class P>
-size_t scratch(const OpCall& call, int) {
-  return size_t(memoryOf(fewOf(call.as<P>()), call).bytes);
-}
+struct FewChannels {
+  using Params = P;
+  /// Before the kernels of ../gemm that run the same calls, those of Hopper included.
+  static constexpr Preferences kPreferences = {35, 25, 15};
+  static constexpr VariantNames kNames = {"few-mma", "few-mma-split", "few-mma-tf32", "few-tiled"};
 
-template <class P, RunWork runWork, int unit>
-void run(const OpCall& call, Context& context) {
-  const auto& p = call.as<P>();
-  const Few few = fewOf(p);
-  const Work work = pitchedWork(few, unit);
-  const Memory memory = memoryOf(few, call);
-  Launcher& launcher = launcherOf(context);
-  std::byte* scratch = launcher.scratch();
-  const Epilogue<float> epilogue = epilogueOf(call, p);
-  if (few.way == Few::Way::folds) {
-    const Operand products =
-        rowOperand(scratch + memory.taken, Format::f32, few.product.m * few.product.n);
-    runWork(work, {call.in[few.first], call.in[few.second], Epilogue<float>(products), products},
-            launcher);
-    return fold(launcher, few.folding, products.as<float>(), epilogue);
+  /// Operands of one width, with memory for the unfolded one, whose pieces are then few enough to
+  /// be counted in 31 bits.
+  static bool fits(const OpCall& call) {
+    constexpr int64_t kMostBytes = int64_t(1) << 28;
+    const auto& p = call.as<P>();
+    if (call.out[0].empty() || call.in[0].empty() || call.in[1].empty() || !boundsFit(p) ||
+        !sumsInF32(call) || formatBytes(call.in[0].format) != formatBytes(call.in[1].format))
+      return false;
+    const Few few = fewOf(p);
+    return few.way != Few::Way::none && fitsGrid(pitchedWork(few, 1)) &&
+           memoryOf(few, call).bytes <= kMostBytes;
   }
-  const Unfolding& u = few.unfolding;
-  const Operand& source = call.in[few.unfolded];
-  const Operand unfolded =
-      rowOperand(scratch + memory.taken, source.format, u.reach.positions * u.pitch);
-  unfold(launcher, u, source, scratch + memory.taken);
-  const auto factor = [&](int which) -> const Operand& {
-    return which == few.unfolded ? unfolded : call.in[which];
-  };
-  runWork(work, {factor(few.first), factor(few.second), epilogue, call.out[0]}, launcher);
-}
-
-/// Operands of one width, with memory for the unfolded one, whose pieces are then few enough to be
-/// counted in 31 bits.
-template <class P>
-bool fits(const OpCall& call) {
-  constexpr int64_t kMostBytes = int64_t(1) << 28;
-  const auto& p = call.as<P>();
-  if (call.out[0].empty() || call.in[0].empty() || call.in[1].empty() || !boundsFit(p) ||
-      call.out[0].format == Format::f64 ||
-      formatBytes(call.in[0].format) != formatBytes(call.in[1].format))
-    return false;
-  const Few few = fewOf(p);
-  return few.way != Few::Way::none && fitsGrid(pitchedWork(few, 1)) &&
-         memoryOf(few, call).bytes <= kMostBytes;
-}
-
-/// Before the kernels of ../gemm that run the same calls, those of Hopper included.
-template <class P>
-constexpr Variant onTensorCores(const char* op) {
-  return {
-      .op = op,
-      .name = "few-mma",
-      .isa = Isa::sm80,
-      .supports =
-          [](const OpCall& call) { return factorsOnTensorCores(call) && fits<P>(call) ? 35 : -1; },
-      .scratch = scratch<P>,
-      .run = run<P, runMma, kMmaUnit>};
-}
-template <class P, Precision precision, RunWork runWork>
-constexpr Variant byRounding(const char* op, const char* name) {
-  return {.op = op,
-          .name = name,
-          .isa = Isa::sm80,
-          .supports =
-              [](const OpCall& call) {
-                return roundedAt<P>(precision, call) && fits<P>(call) ? 25 : -1;
-              },
-          .scratch = scratch<P>,
-          .run = run<P, runWork, kMmaUnit>};
-}
-template <class P>
-constexpr Variant byMultiplyAdds(const char* op) {
-  return {.op = op,
-          .name = "few-tiled",
-          .isa = Isa::sm75,
-          .supports = [](const OpCall& call) { return fits<P>(call) ? 15 : -1; },
-          .scratch = scratch<P>,
-          .run = run<P, runTiled, kTiledUnit>};
-}
-
-template <class P>
-struct Registered {
-  RegisterVariant mma, split, tf32, tiled;
-  explicit Registered(const char* op)
-      : mma(onTensorCores<P>(op)),
-        split(byRounding<P, kFast, runSplit>(op, "few-mma-split")),
-        tf32(byRounding<P, kTf32, runTf32>(op, "few-mma-tf32")),
-        tiled(byMultiplyAdds<P>(op)) {}
+  static size_t scratch(const OpCall& call, int) {
+    return size_t(memoryOf(fewOf(call.as<P>()), call).bytes);
+  }
+  template <RunWork runWork, int unit>
+  static void run(const OpCall& call, Context& context) {
+    const auto& p = call.as<P>();
+    const Few few = fewOf(p);
+    const Work work = pitchedWork(few, unit);
+    const Memory memory = memoryOf(few, call);
+    Launcher& launcher = launcherOf(context);
+    std::byte* scratch = launcher.scratch();
+    const Epilogue<float> epilogue = epilogueOf(call, p);
+    if (few.way == Few::Way::folds) {
+      const Operand products =
+          rowOperand(scratch + memory.taken, Format::f32, few.product.m * few.product.n);
+      runWork(work, {call.in[few.first], call.in[few.second], Epilogue<float>(products), products},
+              launcher);
+      return fold(launcher, few.folding, products.as<float>(), epilogue);
+    }
+    const Unfolding& u = few.unfolding;
+    const Operand& source = call.in[few.unfolded];
+    const Operand unfolded =
+        rowOperand(scratch + memory.taken, source.format, u.reach.positions * u.pitch);
+    unfold(launcher, u, source, scratch + memory.taken);
+    const auto factor = [&](int which) -> const Operand& {
+      return which == few.unfolded ? unfolded : call.in[which];
+    };
+    runWork(work, {factor(few.first), factor(few.second), epilogue, call.out[0]}, launcher);
+  }
 };
-const Registered<Conv2dParams> forward{"conv2d"};
-const Registered<Conv2dInputGradParams> inputGrad{"conv2dInputGrad"};
-const Registered<Conv2dWeightGradParams> weightGrad{"conv2dWeightGrad"};
+
+const ProductVariants<FewChannels<Conv2dParams>> forward{"conv2d"};
+const ProductVariants<FewChannels<Conv2dInputGradParams>> inputGrad{"conv2dInputGrad"};
+const ProductVariants<FewChannels<Conv2dWeightGradParams>> weightGrad{"conv2dWeightGrad"};
 
 }  // namespace
 }  // namespace figment::cuda

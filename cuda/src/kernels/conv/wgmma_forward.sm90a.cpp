@@ -57,12 +57,7 @@ void run(const OpCall& call, Context& context) {
   wgmma::run(launcher, half, false, false, plan, maps, work, launcher.scratch());
 }
 
-const RegisterVariant registrar{{.op = "conv2d",
-                                 .name = "wgmma",
-                                 .isa = Isa::sm90a,
-                                 .supports = supports,
-                                 .scratch = scratch,
-                                 .run = run}};
+const RegisterVariant registrar{variant("conv2d", supports, scratch, run)};
 
 }  // namespace
 }  // namespace figment::cuda::wgmma

@@ -95,12 +95,7 @@ void run(const OpCall& call, Context& context) {
   });
 }
 
-const RegisterVariant registrar{{.op = "conv2dInputGrad",
-                                 .name = "wgmma",
-                                 .isa = Isa::sm90a,
-                                 .supports = supports,
-                                 .scratch = scratch,
-                                 .run = run}};
+const RegisterVariant registrar{variant("conv2dInputGrad", supports, scratch, run)};
 
 }  // namespace
 }  // namespace figment::cuda::wgmma

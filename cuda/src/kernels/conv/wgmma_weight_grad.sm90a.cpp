@@ -58,12 +58,7 @@ void run(const OpCall& call, Context& context) {
   wgmma::run(launcher, half, true, true, plan, maps, work, launcher.scratch());
 }
 
-const RegisterVariant registrar{{.op = "conv2dWeightGrad",
-                                 .name = "wgmma",
-                                 .isa = Isa::sm90a,
-                                 .supports = supports,
-                                 .scratch = scratch,
-                                 .run = run}};
+const RegisterVariant registrar{variant("conv2dWeightGrad", supports, scratch, run)};
 
 }  // namespace
 }  // namespace figment::cuda::wgmma

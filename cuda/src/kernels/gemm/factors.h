@@ -1,4 +1,4 @@
-// Which kernels of this folder take a call's factors, and the variants that stand on them.
+// Which kernels of this folder take a call's factors.
 #pragma once
 
 #include "kernels/gemm/precision.h"
@@ -13,12 +13,12 @@ inline bool factorsOnTensorCores(const OpCall& call) {
   const Format format = call.in[0].format;
   return format == call.in[1].format && (format == Format::bf16 || format == Format::f16);
 }
+inline bool sumsInF32(const OpCall& call) { return call.out[0].format != Format::f64; }
 /// Factors of other formats than one of 16 bits, at a precision that allows tensor cores to take
 /// less of them: two bf16 parts at "fast" (split.h), one TF32 number at "tf32" (tf32.h).
 template <class P>
 bool roundedAt(Precision precision, const OpCall& call) {
-  return call.as<P>().precision == precision && call.out[0].format != Format::f64 &&
-         !factorsOnTensorCores(call);
+  return call.as<P>().precision == precision && sumsInF32(call) && !factorsOnTensorCores(call);
 }
 
 /// Large tiles of f32 factors that are aligned, as far as their shape says.

@@ -51,6 +51,16 @@ void run(Launcher& launcher, bool half, bool acrossA, bool acrossB, const Plan& 
 bool factorFormats(const OpCall& call);
 /// The results of an operation that lie as rows of `channels` elements.
 Results resultsAt(const Operand& out, int64_t channels, int64_t rowStride);
+constexpr Variant variant(const char* op, int (*supports)(const OpCall&),
+                          size_t (*scratch)(const OpCall&, int),
+                          void (*run)(const OpCall&, Context&)) {
+  return {.op = op,
+          .name = "wgmma",
+          .isa = Isa::sm90a,
+          .supports = supports,
+          .scratch = scratch,
+          .run = run};
+}
 /// Runs the operation's plain variant: for operands at addresses that the copy engine does not
 /// take.
 void runPlainly(const char* op, const OpCall& call, Context& context);

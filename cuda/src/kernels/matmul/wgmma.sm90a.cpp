@@ -75,12 +75,7 @@ void run(const OpCall& call, Context& context) {
              work, launcher.scratch());
 }
 
-const RegisterVariant registrar{{.op = "matmul",
-                                 .name = "wgmma",
-                                 .isa = Isa::sm90a,
-                                 .supports = supports,
-                                 .scratch = scratch,
-                                 .run = run}};
+const RegisterVariant registrar{variant("matmul", supports, scratch, run)};
 
 }  // namespace
 }  // namespace figment::cuda::wgmma
