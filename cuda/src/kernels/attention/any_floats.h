@@ -76,6 +76,7 @@ struct AnyResults {
         bytes.template store<F16>(i * 2, narrow<F16>(value));
     }
   }
+
   Global<uint8_t> bytes;
   Format format;
 };

@@ -7,16 +7,11 @@
 // made of sums that its own warp holds.
 #pragma once
 
-#include "any_floats.h"
+#include "calls.h"
 #include "mma_tiles.h"
-#include "problem.h"
 #include "row_statistics.h"
 
 namespace figment::cuda {
-
-/// The instances of one format, each in a file of its own.
-template <class T>
-void runFlashGradMma(const OpCall& call, Launcher& launcher);
 
 namespace flash_grad {
 

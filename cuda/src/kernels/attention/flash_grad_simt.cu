@@ -2,7 +2,7 @@
 // flash_simt.h. Weights and gradients of scores go through shared memory, one after the other.
 #include "../../device/instructions.h"
 #include "flash_simt.h"
-#include "mend.h"
+#include "row_statistics.h"
 
 namespace figment::cuda {
 namespace {

@@ -13,10 +13,6 @@
 
 namespace figment::cuda {
 
-/// The instances of one format, each in a file of its own.
-template <class T>
-void runFlashGradWgmma(const OpCall& call, Launcher& launcher);
-
 namespace flash_grad_wgmma {
 
 constexpr int kThreads = 384;

@@ -2,7 +2,7 @@
 // *.sm90a.cu files only.
 #pragma once
 
-#include "any_floats.h"
+#include "calls.h"
 #include "flash_grad_wgmma_sums.h"
 #include "row_statistics.h"
 

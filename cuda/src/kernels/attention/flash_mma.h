@@ -3,22 +3,12 @@
 // before is computed. Scores and weights stay in registers; the softmax runs along in base 2.
 #pragma once
 
-#include "any_floats.h"
+#include "calls.h"
 #include "flash_parts.h"
 #include "mma_tiles.h"
-#include "problem.h"
 #include "results.h"
 
 namespace figment::cuda {
-
-/// The preference of flash-mma for a call; negative where heads are larger or it cannot run.
-int supportsFlashMma(const OpCall& call, int mostDim);
-/// The instances of one format, each in a file of its own.
-template <class T>
-void runFlashMma(const OpCall& call, Launcher& launcher);
-/// The same with the keys in parts, each a block's: for few queries that meet many keys.
-template <class T>
-void runFlashParts(const OpCall& call, const Parts& parts, Launcher& launcher);
 
 namespace flash {
 

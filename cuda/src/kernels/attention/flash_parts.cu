@@ -1,14 +1,11 @@
 // flash-mma-parts: how the keys are cut into parts, and how the parts' sums become results.
+#include "../../device/instructions.h"
 #include "../../device/warp.h"
-#include "flash_mma.h"
+#include "calls.h"
 #include "flash_parts.h"
-#include "flash_simt.h"
-#include "mend.h"
+#include "results.h"
 
 namespace figment::cuda {
-
-extern template void runFlashParts<Bf16>(const OpCall&, const Parts&, Launcher&);
-extern template void runFlashParts<F16>(const OpCall&, const Parts&, Launcher&);
 
 namespace {
 

@@ -15,4 +15,8 @@ struct Parts {
   int count;  ///< of parts
 };
 
+/// The instances of one format, T, each in a file of its own.
+template <class T>
+void runFlashParts(const OpCall& call, const Parts& parts, Launcher& launcher);
+
 }  // namespace figment::cuda

@@ -3,7 +3,6 @@
 // of a row are half a warp. Keys and values take turns in one place.
 #include "../../device/instructions.h"
 #include "flash_simt.h"
-#include "mend.h"
 
 namespace figment::cuda {
 namespace {

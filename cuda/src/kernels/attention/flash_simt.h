@@ -1,21 +1,10 @@
 // Flash attention without tensor cores: sums of true f32, whatever the operands' formats.
 #pragma once
 
-#include "any_floats.h"
-#include "problem.h"
+#include "calls.h"
 #include "results.h"
 
 namespace figment::cuda {
-
-/// Most head elements.
-constexpr int kMostSimtDim = 256;
-
-/// Runs attention; plainly where the device's shared memory does not hold the tiles.
-void runFlashSimt(const OpCall& call, Launcher& launcher);
-void runFlashSimtGrad(const OpCall& call, Launcher& launcher);
-/// In plain.cu and grad_plain.cu: every call.
-void runPlainAttention(const OpCall& call, Launcher& launcher);
-void runPlainAttentionGrad(const OpCall& call, Launcher& launcher);
 
 namespace flash_simt {
 

@@ -5,15 +5,11 @@
 #pragma once
 
 #include "../../device/instructions.h"
-#include "any_floats.h"
+#include "calls.h"
 #include "results.h"
 #include "wgmma_tiles.h"
 
 namespace figment::cuda {
-
-/// The instances of one format, each in a file of its own.
-template <class T>
-void runFlashWgmma(const OpCall& call, Launcher& launcher);
 
 namespace flash_wgmma {
 

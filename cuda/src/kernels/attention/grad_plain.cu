@@ -1,7 +1,7 @@
 // attentionGrad, plainly: a warp for each query (each key) and strip of head elements. Every call,
 // f64 included. Weights are made of the products themselves: lse is rounded at its size.
 #include "../plain.h"
-#include "flash_simt.h"
+#include "calls.h"
 #include "plain_rows.h"
 #include "row_statistics.h"
 

@@ -1,6 +1,10 @@
-// Rows of attention's results that hidden numbers spoiled, computed again; see mend.h.
+// What calls that hide keys from queries do in the end. What is not finite among hidden keys
+// reaches no score, but sums over tiles multiply hidden values, and hidden queries in derivatives,
+// by weights of 0, which leaves NaN. Such rows of results are computed again plainly, a warp for
+// each, of what their query (their key) sees.
 #include "../../device/warp.h"
-#include "mend.h"
+#include "calls.h"
+#include "row_statistics.h"
 
 namespace figment::cuda {
 namespace {
@@ -112,6 +116,12 @@ mendKeysKernel(AttentionProblem p, Plain plain, Given given, Spoilers spoilers,
 }
 
 }  // namespace
+
+/// Statistics of queries, then two numbers of each head.
+size_t mendGradBytes(const OpCall& call) {
+  const auto& p = call.as<AttentionGradParams>();
+  return statisticsBytes(call) + size_t(p.b) * p.h * 2 * sizeof(uint32_t);
+}
 
 void mendAttention(const OpCall& call, Launcher& launcher) {
   const auto p = AttentionProblem::of<AttentionParams>(call, 3);

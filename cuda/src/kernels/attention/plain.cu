@@ -1,6 +1,6 @@
 // attention, plainly: a warp for each query and strip of head elements. Every call, f64 included.
 #include "../plain.h"
-#include "flash_simt.h"
+#include "calls.h"
 #include "plain_rows.h"
 
 namespace figment::cuda {

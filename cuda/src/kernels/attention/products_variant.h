@@ -6,8 +6,7 @@
 #include <algorithm>
 
 #include "../gemm/epilogue.h"
-#include "flash_simt.h"
-#include "mend.h"
+#include "calls.h"
 #include "products.h"
 
 namespace figment::cuda::products {
