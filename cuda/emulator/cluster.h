@@ -13,22 +13,24 @@ const std::byte* readInCluster(const std::byte* at, size_t bytes, int rank);
 
 }  // namespace figment::cuda::emulator
 
-namespace figment::cuda::cluster {
+namespace figment::cuda {
 
-inline int size() { return emulator::clusterSize(); }
-inline int rank() { return emulator::clusterRank(); }
-inline void sync(const std::source_location& place = std::source_location::current()) {
-  emulator::syncCluster(place);
-}
-template <class T>
-T read(const emulator::SharedArray<T>& from, int i, int of) {
-  from.check(i, 1, alignof(T));
-  T value;
-  std::memcpy(
-      &value,
-      emulator::readInCluster(reinterpret_cast<const std::byte*>(from.pointer(i)), sizeof(T), of),
-      sizeof(T));
-  return value;
-}
+struct Cluster {
+  static int ranks() { return emulator::clusterSize(); }
+  static int rank() { return emulator::clusterRank(); }
+  static void sync(const std::source_location& place = std::source_location::current()) {
+    emulator::syncCluster(place);
+  }
+  template <class T>
+  static T read(const emulator::SharedArray<T>& from, int i, int of) {
+    from.check(i, 1, alignof(T));
+    T value;
+    std::memcpy(
+        &value,
+        emulator::readInCluster(reinterpret_cast<const std::byte*>(from.pointer(i)), sizeof(T), of),
+        sizeof(T));
+    return value;
+  }
+};
 
-}  // namespace figment::cuda::cluster
+}  // namespace figment::cuda

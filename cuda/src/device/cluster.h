@@ -9,34 +9,32 @@
 #include "../../emulator/cluster.h"
 #endif
 
-namespace figment::cuda::cluster {
+namespace figment::cuda {
 
 /// Most blocks of a cluster.
-constexpr int kMostBlocks = 8;
+constexpr int kMostClusterBlocks = 8;
 
 #ifdef __CUDACC__
 
 // By what <cooperative_groups.h> stands on, which takes a compiler longer to read than a kernel.
-FIGMENT_DEVICE int size() { return int(__clusterSizeInBlocks()); }
-/// This block's number in its cluster.
-FIGMENT_DEVICE int rank() { return int(__clusterRelativeBlockRank()); }
-/// A barrier of all threads of all blocks. One must come before the first read() of another block's
-/// memory, and one after the last, before that block ends.
-FIGMENT_DEVICE void sync() {
-  __cluster_barrier_arrive();
-  __cluster_barrier_wait();
-}
-/// The element that block `of` has where this one has from[i].
-template <class T>
-FIGMENT_DEVICE T read(const Shared<T>& from, int i, int of) {
-  return *static_cast<T*>(__cluster_map_shared_rank(from.pointer(i), unsigned(of)));
-}
+struct Cluster {
+  FIGMENT_DEVICE static int ranks() { return int(__clusterSizeInBlocks()); }
+  /// This block's number in its cluster.
+  FIGMENT_DEVICE static int rank() { return int(__clusterRelativeBlockRank()); }
+  /// A barrier of all threads of all blocks. One must come before the first read() of another
+  /// block's memory, and one after the last, before that block ends.
+  FIGMENT_DEVICE static void sync() {
+    __cluster_barrier_arrive();
+    __cluster_barrier_wait();
+  }
+  /// The element that block `of` has where this one has from[i].
+  template <class T>
+  FIGMENT_DEVICE static T read(const Shared<T>& from, int i, int of) {
+    return *static_cast<T*>(__cluster_map_shared_rank(from.pointer(i), unsigned(of)));
+  }
+};
 
 #endif
-
-}  // namespace figment::cuda::cluster
-
-namespace figment::cuda {
 
 /// As launch(), in clusters of so many neighbouring blocks.
 template <auto kernel, class... Arguments>

@@ -30,9 +30,9 @@ template <Exchange fault, int blocks>
 FIGMENT_KERNEL(kThreads)
 exchangeKernel(Global<float> y) {
   FIGMENT_SHARED(float, own, kThreads);
-  const int t = int(threadIdx.x), rank = cluster::rank();
+  const int t = int(threadIdx.x), rank = Cluster::rank();
   const int next = fault == Exchange::outside ? blocks : (rank + 1) % blocks;
-  if (fault == Exchange::blockBarrierOnly) cluster::sync();
+  if (fault == Exchange::blockBarrierOnly) Cluster::sync();
   own[t] = float(rank * kThreads + t);
   if (fault == Exchange::blockReturns && rank == 1) return;
   if (fault == Exchange::halfReturns && t >= kThreads / 2) return;
@@ -40,13 +40,13 @@ exchangeKernel(Global<float> y) {
   if (fault == Exchange::noFirstBarrier || fault == Exchange::blockBarrierOnly)
     __syncthreads();
   else if (fault == Exchange::twoPlaces && rank == 0)
-    cluster::sync();
+    Cluster::sync();
   else
-    cluster::sync();
+    Cluster::sync();
   const int at = kThreads - 1 - t + (fault == Exchange::pastEnd);
-  const float read = cluster::read(own, at, next);
+  const float read = Cluster::read(own, at, next);
   if (fault == Exchange::writesBeforeBarrier) own[t] = 0;
-  if (fault != Exchange::noLastBarrier) cluster::sync();
+  if (fault != Exchange::noLastBarrier) Cluster::sync();
   if (fault == Exchange::correct) own[t] = 0;
   y[blockIdx.x * kThreads + threadIdx.x] = read;
 }
@@ -94,16 +94,16 @@ template <int arrays, int barriers>
 FIGMENT_KERNEL(kThreads)
 ringKernel(Global<float> y) {
   FIGMENT_SHARED(float, numbers, arrays* kThreads);
-  const int t = int(threadIdx.x), next = (cluster::rank() + 1) % 4;
-  float mine = float(cluster::rank());
+  const int t = int(threadIdx.x), next = (Cluster::rank() + 1) % 4;
+  float mine = float(Cluster::rank());
   for (int turn = 0; turn < kTurns; turn++) {
     const int at = turn % arrays * kThreads + t;
     numbers[at] = mine;
-    cluster::sync();
-    mine = cluster::read(numbers, at, next);
-    if (barriers == 2) cluster::sync();
+    Cluster::sync();
+    mine = Cluster::read(numbers, at, next);
+    if (barriers == 2) Cluster::sync();
   }
-  cluster::sync();
+  Cluster::sync();
   y[blockIdx.x * kThreads + threadIdx.x] = mine;
 }
 template <int arrays, int barriers>
@@ -123,7 +123,7 @@ ownKernel(Global<float> y) {
   const int t = int(threadIdx.x);
   own[t] = float(t);
   __syncthreads();
-  y[blockIdx.x * kThreads + threadIdx.x] = cluster::read(own, kThreads - 1 - t, cluster::rank());
+  y[blockIdx.x * kThreads + threadIdx.x] = Cluster::read(own, kThreads - 1 - t, Cluster::rank());
 }
 FIGMENT_CORRECT(readsOwnBlockInCluster, racecheck) {
   const auto y = bench.numbers<float>(2 * kThreads);
@@ -137,16 +137,16 @@ FIGMENT_KERNEL(kThreads)
 gatherKernel(Global<const float> x, Global<float> y) {
   FIGMENT_SHARED(float, copied, kThreads);
   FIGMENT_SHARED(float, total, 1);
-  const int t = int(threadIdx.x), other = 1 - cluster::rank();
+  const int t = int(threadIdx.x), other = 1 - Cluster::rank();
   if (t == 0) total[0] = 0;
   __syncthreads();
   atomicAddAt(total, 0, 1.0f);
   copyAsync4(copied, t, x, t);
   commitCopies();
   if (waits) waitForCopies<0>();
-  cluster::sync();
-  const float sum = cluster::read(total, 0, other) + cluster::read(copied, kThreads - 1 - t, other);
-  cluster::sync();
+  Cluster::sync();
+  const float sum = Cluster::read(total, 0, other) + Cluster::read(copied, kThreads - 1 - t, other);
+  Cluster::sync();
   waitForCopies<0>();
   y[blockIdx.x * kThreads + threadIdx.x] = sum;
 }

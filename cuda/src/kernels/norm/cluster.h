@@ -7,15 +7,6 @@
 
 namespace figment::cuda {
 
-struct Cluster {
-  FIGMENT_DEVICE static int ranks() { return cluster::size(); }
-  FIGMENT_DEVICE static int rank() { return cluster::rank(); }
-  FIGMENT_DEVICE static void sync() { cluster::sync(); }
-  FIGMENT_DEVICE static float read(const Shared<float>& from, int i, int of) {
-    return cluster::read(from, i, of);
-  }
-};
-
 /// What a kernel's blocks take.
 struct ClusterLimits {
   int mostWarps;
@@ -33,7 +24,7 @@ struct ClusterPlan {
 
   ClusterPlan(const NormShape& shape, Format x, const ClusterLimits& limits)
       : vector(runVector(x, shape.c)) {
-    constexpr int kMostRanks = cluster::kMostBlocks;
+    constexpr int kMostRanks = kMostClusterBlocks;
     /// What one block may have of a multiprocessor.
     constexpr int64_t kBudget = 226 * 1024;
     /// Vectors of a thread that a block should have at least.
