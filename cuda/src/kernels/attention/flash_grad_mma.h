@@ -283,7 +283,6 @@ backwardKernel(AttentionProblem p, Operands<T> x, int tiles) {
     const int row = block * Tile::kOthers;
     copyRows<Tile::kOthers, kDim, kThreads>(tile.others1(block), y1, row, limit, p.rowStride(), d);
     copyRows<Tile::kOthers, kDim, kThreads>(tile.others2(block), y2, row, limit, p.rowStride(), d);
-    // Past the last query zeros serve: its row of dout is zero.
     if constexpr (Tile::kOfKeys) {
       const int i = int(threadIdx.x);
       if (i < Tile::kStatisticsTile)
@@ -344,7 +343,9 @@ backwardKernel(AttentionProblem p, Operands<T> x, int tiles) {
         for (int r = 0; r < 2; r++) {
           const int own = rowOfLane + m * 16 + r * 8;
           from[m][r] = masked && Tile::kOfKeys ? int(p.firstQuery(keys, own)) - row : 0;
-          to[m][r] = Tile::kOfKeys || !masked ? Tile::kOthers : int(p.visible(keys, own)) - row;
+          to[m][r] = !masked         ? Tile::kOthers
+                     : Tile::kOfKeys ? sq - row
+                                     : int(p.visible(keys, own)) - row;
         }
       }
 
