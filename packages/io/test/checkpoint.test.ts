@@ -130,6 +130,22 @@ describe("a checkpoint", () => {
     await expect(loadCheckpoint(path, parts)).rejects.toThrow(/\na: [\s\S]*mis-shaped: x[\s\S]*\nb: [\s\S]*missing: z/);
   });
 
+  it("is not written over another by what has no values yet, or no longer", async () => {
+    const path = join(await temporaryFolder(), "run.safetensors");
+    const part = new Part({ x: [1], y: [2] }).fill(seeded(210));
+    await saveModel(path, part);
+    for (const cell of Object.values(part.captureState().cells)) cell.dispose();
+    for (const empty of [part, new Part({ x: [1], y: [2] })]) {
+      await expect(saveModel(path, empty)).rejects.toThrow(
+        /saveModel: no value yet, or no longer, have x, y; save after/,
+      );
+      await expect(saveCheckpoint(path, { empty })).rejects.toThrow(UsageError);
+    }
+    const loaded = new Part({ x: [1], y: [2] });
+    await loadModel(path, loaded);
+    expect((await loaded.values()).x).toHaveLength(1);
+  });
+
   it("fills parts that had no values yet", async () => {
     const path = join(await temporaryFolder(), "run.safetensors");
     const before = new Part(shapes).fill(seeded(209));

@@ -3,7 +3,7 @@ import { monitorEventLoopDelay } from "node:perf_hooks";
 import {
   type Batch,
   DataError,
-  type Dataset,
+  Dataset,
   digits,
   type Loader,
   type LoaderOptions,
@@ -148,6 +148,9 @@ describe("a loader", () => {
   });
 
   it("refuses options that make no sense", async () => {
+    expect(() => digits({ count: 4 }).loader({ batchSize: 2, signal: {} as AbortSignal })).toThrow(
+      /loader: expected signal with throwIfAborted, addEventListener, got an object/,
+    );
     const data = await fixture("plain", { length: 10 });
     expect(() => data.loader({ batchSize: 11 })).toThrow(/dropLast leaves no batch/);
     expect(() => data.loader({ batchSize: 0 })).toThrow(UsageError);
@@ -291,6 +294,25 @@ describe("the worker of a loader", () => {
     });
     expect(seen).toEqual(upTo(20));
   });
+
+  it.each([1.5, Number.NaN, 2 ** 31, "3", undefined])(
+    "refuses the label %s of a data set of one's own",
+    async (label) => {
+      class Labelled extends Dataset {
+        readonly name = "labelled";
+        readonly length = 2;
+        readonly shape = [1, 1, 1] as const;
+        readonly source = { module: fixtures, open: "plain", options: {} };
+        async get() {
+          return { image: new Uint8Array(1), label: label as number };
+        }
+      }
+      const batches = new Labelled().loader({ batchSize: 2, prefetch: 0 })[Symbol.asyncIterator]();
+      const failure = await batches.next().catch((error: unknown) => error);
+      expect(failure).toBeInstanceOf(DataError);
+      expect(String(failure)).toMatch(/labelled: item [01] has the label .*, expected an integer of 32 bits/);
+    },
+  );
 
   it("reports other errors and its own end as errors of the data", async () => {
     const bug = await fixture("failing", { length: 40, at: 5, by: "bug" });

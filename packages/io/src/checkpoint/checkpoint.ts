@@ -30,10 +30,11 @@ const extraKey = "figment.extra";
 
 /**
  * Saves the state of several things at once, atomically. The state is the one at the moment of the call, in the
- * order of queued work: training may go on while the file is written. Cells without a value are left out.
+ * order of queued work: training may go on while the file is written.
  *
  * @param parts what to save; names must not contain a dot.
  * @param extra any JSON to keep with it, given back by {@link loadCheckpoint}.
+ * @throws UsageError for what has no value to save, as it has not been initialised or has been disposed.
  * @example
  * await saveCheckpoint("run.safetensors", { model, random: rng(0) }, { step: 3 });
  */
@@ -49,7 +50,7 @@ export async function saveCheckpoint(path: string, parts: CheckpointParts, extra
     for (const [name, cell] of Object.entries(captured.cells)) cells.set(`${part}.${name}`, cell);
     state[part] = captured.json;
   }
-  await writeSnapshot(path, cells, {
+  await writeSnapshot("saveCheckpoint", path, cells, {
     [checkpointKey]: formatVersion,
     [stateKey]: JSON.stringify(state),
     [extraKey]: JSON.stringify(extra),
@@ -103,7 +104,8 @@ export async function loadCheckpoint(path: string, parts: CheckpointParts): Prom
  *
  * @param options `metadata`: strings to keep in the header, such as what the model was built from;
  * {@link SafetensorsFile.metadata} gives them back.
- * @throws UsageError for a metadata key that Figment keeps for itself.
+ * @throws UsageError for a metadata key that Figment keeps for itself, and for a module that has no weights to save, as it has
+ *   not been initialised or has been disposed.
  * @example
  * await saveModel("ddpm.safetensors", model, { metadata: { dataset: "digits" } });
  */
@@ -122,7 +124,7 @@ export async function saveModel(
     [modelKey]: formatVersion,
     [checksumKey]: checksumToCome,
   };
-  await writeSnapshot(path, new Map(Object.entries(cells)), { ...metadata, ...own });
+  await writeSnapshot("saveModel", path, new Map(Object.entries(cells)), { ...metadata, ...own });
 }
 
 /**
@@ -184,15 +186,25 @@ function holdState(stateful: Stateful): StateToRestore {
   return { tensors: Object.fromEntries(allocated.map(([name, cell]) => [name, cell.value])), json };
 }
 
-/** Takes handles of all cells now, then writes their contents one by one. */
+/**
+ * Takes handles of all cells now, then writes their contents one by one.
+ *
+ * @throws UsageError for cells without a value: a file without them could not be loaded, and take the place of one that can.
+ */
 async function writeSnapshot(
+  owner: string,
   path: string,
   cells: ReadonlyMap<string, Cell>,
   metadata: Readonly<Record<string, string>>,
 ): Promise<void> {
+  const empty = [...cells].filter(([, cell]) => !cell.allocated).map(([name]) => name);
+  if (empty.length > 0)
+    throw new UsageError(
+      `${owner}: no value yet, or no longer, have ${listSome(empty)}; save after init(rng) or loading, and before dispose()`,
+    );
   const values = new Map<string, Tensor>();
   try {
-    for (const [name, cell] of cells) if (cell.allocated) values.set(name, cell.value);
+    for (const [name, cell] of cells) values.set(name, cell.value);
     await writeTensors(path, values, metadata);
   } finally {
     for (const value of values.values()) value.dispose();

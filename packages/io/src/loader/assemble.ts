@@ -1,6 +1,6 @@
 // Fills batches: looks up their items, gets them from the data set and transforms them.
 
-import { sizeOf } from "@figment/tensor";
+import { show, sizeOf } from "@figment/tensor";
 import type { Dataset } from "../data/dataset.js";
 import { DataError } from "../errors.js";
 import { Pipeline } from "../transforms/pipeline.js";
@@ -43,6 +43,10 @@ export class Assembler {
         const bytes = example.image.length;
         if (bytes !== stored)
           throw new DataError(`${this.dataset.name}: item ${item} has ${bytes} bytes, expected ${stored}`);
+        if (!Number.isInteger(example.label) || example.label !== (example.label | 0))
+          throw new DataError(
+            `${this.dataset.name}: item ${item} has the label ${show(example.label)}, expected an integer of 32 bits`,
+          );
         this.pipeline.run(example.image, epoch, item, image.subarray(at * pixels, (at + 1) * pixels));
         label[at++] = example.label;
       });

@@ -89,6 +89,7 @@ export class Loader implements Stateful, AsyncIterable<Batch> {
     const { shuffle = true, dropLast = true, range = [-1, 1] } = options;
     checkRange("loader", range);
     checkArray("loader", "transforms", transforms);
+    if (signal !== undefined) checkObject("loader", "signal", signal, "throwIfAborted", "addEventListener");
     if (stack === 0) throw new UsageError("loader: stack must be an integer of at least 1, got 0");
     this.plan = {
       length: dataset.length,
