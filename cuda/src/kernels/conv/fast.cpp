@@ -30,8 +30,8 @@ struct Convolutions : DirectCalls {
   /// Tiles pay where groups have channels to fill them.
   static bool fits(const OpCall& call) {
     const auto& p = call.as<P>();
-    return !call.out[0].empty() && (p.groups == 1 || std::min(p.c, p.o) / p.groups >= 8) &&
-           fitsGrid(firstWork(p, 1));
+    return !addendOf<P>(call) && !call.out[0].empty() &&
+           (p.groups == 1 || std::min(p.c, p.o) / p.groups >= 8) && fitsGrid(firstWork(p, 1));
   }
   static Work work(const OpCall& call) { return firstWork(call.as<P>(), kTiledUnit); }
   static size_t scratch(const OpCall& call, int) {

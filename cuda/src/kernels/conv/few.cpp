@@ -157,8 +157,9 @@ struct FewChannels {
   static bool fits(const OpCall& call) {
     constexpr int64_t kMostBytes = int64_t(1) << 28;
     const auto& p = call.as<P>();
-    if (call.out[0].empty() || call.in[0].empty() || call.in[1].empty() || !boundsFit(p) ||
-        !sumsInF32(call) || formatBytes(call.in[0].format) != formatBytes(call.in[1].format))
+    if (addendOf<P>(call) || call.out[0].empty() || call.in[0].empty() || call.in[1].empty() ||
+        !boundsFit(p) || !sumsInF32(call) ||
+        formatBytes(call.in[0].format) != formatBytes(call.in[1].format))
       return false;
     const Few few = fewOf(p);
     return few.way != Few::Way::none && fitsGrid(pitchedWork(few, 1)) &&

@@ -14,7 +14,7 @@ Extent extentOf(const Conv2dParams& p) {
 
 int supports(const OpCall& call) {
   const auto& p = call.as<Conv2dParams>();
-  if (!walkable(p, call) || !walkable(forwardAxis(p, 0), forwardAxis(p, 1)) ||
+  if (p.addend || !walkable(p, call) || !walkable(forwardAxis(p, 0), forwardAxis(p, 1)) ||
       !countable(extentOf(p)))
     return -1;
   return preferenceFor(p.c, double(extentOf(p).rows) * p.o);

@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "../gemm/work.h"
+#include "kernels/gemm/addend.h"
 #include "kernels/params/conv2d.generated.h"
 #include "kernels/params/conv2dInputGrad.generated.h"
 #include "kernels/params/conv2dWeightGrad.generated.h"

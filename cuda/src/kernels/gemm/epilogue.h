@@ -1,5 +1,6 @@
-// What becomes of a sum of products before it is stored: a bias by column, an activation, and the
-// result's format. A kernel argument of every variant of matmul and the convolutions.
+// What becomes of a sum of products before it is stored: a bias by column, an activation, a number
+// that is added, and the result's format. A kernel argument of every variant of matmul and the
+// convolutions.
 #pragma once
 
 #include "../../device/functions.h"
@@ -29,8 +30,9 @@ FIGMENT_DEVICE Sum activated(Sum x, int32_t activation) {
 template <class Sum>
 struct Epilogue {
   FloatResults<Sum> out;
-  Floats<Sum> bias;
+  Floats<Sum> bias, addend;
   int32_t biased = 0;
+  int32_t added = 0;  ///< whether there is an addend, which only `store` heeds
   int32_t activation = kNoActivation;
   /// Pairs at even places are aligned to both their elements.
   int32_t pairs = 0;
@@ -43,9 +45,15 @@ struct Epilogue {
     const auto address = reinterpret_cast<uintptr_t>(result.data);
     pairs = address % (2 * formatBytes(result.format)) == 0;
   }
-  /// `biasOf` is null without a bias.
-  Epilogue(const Operand& result, const Operand* biasOf, int32_t activationOf) : Epilogue(result) {
+  /// `biasOf` is null without a bias, `addendOperand` without an addend.
+  Epilogue(const Operand& result, const Operand* biasOf, int32_t activationOf,
+           const Operand* addendOperand = nullptr)
+      : Epilogue(result) {
     activation = activationOf;
+    if (addendOperand) {
+      added = 1;
+      addend = Floats<Sum>(*addendOperand);
+    }
     if (!biasOf) return;
     biased = 1;
     bias = Floats<Sum>(*biasOf);
@@ -57,7 +65,8 @@ struct Epilogue {
     return activated(sum, activation);
   }
   FIGMENT_DEVICE void store(int64_t at, int64_t column, Sum sum) const {
-    out.store(at, finish(sum, column));
+    sum = finish(sum, column);
+    out.store(at, added ? sum + addend[at] : sum);
   }
   /// One sum of each half.
   FIGMENT_DEVICE void storeGated(int64_t at, int64_t columnU, Sum u, int64_t columnV, Sum v) const {

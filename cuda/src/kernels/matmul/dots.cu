@@ -153,7 +153,7 @@ int supports(const OpCall& call) {
   const auto& p = call.as<MatmulParams>();
   const Format format = call.out[0].format;
   if (format == Format::f64 || call.out[0].empty() || p.k < kStep / 2) return -1;
-  if (p.activation == kGeglu) return -1;
+  if (p.activation == kGeglu || p.addend) return -1;
   const Dots d = dotsOf(p);
   const bool read = d.many.step == 1 && (d.few.step == 1 || d.few.count * p.k <= kMostCached);
   const double products = double(p.batch) * double(p.m) * double(p.n) * double(p.k);

@@ -10,7 +10,7 @@ struct Matmuls : DirectCalls {
 
   static bool fits(const OpCall& call) {
     const auto& p = call.as<MatmulParams>();
-    return p.activation != kGeglu && fitsGrid(workOf(p, 1));
+    return p.activation != kGeglu && !p.addend && fitsGrid(workOf(p, 1));
   }
   static Work work(const OpCall& call) { return workOf(call.as<MatmulParams>(), kTiledUnit); }
   static size_t scratch(const OpCall& call, int) {

@@ -23,8 +23,8 @@ Extent extentOf(const OpCall& call) {
 
 int supports(const OpCall& call) {
   const auto& p = call.as<MatmulParams>();
-  if (!factorFormats(call) || p.activation == kGeglu || p.batch < 1 || p.m < 1 || p.n < 1 ||
-      p.k < 1)
+  if (!factorFormats(call) || p.activation == kGeglu || p.addend || p.batch < 1 || p.m < 1 ||
+      p.n < 1 || p.k < 1)
     return -1;
   if (p.transA && p.transB) return -1;  // see wgmma::run
   if ((p.transA ? p.m : p.k) % 8 != 0 || (p.transB ? p.k : p.n) % 8 != 0) return -1;

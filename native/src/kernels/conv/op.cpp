@@ -3,6 +3,7 @@
 // stride⌋ + 1, and likewise Wo. This file holds the rules; see reference.cpp for the meaning.
 #include "../op_spec.h"
 #include "kernels/gemm/activation.h"
+#include "kernels/gemm/addend.h"
 #include "kernels/gemm/precision.h"
 #include "kernels/kernel.h"
 #include "kernels/params/conv2d.generated.h"
@@ -55,13 +56,16 @@ bool hasRole(const P& p, const Operand& operand, Role role) {
   }
 }
 
-/// Checks `first`, `second` → `out`, plus a bias as third input where the op has one.
+/// Checks `first`, `second` → `out`, plus a bias as third input where the op has one, and last an
+/// addend.
 template <class P>
 std::string check(const OpCall& call, const char* name, int bias, Role first, Role second,
                   Role out) {
   const std::string prefix = std::string(name) + ": ";
   const auto& p = call.as<P>();
-  if (call.inCount != 2 + bias || call.outCount != 1) return prefix + "wrong number of operands";
+  const int added = addendOf<P>(call) ? 1 : 0;
+  if (call.inCount != 2 + bias + added || call.outCount != 1)
+    return prefix + "wrong number of operands";
   std::string problem = floatFormatProblem(call, call.inCount);
   if (!problem.empty()) return prefix + problem;
   for (int i = 0; i < call.inCount; i++)
@@ -73,12 +77,15 @@ std::string check(const OpCall& call, const char* name, int bias, Role first, Ro
       !hasRole(p, call.out[0], out))
     return prefix + "an operand does not have the shape its parameters say";
   if (bias && !call.in[2].hasShape({p.o})) return prefix + "bias must have shape [o]";
+  if (added && !hasRole(p, call.in[2 + bias], out))
+    return prefix + "addend must have the result's shape";
   return "";
 }
 
 std::string checkForward(const OpCall& call) {
   const auto& p = call.as<Conv2dParams>();
   if (p.bias != 0 && p.bias != 1) return "conv2d: bias must be 0 or 1";
+  if (p.addend != 0 && p.addend != 1) return "conv2d: addend must be 0 or 1";
   if (p.activation < 0 || p.activation > kLastActivation) return "conv2d: unknown activation";
   return check<Conv2dParams>(call, "conv2d", p.bias, Role::image, Role::weights, Role::result);
 }

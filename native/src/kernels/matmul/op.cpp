@@ -1,8 +1,10 @@
-// matmul: out[b] = activation(op(A[b]) · op(B[b]) + bias), with either factor transposed and either
-// batch dimension broadcast; of n columns, GEGLU leaves n / 2. This file holds the rules of the
-// operation; see reference.cpp for its meaning and packed.inl.h for the fast kernels.
+// matmul: out[b] = activation(op(A[b]) · op(B[b]) + bias) + addend[b], with either factor
+// transposed and either batch dimension broadcast; of n columns, GEGLU leaves n / 2. This file
+// holds the rules of the operation; see reference.cpp for its meaning and packed.inl.h for the fast
+// kernels.
 #include "../op_spec.h"
 #include "kernels/gemm/activation.h"
+#include "kernels/gemm/addend.h"
 #include "kernels/gemm/precision.h"
 #include "kernels/kernel.h"
 #include "kernels/params/matmul.generated.h"
@@ -32,13 +34,16 @@ std::string checkFactor(const char* name, const Operand& operand, int64_t batch,
 std::string check(const OpCall& call) {
   const auto& p = call.as<MatmulParams>();
   if (p.bias != 0 && p.bias != 1) return "matmul: bias must be 0 or 1";
+  if (p.addend != 0 && p.addend != 1) return "matmul: addend must be 0 or 1";
   if (p.transA != 0 && p.transA != 1) return "matmul: transA must be 0 or 1";
   if (p.transB != 0 && p.transB != 1) return "matmul: transB must be 0 or 1";
   if (p.precision < 0 || p.precision > kLastPrecision) return "matmul: unknown precision";
   if (p.activation < 0 || p.activation > kLastOfMatmul) return "matmul: unknown activation";
   if (p.activation == kGeglu && p.n % 2 != 0)
     return "matmul: an odd number of columns has no halves";
-  if (call.inCount != 2 + p.bias || call.outCount != 1) return "matmul: wrong number of operands";
+  if (p.activation == kGeglu && p.addend) return "matmul: nothing is added to gated columns";
+  if (call.inCount != 2 + p.bias + p.addend || call.outCount != 1)
+    return "matmul: wrong number of operands";
   std::string problem = floatFormatProblem(call, call.inCount);
   if (!problem.empty()) return "matmul: " + problem;
   if (p.batch < 0 || p.m < 0 || p.n < 0 || p.k < 0) return "matmul: negative dimension";
@@ -58,6 +63,10 @@ std::string check(const OpCall& call) {
   if (!call.out[0].hasShape({p.batch, p.m, resultColumns(p.n, p.activation)}))
     return "matmul: out must be [batch, m, n]";
   if (!call.out[0].contiguous()) return "matmul: out must be contiguous";
+  if (const Operand* addend = addendOf<MatmulParams>(call)) {
+    if (!addend->hasShape({p.batch, p.m, p.n})) return "matmul: addend must be [batch, m, n]";
+    if (!addend->contiguous()) return "matmul: addend must be contiguous";
+  }
   return "";
 }
 

@@ -369,7 +369,7 @@ inline void addSplits(const Matmul& g, const MatmulScratch& s, int64_t row) {
 inline int matmulSupports(const OpCall& call) {
   const auto& p = call.as<MatmulParams>();
   const bool plain =
-      tileFormats(call, call.inCount) && p.batch > 0 && p.m > 0 && p.n > 0 && p.k > 0;
+      !p.addend && tileFormats(call, call.inCount) && p.batch > 0 && p.m > 0 && p.n > 0 && p.k > 0;
   return plain ? kPackedPreference : -1;
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kernels/gemm/activation.h"
+#include "kernels/gemm/addend.h"
 #include "kernels/kernel.h"
 #include "kernels/params/matmul.generated.h"
 #include "kernels/widened.h"
@@ -19,6 +20,7 @@ void runTyped(const OpCall& call, Context& context) {
   const int64_t rowStepA = p.transA ? 1 : p.k, stepA = p.transA ? p.m : 1;
   const int64_t stepB = p.transB ? 1 : p.n, columnStepB = p.transB ? p.k : 1;
   const T* bias = p.bias ? call.in[2].as<const T>() : nullptr;
+  const Operand* addend = addendOf<MatmulParams>(call);
   context.parallelFor(p.batch * p.m, 1, [&](int64_t begin, int64_t end, int) {
     std::vector<double> sums(static_cast<size_t>(p.n));
     for (int64_t row = begin; row < end; row++) {
@@ -31,9 +33,12 @@ void runTyped(const OpCall& call, Context& context) {
           sums[j] += double(a[k * stepA]) * double(b[k * stepB + j * columnStepB]);
       const int64_t columns = resultColumns(p.n, p.activation);
       T* out = call.out[0].as<T>() + row * columns;
-      for (int64_t j = 0; j < columns; j++)
-        out[j] = T(p.activation == kGeglu ? gatePlainly(sums[j], sums[columns + j])
-                                          : activatePlainly(sums[j], p.activation));
+      const T* added = addend ? addend->as<const T>() + row * columns : nullptr;
+      for (int64_t j = 0; j < columns; j++) {
+        const double result = p.activation == kGeglu ? gatePlainly(sums[j], sums[columns + j])
+                                                     : activatePlainly(sums[j], p.activation);
+        out[j] = T(added ? result + double(added[j]) : result);
+      }
     }
   });
 }

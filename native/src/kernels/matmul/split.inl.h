@@ -267,8 +267,8 @@ inline void runProduct(const OpCall& call, Context& context) {
 /// splitting.
 inline bool takesProduct(const OpCall& call) {
   const auto& p = call.as<MatmulParams>();
-  return gemm::tileFormats(call, call.inCount) && needsSplitting(call) && p.batch > 0 && p.m > 0 &&
-         p.n > 0 && p.k > 0;
+  return !p.addend && gemm::tileFormats(call, call.inCount) && needsSplitting(call) &&
+         p.batch > 0 && p.m > 0 && p.n > 0 && p.k > 0;
 }
 
 inline bool repaysProduct(const OpCall& call) {

@@ -193,8 +193,8 @@ inline void runProduct(const OpCall& call, Context& context) {
 /// Products of bf16 factors that are not empty; the results may be of any format.
 inline bool takesProduct(const OpCall& call) {
   const auto& p = call.as<MatmulParams>();
-  return call.in[0].format == Format::bf16 && call.in[1].format == Format::bf16 && p.batch > 0 &&
-         p.m > 0 && p.n > 0 && p.k > 0;
+  return !p.addend && call.in[0].format == Format::bf16 && call.in[1].format == Format::bf16 &&
+         p.batch > 0 && p.m > 0 && p.n > 0 && p.k > 0;
 }
 
 /// Whether tiles are faster than AVX-512: few rows, columns or steps fill them badly, but packing

@@ -215,17 +215,37 @@ export function expectAffine(
   return expectCompute(op, { x, ...Object.fromEntries(others) });
 }
 
-/** Checks that the factors of products have one float type; gives that of the results, which a bias has too. */
+/**
+ * Attributes of products that have an epilogue: operands behind the factors are a bias, an addend of the result's shape if
+ * there is to be one, or both.
+ */
+export type EpilogueAttrs = ProductAttrs & { readonly addend?: boolean };
+
+/** The factors of a product of two. */
+export const factorsOf = (node: Node): readonly [Aval, Aval] => node.inputs as unknown as readonly [Aval, Aval];
+/** The addend among the operands of a product. */
+export const addendOf = <T>(operands: readonly T[], { addend }: EpilogueAttrs): T | undefined =>
+  addend ? operands.at(-1) : undefined;
+/** The bias among the operands of a product. */
+export const biasOf = <T>(operands: readonly T[], { addend }: EpilogueAttrs): T | undefined =>
+  addend && operands.length === 3 ? undefined : operands[2];
+
+/** Checks how many operands a product with an epilogue was given. */
+export const expectOperands = (op: string, inputs: readonly Aval[], { addend }: EpilogueAttrs): void =>
+  expectCount(op, inputs, addend ? 3 : 2, addend ? 4 : 3);
+
+/** Checks that the factors of products have one float type; gives that of the results, which what is added to them has too. */
 export function expectProduct(
   op: string,
   factors: Readonly<Record<string, Aval>>,
   attrs: ProductAttrs,
-  bias?: Aval,
+  added: Readonly<Record<string, Aval | undefined>> = {},
 ): DType {
   const own = expectCompute(op, factors);
   const dtype = attrs.result ?? own;
-  if (bias && bias.dtype !== dtype && !readAsStored(bias, attrs)) {
-    throw new DTypeError(`${op}: the result is ${dtype} and bias is ${describe(bias)}: cast one of them`);
+  for (const [name, aval] of Object.entries(added)) {
+    if (aval && aval.dtype !== dtype && !readAsStored(aval, attrs))
+      throw new DTypeError(`${op}: the result is ${dtype} and ${name} is ${describe(aval)}: cast one of them`);
   }
   return dtype;
 }

@@ -10,12 +10,17 @@ import { checkShape, type Shape, showShape } from "../shape.js";
 import { type Activation, activate, activationCode } from "./activation.js";
 import { add } from "./arithmetic.js";
 import {
+  addendOf,
+  biasOf,
   checkOptions,
   checkTensor,
+  type EpilogueAttrs,
   expectCount,
+  expectOperands,
   expectProduct,
   expectRank,
   expectShape,
+  factorsOf,
   type Pair,
   type ProductAttrs,
   pairOf,
@@ -37,19 +42,16 @@ import { unbroadcast } from "./elementwise.js";
 import { gradientThrough } from "./fused.js";
 import { expectImage } from "./images.js";
 
-const conv2dSchema = nativeSchema("conv2d", { ...convFields, bias: "i32", activation: "i32" });
+const conv2dSchema = nativeSchema("conv2d", { ...convFields, bias: "i32", addend: "i32", activation: "i32" });
 const conv2dInputGradSchema = nativeSchema("conv2dInputGrad", convFields);
 const conv2dWeightGradSchema = nativeSchema("conv2dWeightGrad", convFields);
 
 /** Attributes of conv2d. */
-export type Conv2dAttrs = ConvGeometry & ProductAttrs & { readonly activation: Activation };
+export type Conv2dAttrs = ConvGeometry & EpilogueAttrs & { readonly activation: Activation };
 /** Attributes of conv2dInputGrad: the image size, which strides leave open. */
 export type Conv2dInputGradAttrs = ConvGeometry & ProductAttrs & { readonly inputSize: Pair };
 /** Attributes of conv2dWeightGrad: the kernel size, which the images leave open. */
 export type Conv2dWeightGradAttrs = ConvGeometry & ProductAttrs & { readonly kernelSize: Pair };
-
-const operandsOf = (node: Node): readonly [Aval, Aval, Aval | undefined] =>
-  node.inputs as unknown as readonly [Aval, Aval, Aval | undefined];
 
 const whole = (avals: readonly Aval[]) => avals.map(({ shape }, index) => ({ index, dims: shape }));
 
@@ -63,29 +65,35 @@ const weightGrad = (x: Tensor, y: Tensor, attrs: ConvGeometry, kernelSize: Pair)
   applyOne(conv2dWeightGradDef, [x, y], { ...geometryOnly(attrs), kernelSize });
 
 function conv2dVjp({ inputs, attrs, cotangent, needs }: VjpArgs<Conv2dAttrs>): (Tensor | undefined)[] {
-  const [x, w, bias] = inputs as readonly [Tensor, Tensor, Tensor | undefined];
+  const [x, w] = inputs as readonly [Tensor, Tensor];
+  const bias = biasOf(inputs, attrs);
   const dy = cotangent();
   if (attrs.activation !== "none") return gradientThrough((xs) => decomposeConv(xs, attrs), inputs, [dy]);
   return [
     needs(0) ? inputGrad(dy, w, attrs, spatial(x)) : undefined,
     needs(1) ? weightGrad(x, dy, attrs, spatial(w)) : undefined,
-    bias && needs(2) ? unbroadcast(dy, bias.shape) : undefined,
+    ...(bias ? [needs(2) ? unbroadcast(dy, bias.shape) : undefined] : []),
+    ...(attrs.addend ? [dy] : []),
   ];
 }
 
-function decomposeConv([x, w, bias]: readonly Tensor[], attrs: Conv2dAttrs): Tensor[] {
-  const plain = convolve(x as Tensor, w as Tensor, attrs);
-  return [activate(bias ? add(plain, bias) : plain, attrs.activation)];
+function decomposeConv(inputs: readonly Tensor[], attrs: Conv2dAttrs): Tensor[] {
+  const [x, w] = inputs as readonly [Tensor, Tensor];
+  const [bias, addend] = [biasOf(inputs, attrs), addendOf(inputs, attrs)];
+  const plain = convolve(x, w, attrs);
+  const activated = activate(bias ? add(plain, bias) : plain, attrs.activation);
+  return [addend ? add(activated, addend) : activated];
 }
 
 function conv2dCall(node: Node, attrs: Conv2dAttrs): KernelCall {
-  const [x, w, bias] = operandsOf(node);
+  const [x, w] = factorsOf(node);
   const y = node.outputs[0] as Aval;
   return {
     schema: conv2dSchema,
     params: {
       ...convParams({ x: x.shape, w: w.shape, y: y.shape }, attrs),
-      bias: Number(bias !== undefined),
+      bias: Number(biasOf(node.inputs, attrs) !== undefined),
+      addend: Number(addendOf(node.inputs, attrs) !== undefined),
       activation: activationCode[attrs.activation],
     },
     inputs: whole(node.inputs),
@@ -97,13 +105,15 @@ export const conv2dDef: OpDef<Conv2dAttrs> = defineOp({
   name: "conv2d",
   effect: "pure",
   infer: (inputs, attrs) => {
-    expectCount("conv2d", inputs, 2, 3);
-    const [x, w, bias] = inputs as readonly [Aval, Aval, Aval | undefined];
-    const dtype = expectProduct("conv2d", { x, w }, attrs, bias);
+    expectOperands("conv2d", inputs, attrs);
+    const [x, w] = inputs as readonly [Aval, Aval];
+    const [bias, addend] = [biasOf(inputs, attrs), addendOf(inputs, attrs)];
+    const dtype = expectProduct("conv2d", { x, w }, attrs, { bias, addend });
     expectImage("conv2d", "x", x);
     expectRank("conv2d", "w", w, 4, weightLayout);
     const shape = resultShape("conv2d", x.shape, w.shape, attrs);
     if (bias) expectShape("conv2d", "bias", bias, [w.shape[0] as number]);
+    if (addend) expectShape("conv2d", "addend", addend, shape);
     return [{ shape, dtype }];
   },
   vjp: conv2dVjp,
@@ -111,7 +121,7 @@ export const conv2dDef: OpDef<Conv2dAttrs> = defineOp({
   lower: { kind: "kernel", halves: true, call: conv2dCall },
   factors: [0, 1],
   stores: true,
-  asStored: [2],
+  asStored: [2, 3],
   samples: () => convSamples.conv2d(),
 });
 
@@ -146,7 +156,7 @@ export const conv2dInputGradDef: OpDef<Conv2dInputGradAttrs> = defineOp({
     kind: "kernel",
     halves: true,
     call: (node, attrs) => {
-      const [y, w] = operandsOf(node);
+      const [y, w] = factorsOf(node);
       const { shape: x } = node.outputs[0] as Aval;
       return {
         schema: conv2dInputGradSchema,
@@ -196,7 +206,7 @@ export const conv2dWeightGradDef: OpDef<Conv2dWeightGradAttrs> = defineOp({
     kind: "kernel",
     halves: true,
     call: (node, attrs) => {
-      const [x, y] = operandsOf(node);
+      const [x, y] = factorsOf(node);
       const { shape: w } = node.outputs[0] as Aval;
       return {
         schema: conv2dWeightGradSchema,

@@ -13,6 +13,7 @@ interface Case extends ConvGeometry {
   readonly channels: number;
   readonly kernel: Pair;
   readonly bias?: boolean;
+  readonly addend?: boolean;
   readonly activation?: Activation;
 }
 
@@ -51,6 +52,26 @@ const cases: readonly Case[] = [
   { ...plain, image: [1, 8, 8, 64], channels: 256, kernel: [1, 1], groups: 2 },
 ];
 
+/** Forward passes that add an image to their results, beside those of the cases above. */
+const added: readonly Case[] = [
+  { ...plain, image: [1, 5, 4, 3], channels: 5, kernel: [3, 3], addend: true },
+  {
+    ...plain,
+    ...same,
+    image: [2, 5, 6, 33],
+    channels: 19,
+    kernel: [3, 3],
+    bias: true,
+    activation: "silu",
+    addend: true,
+  },
+  { ...plain, ...same, image: [2, 14, 13, 64], channels: 65, kernel: [3, 3], bias: true, addend: true },
+  { ...plain, ...same, image: [2, 7, 8, 200], channels: 40, kernel: [3, 3], stride: [2, 2], addend: true },
+  { ...plain, ...same, image: [1, 11, 12, 40], channels: 60, kernel: [3, 3], groups: 4, bias: true, addend: true },
+  { ...plain, ...same, image: [1, 9, 8, 12], channels: 12, kernel: [3, 3], groups: 12, bias: true, addend: true },
+  { ...plain, image: [3, 6, 5, 96], channels: 64, kernel: [1, 1], bias: true, addend: true },
+];
+
 const geometryOf = ({ stride, padLo, padHi, dilation, groups }: Case): ConvGeometry => ({
   stride,
   padLo,
@@ -73,12 +94,13 @@ function shapesOf({ image, channels, kernel, stride, padLo, padHi, dilation, gro
 
 export const convSamples = {
   conv2d: (): Sample<Conv2dAttrs>[] =>
-    cases.map((item) => {
-      const { x, w } = shapesOf(item);
-      const bias = item.bias ? [{ shape: [item.channels] }] : [];
+    [...cases, ...added].map((item) => {
+      const { x, w, y } = shapesOf(item);
+      const { channels, bias, addend, activation = "none" } = item;
+      const added = [...(bias ? [{ shape: [channels] }] : []), ...(addend ? [{ shape: y }] : [])];
       return {
-        inputs: [{ shape: x }, { shape: w }, ...bias],
-        attrs: { ...geometryOf(item), activation: item.activation ?? "none" },
+        inputs: [{ shape: x }, { shape: w }, ...added],
+        attrs: { ...geometryOf(item), activation, ...(addend && { addend }) },
       };
     }),
   inputGrad: (): Sample<Conv2dInputGradAttrs>[] =>

@@ -1,5 +1,5 @@
-// Matrix products: batched, with either operand transposed, and with the bias and activation that a
-// fusion pass may hand to the kernel. Bilinear, so its derivatives are matrix products again.
+// Matrix products: batched, with either operand transposed, and with the bias, activation and addend that
+// fusion passes may hand to the kernel. Bilinear, so its derivatives are matrix products again.
 
 import { applyOne } from "../core/apply.js";
 import { composed } from "../core/scope.js";
@@ -10,13 +10,16 @@ import { broadcastShapes, type Shape, sameShape, showShape, sizeOf } from "../sh
 import { type Activation, activate, activationCode, gelu } from "./activation.js";
 import { add, mul } from "./arithmetic.js";
 import {
+  addendOf,
+  biasOf,
   checkBoolean,
   checkOptions,
   checkTensor,
-  expectCount,
+  type EpilogueAttrs,
+  expectOperands,
   expectProduct,
   expectShape,
-  type ProductAttrs,
+  factorsOf,
   precisionCode,
 } from "./checks.js";
 import { defineOp, type KernelCall, nativeSchema, type OpDef, type Sample, type VjpArgs } from "./definition.js";
@@ -35,12 +38,13 @@ const matmulSchema = nativeSchema("matmul", {
   transA: "i32",
   transB: "i32",
   bias: "i32",
+  addend: "i32",
   activation: "i32",
   precision: "i32",
 });
 
 /** Which operands are transposed in their last two axes, and what is applied to the product. */
-export type MatmulAttrs = ProductAttrs & {
+export type MatmulAttrs = EpilogueAttrs & {
   readonly transposeA: boolean;
   readonly transposeB: boolean;
   /** "geglu" makes u·gelu(v) of the halves (u, v) of each row (Shazeer 2020): half as many columns. */
@@ -86,8 +90,9 @@ const repeatsWhole = (own: Shape, batch: Shape): boolean => sizeOf(own) === 1 ||
 const resultColumns = (n: number, { activation }: MatmulAttrs): number => (activation === "geglu" ? n / 2 : n);
 
 function matmulCall(node: Node, attrs: MatmulAttrs): KernelCall {
-  const [a, b, bias] = node.inputs as readonly (Aval | undefined)[];
-  const e = extents((a as Aval).shape, (b as Aval).shape, attrs);
+  const [a, b] = factorsOf(node);
+  const [bias, addend] = [biasOf(node.inputs, attrs), addendOf(node.inputs, attrs)];
+  const e = extents(a.shape, b.shape, attrs);
   const { transposeA, transposeB, activation } = attrs;
   const { n, k } = e;
   const batches = sizeOf(e.batch);
@@ -101,7 +106,9 @@ function matmulCall(node: Node, attrs: MatmulAttrs): KernelCall {
     { index: 0, dims: [countA, ...(transposeA ? [k, m] : [m, k])] },
     { index: 1, dims: [countB, ...(transposeB ? [n, k] : [k, n])] },
   ];
+  const dims = [batch, m, resultColumns(n, attrs)];
   if (bias) inputs.push({ index: 2, dims: [n] });
+  if (addend) inputs.push({ index: inputs.length, dims });
   return {
     schema: matmulSchema,
     params: {
@@ -114,11 +121,12 @@ function matmulCall(node: Node, attrs: MatmulAttrs): KernelCall {
       transA: Number(transposeA),
       transB: Number(transposeB),
       bias: Number(bias !== undefined),
+      addend: Number(addend !== undefined),
       activation: activationCodes[activation],
       precision: precisionCode(attrs),
     },
     inputs,
-    outputs: [{ index: 0, dims: [batch, m, resultColumns(n, attrs)] }],
+    outputs: [{ index: 0, dims }],
   };
 }
 
@@ -132,7 +140,8 @@ const joinRows = (x: Tensor): Tensor => {
 };
 
 function matmulVjp({ inputs, attrs, cotangent, needs }: VjpArgs<MatmulAttrs>): (Tensor | undefined)[] {
-  const [a, b, bias] = inputs as readonly [Tensor, Tensor, Tensor | undefined];
+  const [a, b] = inputs as readonly [Tensor, Tensor];
+  const [bias, addend] = [biasOf(inputs, attrs), addendOf(inputs, attrs)];
   const { transposeA, transposeB, activation } = attrs;
   if (activation !== "none") return gradientThrough((xs) => decomposeMatmul(xs, attrs), inputs, [cotangent()]);
   const dy = cotangent();
@@ -146,14 +155,20 @@ function matmulVjp({ inputs, attrs, cotangent, needs }: VjpArgs<MatmulAttrs>): (
   return [
     needs(0) ? unbroadcast(gradA(), a.shape) : undefined,
     needs(1) ? unbroadcast(gradB(), b.shape) : undefined,
-    bias && needs(2) ? unbroadcast(dy, bias.shape) : undefined,
+    ...(bias ? [needs(2) ? unbroadcast(dy, bias.shape) : undefined] : []),
+    ...(addend ? [dy] : []),
   ];
 }
 
-function decomposeMatmul([a, b, bias]: readonly Tensor[], attrs: MatmulAttrs): Tensor[] {
-  const plain = product(a as Tensor, b as Tensor, attrs.transposeA, attrs.transposeB);
+function decomposeMatmul(inputs: readonly Tensor[], attrs: MatmulAttrs): Tensor[] {
+  const [a, b] = inputs as readonly [Tensor, Tensor];
+  const [bias, addend] = [biasOf(inputs, attrs), addendOf(inputs, attrs)];
+  const plain = product(a, b, attrs.transposeA, attrs.transposeB);
   const biased = bias ? add(plain, bias) : plain;
-  if (attrs.activation !== "geglu") return [activate(biased, attrs.activation)];
+  if (attrs.activation !== "geglu") {
+    const activated = activate(biased, attrs.activation);
+    return [addend ? add(activated, addend) : activated];
+  }
   const [value, gate] = split(biased, 2, -1) as [Tensor, Tensor];
   return [mul(value, gelu(gate))];
 }
@@ -165,9 +180,10 @@ function matmulSamples(): Sample<MatmulAttrs>[] {
     { transposeA = false, transposeB = false }: MatmulOptions = {},
     bias?: Shape,
     activation: MatmulAttrs["activation"] = "none",
+    addend?: Shape,
   ): Sample<MatmulAttrs> => ({
-    inputs: [{ shape: a }, { shape: b }, ...(bias ? [{ shape: bias }] : [])],
-    attrs: { transposeA, transposeB, activation },
+    inputs: [{ shape: a }, { shape: b }, ...(bias ? [{ shape: bias }] : []), ...(addend ? [{ shape: addend }] : [])],
+    attrs: { transposeA, transposeB, activation, ...(addend && { addend: true }) },
   });
   return [
     sample([1, 1], [1, 1]),
@@ -190,6 +206,14 @@ function matmulSamples(): Sample<MatmulAttrs>[] {
     sample([3, 5], [5, 6], {}, [6], "geglu"),
     sample([2, 19, 70], [94, 70], { transposeB: true }, [94], "geglu"),
     sample([70, 33], [33, 130], {}, undefined, "geglu"),
+    sample([3, 5], [5, 7], {}, undefined, "none", [3, 7]),
+    sample([2, 3, 5], [5, 4], {}, [4], "silu", [2, 3, 4]),
+    sample([2, 19, 70], [2, 47, 70], { transposeB: true }, [47], "none", [2, 19, 47]),
+    sample([70, 33], [33, 130], {}, [130], "relu", [70, 130]),
+    sample([3, 4], [4, 40], {}, [40], "none", [3, 40]),
+    sample([2, 301], [67, 301], { transposeB: true }, [67], "none", [2, 67]),
+    sample([300, 3], [300, 2], { transposeA: true }, undefined, "none", [3, 2]),
+    sample([19, 2306], [2306, 61], {}, [61], "none", [19, 61]),
     sample([1, 300], [300, 1]),
     sample([1031, 37], [1031, 45], { transposeA: true }),
     sample([1031, 5], [1031, 21], { transposeA: true }),
@@ -202,9 +226,10 @@ export const matmulDef: OpDef<MatmulAttrs> = defineOp({
   name: "matmul",
   effect: "pure",
   infer: (inputs, attrs) => {
-    expectCount("matmul", inputs, 2, 3);
-    const [a, b, bias] = inputs as readonly [Aval, Aval, Aval | undefined];
-    const dtype = expectProduct("matmul", { a, b }, attrs, bias);
+    expectOperands("matmul", inputs, attrs);
+    const [a, b] = inputs as readonly [Aval, Aval];
+    const [bias, addend] = [biasOf(inputs, attrs), addendOf(inputs, attrs)];
+    const dtype = expectProduct("matmul", { a, b }, attrs, { bias, addend });
     const { batchA, batchB, batch, m, n } = extents(a.shape, b.shape, attrs);
     if (!repeatsWhole(batchA, batch) || !repeatsWhole(batchB, batch)) {
       throw new ShapeError(
@@ -214,14 +239,17 @@ export const matmulDef: OpDef<MatmulAttrs> = defineOp({
     if (bias) expectShape("matmul", "bias", bias, [n]);
     if (attrs.activation === "geglu" && n % 2 !== 0)
       throw new ShapeError(`matmul: ${n} columns have no halves, of which one is to gate the other`);
-    return [{ shape: [...batch, m, resultColumns(n, attrs)], dtype }];
+    if (attrs.activation === "geglu" && addend) throw new ShapeError("matmul: nothing is added to gated columns");
+    const shape = [...batch, m, resultColumns(n, attrs)];
+    if (addend) expectShape("matmul", "addend", addend, shape);
+    return [{ shape, dtype }];
   },
   vjp: matmulVjp,
   decompose: decomposeMatmul,
   lower: { kind: "kernel", halves: true, call: matmulCall },
   factors: [0, 1],
   stores: true,
-  asStored: [2],
+  asStored: [2, 3],
   samples: matmulSamples,
 });
 
