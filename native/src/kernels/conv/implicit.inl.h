@@ -27,6 +27,7 @@ struct Implicit : Geometry {
   Source source;
   Results out;
   Elements weights, bias;
+  Addend addend;
   Columns kind;
 
   int64_t gridHeight, gridWidth;  ///< of the largest phase
@@ -113,6 +114,7 @@ inline Implicit describe(const OpCall& call) {
   g.weights = Elements::of(call.in[1]);
   if (g.biased) g.bias = Elements::of(call.in[2]);
   g.out = Results::of(call.out[0]);
+  g.addend = Addend::of<P>(call);
   chooseColumns(g);
   planUnits(g);
   return g;
@@ -299,6 +301,7 @@ inline void runUnit(const Implicit& g, const ImplicitScratch& s, int64_t unit, i
   block.firstPanel = firstPanel;
   block.endPanel = endPanel;
   block.activation = g.activation;
+  block.addend = g.addend;
   for (int64_t phase = 0; phase < g.phases(); phase++) {
     const int64_t phaseEnd = smaller(end, g.y[phase / g.phasesX].size);
     if (begin >= phaseEnd) continue;

@@ -89,6 +89,7 @@ struct TilePlan : conv::Geometry {
 
   Elements source, weights, bias;
   Results out;
+  Addend addend;
   Parts parts;  ///< numbers that factors are split into, or kWhole
 
   static constexpr Parts kWhole = {1, 1, 0};
@@ -414,6 +415,7 @@ inline TilePlan planTiles(const OpCall& call, const Parts& parts) {
   g.source = Elements::of(call.in[0]);
   g.weights = Elements::of(call.in[1]);
   g.out = Results::of(call.out[0]);
+  g.addend = Addend::of<P>(call);
   if (g.biased) g.bias = Elements::of(call.in[2]);
   g.parts = parts;
   const bool joined = joinImages(g);

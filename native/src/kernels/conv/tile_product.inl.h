@@ -1,8 +1,8 @@
 // The loops of a convolution over matrix tiles. A block of sums takes all of K at once: its rows
 // stay in the first-level cache for all columns, which stream past it from the second. While the
-// next block is being multiplied, a finished one gets its bias, activation and format, a row at
-// each step of K, by the units of the processor that tiles leave idle. Include only from files
-// compiled for one instruction set.
+// next block is being multiplied, a finished one gets its bias, activation, addend and
+// format, a row at each step of K, by the units of the processor that tiles leave idle. Include
+// only from files compiled for one instruction set.
 #pragma once
 
 #include "kernels/conv/tile_weights.inl.h"
@@ -30,7 +30,8 @@ class Finisher {
     const std::byte *ahead = nullptr, *runEnd = nullptr;
   };
 
-  explicit Finisher(const TilePlan& g) : out_(g.out), activation_(g.activation) {}
+  explicit Finisher(const TilePlan& g)
+      : out_(g.out), addend_(g.addend), activation_(g.activation) {}
   Finisher(const Finisher&) = delete;
   Finisher& operator=(const Finisher&) = delete;
 
@@ -51,8 +52,8 @@ class Finisher {
     scale_[0] = split::powerOfTwo(exponent / 2);
     scale_[1] = split::powerOfTwo(exponent - exponent / 2);
     const bool plain = columns == kPanelColumns && activation_ == kNoActivation;
-    plainBf16_ = plain && out_.format == Format::bf16 && exponent == 0;
-    plainF32_ = plain && out_.format == Format::f32;
+    plainBf16_ = plain && out_.format == Format::bf16 && exponent == 0 && !addend_.given();
+    plainF32_ = plain && out_.format == Format::f32 && addend_.single();
   }
   /// Brings memory into the second-level cache within `steps` steps.
   void bring(const Runs& runs, int64_t steps) {
@@ -109,9 +110,13 @@ class Finisher {
       Tiles::storeBf16(to + i, low, high);
     }
   }
-  /// The same of f32.
+  /// The same of f32, to which such numbers may be added.
   FIGMENT_INLINE void finishF32(float* to, const float* sums) const {
-    for (int64_t i = 0; i < kPanelColumns; i += kLanes) biased(sums, i).store(to + i);
+    const float* added = addend_.floatsAt(to);
+    for (int64_t i = 0; i < kPanelColumns; i += kLanes) {
+      const F32 x = biased(sums, i);
+      (added ? x + F32::load(added + i) : x).store(to + i);
+    }
   }
 
   FIGMENT_INLINE F32 biased(const float* sums, int64_t column) const {
@@ -124,10 +129,12 @@ class Finisher {
       const F32 x = biased(sums, i);
       (activation_ == kNoActivation ? x : gemm::activate(x, activation_)).store(row + i);
     }
+    if (addend_.given()) gemm::addElements(row, addend_.at(to.data), columns_);
     gemm::narrow(to, row, columns_);
   }
 
   const Results out_;
+  const Addend addend_;
   const int activation_;
   const int64_t* end_ = nullptr;
   int64_t channel_ = 0, columns_ = 0;

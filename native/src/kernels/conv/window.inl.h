@@ -4,7 +4,6 @@
 // files compiled for one instruction set.
 #pragma once
 
-#include "kernels/gemm/addend.h"
 #include "kernels/gemm/pack.inl.h"
 #include "kernels/kernel.h"
 
@@ -151,8 +150,8 @@ inline void fillWindow(const Source& source, int64_t firstImage, int64_t images,
 
 template <class P>
 inline bool plainShape(const OpCall& call, const P& p) {
-  return !addendOf<P>(call) && tileFormats(call, call.inCount) && p.n > 0 && p.h > 0 && p.w > 0 &&
-         p.c > 0 && p.ho > 0 && p.wo > 0 && p.o > 0;
+  return tileFormats(call, call.inCount) && p.n > 0 && p.h > 0 && p.w > 0 && p.c > 0 && p.ho > 0 &&
+         p.wo > 0 && p.o > 0;
 }
 
 /// True when the windows and packed weights stay within reason. Judged in floating point: nothing

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "kernels/conv/winograd_source.inl.h"
+#include "kernels/gemm/addend.inl.h"
 #include "kernels/gemm/pack.inl.h"
 
 namespace figment::FIGMENT_ISA::conv {
@@ -14,15 +15,18 @@ template <int kY, int kX>
 struct Filtering : TiledGeometry<kY, kX> {
   using TiledGeometry<kY, kX>::TiledGeometry;
 
+  template <class P>
   void bind(const OpCall& call) {
     this->source = Elements::of(call.in[0]);
     weights = Elements::of(call.in[1]);
     if (this->biased) bias = Elements::of(call.in[2]);
     out = Results::of(call.out[0]);
+    addend = Addend::of<P>(call);
   }
 
   Elements weights, bias;
   Results out;
+  Addend addend;
 };
 
 /// Adds what one pixel of the source, met by one tap, gives to `count` results from `column` on.

@@ -66,7 +66,7 @@ struct Winograd : Filtering<kY, kX> {
 template <int kY, int kX, class P>
 inline Winograd<kY, kX> describeWinograd(const OpCall& call) {
   Winograd<kY, kX> g(geometryOf(call.as<P>()));
-  g.bind(call);
+  g.template bind<P>(call);
   return g;
 }
 

@@ -1,5 +1,5 @@
-// The last step of Winograd's filtering: sums of products are transformed back, and bias and
-// activation applied. Include only from files compiled for one instruction set.
+// The last step of Winograd's filtering: sums of products are transformed back, and bias,
+// activation and addend applied. Include only from files compiled for one instruction set.
 #pragma once
 
 #include "kernels/conv/winograd_direct.inl.h"
@@ -47,17 +47,26 @@ FIGMENT_INLINE bool finishTile(const Filtering<kY, kX>& g, const TilePlace& plac
   const int64_t pixel = (place.image * g.outHeight + place.y) * g.outWidth + place.x;
   const Results first = g.out + (pixel * g.outChannels + channel);
   const int64_t rowStep = g.outWidth * g.outChannels;
-  if (!g.out.half() && count == kLanes && place.rows == kY && place.columns == kX) {
+  const bool single = !g.out.half() && g.addend.single();
+  if (single && count == kLanes && place.rows == kY && place.columns == kX) {
+    const float* added = g.addend.floatsAt(first.data);
 #pragma GCC unroll 4
     for (int row = 0; row < kY; row++)
 #pragma GCC unroll 4
-      for (int at = 0; at < kX; at++)
-        finished(y[row][at]).store(first.floats() + row * rowStep + at * g.outChannels);
+      for (int at = 0; at < kX; at++) {
+        const int64_t to = row * rowStep + at * g.outChannels;
+        const F32 value = finished(y[row][at]);
+        (added ? value + F32::load(added + to) : value).store(first.floats() + to);
+      }
     return direct;
   }
   for (int row = 0; row < place.rows; row++)
-    for (int at = 0; at < place.columns; at++)
-      storeElements(first + (row * rowStep + at * g.outChannels), finished(y[row][at]), count);
+    for (int at = 0; at < place.columns; at++) {
+      const Results to = first + (row * rowStep + at * g.outChannels);
+      F32 value = finished(y[row][at]);
+      if (g.addend.given()) value += loadElements(g.addend.at(to.data), count);
+      storeElements(to, value, count);
+    }
   return direct;
 }
 

@@ -173,7 +173,7 @@ inline void runOwnBlocks(const SplitWinograd<kY, kX>& g, const SplitWinogradScra
 template <int kY, int kX, class P>
 inline SplitWinograd<kY, kX> describeWinograd(const OpCall& call) {
   SplitWinograd<kY, kX> g(conv::geometryOf(call.as<P>()));
-  g.bind(call);
+  g.template bind<P>(call);
   return g;
 }
 

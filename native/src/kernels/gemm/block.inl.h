@@ -1,8 +1,9 @@
-// A block of rows of C = activation(A·B + bias): loops a tile over rows, panels of B and cuts of K.
-// Include only from files compiled for one instruction set.
+// A block of rows of C = activation(A·B + bias) + addend: loops a tile over rows, panels of B and
+// cuts of K. Include only from files compiled for one instruction set.
 #pragma once
 
 #include "kernels/gemm/activation.h"
+#include "kernels/gemm/addend.inl.h"
 #include "kernels/gemm/pack.inl.h"
 #include "kernels/simd/math.h"
 
@@ -97,6 +98,7 @@ struct RowBlock {
   int64_t firstPanel = 0;
   int64_t endPanel = 0;
   int activation = 0;
+  Addend addend = {};
 };
 
 FIGMENT_INLINE F32 activate(F32 x, int activation) {
@@ -214,6 +216,11 @@ inline void runBlock(const RowBlock& block) {
       if (block.activation != 0 && cut == cuts - 1)
         for (int64_t row = 0; row < block.rows.count; row++)
           activateRow(block.rows.c[row] + (column - block.cColumn), valid, block.activation);
+      if (block.addend.given() && !block.rows.results && cut == cuts - 1)
+        for (int64_t row = 0; row < block.rows.count; row++) {
+          float* c = block.rows.c[row] + (column - block.cColumn);
+          addElements(c, block.addend.at(c), valid);
+        }
     }
   }
 }
@@ -229,8 +236,11 @@ inline void stageRows(RowBlock& block, float* sums, int64_t columns) {
 inline void narrowRows(const RowBlock& block) {
   const int64_t first = block.firstPanel * kTileColumns;
   const int64_t count = smaller(block.endPanel * kTileColumns, block.n) - first;
-  for (int64_t i = 0; i < block.rows.count; i++)
-    narrow(Results{block.rows.results[i], block.rows.format} + first, block.rows.c[i], count);
+  for (int64_t i = 0; i < block.rows.count; i++) {
+    const Results to = Results{block.rows.results[i], block.rows.format} + first;
+    if (block.addend.given()) addElements(block.rows.c[i], block.addend.at(to.data), count);
+    narrow(to, block.rows.c[i], count);
+  }
 }
 
 }  // namespace figment::FIGMENT_ISA::gemm

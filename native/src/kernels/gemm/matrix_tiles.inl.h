@@ -8,12 +8,14 @@
 // instruction set.
 #pragma once
 
+#include "kernels/gemm/addend.inl.h"
 #include "kernels/gemm/block.inl.h"
 #include "kernels/gemm/gate.inl.h"
 #include "kernels/gemm/tile_packing.inl.h"
 
 namespace figment::FIGMENT_ISA::tiles {
 
+using gemm::Addend;
 using gemm::Elements;
 using gemm::Results;
 
@@ -22,14 +24,16 @@ using gemm::Results;
 constexpr int64_t kLeastRows = 16, kLeastDepth = 32;
 constexpr int kPossible = kReferencePreference + 1;
 
-/// Bias, activation and rounding of a row of sums on their way out.
+/// Bias, activation, addend and rounding of a row of sums on their way out.
 [[gnu::noinline]] inline void storeRow(Results to, const float* sums, int64_t count,
-                                       const float* bias, int activation) {
+                                       const float* bias, int activation, const Addend& addend) {
+  const Elements added = addend.given() ? addend.at(to.data) : Elements{};
   for (int64_t i = 0; i < count; i += kLanes) {
     const int lanes = int(smaller(kLanes, count - i));
     F32 x = lanes == kLanes ? F32::load(sums + i) : F32::loadPartial(sums + i, lanes);
     if (bias) x += lanes == kLanes ? F32::load(bias + i) : F32::loadPartial(bias + i, lanes);
     if (activation != kNoActivation) x = gemm::activate(x, activation);
+    if (added.given()) x += gemm::loadElements(added + i, lanes);
     gemm::storeElements(to + i, x, lanes);
   }
 }
@@ -42,9 +46,10 @@ struct RowResults {
   int64_t columns;
   const float* bias;  ///< of those columns, or null
   int activation;
+  Addend addend;
 
   /// Stores rows [row, end), whose sums are `sums`, from a column on. Whole blocks that get at most
-  /// a bias take few instructions, since these share their ports with the tiles.
+  /// a bias and f32 numbers take few instructions, since these share their ports with the tiles.
   template <class Tiles>
   FIGMENT_INLINE void store(int64_t row, int64_t end, int64_t column, const float* sums) const {
     const Results at = to + (row * step + resultColumns(column, activation));
@@ -52,8 +57,13 @@ struct RowResults {
     const float* added = bias ? bias + column : nullptr;
     if (activation == kGeglu)
       storeGatedRows<Tiles>(at, end - row, smaller(kSide, columns - column / 2), added, sums);
-    else if (count < kBlock || activation != kNoActivation || to.format == Format::f16)
+    else if (count < kBlock || activation != kNoActivation || to.format == Format::f16 ||
+             !addend.single())
       storeRows(at, end - row, count, added, sums);
+    else if (const float* numbers = addend.floatsAt(at.data))
+      storeBlock<Tiles>(at, end - row, sums, [=, this](const float* sum, int64_t i) {
+        return biased(sum, added, i) + F32::load(numbers + (sum - sums) / kBlock * step + i);
+      });
     else if (added)
       storeBlock<Tiles>(at, end - row, sums, [added](const float* sum, int64_t i) {
         return F32::load(sum + i) + F32::load(added + i);
@@ -114,7 +124,7 @@ struct RowResults {
   [[gnu::noinline]] void storeRows(Results at, int64_t rows, int64_t count, const float* biasAt,
                                    const float* sums) const {
     for (int64_t i = 0; i < rows; i++)
-      storeRow(at + i * step, sums + i * kBlock, count, biasAt, activation);
+      storeRow(at + i * step, sums + i * kBlock, count, biasAt, activation, addend);
   }
 };
 

@@ -74,7 +74,7 @@ class FewRows {
     const int64_t firstPanel = unit * unitPanels_, column = firstPanel * kBlock;
     const int64_t columns = smaller(unitPanels_ * kBlock, g.n - column);
     if (mine.bias) widenBias(mine.bias, g.p, Elements::of(call.in[2]), column, columns);
-    const RowResults out = resultsOf(g.p, Results::of(call.out[0]), 0, column, columns, mine.bias);
+    const RowResults out = resultsOf(call, 0, column, columns, mine.bias);
     const auto finish = [out](int64_t i, int64_t end, int64_t j, const float* sums) {
       out.store<Tiles>(i, end, j, sums);
     };

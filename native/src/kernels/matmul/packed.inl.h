@@ -33,6 +33,7 @@ constexpr int64_t kRowConflictFloats = 1024;
 struct Matmul {
   Elements a, b, bias;
   Results c;
+  Addend addend;
   int64_t columns;  ///< of B
   int64_t batch, m, k, batchStrideA, batchStrideB;
   int64_t n;  ///< columns of panels: where they are gated, panels are whole
@@ -105,6 +106,7 @@ inline void describe(const OpCall& call, Matmul& g) {
   g.b = Elements::of(call.in[1]);
   g.bias = p.bias ? Elements::of(call.in[2]) : Elements{};
   g.c = Results::of(call.out[0]);
+  g.addend = Addend::of<MatmulParams>(call);
   g.batch = p.batch;
   g.m = p.m;
   g.k = p.k;
@@ -244,7 +246,8 @@ inline void matmulPack(const OpCall& call, std::byte* to, Context& context) {
   packB(g, s, context);
 }
 
-/// A unit whose rows are the columns of C: bias and activation run along the rows of the unit.
+/// A unit whose rows are the columns of C: bias, activation and addend run along the rows of
+/// the unit.
 inline void runSwapped(const Matmul& g, const MatmulScratch& s, RowBlock& block, int64_t batch,
                        int64_t row, int worker) {
   const int64_t rows = block.rows.count;
@@ -262,8 +265,11 @@ inline void runSwapped(const Matmul& g, const MatmulScratch& s, RowBlock& block,
   }
   runBlock(block);
   for (int64_t j = 0; j < g.n; j++) {
-    if (g.activation != 0) activateRow(c + j * block.cStep, rows, g.activation);
-    if (g.c.half()) narrow(out + j * g.m, c + j * block.cStep, rows);
+    float* sums = c + j * block.cStep;
+    const Results to = out + j * g.m;
+    if (g.activation != 0) activateRow(sums, rows, g.activation);
+    if (g.addend.given()) addElements(sums, g.addend.at(to.data), rows);
+    if (g.c.half()) narrow(to, sums, rows);
   }
 }
 
@@ -331,6 +337,7 @@ inline void runUnit(const Matmul& g, const MatmulScratch& s, int64_t unit, int w
     return;
   }
   block.activation = g.splits > 1 || g.gated ? 0 : g.activation;
+  if (g.splits == 1) block.addend = g.addend;
   const int64_t at = (batch * g.m + row) * g.results();
   if (g.splits > 1 || !(g.c.half() || g.gated)) {
     float* c = g.splits > 1 ? s.partial + split * g.batch * g.m * g.n : g.c.floats();
@@ -362,14 +369,16 @@ inline void addSplits(const Matmul& g, const MatmulScratch& s, int64_t row) {
       sum += F32::loadPartial(first + split * step + j, count);
     sum.storePartial(first + j, count);
   }
+  const Results to = g.c + row * g.n;
   if (g.activation != 0) activateRow(first, g.n, g.activation);
-  narrow(g.c + row * g.n, first, g.n);
+  if (g.addend.given()) addElements(first, g.addend.at(to.data), g.n);
+  narrow(to, first, g.n);
 }
 
 inline int matmulSupports(const OpCall& call) {
   const auto& p = call.as<MatmulParams>();
   const bool plain =
-      !p.addend && tileFormats(call, call.inCount) && p.batch > 0 && p.m > 0 && p.n > 0 && p.k > 0;
+      tileFormats(call, call.inCount) && p.batch > 0 && p.m > 0 && p.n > 0 && p.k > 0;
   return plain ? kPackedPreference : -1;
 }
 

@@ -38,13 +38,19 @@ inline void widenBias(float* to, const MatmulParams& p, gemm::Elements bias, int
     gemm::widen(to + i, bias + own.first, own.count);
   }
 }
-/// Where results of a unit go, whose first row and column of panels these are; `out` and `bias` are
-/// those of its product and of the unit.
-inline RowResults resultsOf(const MatmulParams& p, gemm::Results out, int64_t row, int64_t column,
-                            int64_t columns, const float* bias) {
+/// Where results of a unit go, whose first row and column of panels these are; `bias` is the
+/// unit's.
+inline RowResults resultsOf(const OpCall& call, int64_t row, int64_t column, int64_t columns,
+                            const float* bias) {
+  const auto& p = call.as<MatmulParams>();
   const int64_t all = resultColumns(p.n, p.activation), first = resultColumns(column, p.activation);
   const int64_t own = p.activation == kGeglu ? smaller(columns / 2, all - first) : columns;
-  return {out + (row * all + first), all, own, bias, p.activation};
+  return {Results::of(call.out[0]) + (row * all + first),
+          all,
+          own,
+          bias,
+          p.activation,
+          Addend::of<MatmulParams>(call)};
 }
 
 }  // namespace figment::FIGMENT_ISA::tiles

@@ -21,9 +21,9 @@ constexpr int64_t kMostRows = 256, kMostColumns = 1024;
 constexpr int64_t kFewRows = 256, kFewestColumns = 64;
 
 struct Product {
+  const OpCall& call;
   const MatmulParams& p;
   Elements a, b, bias;
-  Results out;
   Parts parts;
   int64_t n;  ///< columns of panels
   int64_t batch, m, panels, cuts, batchesB;
@@ -32,11 +32,11 @@ struct Product {
 
   /// `keptB`: B has been split before.
   Product(const OpCall& call, int threads, bool keptB)
-      : p(call.as<MatmulParams>()),
+      : call(call),
+        p(call.as<MatmulParams>()),
         a(Elements::of(call.in[0])),
         b(Elements::of(call.in[1])),
         bias(p.bias ? Elements::of(call.in[2]) : Elements{}),
-        out(Results::of(call.out[0])),
         parts(Parts::of(a.format, b.format, p.precision == kFast)),
         n(tiles::packedColumns(p)),
         batch(tiles::sharesB(p) ? 1 : p.batch),
@@ -142,7 +142,7 @@ inline int64_t runUnit(const Product& g, Tiles& tiles, const PackedB& packed, in
   const int64_t rowBlocks = ceilDiv(at.rows, kBlock);
   if (s.bias) tiles::widenBias(s.bias, g.p, g.bias, at.column, at.columns);
   const tiles::RowResults out =
-      tiles::resultsOf(g.p, g.out, at.batch * g.m + at.row, at.column, at.columns, s.bias);
+      tiles::resultsOf(g.call, at.batch * g.m + at.row, at.column, at.columns, s.bias);
   Panel own = {s.columns, {}};
   int64_t plain = 0;
   for (int64_t cut = 0; cut < g.cuts; cut++) {
@@ -267,8 +267,8 @@ inline void runProduct(const OpCall& call, Context& context) {
 /// splitting.
 inline bool takesProduct(const OpCall& call) {
   const auto& p = call.as<MatmulParams>();
-  return !p.addend && gemm::tileFormats(call, call.inCount) && needsSplitting(call) &&
-         p.batch > 0 && p.m > 0 && p.n > 0 && p.k > 0;
+  return gemm::tileFormats(call, call.inCount) && needsSplitting(call) && p.batch > 0 && p.m > 0 &&
+         p.n > 0 && p.k > 0;
 }
 
 inline bool repaysProduct(const OpCall& call) {

@@ -79,8 +79,7 @@ inline void runUnit(const OpCall& call, const Product& g, Tiles& tiles, const ui
   const int64_t batch = at.batch, firstPanel = at.column / kBlock;
   const int64_t panels = ceilDiv(at.columns, kBlock);
   if (s.bias) widenBias(s.bias, g.p, Elements::of(call.in[2]), at.column, at.columns);
-  const RowResults out =
-      resultsOf(g.p, Results::of(call.out[0]), batch * g.m + at.row, at.column, at.columns, s.bias);
+  const RowResults out = resultsOf(call, batch * g.m + at.row, at.column, at.columns, s.bias);
   const auto finish = [out](int64_t i, int64_t end, int64_t j, const float* sums) {
     out.store<Tiles>(i, end, j, sums);
   };
@@ -193,8 +192,8 @@ inline void runProduct(const OpCall& call, Context& context) {
 /// Products of bf16 factors that are not empty; the results may be of any format.
 inline bool takesProduct(const OpCall& call) {
   const auto& p = call.as<MatmulParams>();
-  return !p.addend && call.in[0].format == Format::bf16 && call.in[1].format == Format::bf16 &&
-         p.batch > 0 && p.m > 0 && p.n > 0 && p.k > 0;
+  return call.in[0].format == Format::bf16 && call.in[1].format == Format::bf16 && p.batch > 0 &&
+         p.m > 0 && p.n > 0 && p.k > 0;
 }
 
 /// Whether tiles are faster than AVX-512: few rows, columns or steps fill them badly, but packing

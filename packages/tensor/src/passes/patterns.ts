@@ -1,7 +1,7 @@
 // Fusion patterns: short sequences that one kernel does better. All of them, in one table.
 
 import { roundedTo } from "../dtype.js";
-import { type Graph, type GraphBuilder, type Node, rewriteGraph, type Value } from "../ir/graph.js";
+import { type Aval, type Graph, type GraphBuilder, type Node, rewriteGraph, type Value } from "../ir/graph.js";
 import { type Activation, isActivation } from "../ops/activation.js";
 import type { BiasActAttrs } from "../ops/biasAct.js";
 import { concatDef, reshapeDef } from "../ops/movement.js";
@@ -16,11 +16,17 @@ interface Pattern {
   match(node: Node, inputs: readonly Value[], uses: (value: Value) => number, builder: GraphBuilder): Value | undefined;
 }
 
-/** The matmul or convolution that makes a value, if nothing else reads it and no activation has been applied. */
-function plainProduct(value: Value | undefined, uses: number, reads: (value: Value) => number): Node | undefined {
+/** The matmul or convolution that makes a value, if nothing else reads it and nothing is added to its result. */
+function ownProduct(value: Value | undefined, uses: number, reads: (value: Value) => number): Node | undefined {
   const maker = value?.node;
   if (!maker || !(maker.def.name === "conv2d" || maker.def.name === "matmul")) return undefined;
-  return reads(value) === uses && maker.attrs.activation === "none" ? maker : undefined;
+  return reads(value) === uses && !maker.attrs.addend ? maker : undefined;
+}
+
+/** The same if no activation has been applied. */
+function plainProduct(value: Value | undefined, uses: number, reads: (value: Value) => number): Node | undefined {
+  const maker = ownProduct(value, uses, reads);
+  return maker?.attrs.activation === "none" ? maker : undefined;
 }
 
 /** Whether a product can take a vector over its last axis as its bias. */
@@ -161,6 +167,48 @@ const biasActEpilogue: Pattern = {
   },
 };
 
+/** Whether a value lies in memory as it is, rather than being computed or copied where it is to be read. */
+function isStored(value: Value, uses: (value: Value) => number): boolean {
+  const { node } = value;
+  if (node?.def === reshapeDef) return isStored(node.inputs[0] as Value, uses);
+  const kind = node?.def.lower.kind;
+  return !node || kind === "kernel" || (kind === "elementwise" && uses(value) > 1);
+}
+
+/** A value under another shape. */
+const reshaped = (value: Value, { shape }: Aval, builder: GraphBuilder, path: string): Value =>
+  sameShape(value.shape, shape)
+    ? value
+    : (builder.node(reshapeDef, [value], { shape }, [{ shape, dtype: value.dtype }], path).outputs[0] as Value);
+
+/**
+ * A product or convolution, which may be under another shape, plus what lies in memory (residuals, mostly): the kernel reads it
+ * where it stores. On CPUs only, as fast kernels of GPUs do not add yet; nor do those of CPUs that sum aᵀ·b over many rows.
+ */
+const addendEpilogue: Pattern = {
+  name: "addend epilogue",
+  match(node, inputs, uses, builder) {
+    if (node.def.name !== "add" || defaultDevice() !== "cpu") return undefined;
+    for (const [value, other] of [inputs, [...inputs].reverse()] as [Value, Value][]) {
+      if (!sameShape(value.shape, other.shape) || !isStored(other, uses)) continue;
+      const under = value.node?.def === reshapeDef && uses(value) === 1;
+      const product = under ? (value.node?.inputs[0] as Value) : value;
+      const maker = ownProduct(product, 1, uses);
+      if (!maker || maker.attrs.activation === "geglu" || maker.attrs.transposeA) continue;
+      const operands = [...maker.inputs, reshaped(other, product, builder, node.path)];
+      const sums = builder.node(
+        maker.def,
+        operands,
+        { ...maker.attrs, addend: true },
+        maker.outputs,
+        maker.path,
+      ).outputs;
+      return reshaped(sums[0] as Value, value, builder, node.path);
+    }
+    return undefined;
+  },
+};
+
 /** groupNorm followed by y·sigmoid(y): the kernel applies it on the way out. */
 const normSilu: Pattern = {
   name: "groupNorm+SiLU",
@@ -216,6 +264,7 @@ export const patterns: readonly Pattern[] = [
   siluEpilogue,
   gegluEpilogue,
   biasActEpilogue,
+  addendEpilogue,
   normSilu,
   partsJoined,
 ];

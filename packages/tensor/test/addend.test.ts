@@ -1,0 +1,289 @@
+// A matrix product or convolution plus numbers of its result's shape, which its kernel adds as it stores: when it does, and that
+// it computes what operations one after another do, in every format, with weights kept packed or not.
+
+import {
+  assertNoLeaks,
+  Cell,
+  type ConvOptions,
+  compile,
+  conv2d,
+  type DType,
+  deviceInfo,
+  grad,
+  matmul,
+  type Precision,
+  relu,
+  rng,
+  scope,
+  setThreads,
+  silu,
+  sum,
+  type Tensor,
+} from "@figment/tensor";
+import { afterAll, describe, expect, it } from "vitest";
+import { withEmulatedTiles, withoutTiles } from "./support/tiles.ts";
+
+const random = rng(19);
+afterAll(() => {
+  random.dispose();
+  assertNoLeaks();
+});
+const draw = (shape: readonly number[], dtype: DType = "f32"): Tensor => scope(() => random.normal(shape).cast(dtype));
+const bits = (y: Tensor): string => Buffer.from(y.dataSync().buffer).toString("base64");
+
+type Fn = (...operands: Tensor[]) => Tensor | Tensor[];
+
+/** The records of a function of x [3, 8], w [10, 8], b [10] and o [3, 10]. */
+function recordsOf(fn: Fn): string {
+  const operands = [draw([3, 8]), draw([10, 8]), draw([10]), draw([3, 10])];
+  const f = compile(fn);
+  scope(() => void f(...operands));
+  const text = f.print();
+  for (const owner of [f, ...operands]) owner.dispose();
+  return text;
+}
+const linear = (x: Tensor, w: Tensor, b: Tensor): Tensor => matmul(x, w, { transposeB: true }).add(b);
+
+describe("the pattern", () => {
+  it.each<[string, Fn]>([
+    [
+      "the product first",
+      (...[x, w, b, o]: Tensor[]) => linear(x as Tensor, w as Tensor, b as Tensor).add(o as Tensor),
+    ],
+    [
+      "the product last",
+      (...[x, w, b, o]: Tensor[]) => (o as Tensor).add(linear(x as Tensor, w as Tensor, b as Tensor)),
+    ],
+    [
+      "an activation before",
+      (...[x, w, b, o]: Tensor[]) => silu(linear(x as Tensor, w as Tensor, b as Tensor)).add(o as Tensor),
+    ],
+  ])("makes one record with %s", (_, fn) => {
+    const text = recordsOf(fn);
+    expect(text.match(/ = /g)).toHaveLength(1);
+    expect(text).toMatch(/f32\[3,10\] = matmul\(.*addend=true/);
+  });
+
+  it("sees products under another shape", () => {
+    const text = recordsOf((...[x, w, b, o]: Tensor[]) =>
+      linear(x as Tensor, w as Tensor, b as Tensor)
+        .reshape([3, 2, 5])
+        .add((o as Tensor).reshape([3, 2, 5])),
+    );
+    expect(text).toMatch(/f32\[3,10\] = matmul\(.*addend=true/);
+    expect(text).not.toContain("add(");
+  });
+
+  it("takes one of two products", () => {
+    const text = recordsOf((...[x, w, b]: Tensor[]) =>
+      linear(x as Tensor, w as Tensor, b as Tensor).add(matmul(x as Tensor, (w as Tensor).exp(), { transposeB: true })),
+    );
+    expect(text.match(/matmul\(/g)).toHaveLength(2);
+    expect(text.match(/addend=true/g)).toHaveLength(1);
+  });
+
+  it("leaves what follows the sum to others", () => {
+    const text = recordsOf((...[x, w, b, o]: Tensor[]) =>
+      relu(linear(x as Tensor, w as Tensor, b as Tensor).add(o as Tensor)),
+    );
+    expect(text).toMatch(/activation=none addend=true/);
+  });
+
+  it.each<[string, Fn]>([
+    [
+      "the product is read elsewhere",
+      (...[x, w, b, o]: Tensor[]) => {
+        const y = linear(x as Tensor, w as Tensor, b as Tensor);
+        return [y.add(o as Tensor), y];
+      },
+    ],
+    [
+      "the other is computed for it alone",
+      (...[x, w, b, o]: Tensor[]) => linear(x as Tensor, w as Tensor, b as Tensor).add((o as Tensor).exp()),
+    ],
+    [
+      "the other is repeated",
+      (...[x, w, b, o]: Tensor[]) =>
+        linear(x as Tensor, w as Tensor, b as Tensor).add((o as Tensor).sum([0]).reshape([1, 10])),
+    ],
+  ])("leaves products alone where %s", (_, fn) => {
+    expect(recordsOf(fn)).not.toContain("addend");
+  });
+});
+
+/** Formats of operands, the precision, and the most that a result may be off, relative to the largest. */
+const formats: readonly [DType, Precision, number][] = [
+  ["f32", "highest", 1e-5],
+  ["f32", "fast", 1e-4],
+  ["f32", "bf16", 1e-5],
+  ["bf16", "highest", 2 ** -7],
+  ["f16", "highest", 2 ** -10],
+  ["f64", "highest", 1e-12],
+];
+
+/** A product as a function of its factors, the shapes of these, and that of its result. */
+interface Case {
+  readonly title: string;
+  readonly shapes: readonly [readonly number[], readonly number[]];
+  readonly result: readonly number[];
+  readonly product: (x: Tensor, w: Tensor) => Tensor;
+}
+const products = (
+  [
+    [1, 1, 1],
+    [3, 17, 40],
+    [40, 50, 33],
+    [65, 32, 96],
+    [130, 96, 700],
+    [19, 70, 2306],
+    [2, 200, 96],
+    [96, 3, 200],
+  ] as const
+).map(
+  ([rows, columns, depth]): Case => ({
+    title: `${rows}×${columns}×${depth}`,
+    shapes: [
+      [rows, depth],
+      [columns, depth],
+    ],
+    result: [rows, columns],
+    product: (x, w) => matmul(x, w, { transposeB: true }),
+  }),
+);
+const convolutions = (
+  [
+    [[1, 5, 6, 3], [7, 3, 3, 3], [1, 5, 6, 7], { padding: 1 }],
+    [[2, 9, 8, 64], [64, 3, 3, 64], [2, 9, 8, 64], { padding: 1 }],
+    [[1, 17, 16, 160], [70, 3, 3, 160], [1, 17, 16, 70], { padding: 1 }],
+    [[2, 9, 9, 32], [48, 3, 3, 32], [2, 5, 5, 48], { padding: 1, stride: 2 }],
+    [[1, 8, 8, 96], [33, 1, 1, 96], [1, 8, 8, 33], {}],
+    [[1, 8, 7, 32], [64, 3, 3, 8], [1, 8, 7, 64], { padding: 1, groups: 4 }],
+    [[1, 8, 7, 24], [24, 3, 3, 1], [1, 8, 7, 24], { padding: 1, groups: 24 }],
+  ] satisfies [number[], number[], number[], ConvOptions][]
+).map(
+  ([x, w, result, options]): Case => ({
+    title: `${x} by ${w}`,
+    shapes: [x, w],
+    result,
+    product: (image, weights) => conv2d(image, weights, options),
+  }),
+);
+
+function matches(): void {
+  const cases = formats.flatMap((format) =>
+    [...products, ...convolutions].map((item) => [item.title, ...format, item] as const),
+  );
+  it.each(cases)(
+    "%s of %s at precision %s is within %f",
+    (_, dtype, precision, tolerance, { shapes, result, product }) => {
+      const operands = [...shapes, [result.at(-1) as number], result].map((shape) => draw(shape, dtype));
+      const layer = (x: Tensor, w: Tensor, b: Tensor, o: Tensor): Tensor => relu(product(x, w).add(b)).add(o);
+      const f = compile(layer as Fn, { precision });
+      const got = scope(() => (f(...operands) as Tensor).dataSync());
+      expect(f.print()).toContain("addend=true");
+      // The precision rounds factors; what else is compared is what was rounded in between.
+      const apart = (dtype === "bf16" || dtype === "f16" ? "f32" : dtype) as DType;
+      const want = scope(() => {
+        const [x, w, b, o] = operands.map((y) => y.cast(apart)) as [Tensor, Tensor, Tensor, Tensor];
+        const rounded = (y: Tensor): Tensor => (precision === "bf16" ? y.cast("bf16").cast("f32") : y);
+        return layer(rounded(x), rounded(w), b, o).dataSync();
+      });
+      let [largest, worst] = [0, 0];
+      for (const [i, y] of want.entries()) {
+        largest = Math.max(largest, Math.abs(y));
+        worst = Math.max(worst, Math.abs(y - (got[i] as number)));
+      }
+      expect(worst / largest).toBeLessThanOrEqual(tolerance);
+      for (const owner of [f, ...operands]) owner.dispose();
+    },
+  );
+
+  const single = formats.filter(([dtype]) => dtype === "f32").map(([, precision]) => precision);
+  it.each(single)("gives the bits of an addition afterwards at precision %s", (precision) => {
+    for (const { shapes, result, product } of [...products, ...convolutions]) {
+      const operands = [...shapes, result].map((shape) => draw(shape));
+      const once = compile(((x, w, o) => product(x as Tensor, w as Tensor).add(o as Tensor)) as Fn, { precision });
+      const apart = compile(
+        ((x, w, o) => {
+          const y = product(x as Tensor, w as Tensor);
+          return [y.add(o as Tensor), y];
+        }) as Fn,
+        { precision },
+      );
+      const want = scope(() => bits((apart(...operands) as Tensor[])[0] as Tensor));
+      expect(scope(() => bits(once(...operands) as Tensor))).toBe(want);
+      expect(once.print()).toContain("addend=true");
+      expect(apart.print()).not.toContain("addend");
+      for (const owner of [once, apart, ...operands]) owner.dispose();
+    }
+  });
+
+  it("gives the same bits by weights kept packed, and on any number of threads", () => {
+    const { threads: usual } = deviceInfo("cpu");
+    const image: Case = {
+      title: "",
+      shapes: [
+        [1, 9, 7, 64],
+        [96, 3, 3, 64],
+      ],
+      result: [1, 9, 7, 96],
+      product: (x, w) => conv2d(x, w, { padding: 1 }),
+    };
+    const rows: Case = {
+      title: "",
+      shapes: [
+        [37, 544],
+        [500, 544],
+      ],
+      result: [37, 500],
+      product: (x, w) => matmul(x, w, { transposeB: true }),
+    };
+    for (const { shapes, result, product } of [image, rows])
+      for (const dtype of ["f32", "bf16"] as const) {
+        const [x, w, o] = [...shapes, result].map((shape) => draw(shape, dtype)) as [Tensor, Tensor, Tensor];
+        const weights = new Cell({ shape: w.shape, dtype });
+        scope(() => weights.set(w.mul(1)));
+        const kept = compile((y: Tensor) => product(y, weights.value).add(o));
+        const each = compile((y: Tensor) => product(y, w).add(o));
+        const want = scope(() => bits(each(x)));
+        for (const threads of [1, 2, 3]) {
+          setThreads(threads);
+          for (let call = 0; call < 2; call++) expect(scope(() => bits(kept(x)))).toBe(want);
+          expect(scope(() => bits(each(x)))).toBe(want);
+        }
+        for (const owner of [kept, each, weights, x, w, o]) owner.dispose();
+      }
+    setThreads(usual);
+  });
+}
+
+describe("sums on vectors", () => {
+  withoutTiles();
+  matches();
+});
+
+describe("sums on emulated tiles", () => {
+  withEmulatedTiles();
+  matches();
+});
+
+describe("sums on what this machine has", () => matches());
+
+describe("derivatives", () => {
+  it("are those of operations one after another", () => {
+    const [x, w, o] = [draw([4, 6]), draw([5, 6]), draw([4, 5])];
+    const loss = (y: Tensor, v: Tensor, other: Tensor): Tensor =>
+      sum(silu(matmul(y, v, { transposeB: true }).add(other)).mul(other));
+    const slopes = (y: Tensor, v: Tensor, other: Tensor): Tensor[] => [
+      grad((at: Tensor) => loss(at, v, other))(y),
+      grad((at: Tensor) => loss(y, at, other))(v),
+      grad((at: Tensor) => loss(y, v, at))(other),
+    ];
+    const want = scope(() => slopes(x, w, o).map((y) => [...y.dataSync()]));
+    const f = compile(slopes);
+    const got = scope(() => f(x, w, o).map((y) => [...y.dataSync()]));
+    for (const [i, y] of want.entries())
+      for (const [j, slope] of y.entries()) expect(got[i]?.[j]).toBeCloseTo(slope, 4);
+    for (const owner of [f, x, w, o]) owner.dispose();
+  });
+});
