@@ -21,6 +21,7 @@ import {
   type Tensor,
 } from "@figment/tensor";
 import { afterAll, describe, expect, it } from "vitest";
+import { matmulDef } from "#ops/matmul";
 import { withEmulatedTiles, withoutTiles } from "./support/tiles.ts";
 
 const random = rng(19);
@@ -43,6 +44,23 @@ function recordsOf(fn: Fn): string {
   return text;
 }
 const linear = (x: Tensor, w: Tensor, b: Tensor): Tensor => matmul(x, w, { transposeB: true }).add(b);
+
+describe("the operands", () => {
+  const aval = (...shape: number[]) => ({ shape, dtype: "f32" as const });
+  const attrs = { transposeA: false, transposeB: false, activation: "none", addend: true } as const;
+  it("are factors, a bias if there is one, and what has the result's shape", () => {
+    expect(matmulDef.infer([aval(3, 8), aval(8, 10), aval(3, 10)], attrs)).toEqual([aval(3, 10)]);
+    expect(matmulDef.infer([aval(3, 8), aval(8, 10), aval(10), aval(3, 10)], attrs)).toEqual([aval(3, 10)]);
+    expect(() => matmulDef.infer([aval(3, 8), aval(8, 10)], attrs)).toThrow("expected 3 to 4 operands, got 2");
+    expect(() => matmulDef.infer([aval(3, 8), aval(8, 10), aval(1, 10)], attrs)).toThrow(
+      "addend must have shape [3, 10]",
+    );
+  });
+  it("are none beside gated columns", () => {
+    const gated = { ...attrs, activation: "geglu" } as const;
+    expect(() => matmulDef.infer([aval(3, 8), aval(8, 10), aval(3, 5)], gated)).toThrow("nothing is added");
+  });
+});
 
 describe("the pattern", () => {
   it.each<[string, Fn]>([
