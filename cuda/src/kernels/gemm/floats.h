@@ -8,6 +8,10 @@
 
 namespace figment::cuda {
 
+/// Apart from the types of the same names in device/floats.h, of which a linker would take one for
+/// the other.
+inline namespace products {
+
 template <class Sum>
 class Floats;
 template <class Sum>
@@ -120,6 +124,8 @@ class FloatResults<double> {
  private:
   Global<double> doubles_;
 };
+
+}  // namespace products
 
 #ifdef FIGMENT_KERNELS
 FIGMENT_DEVICE float multiplyAdd(float a, float b, float c) { return __fmaf_rn(a, b, c); }
