@@ -113,6 +113,14 @@ FIGMENT_DEVICE void loadMatricesTransposed(uint32_t (&words)[4], const Shared<T>
 // --- Copies that the thread does not wait for (sm_80)
 // ---------------------------------------------
 
+/// Asks for the line of an element to be in L2 when it is read.
+template <class T>
+FIGMENT_DEVICE void fetchLine(const Global<const T>& from, int64_t i) {
+  from.check(i, 1);
+#ifdef __CUDACC__
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(from.address(i)));
+#endif
+}
 /// 16 bytes from global to shared memory, or as many zeros when `there` is false. Both sides are
 /// aligned to 16 bytes. Its source may not be waited for earlier than by waitForCopies.
 template <class T>

@@ -15,6 +15,7 @@ import {
   scope,
   sum,
   Tensor,
+  tensor,
 } from "@figment/tensor";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Aval, GraphBuilder } from "#ir/graph";
@@ -42,7 +43,7 @@ afterAll(() => {
 });
 console.info(`CUDA products: seed ${seed}`);
 
-/** Formats of the factors, in turn, and of bias and result. */
+/** Formats of the factors, in turn, and of bias and result. An addend behind a bias has that of the first. */
 type Mix = readonly [DType, DType, "f32" | "bf16" | "f16"];
 const alike: readonly Mix[] = [
   ["f32", "f32", "f32"],
@@ -66,12 +67,19 @@ const defOf = (name: string): OpDef => definedOps().find((def) => def.name === n
 function product(
   a: Shape,
   b: Shape,
-  { transposeA = false, transposeB = false, bias = false, activation = "none" as Activation } = {},
+  { transposeA = false, transposeB = false, bias = false, activation = "none" as Activation, addend = false } = {},
   mixes = alike,
 ): Case {
   const n = b.at(transposeB ? -2 : -1) as number;
-  const inputs = [{ shape: a }, { shape: b }, ...(bias ? [{ shape: [n] }] : [])];
-  return { def: defOf("matmul"), sample: { inputs, attrs: { transposeA, transposeB, activation } }, mixes };
+  const result = [...a.slice(0, -2), a.at(transposeA ? -1 : -2) as number, n];
+  const inputs = [
+    { shape: a },
+    { shape: b },
+    ...(bias ? [{ shape: [n] }] : []),
+    ...(addend ? [{ shape: result }] : []),
+  ];
+  const attrs = { transposeA, transposeB, activation, ...(addend && { addend }) };
+  return { def: defOf("matmul"), sample: { inputs, attrs }, mixes };
 }
 
 type Pair = readonly [number, number];
@@ -108,6 +116,14 @@ function convolutions(
   ];
 }
 
+/** The forward pass of {@link convolutions} with an addend. */
+function added(...of: Parameters<typeof convolutions>): Case {
+  const [forward, inputGrad] = convolutions(...of) as [Case, Case];
+  const { inputs, attrs } = forward.sample;
+  const [y] = inputGrad.sample.inputs as [Sample["inputs"][number]];
+  return { ...forward, sample: { inputs: [...inputs, y], attrs: { ...(attrs as object), addend: true } } };
+}
+
 const both = { transposeA: true, transposeB: true };
 const same = { pad: [1, 1] as const };
 const cases: Case[] = [
@@ -124,6 +140,19 @@ const cases: Case[] = [
   product([1031, 9], [1031, 13], { transposeA: true }),
   product([3, 24, 520], [3, 40, 520], { transposeB: true }),
   product([64, 7], [33, 64], both),
+  // Addends, of rows that are multiples of eight or not.
+  product([133, 72, 40], [133, 40, 80], { bias: true, activation: "silu", addend: true }),
+  product([133, 66, 24], [133, 67, 24], { transposeB: true, addend: true }),
+  product([2, 130, 64], [2, 168, 64], { transposeB: true, activation: "relu", addend: true }),
+  product([20, 1040], [1040, 24], { bias: true, activation: "relu", addend: true }),
+  product([20, 1040], [23, 1040], { transposeB: true, addend: true }),
+  product([2, 260], [72, 260], { transposeB: true, bias: true, addend: true }, [...alike, ...mixed]),
+  added([1, 9, 11, 16], 24, [3, 3], same, [...alike, ...mixed]),
+  added([1, 12, 13, 64], 69, [3, 3], same),
+  added([2, 5, 4, 520], 40, [3, 3], same),
+  added([2, 8, 7, 64], 3, [3, 3], same),
+  added([2, 9, 7, 32], 32, [3, 3], { pad: [1, 1], groups: 32 }),
+  added([1, 6, 5, 24], 36, [3, 3], { pad: [1, 1], groups: 3 }),
   // Few rows or columns.
   product([2, 260], [72, 260], { transposeB: true, bias: true, activation: "silu" }, [...alike, ...mixed]),
   product([67, 2308], [1, 2308], { transposeB: true, bias: true }),
@@ -166,9 +195,8 @@ const tolerance = { f32: 1e-5, bf16: 3e-3, f16: 5e-4 } as const;
 
 /** Runs a kernel on operands of any formats, which no shape rule would let users mix. */
 function run(def: OpDef, sample: Sample, point: Point, [a, b, result]: Mix, variant: string): Tensor {
-  const inputs = onDevice(index, () =>
-    tensorsAt(sample, point, "f32").map((x, i) => x.cast(([a, b] as DType[])[i] ?? result)),
-  );
+  const formats: DType[] = [a, b, result, a];
+  const inputs = onDevice(index, () => tensorsAt(sample, point, "f32").map((x, i) => x.cast(formats[i] as DType)));
   const builder = new GraphBuilder();
   const [{ shape }] = def.infer(
     inputs.map((x): Aval => ({ shape: x.shape, dtype: "f32" })),
@@ -188,6 +216,10 @@ function run(def: OpDef, sample: Sample, point: Point, [a, b, result]: Mix, vari
     releaseProgram(program);
   }
 }
+
+/** Three operands of a function. */
+const tensorsOf = (points: readonly { shape: Shape; data: Float64Array }[]): [Tensor, Tensor, Tensor] =>
+  points.map(({ shape, data }) => tensor(data, { shape, dtype: "f32" })) as [Tensor, Tensor, Tensor];
 
 /** Groups of few channels have a kernel of their own, in f32. */
 const isGrouped = ({ attrs }: Sample): boolean => ((attrs as { groups?: number }).groups ?? 1) > 3;
@@ -329,6 +361,32 @@ describe.skipIf(device.index === undefined)("on the GPU", () => {
         expect(own.length, op).toBeGreaterThan(0);
         for (const line of own) expect(line).toContain("mma-tf32");
       }
+    });
+
+    it("adds residuals where products and convolutions store them", () => {
+      const points = [
+        [1, 6, 6, 16],
+        [16, 3, 3, 16],
+        [16, 16],
+      ].map((shape, i) => {
+        const [drawn] = drawPoint({ inputs: [{ shape }], attrs: {} }, new Draws(seed + i));
+        return { shape, data: drawn as Float64Array };
+      });
+      const body = (x: Tensor, w: Tensor, a: Tensor): Tensor =>
+        conv2d(x, w, { padding: 1 }).add(x).matmul(a).silu().add(x);
+      const eager = scope(() => body(...tensorsOf(points)).dataSync());
+      const [text, fused] = scope(() =>
+        onDevice(index, () => {
+          const f = compile(body);
+          const y = f(...tensorsOf(points)).dataSync();
+          const printed = f.print();
+          f.dispose();
+          return [printed, y] as const;
+        }),
+      );
+      expect(text.match(/ = /g)).toHaveLength(2);
+      expect(text.match(/addend=true/g)).toHaveLength(2);
+      expect(distance(fused, eager, () => 1).relative).toBeLessThan(1e-6);
     });
 
     it("multiplies f16 at precision f16, attention included", () => {

@@ -79,8 +79,7 @@ Work workOf(const Multiply& x, int unit) {
 
 template <RunWork runWork, int unit>
 void runAs(const Multiply& x, Launcher& launcher) {
-  runWork(workOf(x, unit),
-          {x.a.operand, x.b.operand, Epilogue<float>(x.out.operand), x.out.operand}, launcher);
+  runWork(workOf(x, unit), {x.a.operand, x.b.operand, Epilogue<float>(x.out.operand)}, launcher);
 }
 
 struct TiledProducts {

@@ -30,8 +30,8 @@ struct Convolutions : DirectCalls {
   /// Tiles pay where groups have channels to fill them.
   static bool fits(const OpCall& call) {
     const auto& p = call.as<P>();
-    return !addendOf<P>(call) && !call.out[0].empty() &&
-           (p.groups == 1 || std::min(p.c, p.o) / p.groups >= 8) && fitsGrid(firstWork(p, 1));
+    return !call.out[0].empty() && (p.groups == 1 || std::min(p.c, p.o) / p.groups >= 8) &&
+           fitsGrid(firstWork(p, 1));
   }
   static Work work(const OpCall& call) { return firstWork(call.as<P>(), kTiledUnit); }
   static size_t scratch(const OpCall& call, int) {
@@ -50,7 +50,7 @@ struct Convolutions : DirectCalls {
     constexpr bool kSwapped = std::is_same_v<P, Conv2dWeightGradParams>;
     const Operand &a = call.in[kSwapped ? 1 : 0], &b = call.in[kSwapped ? 0 : 1];
     eachWork(p, unit, [&](const Work& work) {
-      runWork(work, {a, b, epilogue, call.out[0]}, launcherOf(context));
+      runWork(work, {a, b, epilogue}, launcherOf(context));
     });
   }
 };

@@ -157,9 +157,8 @@ struct FewChannels {
   static bool fits(const OpCall& call) {
     constexpr int64_t kMostBytes = int64_t(1) << 28;
     const auto& p = call.as<P>();
-    if (addendOf<P>(call) || call.out[0].empty() || call.in[0].empty() || call.in[1].empty() ||
-        !boundsFit(p) || !sumsInF32(call) ||
-        formatBytes(call.in[0].format) != formatBytes(call.in[1].format))
+    if (call.out[0].empty() || call.in[0].empty() || call.in[1].empty() || !boundsFit(p) ||
+        !sumsInF32(call) || formatBytes(call.in[0].format) != formatBytes(call.in[1].format))
       return false;
     const Few few = fewOf(p);
     return few.way != Few::Way::none && fitsGrid(pitchedWork(few, 1)) &&
@@ -180,8 +179,7 @@ struct FewChannels {
     if (few.way == Few::Way::folds) {
       const Operand products =
           rowOperand(scratch + memory.taken, Format::f32, few.product.m * few.product.n);
-      runWork(work, {call.in[few.first], call.in[few.second], Epilogue<float>(products), products},
-              launcher);
+      runWork(work, {call.in[few.first], call.in[few.second], Epilogue<float>(products)}, launcher);
       return fold(launcher, few.folding, products.as<float>(), epilogue);
     }
     const Unfolding& u = few.unfolding;
@@ -192,7 +190,7 @@ struct FewChannels {
     const auto factor = [&](int which) -> const Operand& {
       return which == few.unfolded ? unfolded : call.in[which];
     };
-    runWork(work, {factor(few.first), factor(few.second), epilogue, call.out[0]}, launcher);
+    runWork(work, {factor(few.first), factor(few.second), epilogue}, launcher);
   }
 };
 

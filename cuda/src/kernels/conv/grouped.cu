@@ -206,7 +206,7 @@ template <class P>
 int supports(const OpCall& call) {
   const auto& p = call.as<P>();
   if (call.out[0].format == Format::f64 || call.out[0].empty() || !boundsFit(p)) return -1;
-  if (addendOf<P>(call) || p.groups == 1 || std::min(p.c, p.o) / p.groups >= 8) return -1;
+  if (p.groups == 1 || std::min(p.c, p.o) / p.groups >= 8) return -1;
   if constexpr (std::is_same_v<P, Conv2dWeightGradParams>)
     return call.out[0].elements() < 1 << 30 ? 10 : -1;
   else

@@ -14,8 +14,8 @@ Extent extentOf(const Conv2dParams& p) {
 
 int supports(const OpCall& call) {
   const auto& p = call.as<Conv2dParams>();
-  if (p.addend || !walkable(p, call) || !walkable(forwardAxis(p, 0), forwardAxis(p, 1)) ||
-      !countable(extentOf(p)))
+  if (!walkable(p, call) || !walkable(forwardAxis(p, 0), forwardAxis(p, 1)) ||
+      !countable(extentOf(p)) || (p.addend && p.o % 8 != 0))
     return -1;
   return preferenceFor(p.c, double(extentOf(p).rows) * p.o);
 }
@@ -28,7 +28,8 @@ size_t scratch(const OpCall& call, int) {
 void run(const OpCall& call, Context& context) {
   const auto& p = call.as<Conv2dParams>();
   const Operand &image = call.in[0], &weights = call.in[1];
-  if (!mappable(image.data) || !mappable(weights.data)) return runPlainly("conv2d", call, context);
+  if (!mappable(image.data) || !mappable(weights.data) || !addsAligned<Conv2dParams>(call))
+    return runPlainly("conv2d", call, context);
   const bool half = image.format == Format::f16;
   const Extent extent = extentOf(p);
   const Plan plan = planFor(extent);
@@ -48,11 +49,7 @@ void run(const OpCall& call, Context& context) {
   }
   maps.b = weightsMap(weights, p, plan.tileColumns);
   work.results = resultsAt(call.out[0], p.o, p.o);
-  work.activation = p.activation;
-  if (p.bias) {
-    work.biased = 1;
-    work.bias = Floats<float>(call.in[2]);
-  }
+  finish(work, call, p);
   Launcher& launcher = launcherOf(context);
   wgmma::run(launcher, half, false, false, plan, maps, work, launcher.scratch());
 }

@@ -14,9 +14,10 @@
 
 namespace figment::cuda {
 
-/// What becomes of sums: of the forward pass, with its bias and activation; of gradients.
+/// What becomes of sums: of the forward pass, with its bias, activation and addend; of
+/// gradients.
 inline Epilogue<float> epilogueOf(const OpCall& call, const Conv2dParams& p) {
-  return {call.out[0], p.bias ? &call.in[2] : nullptr, p.activation};
+  return {call.out[0], p.bias ? &call.in[2] : nullptr, p.activation, addendOf<Conv2dParams>(call)};
 }
 template <class P>
 Epilogue<float> epilogueOf(const OpCall& call, const P&) {

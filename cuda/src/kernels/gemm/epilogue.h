@@ -3,6 +3,7 @@
 // convolutions.
 #pragma once
 
+#include "../../device/four.h"
 #include "../../device/functions.h"
 #include "floats.h"
 #include "kernels/gemm/activation.h"
@@ -32,19 +33,14 @@ struct Epilogue {
   FloatResults<Sum> out;
   Floats<Sum> bias, addend;
   int32_t biased = 0;
-  int32_t added = 0;  ///< whether there is an addend, which only `store` heeds
+  int32_t added = 0;  ///< whether there is an addend, which lies as the result does
   int32_t activation = kNoActivation;
-  /// Pairs at even places are aligned to both their elements.
-  int32_t pairs = 0;
-  /// Rows begin and end at multiples of eight, aligned to 16 bytes: the host that knows them sets
-  /// it.
+  int32_t aligned = 0;  ///< result and addend begin at multiples of 16 bytes
+  /// They do, and rows begin and end at multiples of eight: the host that knows them sets it.
   int32_t octets = 0;
 
   Epilogue() = default;
-  explicit Epilogue(const Operand& result) : out(result) {
-    const auto address = reinterpret_cast<uintptr_t>(result.data);
-    pairs = address % (2 * formatBytes(result.format)) == 0;
-  }
+  explicit Epilogue(const Operand& result) : out(result), aligned(startsAligned(result)) {}
   /// `biasOf` is null without a bias, `addendOperand` without an addend.
   Epilogue(const Operand& result, const Operand* biasOf, int32_t activationOf,
            const Operand* addendOperand = nullptr)
@@ -53,6 +49,7 @@ struct Epilogue {
     if (addendOperand) {
       added = 1;
       addend = Floats<Sum>(*addendOperand);
+      aligned = aligned && startsAligned(*addendOperand);
     }
     if (!biasOf) return;
     biased = 1;
@@ -74,27 +71,18 @@ struct Epilogue {
     v = finish(v, columnV);
     out.store(at, u * (v * Sum(0.5) * (errorFunction(v * Sum(0.7071067811865476)) + Sum(1))));
   }
-  /// Sums of this column and the next, stored at `at` and after it; without `both`, of the first.
-  FIGMENT_DEVICE void storePair(int64_t at, int64_t column, Sum low, Sum high, bool both) const {
-    low = finish(low, column);
-    if (!both) {
-      out.store(at, low);
-      return;
-    }
-    high = finish(high, column + 1);
-    if (pairs && at % 2 == 0) {
-      out.storePair(at, low, high);
-    } else {
-      out.store(at, low);
-      out.store(at + 1, high);
-    }
-  }
   /// Eight columns from `column` on; only where `octets` is set.
   FIGMENT_DEVICE void storeOctet(int64_t at, int64_t column, const float4& low,
                                  const float4& high) const {
     float x[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
     FIGMENT_UNROLL
     for (int i = 0; i < 8; i++) x[i] = finish(x[i], column + i);
+    if (added) {
+      float more[8];
+      addend.eight(at, more);
+      FIGMENT_UNROLL
+      for (int i = 0; i < 8; i++) x[i] += more[i];
+    }
     out.storeOctet(at, x);
   }
 };

@@ -2,6 +2,7 @@
 // mixture, computed in f32; or f64, computed in f64.
 #pragma once
 
+#include "../../device/instructions.h"
 #include "../../device/launch.h"
 #include "../../device/memory.h"
 #include "../../device/number.h"
@@ -37,8 +38,39 @@ class Floats<float> {
   FIGMENT_DEVICE float4 four(int64_t i) const {
     if (format_ == Format::f32) return singles_.load<float4>(i);
     const uint2 words = halves_.load<uint2>(i);
-    return make_float4(half(uint16_t(words.x)), half(uint16_t(words.x >> 16)),
-                       half(uint16_t(words.y)), half(uint16_t(words.y >> 16)));
+    const float2 low = halves(words.x), high = halves(words.y);
+    return make_float4(low.x, low.y, high.x, high.y);
+  }
+  /// Two neighbours, aligned to both.
+  FIGMENT_DEVICE float2 two(int64_t i) const {
+    return format_ == Format::f32 ? singles_.load<float2>(i) : halves(halves_.load<uint32_t>(i));
+  }
+  /// Eight neighbours, aligned to 16 bytes.
+  FIGMENT_DEVICE void eight(int64_t i, float (&x)[8]) const {
+    if (format_ == Format::f32) {
+      const float4 low = singles_.load<float4>(i), high = singles_.load<float4>(i + 4);
+      x[0] = low.x, x[1] = low.y, x[2] = low.z, x[3] = low.w;
+      x[4] = high.x, x[5] = high.y, x[6] = high.z, x[7] = high.w;
+      return;
+    }
+    const uint4 words = eightHalves(i);
+    const uint32_t each[4] = {words.x, words.y, words.z, words.w};
+    FIGMENT_UNROLL
+    for (int w = 0; w < 4; w++) {
+      const float2 both = halves(each[w]);
+      x[2 * w] = both.x;
+      x[2 * w + 1] = both.y;
+    }
+  }
+  /// As fetchLine.
+  FIGMENT_DEVICE void fetch(int64_t i) const {
+    inHalves() ? fetchLine(halves_, i) : fetchLine(singles_, i);
+  }
+  FIGMENT_BOTH bool inHalves() const { return format_ != Format::f32; }
+  /// Of 16 bits each, aligned to all of them; halves() widens a word's two.
+  FIGMENT_DEVICE uint4 eightHalves(int64_t i) const { return halves_.load<uint4>(i); }
+  FIGMENT_DEVICE float2 halves(uint32_t word) const {
+    return make_float2(half(uint16_t(word)), half(uint16_t(word >> 16)));
   }
 
  private:
@@ -80,13 +112,6 @@ class FloatResults<float> {
       halves_[i] = narrow<Bf16>(value).bits;
     else
       halves_[i] = narrow<F16>(value).bits;
-  }
-  /// Two neighbours at once: memory there must be aligned to both of them.
-  FIGMENT_DEVICE void storePair(int64_t i, float low, float high) const {
-    if (format_ == Format::f32)
-      singles_.store(i, make_float2(low, high));
-    else
-      halves_.store(i, format_ == Format::bf16 ? pair<Bf16>(low, high) : pair<F16>(low, high));
   }
   /// Eight neighbours at once, aligned to 16 bytes.
   FIGMENT_DEVICE void storeOctet(int64_t i, const float (&x)[8]) const {

@@ -2,16 +2,15 @@
 // factors, and the sum of split depth after it.
 #pragma once
 
-#include "../../device/four.h"
 #include "work.h"
 
 namespace figment::cuda {
 
 /// Whether rows of results begin and end at multiples of eight elements.
-inline bool octetsOf(const Product& p, const Operand& out) {
+inline bool inOctets(const Product& p) {
   int64_t all = p.columns | p.outGroup | p.outImage | p.outRow | p.outColumn;
   for (int i = 0; i < p.phases; i++) all |= p.phase[i].outFirst;
-  return all % 8 == 0 && startsAligned(out);
+  return all % 8 == 0;
 }
 
 /// Calls start(large, product, epilogue, blocks), which launches the kernel that writes whole or
@@ -24,7 +23,7 @@ void startWork(const Work& work, const WorkOperands& operands, bool canBeLarge, 
   p.splits = plan.splits;
   p.splitDepth = plan.splitDepth;
   Epilogue<float> epilogue = operands.epilogue;
-  epilogue.octets = octetsOf(p, operands.out);
+  epilogue.octets = epilogue.aligned && inOctets(p);
   const bool large = plan.large && canBeLarge;
   const Grid grid = {tilesOf(p, large ? 128 : 64) * p.splits};
   if (p.splits == 1) return start(large, p, epilogue, grid);

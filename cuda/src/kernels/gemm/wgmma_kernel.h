@@ -138,6 +138,7 @@ FIGMENT_DEVICE void consume(const Work& work, uint32_t stages, Ring ring, int ha
     FIGMENT_UNROLL
     for (int i = 0; i < columns / 2; i++) sums[i] = 0;
     if (work.biased) loadBias<columns>(work, place, bias, half);
+    if (work.added) fetchAddend<columns>(work, place, half);
     int before = -1;  // the stage of the step before, whose products may still be under way
     for (int step = begin; step < end; step++) {
       hopper::waitFor(ring.fullOf(ring.stage), ring.parity);

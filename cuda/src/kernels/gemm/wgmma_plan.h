@@ -1,7 +1,9 @@
 // How the Hopper kernel cuts its work into tiles, and its launch. Host code.
 #pragma once
 
+#include "../../device/four.h"
 #include "../../runtime/launcher.h"
+#include "kernels/gemm/addend.h"
 #include "tensor_map.h"
 #include "wgmma_work.h"
 
@@ -51,6 +53,25 @@ void run(Launcher& launcher, bool half, bool acrossA, bool acrossB, const Plan& 
 bool factorFormats(const OpCall& call);
 /// The results of an operation that lie as rows of `channels` elements.
 Results resultsAt(const Operand& out, int64_t channels, int64_t rowStride);
+/// Whether the kernel can read the addend, whose rows are multiples of eight elements.
+template <class P>
+bool addsAligned(const OpCall& call) {
+  const Operand* addend = addendOf<P>(call);
+  return !addend || startsAligned(*addend);
+}
+/// Says what becomes of the sums.
+template <class P>
+void finish(Work& work, const OpCall& call, const P& p) {
+  work.activation = p.activation;
+  if (p.bias) {
+    work.biased = 1;
+    work.bias = Floats<float>(call.in[2]);
+  }
+  if (const Operand* addend = addendOf<P>(call)) {
+    work.added = 1;
+    work.addend = Floats<float>(*addend);
+  }
+}
 constexpr Variant variant(const char* op, int (*supports)(const OpCall&),
                           size_t (*scratch)(const OpCall&, int),
                           void (*run)(const OpCall&, Context&)) {

@@ -1,6 +1,5 @@
 #include "wgmma_plan.h"
 
-#include "../../device/four.h"
 #include "kernels/registry.h"
 #include "runtime/error.h"
 
@@ -110,7 +109,7 @@ void run(Launcher& launcher, bool half, bool acrossA, bool acrossB, const Plan& 
             .rowStride = columns,
             .batchStride = work.rows * columns,
             .splitStride = work.batch * work.rows * columns};
-    products.biased = 0;
+    products.biased = products.added = 0;
     products.activation = kNoActivation;
   }
   half ? launchTiles<F16>(launcher, acrossA, acrossB, plan.tileColumns, maps, products)

@@ -1,5 +1,5 @@
-// The sums of splits added up in their order, with bias and activation: one thread for a few
-// columns of a row, four where they are aligned.
+// The sums of splits added up in their order, with bias, activation and addend: one thread for a
+// few columns of a row, four where they are aligned.
 #include "wgmma_plan.h"
 #include "wgmma_store.h"
 
@@ -22,6 +22,19 @@ FIGMENT_DEVICE void load(float (&x)[width], const Global<const float>& from, int
     x[3] = four.w;
   } else {
     x[0] = split < splits ? from[split * stride] : 0.0f;
+  }
+}
+
+template <int width>
+FIGMENT_DEVICE void add(float (&x)[width], const Floats<float>& addend, int64_t at) {
+  if constexpr (width == 4) {
+    const float4 four = addend.four(at);
+    x[0] += four.x;
+    x[1] += four.y;
+    x[2] += four.z;
+    x[3] += four.w;
+  } else {
+    x[0] += addend[at];
   }
 }
 
@@ -58,6 +71,7 @@ reduceKernel(Global<const float> partials, const Work work, int64_t columns) {
       if (work.biased) sums[i] += work.bias[column + i];
       sums[i] = activatedFast(sums[i], work.activation);
     }
+    if (work.added) add(sums, work.addend, at);
     if (results.format == Format::f32) {
       auto* out = static_cast<float*>(results.data) + at;
       if constexpr (width == 4)

@@ -1,5 +1,5 @@
-// The end of a tile: the sums of a warpgroup, as hopper::multiply leaves them, with bias and
-// activation, narrowed and stored. Include from *.sm90a.cu files only.
+// The end of a tile: the sums of a warpgroup, as hopper::multiply leaves them, with bias,
+// activation and addend, narrowed and stored. Include from *.sm90a.cu files only.
 #pragma once
 
 #include "../../device/hopper.h"
@@ -71,6 +71,21 @@ FIGMENT_DEVICE int64_t rowOffset(const Work& work, const Place& place, int row) 
          (row - line * phase.window.width) * results.xStride;
 }
 
+/// Asks for the tile's part of the addend, so that its products hide the wait for memory.
+template <int columns>
+FIGMENT_DEVICE void fetchAddend(const Work& work, const Place& place, int half) {
+  constexpr int kLine = 32;                        // elements, so that no 128 bytes are left out
+  constexpr int kShare = hopper::kWarpgroup / 64;  // threads to a row
+  const int thread = threadIdx.x % hopper::kWarpgroup;
+  const int row = place.row * kTileRows + half * 64 + thread / kShare;
+  if (row >= phaseOf(work, place).rows) return;
+  const int64_t at = rowOffset(work, place, row);
+  const int first = place.column * columns;
+  for (int i = first + thread % kShare * kLine; i < first + columns && i < work.columns;
+       i += kShare * kLine)
+    work.addend.fetch(at + i);
+}
+
 /// A thread's part of one row of thirty-two columns: of every eight, the two at 2·(lane % 4).
 /// `sums` are a tile's, from those of the first of the columns and of this row on.
 template <int count>
@@ -127,6 +142,47 @@ FIGMENT_DEVICE void storeHalves(uint16_t* out, Format format, bool wide, int exi
   }
 }
 
+/// Adds to a thread's part of one row, as Run has it, what lies from `at` on: halves that four
+/// lanes load as they will store them, or singles. All lanes of the warp call it.
+template <bool inHalves, int count>
+FIGMENT_DEVICE void addToRun(const Floats<float>& addend, int64_t at, int exist,
+                             float (&sums)[count], int first) {
+  const int q = threadIdx.x % 4;
+  uint32_t words[4] = {};
+  if constexpr (inHalves) {
+    if (8 * q < exist) {
+      const uint4 all = addend.eightHalves(at + 8 * q);
+      words[0] = all.x, words[1] = all.y, words[2] = all.z, words[3] = all.w;
+    }
+    transposeQuad(words);
+  }
+  FIGMENT_UNROLL
+  for (int j = 0; j < 4; j++) {
+    float2 more = make_float2(0, 0);
+    if constexpr (inHalves)
+      more = addend.halves(words[j]);
+    else if (8 * j < exist)
+      more = addend.two(at + 8 * j + 2 * q);
+    sums[first + 4 * j] += more.x;
+    sums[first + 4 * j + 1] += more.y;
+  }
+}
+/// Before anything is stored, so that many loads are under way together.
+template <int columns, bool inHalves>
+FIGMENT_DEVICE void addToSums(const Work& work, const Place& place, float (&sums)[columns / 2],
+                              int row, const int64_t (&offsets)[2]) {
+  const int rows = phaseOf(work, place).rows;
+  FIGMENT_UNROLL
+  for (int i = 0; i < columns / 32; i++) {
+    const int column = place.column * columns + i * 32;
+    FIGMENT_UNROLL
+    for (int lower = 0; lower < 2; lower++)
+      addToRun<inHalves>(work.addend, offsets[lower] + column,
+                         row + 8 * lower < rows ? work.columns - column : 0, sums,
+                         i * 16 + 2 * lower);
+  }
+}
+
 /// Bias and activation.
 template <int columns>
 FIGMENT_DEVICE void finishSums(const Work& work, float (&sums)[columns / 2],
@@ -159,6 +215,9 @@ FIGMENT_DEVICE void storeSums(const Work& work, const Place& place, float (&sums
   const int row = place.row * kTileRows + half * 64 + thread / kWarp * 16 + thread % kWarp / 4;
   const int rows = phaseOf(work, place).rows;
   const int64_t offsets[2] = {rowOffset(work, place, row), rowOffset(work, place, row + 8)};
+  if (work.added)
+    work.addend.inHalves() ? addToSums<columns, true>(work, place, sums, row, offsets)
+                           : addToSums<columns, false>(work, place, sums, row, offsets);
   FIGMENT_UNROLL
   for (int i = 0; i < columns / 32; i++) {
     const int column = place.column * columns + i * 32;

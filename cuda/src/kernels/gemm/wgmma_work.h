@@ -74,8 +74,8 @@ struct Work {
   int phased = 0;              ///< whether each batch is a phase; otherwise there is one for all
   Phase phases[kMostPhases];
   Results results;
-  Floats<float> bias;
-  int biased = 0;
+  Floats<float> bias, addend;  ///< an addend lies as results do, wide
+  int biased = 0, added = 0;
   int activation = kNoActivation;
 
   FIGMENT_BOTH int tiles() const { return rowTiles * columnTiles * batch * splits; }

@@ -70,7 +70,6 @@ struct WorkOperands {
   const Operand& a;
   const Operand& b;
   Epilogue<float> epilogue;
-  const Operand& out;
 };
 
 using RunWork = void (*)(const Work&, const WorkOperands&, Launcher&);

@@ -4,6 +4,7 @@
 // elements each; for long k a few warps share a line. The order of sums depends on the shape alone.
 #include "../../device/warp.h"
 #include "../gemm/epilogue.h"
+#include "kernels/gemm/addend.h"
 #include "kernels/params/matmul.generated.h"
 
 namespace figment::cuda {
@@ -128,7 +129,8 @@ void run(const OpCall& call, Context& context) {
   const Operand& few = call.in[d.fewAcross ? 1 : 0];
   d.many.fours = inFours(d.many, many, p.k);
   d.few.fours = inFours(d.few, few, p.k);
-  const Epilogue<float> epilogue(call.out[0], p.bias ? &call.in[2] : nullptr, p.activation);
+  const Epilogue<float> epilogue(call.out[0], p.bias ? &call.in[2] : nullptr, p.activation,
+                                 addendOf<MatmulParams>(call));
   const auto start = [&]<int group>() {
     launch<dotsKernel<group>>(launcher, blocksFor(ceilDiv(d.jobs(), int64_t(kWarps / d.share))),
                               kThreads, 0, Floats<float>(many), Floats<float>(few), epilogue, d);
@@ -153,7 +155,7 @@ int supports(const OpCall& call) {
   const auto& p = call.as<MatmulParams>();
   const Format format = call.out[0].format;
   if (format == Format::f64 || call.out[0].empty() || p.k < kStep / 2) return -1;
-  if (p.activation == kGeglu || p.addend) return -1;
+  if (p.activation == kGeglu) return -1;
   const Dots d = dotsOf(p);
   const bool read = d.many.step == 1 && (d.few.step == 1 || d.few.count * p.k <= kMostCached);
   const double products = double(p.batch) * double(p.m) * double(p.n) * double(p.k);

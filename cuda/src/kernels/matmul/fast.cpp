@@ -1,5 +1,6 @@
 // matmul on the kernels of ../gemm.
 #include "../gemm/variants.h"
+#include "kernels/gemm/addend.h"
 #include "work.h"
 
 namespace figment::cuda {
@@ -10,7 +11,7 @@ struct Matmuls : DirectCalls {
 
   static bool fits(const OpCall& call) {
     const auto& p = call.as<MatmulParams>();
-    return p.activation != kGeglu && !p.addend && fitsGrid(workOf(p, 1));
+    return p.activation != kGeglu && fitsGrid(workOf(p, 1));
   }
   static Work work(const OpCall& call) { return workOf(call.as<MatmulParams>(), kTiledUnit); }
   static size_t scratch(const OpCall& call, int) {
@@ -20,8 +21,9 @@ struct Matmuls : DirectCalls {
   static void run(const OpCall& call, Context& context) {
     if (call.out[0].empty()) return;
     const auto& p = call.as<MatmulParams>();
-    const Epilogue<float> epilogue(call.out[0], p.bias ? &call.in[2] : nullptr, p.activation);
-    runWork(workOf(p, unit), {call.in[0], call.in[1], epilogue, call.out[0]}, launcherOf(context));
+    const Epilogue<float> epilogue(call.out[0], p.bias ? &call.in[2] : nullptr, p.activation,
+                                   addendOf<MatmulParams>(call));
+    runWork(workOf(p, unit), {call.in[0], call.in[1], epilogue}, launcherOf(context));
   }
 };
 

@@ -23,10 +23,11 @@ Extent extentOf(const OpCall& call) {
 
 int supports(const OpCall& call) {
   const auto& p = call.as<MatmulParams>();
-  if (!factorFormats(call) || p.activation == kGeglu || p.addend || p.batch < 1 || p.m < 1 ||
-      p.n < 1 || p.k < 1)
+  if (!factorFormats(call) || p.activation == kGeglu || p.batch < 1 || p.m < 1 || p.n < 1 ||
+      p.k < 1)
     return -1;
   if (p.transA && p.transB) return -1;  // see wgmma::run
+  if (p.addend && p.n % 8 != 0) return -1;
   if ((p.transA ? p.m : p.k) % 8 != 0 || (p.transB ? p.k : p.n) % 8 != 0) return -1;
   if (p.batch > 65536 || double(p.batch) * double(p.m) > 2e9 || !countable(extentOf(call)))
     return -1;
@@ -46,7 +47,7 @@ CUtensorMap mapOf(const Operand& factor, int64_t inner, int64_t outer, int64_t m
 
 void run(const OpCall& call, Context& context) {
   const auto& p = call.as<MatmulParams>();
-  if (!mappable(call.in[0].data) || !mappable(call.in[1].data))
+  if (!mappable(call.in[0].data) || !mappable(call.in[1].data) || !addsAligned<MatmulParams>(call))
     return runPlainly("matmul", call, context);
   const Extent extent = extentOf(call);
   const Plan plan = planFor(extent);
@@ -66,11 +67,7 @@ void run(const OpCall& call, Context& context) {
   work.batchB = call.in[1].dims[0] > 1;
   work.results = resultsAt(call.out[0], p.n, p.n);
   work.results.batchStride = p.m * p.n;
-  work.activation = p.activation;
-  if (p.bias) {
-    work.biased = 1;
-    work.bias = Floats<float>(call.in[2]);
-  }
+  finish(work, call, p);
   wgmma::run(launcher, call.in[0].format == Format::f16, p.transA != 0, p.transB == 0, plan, maps,
              work, launcher.scratch());
 }

@@ -183,12 +183,12 @@ const reshaped = (value: Value, { shape }: Aval, builder: GraphBuilder, path: st
 
 /**
  * A product or convolution, which may be under another shape, plus what lies in memory (residuals, mostly): the kernel reads it
- * where it stores. On CPUs only, as fast kernels of GPUs do not add yet; nor do those of CPUs that sum aᵀ·b over many rows.
+ * where it stores. Not to aᵀ·b, as CPUs' fast kernels that sum over many rows do not add.
  */
 const addendEpilogue: Pattern = {
   name: "addend epilogue",
   match(node, inputs, uses, builder) {
-    if (node.def.name !== "add" || defaultDevice() !== "cpu") return undefined;
+    if (node.def.name !== "add") return undefined;
     for (const [value, other] of [inputs, [...inputs].reverse()] as [Value, Value][]) {
       if (!sameShape(value.shape, other.shape) || !isStored(other, uses)) continue;
       const under = value.node?.def === reshapeDef && uses(value) === 1;
