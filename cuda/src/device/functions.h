@@ -4,6 +4,8 @@
 #include "instructions.h"
 #include "number.h"
 
+#ifdef FIGMENT_KERNELS
+
 namespace figment::cuda {
 
 FIGMENT_DEVICE float exponential(float x) { return expf(x); }
@@ -33,3 +35,5 @@ FIGMENT_DEVICE W siluSlope(W x) {
 }
 
 }  // namespace figment::cuda
+
+#endif

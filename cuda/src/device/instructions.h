@@ -10,6 +10,9 @@
 #include "../../emulator/instructions.h"
 #endif
 
+// Of kernels alone: host code has no shared memory, and nothing to run these on.
+#ifdef FIGMENT_KERNELS
+
 namespace figment::cuda {
 
 /// The kind of 16-bit factors of a product, by element type.
@@ -231,3 +234,5 @@ FIGMENT_DEVICE uint32_t packPair(float low, float high) {
 }
 
 }  // namespace figment::cuda
+
+#endif

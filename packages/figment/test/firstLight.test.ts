@@ -142,7 +142,7 @@ describe("figment train first-light", () => {
 
   it("says what is wrong with its options and data, in one line, without a stack, and tells the kinds apart", async () => {
     const bad: [string[], number, RegExp][] = [
-      [["--steps", "0"], 2, /--steps: expected an integer from 1 to 2147483647, got "0"/],
+      [["--steps", "0"], 2, /--steps: expected an integer from 1 to 16777216, got "0"/],
       [["--size", "x"], 2, /--size: expected an integer from 8 to 4096 or null, got "x"/],
       [["--precision", "f8"], 2, /--precision: expected f32 or bf16 or f16 or tf32, got "f8"/],
       [["--set", "optimizer.lr=fast"], 2, /--set optimizer.lr: expected a number of at least 0, got "fast"/],

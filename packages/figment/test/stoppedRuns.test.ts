@@ -31,7 +31,7 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 /** A run that was killed after its first steps, before it saved anything. */
 async function killedEarly(name: string): Promise<string> {
   const out = inFolder(name);
-  const endless = ["train", recipe, "--threads", "1", "--out", out, "--steps", "100000000", "--log-every", "1000"];
+  const endless = ["train", recipe, "--threads", "1", "--out", out, "--steps", "10000000", "--log-every", "1000"];
   const { code } = await figment([...endless, "--save-every", "100000000"], { interruptAfter: 200, signal: "SIGKILL" });
   expect(code).toBeNull();
   expect(existsSync(path.join(out, "config.json"))).toBe(true);

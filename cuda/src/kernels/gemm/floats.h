@@ -62,10 +62,12 @@ class Floats<float> {
       x[2 * w + 1] = both.y;
     }
   }
+#ifdef FIGMENT_KERNELS
   /// As fetchLine.
   FIGMENT_DEVICE void fetch(int64_t i) const {
     inHalves() ? fetchLine(halves_, i) : fetchLine(singles_, i);
   }
+#endif
   FIGMENT_BOTH bool inHalves() const { return format_ != Format::f32; }
   /// Of 16 bits each, aligned to all of them; halves() widens a word's two.
   FIGMENT_DEVICE uint4 eightHalves(int64_t i) const { return halves_.load<uint4>(i); }
