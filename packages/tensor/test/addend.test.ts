@@ -3,26 +3,24 @@
 
 import {
   assertNoLeaks,
-  Cell,
   type ConvOptions,
   compile,
   conv2d,
   type DType,
-  deviceInfo,
   grad,
   matmul,
   type Precision,
   relu,
   rng,
   scope,
-  setThreads,
   silu,
   sum,
   type Tensor,
 } from "@figment/tensor";
 import { afterAll, describe, expect, it } from "vitest";
 import { matmulDef } from "#ops/matmul";
-import { withEmulatedTiles, withoutTiles } from "./support/tiles.ts";
+import { bitsOf, expectSameKept } from "./support/keptWeights.ts";
+import { describeOnTiles } from "./support/tiles.ts";
 
 const random = rng(19);
 afterAll(() => {
@@ -30,7 +28,6 @@ afterAll(() => {
   assertNoLeaks();
 });
 const draw = (shape: readonly number[], dtype: DType = "f32"): Tensor => scope(() => random.normal(shape).cast(dtype));
-const bits = (y: Tensor): string => Buffer.from(y.dataSync().buffer).toString("base64");
 
 type Fn = (...operands: Tensor[]) => Tensor | Tensor[];
 
@@ -228,8 +225,8 @@ function matches(): void {
         }) as Fn,
         { precision },
       );
-      const want = scope(() => bits((apart(...operands) as Tensor[])[0] as Tensor));
-      expect(scope(() => bits(once(...operands) as Tensor))).toBe(want);
+      const want = scope(() => bitsOf((apart(...operands) as Tensor[])[0] as Tensor));
+      expect(scope(() => bitsOf(once(...operands) as Tensor))).toBe(want);
       expect(once.print()).toContain("addend=true");
       expect(apart.print()).not.toContain("addend");
       for (const owner of [once, apart, ...operands]) owner.dispose();
@@ -237,7 +234,6 @@ function matches(): void {
   });
 
   it("gives the same bits by weights kept packed, and on any number of threads", () => {
-    const { threads: usual } = deviceInfo("cpu");
     const image: Case = {
       title: "",
       shapes: [
@@ -259,33 +255,13 @@ function matches(): void {
     for (const { shapes, result, product } of [image, rows])
       for (const dtype of ["f32", "bf16"] as const) {
         const [x, w, o] = [...shapes, result].map((shape) => draw(shape, dtype)) as [Tensor, Tensor, Tensor];
-        const weights = new Cell({ shape: w.shape, dtype });
-        scope(() => weights.set(w.mul(1)));
-        const kept = compile((y: Tensor) => product(y, weights.value).add(o));
-        const each = compile((y: Tensor) => product(y, w).add(o));
-        const want = scope(() => bits(each(x)));
-        for (const threads of [1, 2, 3]) {
-          setThreads(threads);
-          for (let call = 0; call < 2; call++) expect(scope(() => bits(kept(x)))).toBe(want);
-          expect(scope(() => bits(each(x)))).toBe(want);
-        }
-        for (const owner of [kept, each, weights, x, w, o]) owner.dispose();
+        expectSameKept((y, v) => product(y, v).add(o), x, w);
+        for (const owner of [x, w, o]) owner.dispose();
       }
-    setThreads(usual);
   });
 }
 
-describe("sums on vectors", () => {
-  withoutTiles();
-  matches();
-});
-
-describe("sums on emulated tiles", () => {
-  withEmulatedTiles();
-  matches();
-});
-
-describe("sums on what this machine has", () => matches());
+describeOnTiles("sums", matches);
 
 describe("derivatives", () => {
   it("are those of operations one after another", () => {

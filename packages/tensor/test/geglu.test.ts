@@ -3,21 +3,19 @@
 
 import {
   assertNoLeaks,
-  Cell,
   compile,
   type DType,
-  deviceInfo,
   gelu,
   matmul,
   type Precision,
   rng,
   scope,
-  setThreads,
   split,
   type Tensor,
 } from "@figment/tensor";
 import { afterAll, describe, expect, it } from "vitest";
-import { withEmulatedTiles, withoutTiles } from "./support/tiles.ts";
+import { expectSameKept } from "./support/keptWeights.ts";
+import { describeOnTiles } from "./support/tiles.ts";
 
 const random = rng(17);
 afterAll(() => {
@@ -119,35 +117,12 @@ function matches(): void {
   });
 
   it("gives the same bits by weights kept packed, and on any number of threads", () => {
-    const { threads: usual } = deviceInfo("cpu");
     for (const dtype of ["f32", "bf16"] as const) {
       const [x, w, b] = [draw([37, 544], dtype), draw([2 * 500, 544], dtype), draw([1000], dtype)];
-      const weights = new Cell({ shape: w.shape, dtype });
-      scope(() => weights.set(w.mul(1)));
-      const kept = compile((y: Tensor) => layer(y, weights.value, b));
-      const each = compile(layer);
-      const bits = (y: Tensor): string => Buffer.from(y.dataSync().buffer).toString("base64");
-      const want = scope(() => bits(each(x, w, b)));
-      for (const threads of [1, 2, 3]) {
-        setThreads(threads);
-        for (let call = 0; call < 2; call++) expect(scope(() => bits(kept(x)))).toBe(want);
-        expect(scope(() => bits(each(x, w, b)))).toBe(want);
-      }
-      expect(kept.explain()).toMatch(/packed 1×, kept 5×/);
-      for (const owner of [kept, each, weights, x, w, b]) owner.dispose();
+      expect(expectSameKept((y, v) => layer(y, v, b), x, w)).toMatch(/packed 1×, kept 5×/);
+      for (const owner of [x, w, b]) owner.dispose();
     }
-    setThreads(usual);
   });
 }
 
-describe("products on vectors", () => {
-  withoutTiles();
-  matches();
-});
-
-describe("products on emulated tiles", () => {
-  withEmulatedTiles();
-  matches();
-});
-
-describe("products on what this machine has", () => matches());
+describeOnTiles("products", matches);

@@ -1,7 +1,7 @@
 // Which kernels serve a test: with matrix tiles, which few machines have, or without them on any machine.
 
 import { loadBinding } from "@figment/native";
-import { afterAll, beforeAll } from "vitest";
+import { afterAll, beforeAll, describe } from "vitest";
 
 const binding = loadBinding();
 
@@ -18,4 +18,17 @@ export function withoutTiles(): void {
 export function withEmulatedTiles(): void {
   beforeAll(() => binding.setEmulatedTiles(true));
   afterAll(() => binding.setEmulatedTiles(false));
+}
+
+/** Describes what holds of products whichever kernels serve them: those on vectors, on emulated tiles, and this machine's. */
+export function describeOnTiles(products: string, holds: () => void): void {
+  describe(`${products} on vectors`, () => {
+    withoutTiles();
+    holds();
+  });
+  describe(`${products} on emulated tiles`, () => {
+    withEmulatedTiles();
+    holds();
+  });
+  describe(`${products} on what this machine has`, holds);
 }
