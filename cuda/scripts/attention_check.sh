@@ -19,9 +19,9 @@ objects=""
 list=""
 products="src/kernels/gemm/mma.cu src/kernels/gemm/tiled.cu src/kernels/gemm/sum_splits.cu
   src/kernels/gemm/work.cpp"
-for source in src/kernels/attention/*.cu $products $hopper src/runtime/counter.cu src/runtime/launcher.cpp \
+for source in src/kernels/attention/*.cu src/kernels/attention/*.cpp $products $hopper src/runtime/counter.cu src/runtime/launcher.cpp \
   test/attention_check.cu; do
-  case $source in *.sm90a.cu) [ "$arch" = 90a ] || continue ;; esac
+  case $source in *.sm90a.*) [ "$arch" = 90a ] || continue ;; esac
   object=$build/$(echo "$source" | tr / _).o
   list="$list$source $object
 "
