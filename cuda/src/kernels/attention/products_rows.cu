@@ -124,10 +124,11 @@ softmaxGradKernel(AttentionProblem p, ScoreRows rows, Global<const float> scores
         x = scaled(weightsOf(scoresOf(i), shift), share);
         g = gradsOf(i);
       }
-      storeFour(weights, at + i, x);
-      storeFour(scoreGrads, at + i,
-                make_float4(x.x * (g.x - dot) * scale, x.y * (g.y - dot) * scale,
-                            x.z * (g.z - dot) * scale, x.w * (g.w - dot) * scale));
+      // A row with a weight of NaN has no others, but hidden keys beside seen ones are none of its.
+      const float4 ds = make_float4(x.x * (g.x - dot) * scale, x.y * (g.y - dot) * scale,
+                                    x.z * (g.z - dot) * scale, x.w * (g.w - dot) * scale);
+      storeFour(weights, at + i, before(x, i, seen, 0.0f));
+      storeFour(scoreGrads, at + i, before(ds, i, seen, 0.0f));
     }
   });
 }

@@ -109,6 +109,27 @@ const closeness: Record<Format, number> = { f64: 1e-12, f32: 1e-5, f16: 4e-3, bf
 
 /** Declares that what is not finite keeps to those that see it. */
 export function testNotFinite({ kernels, formats, run, sparse }: Bench): void {
+  /** What is finite must be, and be right; the rest must not be finite. */
+  function compare(
+    kernel: string,
+    format: Format,
+    problem: readonly Tensor[],
+    attrs: AttentionAttrs,
+    lengths: readonly Tensor[],
+    title: string,
+  ): void {
+    const expected = exact(problem, attrs, lengths);
+    resultsOf(run, problem, attrs, kernel, lengths).forEach((result, i) => {
+      const what = `${format} ${title}: ${i}`;
+      const wanted = expected[i] as readonly number[];
+      const finite = wanted.map(Number.isFinite);
+      expect(result.map(Number.isFinite), what).toEqual(finite);
+      // Of terms of about 1, however little is left of them.
+      const bound = closeness[format] * (1 + Math.max(0, ...wanted.filter(Number.isFinite).map(Math.abs)));
+      const off = result.map((x, at) => (finite[at] ? Math.abs(x - (wanted[at] as number)) : 0));
+      expect(Math.max(...off), what).toBeLessThan(bound);
+    });
+  }
   describe("a number that is not finite", () => {
     const random = rng(1123);
     afterAll(() => random.dispose());
@@ -128,21 +149,27 @@ export function testNotFinite({ kernels, formats, run, sparse }: Bench): void {
             );
             const lengths = counting === undefined ? [] : [tensor([Math.ceil(shape[1] * counting)], { dtype: "i32" })];
             const attrs = { causal, scale: 0.2 };
-            const expected = exact(problem, attrs, lengths);
-            resultsOf(run, problem, attrs, kernel, lengths).forEach((result, i) => {
-              const what = `${format} ${shape} ${causal} ${counting} ${value} in ${which}: ${i}`;
-              const wanted = expected[i] as readonly number[];
-              const finite = wanted.map(Number.isFinite);
-              expect(result.map(Number.isFinite), what).toEqual(finite);
-              // Of terms of about 1, however little is left of them.
-              const bound = closeness[format] * (1 + Math.max(0, ...wanted.filter(Number.isFinite).map(Math.abs)));
-              const off = result.map((x, at) => (finite[at] ? Math.abs(x - (wanted[at] as number)) : 0));
-              expect(Math.max(...off), what).toBeLessThan(bound);
-            });
+            compare(kernel, format, problem, attrs, lengths, `${shape} ${causal} ${counting} ${value} in ${which}`);
           });
         });
       },
     );
+
+    it.each(cases)("makes no key's derivatives NaN by one query that does not see it: %s, %s", (kernel, format) => {
+      // A key is infinite: the first query that sees it has a score of +Inf, and NaN as weights; later ones have scores of
+      // -Inf, and weights that are finite. So only the former's keys have derivatives of NaN.
+      for (const shape of shapes)
+        scope(() => {
+          const [sq, sk, h, d] = shape;
+          const [q, ...others] = drawOperands(random, format, shape, [1, 1, 1, 1]) as [Tensor, Tensor, Tensor, Tensor];
+          const first = Math.floor(sq / 3);
+          const signed = list(q).map((x, i) => (i % (h * d) === 0 ? (i / (h * d) === first ? 1 : -1) : x));
+          const seen = first + sk - sq;
+          const keys = spoiled(others[0], (seen * h * d) / (sk * h * d), Number.POSITIVE_INFINITY);
+          const problem = [tensor(signed, { shape: q.shape, dtype: "f64" }).cast(format), keys, others[1], others[2]];
+          compare(kernel, format, problem as Tensor[], { causal: true, scale: 0.2 }, [], `${shape}`);
+        });
+    });
   });
 }
 
