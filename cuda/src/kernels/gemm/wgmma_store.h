@@ -142,44 +142,52 @@ FIGMENT_DEVICE void storeHalves(uint16_t* out, Format format, bool wide, int exi
   }
 }
 
-/// Adds to a thread's part of one row, as Run has it, what lies from `at` on: halves that four
-/// lanes load as they will store them, or singles. All lanes of the warp call it.
+/// Adds to a thread's part of one row, as Run has it, what lies in `from` at four places: of every
+/// eight columns the first. Halves are loaded as four lanes will store them, singles alone.
 template <bool inHalves, int count>
-FIGMENT_DEVICE void addToRun(const Floats<float>& addend, int64_t at, int exist,
+FIGMENT_DEVICE void addToRun(const Floats<float>& addend, const int64_t (&from)[4],
                              float (&sums)[count], int first) {
   const int q = threadIdx.x % 4;
-  uint32_t words[4] = {};
+  float2 more[4];
   if constexpr (inHalves) {
-    if (8 * q < exist) {
-      const uint4 all = addend.eightHalves(at + 8 * q);
-      words[0] = all.x, words[1] = all.y, words[2] = all.z, words[3] = all.w;
-    }
+    const uint4 all = addend.eightHalves(q == 0   ? from[0]
+                                         : q == 1 ? from[1]
+                                         : q == 2 ? from[2]
+                                                  : from[3]);
+    uint32_t words[4] = {all.x, all.y, all.z, all.w};
     transposeQuad(words);
+    FIGMENT_UNROLL
+    for (int j = 0; j < 4; j++) more[j] = addend.halves(words[j]);
+  } else {
+    FIGMENT_UNROLL
+    for (int j = 0; j < 4; j++) more[j] = addend.two(from[j] + 2 * q);
   }
   FIGMENT_UNROLL
   for (int j = 0; j < 4; j++) {
-    float2 more = make_float2(0, 0);
-    if constexpr (inHalves)
-      more = addend.halves(words[j]);
-    else if (8 * j < exist)
-      more = addend.two(at + 8 * j + 2 * q);
-    sums[first + 4 * j] += more.x;
-    sums[first + 4 * j + 1] += more.y;
+    sums[first + 4 * j] += more[j].x;
+    sums[first + 4 * j + 1] += more[j].y;
   }
 }
-/// Before anything is stored, so that many loads are under way together.
+/// Before anything is stored and without a branch, so that many loads are under way together:
+/// sums that do not exist get others' addends.
 template <int columns, bool inHalves>
 FIGMENT_DEVICE void addToSums(const Work& work, const Place& place, float (&sums)[columns / 2],
-                              int row, const int64_t (&offsets)[2]) {
-  const int rows = phaseOf(work, place).rows;
+                              int row) {
+  const int last = phaseOf(work, place).rows - 1;
+  const int64_t rows[2] = {rowOffset(work, place, row < last ? row : last),
+                           rowOffset(work, place, row + 8 < last ? row + 8 : last)};
   FIGMENT_UNROLL
   for (int i = 0; i < columns / 32; i++) {
-    const int column = place.column * columns + i * 32;
     FIGMENT_UNROLL
-    for (int lower = 0; lower < 2; lower++)
-      addToRun<inHalves>(work.addend, offsets[lower] + column,
-                         row + 8 * lower < rows ? work.columns - column : 0, sums,
-                         i * 16 + 2 * lower);
+    for (int lower = 0; lower < 2; lower++) {
+      int64_t from[4];
+      FIGMENT_UNROLL
+      for (int j = 0; j < 4; j++) {
+        const int column = place.column * columns + i * 32 + j * 8;
+        from[j] = rows[lower] + (column < work.columns ? column : 0);
+      }
+      addToRun<inHalves>(work.addend, from, sums, i * 16 + 2 * lower);
+    }
   }
 }
 
@@ -216,8 +224,8 @@ FIGMENT_DEVICE void storeSums(const Work& work, const Place& place, float (&sums
   const int rows = phaseOf(work, place).rows;
   const int64_t offsets[2] = {rowOffset(work, place, row), rowOffset(work, place, row + 8)};
   if (work.added)
-    work.addend.inHalves() ? addToSums<columns, true>(work, place, sums, row, offsets)
-                           : addToSums<columns, false>(work, place, sums, row, offsets);
+    work.addend.inHalves() ? addToSums<columns, true>(work, place, sums, row)
+                           : addToSums<columns, false>(work, place, sums, row);
   FIGMENT_UNROLL
   for (int i = 0; i < columns / 32; i++) {
     const int column = place.column * columns + i * 32;
