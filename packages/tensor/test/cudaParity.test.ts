@@ -9,7 +9,7 @@ import { onDevice } from "#runtime/device";
 import { runNode } from "#runtime/eager";
 import { cudaDevice, triedVariants } from "./support/cuda.ts";
 import { Draws } from "./support/draws.ts";
-import { bilinear, distance, drawn, epsilon, expectedAt, kernelOf, termsOf } from "./support/parity.ts";
+import { bilinear, distance, drawn, epsilon, expectedAt, kernelOf, remembering, termsOf } from "./support/parity.ts";
 import { drawPoint, type Point, tensorsAt, titleOf } from "./support/points.ts";
 
 const seed = 4242;
@@ -82,10 +82,20 @@ function onGpu(def: OpDef, sample: Sample, point: Point, variant: string, float:
   });
 }
 
-function check({ def, sample, i }: Case, variant: string, float: Float): void {
-  const point = rounded(sample, drawPoint(sample, new Draws(seed + i)), float);
-  const expected = expectedAt(def, sample, point);
-  const { activation = "none", noise = false } = sample.attrs as { activation?: string; noise?: boolean };
+/** Of each format: a point, what a sample should give there, and the sizes of its terms where the op is bilinear. */
+const specificationIn = remembering((float: Float) =>
+  remembering(({ def, sample, i }: Case) => {
+    const point = rounded(sample, drawPoint(sample, new Draws(seed + i)), float);
+    const { activation = "none" } = sample.attrs as { activation?: string };
+    const sums = float === "f32" && bilinear.has(def.name) && activation === "none";
+    return { point, expected: expectedAt(def, sample, point), terms: sums ? termsOf(def, sample, point) : undefined };
+  }),
+);
+
+function check(item: Case, variant: string, float: Float): void {
+  const { def, sample } = item;
+  const { point, expected, terms } = specificationIn(float)(item);
+  const { noise = false } = sample.attrs as { noise?: boolean };
   // Noise that a kernel draws is that of the f32 stream in every format.
   const held = noise && float === "f64" ? "f32" : float;
   onGpu(def, sample, point, variant, float).forEach(({ data, float: isNumber }, k) => {
@@ -98,12 +108,9 @@ function check({ def, sample, i }: Case, variant: string, float: Float): void {
     }
     let largest = 0;
     for (let at = 0; at < want.length; at++) largest = Math.max(largest, Math.abs(want[at] as number));
-    const terms =
-      float === "f32" && bilinear.has(def.name) && activation === "none"
-        ? (termsOf(def, sample, point)(variant)[k] as ArrayLike<number>)
-        : undefined;
+    const sizes = terms?.(variant)[k];
     const scale = (at: number): number => {
-      if (terms) return 4 * epsilon * (terms[at] as number);
+      if (sizes) return 4 * epsilon * (sizes[at] as number);
       if (float === "f32" && (def.lower.kind !== "kernel" || drawn.has(def.name)))
         return 8 * epsilon * Math.max(Math.abs(want[at] as number), 0.1);
       return fusedTolerance[held] * (largest || 0.1);

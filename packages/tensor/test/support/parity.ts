@@ -96,6 +96,15 @@ export function expectedAt(def: OpDef, sample: Sample, point: Point): ArrayLike<
   });
 }
 
+/** A function that computes once for each argument and remembers what came out. */
+export function remembering<K, V>(compute: (key: K) => V): (key: K) => V {
+  const known = new Map<K, V>();
+  return (key) => {
+    if (!known.has(key)) known.set(key, compute(key));
+    return known.get(key) as V;
+  };
+}
+
 /** Distance between a result and what it should be. */
 export interface Distance {
   /** ‖error‖ / ‖expected‖; where nothing but zeros is expected, ‖error‖. */
