@@ -22,7 +22,7 @@ function convProgram(size: number, channels: number): Uint8Array {
   const image = [1, size, size, channels];
   const weights = [channels, 3, 3, channels];
   const bytes = (dims: readonly number[]): number => 4 * dims.reduce((a, b) => a * b, 1);
-  const params = [1, size, size, channels, size, size, channels, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0];
+  const params = [1, size, size, channels, size, size, channels, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0];
   return writeBlob({
     slots: [
       { kind: slotKind.input, ordinal: 0, bytes: bytes(image) },
@@ -77,7 +77,7 @@ describe("the choice of a kernel", () => {
   it("names a call by its operation, formats, dims and parameters, so that another call has another name", () => {
     const { key } = choiceOf(convProgram(7, 64));
     expect(key).toBe(
-      "conv2d f32[1,7,7,64] f32[64,3,3,64] -> f32[1,7,7,64] : 1 7 7 64 7 7 64 3 3 1 1 1 1 1 1 1 1 1 0 0 0 0",
+      "conv2d f32[1,7,7,64] f32[64,3,3,64] -> f32[1,7,7,64] : 1 7 7 64 7 7 64 3 3 1 1 1 1 1 1 1 1 1 0 0 0 0 0 0",
     );
     expect(choiceOf(convProgram(8, 64)).key).not.toBe(key);
   });

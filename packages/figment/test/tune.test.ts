@@ -47,7 +47,7 @@ const kept = async (): Promise<Record<string, { variant: string }>> =>
 async function tableOfElsewhere() {
   const from = path.join(folder, "elsewhere.json");
   const shape = "f32[1,5,5,64] f32[64,3,3,64] -> f32[1,5,5,64]";
-  const key = `conv2d ${shape} : 1 5 5 64 5 5 64 3 3 1 1 1 1 1 1 1 1 1 0 0 0 0`;
+  const key = `conv2d ${shape} : 1 5 5 64 5 5 64 3 3 1 1 1 1 1 1 1 1 1 0 0 0 0 0 0`;
   const machine = { cpu: "Elsewhere", family: "Maker 1.1", isa: "avx512", cores: 64, version: "0.1.0" };
   const calls = { [key]: { variant: "other", threads: 4, micros: { other: 1 } } };
   await writeFile(from, JSON.stringify({ format: "figment-tuning", version: 1, machines: [{ machine, calls }] }));

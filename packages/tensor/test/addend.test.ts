@@ -3,13 +3,11 @@
 
 import {
   assertNoLeaks,
-  type ConvOptions,
   compile,
   conv2d,
   type DType,
   grad,
   matmul,
-  type Precision,
   relu,
   rng,
   scope,
@@ -20,6 +18,7 @@ import {
 import { afterAll, describe, expect, it } from "vitest";
 import { matmulDef } from "#ops/matmul";
 import { bitsOf, expectSameKept } from "./support/keptWeights.ts";
+import { type Case, convolutions, expectWithin, formats, products } from "./support/productCases.ts";
 import { describeOnTiles } from "./support/tiles.ts";
 
 const random = rng(19);
@@ -55,7 +54,7 @@ describe("the operands", () => {
   });
   it("are none beside gated columns", () => {
     const gated = { ...attrs, activation: "geglu" } as const;
-    expect(() => matmulDef.infer([aval(3, 8), aval(8, 10), aval(3, 5)], gated)).toThrow("nothing is added");
+    expect(() => matmulDef.infer([aval(3, 8), aval(8, 10), aval(3, 5)], gated)).toThrow("neither scaled nor added to");
   });
 });
 
@@ -126,64 +125,6 @@ describe("the pattern", () => {
   });
 });
 
-/** Formats of operands, the precision, and the most that a result may be off, relative to the largest. */
-const formats: readonly [DType, Precision, number][] = [
-  ["f32", "highest", 1e-5],
-  ["f32", "fast", 1e-4],
-  ["f32", "bf16", 1e-5],
-  ["bf16", "highest", 2 ** -7],
-  ["f16", "highest", 2 ** -10],
-  ["f64", "highest", 1e-12],
-];
-
-/** A product as a function of its factors, the shapes of these, and that of its result. */
-interface Case {
-  readonly title: string;
-  readonly shapes: readonly [readonly number[], readonly number[]];
-  readonly result: readonly number[];
-  readonly product: (x: Tensor, w: Tensor) => Tensor;
-}
-const products = (
-  [
-    [1, 1, 1],
-    [3, 17, 40],
-    [40, 50, 33],
-    [65, 32, 96],
-    [130, 96, 700],
-    [19, 70, 2306],
-    [2, 200, 96],
-    [96, 3, 200],
-  ] as const
-).map(
-  ([rows, columns, depth]): Case => ({
-    title: `${rows}×${columns}×${depth}`,
-    shapes: [
-      [rows, depth],
-      [columns, depth],
-    ],
-    result: [rows, columns],
-    product: (x, w) => matmul(x, w, { transposeB: true }),
-  }),
-);
-const convolutions = (
-  [
-    [[1, 5, 6, 3], [7, 3, 3, 3], [1, 5, 6, 7], { padding: 1 }],
-    [[2, 9, 8, 64], [64, 3, 3, 64], [2, 9, 8, 64], { padding: 1 }],
-    [[1, 17, 16, 160], [70, 3, 3, 160], [1, 17, 16, 70], { padding: 1 }],
-    [[2, 9, 9, 32], [48, 3, 3, 32], [2, 5, 5, 48], { padding: 1, stride: 2 }],
-    [[1, 8, 8, 96], [33, 1, 1, 96], [1, 8, 8, 33], {}],
-    [[1, 8, 7, 32], [64, 3, 3, 8], [1, 8, 7, 64], { padding: 1, groups: 4 }],
-    [[1, 8, 7, 24], [24, 3, 3, 1], [1, 8, 7, 24], { padding: 1, groups: 24 }],
-  ] satisfies [number[], number[], number[], ConvOptions][]
-).map(
-  ([x, w, result, options]): Case => ({
-    title: `${x} by ${w}`,
-    shapes: [x, w],
-    result,
-    product: (image, weights) => conv2d(image, weights, options),
-  }),
-);
-
 function matches(): void {
   const cases = formats.flatMap((format) =>
     [...products, ...convolutions].map((item) => [item.title, ...format, item] as const),
@@ -192,24 +133,10 @@ function matches(): void {
     "%s of %s at precision %s is within %f",
     (_, dtype, precision, tolerance, { shapes, result, product }) => {
       const operands = [...shapes, [result.at(-1) as number], result].map((shape) => draw(shape, dtype));
-      const layer = (x: Tensor, w: Tensor, b: Tensor, o: Tensor): Tensor => relu(product(x, w).add(b)).add(o);
-      const f = compile(layer as Fn, { precision });
-      const got = scope(() => (f(...operands) as Tensor).dataSync());
-      expect(f.print()).toContain("addend=true");
-      // The precision rounds factors; what else is compared is what was rounded in between.
-      const apart = (dtype === "bf16" || dtype === "f16" ? "f32" : dtype) as DType;
-      const want = scope(() => {
-        const [x, w, b, o] = operands.map((y) => y.cast(apart)) as [Tensor, Tensor, Tensor, Tensor];
-        const rounded = (y: Tensor): Tensor => (precision === "bf16" ? y.cast("bf16").cast("f32") : y);
-        return layer(rounded(x), rounded(w), b, o).dataSync();
-      });
-      let [largest, worst] = [0, 0];
-      for (const [i, y] of want.entries()) {
-        largest = Math.max(largest, Math.abs(y));
-        worst = Math.max(worst, Math.abs(y - (got[i] as number)));
-      }
-      expect(worst / largest).toBeLessThanOrEqual(tolerance);
-      for (const owner of [f, ...operands]) owner.dispose();
+      const layer = (...[x, w, b, o]: Tensor[]): Tensor =>
+        relu(product(x as Tensor, w as Tensor).add(b as Tensor)).add(o as Tensor);
+      expect(expectWithin(tolerance, layer, operands, dtype, precision)).toContain("addend=true");
+      for (const x of operands) x.dispose();
     },
   );
 

@@ -12,6 +12,7 @@ import {
   matmul,
   ones,
   type Precision,
+  relu,
   scope,
   sum,
   Tensor,
@@ -21,6 +22,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Aval, GraphBuilder } from "#ir/graph";
 import type { Activation } from "#ops/activation";
 import { definedOps, type OpDef, type Sample } from "#ops/definition";
+import { epilogueOperands } from "#ops/epilogue";
 import { onDevice } from "#runtime/device";
 import { loadGraph, releaseProgram, runProgram } from "#runtime/program";
 import type { Shape } from "#shape";
@@ -43,7 +45,7 @@ afterAll(() => {
 });
 console.info(`CUDA products: seed ${seed}`);
 
-/** Formats of the factors, in turn, and of bias and result. An addend behind a bias has that of the first. */
+/** Formats of the factors, in turn, and of the result and what follows them; further operands have those of the factors. */
 type Mix = readonly [DType, DType, "f32" | "bf16" | "f16"];
 const alike: readonly Mix[] = [
   ["f32", "f32", "f32"],
@@ -67,18 +69,21 @@ const defOf = (name: string): OpDef => definedOps().find((def) => def.name === n
 function product(
   a: Shape,
   b: Shape,
-  { transposeA = false, transposeB = false, bias = false, activation = "none" as Activation, addend = false } = {},
+  {
+    transposeA = false,
+    transposeB = false,
+    scale = undefined as Shape | undefined,
+    bias = false,
+    activation = "none" as Activation,
+    addend = false,
+  } = {},
   mixes = alike,
 ): Case {
   const n = b.at(transposeB ? -2 : -1) as number;
   const result = [...a.slice(0, -2), a.at(transposeA ? -1 : -2) as number, n];
-  const inputs = [
-    { shape: a },
-    { shape: b },
-    ...(bias ? [{ shape: [n] }] : []),
-    ...(addend ? [{ shape: result }] : []),
-  ];
-  const attrs = { transposeA, transposeB, activation, ...(addend && { addend }) };
+  const epilogue = { scale, bias: bias ? [n] : undefined, addend: addend ? result : undefined };
+  const inputs = [a, b, ...epilogueOperands<Shape>(epilogue)].map((shape) => ({ shape }));
+  const attrs = { transposeA, transposeB, activation, ...(scale && { scale: true }), ...(addend && { addend }) };
   return { def: defOf("matmul"), sample: { inputs, attrs }, mixes };
 }
 
@@ -114,6 +119,17 @@ function convolutions(
     },
     { def: defOf("conv2dWeightGrad"), sample: { inputs: [x, y], attrs: { ...attrs, kernelSize: kernel } }, mixes },
   ];
+}
+
+/** The forward pass of {@link convolutions} with a scale of so many numbers. */
+function scaled(numbers: number, ...of: Parameters<typeof convolutions>): Case {
+  const [forward] = convolutions(...of) as [Case];
+  const { inputs, attrs } = forward.sample;
+  const [x, w, ...rest] = inputs as [Sample["inputs"][number], Sample["inputs"][number]];
+  return {
+    ...forward,
+    sample: { inputs: [x, w, { shape: [numbers] }, ...rest], attrs: { ...(attrs as object), scale: true } },
+  };
 }
 
 /** The forward pass of {@link convolutions} with an addend. */
@@ -153,6 +169,23 @@ const cases: Case[] = [
   added([2, 8, 7, 64], 3, [3, 3], same),
   added([2, 9, 7, 32], 32, [3, 3], { pad: [1, 1], groups: 32 }),
   added([1, 6, 5, 24], 36, [3, 3], { pad: [1, 1], groups: 3 }),
+  // Scales of a number for each column or for all.
+  product([133, 72, 40], [133, 40, 80], { scale: [80], bias: true, activation: "relu" }),
+  product([133, 66, 24], [133, 67, 24], { transposeB: true, scale: [1], addend: true }),
+  product([2, 130, 64], [2, 168, 64], { transposeB: true, scale: [168], bias: true, addend: true }, [
+    ...alike,
+    ...mixed,
+  ]),
+  product([20, 1040], [1040, 24], { scale: [24], bias: true, activation: "silu", addend: true }),
+  product([20, 1040], [23, 1040], { transposeB: true, scale: [23] }),
+  product([2, 260], [72, 260], { transposeB: true, scale: [72], bias: true }),
+  scaled(24, [1, 9, 11, 16], 24, [3, 3], same, [...alike, ...mixed]),
+  scaled(1, [1, 12, 13, 64], 69, [3, 3], same),
+  scaled(40, [2, 5, 4, 520], 40, [3, 3], same),
+  scaled(3, [2, 8, 7, 64], 3, [3, 3], same),
+  scaled(64, [2, 8, 8, 3], 64, [3, 3], same),
+  scaled(32, [2, 9, 7, 32], 32, [3, 3], { pad: [1, 1], groups: 32 }),
+  scaled(36, [1, 6, 5, 24], 36, [3, 3], { pad: [1, 1], groups: 3 }),
   // Few rows or columns.
   product([2, 260], [72, 260], { transposeB: true, bias: true, activation: "silu" }, [...alike, ...mixed]),
   product([67, 2308], [1, 2308], { transposeB: true, bias: true }),
@@ -195,7 +228,7 @@ const tolerance = { f32: 1e-5, bf16: 3e-3, f16: 5e-4 } as const;
 
 /** Runs a kernel on operands of any formats, which no shape rule would let users mix. */
 function run(def: OpDef, sample: Sample, point: Point, [a, b, result]: Mix, variant: string): Tensor {
-  const formats: DType[] = [a, b, result, a];
+  const formats: DType[] = [a, b, result, a, b];
   const inputs = onDevice(index, () => tensorsAt(sample, point, "f32").map((x, i) => x.cast(formats[i] as DType)));
   const builder = new GraphBuilder();
   const [{ shape }] = def.infer(
@@ -220,6 +253,24 @@ function run(def: OpDef, sample: Sample, point: Point, [a, b, result]: Mix, vari
 /** Three operands of a function. */
 const tensorsOf = (points: readonly { shape: Shape; data: Float64Array }[]): [Tensor, Tensor, Tensor] =>
   points.map(({ shape, data }) => tensor(data, { shape, dtype: "f32" })) as [Tensor, Tensor, Tensor];
+
+/** Expects of a function, compiled for the device, the numbers that the host computes; gives its program's text. */
+function printedOf(shapes: readonly Shape[], body: (...operands: [Tensor, Tensor, Tensor]) => Tensor): string {
+  const points = shapes.map((shape, i) => {
+    const [drawn] = drawPoint({ inputs: [{ shape }], attrs: {} }, new Draws(seed + i));
+    return { shape, data: drawn as Float64Array };
+  });
+  const eager = scope(() => body(...tensorsOf(points)).dataSync());
+  return scope(() =>
+    onDevice(index, () => {
+      const f = compile(body);
+      expect(distance(f(...tensorsOf(points)).dataSync(), eager, () => 1).relative).toBeLessThan(1e-6);
+      const text = f.print();
+      f.dispose();
+      return text;
+    }),
+  );
+}
 
 /** Groups of few channels have a kernel of their own, in f32. */
 const isGrouped = ({ attrs }: Sample): boolean => ((attrs as { groups?: number }).groups ?? 1) > 3;
@@ -364,29 +415,23 @@ describe.skipIf(device.index === undefined)("on the GPU", () => {
     });
 
     it("adds residuals where products and convolutions store them", () => {
-      const points = [
+      const shapes = [
         [1, 6, 6, 16],
         [16, 3, 3, 16],
         [16, 16],
-      ].map((shape, i) => {
-        const [drawn] = drawPoint({ inputs: [{ shape }], attrs: {} }, new Draws(seed + i));
-        return { shape, data: drawn as Float64Array };
-      });
-      const body = (x: Tensor, w: Tensor, a: Tensor): Tensor =>
-        conv2d(x, w, { padding: 1 }).add(x).matmul(a).silu().add(x);
-      const eager = scope(() => body(...tensorsOf(points)).dataSync());
-      const [text, fused] = scope(() =>
-        onDevice(index, () => {
-          const f = compile(body);
-          const y = f(...tensorsOf(points)).dataSync();
-          const printed = f.print();
-          f.dispose();
-          return [printed, y] as const;
-        }),
-      );
+      ];
+      const text = printedOf(shapes, (x, w, a) => conv2d(x, w, { padding: 1 }).add(x).matmul(a).silu().add(x));
       expect(text.match(/ = /g)).toHaveLength(2);
       expect(text.match(/addend=true/g)).toHaveLength(2);
-      expect(distance(fused, eager, () => 1).relative).toBeLessThan(1e-6);
+    });
+
+    it("scales where convolutions store, after batch norm of inference and in scaled residuals", () => {
+      const text = printedOf([[1, 6, 6, 16], [16, 3, 3, 16], [16]], (x, w, s) => {
+        const y = relu(conv2d(x, w, { padding: 1 }).mul(s).add(s));
+        return conv2d(y, w, { padding: 1 }).mul(0.2).add(x);
+      });
+      expect(text.match(/scale=true/g)).toHaveLength(2);
+      expect(text).not.toContain("mul(");
     });
 
     it("multiplies f16 at precision f16, attention included", () => {

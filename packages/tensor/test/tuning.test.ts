@@ -141,7 +141,7 @@ describe("FIGMENT_TUNE", () => {
 
 describe("tunableCallsOf", () => {
   const key = (channels: number): string =>
-    `conv2d f32[1,5,5,${channels}] f32[${channels},3,3,${channels}] -> f32[1,5,5,${channels}] : 1 5 5 ${channels} 5 5 ${channels} 3 3 1 1 1 1 1 1 1 1 1 0 0 0 0`;
+    `conv2d f32[1,5,5,${channels}] f32[${channels},3,3,${channels}] -> f32[1,5,5,${channels}] : 1 5 5 ${channels} 5 5 ${channels} 3 3 1 1 1 1 1 1 1 1 1 0 0 0 0 0 0`;
   const entry = { variant: "other", threads: 4, micros: { other: 1 } };
   const machine = { cpu: "Elsewhere", family: "Maker 1.1", isa: "avx512", cores: 64, version: "0.1.0" } as const;
   const table = join(folder, "elsewhere.json");

@@ -2,7 +2,6 @@
 // the taps and channels (or images and positions) in order. Runs every call.
 #include "../gemm/epilogue.h"
 #include "../plain.h"
-#include "kernels/gemm/addend.h"
 #include "window.h"
 
 namespace figment::cuda {
@@ -92,11 +91,8 @@ void start(const OpCall& call, Launcher& launcher, const Epilogue<Sum>& epilogue
 
 template <class Sum>
 void forwardAs(const OpCall& call, Launcher& launcher) {
-  const auto& p = call.as<Conv2dParams>();
-  start<forwardKernel<Sum>, Conv2dParams>(
-      call, launcher,
-      Epilogue<Sum>(call.out[0], p.bias ? &call.in[2] : nullptr, p.activation,
-                    addendOf<Conv2dParams>(call)));
+  start<forwardKernel<Sum>, Conv2dParams>(call, launcher,
+                                          Epilogue<Sum>::template of<Conv2dParams>(call));
 }
 template <class Sum>
 void inputGradAs(const OpCall& call, Launcher& launcher) {

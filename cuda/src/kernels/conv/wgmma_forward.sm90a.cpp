@@ -49,7 +49,7 @@ void run(const OpCall& call, Context& context) {
   }
   maps.b = weightsMap(weights, p, plan.tileColumns);
   work.results = resultsAt(call.out[0], p.o, p.o);
-  finish(work, call, p);
+  finish<Conv2dParams>(work, call);
   Launcher& launcher = launcherOf(context);
   wgmma::run(launcher, half, false, false, plan, maps, work, launcher.scratch());
 }

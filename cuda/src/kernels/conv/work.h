@@ -7,17 +7,15 @@
 #include <numeric>
 
 #include "../gemm/work.h"
-#include "kernels/gemm/addend.h"
 #include "kernels/params/conv2d.generated.h"
 #include "kernels/params/conv2dInputGrad.generated.h"
 #include "kernels/params/conv2dWeightGrad.generated.h"
 
 namespace figment::cuda {
 
-/// What becomes of sums: of the forward pass, with its bias, activation and addend; of
-/// gradients.
-inline Epilogue<float> epilogueOf(const OpCall& call, const Conv2dParams& p) {
-  return {call.out[0], p.bias ? &call.in[2] : nullptr, p.activation, addendOf<Conv2dParams>(call)};
+/// What becomes of sums: of the forward pass, and of gradients.
+inline Epilogue<float> epilogueOf(const OpCall& call, const Conv2dParams&) {
+  return Epilogue<float>::of<Conv2dParams>(call);
 }
 template <class P>
 Epilogue<float> epilogueOf(const OpCall& call, const P&) {

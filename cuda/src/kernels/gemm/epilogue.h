@@ -1,12 +1,13 @@
-// What becomes of a sum of products before it is stored: a bias by column, an activation, a number
-// that is added, and the result's format. A kernel argument of every variant of matmul and the
-// convolutions.
+// What becomes of a sum of products before it is stored: a scale and a bias by column, an
+// activation, a number that is added, and the result's format. A kernel argument of every variant
+// of matmul and the convolutions.
 #pragma once
 
 #include "../../device/four.h"
 #include "../../device/functions.h"
 #include "floats.h"
 #include "kernels/gemm/activation.h"
+#include "kernels/gemm/epilogue.h"
 
 namespace figment::cuda {
 
@@ -28,38 +29,68 @@ FIGMENT_DEVICE Sum activated(Sum x, int32_t activation) {
   return x;
 }
 
+/// All of it but where results go.
 template <class Sum>
-struct Epilogue {
-  FloatResults<Sum> out;
-  Floats<Sum> bias, addend;
-  int32_t biased = 0;
-  int32_t added = 0;  ///< whether there is an addend, which lies as the result does
+struct Finishing {
+  Floats<Sum> scale, bias, addend;            ///< an addend lies as the result does
+  int32_t scaled = 0, biased = 0, added = 0;  ///< which of them there are
+  int32_t scaleStep = 0;                      ///< from one column to the next
   int32_t activation = kNoActivation;
+
+  /// Of a product's or convolution's call.
+  template <class P>
+  static Finishing of(const OpCall& call) {
+    Finishing f;
+    const auto operands = EpilogueOperands::of<P>(call);
+    f.activation = call.as<P>().activation;
+    if (operands.scale) {
+      f.scaled = 1;
+      f.scaleStep = columnStepOf(*operands.scale);
+      f.scale = Floats<Sum>(*operands.scale);
+    }
+    if (operands.bias) {
+      f.biased = 1;
+      f.bias = Floats<Sum>(*operands.bias);
+    }
+    if (operands.addend) {
+      f.added = 1;
+      f.addend = Floats<Sum>(*operands.addend);
+    }
+    return f;
+  }
+
+  /// A sum of this column, scaled and with its bias.
+  FIGMENT_DEVICE Sum shifted(Sum sum, int64_t column) const {
+    if (scaled) sum *= scale[column * scaleStep];
+    if (biased) sum += bias[column];
+    return sum;
+  }
+};
+
+template <class Sum>
+struct Epilogue : Finishing<Sum> {
+  using Finishing<Sum>::addend, Finishing<Sum>::added;
+
+  FloatResults<Sum> out;
   int32_t aligned = 0;  ///< result and addend begin at multiples of 16 bytes
   /// They do, and rows begin and end at multiples of eight: the host that knows them sets it.
   int32_t octets = 0;
 
   Epilogue() = default;
   explicit Epilogue(const Operand& result) : out(result), aligned(startsAligned(result)) {}
-  /// `biasOf` is null without a bias, `addendOperand` without an addend.
-  Epilogue(const Operand& result, const Operand* biasOf, int32_t activationOf,
-           const Operand* addendOperand = nullptr)
-      : Epilogue(result) {
-    activation = activationOf;
-    if (addendOperand) {
-      added = 1;
-      addend = Floats<Sum>(*addendOperand);
-      aligned = aligned && startsAligned(*addendOperand);
-    }
-    if (!biasOf) return;
-    biased = 1;
-    bias = Floats<Sum>(*biasOf);
+  /// Of a product's or convolution's call.
+  template <class P>
+  static Epilogue of(const OpCall& call) {
+    Epilogue e(call.out[0]);
+    static_cast<Finishing<Sum>&>(e) = Finishing<Sum>::template of<P>(call);
+    const Operand* addend = EpilogueOperands::of<P>(call).addend;
+    e.aligned = e.aligned && (!addend || startsAligned(*addend));
+    return e;
   }
 
   /// The number to be stored of a sum in this column.
   FIGMENT_DEVICE Sum finish(Sum sum, int64_t column) const {
-    if (biased) sum += bias[column];
-    return activated(sum, activation);
+    return activated(this->shifted(sum, column), this->activation);
   }
   FIGMENT_DEVICE void store(int64_t at, int64_t column, Sum sum) const {
     sum = finish(sum, column);

@@ -128,7 +128,7 @@ FIGMENT_DEVICE void produce(const Maps& maps, const Work& work, uint32_t stages,
 /// By the warpgroup that has the rows of half `half` of each tile.
 template <class T, int columns, bool acrossA, bool acrossB>
 FIGMENT_DEVICE void consume(const Work& work, uint32_t stages, Ring ring, int half,
-                            const Shared<float>& bias) {
+                            const TileVectors<columns>& vectors) {
   using S = Stages<columns, acrossB>;
   for (int tile = blockIdx.x; tile < work.tiles(); tile += gridDim.x) {
     const Place place = placeOf(work, tile);
@@ -137,7 +137,7 @@ FIGMENT_DEVICE void consume(const Work& work, uint32_t stages, Ring ring, int ha
     float sums[columns / 2];
     FIGMENT_UNROLL
     for (int i = 0; i < columns / 2; i++) sums[i] = 0;
-    if (work.biased) loadBias<columns>(work, place, bias, half);
+    if (work.scaled || work.biased) loadVectors<columns>(work, place, vectors, half);
     if (work.added) fetchAddend<columns>(work, place, half);
     int before = -1;  // the stage of the step before, whose products may still be under way
     for (int step = begin; step < end; step++) {
@@ -159,7 +159,7 @@ FIGMENT_DEVICE void consume(const Work& work, uint32_t stages, Ring ring, int ha
     hopper::waitForProducts<0>();
     hopper::holdSums(sums);
     if (before >= 0 && laneInWarp() == 0) hopper::arrive(ring.emptyOf(before));
-    storeSums<columns>(work, place, sums, half, bias);
+    storeSums<columns>(work, place, sums, half, vectors);
   }
 }
 
@@ -169,7 +169,7 @@ wgmmaKernel(const FIGMENT_GRID_CONSTANT Maps maps, const FIGMENT_GRID_CONSTANT W
   using S = Stages<columns, acrossB>;
   FIGMENT_DYNAMIC_SHARED(shared);
   FIGMENT_SHARED(uint64_t, barriers, 2 * S::kCount);
-  FIGMENT_SHARED(float, bias, 2 * columns);
+  FIGMENT_SHARED(float, vectors, 2 * TileVectors<columns>::kSize);
   const uint32_t stages = (shared.view<uint16_t>(0, 0).address(0) + 1023) / 1024 * 1024;
   const Ring ring = {barriers.address(0), barriers.address(S::kCount)};
   if (threadIdx.x == 0) {
@@ -189,7 +189,9 @@ wgmmaKernel(const FIGMENT_GRID_CONSTANT Maps maps, const FIGMENT_GRID_CONSTANT W
   } else {
     hopper::takeRegisters<232>();
     const int half = warpgroup - 1;
-    consume<T, columns, acrossA, acrossB>(work, stages, ring, half, bias.from(half * columns));
+    consume<T, columns, acrossA, acrossB>(
+        work, stages, ring, half,
+        TileVectors<columns>(vectors.from(half * TileVectors<columns>::kSize)));
   }
 }
 

@@ -3,7 +3,6 @@
 
 #include "../../device/four.h"
 #include "../../runtime/launcher.h"
-#include "kernels/gemm/addend.h"
 #include "tensor_map.h"
 #include "wgmma_work.h"
 
@@ -56,21 +55,13 @@ Results resultsAt(const Operand& out, int64_t channels, int64_t rowStride);
 /// Whether the kernel can read the addend, whose rows are multiples of eight elements.
 template <class P>
 bool addsAligned(const OpCall& call) {
-  const Operand* addend = addendOf<P>(call);
+  const Operand* addend = EpilogueOperands::of<P>(call).addend;
   return !addend || startsAligned(*addend);
 }
 /// Says what becomes of the sums.
 template <class P>
-void finish(Work& work, const OpCall& call, const P& p) {
-  work.activation = p.activation;
-  if (p.bias) {
-    work.biased = 1;
-    work.bias = Floats<float>(call.in[2]);
-  }
-  if (const Operand* addend = addendOf<P>(call)) {
-    work.added = 1;
-    work.addend = Floats<float>(*addend);
-  }
+void finish(Work& work, const OpCall& call) {
+  static_cast<Finishing<float>&>(work) = Finishing<float>::of<P>(call);
 }
 constexpr Variant variant(const char* op, int (*supports)(const OpCall&),
                           size_t (*scratch)(const OpCall&, int),

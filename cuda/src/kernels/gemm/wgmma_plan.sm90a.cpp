@@ -109,8 +109,7 @@ void run(Launcher& launcher, bool half, bool acrossA, bool acrossB, const Plan& 
             .rowStride = columns,
             .batchStride = work.rows * columns,
             .splitStride = work.batch * work.rows * columns};
-    products.biased = products.added = 0;
-    products.activation = kNoActivation;
+    static_cast<Finishing<float>&>(products) = {};
   }
   half ? launchTiles<F16>(launcher, acrossA, acrossB, plan.tileColumns, maps, products)
        : launchTiles<Bf16>(launcher, acrossA, acrossB, plan.tileColumns, maps, products);

@@ -1,5 +1,5 @@
-// The sums of splits added up in their order, with bias, activation and addend: one thread for a
-// few columns of a row, four where they are aligned.
+// The sums of splits added up in their order, with scale, bias, activation and addend: one thread
+// for a few columns of a row, four where they are aligned.
 #include "wgmma_plan.h"
 #include "wgmma_store.h"
 
@@ -68,8 +68,7 @@ reduceKernel(Global<const float> partials, const Work work, int64_t columns) {
     const int64_t at = rowOffset(work, place, inBatch) + column;
     FIGMENT_UNROLL
     for (int i = 0; i < width; i++) {
-      if (work.biased) sums[i] += work.bias[column + i];
-      sums[i] = activatedFast(sums[i], work.activation);
+      sums[i] = activatedFast(work.shifted(sums[i], column + i), work.activation);
     }
     if (work.added) add(sums, work.addend, at);
     if (results.format == Format::f32) {

@@ -1,4 +1,4 @@
-// The end of a tile: the sums of a warpgroup, as hopper::multiply leaves them, with bias,
+// The end of a tile: the sums of a warpgroup, as hopper::multiply leaves them, with scale, bias,
 // activation and addend, narrowed and stored. Include from *.sm90a.cu files only.
 #pragma once
 
@@ -7,14 +7,25 @@
 
 namespace figment::cuda::wgmma {
 
-/// The bias of the tile's columns into shared memory, by the warpgroup that will read it.
+/// The vectors of the tile's columns in shared memory, of one warpgroup.
 template <int columns>
-FIGMENT_DEVICE void loadBias(const Work& work, const Place& place, const Shared<float>& bias,
-                             int half) {
+struct TileVectors {
+  static constexpr int kSize = 2 * columns;
+  Shared<float> scale, bias;
+  explicit FIGMENT_DEVICE TileVectors(const Shared<float>& memory)
+      : scale(memory), bias(memory.from(columns)) {}
+};
+
+/// Brings them there, by the warpgroup that will read them.
+template <int columns>
+FIGMENT_DEVICE void loadVectors(const Work& work, const Place& place,
+                                const TileVectors<columns>& vectors, int half) {
   hopper::syncThreads(1 + half, hopper::kWarpgroup);  // until all have stored the tile before
   for (int i = threadIdx.x % hopper::kWarpgroup; i < columns; i += hopper::kWarpgroup) {
     const int column = place.column * columns + i;
-    bias[i] = column < work.columns ? work.bias[column] : 0.0f;
+    const bool exists = column < work.columns;
+    if (work.scaled) vectors.scale[i] = exists ? work.scale[column * work.scaleStep] : 0.0f;
+    if (work.biased) vectors.bias[i] = exists ? work.bias[column] : 0.0f;
   }
   hopper::syncThreads(1 + half, hopper::kWarpgroup);
 }
@@ -191,14 +202,24 @@ FIGMENT_DEVICE void addToSums(const Work& work, const Place& place, float (&sums
   }
 }
 
-/// Bias and activation.
+/// Scale, bias and activation.
 template <int columns>
 FIGMENT_DEVICE void finishSums(const Work& work, float (&sums)[columns / 2],
-                               const Shared<float>& bias) {
+                               const TileVectors<columns>& vectors) {
+  if (work.scaled) {
+    FIGMENT_UNROLL
+    for (int i = 0; i < columns / 8; i++) {
+      const float2 by = vectors.scale.template load<float2>(8 * i + 2 * (threadIdx.x % 4));
+      sums[4 * i] *= by.x;
+      sums[4 * i + 1] *= by.y;
+      sums[4 * i + 2] *= by.x;
+      sums[4 * i + 3] *= by.y;
+    }
+  }
   if (work.biased) {
     FIGMENT_UNROLL
     for (int i = 0; i < columns / 8; i++) {
-      const float2 add = bias.load<float2>(8 * i + 2 * (threadIdx.x % 4));
+      const float2 add = vectors.bias.template load<float2>(8 * i + 2 * (threadIdx.x % 4));
       sums[4 * i] += add.x;
       sums[4 * i + 1] += add.y;
       sums[4 * i + 2] += add.x;
@@ -216,8 +237,8 @@ FIGMENT_DEVICE void finishSums(const Work& work, float (&sums)[columns / 2],
 
 template <int columns>
 FIGMENT_DEVICE void storeSums(const Work& work, const Place& place, float (&sums)[columns / 2],
-                              int half, const Shared<float>& bias) {
-  finishSums<columns>(work, sums, bias);
+                              int half, const TileVectors<columns>& vectors) {
+  finishSums<columns>(work, sums, vectors);
   const Results& results = work.results;
   const int thread = threadIdx.x % hopper::kWarpgroup;
   const int row = place.row * kTileRows + half * 64 + thread / kWarp * 16 + thread % kWarp / 4;

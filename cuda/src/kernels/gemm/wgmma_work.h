@@ -62,7 +62,7 @@ struct Results {
   int64_t imageStride = 0, yStride = 0, xStride = 0;
 };
 
-struct Work {
+struct Work : Finishing<float> {
   int rows = 0;     ///< of the sums, of any phase
   int columns = 0;  ///< in whole groups where there are taps
   int rowTiles = 0, columnTiles = 0, batch = 1, splits = 1;
@@ -74,9 +74,6 @@ struct Work {
   int phased = 0;              ///< whether each batch is a phase; otherwise there is one for all
   Phase phases[kMostPhases];
   Results results;
-  Floats<float> bias, addend;  ///< an addend lies as results do, wide
-  int biased = 0, added = 0;
-  int activation = kNoActivation;
 
   FIGMENT_BOTH int tiles() const { return rowTiles * columnTiles * batch * splits; }
 };

@@ -4,7 +4,6 @@
 // elements each; for long k a few warps share a line. The order of sums depends on the shape alone.
 #include "../../device/warp.h"
 #include "../gemm/epilogue.h"
-#include "kernels/gemm/addend.h"
 #include "kernels/params/matmul.generated.h"
 
 namespace figment::cuda {
@@ -129,8 +128,7 @@ void run(const OpCall& call, Context& context) {
   const Operand& few = call.in[d.fewAcross ? 1 : 0];
   d.many.fours = inFours(d.many, many, p.k);
   d.few.fours = inFours(d.few, few, p.k);
-  const Epilogue<float> epilogue(call.out[0], p.bias ? &call.in[2] : nullptr, p.activation,
-                                 addendOf<MatmulParams>(call));
+  const auto epilogue = Epilogue<float>::of<MatmulParams>(call);
   const auto start = [&]<int group>() {
     launch<dotsKernel<group>>(launcher, blocksFor(ceilDiv(d.jobs(), int64_t(kWarps / d.share))),
                               kThreads, 0, Floats<float>(many), Floats<float>(few), epilogue, d);

@@ -1,6 +1,5 @@
 // matmul on the kernels of ../gemm.
 #include "../gemm/variants.h"
-#include "kernels/gemm/addend.h"
 #include "work.h"
 
 namespace figment::cuda {
@@ -21,8 +20,7 @@ struct Matmuls : DirectCalls {
   static void run(const OpCall& call, Context& context) {
     if (call.out[0].empty()) return;
     const auto& p = call.as<MatmulParams>();
-    const Epilogue<float> epilogue(call.out[0], p.bias ? &call.in[2] : nullptr, p.activation,
-                                   addendOf<MatmulParams>(call));
+    const auto epilogue = Epilogue<float>::of<MatmulParams>(call);
     runWork(workOf(p, unit), {call.in[0], call.in[1], epilogue}, launcherOf(context));
   }
 };

@@ -2,7 +2,6 @@
 // every call.
 #include "../gemm/epilogue.h"
 #include "../plain.h"
-#include "kernels/gemm/addend.h"
 #include "kernels/params/matmul.generated.h"
 
 namespace figment::cuda {
@@ -36,8 +35,7 @@ template <class Sum>
 void runAs(const OpCall& call, Launcher& launcher) {
   const auto& p = call.as<MatmulParams>();
   const int64_t count = call.out[0].elements();
-  const Epilogue<Sum> epilogue(call.out[0], p.bias ? &call.in[2] : nullptr, p.activation,
-                               addendOf<MatmulParams>(call));
+  const auto epilogue = Epilogue<Sum>::template of<MatmulParams>(call);
   launch<plainKernel<Sum>>(launcher, gridFor(launcher, count, kThreads), kThreads, 0,
                            Floats<Sum>(call.in[0]), Floats<Sum>(call.in[1]), epilogue, count, p);
 }

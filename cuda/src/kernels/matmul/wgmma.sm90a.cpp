@@ -67,7 +67,7 @@ void run(const OpCall& call, Context& context) {
   work.batchB = call.in[1].dims[0] > 1;
   work.results = resultsAt(call.out[0], p.n, p.n);
   work.results.batchStride = p.m * p.n;
-  finish(work, call, p);
+  finish<MatmulParams>(work, call);
   wgmma::run(launcher, call.in[0].format == Format::f16, p.transA != 0, p.transB == 0, plan, maps,
              work, launcher.scratch());
 }

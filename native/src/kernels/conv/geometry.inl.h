@@ -5,7 +5,6 @@
 #pragma once
 
 #include "kernels/conv/window.inl.h"
-#include "kernels/gemm/activation.h"
 #include "kernels/params/conv2d.generated.h"
 #include "kernels/params/conv2dInputGrad.generated.h"
 
@@ -19,8 +18,6 @@ struct Geometry {
   int64_t groups, groupIn, groupOut;
   int64_t kernelWidth, kernelTaps;
   bool transposed = false;  ///< the input gradient: K walks the outermost dimension of the weights
-  bool biased = false;
-  int activation = kNoActivation;
 
   int64_t phasesY = 1, phasesX = 1;
   Axis y[kMaxPhases] = {}, x[kMaxPhases] = {};
@@ -57,12 +54,7 @@ inline Geometry forwardGeometry(const P& p) {
   return g;
 }
 
-inline Geometry geometryOf(const Conv2dParams& p) {
-  Geometry g = forwardGeometry(p);
-  g.biased = p.bias != 0;
-  g.activation = p.activation;
-  return g;
-}
+inline Geometry geometryOf(const Conv2dParams& p) { return forwardGeometry(p); }
 
 inline Geometry geometryOf(const Conv2dInputGradParams& p) {
   Geometry g = geometryBetween(p, {p.ho, p.wo, p.o}, {p.h, p.w, p.c});

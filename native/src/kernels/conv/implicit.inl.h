@@ -26,8 +26,8 @@ struct Implicit : Geometry {
 
   Source source;
   Results out;
-  Elements weights, bias;
-  Addend addend;
+  Elements weights;
+  Epilogue epilogue;
   Columns kind;
 
   int64_t gridHeight, gridWidth;  ///< of the largest phase
@@ -112,9 +112,8 @@ inline Implicit describe(const OpCall& call) {
   Implicit g(geometryOf(call.as<P>()));
   g.source = {Elements::of(call.in[0]), g.sourceHeight, g.sourceWidth, g.sourceChannels};
   g.weights = Elements::of(call.in[1]);
-  if (g.biased) g.bias = Elements::of(call.in[2]);
   g.out = Results::of(call.out[0]);
-  g.addend = Addend::of<P>(call);
+  g.epilogue = Epilogue::of<P>(call);
   chooseColumns(g);
   planUnits(g);
   return g;
@@ -133,7 +132,8 @@ struct PackedWeights {
 struct ImplicitScratch {
   Depth depths[kMaxPhases];
   PackedWeights packed;
-  float* init;  ///< groups × panels × kTileColumns
+  float* init;           ///< groups × panels × kTileColumns
+  ColumnFloats columns;  ///< as many, where sums are to be scaled
   float* windowArena;
   int64_t windowFloats;
   const float** rowsA;
@@ -154,6 +154,8 @@ inline size_t carve(const Implicit& g, int threads, std::byte* base, ImplicitScr
   }
   s.packed.carve(g, carver);
   s.init = carver.take<float>(g.groups * g.panels * kTileColumns);
+  if (g.epilogue.scale.given())
+    s.columns = g.epilogue.take(carver, g.groups * g.panels * kTileColumns);
   s.windowFloats = g.direct ? 0 : g.unitImages * g.windowFloats();
   // Lane tiles read whole vectors: up to a panel beyond the last pixel.
   s.windowFloats = ceilDiv(s.windowFloats, kLanes) * kLanes + kTileColumns;
@@ -300,8 +302,8 @@ inline void runUnit(const Implicit& g, const ImplicitScratch& s, int64_t unit, i
   block.n = g.groupOut;
   block.firstPanel = firstPanel;
   block.endPanel = endPanel;
-  block.activation = g.activation;
-  block.addend = g.addend;
+  block.activation = g.epilogue.activation;
+  block.addend = g.epilogue.addend;
   for (int64_t phase = 0; phase < g.phases(); phase++) {
     const int64_t phaseEnd = smaller(end, g.y[phase / g.phasesX].size);
     if (begin >= phaseEnd) continue;
@@ -311,6 +313,7 @@ inline void runUnit(const Implicit& g, const ImplicitScratch& s, int64_t unit, i
     for (int64_t group = 0; group < g.groups; group++) {
       block.b = s.packed.phases[phase] + group * g.panels * kTileColumns * block.depth->k;
       block.init = s.init + group * g.panels * kTileColumns;
+      block.columns = s.columns + group * g.panels * kTileColumns;
       runBlock(block);
       if (g.out.half()) narrowRows(block);
       for (int64_t i = 0; i < block.rows.count + kTileRows; i++)
@@ -339,8 +342,9 @@ inline void runImplicit(const Implicit& g, Context& context) {
   carve(g, context.threads(), context.scratch(), s);
   const int64_t initColumns = g.panels * kTileColumns;
   zeroFloats(s.init, g.groups * initColumns);
-  for (int64_t group = 0; g.bias.given() && group < g.groups; group++)
-    widen(s.init + group * initColumns, g.bias + group * g.groupOut, g.groupOut);
+  const ColumnFloats all = s.columns.scale ? s.columns : ColumnFloats{nullptr, s.init};
+  for (int64_t group = 0; group < g.groups; group++)
+    g.epilogue.widen(all + group * initColumns, group * g.groupOut, g.groupOut);
   for (int64_t phase = 0; phase < g.phases(); phase++) fillDepth(g, phase, s.depths[phase]);
   if (const std::byte* ready = packedOperand(context)) {
     Carver kept(const_cast<std::byte*>(ready));  // only read from here on

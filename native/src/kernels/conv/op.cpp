@@ -3,7 +3,7 @@
 // stride⌋ + 1, and likewise Wo. This file holds the rules; see reference.cpp for the meaning.
 #include "../op_spec.h"
 #include "kernels/gemm/activation.h"
-#include "kernels/gemm/addend.h"
+#include "kernels/gemm/epilogue.h"
 #include "kernels/gemm/precision.h"
 #include "kernels/kernel.h"
 #include "kernels/params/conv2d.generated.h"
@@ -56,15 +56,13 @@ bool hasRole(const P& p, const Operand& operand, Role role) {
   }
 }
 
-/// Checks `first`, `second` → `out`, plus a bias as third input where the op has one, and last an
-/// addend.
+/// Checks `first`, `second` → `out`, plus what the op reads where it stores.
 template <class P>
-std::string check(const OpCall& call, const char* name, int bias, Role first, Role second,
-                  Role out) {
+std::string check(const OpCall& call, const char* name, Role first, Role second, Role out) {
   const std::string prefix = std::string(name) + ": ";
   const auto& p = call.as<P>();
-  const int added = addendOf<P>(call) ? 1 : 0;
-  if (call.inCount != 2 + bias + added || call.outCount != 1)
+  const auto epilogue = EpilogueOperands::of<P>(call);
+  if (call.inCount != 2 + epilogue.count() || call.outCount != 1)
     return prefix + "wrong number of operands";
   std::string problem = floatFormatProblem(call, call.inCount);
   if (!problem.empty()) return prefix + problem;
@@ -76,27 +74,28 @@ std::string check(const OpCall& call, const char* name, int bias, Role first, Ro
   if (!hasRole(p, call.in[0], first) || !hasRole(p, call.in[1], second) ||
       !hasRole(p, call.out[0], out))
     return prefix + "an operand does not have the shape its parameters say";
-  if (bias && !call.in[2].hasShape({p.o})) return prefix + "bias must have shape [o]";
-  if (added && !hasRole(p, call.in[2 + bias], out))
+  if (epilogue.scale && !scalesColumns(*epilogue.scale, p.o))
+    return prefix + "scale must have shape [o] or [1]";
+  if (epilogue.bias && !epilogue.bias->hasShape({p.o})) return prefix + "bias must have shape [o]";
+  if (epilogue.addend && !hasRole(p, *epilogue.addend, out))
     return prefix + "addend must have the result's shape";
   return "";
 }
 
 std::string checkForward(const OpCall& call) {
   const auto& p = call.as<Conv2dParams>();
-  if (p.bias != 0 && p.bias != 1) return "conv2d: bias must be 0 or 1";
-  if (p.addend != 0 && p.addend != 1) return "conv2d: addend must be 0 or 1";
+  if (const char* flag = epilogueProblem(p)) return std::string("conv2d: ") + flag;
   if (p.activation < 0 || p.activation > kLastActivation) return "conv2d: unknown activation";
-  return check<Conv2dParams>(call, "conv2d", p.bias, Role::image, Role::weights, Role::result);
+  return check<Conv2dParams>(call, "conv2d", Role::image, Role::weights, Role::result);
 }
 
 std::string checkInputGrad(const OpCall& call) {
-  return check<Conv2dInputGradParams>(call, "conv2dInputGrad", 0, Role::result, Role::weights,
+  return check<Conv2dInputGradParams>(call, "conv2dInputGrad", Role::result, Role::weights,
                                       Role::image);
 }
 
 std::string checkWeightGrad(const OpCall& call) {
-  return check<Conv2dWeightGradParams>(call, "conv2dWeightGrad", 0, Role::image, Role::result,
+  return check<Conv2dWeightGradParams>(call, "conv2dWeightGrad", Role::image, Role::result,
                                        Role::weights);
 }
 

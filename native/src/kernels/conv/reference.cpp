@@ -1,14 +1,13 @@
 // The plain meaning of the three convolutions, each as a sum over the taps of the kernel,
 // accumulated in double:
-//   y[n,i,j,o]  = act(bias[o] + Σ_{u,v,c} x[n, i·s − pad + u·dil, j·s − pad + v·dil, c] w[o,u,v,c])
-//                + addend[n,i,j,o]
+//   y[n,i,j,o]  = act(scale[o] Σ_{u,v,c} x[n, i·s − pad + u·dil, j·s − pad + v·dil, c] w[o,u,v,c]
+//                     + bias[o]) + addend[n,i,j,o]
 //   dx[n,h,w,c] = Σ_{o,u,v : the forward pass read (h,w) through tap (u,v)} dy[n,i,j,o] w[o,u,v,c]
 //   dw[o,u,v,c] = Σ_{n,i,j} x[n, i·s − pad + u·dil, j·s − pad + v·dil, c] dy[n,i,j,o]
 // The only variants that run f64.
 #include "../reference.h"
 
-#include "kernels/gemm/activation.h"
-#include "kernels/gemm/addend.h"
+#include "kernels/gemm/plain_epilogue.h"
 #include "kernels/kernel.h"
 #include "kernels/params/conv2d.generated.h"
 #include "kernels/params/conv2dInputGrad.generated.h"
@@ -50,17 +49,15 @@ void forwardTyped(const OpCall& call, Context& context) {
   if (isEmpty(call.out[0])) return;
   const Geometry<Conv2dParams> g{p};
   const T *x = call.in[0].as<const T>(), *w = call.in[1].as<const T>();
-  const T* bias = p.bias ? call.in[2].as<const T>() : nullptr;
-  const Operand* addend = addendOf<Conv2dParams>(call);
+  const PlainEpilogue<T> epilogue = PlainEpilogue<T>::template of<Conv2dParams>(call);
   const int64_t cg = g.groupIn(), og = g.groupOut(), kh = cg == 0 ? 0 : p.kh, kw = p.kw;
   context.parallelFor(int64_t(p.n) * p.ho, 1, [&](int64_t begin, int64_t end, int) {
     for (int64_t row = begin; row < end; row++) {
       const int64_t n = row / p.ho, i = row % p.ho;
       T* y = call.out[0].as<T>() + row * p.wo * p.o;
-      const T* added = addend ? addend->as<const T>() + row * p.wo * p.o : nullptr;
       for (int64_t j = 0; j < p.wo; j++) {
         for (int64_t o = 0; o < p.o; o++) {
-          double sum = bias ? double(bias[o]) : 0.0;
+          double sum = 0.0;
           for (int64_t u = 0; u < kh; u++) {
             const int64_t h = g.source(0, i, u);
             if (h < 0) continue;
@@ -72,8 +69,7 @@ void forwardTyped(const OpCall& call, Context& context) {
               for (int64_t c = 0; c < cg; c++) sum += double(xs[c]) * double(ws[c]);
             }
           }
-          const double result = activatePlainly(sum, p.activation);
-          y[j * p.o + o] = T(added ? result + double(added[j * p.o + o]) : result);
+          y[j * p.o + o] = T(epilogue.finished(sum, o, (row * p.wo + j) * p.o + o));
         }
       }
     }

@@ -73,16 +73,16 @@ struct PackedWeights {
 /// What all workers read.
 struct SharedScratch {
   PackedWeights weights;
-  float* bias;       ///< zero beyond the channels of a group
-  int32_t* offsets;  ///< of the steps of K, phase by phase
-  std::byte* rows;   ///< of all parts, where several units share one
+  ColumnFloats columns;  ///< zero beyond the channels of a group
+  int32_t* offsets;      ///< of the steps of K, phase by phase
+  std::byte* rows;       ///< of all parts, where several units share one
   Scale* rowScales;
 
   static SharedScratch take(gemm::Carver& carver, const TilePlan& g) {
     const int64_t panels = g.groups * g.panels, parts = g.groups * g.rowParts;
     SharedScratch s;
     s.weights = PackedWeights::take(carver, g, !g.streamed);
-    s.bias = carver.take<float>(g.biased ? panels * kPanelColumns : 0);
+    s.columns = g.epilogue.take(carver, panels * kPanelColumns);
     s.offsets = carver.take<int32_t>(g.allSteps());
     s.rows = carver.take<std::byte>(g.columnParts > 1 ? parts * g.rowsBytes : 0);
     s.rowScales = carver.take<Scale>(g.columnParts > 1 ? parts : 0);
@@ -149,7 +149,7 @@ class TileConvolution {
     int32_t* offsets = shared_.offsets;
     for (int64_t phase = 0; phase < g_.phases(); offsets += g_.steps(phase), phase++)
       describeSteps(g_, phase, offsets);
-    if (g_.bias.given()) widenBias();
+    widenColumns();
     if (const std::byte* ready = packedOperand(context_)) {
       gemm::Carver kept(const_cast<std::byte*>(ready));  // only read from here on
       shared_.weights = PackedWeights::take(kept, g_, keepsWhole(g_));
@@ -178,11 +178,13 @@ class TileConvolution {
     return ConvolutionScratch::take(carver, g_);
   }
 
-  void widenBias() {
-    gemm::zeroFloats(shared_.bias, g_.groups * g_.panels * kPanelColumns);
+  void widenColumns() {
+    const int64_t padded = g_.panels * kPanelColumns;
+    const ColumnFloats& to = shared_.columns;
+    for (float* numbers : {to.scale, to.bias})
+      if (numbers) gemm::zeroFloats(numbers, g_.groups * padded);
     for (int64_t group = 0; group < g_.groups; group++)
-      gemm::widen(shared_.bias + group * g_.panels * kPanelColumns, g_.bias + group * g_.groupOut,
-                  g_.groupOut);
+      g_.epilogue.widen(to + group * padded, group * g_.groupOut, g_.groupOut);
   }
 
   Scale fill(int64_t group, const TilePart& part, std::byte* rows, std::byte* window) const {
@@ -391,8 +393,7 @@ class TileConvolution {
     const int64_t at = panelIndex(turn);
     work.finisher.begin(sums, places, turn.count * kSide,
                         turn.group * g_.groupOut + turn.panel * kPanelColumns,
-                        g_.columnsOf(turn.panel), columnTiles,
-                        g_.bias.given() ? shared_.bias + at * kPanelColumns : nullptr,
+                        g_.columnsOf(turn.panel), columnTiles, shared_.columns + at * kPanelColumns,
                         fit ? -(work.rowScale.shift + columnScale(turn).shift) : 0,
                         blocks * g_.cutSteps(turn.phase));
   }

@@ -87,9 +87,9 @@ struct WindowAxis {
 struct TilePlan : conv::Geometry {
   explicit TilePlan(const Geometry& shape) : Geometry(shape) {}
 
-  Elements source, weights, bias;
+  Elements source, weights;
   Results out;
-  Addend addend;
+  Epilogue epilogue;
   Parts parts;  ///< numbers that factors are split into, or kWhole
 
   static constexpr Parts kWhole = {1, 1, 0};
@@ -415,8 +415,7 @@ inline TilePlan planTiles(const OpCall& call, const Parts& parts) {
   g.source = Elements::of(call.in[0]);
   g.weights = Elements::of(call.in[1]);
   g.out = Results::of(call.out[0]);
-  g.addend = Addend::of<P>(call);
-  if (g.biased) g.bias = Elements::of(call.in[2]);
+  g.epilogue = Epilogue::of<P>(call);
   g.parts = parts;
   const bool joined = joinImages(g);
   g.gridHeight = g.gridWidth = 0;

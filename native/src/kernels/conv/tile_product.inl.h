@@ -1,6 +1,6 @@
 // The loops of a convolution over matrix tiles. A block of sums takes all of K at once: its rows
 // stay in the first-level cache for all columns, which stream past it from the second. While the
-// next block is being multiplied, a finished one gets its bias, activation, addend and
+// next block is being multiplied, a finished one gets its scale, bias, activation, addend and
 // format, a row at each step of K, by the units of the processor that tiles leave idle. Include
 // only from files compiled for one instruction set.
 #pragma once
@@ -31,28 +31,30 @@ class Finisher {
   };
 
   explicit Finisher(const TilePlan& g)
-      : out_(g.out), addend_(g.addend), activation_(g.activation) {}
+      : out_(g.out), addend_(g.epilogue.addend), activation_(g.epilogue.activation) {}
   Finisher(const Finisher&) = delete;
   Finisher& operator=(const Finisher&) = delete;
 
   /// Takes on `sums`: `rows` rows whose result, from channel `channel` on, begins at places[row],
   /// or is not wanted where that is negative. Some of them are finished in each of `steps` steps.
   void begin(const float* sums, const int64_t* places, int64_t rows, int64_t channel,
-             int64_t columns, int columnTiles, const float* bias, int exponent, int64_t steps) {
+             int64_t columns, int columnTiles, const ColumnFloats& floats, int exponent,
+             int64_t steps) {
     progress_.place = places;
     progress_.sums = sums;
     end_ = places + rows;
     channel_ = channel;
     columns_ = columns;
     width_ = columnTiles * kSide;
-    bias_ = bias;
+    floats_ = floats;
     rate_ = ceilDiv(rows, larger(steps, 1));
     progress_.wait = pace_ = larger(steps / larger(rows, 1), 1);
     // In two steps, because the power may be none that f32 has.
-    scale_[0] = split::powerOfTwo(exponent / 2);
-    scale_[1] = split::powerOfTwo(exponent - exponent / 2);
+    power_[0] = split::powerOfTwo(exponent / 2);
+    power_[1] = split::powerOfTwo(exponent - exponent / 2);
     const bool plain = columns == kPanelColumns && activation_ == kNoActivation;
-    plainBf16_ = plain && out_.format == Format::bf16 && exponent == 0 && !addend_.given();
+    plainBf16_ =
+        plain && out_.format == Format::bf16 && exponent == 0 && !floats.scale && !addend_.given();
     plainF32_ = plain && out_.format == Format::f32 && addend_.single();
   }
   /// Brings memory into the second-level cache within `steps` steps.
@@ -103,9 +105,9 @@ class Finisher {
   FIGMENT_INLINE void finishBf16(uint16_t* to, const float* sums) const {
     for (int64_t i = 0; i < kPanelColumns; i += 2 * kLanes) {
       F32 low = F32::load(sums + i), high = F32::load(sums + i + kLanes);
-      if (bias_) {
-        low += F32::load(bias_ + i);
-        high += F32::load(bias_ + i + kLanes);
+      if (const float* bias = floats_.bias) {
+        low += F32::load(bias + i);
+        high += F32::load(bias + i + kLanes);
       }
       Tiles::storeBf16(to + i, low, high);
     }
@@ -114,22 +116,22 @@ class Finisher {
   FIGMENT_INLINE void finishF32(float* to, const float* sums) const {
     const float* added = addend_.floatsAt(to);
     for (int64_t i = 0; i < kPanelColumns; i += kLanes) {
-      const F32 x = biased(sums, i);
+      const F32 x = applied(sums, i);
       (added ? x + F32::load(added + i) : x).store(to + i);
     }
   }
 
-  FIGMENT_INLINE F32 biased(const float* sums, int64_t column) const {
-    const F32 x = F32::load(sums + column) * F32::broadcast(scale_[0]) * F32::broadcast(scale_[1]);
-    return bias_ ? x + F32::load(bias_ + column) : x;
+  FIGMENT_INLINE F32 applied(const float* sums, int64_t column) const {
+    const F32 x = F32::load(sums + column) * F32::broadcast(power_[0]) * F32::broadcast(power_[1]);
+    return floats_.applied(x, column);
   }
   [[gnu::noinline]] void finishRow(Results to, const float* sums) const {
     float row[kPanelColumns];
     for (int64_t i = 0; i < width_; i += kLanes) {
-      const F32 x = biased(sums, i);
+      const F32 x = applied(sums, i);
       (activation_ == kNoActivation ? x : gemm::activate(x, activation_)).store(row + i);
     }
-    if (addend_.given()) gemm::addElements(row, addend_.at(to.data), columns_);
+    if (addend_.given()) gemm::finishRow(row, columns_, {}, kNoActivation, addend_.at(to.data));
     gemm::narrow(to, row, columns_);
   }
 
@@ -140,12 +142,12 @@ class Finisher {
   int64_t channel_ = 0, columns_ = 0;
   int64_t width_ = 0;            ///< of a row of sums
   int64_t rate_ = 1, pace_ = 1;  ///< rows at a time, once in so many steps
-  const float* bias_ = nullptr;
+  ColumnFloats floats_;
   const std::byte* aheadEnd_ = nullptr;
   int64_t aheadLines_ = 0;  ///< a step
   int64_t gap_ = 0, runStep_ = 0;
   Progress progress_;
-  float scale_[2] = {1, 1};
+  float power_[2] = {1, 1};
   bool plainBf16_ = false, plainF32_ = false;
 };
 

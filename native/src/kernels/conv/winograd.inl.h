@@ -1,7 +1,7 @@
 // conv2d and conv2dInputGrad of 3×3 taps and stride 1 by Winograd's filtering (see
 // winograd_matrices.h): tiles of the source and the weights are transformed, multiplied channel by
 // channel in a matrix product for each element of a transformed tile, and the sums transformed
-// back, with bias and activation. Of the three, only what all workers share leaves the caches of a
+// back and finished. Of the three, only what all workers share leaves the caches of a
 // core. Include only from files compiled for one instruction set.
 #pragma once
 

@@ -5,8 +5,7 @@
 #pragma once
 
 #include "kernels/conv/winograd_source.inl.h"
-#include "kernels/gemm/addend.inl.h"
-#include "kernels/gemm/pack.inl.h"
+#include "kernels/gemm/epilogue.inl.h"
 
 namespace figment::FIGMENT_ISA::conv {
 
@@ -19,14 +18,13 @@ struct Filtering : TiledGeometry<kY, kX> {
   void bind(const OpCall& call) {
     this->source = Elements::of(call.in[0]);
     weights = Elements::of(call.in[1]);
-    if (this->biased) bias = Elements::of(call.in[2]);
     out = Results::of(call.out[0]);
-    addend = Addend::of<P>(call);
+    epilogue = Epilogue::of<P>(call);
   }
 
-  Elements weights, bias;
+  Elements weights;
   Results out;
-  Addend addend;
+  Epilogue epilogue;
 };
 
 /// Adds what one pixel of the source, met by one tap, gives to `count` results from `column` on.
@@ -54,7 +52,7 @@ inline F32 addTap(const Filtering<kY, kX>& g, Elements pixel, int64_t tap, int64
   return sum + F32::load(sums);
 }
 
-/// The sum at one position of the result, without bias.
+/// The sum at one position of the result.
 template <int kY, int kX>
 inline F32 directSum(const Filtering<kY, kX>& g, int64_t image, int64_t y, int64_t x, int64_t group,
                      int64_t column, int count) {

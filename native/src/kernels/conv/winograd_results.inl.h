@@ -1,4 +1,4 @@
-// The last step of Winograd's filtering: sums of products are transformed back, and bias,
+// The last step of Winograd's filtering: sums of products are transformed back, and scale, bias,
 // activation and addend applied. Include only from files compiled for one instruction set.
 #pragma once
 
@@ -39,17 +39,20 @@ FIGMENT_INLINE bool finishTile(const Filtering<kY, kX>& g, const TilePlace& plac
         y[row][at] = directSum(g, place.image, place.y + row, place.x + at, group, column, count);
 
   const int64_t channel = group * g.groupOut + column;
-  const F32 bias = g.bias.given() ? loadElements(g.bias + channel, count) : F32::zero();
+  const Epilogue& e = g.epilogue;
+  const bool scales = e.scale.given();
+  const F32 scale = scales ? e.scale.load(channel, count) : F32::zero();
+  const F32 bias = e.bias.given() ? e.bias.load(channel, count) : F32::zero();
   const auto finished = [&](F32 value) __attribute__((always_inline)) {
-    value += bias;
-    return g.activation == kNoActivation ? value : activate(value, g.activation);
+    value = (scales ? value * scale : value) + bias;
+    return e.activation == kNoActivation ? value : activate(value, e.activation);
   };
   const int64_t pixel = (place.image * g.outHeight + place.y) * g.outWidth + place.x;
   const Results first = g.out + (pixel * g.outChannels + channel);
   const int64_t rowStep = g.outWidth * g.outChannels;
-  const bool single = !g.out.half() && g.addend.single();
+  const bool single = !g.out.half() && e.addend.single();
   if (single && count == kLanes && place.rows == kY && place.columns == kX) {
-    const float* added = g.addend.floatsAt(first.data);
+    const float* added = e.addend.floatsAt(first.data);
 #pragma GCC unroll 4
     for (int row = 0; row < kY; row++)
 #pragma GCC unroll 4
@@ -64,7 +67,7 @@ FIGMENT_INLINE bool finishTile(const Filtering<kY, kX>& g, const TilePlace& plac
     for (int at = 0; at < place.columns; at++) {
       const Results to = first + (row * rowStep + at * g.outChannels);
       F32 value = finished(y[row][at]);
-      if (g.addend.given()) value += loadElements(g.addend.at(to.data), count);
+      if (e.addend.given()) value += loadElements(e.addend.at(to.data), count);
       storeElements(to, value, count);
     }
   return direct;

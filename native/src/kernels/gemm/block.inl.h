@@ -1,11 +1,8 @@
-// A block of rows of C = activation(A·B + bias) + addend: loops a tile over rows, panels of B and
-// cuts of K. Include only from files compiled for one instruction set.
+// A block of rows of C = activation(scale ⊙ A·B + bias) + addend: loops a tile over rows, panels of
+// B and cuts of K. Include only from files compiled for one instruction set.
 #pragma once
 
-#include "kernels/gemm/activation.h"
-#include "kernels/gemm/addend.inl.h"
-#include "kernels/gemm/pack.inl.h"
-#include "kernels/simd/math.h"
+#include "kernels/gemm/epilogue.inl.h"
 
 namespace figment::FIGMENT_ISA::gemm {
 
@@ -97,20 +94,10 @@ struct RowBlock {
   int64_t cColumn = 0;  ///< the column that the row pointers of C point at
   int64_t firstPanel = 0;
   int64_t endPanel = 0;
-  int activation = 0;
+  ColumnFloats columns = {};  ///< what whole sums meet; a bias alone is in `init`
+  int activation = kNoActivation;
   Addend addend = {};
 };
-
-FIGMENT_INLINE F32 activate(F32 x, int activation) {
-  return activation == kSilu ? silu(x) : maximum(x, F32::zero());
-}
-
-inline void activateRow(float* row, int64_t count, int activation) {
-  int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) activate(F32::load(row + i), activation).store(row + i);
-  if (const int rest = int(count - i))
-    activate(F32::loadPartial(row + i, rest), activation).storePartial(row + i, rest);
-}
 
 template <int kVectors>
 inline void runPanel(RowTile tile, const RowTable& rows, int64_t column) {
@@ -182,6 +169,17 @@ inline void runPanelOf(Columns kind, const RowTile& tile, const RowTable& rows, 
     runPanel<kTileVectors - 1>(tile, rows, column);
 }
 
+/// Finishes the sums of a panel, but for an addend of those that are yet to be narrowed.
+inline void finishPanel(const RowBlock& block, int64_t column, int64_t count) {
+  const bool adds = block.addend.given() && !block.rows.results;
+  if (!block.columns.scale && block.activation == kNoActivation && !adds) return;
+  for (int64_t row = 0; row < block.rows.count; row++) {
+    float* c = block.rows.c[row] + (column - block.cColumn);
+    finishRow(c, count, block.columns + column, block.activation,
+              adds ? block.addend.at(c) : Elements{});
+  }
+}
+
 /// Computes the columns of the panels [firstPanel, endPanel) for the rows of the block.
 inline void runBlock(const RowBlock& block) {
   const Depth& depth = *block.depth;
@@ -213,14 +211,7 @@ inline void runBlock(const RowBlock& block) {
         }
         runPanelOf(block.kind, tile, block.rows, column - block.cColumn);
       }
-      if (block.activation != 0 && cut == cuts - 1)
-        for (int64_t row = 0; row < block.rows.count; row++)
-          activateRow(block.rows.c[row] + (column - block.cColumn), valid, block.activation);
-      if (block.addend.given() && !block.rows.results && cut == cuts - 1)
-        for (int64_t row = 0; row < block.rows.count; row++) {
-          float* c = block.rows.c[row] + (column - block.cColumn);
-          addElements(c, block.addend.at(c), valid);
-        }
+      if (cut == cuts - 1) finishPanel(block, column, valid);
     }
   }
 }
@@ -238,7 +229,8 @@ inline void narrowRows(const RowBlock& block) {
   const int64_t count = smaller(block.endPanel * kTileColumns, block.n) - first;
   for (int64_t i = 0; i < block.rows.count; i++) {
     const Results to = Results{block.rows.results[i], block.rows.format} + first;
-    if (block.addend.given()) addElements(block.rows.c[i], block.addend.at(to.data), count);
+    if (block.addend.given())
+      finishRow(block.rows.c[i], count, {}, kNoActivation, block.addend.at(to.data));
     narrow(to, block.rows.c[i], count);
   }
 }

@@ -8,7 +8,6 @@
 // instruction set.
 #pragma once
 
-#include "kernels/gemm/addend.inl.h"
 #include "kernels/gemm/block.inl.h"
 #include "kernels/gemm/gate.inl.h"
 #include "kernels/gemm/tile_packing.inl.h"
@@ -16,7 +15,9 @@
 namespace figment::FIGMENT_ISA::tiles {
 
 using gemm::Addend;
+using gemm::ColumnFloats;
 using gemm::Elements;
+using gemm::Epilogue;
 using gemm::Results;
 
 /// Smaller products of convolutions and attention do not repay the packing of both factors. A
@@ -24,14 +25,15 @@ using gemm::Results;
 constexpr int64_t kLeastRows = 16, kLeastDepth = 32;
 constexpr int kPossible = kReferencePreference + 1;
 
-/// Bias, activation, addend and rounding of a row of sums on their way out.
+/// Scale, bias, activation, addend and rounding of a row of sums on their way out.
 [[gnu::noinline]] inline void storeRow(Results to, const float* sums, int64_t count,
-                                       const float* bias, int activation, const Addend& addend) {
-  const Elements added = addend.given() ? addend.at(to.data) : Elements{};
+                                       const ColumnFloats& columns, int activation,
+                                       const Addend& addend) {
+  const Elements added = addend.at(to.data);
   for (int64_t i = 0; i < count; i += kLanes) {
     const int lanes = int(smaller(kLanes, count - i));
     F32 x = lanes == kLanes ? F32::load(sums + i) : F32::loadPartial(sums + i, lanes);
-    if (bias) x += lanes == kLanes ? F32::load(bias + i) : F32::loadPartial(bias + i, lanes);
+    x = columns.applied(x, i, lanes);
     if (activation != kNoActivation) x = gemm::activate(x, activation);
     if (added.given()) x += gemm::loadElements(added + i, lanes);
     gemm::storeElements(to + i, x, lanes);
@@ -44,7 +46,7 @@ struct RowResults {
   Results to;    ///< of row and column zero
   int64_t step;  ///< from one row to the next
   int64_t columns;
-  const float* bias;  ///< of those columns, or null
+  ColumnFloats floats;  ///< of those columns
   int activation;
   Addend addend;
 
@@ -54,12 +56,20 @@ struct RowResults {
   FIGMENT_INLINE void store(int64_t row, int64_t end, int64_t column, const float* sums) const {
     const Results at = to + (row * step + resultColumns(column, activation));
     const int64_t count = smaller(kBlock, columns - column);
-    const float* added = bias ? bias + column : nullptr;
+    const ColumnFloats own = floats + column;
+    const float* added = own.bias;
     if (activation == kGeglu)
       storeGatedRows<Tiles>(at, end - row, smaller(kSide, columns - column / 2), added, sums);
     else if (count < kBlock || activation != kNoActivation || to.format == Format::f16 ||
              !addend.single())
-      storeRows(at, end - row, count, added, sums);
+      storeRows(at, end - row, count, own, sums);
+    else if (own.scale)
+      storeBlock<Tiles>(at, end - row, sums,
+                        [=, this, numbers = addend.floatsAt(at.data)](const float* sum, int64_t i) {
+                          const F32 x = own.applied(F32::load(sum + i), i);
+                          return numbers ? x + F32::load(numbers + (sum - sums) / kBlock * step + i)
+                                         : x;
+                        });
     else if (const float* numbers = addend.floatsAt(at.data))
       storeBlock<Tiles>(at, end - row, sums, [=, this](const float* sum, int64_t i) {
         return biased(sum, added, i) + F32::load(numbers + (sum - sums) / kBlock * step + i);
@@ -121,10 +131,10 @@ struct RowResults {
   static FIGMENT_INLINE F32 biased(const float* sums, const float* biasAt, int64_t i) {
     return biasAt ? F32::load(sums + i) + F32::load(biasAt + i) : F32::load(sums + i);
   }
-  [[gnu::noinline]] void storeRows(Results at, int64_t rows, int64_t count, const float* biasAt,
+  [[gnu::noinline]] void storeRows(Results at, int64_t rows, int64_t count, const ColumnFloats& own,
                                    const float* sums) const {
     for (int64_t i = 0; i < rows; i++)
-      storeRow(at + i * step, sums + i * kBlock, count, biasAt, activation, addend);
+      storeRow(at + i * step, sums + i * kBlock, count, own, activation, addend);
   }
 };
 

@@ -52,16 +52,16 @@ class FewRows {
  private:
   /// The memory of one worker.
   struct Memory {
-    uint16_t* rows;  ///< all, for a part of K
-    float* sums;     ///< of two blocks
-    float* bias;     ///< of a unit's columns, if there is one
-    float* kept;     ///< sums of a unit, where several parts of K are added
+    uint16_t* rows;       ///< all, for a part of K
+    float* sums;          ///< of two blocks
+    ColumnFloats floats;  ///< of a unit's columns
+    float* kept;          ///< sums of a unit, where several parts of K are added
 
     static Memory take(Carver& carver, const FewRows& f) {
       Memory m;
       m.rows = carver.take<uint16_t>(f.blocks_ * f.partSteps_ * kPair);
       m.sums = carver.take<float>(2 * kBlockSums);
-      m.bias = f.g.p.bias ? carver.take<float>(f.unitPanels_ * kBlock) : nullptr;
+      m.floats = f.g.epilogue.take(carver, f.unitPanels_ * kBlock);
       const bool parts = f.partSteps_ < f.g.steps;
       m.kept = carver.take<float>(parts ? f.unitPanels_ * f.blocks_ * kBlockSums : 0);
       return m;
@@ -73,8 +73,8 @@ class FewRows {
                const Memory& mine) const {
     const int64_t firstPanel = unit * unitPanels_, column = firstPanel * kBlock;
     const int64_t columns = smaller(unitPanels_ * kBlock, g.n - column);
-    if (mine.bias) widenBias(mine.bias, g.p, Elements::of(call.in[2]), column, columns);
-    const RowResults out = resultsOf(call, 0, column, columns, mine.bias);
+    widenColumns(mine.floats, g.p, g.epilogue, column, columns);
+    const RowResults out = resultsOf(call, 0, column, columns, mine.floats);
     const auto finish = [out](int64_t i, int64_t end, int64_t j, const float* sums) {
       out.store<Tiles>(i, end, j, sums);
     };

@@ -1,10 +1,10 @@
-// matmul: out[b] = activation(op(A[b]) · op(B[b]) + bias) + addend[b], with either factor
+// matmul: out[b] = activation(scale ⊙ op(A[b]) · op(B[b]) + bias) + addend[b], with either factor
 // transposed and either batch dimension broadcast; of n columns, GEGLU leaves n / 2. This file
 // holds the rules of the operation; see reference.cpp for its meaning and packed.inl.h for the fast
 // kernels.
 #include "../op_spec.h"
 #include "kernels/gemm/activation.h"
-#include "kernels/gemm/addend.h"
+#include "kernels/gemm/epilogue.h"
 #include "kernels/gemm/precision.h"
 #include "kernels/kernel.h"
 #include "kernels/params/matmul.generated.h"
@@ -33,16 +33,17 @@ std::string checkFactor(const char* name, const Operand& operand, int64_t batch,
 
 std::string check(const OpCall& call) {
   const auto& p = call.as<MatmulParams>();
-  if (p.bias != 0 && p.bias != 1) return "matmul: bias must be 0 or 1";
-  if (p.addend != 0 && p.addend != 1) return "matmul: addend must be 0 or 1";
+  if (const char* flag = epilogueProblem(p)) return std::string("matmul: ") + flag;
   if (p.transA != 0 && p.transA != 1) return "matmul: transA must be 0 or 1";
   if (p.transB != 0 && p.transB != 1) return "matmul: transB must be 0 or 1";
   if (p.precision < 0 || p.precision > kLastPrecision) return "matmul: unknown precision";
   if (p.activation < 0 || p.activation > kLastOfMatmul) return "matmul: unknown activation";
   if (p.activation == kGeglu && p.n % 2 != 0)
     return "matmul: an odd number of columns has no halves";
-  if (p.activation == kGeglu && p.addend) return "matmul: nothing is added to gated columns";
-  if (call.inCount != 2 + p.bias + p.addend || call.outCount != 1)
+  if (p.activation == kGeglu && (p.scale || p.addend))
+    return "matmul: gated columns are neither scaled nor added to";
+  const auto epilogue = EpilogueOperands::of<MatmulParams>(call);
+  if (call.inCount != 2 + epilogue.count() || call.outCount != 1)
     return "matmul: wrong number of operands";
   std::string problem = floatFormatProblem(call, call.inCount);
   if (!problem.empty()) return "matmul: " + problem;
@@ -54,19 +55,18 @@ std::string check(const OpCall& call) {
     problem = checkFactor("b", call.in[1], p.batch, p.transB ? p.n : p.k, p.transB ? p.k : p.n,
                           p.batchStrideB);
   if (!problem.empty()) return problem;
-  if (p.bias) {
-    if (!call.in[2].hasShape({p.n})) return "matmul: bias must have shape [n]";
-    if (!call.in[2].contiguous()) return "matmul: bias must be contiguous";
-  }
+  for (int i = 2; i < call.inCount; i++)
+    if (!call.in[i].contiguous()) return "matmul: operands must be contiguous";
+  if (epilogue.scale && !scalesColumns(*epilogue.scale, p.n))
+    return "matmul: scale must have shape [n] or [1]";
+  if (epilogue.bias && !epilogue.bias->hasShape({p.n})) return "matmul: bias must have shape [n]";
   int64_t matrix = 0;
   if (__builtin_mul_overflow(p.m, p.n, &matrix)) return "matmul: out is too large";
   if (!call.out[0].hasShape({p.batch, p.m, resultColumns(p.n, p.activation)}))
     return "matmul: out must be [batch, m, n]";
   if (!call.out[0].contiguous()) return "matmul: out must be contiguous";
-  if (const Operand* addend = addendOf<MatmulParams>(call)) {
-    if (!addend->hasShape({p.batch, p.m, p.n})) return "matmul: addend must be [batch, m, n]";
-    if (!addend->contiguous()) return "matmul: addend must be contiguous";
-  }
+  if (epilogue.addend && !epilogue.addend->hasShape({p.batch, p.m, p.n}))
+    return "matmul: addend must be [batch, m, n]";
   return "";
 }
 

@@ -33,8 +33,8 @@ inline int outerSupports(const OpCall& call) {
   const auto& p = call.as<MatmulParams>();
   const bool fits = p.m > 0 && p.n >= kLanes && p.k >= kOuterDepth && p.m < kInt32Max &&
                     p.n < kInt32Max && p.k < kInt32Max;
-  const bool plain =
-      p.batch == 1 && p.transA && !p.transB && !p.bias && !p.addend && p.activation == 0;
+  const bool plain = p.batch == 1 && p.transA && !p.transB && !p.scale && !p.bias && !p.addend &&
+                     p.activation == 0;
   return fits && plain && gemm::tileFormats(call, call.inCount) ? kPackedPreference + 1 : -1;
 }
 

@@ -31,14 +31,13 @@ constexpr int64_t kDotRowsOfA = kLanes / 4;
 constexpr int64_t kRowConflictFloats = 1024;
 
 struct Matmul {
-  Elements a, b, bias;
+  Elements a, b;
   Results c;
-  Addend addend;
+  Epilogue epilogue;
   int64_t columns;  ///< of B
   int64_t batch, m, k, batchStrideA, batchStrideB;
   int64_t n;  ///< columns of panels: where they are gated, panels are whole
   bool transA, transB;
-  int activation;
   bool gated;  ///< panels hold columns of one half of B and of the other in turn
   Columns kind;
   bool swapped;  ///< computes Cᵀ = Bᵀ·Aᵀ: everything else here speaks of the swapped factors
@@ -60,6 +59,9 @@ struct Matmul {
     const int64_t half = results(), inHalf = panel / 2 * kTileColumns;
     return {panel % 2 * half + inHalf, smaller(kTileColumns, half - inHalf)};
   }
+  /// Whether sums begin with the bias, which is all that is left to do to them but for an
+  /// activation and an addend.
+  bool biasFirst() const { return splits == 1 && !swapped && !epilogue.scale.given(); }
   /// Columns of the result.
   int64_t results() const { return gated ? columns / 2 : columns; }
 };
@@ -104,9 +106,8 @@ inline void describe(const OpCall& call, Matmul& g) {
   const auto& p = call.as<MatmulParams>();
   g.a = Elements::of(call.in[0]);
   g.b = Elements::of(call.in[1]);
-  g.bias = p.bias ? Elements::of(call.in[2]) : Elements{};
   g.c = Results::of(call.out[0]);
-  g.addend = Addend::of<MatmulParams>(call);
+  g.epilogue = Epilogue::of<MatmulParams>(call);
   g.batch = p.batch;
   g.m = p.m;
   g.k = p.k;
@@ -117,7 +118,6 @@ inline void describe(const OpCall& call, Matmul& g) {
   g.batchStrideB = p.batchStrideB;
   g.transA = p.transA != 0;
   g.transB = p.transB != 0;
-  g.activation = p.activation;
   if (!g.transA && g.batchStrideB == 0 && (g.batchStrideA != 0 || g.batch == 1)) {
     g.m *= g.batch;  // one B for all: the batch is just more rows
     g.batch = 1;
@@ -145,8 +145,9 @@ struct MatmulScratch {
   float* packed;  ///< [batchesB][split][panel][splitDepth][kTileColumns], unless there is `ready`
   const float* ready;  ///< the same, packed ahead of the call
   float* init;
-  float* partial;  ///< [split][batch][m][n]
-  float* rows;     ///< per worker: copied rows of A
+  ColumnFloats columns;  ///< of the result, unless sums begin with the bias
+  float* partial;        ///< [split][batch][m][n]
+  float* rows;           ///< per worker: copied rows of A
   const float** rowsA;
   float** rowsC;
   float* staged;  ///< per worker: sums of a unit whose results are 16-bit
@@ -169,6 +170,7 @@ inline size_t carve(const Matmul& g, int threads, std::byte* base, MatmulScratch
   s.packedBatch = g.panels * kTileColumns * g.k;
   s.packed = carver.take<float>(g.batchesB * s.packedBatch);
   s.init = carver.take<float>(g.panels * kTileColumns);
+  s.columns = g.biasFirst() ? ColumnFloats{} : g.epilogue.take(carver, g.columns);
   s.partial = carver.take<float>(g.splits > 1 ? g.splits * g.batch * g.m * g.n : 0);
   s.rowStep = g.splitDepth + kLanes;
   s.rowFloats = g.copyA ? g.unitRows * s.rowStep : 0;
@@ -246,8 +248,7 @@ inline void matmulPack(const OpCall& call, std::byte* to, Context& context) {
   packB(g, s, context);
 }
 
-/// A unit whose rows are the columns of C: bias, activation and addend run along the rows of
-/// the unit.
+/// A unit whose rows are the columns of C: what finishes sums runs along the rows of the unit.
 inline void runSwapped(const Matmul& g, const MatmulScratch& s, RowBlock& block, int64_t batch,
                        int64_t row, int worker) {
   const int64_t rows = block.rows.count;
@@ -257,18 +258,12 @@ inline void runSwapped(const Matmul& g, const MatmulScratch& s, RowBlock& block,
   block.cStep = g.c.half() ? s.stagedStep : g.m;
   for (int64_t i = 0; i < rows; i++) block.rows.c[i] = c + i;
   block.rows.pad();
-  for (int64_t j = 0; j < g.n; j++) {
-    if (g.bias.given())
-      widen(c + j * block.cStep, g.bias + row, rows);
-    else
-      zeroFloats(c + j * block.cStep, rows);
-  }
+  for (int64_t j = 0; j < g.n; j++) zeroFloats(c + j * block.cStep, rows);
   runBlock(block);
   for (int64_t j = 0; j < g.n; j++) {
     float* sums = c + j * block.cStep;
     const Results to = out + j * g.m;
-    if (g.activation != 0) activateRow(sums, rows, g.activation);
-    if (g.addend.given()) addElements(sums, g.addend.at(to.data), rows);
+    finishRow(sums, rows, s.columns + row, g.epilogue.activation, g.epilogue.addend.at(to.data));
     if (g.c.half()) narrow(to, sums, rows);
   }
 }
@@ -336,8 +331,11 @@ inline void runUnit(const Matmul& g, const MatmulScratch& s, int64_t unit, int w
     runSwapped(g, s, block, batch, row, worker);
     return;
   }
-  block.activation = g.splits > 1 || g.gated ? 0 : g.activation;
-  if (g.splits == 1) block.addend = g.addend;
+  if (g.splits == 1) {
+    block.columns = s.columns;
+    block.activation = g.gated ? kNoActivation : g.epilogue.activation;
+    block.addend = g.epilogue.addend;
+  }
   const int64_t at = (batch * g.m + row) * g.results();
   if (g.splits > 1 || !(g.c.half() || g.gated)) {
     float* c = g.splits > 1 ? s.partial + split * g.batch * g.m * g.n : g.c.floats();
@@ -364,14 +362,13 @@ inline void addSplits(const Matmul& g, const MatmulScratch& s, int64_t row) {
   float* first = s.partial + row * g.n;
   for (int64_t j = 0; j < g.n; j += kLanes) {
     const int count = int(smaller(kLanes, g.n - j));
-    F32 sum = g.bias.given() ? loadElements(g.bias + j, count) : F32::zero();
+    F32 sum = F32::zero();
     for (int64_t split = 0; split < g.splits; split++)
       sum += F32::loadPartial(first + split * step + j, count);
     sum.storePartial(first + j, count);
   }
   const Results to = g.c + row * g.n;
-  if (g.activation != 0) activateRow(first, g.n, g.activation);
-  if (g.addend.given()) addElements(first, g.addend.at(to.data), g.n);
+  finishRow(first, g.n, s.columns, g.epilogue.activation, g.epilogue.addend.at(to.data));
   narrow(to, first, g.n);
 }
 
@@ -395,10 +392,12 @@ inline void matmulRun(const OpCall& call, Context& context) {
   MatmulScratch s;
   carve(g, context.threads(), context.scratch(), s);
   zeroFloats(s.init, g.panels * kTileColumns);
-  if (g.bias.given() && g.splits == 1 && !g.swapped) {
+  if (!g.biasFirst()) {
+    g.epilogue.widen(s.columns, 0, g.columns);
+  } else if (g.epilogue.bias.given()) {
     for (int64_t panel = 0; panel < g.panels; panel++) {
       const auto [first, count] = g.columnsOf(panel);
-      widen(s.init + panel * kTileColumns, g.bias + first, count);
+      g.epilogue.bias.widen(s.init + panel * kTileColumns, first, count);
     }
   }
   s.ready = reinterpret_cast<const float*>(packedOperand(context));

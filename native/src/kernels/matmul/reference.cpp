@@ -4,8 +4,7 @@
 
 #include <vector>
 
-#include "kernels/gemm/activation.h"
-#include "kernels/gemm/addend.h"
+#include "kernels/gemm/plain_epilogue.h"
 #include "kernels/kernel.h"
 #include "kernels/params/matmul.generated.h"
 #include "kernels/widened.h"
@@ -19,26 +18,24 @@ void runTyped(const OpCall& call, Context& context) {
   if (p.batch == 0 || p.m == 0 || p.n == 0) return;
   const int64_t rowStepA = p.transA ? 1 : p.k, stepA = p.transA ? p.m : 1;
   const int64_t stepB = p.transB ? 1 : p.n, columnStepB = p.transB ? p.k : 1;
-  const T* bias = p.bias ? call.in[2].as<const T>() : nullptr;
-  const Operand* addend = addendOf<MatmulParams>(call);
+  const PlainEpilogue<T> epilogue = PlainEpilogue<T>::template of<MatmulParams>(call);
   context.parallelFor(p.batch * p.m, 1, [&](int64_t begin, int64_t end, int) {
     std::vector<double> sums(static_cast<size_t>(p.n));
     for (int64_t row = begin; row < end; row++) {
       const int64_t batch = row / p.m;
       const T* a = call.in[0].as<const T>() + batch * p.batchStrideA + row % p.m * rowStepA;
       const T* b = call.in[1].as<const T>() + batch * p.batchStrideB;
-      for (int64_t j = 0; j < p.n; j++) sums[j] = bias ? double(bias[j]) : 0.0;
+      for (int64_t j = 0; j < p.n; j++) sums[j] = 0.0;
       for (int64_t k = 0; k < p.k; k++)
         for (int64_t j = 0; j < p.n; j++)
           sums[j] += double(a[k * stepA]) * double(b[k * stepB + j * columnStepB]);
       const int64_t columns = resultColumns(p.n, p.activation);
       T* out = call.out[0].as<T>() + row * columns;
-      const T* added = addend ? addend->as<const T>() + row * columns : nullptr;
-      for (int64_t j = 0; j < columns; j++) {
-        const double result = p.activation == kGeglu ? gatePlainly(sums[j], sums[columns + j])
-                                                     : activatePlainly(sums[j], p.activation);
-        out[j] = T(added ? result + double(added[j]) : result);
-      }
+      for (int64_t j = 0; j < columns; j++)
+        out[j] =
+            T(p.activation == kGeglu ? gatePlainly(epilogue.shifted(sums[j], j),
+                                                   epilogue.shifted(sums[columns + j], columns + j))
+                                     : epilogue.finished(sums[j], j, row * columns + j));
     }
   });
 }

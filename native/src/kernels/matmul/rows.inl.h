@@ -28,29 +28,25 @@ struct TileColumns {
     count = larger(0, smaller(kSide, (gated ? half : p.n) - column));
   }
 };
-/// Widens the bias of `columns` columns of panels, from one where a panel begins on.
-inline void widenBias(float* to, const MatmulParams& p, gemm::Elements bias, int64_t column,
-                      int64_t columns) {
-  if (p.activation != kGeglu) return gemm::widen(to, bias + column, columns);
-  for (int64_t i = 0; i < columns; i += kSide) {
+/// Widens what belongs to `columns` columns of panels, from one where a panel begins on.
+inline void widenColumns(const ColumnFloats& to, const MatmulParams& p, const Epilogue& epilogue,
+                         int64_t column, int64_t columns) {
+  if (p.activation != kGeglu) return epilogue.widen(to, column, columns);
+  for (int64_t i = 0; i < columns && to.bias; i += kSide) {
     const TileColumns own(p, (column + i) / kBlock, i % kBlock / kSide);
-    gemm::zeroFloats(to + i, kSide);
-    gemm::widen(to + i, bias + own.first, own.count);
+    gemm::zeroFloats(to.bias + i, kSide);
+    epilogue.widen(to + i, own.first, own.count);
   }
 }
-/// Where results of a unit go, whose first row and column of panels these are; `bias` is the
+/// Where results of a unit go, whose first row and column of panels these are; `floats` are the
 /// unit's.
 inline RowResults resultsOf(const OpCall& call, int64_t row, int64_t column, int64_t columns,
-                            const float* bias) {
+                            const ColumnFloats& floats) {
   const auto& p = call.as<MatmulParams>();
   const int64_t all = resultColumns(p.n, p.activation), first = resultColumns(column, p.activation);
   const int64_t own = p.activation == kGeglu ? smaller(columns / 2, all - first) : columns;
-  return {Results::of(call.out[0]) + (row * all + first),
-          all,
-          own,
-          bias,
-          p.activation,
-          Addend::of<MatmulParams>(call)};
+  return {Results::of(call.out[0]) + (row * all + first), all, own, floats, p.activation,
+          Epilogue::of<MatmulParams>(call).addend};
 }
 
 }  // namespace figment::FIGMENT_ISA::tiles

@@ -23,7 +23,8 @@ constexpr int64_t kFewRows = 256, kFewestColumns = 64;
 struct Product {
   const OpCall& call;
   const MatmulParams& p;
-  Elements a, b, bias;
+  Elements a, b;
+  tiles::Epilogue epilogue;
   Parts parts;
   int64_t n;  ///< columns of panels
   int64_t batch, m, panels, cuts, batchesB;
@@ -36,7 +37,7 @@ struct Product {
         p(call.as<MatmulParams>()),
         a(Elements::of(call.in[0])),
         b(Elements::of(call.in[1])),
-        bias(p.bias ? Elements::of(call.in[2]) : Elements{}),
+        epilogue(tiles::Epilogue::of<MatmulParams>(call)),
         parts(Parts::of(a.format, b.format, p.precision == kFast)),
         n(tiles::packedColumns(p)),
         batch(tiles::sharesB(p) ? 1 : p.batch),
@@ -115,9 +116,9 @@ struct PackedB {
 struct ProductScratch : PanelScratch {
   uint16_t* rows;  ///< panels of a cut, kPanel apart
   Scale* rowScales;
-  uint16_t* columns;  ///< a panel of a cut, where units split B
-  float* bias;        ///< of a unit's columns, if there is one
-  float* unit;        ///< sums of all blocks, where several cuts are added
+  uint16_t* columns;           ///< a panel of a cut, where units split B
+  tiles::ColumnFloats floats;  ///< of a unit's columns
+  float* unit;                 ///< sums of all blocks, where several cuts are added
 
   static ProductScratch take(Carver& carver, const Product& g) {
     ProductScratch s;
@@ -125,7 +126,7 @@ struct ProductScratch : PanelScratch {
     s.rows = carver.take<uint16_t>(g.unit.rows / kBlock * kPanel);
     s.rowScales = carver.take<Scale>(g.unit.rows / kBlock);
     s.columns = carver.take<uint16_t>(g.packsInUnits() ? kPanel : 0);
-    s.bias = g.bias.given() ? carver.take<float>(g.unit.columns) : nullptr;
+    s.floats = g.epilogue.take(carver, g.unit.columns);
     s.unit = carver.take<float>(g.cuts > 1 ? g.unit.rows * g.unit.columns : 0);
     return s;
   }
@@ -140,9 +141,9 @@ inline int64_t runUnit(const Product& g, Tiles& tiles, const PackedB& packed, in
   const int64_t firstPanel = at.column / kBlock;
   const int64_t inBatch = (g.batchesB == 1 ? 0 : at.batch) * g.panels;
   const int64_t rowBlocks = ceilDiv(at.rows, kBlock);
-  if (s.bias) tiles::widenBias(s.bias, g.p, g.bias, at.column, at.columns);
+  tiles::widenColumns(s.floats, g.p, g.epilogue, at.column, at.columns);
   const tiles::RowResults out =
-      tiles::resultsOf(g.call, at.batch * g.m + at.row, at.column, at.columns, s.bias);
+      tiles::resultsOf(g.call, at.batch * g.m + at.row, at.column, at.columns, s.floats);
   Panel own = {s.columns, {}};
   int64_t plain = 0;
   for (int64_t cut = 0; cut < g.cuts; cut++) {

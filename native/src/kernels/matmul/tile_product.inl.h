@@ -23,6 +23,7 @@ constexpr int64_t kFarRows = 512, kColumnsOfCopied = 128;
 struct Product {
   const MatmulParams& p;
   const uint16_t *a, *b;
+  Epilogue epilogue;
   bool gated;  ///< a panel holds kSide columns of each half of B
   int64_t n;   ///< columns of panels
   int64_t batch, m, batchesB, panels, steps;
@@ -33,6 +34,7 @@ struct Product {
       : p(call.as<MatmulParams>()),
         a(call.in[0].as<const uint16_t>()),
         b(call.in[1].as<const uint16_t>()),
+        epilogue(Epilogue::of<MatmulParams>(call)),
         gated(p.activation == kGeglu),
         n(packedColumns(p)),
         batch(sharesB(p) ? 1 : p.batch),

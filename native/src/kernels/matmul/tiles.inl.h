@@ -52,11 +52,11 @@ struct RowsAhead {
 
 /// The memory of one worker.
 struct ProductScratch {
-  uint16_t* rows;     ///< kBlock of a cut
-  uint16_t* columns;  ///< packed panels of a part of K, where units pack B
-  float* sums;        ///< of a block
-  float* bias;        ///< of a unit's columns, if there is one
-  float* kept;        ///< sums of kBlock rows, or of all where several parts of K are added
+  uint16_t* rows;       ///< kBlock of a cut
+  uint16_t* columns;    ///< packed panels of a part of K, where units pack B
+  float* sums;          ///< of a block
+  ColumnFloats floats;  ///< of a unit's columns
+  float* kept;          ///< sums of kBlock rows, or of all where several parts of K are added
 
   static ProductScratch take(Carver& carver, const Product& g) {
     ProductScratch s;
@@ -64,7 +64,7 @@ struct ProductScratch {
     s.columns =
         carver.take<uint16_t>(g.packsInUnits() ? g.unit.columns / kBlock * g.partSteps * kPair : 0);
     s.sums = carver.take<float>(kBlockSums);
-    s.bias = g.p.bias ? carver.take<float>(g.unit.columns) : nullptr;
+    s.floats = g.epilogue.take(carver, g.unit.columns);
     s.kept = carver.take<float>((g.steps > g.partSteps ? ceilDiv(g.unit.rows, kBlock) : 1) *
                                 kBlock * g.unit.columns);
     return s;
@@ -78,8 +78,8 @@ inline void runUnit(const OpCall& call, const Product& g, Tiles& tiles, const ui
   const UnitPart at(g.unit, index, g.m, g.n);
   const int64_t batch = at.batch, firstPanel = at.column / kBlock;
   const int64_t panels = ceilDiv(at.columns, kBlock);
-  if (s.bias) widenBias(s.bias, g.p, Elements::of(call.in[2]), at.column, at.columns);
-  const RowResults out = resultsOf(call, batch * g.m + at.row, at.column, at.columns, s.bias);
+  widenColumns(s.floats, g.p, g.epilogue, at.column, at.columns);
+  const RowResults out = resultsOf(call, batch * g.m + at.row, at.column, at.columns, s.floats);
   const auto finish = [out](int64_t i, int64_t end, int64_t j, const float* sums) {
     out.store<Tiles>(i, end, j, sums);
   };

@@ -18,7 +18,7 @@ function extremumRule(args: VjpArgs<Attrs>, first: (a: Tensor, b: Tensor) => Ten
   return [mul(c, share), mul(c, sub(1, share))];
 }
 
-const addDef = binary(
+export const addDef = binary(
   "add",
   (a, b) => a + b,
   (args) => [args.cotangent(), args.cotangent()],
@@ -28,7 +28,7 @@ export const subDef = binary(
   (a, b) => a - b,
   (args) => [args.cotangent(), args.needs(1) ? neg(args.cotangent()) : undefined],
 );
-const mulDef = binary(
+export const mulDef = binary(
   "mul",
   (a, b) => a * b,
   (args) => {

@@ -7,6 +7,7 @@ import { computeType, type DType, isFloat, isHalf } from "../dtype.js";
 import { DTypeError, ShapeError, UsageError } from "../errors.js";
 import type { Aval, Node } from "../ir/graph.js";
 import { sameShape, show, showShape } from "../shape.js";
+import type { Epilogue } from "./epilogue.js";
 
 /** Two numbers, for the height and the width. */
 export type Pair = readonly [number, number];
@@ -215,35 +216,19 @@ export function expectAffine(
   return expectCompute(op, { x, ...Object.fromEntries(others) });
 }
 
-/**
- * Attributes of products that have an epilogue: operands behind the factors are a bias, an addend of the result's shape if
- * there is to be one, or both.
- */
-export type EpilogueAttrs = ProductAttrs & { readonly addend?: boolean };
-
 /** The factors of a product of two. */
 export const factorsOf = (node: Node): readonly [Aval, Aval] => node.inputs as unknown as readonly [Aval, Aval];
-/** The addend among the operands of a product. */
-export const addendOf = <T>(operands: readonly T[], { addend }: EpilogueAttrs): T | undefined =>
-  addend ? operands.at(-1) : undefined;
-/** The bias among the operands of a product. */
-export const biasOf = <T>(operands: readonly T[], { addend }: EpilogueAttrs): T | undefined =>
-  addend && operands.length === 3 ? undefined : operands[2];
 
-/** Checks how many operands a product with an epilogue was given. */
-export const expectOperands = (op: string, inputs: readonly Aval[], { addend }: EpilogueAttrs): void =>
-  expectCount(op, inputs, addend ? 3 : 2, addend ? 4 : 3);
-
-/** Checks that the factors of products have one float type; gives that of the results, which what is added to them has too. */
+/** Checks that the factors of products have one float type; gives that of the results, which what finishes them has too. */
 export function expectProduct(
   op: string,
   factors: Readonly<Record<string, Aval>>,
   attrs: ProductAttrs,
-  added: Readonly<Record<string, Aval | undefined>> = {},
+  others: Epilogue<Aval> = {},
 ): DType {
   const own = expectCompute(op, factors);
   const dtype = attrs.result ?? own;
-  for (const [name, aval] of Object.entries(added)) {
+  for (const [name, aval] of Object.entries(others) as [string, Aval | undefined][]) {
     if (aval && aval.dtype !== dtype && !readAsStored(aval, attrs))
       throw new DTypeError(`${op}: the result is ${dtype} and ${name} is ${describe(aval)}: cast one of them`);
   }

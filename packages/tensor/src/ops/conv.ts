@@ -7,16 +7,11 @@ import type { Tensor } from "../core/tensor.js";
 import { ShapeError } from "../errors.js";
 import type { Aval, Node } from "../ir/graph.js";
 import { checkShape, type Shape, showShape } from "../shape.js";
-import { type Activation, activate, activationCode } from "./activation.js";
-import { add } from "./arithmetic.js";
+import { type Activation, activationCode } from "./activation.js";
 import {
-  addendOf,
-  biasOf,
   checkOptions,
   checkTensor,
-  type EpilogueAttrs,
   expectCount,
-  expectOperands,
   expectProduct,
   expectRank,
   expectShape,
@@ -39,10 +34,19 @@ import {
 import { convSamples } from "./convSamples.js";
 import { defineOp, type KernelCall, nativeSchema, type OpDef, type VjpArgs } from "./definition.js";
 import { unbroadcast } from "./elementwise.js";
+import {
+  type EpilogueAttrs,
+  epilogueFields,
+  epilogueOf,
+  epilogueParams,
+  expectEpilogue,
+  expectOperands,
+  finished,
+} from "./epilogue.js";
 import { gradientThrough } from "./fused.js";
 import { expectImage } from "./images.js";
 
-const conv2dSchema = nativeSchema("conv2d", { ...convFields, bias: "i32", addend: "i32", activation: "i32" });
+const conv2dSchema = nativeSchema("conv2d", { ...convFields, ...epilogueFields, activation: "i32" });
 const conv2dInputGradSchema = nativeSchema("conv2dInputGrad", convFields);
 const conv2dWeightGradSchema = nativeSchema("conv2dWeightGrad", convFields);
 
@@ -66,23 +70,21 @@ const weightGrad = (x: Tensor, y: Tensor, attrs: ConvGeometry, kernelSize: Pair)
 
 function conv2dVjp({ inputs, attrs, cotangent, needs }: VjpArgs<Conv2dAttrs>): (Tensor | undefined)[] {
   const [x, w] = inputs as readonly [Tensor, Tensor];
-  const bias = biasOf(inputs, attrs);
+  const { bias, addend } = epilogueOf(inputs, attrs);
   const dy = cotangent();
-  if (attrs.activation !== "none") return gradientThrough((xs) => decomposeConv(xs, attrs), inputs, [dy]);
+  if (attrs.activation !== "none" || attrs.scale)
+    return gradientThrough((xs) => decomposeConv(xs, attrs), inputs, [dy]);
   return [
     needs(0) ? inputGrad(dy, w, attrs, spatial(x)) : undefined,
     needs(1) ? weightGrad(x, dy, attrs, spatial(w)) : undefined,
     ...(bias ? [needs(2) ? unbroadcast(dy, bias.shape) : undefined] : []),
-    ...(attrs.addend ? [dy] : []),
+    ...(addend ? [dy] : []),
   ];
 }
 
 function decomposeConv(inputs: readonly Tensor[], attrs: Conv2dAttrs): Tensor[] {
   const [x, w] = inputs as readonly [Tensor, Tensor];
-  const [bias, addend] = [biasOf(inputs, attrs), addendOf(inputs, attrs)];
-  const plain = convolve(x, w, attrs);
-  const activated = activate(bias ? add(plain, bias) : plain, attrs.activation);
-  return [addend ? add(activated, addend) : activated];
+  return [finished(convolve(x, w, attrs), epilogueOf(inputs, attrs), attrs.activation)];
 }
 
 function conv2dCall(node: Node, attrs: Conv2dAttrs): KernelCall {
@@ -92,8 +94,7 @@ function conv2dCall(node: Node, attrs: Conv2dAttrs): KernelCall {
     schema: conv2dSchema,
     params: {
       ...convParams({ x: x.shape, w: w.shape, y: y.shape }, attrs),
-      bias: Number(biasOf(node.inputs, attrs) !== undefined),
-      addend: Number(addendOf(node.inputs, attrs) !== undefined),
+      ...epilogueParams(epilogueOf(node.inputs, attrs)),
       activation: activationCode[attrs.activation],
     },
     inputs: whole(node.inputs),
@@ -107,13 +108,12 @@ export const conv2dDef: OpDef<Conv2dAttrs> = defineOp({
   infer: (inputs, attrs) => {
     expectOperands("conv2d", inputs, attrs);
     const [x, w] = inputs as readonly [Aval, Aval];
-    const [bias, addend] = [biasOf(inputs, attrs), addendOf(inputs, attrs)];
-    const dtype = expectProduct("conv2d", { x, w }, attrs, { bias, addend });
+    const epilogue = epilogueOf(inputs, attrs);
+    const dtype = expectProduct("conv2d", { x, w }, attrs, epilogue);
     expectImage("conv2d", "x", x);
     expectRank("conv2d", "w", w, 4, weightLayout);
     const shape = resultShape("conv2d", x.shape, w.shape, attrs);
-    if (bias) expectShape("conv2d", "bias", bias, [w.shape[0] as number]);
-    if (addend) expectShape("conv2d", "addend", addend, shape);
+    expectEpilogue("conv2d", epilogue, w.shape[0] as number, shape);
     return [{ shape, dtype }];
   },
   vjp: conv2dVjp,
@@ -121,7 +121,7 @@ export const conv2dDef: OpDef<Conv2dAttrs> = defineOp({
   lower: { kind: "kernel", halves: true, call: conv2dCall },
   factors: [0, 1],
   stores: true,
-  asStored: [2, 3],
+  asStored: [2, 3, 4],
   samples: () => convSamples.conv2d(),
 });
 

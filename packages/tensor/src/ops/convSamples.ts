@@ -1,17 +1,21 @@
 // The cases from which the convolutions' tests and benchmarks are generated: pointwise, strided, dilated,
 // grouped and depthwise, with lopsided padding, and sizes with tails.
 
+import type { Shape } from "../shape.js";
 import type { Activation } from "./activation.js";
 import type { Pair } from "./checks.js";
 import type { Conv2dAttrs, Conv2dInputGradAttrs, Conv2dWeightGradAttrs } from "./conv.js";
 import type { ConvGeometry } from "./convGeometry.js";
 import type { Sample } from "./definition.js";
+import { epilogueOperands } from "./epilogue.js";
 
 /** Image [N,H,W,C], output channels and kernel, with a geometry; sides of 1 where nothing else is said. */
 interface Case extends ConvGeometry {
   readonly image: readonly [number, number, number, number];
   readonly channels: number;
   readonly kernel: Pair;
+  /** A number for each channel of the result, or one for all. */
+  readonly scale?: "each" | "all";
   readonly bias?: boolean;
   readonly addend?: boolean;
   readonly activation?: Activation;
@@ -52,8 +56,8 @@ const cases: readonly Case[] = [
   { ...plain, image: [1, 8, 8, 64], channels: 256, kernel: [1, 1], groups: 2 },
 ];
 
-/** Forward passes that add an image to their results, beside those of the cases above. */
-const added: readonly Case[] = [
+/** Forward passes that scale their sums or add an image to their results, beside those of the cases above. */
+const finished: readonly Case[] = [
   { ...plain, image: [1, 5, 4, 3], channels: 5, kernel: [3, 3], addend: true },
   {
     ...plain,
@@ -70,6 +74,23 @@ const added: readonly Case[] = [
   { ...plain, ...same, image: [1, 11, 12, 40], channels: 60, kernel: [3, 3], groups: 4, bias: true, addend: true },
   { ...plain, ...same, image: [1, 9, 8, 12], channels: 12, kernel: [3, 3], groups: 12, bias: true, addend: true },
   { ...plain, image: [3, 6, 5, 96], channels: 64, kernel: [1, 1], bias: true, addend: true },
+  { ...plain, image: [1, 5, 4, 3], channels: 5, kernel: [3, 3], scale: "each" },
+  {
+    ...plain,
+    ...same,
+    image: [2, 5, 6, 33],
+    channels: 19,
+    kernel: [3, 3],
+    scale: "each",
+    bias: true,
+    activation: "relu",
+    addend: true,
+  },
+  { ...plain, ...same, image: [2, 14, 13, 64], channels: 65, kernel: [3, 3], scale: "all", bias: true, addend: true },
+  { ...plain, ...same, image: [2, 7, 8, 200], channels: 40, kernel: [3, 3], stride: [2, 2], scale: "each" },
+  { ...plain, ...same, image: [1, 11, 12, 40], channels: 60, kernel: [3, 3], groups: 4, scale: "each", bias: true },
+  { ...plain, ...same, image: [1, 9, 8, 12], channels: 12, kernel: [3, 3], groups: 12, scale: "each", bias: true },
+  { ...plain, image: [3, 6, 5, 96], channels: 64, kernel: [1, 1], scale: "all", addend: true },
 ];
 
 const geometryOf = ({ stride, padLo, padHi, dilation, groups }: Case): ConvGeometry => ({
@@ -94,13 +115,17 @@ function shapesOf({ image, channels, kernel, stride, padLo, padHi, dilation, gro
 
 export const convSamples = {
   conv2d: (): Sample<Conv2dAttrs>[] =>
-    [...cases, ...added].map((item) => {
+    [...cases, ...finished].map((item) => {
       const { x, w, y } = shapesOf(item);
-      const { channels, bias, addend, activation = "none" } = item;
-      const added = [...(bias ? [{ shape: [channels] }] : []), ...(addend ? [{ shape: y }] : [])];
+      const { channels, scale, bias, addend, activation = "none" } = item;
+      const epilogue = {
+        scale: scale && [scale === "each" ? channels : 1],
+        bias: bias ? [channels] : undefined,
+        addend: addend ? y : undefined,
+      };
       return {
-        inputs: [{ shape: x }, { shape: w }, ...added],
-        attrs: { ...geometryOf(item), activation, ...(addend && { addend }) },
+        inputs: [x, w, ...epilogueOperands<Shape>(epilogue)].map((shape) => ({ shape })),
+        attrs: { ...geometryOf(item), activation, ...(scale && { scale: true }), ...(addend && { addend }) },
       };
     }),
   inputGrad: (): Sample<Conv2dInputGradAttrs>[] =>

@@ -1,5 +1,5 @@
-// Matrix products: batched, with either operand transposed, and with the bias, activation and addend that
-// fusion passes may hand to the kernel. Bilinear, so its derivatives are matrix products again.
+// Matrix products: batched, with either operand transposed, and with the epilogue that fusion passes may hand to the
+// kernel. Bilinear, so its derivatives are matrix products again.
 
 import { applyOne } from "../core/apply.js";
 import { composed } from "../core/scope.js";
@@ -7,23 +7,22 @@ import type { Tensor } from "../core/tensor.js";
 import { ShapeError } from "../errors.js";
 import type { Aval, Node } from "../ir/graph.js";
 import { broadcastShapes, type Shape, sameShape, showShape, sizeOf } from "../shape.js";
-import { type Activation, activate, activationCode, gelu } from "./activation.js";
-import { add, mul } from "./arithmetic.js";
-import {
-  addendOf,
-  biasOf,
-  checkBoolean,
-  checkOptions,
-  checkTensor,
-  type EpilogueAttrs,
-  expectOperands,
-  expectProduct,
-  expectShape,
-  factorsOf,
-  precisionCode,
-} from "./checks.js";
+import { type Activation, activationCode, gelu } from "./activation.js";
+import { mul } from "./arithmetic.js";
+import { checkBoolean, checkOptions, checkTensor, expectProduct, factorsOf, precisionCode } from "./checks.js";
 import { defineOp, type KernelCall, nativeSchema, type OpDef, type Sample, type VjpArgs } from "./definition.js";
 import { unbroadcast } from "./elementwise.js";
+import {
+  type EpilogueAttrs,
+  epilogueFields,
+  epilogueOf,
+  epilogueOperands,
+  epilogueParams,
+  expectEpilogue,
+  expectOperands,
+  finished,
+  shifted,
+} from "./epilogue.js";
 import { gradientThrough } from "./fused.js";
 import { broadcastTo, reshape } from "./movement.js";
 import { split } from "./slicing.js";
@@ -37,8 +36,7 @@ const matmulSchema = nativeSchema("matmul", {
   batchStrideB: "i64",
   transA: "i32",
   transB: "i32",
-  bias: "i32",
-  addend: "i32",
+  ...epilogueFields,
   activation: "i32",
   precision: "i32",
 });
@@ -91,7 +89,7 @@ const resultColumns = (n: number, { activation }: MatmulAttrs): number => (activ
 
 function matmulCall(node: Node, attrs: MatmulAttrs): KernelCall {
   const [a, b] = factorsOf(node);
-  const [bias, addend] = [biasOf(node.inputs, attrs), addendOf(node.inputs, attrs)];
+  const epilogue = epilogueOf(node.inputs, attrs);
   const e = extents(a.shape, b.shape, attrs);
   const { transposeA, transposeB, activation } = attrs;
   const { n, k } = e;
@@ -107,8 +105,8 @@ function matmulCall(node: Node, attrs: MatmulAttrs): KernelCall {
     { index: 1, dims: [countB, ...(transposeB ? [n, k] : [k, n])] },
   ];
   const dims = [batch, m, resultColumns(n, attrs)];
-  if (bias) inputs.push({ index: 2, dims: [n] });
-  if (addend) inputs.push({ index: inputs.length, dims });
+  for (const operand of epilogueOperands(epilogue))
+    inputs.push({ index: inputs.length, dims: operand === epilogue.addend ? dims : [...operand.shape] });
   return {
     schema: matmulSchema,
     params: {
@@ -120,8 +118,7 @@ function matmulCall(node: Node, attrs: MatmulAttrs): KernelCall {
       batchStrideB: countB === 1 ? 0 : k * n,
       transA: Number(transposeA),
       transB: Number(transposeB),
-      bias: Number(bias !== undefined),
-      addend: Number(addend !== undefined),
+      ...epilogueParams(epilogue),
       activation: activationCodes[activation],
       precision: precisionCode(attrs),
     },
@@ -141,9 +138,10 @@ const joinRows = (x: Tensor): Tensor => {
 
 function matmulVjp({ inputs, attrs, cotangent, needs }: VjpArgs<MatmulAttrs>): (Tensor | undefined)[] {
   const [a, b] = inputs as readonly [Tensor, Tensor];
-  const [bias, addend] = [biasOf(inputs, attrs), addendOf(inputs, attrs)];
+  const { bias, addend } = epilogueOf(inputs, attrs);
   const { transposeA, transposeB, activation } = attrs;
-  if (activation !== "none") return gradientThrough((xs) => decomposeMatmul(xs, attrs), inputs, [cotangent()]);
+  if (activation !== "none" || attrs.scale)
+    return gradientThrough((xs) => decomposeMatmul(xs, attrs), inputs, [cotangent()]);
   const dy = cotangent();
   const gradA = (): Tensor => (transposeA ? product(b, dy, transposeB, true) : product(dy, b, false, !transposeB));
   const gradB = (): Tensor => {
@@ -162,14 +160,10 @@ function matmulVjp({ inputs, attrs, cotangent, needs }: VjpArgs<MatmulAttrs>): (
 
 function decomposeMatmul(inputs: readonly Tensor[], attrs: MatmulAttrs): Tensor[] {
   const [a, b] = inputs as readonly [Tensor, Tensor];
-  const [bias, addend] = [biasOf(inputs, attrs), addendOf(inputs, attrs)];
+  const epilogue = epilogueOf(inputs, attrs);
   const plain = product(a, b, attrs.transposeA, attrs.transposeB);
-  const biased = bias ? add(plain, bias) : plain;
-  if (attrs.activation !== "geglu") {
-    const activated = activate(biased, attrs.activation);
-    return [addend ? add(activated, addend) : activated];
-  }
-  const [value, gate] = split(biased, 2, -1) as [Tensor, Tensor];
+  if (attrs.activation !== "geglu") return [finished(plain, epilogue, attrs.activation)];
+  const [value, gate] = split(shifted(plain, epilogue), 2, -1) as [Tensor, Tensor];
   return [mul(value, gelu(gate))];
 }
 
@@ -181,9 +175,10 @@ function matmulSamples(): Sample<MatmulAttrs>[] {
     bias?: Shape,
     activation: MatmulAttrs["activation"] = "none",
     addend?: Shape,
+    scale?: Shape,
   ): Sample<MatmulAttrs> => ({
-    inputs: [{ shape: a }, { shape: b }, ...(bias ? [{ shape: bias }] : []), ...(addend ? [{ shape: addend }] : [])],
-    attrs: { transposeA, transposeB, activation, ...(addend && { addend: true }) },
+    inputs: [a, b, ...epilogueOperands({ scale, bias, addend })].map((shape) => ({ shape })),
+    attrs: { transposeA, transposeB, activation, ...(scale && { scale: true }), ...(addend && { addend: true }) },
   });
   return [
     sample([1, 1], [1, 1]),
@@ -214,6 +209,13 @@ function matmulSamples(): Sample<MatmulAttrs>[] {
     sample([2, 301], [67, 301], { transposeB: true }, [67], "none", [2, 67]),
     sample([300, 3], [300, 2], { transposeA: true }, undefined, "none", [3, 2]),
     sample([19, 2306], [2306, 61], {}, [61], "none", [19, 61]),
+    sample([3, 5], [5, 7], {}, undefined, "none", undefined, [7]),
+    sample([2, 3, 5], [5, 4], {}, [4], "silu", [2, 3, 4], [1]),
+    sample([2, 19, 70], [2, 47, 70], { transposeB: true }, [47], "none", [2, 19, 47], [47]),
+    sample([70, 33], [33, 130], {}, [130], "relu", undefined, [130]),
+    sample([2, 301], [67, 301], { transposeB: true }, [67], "none", undefined, [67]),
+    sample([300, 3], [300, 2], { transposeA: true }, undefined, "none", undefined, [1]),
+    sample([19, 2306], [2306, 61], {}, [61], "relu", [19, 61], [61]),
     sample([1, 300], [300, 1]),
     sample([1031, 37], [1031, 45], { transposeA: true }),
     sample([1031, 5], [1031, 21], { transposeA: true }),
@@ -228,20 +230,20 @@ export const matmulDef: OpDef<MatmulAttrs> = defineOp({
   infer: (inputs, attrs) => {
     expectOperands("matmul", inputs, attrs);
     const [a, b] = inputs as readonly [Aval, Aval];
-    const [bias, addend] = [biasOf(inputs, attrs), addendOf(inputs, attrs)];
-    const dtype = expectProduct("matmul", { a, b }, attrs, { bias, addend });
+    const epilogue = epilogueOf(inputs, attrs);
+    const dtype = expectProduct("matmul", { a, b }, attrs, epilogue);
     const { batchA, batchB, batch, m, n } = extents(a.shape, b.shape, attrs);
     if (!repeatsWhole(batchA, batch) || !repeatsWhole(batchB, batch)) {
       throw new ShapeError(
         `matmul: batch dimensions ${showShape(batchA)} and ${showShape(batchB)} must be equal, or those of one operand all 1`,
       );
     }
-    if (bias) expectShape("matmul", "bias", bias, [n]);
     if (attrs.activation === "geglu" && n % 2 !== 0)
       throw new ShapeError(`matmul: ${n} columns have no halves, of which one is to gate the other`);
-    if (attrs.activation === "geglu" && addend) throw new ShapeError("matmul: nothing is added to gated columns");
+    if (attrs.activation === "geglu" && (attrs.scale || attrs.addend))
+      throw new ShapeError("matmul: gated columns are neither scaled nor added to");
     const shape = [...batch, m, resultColumns(n, attrs)];
-    if (addend) expectShape("matmul", "addend", addend, shape);
+    expectEpilogue("matmul", epilogue, n, shape);
     return [{ shape, dtype }];
   },
   vjp: matmulVjp,
@@ -249,7 +251,7 @@ export const matmulDef: OpDef<MatmulAttrs> = defineOp({
   lower: { kind: "kernel", halves: true, call: matmulCall },
   factors: [0, 1],
   stores: true,
-  asStored: [2, 3],
+  asStored: [2, 3, 4],
   samples: matmulSamples,
 });
 

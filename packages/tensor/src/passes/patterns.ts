@@ -3,11 +3,13 @@
 import { roundedTo } from "../dtype.js";
 import { type Aval, type Graph, type GraphBuilder, type Node, rewriteGraph, type Value } from "../ir/graph.js";
 import { type Activation, isActivation } from "../ops/activation.js";
+import { addDef, mulDef } from "../ops/arithmetic.js";
 import type { BiasActAttrs } from "../ops/biasAct.js";
+import { type Epilogue, type EpilogueAttrs, epilogueOf, epilogueOperands } from "../ops/epilogue.js";
 import { concatDef, reshapeDef } from "../ops/movement.js";
 import { type PadAttrs, padDef, type SliceAttrs, sliceDef } from "../ops/slicing.js";
 import { defaultDevice } from "../runtime/devices.js";
-import { sameShape } from "../shape.js";
+import { sameShape, sizeOf } from "../shape.js";
 import { constantOf } from "./fold.js";
 
 /** A pattern: looks at the last node of a sequence and, when it matches, gives the value that replaces it. */
@@ -29,12 +31,52 @@ function plainProduct(value: Value | undefined, uses: number, reads: (value: Val
   return maker?.attrs.activation === "none" ? maker : undefined;
 }
 
+/** A product with other operands of its epilogue, and attributes that they or its activation ask for. */
+function refinished(
+  maker: Node,
+  others: Epilogue<Value>,
+  attrs: Partial<EpilogueAttrs> & { readonly activation?: Activation },
+  builder: GraphBuilder,
+  path = "",
+): Value {
+  const operands = epilogueOperands({ ...epilogueOf(maker.inputs, maker.attrs), ...others });
+  const inputs = [...maker.inputs.slice(0, 2), ...operands];
+  return builder.node(maker.def, inputs, { ...maker.attrs, ...attrs }, maker.outputs, maker.path || path)
+    .outputs[0] as Value;
+}
+
 /** Whether a product can take a vector over its last axis as its bias. */
-const takesBias = (maker: Node, product: Value, bias: Value): boolean =>
-  maker.inputs.length === 2 &&
-  bias.shape.length === 1 &&
-  bias.shape[0] === product.shape.at(-1) &&
-  bias.dtype === product.dtype;
+const takesBias = (product: Value, bias: Value): boolean =>
+  bias.shape.length === 1 && bias.shape[0] === product.shape.at(-1) && bias.dtype === product.dtype;
+
+/** What is to be added to the columns of a product that may have a bias already. */
+function joinedBias(maker: Node, bias: Value, builder: GraphBuilder, path: string): Value {
+  const { bias: own } = epilogueOf(maker.inputs, maker.attrs);
+  return own ? (builder.node(addDef, [own, bias], {}, [bias], path).outputs[0] as Value) : bias;
+}
+
+/**
+ * x·w (or conv) followed by multiplying by a vector over the last axis or by one number, as inference's batch norm and scaled
+ * residuals do: the kernel scales on the way out, and a bias from before is scaled itself. Not aᵀ·b, as for addends.
+ */
+const scaleEpilogue: Pattern = {
+  name: "scale epilogue",
+  match(node, inputs, uses, builder) {
+    if (node.def !== mulDef) return undefined;
+    for (const [product, numbers] of [inputs, [...inputs].reverse()] as [Value, Value][]) {
+      const maker = plainProduct(product, 1, uses);
+      if (!maker || maker.attrs.scale || maker.attrs.transposeA || numbers.dtype !== product.dtype) continue;
+      const [columns, count] = [product.shape.at(-1) as number, sizeOf(numbers.shape)];
+      const vector = count === 1 || (count === columns && numbers.shape.at(-1) === columns);
+      if (!vector || !sameShape((node.outputs[0] as Value).shape, product.shape)) continue;
+      const scale = reshaped(numbers, { shape: [count], dtype: numbers.dtype }, builder, node.path);
+      const { bias } = epilogueOf(maker.inputs, maker.attrs);
+      const scaled = bias && (builder.node(mulDef, [bias, scale], {}, [bias], node.path).outputs[0] as Value);
+      return refinished(maker, { scale, bias: scaled }, { scale: true }, builder, node.path);
+    }
+    return undefined;
+  },
+};
 
 /** x·w (or conv) followed by adding a vector over the last axis: the kernel adds it on the way out. */
 const biasEpilogue: Pattern = {
@@ -44,10 +86,9 @@ const biasEpilogue: Pattern = {
     for (const [product, bias] of [inputs, [...inputs].reverse()] as Value[][]) {
       const maker = plainProduct(product, 1, uses);
       const output = node.outputs[0] as Value;
-      if (!maker || !product || !bias || !takesBias(maker, product, bias)) continue;
+      if (!maker || !product || !bias || !takesBias(product, bias)) continue;
       if (output.shape.length !== product.shape.length) continue;
-      const fused = builder.node(maker.def, [...maker.inputs, bias], maker.attrs, [output], maker.path || node.path);
-      return fused.outputs[0];
+      return refinished(maker, { bias: joinedBias(maker, bias, builder, node.path) }, {}, builder, node.path);
     }
     return undefined;
   },
@@ -56,10 +97,6 @@ const biasEpilogue: Pattern = {
 const isZero = (value: Value | undefined): boolean =>
   value?.node?.def.lower.kind === "constant" && value.node.attrs.value === 0;
 
-/** The same product with an activation on the way out. */
-const activated = (maker: Node, activation: Activation, builder: GraphBuilder): Value =>
-  builder.node(maker.def, maker.inputs, { ...maker.attrs, activation }, maker.outputs, maker.path).outputs[0] as Value;
-
 /** max(x·w (or conv), 0): the kernel applies it on the way out. */
 const reluEpilogue: Pattern = {
   name: "ReLU epilogue",
@@ -67,7 +104,7 @@ const reluEpilogue: Pattern = {
     if (node.def.name !== "maximum") return undefined;
     for (const [product, zero] of [inputs, [...inputs].reverse()] as Value[][]) {
       const maker = plainProduct(product, 1, uses);
-      if (maker && isZero(zero)) return activated(maker, "relu", builder);
+      if (maker && isZero(zero)) return refinished(maker, {}, { activation: "relu" }, builder);
     }
     return undefined;
   },
@@ -81,7 +118,7 @@ const siluEpilogue: Pattern = {
     for (const [product, gate] of [inputs, [...inputs].reverse()] as Value[][]) {
       const maker = plainProduct(product, 2, uses);
       if (maker && gate?.node?.def.name === "sigmoid" && gate.node.inputs[0] === product)
-        return activated(maker, "silu", builder);
+        return refinished(maker, {}, { activation: "silu" }, builder);
     }
     return undefined;
   },
@@ -140,7 +177,7 @@ const gegluEpilogue: Pattern = {
       const reshaped = whole.node?.def === reshapeDef;
       const product = reshaped ? (whole.node?.inputs[0] as Value) : whole;
       const maker = plainProduct(product, reshaped ? 1 : 2, uses);
-      if (maker?.def.name !== "matmul" || product.shape.at(-1) !== whole.shape.at(-1)) continue;
+      if (maker?.def.name !== "matmul" || maker.attrs.scale || product.shape.at(-1) !== whole.shape.at(-1)) continue;
       const { dtype } = product;
       const shape = [...product.shape.slice(0, -1), value.shape.at(-1) as number];
       const attrs = { ...maker.attrs, activation: "geglu" };
@@ -160,10 +197,10 @@ const biasActEpilogue: Pattern = {
     const { activation, gain, limit } = node.attrs as BiasActAttrs;
     const epilogue = activation === "linear" ? "none" : activation;
     const maker = plainProduct(product, 1, uses);
-    if (!maker || !product || !bias || !takesBias(maker, product, bias)) return undefined;
+    if (!maker || !product || !bias || !takesBias(product, bias)) return undefined;
     if (gain !== 1 || limit >= 0 || !isActivation(epilogue)) return undefined;
-    const attrs = { ...maker.attrs, activation: epilogue };
-    return builder.node(maker.def, [...maker.inputs, bias], attrs, node.outputs, maker.path || node.path).outputs[0];
+    const all = { bias: joinedBias(maker, bias, builder, node.path) };
+    return refinished(maker, all, { activation: epilogue }, builder, node.path);
   },
 };
 
@@ -195,15 +232,9 @@ const addendEpilogue: Pattern = {
       const product = under ? (value.node?.inputs[0] as Value) : value;
       const maker = ownProduct(product, 1, uses);
       if (!maker || maker.attrs.activation === "geglu" || maker.attrs.transposeA) continue;
-      const operands = [...maker.inputs, reshaped(other, product, builder, node.path)];
-      const sums = builder.node(
-        maker.def,
-        operands,
-        { ...maker.attrs, addend: true },
-        maker.outputs,
-        maker.path,
-      ).outputs;
-      return reshaped(sums[0] as Value, value, builder, node.path);
+      const addend = reshaped(other, product, builder, node.path);
+      const sums = refinished(maker, { addend }, { addend: true }, builder);
+      return reshaped(sums, value, builder, node.path);
     }
     return undefined;
   },
@@ -259,6 +290,7 @@ const partsJoined: Pattern = {
 
 /** The table. */
 export const patterns: readonly Pattern[] = [
+  scaleEpilogue,
   biasEpilogue,
   reluEpilogue,
   siluEpilogue,
