@@ -26,7 +26,9 @@ import {
   type Cell,
   compile,
   grad,
+  leakyRelu,
   matmul,
+  relu,
   remat,
   repeat,
   rng,
@@ -34,6 +36,7 @@ import {
   scope,
   sum,
   type Tensor,
+  tanh,
   tensor,
   UsageError,
   valueAndGrad,
@@ -68,13 +71,15 @@ function distance(a: readonly number[], b: readonly number[]): number {
 }
 
 describe("BatchNorm", () => {
-  const network = (): Sequential =>
-    new Sequential(new Linear(3, 4), new BatchNorm(4), (x) => x.tanh(), new BatchNorm(4, { momentum: 0.5 })).init(
-      rng(seed),
-    );
+  const network = (activation: (x: Tensor) => Tensor): Sequential =>
+    new Sequential(new Linear(3, 4), new BatchNorm(4), activation, new BatchNorm(4, { momentum: 0.5 })).init(rng(seed));
 
-  it("trains the same in a compiled step as eagerly, running statistics included", () => {
-    const [eager, compiled] = [network(), network()];
+  it.each([
+    ["tanh", tanh],
+    ["relu", relu],
+    ["leakyRelu", (x: Tensor) => leakyRelu(x, 0.2)],
+  ] as const)("trains the same in a compiled step as eagerly, running statistics included: %s", (_name, activation) => {
+    const [eager, compiled] = [network(activation), network(activation)];
     const optimizers = [new SGD(eager, { lr: 0.1 }), new SGD(compiled, { lr: 0.1 })] as const;
     const loss = (net: Sequential, { x, y }: { x: Tensor; y: Tensor }): Tensor => mse(net.forward(x), y);
     const step = compileStep(compiled, optimizers[1], loss);

@@ -44,7 +44,7 @@ const defOf = (name: string): OpDef => definedOps().find((def) => def.name === n
 function normSample(op: string, shape: Shape, attrs: Attrs, { range }: { range?: Range } = {}) {
   const def = defOf(op);
   const gradient = op.endsWith("Grad");
-  const channels = op.startsWith("rmsNorm") || (gradient && !op.startsWith("group")) ? 1 : 2;
+  const channels = op.startsWith("rmsNorm") || op === "layerNormGrad" ? 1 : 2;
   const forward = defOf(gradient ? op.slice(0, -"Grad".length) : op);
   const primals: SampleInput[] = [
     { shape, ...(range && { range }) },
@@ -64,7 +64,7 @@ function normSample(op: string, shape: Shape, attrs: Attrs, { range }: { range?:
     (_, i): SampleInput => ({
       shape: statistics,
       derive: (xs) => {
-        const beta = name === "batchNorm" || name === "layerNorm" ? [zeros(xs[1] as Tensor)] : [];
+        const beta = name === "layerNorm" ? [zeros(xs[1] as Tensor)] : [];
         return runNode(forward, [...xs.slice(0, 1 + channels), ...beta], attrs)[i + 1] as Tensor;
       },
     }),
@@ -72,26 +72,30 @@ function normSample(op: string, shape: Shape, attrs: Attrs, { range }: { range?:
   return { def, sample: { inputs: [...primals, ...residuals, { shape }], attrs } as Sample };
 }
 
-const group = (groups: number, silu: boolean) => ({ groups, eps: 1e-5, silu });
+const linear = { activation: "linear", slope: 0, eps: 1e-5 };
+const silu = { ...linear, activation: "silu" };
+const relu = { ...linear, activation: "relu" };
+const leaky = { ...linear, activation: "leakyRelu", slope: 0.2 };
+const group = (groups: number, attrs: Attrs) => ({ groups, ...attrs });
 const eps = { eps: 1e-5 };
 const groupShapes: readonly (readonly [Shape, Attrs, { range?: Range }?])[] = [
-  [[1, 64, 64, 320], group(32, true), { range: aside }],
-  [[2, 32, 32, 128], group(32, true)],
-  [[3, 17, 19, 40], group(4, true)],
-  [[2, 1, 2048], group(32, false)],
-  [[1, 3, 4160], group(2, true)],
-  [[1, 1, 64], group(64, false)],
-  [[5, 7, 1], group(1, true)],
-  [[2, 31, 37], group(37, false)],
-  [[2, 23, 29, 24], group(3, true), { range: far }],
-  [[2, 16, 16, 64], group(8, true), { range: far }],
-  [[40, 5, 16], group(2, true)],
-  [[3, 4, 4, 128], group(32, true)],
-  [[2, 7, 60], group(6, true), { range: aside }],
-  [[1, 1031, 48], group(4, false), { range: far }],
-  [[1, 1031, 64], group(4, true)],
-  [[2, 8, 8, 320], group(4, true)],
-  [[1, 13, 3, 512], group(32, false)],
+  [[1, 64, 64, 320], group(32, silu), { range: aside }],
+  [[2, 32, 32, 128], group(32, silu)],
+  [[3, 17, 19, 40], group(4, relu)],
+  [[2, 1, 2048], group(32, linear)],
+  [[1, 3, 4160], group(2, silu)],
+  [[1, 1, 64], group(64, linear)],
+  [[5, 7, 1], group(1, silu)],
+  [[2, 31, 37], group(37, linear)],
+  [[2, 23, 29, 24], group(3, silu), { range: far }],
+  [[2, 16, 16, 64], group(8, silu), { range: far }],
+  [[40, 5, 16], group(2, silu)],
+  [[3, 4, 4, 128], group(32, silu)],
+  [[2, 7, 60], group(6, leaky), { range: aside }],
+  [[1, 1031, 48], group(4, linear), { range: far }],
+  [[1, 1031, 64], group(4, silu)],
+  [[2, 8, 8, 320], group(4, silu)],
+  [[1, 13, 3, 512], group(32, linear)],
 ];
 const rowShapes: readonly (readonly [Shape, { range?: Range }?])[] = [
   [[7, 32]],
@@ -107,14 +111,14 @@ const rowShapes: readonly (readonly [Shape, { range?: Range }?])[] = [
   [[1, 10007]],
   [[130, 8]],
 ];
-const batchShapes: readonly (readonly [Shape, { range?: Range }?])[] = [
-  [[4, 16, 16, 64]],
-  [[1, 128]],
-  [[1009, 13]],
-  [[301, 32], { range: far }],
-  [[997, 1]],
-  [[2, 23, 29, 24]],
-  [[2003, 8], { range: far }],
+const batchShapes: readonly (readonly [Shape, Attrs, { range?: Range }?])[] = [
+  [[4, 16, 16, 64], relu],
+  [[1, 128], linear],
+  [[1009, 13], leaky],
+  [[301, 32], linear, { range: far }],
+  [[997, 1], silu],
+  [[2, 23, 29, 24], leaky],
+  [[2003, 8], silu, { range: far }],
 ];
 
 /**
@@ -134,7 +138,9 @@ const cases = [
     rowShapes.filter(([shape, how]) => isFair(op, shape, how)).map(([shape, how]) => normSample(op, shape, eps, how)),
   ),
   ...["batchNorm", "batchNormGrad"].flatMap((op) =>
-    batchShapes.filter(([shape, how]) => isFair(op, shape, how)).map(([shape, how]) => normSample(op, shape, eps, how)),
+    batchShapes
+      .filter(([shape, , how]) => isFair(op, shape, how))
+      .map(([shape, attrs, how]) => normSample(op, shape, attrs, how)),
   ),
 ];
 

@@ -71,23 +71,30 @@ describe("logic", () => {
   });
 });
 
-describe("relu", () => {
-  it("has the derivative 0 at 0, fused or not, eager or compiled", () => {
-    const plain = (x: Tensor): Tensor => relu(x);
-    const fused = (x: Tensor): Tensor => biasAct(x, zeros([4]), { activation: "relu" });
-    for (const f of [plain, fused]) {
-      const first = (x: Tensor): Tensor => grad((y: Tensor) => sum(f(y)))(x);
-      const second = (x: Tensor): Tensor => grad((y: Tensor) => sum(grad((z: Tensor) => sum(f(z).square()))(y)))(x);
-      for (const [slope, expected] of [
-        [first, [0, 0, 1, 0]],
-        [second, [0, 0, 2, 0]],
-      ] as const) {
-        const compiled = compile(slope);
-        for (const g of [slope, compiled]) expect(values(() => g(tensor([[0, -0, 3, -1]])))).toEqual(expected);
-        compiled.dispose();
+describe("relu and leakyRelu", () => {
+  it.each([
+    ["leakyRelu", 0.5],
+    ["relu", 0],
+  ] as const)(
+    "have the derivative of negative numbers at 0, fused or not, eager or compiled: %s",
+    (activation, slope) => {
+      const plain = (x: Tensor): Tensor => (activation === "relu" ? relu(x) : leakyRelu(x, slope));
+      const fused = (x: Tensor): Tensor => biasAct(x, zeros([4]), { activation, slope });
+      const twice = 2 * slope ** 2;
+      for (const f of [plain, fused]) {
+        const first = (x: Tensor): Tensor => grad((y: Tensor) => sum(f(y)))(x);
+        const second = (x: Tensor): Tensor => grad((y: Tensor) => sum(grad((z: Tensor) => sum(f(z).square()))(y)))(x);
+        for (const [derivative, expected] of [
+          [first, [slope, slope, 1, slope]],
+          [second, [twice, twice, 2, twice]],
+        ] as const) {
+          const compiled = compile(derivative);
+          for (const g of [derivative, compiled]) expect(values(() => g(tensor([[0, -0, 3, -1]])))).toEqual(expected);
+          compiled.dispose();
+        }
       }
-    }
-  });
+    },
+  );
 });
 
 describe("clamp and the activations", () => {

@@ -29,6 +29,7 @@ import { printGraph } from "#ir/print";
 import { verifyGraph } from "#ir/verify";
 import { eliminateDeadCode } from "#passes/dce";
 import { optimize } from "#passes/index";
+import { activateNorms } from "#passes/norms";
 import { fusePatterns } from "#passes/patterns";
 import { formRegions } from "#passes/regions";
 import { simplify } from "#passes/simplify";
@@ -285,14 +286,14 @@ describe("fusion patterns", () => {
 
   it("turns group norm and SiLU into one kernel", () => {
     const graph = eliminateDeadCode(
-      fusePatterns(
+      activateNorms(
         graphOf([[1, 2, 2, 4], [4], [4]], (x, g, b) =>
           silu(groupNorm(x as Tensor, g as Tensor, b as Tensor, { groups: 2 })),
         ),
       ),
     );
     expect(graph.nodes.map((node) => node.def.name)).toEqual(["groupNorm"]);
-    expect(graph.nodes[0]?.attrs.silu).toBe(true);
+    expect(graph.nodes[0]?.attrs.activation).toBe("silu");
   });
 });
 

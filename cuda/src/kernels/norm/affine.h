@@ -4,6 +4,7 @@
 #pragma once
 
 #include "../../device/floats.h"
+#include "activation.h"
 #include "kernels/params/batchNorm.generated.h"
 #include "kernels/params/batchNormGrad.generated.h"
 #include "kernels/params/groupNorm.generated.h"
@@ -29,7 +30,7 @@ enum class Spread : int { rstd, variance };
 template <class W>
 struct NormForward {
   NormShape shape;
-  bool silu;
+  NormActivation<W> activation;
   Spread spread;
   W eps;
   Floats<W> x, gamma, beta;
@@ -39,7 +40,7 @@ struct NormForward {
 template <class W>
 struct NormBackward {
   NormShape shape;
-  bool silu;
+  NormActivation<W> activation;
   Spread spread;
   W eps;
   Floats<W> x, gamma, beta, mean, second, dy;
@@ -47,10 +48,10 @@ struct NormBackward {
 };
 
 template <class W>
-NormForward<W> forwardOf(const OpCall& call, const NormShape& shape, bool silu, Spread spread,
-                         double eps) {
+NormForward<W> forwardOf(const OpCall& call, const NormShape& shape,
+                         const NormActivation<W>& activation, Spread spread, double eps) {
   return {shape,
-          silu,
+          activation,
           spread,
           W(eps),
           floatsOf<W>(call.in[0]),
@@ -60,13 +61,13 @@ NormForward<W> forwardOf(const OpCall& call, const NormShape& shape, bool silu, 
           resultsOf<W>(call.out[1]),
           resultsOf<W>(call.out[2])};
 }
-/// Operands in the order of groupNormGrad, which alone has beta.
+/// Operands in the order of groupNormGrad; `hasBeta` is false for layerNormGrad.
 template <class W>
-NormBackward<W> backwardOf(const OpCall& call, const NormShape& shape, bool hasBeta, bool silu,
-                           Spread spread, double eps) {
+NormBackward<W> backwardOf(const OpCall& call, const NormShape& shape, bool hasBeta,
+                           const NormActivation<W>& activation, Spread spread, double eps) {
   const Operand* const rest = call.in + (hasBeta ? 3 : 2);
   return {shape,
-          silu,
+          activation,
           spread,
           W(eps),
           floatsOf<W>(call.in[0]),
@@ -83,33 +84,36 @@ NormBackward<W> backwardOf(const OpCall& call, const NormShape& shape, bool hasB
 template <class W>
 NormForward<W> groupNormOf(const OpCall& call) {
   const auto& p = call.as<GroupNormParams>();
-  return forwardOf<W>(call, {p.n, p.spatial, p.c, p.groups}, p.silu != 0, Spread::rstd, p.eps);
+  return forwardOf<W>(call, {p.n, p.spatial, p.c, p.groups}, NormActivation<W>::of(p), Spread::rstd,
+                      p.eps);
 }
 template <class W>
 NormForward<W> layerNormOf(const OpCall& call) {
   const auto& p = call.as<LayerNormParams>();
-  return forwardOf<W>(call, {p.rows, 1, p.cols, 1}, false, Spread::rstd, p.eps);
+  return forwardOf<W>(call, {p.rows, 1, p.cols, 1}, {}, Spread::rstd, p.eps);
 }
 template <class W>
 NormForward<W> batchNormOf(const OpCall& call) {
   const auto& p = call.as<BatchNormParams>();
-  return forwardOf<W>(call, {1, p.rows, p.c, p.c}, false, Spread::variance, p.eps);
+  return forwardOf<W>(call, {1, p.rows, p.c, p.c}, NormActivation<W>::of(p), Spread::variance,
+                      p.eps);
 }
 template <class W>
 NormBackward<W> groupNormGradOf(const OpCall& call) {
   const auto& p = call.as<GroupNormGradParams>();
-  return backwardOf<W>(call, {p.n, p.spatial, p.c, p.groups}, true, p.silu != 0, Spread::rstd,
-                       p.eps);
+  return backwardOf<W>(call, {p.n, p.spatial, p.c, p.groups}, true, NormActivation<W>::of(p),
+                       Spread::rstd, p.eps);
 }
 template <class W>
 NormBackward<W> layerNormGradOf(const OpCall& call) {
   const auto& p = call.as<LayerNormGradParams>();
-  return backwardOf<W>(call, {p.rows, 1, p.cols, 1}, false, false, Spread::rstd, 0);
+  return backwardOf<W>(call, {p.rows, 1, p.cols, 1}, false, {}, Spread::rstd, 0);
 }
 template <class W>
 NormBackward<W> batchNormGradOf(const OpCall& call) {
   const auto& p = call.as<BatchNormGradParams>();
-  return backwardOf<W>(call, {1, p.rows, p.c, p.c}, false, false, Spread::variance, p.eps);
+  return backwardOf<W>(call, {1, p.rows, p.c, p.c}, true, NormActivation<W>::of(p),
+                       Spread::variance, p.eps);
 }
 
 }  // namespace figment::cuda

@@ -126,10 +126,7 @@ heldKernel(Held k) {
     if (!there(v)) continue;
     FIGMENT_UNROLL
     for (int j = 0; j < N; j++) values[v][j] = values[v][j] * gamma[j] + beta[j];
-    if (call.silu) {
-      FIGMENT_UNROLL
-      for (int j = 0; j < N; j++) values[v][j] *= sigmoidFast(values[v][j]);
-    }
+    call.activation.apply(values[v]);
     storeRun<N>(call.y, first + v * step, values[v]);
   }
 }

@@ -77,7 +77,7 @@ heldGradKernel(RunGrad k) {
     if (!there(v)) continue;
     widenRaw<N>(rawX[v], call.x.format, x[v]);
     widenRaw<N>(rawDy[v], call.dy.format, d[v]);
-    factors.apply(call.silu, x[v], d[v]);
+    factors.apply(call.activation, x[v], d[v]);
     FIGMENT_UNROLL
     for (int j = 0; j < N; j++) {
       sums[0][j] += d[v][j] * x[v][j];

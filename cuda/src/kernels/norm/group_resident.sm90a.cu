@@ -122,10 +122,7 @@ residentKernel(Resident k) {
   eachVector(0, turns, [&](int v, float(&values)[N]) {
     FIGMENT_UNROLL
     for (int j = 0; j < N; j++) values[j] = (values[j] - center[j]) * gamma[j] + beta[j];
-    if (call.silu) {
-      FIGMENT_UNROLL
-      for (int j = 0; j < N; j++) values[j] *= sigmoidFast(values[j]);
-    }
+    call.activation.apply(values);
     storeRun<N>(call.y, first + v * step, values);
   });
 }

@@ -65,7 +65,7 @@ residentGradKernel(RunGrad k) {
       float values[N], d[N];
       widenRaw<N>({{rawX.x, rawX.y, rawX.z, rawX.w}}, call.x.format, values);
       widenRaw<N>({{rawDy.x, rawDy.y, rawDy.z, rawDy.w}}, call.dy.format, d);
-      factors.apply(call.silu, values, d);
+      factors.apply(call.activation, values, d);
       f(v, values, d);
     }
   };

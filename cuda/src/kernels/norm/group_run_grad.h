@@ -36,7 +36,7 @@ struct GradFactors {
     const int64_t channel = part.run * run.channels + place.column * N;
     const int64_t firstGroup = part.sample * call.shape.groups + part.run * run.groups;
     loadAny<N>(call.gamma, channel, gamma);
-    if (call.silu) loadAny<N>(call.beta, channel, beta);
+    loadAny<N>(call.beta, channel, beta);
     place.eachChannel(run, [&](int j, int group) {
       const float second = call.second[firstGroup + group];
       mean[j] = call.mean[firstGroup + group];
@@ -44,15 +44,15 @@ struct GradFactors {
     });
   }
   /// x̂ in place of x, and the cotangent before the activation in place of dy.
-  FIGMENT_DEVICE void apply(bool silu, float (&x)[N], float (&d)[N]) const {
-    FIGMENT_UNROLL
-    for (int j = 0; j < N; j++) x[j] = (x[j] - mean[j]) * rstd[j];
-    if (!silu) return;
+  FIGMENT_DEVICE void apply(const NormActivation<float>& activation, float (&x)[N],
+                            float (&d)[N]) const {
+    float u[N];
     FIGMENT_UNROLL
     for (int j = 0; j < N; j++) {
-      const float u = gamma[j] * x[j] + beta[j], s = sigmoidFast(u);
-      d[j] *= s + u * s * (1.0f - s);
+      x[j] = (x[j] - mean[j]) * rstd[j];
+      u[j] = gamma[j] * x[j] + beta[j];
     }
+    activation.applySlopes(u, d);
   }
 };
 
@@ -141,8 +141,8 @@ struct GradTerms {
 
 #endif
 
-inline bool hasGradAddresses(const OpCall& call, bool beta) {
-  const Operand* const vectors[] = {&call.in[0], &call.in[1], &call.in[beta ? 2 : 0],
+inline bool hasGradAddresses(const OpCall& call) {
+  const Operand* const vectors[] = {&call.in[0], &call.in[1], &call.in[2],
                                     &call.in[call.inCount - 1], &call.out[0]};
   for (const Operand* operand : vectors)
     if (!startsAligned(*operand)) return false;
@@ -153,14 +153,12 @@ inline bool hasGradAddresses(const OpCall& call, bool beta) {
 /// made for vectors, run.
 struct GroupNormGradCall {
   static constexpr const char* kOp = "groupNormGrad";
-  static constexpr bool kBeta = true;
   static NormBackward<float> of(const OpCall& call) { return groupNormGradOf<float>(call); }
   static size_t splitScratch(const OpCall& call) { return splitGroupNormGradScratch(call, 1); }
   static void split(const OpCall& call, Context& context) { splitGroupNormGrad(call, context); }
 };
 struct BatchNormGradCall {
   static constexpr const char* kOp = "batchNormGrad";
-  static constexpr bool kBeta = false;
   static NormBackward<float> of(const OpCall& call) { return batchNormGradOf<float>(call); }
   static size_t splitScratch(const OpCall& call) { return splitBatchNormGradScratch(call, 1); }
   static void split(const OpCall& call, Context& context) { splitBatchNormGrad(call, context); }
@@ -180,7 +178,7 @@ size_t runGradScratch(const OpCall& call, int) {
 /// Calls start(plan, k) for the first kernel.
 template <class Call, class Plan, class Start>
 void runGrad(const OpCall& call, Context& context, Start&& start) {
-  if (!hasGradAddresses(call, Call::kBeta)) return Call::split(call, context);
+  if (!hasGradAddresses(call)) return Call::split(call, context);
   Launcher& launcher = launcherOf(context);
   const NormBackward<float> backward = Call::of(call);
   const Plan plan = gradPlanOf<Plan>(call, backward.shape);

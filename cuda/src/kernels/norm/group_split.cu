@@ -188,10 +188,7 @@ applyKernel(GroupSplit k) {
       widenRaw<N>(raw[r], call.x.format, values);
       FIGMENT_UNROLL
       for (int j = 0; j < N; j++) values[j] = (values[j] - mean[j]) * factor[j] + term[j];
-      if (call.silu) {
-        FIGMENT_UNROLL
-        for (int j = 0; j < N; j++) values[j] *= sigmoidFast(values[j]);
-      }
+      call.activation.apply(values);
       storeFloats<N>(call.y, place.at(k.columns, row + r * step), values);
     }
   }

@@ -43,7 +43,7 @@ struct ChannelFactors {
       mean[i] = call.mean[of];
       rstd[i] = call.spread == Spread::variance ? 1.0f / sqrtf(second + call.eps) : second;
       gamma[i] = call.gamma[ch];
-      beta[i] = call.silu ? call.beta[ch] : 0.0f;
+      beta[i] = call.beta[ch];
       f(i, ch, of);
     }
     __syncthreads();
@@ -90,15 +90,13 @@ FIGMENT_DEVICE void eachRow(const GradSplit& k, const ColumnPlace& place,
       float x[N], d[N];
       widenRaw<N>(rawX[r], call.x.format, x);
       widenRaw<N>(rawDy[r], call.dy.format, d);
+      float u[N];
       FIGMENT_UNROLL
-      for (int j = 0; j < N; j++) x[j] = (x[j] - held.mean[j]) * held.rstd[j];
-      if (call.silu) {
-        FIGMENT_UNROLL
-        for (int j = 0; j < N; j++) {
-          const float u = held.gamma[j] * x[j] + held.beta[j], s = sigmoidFast(u);
-          d[j] *= s + u * s * (1.0f - s);
-        }
+      for (int j = 0; j < N; j++) {
+        x[j] = (x[j] - held.mean[j]) * held.rstd[j];
+        u[j] = held.gamma[j] * x[j] + held.beta[j];
       }
+      call.activation.applySlopes(u, d);
       f(row + r * step, x, d);
     }
   }

@@ -41,8 +41,9 @@ normKernel(NormForward<W> k) {
   }
   for (int64_t e = threadIdx.x; e < count; e += kThreads) {
     const int64_t channel = firstChannel + e % width;
-    const W u = (k.x[at(e)] - center - shift) * rstd * k.gamma[channel] + k.beta[channel];
-    k.y.set(at(e), k.silu ? u * sigmoid(u) : u);
+    W u[] = {(k.x[at(e)] - center - shift) * rstd * k.gamma[channel] + k.beta[channel]};
+    k.activation.apply(u);
+    k.y.set(at(e), u[0]);
   }
 }
 

@@ -20,8 +20,12 @@ FIGMENT_DEVICE W scaleOf(const NormBackward<W>& k, int64_t group) {
 /// The cotangent before the activation.
 template <class W>
 FIGMENT_DEVICE W before(const NormBackward<W>& k, int64_t i, int64_t channel, W normalised) {
-  const W d = k.dy[i];
-  return k.silu ? d * siluSlope(k.gamma[channel] * normalised + k.beta[channel]) : d;
+  W d[] = {k.dy[i]};
+  if (k.activation.kind != kLinearAct) {
+    const W u[] = {k.gamma[channel] * normalised + k.beta[channel]};
+    k.activation.applySlopes(u, d);
+  }
+  return d[0];
 }
 
 template <class W>

@@ -1,4 +1,5 @@
-// The activations of biasAct. The numbers are part of the program format.
+// The activations of biasAct, of which norms know the first. The numbers are part of the program
+// format.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +15,6 @@ enum BiasActivation : int32_t {
   kTanhAct = 5,
   kSigmoidAct = 6,
 };
-constexpr int32_t kLastBiasActivation = kSigmoidAct;
+constexpr int32_t kLastBiasActivation = kSigmoidAct, kLastNormActivation = kSiluAct;
 
 }  // namespace figment

@@ -3,14 +3,12 @@
 // cotangents of x and of the bias; the slope at a clamped element is 0.
 //
 // The plain biasAct and its derivative, the oracle of the variants: arithmetic in f64.
-#include <cmath>
-
 #include "../norm/dense_check.h"
 #include "../op_spec.h"
 #include "../params/biasAct.generated.h"
 #include "../params/biasActGrad.generated.h"
 #include "../reference.h"
-#include "activation.h"
+#include "plain_activation.h"
 
 namespace figment {
 namespace {
@@ -69,58 +67,6 @@ const RegisterOp forwardOp{
 const RegisterOp backwardOp{
     specOf<BiasActGradParams>("biasActGrad", checkBackward, backwardInPlace, costBackward)};
 
-constexpr double kRootHalf = 0.70710678118654752440;
-/// 1/√(2π).
-constexpr double kNormalPeak = 0.39894228040143267794;
-
-double sigmoid(double u) { return 1 / (1 + std::exp(-u)); }
-/// The normal distribution function.
-double below(double u) { return 0.5 * (1 + std::erf(u * kRootHalf)); }
-
-double activate(double u, int32_t activation, double slope) {
-  switch (activation) {
-    case kReluAct:
-      return u < 0 ? 0 : u;
-    case kLeakyReluAct:
-      return u > 0 ? u : u * slope;
-    case kSiluAct:
-      return u * sigmoid(u);
-    case kGeluAct:
-      return u * below(u);
-    case kTanhAct:
-      return std::tanh(u);
-    case kSigmoidAct:
-      return sigmoid(u);
-    default:
-      return u;
-  }
-}
-
-double slopeAt(double u, int32_t activation, double slope) {
-  switch (activation) {
-    case kReluAct:
-      return u > 0 ? 1 : 0;
-    case kLeakyReluAct:
-      return u > 0 ? 1 : slope;
-    case kSiluAct: {
-      const double s = sigmoid(u);
-      return s + u * s * (1 - s);
-    }
-    case kGeluAct:
-      return below(u) + u * kNormalPeak * std::exp(-0.5 * u * u);
-    case kTanhAct: {
-      const double t = std::tanh(u);
-      return 1 - t * t;
-    }
-    case kSigmoidAct: {
-      const double s = sigmoid(u);
-      return s * (1 - s);
-    }
-    default:
-      return 1;
-  }
-}
-
 template <class T>
 void runForward(const OpCall& call, Context& context) {
   const auto& p = call.as<BiasActParams>();
@@ -131,7 +77,7 @@ void runForward(const OpCall& call, Context& context) {
       for (int64_t ch = 0; ch < p.c; ch++) {
         const int64_t i = row * p.c + ch;
         const double u = double(x[i]) + double(bias[ch]);
-        double value = activate(u, p.activation, p.slope) * p.gain;
+        double value = activations::activate(u, p.activation, p.slope) * p.gain;
         if (p.clamped && value > p.limit) value = p.limit;
         if (p.clamped && value < -p.limit) value = -p.limit;
         y[i] = T(value);
@@ -152,9 +98,10 @@ void runBackward(const OpCall& call, Context& context) {
       for (int64_t row = 0; row < p.rows; row++) {
         const int64_t i = row * p.c + ch;
         const double u = double(x[i]) + double(bias[ch]);
-        const double value = activate(u, p.activation, p.slope) * p.gain;
+        const double value = activations::activate(u, p.activation, p.slope) * p.gain;
         const bool outside = p.clamped && (value > p.limit || value < -p.limit);
-        const double d = outside ? 0 : double(dy[i]) * p.gain * slopeAt(u, p.activation, p.slope);
+        const double d =
+            outside ? 0 : double(dy[i]) * p.gain * activations::slopeAt(u, p.activation, p.slope);
         dx[i] = T(d);
         sum += d;
       }

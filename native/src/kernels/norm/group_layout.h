@@ -53,8 +53,15 @@ struct GroupLayout {
 };
 
 /// Batch normalisation as group normalisation: one long sample, each channel a group.
-FIGMENT_INLINE GroupNormParams batchAsGroups(int64_t rows, int64_t c, double eps) {
-  return {.n = 1, .spatial = rows, .c = c, .groups = int32_t(c), .silu = 0, .eps = eps};
+template <class BatchParams>
+FIGMENT_INLINE GroupNormParams batchAsGroups(const BatchParams& p) {
+  return {.n = 1,
+          .spatial = p.rows,
+          .c = p.c,
+          .groups = int32_t(p.c),
+          .activation = p.activation,
+          .slope = p.slope,
+          .eps = p.eps};
 }
 
 /// Spreads one value per channel over the columns of a row.

@@ -1,14 +1,14 @@
 // groupNorm and batchNorm, vectorised over channels: batch normalisation is group normalisation of
 // one long sample in which each channel is a group. Column statistics of a chunk take two passes
 // over cache-resident rows; chunks, segments and columns are merged by Chan, Golub & LeVeque
-// (1979), so a large mean costs no precision. Then y = x·scale + shift, and u·sigmoid(u) when
-// asked.
+// (1979), so a large mean costs no precision. Then y = x·scale + shift, and the
+// activation.
 #pragma once
 
 #include "../params/batchNorm.generated.h"
 #include "../params/groupNorm.generated.h"
-#include "coarse_sigmoid.h"
 #include "group_layout.h"
+#include "norm_activation.h"
 #include "row_stage.inl.h"
 
 namespace figment::FIGMENT_ISA {
@@ -101,6 +101,7 @@ struct GroupNormCall {
         y(Results::of(call.out[0])),
         mean(call.out[1].as<float>()),
         spread(call.out[2].as<float>()),
+        negativeSlope(F32::broadcast(float(params.slope))),
         givesVariance(variances) {}
 
   /// From a sample's column moments: its groups' statistics, and the row of scales and shifts.
@@ -149,30 +150,29 @@ struct GroupNormCall {
   }
 
   /// From bf16 to bf16 in one pass.
-  template <bool kSilu>
+  template <int kActivation>
   void applyBf16Row(int64_t at, int64_t columns, const float* scale, const float* shift) const {
     const uint16_t* from = reinterpret_cast<const uint16_t*>((x + at).data);
     writeBf16(reinterpret_cast<uint16_t*>((y + at).data), columns, [&](int64_t i, int lanes) {
       const F32 value = lanes == kLanes ? loadBf16(from + i) : loadBf16Partial(from + i, lanes);
       const F32 u = mulAdd(value, loadLanes(scale + i, lanes), loadLanes(shift + i, lanes));
-      return kSilu ? coarseSilu(u) : u;
+      return kActivation == kSiluAct ? coarseSilu(u) : activated<kActivation>(u, negativeSlope);
     });
   }
-  template <bool kSilu>
+  template <int kActivation>
   void applyRow(int64_t at, int64_t columns, const float* scale, const float* shift,
                 float* copy) const {
     if (x.format == Format::bf16 && y.format == Format::bf16)
-      return applyBf16Row<kSilu>(at, columns, scale, shift);
+      return applyBf16Row<kActivation>(at, columns, scale, shift);
     const float* from = readRows(x + at, columns, copy);
     float* to = rowsToWrite(y + at, copy);
     constexpr int64_t kAhead = 1024;  // elements from what is written to what is fetched
     const bool fetches = layout.passesCache() && !x.half();
     forLanes(columns, [&](int64_t i, int lanes) {
       if (fetches) __builtin_prefetch(from + i + kAhead, 0, 2);
-      F32 u = mulAdd(loadLanes(from + i, lanes), loadLanes(scale + i, lanes),
-                     loadLanes(shift + i, lanes));
-      if (kSilu) u = siluBounded(u);
-      storeLanes(to + i, u, lanes);
+      const F32 u = mulAdd(loadLanes(from + i, lanes), loadLanes(scale + i, lanes),
+                           loadLanes(shift + i, lanes));
+      storeLanes(to + i, activated<kActivation>(u, negativeSlope), lanes);
     });
     keepRows(y + at, to, columns);
   }
@@ -183,7 +183,7 @@ struct GroupNormCall {
     const std::byte* row = (x + (at + layout.sampleElements())).data;
     for (int64_t i = 0; i < bytes; i += kLine) __builtin_prefetch(row + i, 0, 2);
   }
-  template <bool kSilu>
+  template <int kActivation>
   void applyRows(int64_t sample, int64_t begin, int64_t end, bool withTail, bool ahead,
                  const float* scale, const float* shift, float* copy) const {
     const int64_t base = sample * layout.sampleElements();
@@ -191,16 +191,17 @@ struct GroupNormCall {
       // Every other one: the rest comes while the next sample's statistics are summed, which
       // compute little.
       if (ahead && row % 2 == 0) fetchAhead(base + row * layout.columns);
-      applyRow<kSilu>(base + row * layout.columns, layout.columns, scale, shift, copy);
+      applyRow<kActivation>(base + row * layout.columns, layout.columns, scale, shift, copy);
     }
     const int64_t at = base + layout.rows * layout.columns;
-    if (withTail) applyRow<kSilu>(at, layout.tailColumns, scale, shift, copy);
+    if (withTail) applyRow<kActivation>(at, layout.tailColumns, scale, shift, copy);
   }
   /// `ahead` says that the same worker's next sample follows.
   void apply(int64_t sample, int64_t begin, int64_t end, bool withTail, bool ahead,
              const float* scale, const float* shift, float* copy) const {
-    p.silu ? applyRows<true>(sample, begin, end, withTail, ahead, scale, shift, copy)
-           : applyRows<false>(sample, begin, end, withTail, ahead, scale, shift, copy);
+    withNormActivation(p.activation, [&]<int kActivation>() {
+      applyRows<kActivation>(sample, begin, end, withTail, ahead, scale, shift, copy);
+    });
   }
 
   const GroupNormParams p;
@@ -210,6 +211,7 @@ struct GroupNormCall {
   const float *gamma, *beta;
   Results y;
   float *mean, *spread;  ///< spread: rstd or variance
+  F32 negativeSlope;     ///< of leaky ReLU
   bool givesVariance;
 };
 
@@ -322,12 +324,10 @@ constexpr Variant groupNormVariant{"groupNorm",  kVariantName,     kVariantIsa,
 const RegisterVariant groupNormVariantRegistrar{groupNormVariant};
 
 size_t batchNormScratch(const OpCall& call, int threads) {
-  const auto& p = call.as<BatchNormParams>();
-  return normScratch(call, batchAsGroups(p.rows, p.c, p.eps), threads);
+  return normScratch(call, batchAsGroups(call.as<BatchNormParams>()), threads);
 }
 void runBatchNorm(const OpCall& call, Context& context) {
-  const auto& p = call.as<BatchNormParams>();
-  runNorm(call, batchAsGroups(p.rows, p.c, p.eps), true, context);
+  runNorm(call, batchAsGroups(call.as<BatchNormParams>()), true, context);
 }
 
 constexpr Variant batchNormVariant{"batchNorm",  kVariantName,     kVariantIsa,

@@ -1,5 +1,5 @@
 // groupNormGrad and batchNormGrad, vectorised over channels: one sweep sums du and du·(x − mean)
-// per column (leaving du in dx where silu made it costly and dx is f32), then dx = du·c₁ + (x −
+// per column (leaving du in dx where SiLU made it costly and dx is f32), then dx = du·c₁ + (x −
 // mean)·c₂ + c₃. Formulas: reference.cpp. dgamma and dbeta add the samples' channel sums in a fixed
 // order.
 #pragma once
@@ -7,7 +7,6 @@
 #include "../params/batchNormGrad.generated.h"
 #include "../params/groupNorm.generated.h"
 #include "../params/groupNormGrad.generated.h"
-#include "../softmax/fast_exp.h"
 #include "group_norm.inl.h"
 
 namespace figment::FIGMENT_ISA {
@@ -28,7 +27,7 @@ struct GradCoefficients {
 };
 
 struct GroupNormGradCall {
-  /// batchNorm, which has no activation, brings no beta, and its variances in place of rstd.
+  /// batchNorm brings its variances in place of rstd.
   GroupNormGradCall(const OpCall& call, const GroupNormParams& params, bool batch,
                     const RowStage& copies)
       : p(params),
@@ -36,17 +35,18 @@ struct GroupNormGradCall {
         stage(copies),
         x(Elements::of(call.in[0])),
         gamma(stage.vector(call.in[1], 0)),
-        beta(batch ? nullptr : stage.vector(call.in[2], 1)),
-        mean(call.in[batch ? 2 : 3].as<const float>()),
-        spread(call.in[batch ? 3 : 4].as<const float>()),
-        dy(Elements::of(call.in[batch ? 4 : 5])),
+        beta(stage.vector(call.in[2], 1)),
+        mean(call.in[3].as<const float>()),
+        spread(call.in[4].as<const float>()),
+        dy(Elements::of(call.in[5])),
         dx(Results::of(call.out[0])),
         dgamma(Results::of(call.out[1])),
         dbeta(Results::of(call.out[2])),
+        negativeSlope(F32::broadcast(float(params.slope))),
         givenVariance(batch) {}
 
   /// Whether dx holds du between the two sweeps, unrounded.
-  bool keepsSlopes() const { return p.silu && !dx.half(); }
+  bool keepsSlopes() const { return p.activation == kSiluAct && !dx.half(); }
 
   /// Whether what follows is fetched while rows are summed: in a step of training it has been out
   /// of the caches for long. Not where all of a sample is one chunk.
@@ -67,7 +67,7 @@ struct GroupNormGradCall {
       const double s = double(gamma[i]) * rstd(g);
       k.mean[i] = mean[g];
       k.scale[i] = float(s);
-      k.shift[i] = beta ? float(double(beta[i]) - double(mean[g]) * s) : 0;
+      k.shift[i] = float(double(beta[i]) - double(mean[g]) * s);
     }
     repeatChannels(layout, k.mean);
     repeatChannels(layout, k.scale);
@@ -82,15 +82,18 @@ struct GroupNormGradCall {
     int64_t ahead;  ///< elements to the rows that follow and are fetched; 0: none
   };
 
-  /// Slope of the activation, no more exact than bf16 where all is that. A result of f32 that is
-  /// only stored as bf16 must round as a cast of it does.
-  FIGMENT_INLINE F32 slopeAt(F32 u) const {
+  /// du of some columns, no more exact than bf16 where all is that. A result of f32 that is only
+  /// stored as bf16 must round as a cast of it does.
+  template <int kActivation>
+  FIGMENT_INLINE F32 before(F32 value, F32 d, const GradCoefficients& k, int64_t i,
+                            int lanes) const {
     const bool coarse = x.format == Format::bf16 && dx.format == Format::bf16;
-    return coarse ? coarseSiluSlope(u) : siluSlope(u);
+    const F32 u = mulAdd(value, loadLanes(k.scale + i, lanes), loadLanes(k.shift + i, lanes));
+    return cotangentBefore<kActivation>(u, d, negativeSlope, coarse);
   }
 
   /// Adds Σ du and Σ du·(x − mean) of V vectors of columns over some rows to plain and scaled.
-  template <bool kSilu, int V>
+  template <int kActivation, int V>
   FIGMENT_INLINE void sumBlock(const Rows& rows, int lanes, const GradCoefficients& k,
                                int64_t column, float* plain, float* scaled) const {
     F32 sum[V], dot[V];
@@ -103,13 +106,11 @@ struct GroupNormGradCall {
         if (rows.ahead) {
           __builtin_prefetch(rows.x + element + rows.ahead, 0, 2);
           __builtin_prefetch(rows.dy + element + rows.ahead, 0, 2);
-          if (kSilu && rows.du) __builtin_prefetch(rows.du + element + rows.ahead, 1, 2);
+          if (kActivation == kSiluAct && rows.du)
+            __builtin_prefetch(rows.du + element + rows.ahead, 1, 2);
         }
-        if (kSilu) {
-          du *=
-              slopeAt(mulAdd(value, loadLanes(k.scale + i, lanes), loadLanes(k.shift + i, lanes)));
-          if (rows.du) storeLanes(rows.du + element, du, lanes);
-        }
+        if (kActivation != kLinearAct) du = before<kActivation>(value, du, k, i, lanes);
+        if (kActivation == kSiluAct && rows.du) storeLanes(rows.du + element, du, lanes);
         sum[v] += du;
         dot[v] = mulAdd(du, value - loadLanes(k.mean + i, lanes), dot[v]);
       }
@@ -120,7 +121,7 @@ struct GroupNormGradCall {
       storeLanes(scaled + i, loadLanes(scaled + i, lanes) + dot[v], lanes);
     }
   }
-  template <bool kSilu>
+  template <int kActivation>
   void sumChunk(int64_t start, int64_t count, int64_t columns, const GradCoefficients& k,
                 float* plain, float* scaled, int worker) const {
     constexpr int kBlock = 4;
@@ -131,12 +132,12 @@ struct GroupNormGradCall {
                     fetches() ? layout.chunkRows * layout.columns : 0};
     int64_t i = 0;
     for (; i + kBlock * kLanes <= columns; i += kBlock * kLanes)
-      sumBlock<kSilu, kBlock>(rows, kLanes, k, i, plain, scaled);
+      sumBlock<kActivation, kBlock>(rows, kLanes, k, i, plain, scaled);
     for (; i + kLanes <= columns; i += kLanes)
-      sumBlock<kSilu, 1>(rows, kLanes, k, i, plain, scaled);
-    if (i < columns) sumBlock<kSilu, 1>(rows, int(columns - i), k, i, plain, scaled);
+      sumBlock<kActivation, 1>(rows, kLanes, k, i, plain, scaled);
+    if (i < columns) sumBlock<kActivation, 1>(rows, int(columns - i), k, i, plain, scaled);
   }
-  template <bool kSilu>
+  template <int kActivation>
   void sumRows(int64_t sample, int64_t begin, int64_t end, bool withTail, const GradCoefficients& k,
                float* plain, float* scaled, int worker) const {
     forLanes(layout.columnFloats(), [&](int64_t i, int lanes) {
@@ -144,17 +145,19 @@ struct GroupNormGradCall {
       storeLanes(scaled + i, F32::zero(), lanes);
     });
     for (int64_t row = begin; row < end; row += layout.chunkRows)
-      sumChunk<kSilu>(at(sample, row), smaller(layout.chunkRows, end - row), layout.columns, k,
-                      plain, scaled, worker);
+      sumChunk<kActivation>(at(sample, row), smaller(layout.chunkRows, end - row), layout.columns,
+                            k, plain, scaled, worker);
     if (withTail)
-      sumChunk<kSilu>(at(sample, layout.rows), 1, layout.tailColumns, k, plain, scaled, worker);
+      sumChunk<kActivation>(at(sample, layout.rows), 1, layout.tailColumns, k, plain, scaled,
+                            worker);
   }
   void sums(int64_t sample, int64_t segment, const GradCoefficients& k, float* plain, float* scaled,
             int worker) const {
     const int64_t begin = layout.segmentBegin(segment), end = layout.segmentEnd(segment);
     const bool last = segment + 1 == layout.segments;
-    p.silu ? sumRows<true>(sample, begin, end, last, k, plain, scaled, worker)
-           : sumRows<false>(sample, begin, end, last, k, plain, scaled, worker);
+    withNormActivation(p.activation, [&]<int kActivation>() {
+      sumRows<kActivation>(sample, begin, end, last, k, plain, scaled, worker);
+    });
   }
 
   /// From a sample's column sums: c₂, c₃, and its share of dbeta and dgamma into channelSums[2·c].
@@ -189,13 +192,14 @@ struct GroupNormGradCall {
   /// Elements from what is written to what is fetched.
   static constexpr int64_t kAhead = 1024;
 
+  template <int kActivation>
   void applyRow(int64_t start, int64_t columns, const GradCoefficients& k, int worker) const {
     float* copy = stage.buffer(worker, 0);
     const float* from = readRows(x + start, columns, copy);
     const float* du = keepsSlopes() ? dx.floats() + start
                                     : readRows(dy + start, columns, stage.buffer(worker, 1));
     float* to = rowsToWrite(dx + start, copy);
-    const bool again = p.silu && !keepsSlopes();
+    const bool again = kActivation != kLinearAct && !keepsSlopes();
     const bool fetches = layout.passesCache() && !x.half() && !dy.half();
     forLanes(columns, [&](int64_t i, int lanes) {
       if (fetches) {
@@ -204,19 +208,21 @@ struct GroupNormGradCall {
       }
       const F32 value = loadLanes(from + i, lanes), scale = loadLanes(k.scale + i, lanes);
       const F32 centered = value - loadLanes(k.mean + i, lanes);
-      F32 slope = loadLanes(du + i, lanes);
-      if (again) slope *= slopeAt(mulAdd(value, scale, loadLanes(k.shift + i, lanes)));
-      const F32 direct = mulAdd(slope, scale, loadLanes(k.offset + i, lanes));
+      F32 d = loadLanes(du + i, lanes);
+      if (again) d = before<kActivation>(value, d, k, i, lanes);
+      const F32 direct = mulAdd(d, scale, loadLanes(k.offset + i, lanes));
       storeLanes(to + i, mulAdd(centered, loadLanes(k.slope + i, lanes), direct), lanes);
     });
     keepRows(dx + start, to, columns);
   }
   void apply(int64_t sample, int64_t segment, const GradCoefficients& k, int worker) const {
-    const int64_t end = layout.segmentEnd(segment);
-    for (int64_t row = layout.segmentBegin(segment); row < end; row++)
-      applyRow(at(sample, row), layout.columns, k, worker);
-    if (segment + 1 == layout.segments)
-      applyRow(at(sample, layout.rows), layout.tailColumns, k, worker);
+    withNormActivation(p.activation, [&]<int kActivation>() {
+      const int64_t end = layout.segmentEnd(segment);
+      for (int64_t row = layout.segmentBegin(segment); row < end; row++)
+        applyRow<kActivation>(at(sample, row), layout.columns, k, worker);
+      if (segment + 1 == layout.segments)
+        applyRow<kActivation>(at(sample, layout.rows), layout.tailColumns, k, worker);
+    });
   }
 
   const GroupNormParams p;
@@ -226,6 +232,7 @@ struct GroupNormGradCall {
   const float *gamma, *beta, *mean, *spread;
   Elements dy;
   Results dx, dgamma, dbeta;
+  F32 negativeSlope;  ///< of leaky ReLU
   bool givenVariance;
 };
 
@@ -350,7 +357,7 @@ void runNormGrad(const OpCall& call, const GroupNormParams& p, bool batch, Conte
 
 GroupNormParams primalParams(const OpCall& call) {
   const auto& p = call.as<GroupNormGradParams>();
-  return {p.n, p.spatial, p.c, p.groups, p.silu, p.eps};
+  return {p.n, p.spatial, p.c, p.groups, p.activation, p.slope, p.eps};
 }
 size_t groupNormGradScratch(const OpCall& call, int threads) {
   return normGradScratch(call, primalParams(call), threads);
@@ -364,12 +371,10 @@ constexpr Variant groupNormGradVariant{"groupNormGrad", kVariantName,         kV
 const RegisterVariant groupNormGradVariantRegistrar{groupNormGradVariant};
 
 size_t batchNormGradScratch(const OpCall& call, int threads) {
-  const auto& p = call.as<BatchNormGradParams>();
-  return normGradScratch(call, batchAsGroups(p.rows, p.c, p.eps), threads);
+  return normGradScratch(call, batchAsGroups(call.as<BatchNormGradParams>()), threads);
 }
 void runBatchNormGrad(const OpCall& call, Context& context) {
-  const auto& p = call.as<BatchNormGradParams>();
-  runNormGrad(call, batchAsGroups(p.rows, p.c, p.eps), true, context);
+  runNormGrad(call, batchAsGroups(call.as<BatchNormGradParams>()), true, context);
 }
 
 constexpr Variant batchNormGradVariant{"batchNormGrad", kVariantName,         kVariantIsa,

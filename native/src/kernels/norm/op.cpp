@@ -1,7 +1,8 @@
 // groupNorm over channels-last samples x[n,spatial,c] (Wu & He, 2018): each of `groups` runs of
 // c/groups channels is normalised with the mean and the biased variance of its spatial·c/groups
-// elements, then scaled and shifted per channel; silu = 1 adds u·sigmoid(u). groupNormGrad
-// recomputes the pre-activation from mean and rstd.
+// elements, then scaled and shifted per channel; then an activation follows
+// (../bias_act/activation.h). groupNormGrad recomputes what it was applied to from mean and rstd.
+#include "../bias_act/activation.h"
 #include "../op_spec.h"
 #include "../params/groupNorm.generated.h"
 #include "../params/groupNormGrad.generated.h"
@@ -15,7 +16,8 @@ void checkParams(DenseCheck& check, const Params& p) {
   check.require(p.n >= 0 && p.spatial >= 0 && p.c >= 0, "n, spatial and c must not be negative")
       .require(p.groups >= 1 && p.c % (p.groups >= 1 ? p.groups : 1) == 0,
                "c must be a multiple of groups")
-      .require(p.silu == 0 || p.silu == 1, "silu is 0 or 1");
+      .require(p.activation >= 0 && p.activation <= kLastNormActivation,
+               "the activation is unknown");
 }
 
 std::string checkForward(const OpCall& call) {
@@ -60,11 +62,11 @@ bool backwardInPlace(const OpCall& call, int out, int in) {
 constexpr double kSiluFlops = 14;
 
 Cost costForward(const OpCall& call) {
-  const double silu = call.as<GroupNormParams>().silu ? kSiluFlops : 0;
+  const double silu = call.as<GroupNormParams>().activation == kSiluAct ? kSiluFlops : 0;
   return {(6 + silu) * double(call.in[0].elements()), operandBytes(call)};
 }
 Cost costBackward(const OpCall& call) {
-  const double silu = call.as<GroupNormGradParams>().silu ? kSiluFlops + 6 : 0;
+  const double silu = call.as<GroupNormGradParams>().activation == kSiluAct ? kSiluFlops + 6 : 0;
   return {(10 + silu) * double(call.in[0].elements()), operandBytes(call)};
 }
 

@@ -6,19 +6,12 @@
 
 #include <cmath>
 
+#include "../bias_act/plain_activation.h"
 #include "../params/groupNorm.generated.h"
 #include "../params/groupNormGrad.generated.h"
 
 namespace figment {
 namespace {
-
-double sigmoid(double u) { return 1 / (1 + std::exp(-u)); }
-
-/// d(u·sigmoid(u))/du.
-double siluSlope(double u) {
-  const double s = sigmoid(u);
-  return s + u * s * (1 - s);
-}
 
 template <class T>
 void runForward(const OpCall& call, Context& context) {
@@ -53,7 +46,7 @@ void runForward(const OpCall& call, Context& context) {
         for (int64_t ch = first; ch < first + width; ch++) {
           const int64_t i = base + s * p.c + ch;
           const double u = (double(x[i]) - center) * scale * double(gamma[ch]) + double(beta[ch]);
-          y[i] = T(p.silu ? u * sigmoid(u) : u);
+          y[i] = T(activations::activate(u, p.activation, p.slope));
         }
       }
     }
@@ -82,9 +75,8 @@ struct Backward {
   }
   /// The cotangent of the value before the activation.
   double before(int64_t sample, int64_t s, int64_t ch) const {
-    const double d = double(dy[index(sample, s, ch)]);
-    if (!p.silu) return d;
-    return d * siluSlope(double(gamma[ch]) * normalised(sample, s, ch) + double(beta[ch]));
+    const double u = double(gamma[ch]) * normalised(sample, s, ch) + double(beta[ch]);
+    return double(dy[index(sample, s, ch)]) * activations::slopeAt(u, p.activation, p.slope);
   }
 
   const GroupNormGradParams& p;

@@ -1,10 +1,11 @@
 // Activations: those that matmul and convolution kernels can apply to their result, and compositions.
 
 import { composed } from "../core/scope.js";
+import { recordEntry, untaped } from "../core/tape.js";
 import type { Tensor } from "../core/tensor.js";
 import { UsageError } from "../errors.js";
 import { show } from "../shape.js";
-import { add, mul, relu, silu, square, tanh } from "./arithmetic.js";
+import { add, mul, relu, sigmoid, silu, square, tanh } from "./arithmetic.js";
 import { gt, select } from "./comparison.js";
 import { erf, expm1 } from "./math.js";
 
@@ -16,6 +17,35 @@ export const activationCode: Readonly<Record<Activation, number>> = { none: 0, s
 
 /** Whether kernels know an activation of this name. */
 export const isActivation = (name: string): name is Activation => Object.hasOwn(activationCode, name);
+
+/** The activations that kernels apply channel by channel, in the order of their numbers in kernel parameters. */
+export const channelActivations = ["linear", "relu", "leakyRelu", "silu", "gelu", "tanh", "sigmoid"] as const;
+
+/** An activation after a bias or a norm of channels. */
+export type ChannelActivation = (typeof channelActivations)[number];
+
+/** One of them, and the slope of leakyRelu where its argument is not positive. */
+export type ChannelActivationAttrs = { readonly activation: ChannelActivation; readonly slope: number };
+
+/** Applies one of them. */
+export function activateChannels(u: Tensor, { activation, slope }: ChannelActivationAttrs): Tensor {
+  switch (activation) {
+    case "relu":
+      return relu(u);
+    case "leakyRelu":
+      return leakyRelu(u, slope);
+    case "silu":
+      return silu(u);
+    case "gelu":
+      return gelu(u);
+    case "tanh":
+      return tanh(u);
+    case "sigmoid":
+      return sigmoid(u);
+    default:
+      return u;
+  }
+}
 
 /** Applies an activation by name. */
 export const activate = (x: Tensor, activation: Activation): Tensor =>
@@ -46,12 +76,19 @@ export function gelu(x: Tensor, { approximate = "none" }: GeluOptions = {}): Ten
 }
 
 /**
- * x where positive, slope·x elsewhere (Maas et al. 2013).
+ * x where positive, slope·x elsewhere (Maas et al. 2013). Its derivative at 0 is the slope.
  *
  * @example
  * leakyRelu(tensor([-2]), 0.1).at(0); // -0.2
  */
-export const leakyRelu = (x: Tensor, slope = 0.01): Tensor => composed(() => select(gt(x, 0), x, mul(x, slope)));
+export function leakyRelu(x: Tensor, slope = 0.01): Tensor {
+  const choose = (by: Tensor, value: Tensor): Tensor => composed(() => select(gt(by, 0), value, mul(value, slope)));
+  const output = untaped(() => choose(x, x));
+  // By the result, which is positive where x is, so that nothing needs x any more: what makes it can store the result alone.
+  const sign = slope >= 0 ? output : x;
+  recordEntry({ inputs: [x], outputs: [output], backward: ([c]) => [choose(sign, c as Tensor)] });
+  return output;
+}
 
 /**
  * x where positive, α(eˣ − 1) elsewhere (Clevert et al. 2015).

@@ -222,7 +222,8 @@ export const silu = (x: Tensor): Tensor => composed(() => mul(x, sigmoid(x)));
  */
 export function relu(x: Tensor): Tensor {
   const output = untaped(() => maximum(x, 0));
-  recordEntry({ inputs: [x], outputs: [output], backward: ([c]) => [select(le(x, 0), 0, c as Tensor)] });
+  // By the result, so that nothing needs x any more: what makes it can store the result alone.
+  recordEntry({ inputs: [x], outputs: [output], backward: ([c]) => [select(le(output, 0), 0, c as Tensor)] });
   return output;
 }
 /**

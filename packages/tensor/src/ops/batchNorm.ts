@@ -9,18 +9,20 @@ import { computeType } from "../dtype.js";
 import { ShapeError } from "../errors.js";
 import type { Aval, Node } from "../ir/graph.js";
 import { type Shape, showShape, sizeOf } from "../shape.js";
-import { epsOf, expectStatistics, shiftedGradient, statisticsOf } from "./affineNorm.js";
+import { activateChannels, type ChannelActivationAttrs, channelActivations } from "./activation.js";
+import { epsOf, expectStatistics, leaky, linear, relu, silu, statisticsOf } from "./affineNorm.js";
 import { add, mul, rsqrt, square, sub } from "./arithmetic.js";
 import { checkTensor, expectCompute, expectCount, expectShape, firstInPlace, type StoreAttrs } from "./checks.js";
 import { defineOp, type KernelCall, nativeSchema, type OpDef, type Sample } from "./definition.js";
+import { gradientThrough } from "./fused.js";
 import { mean } from "./reduce.js";
 
-const batchFields = { rows: "i64", c: "i64", eps: "f64" } as const;
+const batchFields = { rows: "i64", c: "i64", activation: "i32", slope: "f64", eps: "f64" } as const;
 const batchNormSchema = nativeSchema("batchNorm", batchFields);
 const batchNormGradSchema = nativeSchema("batchNormGrad", batchFields);
 
-/** What is added to the variance. */
-export type BatchNormAttrs = StoreAttrs & { readonly eps: number };
+/** What is added to the variance, and what follows. */
+export type BatchNormAttrs = StoreAttrs & ChannelActivationAttrs & { readonly eps: number };
 
 /** Options of {@link batchNorm} and {@link batchNormWith}. */
 export interface BatchNormOptions {
@@ -51,34 +53,38 @@ function inferChannels(op: string, x: Aval, vectors: Readonly<Record<string, Ava
 /** Both kernels have values of x's shape first and last or alone; all between are vectors of channels. */
 const batchCall =
   (schema: KernelCall["schema"]) =>
-  (node: Node, { eps }: BatchNormAttrs): KernelCall => {
+  (node: Node, { eps, activation, slope }: BatchNormAttrs): KernelCall => {
     const { shape } = node.inputs[0] as Aval;
     const [rows, c] = [sizeOf(shape.slice(0, -1)), channelsOf(shape)];
     const fold = (avals: readonly Aval[]) =>
       avals.map((aval, index) => ({ index, dims: aval.shape.length > 1 ? [rows, c] : [c] }));
-    return { schema, params: { rows, c, eps }, inputs: fold(node.inputs), outputs: fold(node.outputs) };
+    const params = { rows, c, activation: channelActivations.indexOf(activation), slope, eps };
+    return { schema, params, inputs: fold(node.inputs), outputs: fold(node.outputs) };
   };
 
 /** All axes but the last. */
 const batchAxes = (x: Tensor): number[] => x.shape.slice(0, -1).map((_, axis) => axis);
 
-function decomposeBatch([x, gamma, beta]: readonly Tensor[], { eps }: BatchNormAttrs): Tensor[] {
+function decomposeBatch([x, gamma, beta]: readonly Tensor[], attrs: BatchNormAttrs): Tensor[] {
   const axes = batchAxes(x as Tensor);
   const centre = mean(x as Tensor, axes);
   const centred = sub(x as Tensor, centre);
   const variance = mean(square(centred), axes);
-  const normal = mul(centred, rsqrt(add(variance, eps)));
-  return [add(mul(normal, gamma as Tensor), beta as Tensor), centre, variance];
+  const normal = mul(centred, rsqrt(add(variance, attrs.eps)));
+  const affine = add(mul(normal, gamma as Tensor), beta as Tensor);
+  return [activateChannels(affine, attrs), centre, variance];
 }
 
 const cases: readonly (readonly [Shape, BatchNormAttrs])[] = [
-  [[3, 1], { eps: 1e-5 }],
-  [[5, 4], { eps: 1e-5 }],
-  [[2, 3, 5, 3], { eps: 1e-3 }],
-  [[2, 7, 17], { eps: 1e-5 }],
-  [[4, 14, 14, 32], { eps: 1e-5 }],
-  [[2, 61, 67, 3], { eps: 1e-5 }],
-  [[1, 13, 11, 130], { eps: 1e-5 }],
+  [[3, 1], { eps: 1e-5, ...linear }],
+  [[5, 4], { eps: 1e-5, ...linear }],
+  [[2, 3, 5, 3], { eps: 1e-3, ...linear }],
+  [[3, 2, 4], { eps: 1e-5, ...relu }],
+  [[7, 3], { eps: 1e-5, ...leaky }],
+  [[2, 7, 17], { eps: 1e-5, ...linear }],
+  [[4, 14, 14, 32], { eps: 1e-5, ...relu }],
+  [[2, 61, 67, 3], { eps: 1e-5, ...silu }],
+  [[1, 13, 11, 130], { eps: 1e-5, ...leaky }],
 ];
 
 export const batchNormDef: OpDef<BatchNormAttrs> = defineOp({
@@ -93,9 +99,8 @@ export const batchNormDef: OpDef<BatchNormAttrs> = defineOp({
     return [{ shape, dtype: result ?? dtype }, statistic, statistic];
   },
   vjp: ({ inputs, outputs, attrs, cotangent }) => {
-    const [x, gamma] = inputs as readonly [Tensor, Tensor];
     const [, centre, variance] = outputs as readonly [Tensor, Tensor, Tensor];
-    return apply(batchNormGradDef, [x, gamma, centre, variance, cotangent()], attrs);
+    return apply(batchNormGradDef, [...inputs, centre, variance, cotangent()], attrs);
   },
   decompose: decomposeBatch,
   lower: { kind: "kernel", halves: true, call: batchCall(batchNormSchema) },
@@ -111,29 +116,27 @@ export const batchNormDef: OpDef<BatchNormAttrs> = defineOp({
 export const batchNormGradDef: OpDef<BatchNormAttrs> = defineOp({
   name: "batchNormGrad",
   effect: "pure",
-  hints: [2, 3],
+  hints: [3, 4],
   infer: (inputs, { result }) => {
     const op = "batchNormGrad";
-    expectCount(op, inputs, 5);
-    const [x, gamma, centre, variance, dy] = inputs as readonly [Aval, Aval, Aval, Aval, Aval];
-    const { dtype } = inferChannels(op, x, { gamma });
+    expectCount(op, inputs, 6);
+    const [x, gamma, beta, centre, variance, dy] = inputs as readonly [Aval, Aval, Aval, Aval, Aval, Aval];
+    const { dtype } = inferChannels(op, x, { gamma, beta });
     expectStatistics(op, { mean: centre, variance }, { shape: gamma.shape, dtype: computeType(dtype) });
     expectCompute(op, { x, dy });
     expectShape(op, "dy", dy, x.shape);
-    return [x, gamma, gamma].map(({ shape }, i) => ({ shape, dtype: i === 0 ? (result ?? dtype) : dtype }));
+    return [x, gamma, beta].map(({ shape }, i) => ({ shape, dtype: i === 0 ? (result ?? dtype) : dtype }));
   },
-  decompose: shiftedGradient(decomposeBatch),
+  decompose: ([x, gamma, beta, , , dy], attrs) =>
+    gradientThrough((primals) => decomposeBatch(primals, attrs).slice(0, 1), [x, gamma, beta] as Tensor[], [dy]),
   stores: true,
   lower: { kind: "kernel", halves: true, call: batchCall(batchNormGradSchema) },
-  inPlace: () => [
-    [0, 4],
-    [0, 0],
-  ],
+  inPlace: () => [[0, 5]],
   samples: (): Sample<BatchNormAttrs>[] =>
     cases.map(([shape, attrs]) => {
       const c = channelsOf(shape);
       const residual = statisticsOf(batchNormDef, [c], attrs);
-      return { inputs: [{ shape }, { shape: [c] }, residual(1), residual(2), { shape }], attrs };
+      return { inputs: [{ shape }, { shape: [c] }, { shape: [c] }, residual(1), residual(2), { shape }], attrs };
     }),
 });
 
@@ -159,7 +162,11 @@ export function batchNorm(x: Tensor, gamma: Tensor, beta: Tensor, options: Batch
   checkTensor(op, "beta", beta);
   const eps = epsOf(op, options);
   const body = (): BatchNormResult => {
-    const [y, centre, variance] = apply(batchNormDef, [x, gamma, beta], { eps }) as readonly [Tensor, Tensor, Tensor];
+    const [y, centre, variance] = apply(batchNormDef, [x, gamma, beta], { eps, ...linear }) as readonly [
+      Tensor,
+      Tensor,
+      Tensor,
+    ];
     return { y, mean: centre.alias(), variance: variance.alias() };
   };
   return isTracing() ? body() : scope(body);

@@ -7,8 +7,13 @@ import type { Tensor } from "../core/tensor.js";
 import { ShapeError, UsageError } from "../errors.js";
 import type { Aval, Node } from "../ir/graph.js";
 import { type Shape, show, showShape, sizeOf } from "../shape.js";
-import { gelu, leakyRelu } from "./activation.js";
-import { add, mul, relu, sigmoid, silu, tanh } from "./arithmetic.js";
+import {
+  activateChannels,
+  type ChannelActivation,
+  type ChannelActivationAttrs,
+  channelActivations,
+} from "./activation.js";
+import { add, mul } from "./arithmetic.js";
 import { checkFinite, checkOptions, checkTensor, expectCompute, expectCount, expectShape } from "./checks.js";
 import { defineOp, type KernelCall, nativeSchema, type OpDef } from "./definition.js";
 import { gradientThrough } from "./fused.js";
@@ -26,16 +31,11 @@ const biasActFields = {
 const biasActSchema = nativeSchema("biasAct", biasActFields);
 const biasActGradSchema = nativeSchema("biasActGrad", biasActFields);
 
-/** The activations that {@link biasAct} knows, in the order of their numbers in kernel parameters. */
-const activations = ["linear", "relu", "leakyRelu", "silu", "gelu", "tanh", "sigmoid"] as const;
-
 /** An activation of {@link biasAct}. */
-export type BiasActivation = (typeof activations)[number];
+export type BiasActivation = ChannelActivation;
 
 /** Attributes of biasAct; a negative limit clamps nothing. */
-export type BiasActAttrs = {
-  readonly activation: BiasActivation;
-  readonly slope: number;
+export type BiasActAttrs = ChannelActivationAttrs & {
   readonly gain: number;
   readonly limit: number;
 };
@@ -54,28 +54,9 @@ export interface BiasActOptions {
 
 const unlimited = -1;
 
-function activated(u: Tensor, { activation, slope }: BiasActAttrs): Tensor {
-  switch (activation) {
-    case "relu":
-      return relu(u);
-    case "leakyRelu":
-      return leakyRelu(u, slope);
-    case "silu":
-      return silu(u);
-    case "gelu":
-      return gelu(u);
-    case "tanh":
-      return tanh(u);
-    case "sigmoid":
-      return sigmoid(u);
-    default:
-      return u;
-  }
-}
-
 function decompose([x, bias]: readonly Tensor[], attrs: BiasActAttrs): Tensor[] {
   const { gain, limit } = attrs;
-  const scaled = mul(activated(add(x as Tensor, bias as Tensor), attrs), gain);
+  const scaled = mul(activateChannels(add(x as Tensor, bias as Tensor), attrs), gain);
   return [limit < 0 ? scaled : clamp(scaled, -limit, limit)];
 }
 
@@ -97,7 +78,7 @@ const biasCall =
     const clamped = Number(limit >= 0);
     return {
       schema,
-      params: { rows, c, activation: activations.indexOf(activation), clamped, slope, gain, limit },
+      params: { rows, c, activation: channelActivations.indexOf(activation), clamped, slope, gain, limit },
       inputs: fold(node.inputs),
       outputs: fold(node.outputs),
     };
@@ -105,9 +86,9 @@ const biasCall =
 
 const shapes: readonly Shape[] = [[5], [3, 1], [2, 3, 7], [4, 5, 6, 3], [17, 33], [9, 64], [1021, 10], [2, 31, 33, 40]];
 
-const cases: readonly (readonly [Shape, BiasActAttrs])[] = activations.flatMap((activation, a) =>
+const cases: readonly (readonly [Shape, BiasActAttrs])[] = channelActivations.flatMap((activation, a) =>
   shapes
-    .filter((_, i) => i % activations.length === a || i >= activations.length - 1 || i === 2)
+    .filter((_, i) => i % channelActivations.length === a || i >= channelActivations.length - 1 || i === 2)
     .map((shape, i): readonly [Shape, BiasActAttrs] => [
       shape,
       { activation, slope: 0.2, gain: i % 2 === 0 ? 1 : Math.SQRT2, limit: i % 3 === 1 ? 0.75 : unlimited },
@@ -171,8 +152,8 @@ export function biasAct(x: Tensor, bias: Tensor, options: BiasActOptions = {}): 
   checkTensor(op, "bias", bias);
   checkOptions(op, options, ["activation", "slope", "gain", "clamp"]);
   const { activation = "linear", slope = 0.2, gain = 1, clamp: limit } = options;
-  if (!activations.includes(activation))
-    throw new UsageError(`${op}: activation must be one of ${activations.join(", ")}, got ${show(activation)}`);
+  if (!channelActivations.includes(activation))
+    throw new UsageError(`${op}: activation must be one of ${channelActivations.join(", ")}, got ${show(activation)}`);
   checkFinite(op, "slope", slope);
   checkFinite(op, "gain", gain);
   if (limit !== undefined) {

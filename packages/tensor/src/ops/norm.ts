@@ -1,4 +1,4 @@
-// Group normalisation (Wu & He 2018) over channels-last values, optionally followed by SiLU: each of
+// Group normalisation (Wu & He 2018) over channels-last values, optionally followed by an activation: each of
 // `groups` runs of channels is normalised with its own mean and biased variance, then scaled and shifted
 // per channel. mean and rstd travel to the gradient as hints.
 
@@ -9,8 +9,9 @@ import { computeType } from "../dtype.js";
 import { ShapeError } from "../errors.js";
 import type { Aval, Node } from "../ir/graph.js";
 import { type Shape, showShape, sizeOf } from "../shape.js";
-import { defaultEps, expectStatistics } from "./affineNorm.js";
-import { add, mul, rsqrt, silu, square, sub } from "./arithmetic.js";
+import { activateChannels, type ChannelActivationAttrs, channelActivations } from "./activation.js";
+import { defaultEps, expectStatistics, leaky, linear, relu, silu } from "./affineNorm.js";
+import { add, mul, rsqrt, square, sub } from "./arithmetic.js";
 import {
   checkBoolean,
   checkFinite,
@@ -29,12 +30,20 @@ import { gradientThrough } from "./fused.js";
 import { reshape } from "./movement.js";
 import { mean } from "./reduce.js";
 
-const normFields = { n: "i64", spatial: "i64", c: "i64", groups: "i32", silu: "i32", eps: "f64" } as const;
+const normFields = {
+  n: "i64",
+  spatial: "i64",
+  c: "i64",
+  groups: "i32",
+  activation: "i32",
+  slope: "f64",
+  eps: "f64",
+} as const;
 const groupNormSchema = nativeSchema("groupNorm", normFields);
 const groupNormGradSchema = nativeSchema("groupNormGrad", normFields);
 
-/** How channels are grouped, what is added to the variance, and whether SiLU follows. */
-export type GroupNormAttrs = StoreAttrs & { readonly groups: number; readonly eps: number; readonly silu: boolean };
+/** How channels are grouped, what is added to the variance, and what follows. */
+export type GroupNormAttrs = StoreAttrs & ChannelActivationAttrs & { readonly groups: number; readonly eps: number };
 
 /** Options of {@link groupNorm}. */
 export interface GroupNormOptions {
@@ -69,12 +78,12 @@ function inferNorm(op: string, x: Aval, gamma: Aval, beta: Aval, attrs: GroupNor
 type Role = "samples" | "channels" | "statistics";
 
 function normCall(schema: KernelCall["schema"], inputs: readonly Role[], outputs: readonly Role[]) {
-  return (node: Node, { groups, eps, silu: withSilu }: GroupNormAttrs): KernelCall => {
+  return (node: Node, { groups, eps, activation, slope }: GroupNormAttrs): KernelCall => {
     const { n, spatial, c } = extents((node.inputs[0] as Aval).shape);
     const dims = { samples: [n, spatial, c], channels: [c], statistics: [n, groups] };
     return {
       schema,
-      params: { n, spatial, c, groups, silu: Number(withSilu), eps },
+      params: { n, spatial, c, groups, activation: channelActivations.indexOf(activation), slope, eps },
       inputs: inputs.map((role, index) => ({ index, dims: dims[role] })),
       outputs: outputs.map((role, index) => ({ index, dims: dims[role] })),
     };
@@ -85,7 +94,8 @@ const primalRoles: readonly Role[] = ["samples", "channels", "channels"];
 const resultRoles: readonly Role[] = ["samples", "statistics", "statistics"];
 const gradientRoles: readonly Role[] = [...primalRoles, "statistics", "statistics", "samples"];
 
-function decomposeNorm([x, gamma, beta]: readonly Tensor[], { groups, eps, silu: withSilu }: GroupNormAttrs): Tensor[] {
+function decomposeNorm([x, gamma, beta]: readonly Tensor[], attrs: GroupNormAttrs): Tensor[] {
+  const { groups, eps } = attrs;
   const { shape } = x as Tensor;
   const { n, spatial, c } = extents(shape);
   const grouped = reshape(x as Tensor, [n, spatial, groups, c / groups]);
@@ -95,19 +105,21 @@ function decomposeNorm([x, gamma, beta]: readonly Tensor[], { groups, eps, silu:
   const rstd = rsqrt(add(mean(square(centred), within, { keepDims: true }), eps));
   const normal = reshape(mul(centred, rstd), shape);
   const affine = add(mul(normal, gamma as Tensor), beta as Tensor);
-  return [withSilu ? silu(affine) : affine, reshape(centre, [n, groups]), reshape(rstd, [n, groups])];
+  return [activateChannels(affine, attrs), reshape(centre, [n, groups]), reshape(rstd, [n, groups])];
 }
 
 const cases: readonly (readonly [Shape, GroupNormAttrs])[] = [
-  [[1, 4], { groups: 1, eps: 1e-5, silu: false }],
-  [[2, 3, 4], { groups: 2, eps: 1e-5, silu: true }],
-  [[2, 3, 5, 6], { groups: 3, eps: 1e-3, silu: false }],
-  [[1, 5, 7], { groups: 1, eps: 1e-5, silu: true }],
-  [[2, 7, 5], { groups: 5, eps: 1e-5, silu: false }],
-  [[2, 14, 14, 32], { groups: 8, eps: 1e-5, silu: true }],
-  [[1, 13, 11, 33], { groups: 11, eps: 1e-5, silu: true }],
-  [[1, 61, 67, 32], { groups: 4, eps: 1e-5, silu: true }],
-  [[3, 9, 320], { groups: 32, eps: 1e-6, silu: false }],
+  [[1, 4], { groups: 1, eps: 1e-5, ...linear }],
+  [[2, 3, 4], { groups: 2, eps: 1e-5, ...silu }],
+  [[2, 3, 5, 6], { groups: 3, eps: 1e-3, ...linear }],
+  [[1, 5, 7], { groups: 1, eps: 1e-5, ...silu }],
+  [[2, 7, 5], { groups: 5, eps: 1e-5, ...linear }],
+  [[2, 14, 14, 32], { groups: 8, eps: 1e-5, ...silu }],
+  [[1, 13, 11, 33], { groups: 11, eps: 1e-5, ...silu }],
+  [[1, 61, 67, 32], { groups: 4, eps: 1e-5, ...silu }],
+  [[3, 9, 320], { groups: 32, eps: 1e-6, ...linear }],
+  [[2, 5, 6], { groups: 2, eps: 1e-5, ...relu }],
+  [[2, 15, 13, 32], { groups: 8, eps: 1e-5, ...leaky }],
 ];
 
 const primalSamples = (shape: Shape): SampleInput[] => {
@@ -188,5 +200,7 @@ export function groupNorm(x: Tensor, gamma: Tensor, beta: Tensor, options: Group
   checkInteger(op, "groups", groups, 1);
   checkFinite(op, "eps", eps);
   checkBoolean(op, "silu", withSilu);
-  return composed(() => apply(groupNormDef, [x, gamma, beta], { groups, eps, silu: withSilu })[0] as Tensor);
+  return composed(
+    () => apply(groupNormDef, [x, gamma, beta], { groups, eps, ...(withSilu ? silu : linear) })[0] as Tensor,
+  );
 }

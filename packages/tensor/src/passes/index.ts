@@ -7,9 +7,11 @@ import { gatherCasts } from "./casts.js";
 import { eliminateDeadCode } from "./dce.js";
 import { widenFormats } from "./formats.js";
 import { optimizeLoops } from "./loops.js";
+import { activateNorms } from "./norms.js";
 import { fusePatterns } from "./patterns.js";
 import { mixPrecision } from "./precision.js";
 import { formRegions } from "./regions.js";
+import { signsOfRounded } from "./signs.js";
 import { simplify } from "./simplify.js";
 import { narrowStores } from "./stores.js";
 import { gatherUpdates } from "./updates.js";
@@ -19,10 +21,12 @@ export const passes: readonly (readonly [string, (graph: Graph) => Graph])[] = [
   ["loops", (graph) => optimizeLoops(graph, optimize)],
   ["dce", eliminateDeadCode],
   ["simplify", simplify],
+  ["norms", activateNorms],
   ["patterns", fusePatterns],
   ["precision", (graph) => mixPrecision(graph)],
   // What nobody reads any more would count as a reader.
   ["dce", eliminateDeadCode],
+  ["signs", signsOfRounded],
   ["stores", narrowStores],
   ["formats", widenFormats],
   ["dce", eliminateDeadCode],

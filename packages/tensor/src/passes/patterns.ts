@@ -240,22 +240,6 @@ const addendEpilogue: Pattern = {
   },
 };
 
-/** groupNorm followed by y·sigmoid(y): the kernel applies it on the way out. */
-const normSilu: Pattern = {
-  name: "groupNorm+SiLU",
-  match(node, inputs, uses, builder) {
-    if (node.def.name !== "mul") return undefined;
-    for (const [y, gate] of [inputs, [...inputs].reverse()]) {
-      if (y?.node?.def.name !== "groupNorm" || y.index !== 0 || y.node.attrs.silu) continue;
-      const norm = y.node;
-      if (gate?.node?.def.name !== "sigmoid" || gate.node.inputs[0] !== y || uses(y) !== 2) continue;
-      const fused = builder.node(norm.def, norm.inputs, { ...norm.attrs, silu: true }, norm.outputs, norm.path);
-      return fused.outputs[0];
-    }
-    return undefined;
-  },
-};
-
 /** Something put among zeros, which nothing else reads: what it is, and where in it it begins and ends. */
 function amongZeros(value: Value | undefined, uses: (value: Value) => number) {
   const { def, attrs, inputs } = value?.node ?? {};
@@ -297,7 +281,6 @@ export const patterns: readonly Pattern[] = [
   gegluEpilogue,
   biasActEpilogue,
   addendEpilogue,
-  normSilu,
   partsJoined,
 ];
 

@@ -2,6 +2,7 @@
 // merged greedily along edges wherever that makes no cycle with the nodes outside.
 
 import { type Graph, GraphBuilder, type Node, type Value } from "../ir/graph.js";
+import { readersOf } from "../ir/readers.js";
 import { RegionBuilder, regionDef, regionLimits } from "../program/region.js";
 import { sameShape } from "../shape.js";
 
@@ -63,20 +64,6 @@ function fits(a: Cluster, b: Cluster, readers: ReadonlyMap<Value, readonly (Node
     (readers.get(node.outputs[0] as Value) ?? []).some((r) => r === null || !nodes.has(r)),
   );
   return escaping.length <= regionLimits.outputs;
-}
-
-/** Who reads each value; null stands for the caller and for states. */
-function readersOf(graph: Graph): Map<Value, (Node | null)[]> {
-  const readers = new Map<Value, (Node | null)[]>();
-  const note = (value: Value, reader: Node | null): void => {
-    const list = readers.get(value);
-    if (list) list.push(reader);
-    else readers.set(value, [reader]);
-  };
-  for (const node of graph.nodes) for (const input of node.inputs) note(input, node);
-  for (const value of graph.outputs) note(value, null);
-  for (const { value } of graph.writes) note(value, null);
-  return readers;
 }
 
 function merge(a: Cluster, b: Cluster, of: Map<Node, Cluster>): void {
