@@ -1,7 +1,7 @@
-// Flash attention on Hopper's tensor cores (Shah et al., 2024). A block of three warpgroups keeps
-// 128 queries: one thread of the first has the copy engine bring keys and values into rings of
-// stages; the other two take 64 queries each. The scores of the next block are multiplied while the
-// weights of this one are made. Include from *.sm90a.cu files only.
+// Flash attention on Hopper's tensor cores (Shah et al., 2024). One thread of a block's first
+// warpgroup has the copy engine bring keys and values into rings of stages; the other two or three
+// warpgroups keep 64 queries each. The scores of the next block are multiplied while the weights of
+// this one are made. Include from *.sm90a.cu files only.
 #pragma once
 
 #include "../../device/instructions.h"
@@ -15,17 +15,22 @@ namespace flash_wgmma {
 
 using namespace wgmma_tiles;
 
-constexpr int kThreads = 384;
-constexpr int kQueries = 128;
+constexpr int kQueriesOfGroup = 64;
 
 /// Of q, k and v as [b·s, h, d].
 struct Maps {
   CUtensorMap q, k, v;
 };
 
-template <int kDim>
+/// Of a block with so many warpgroups that multiply.
+template <int kDim, int kConsumers>
 struct Sizes {
   static constexpr int kGroups = ceilDiv(kDim, kGroup);
+  static constexpr int kThreads = (1 + kConsumers) * hopper::kWarpgroup;
+  static constexpr int kQueries = kConsumers * kQueriesOfGroup;
+  /// Of each thread: 65,536 for all.
+  static constexpr int kProducerRegisters = kConsumers == 3 ? 32 : 24;
+  static constexpr int kConsumerRegisters = kConsumers == 3 ? 160 : 240;
   static constexpr int kKeys = kDim > 128 ? 64 : 128;  ///< of a block
   static constexpr int kStages = kDim > 64 ? 2 : 4;
   static constexpr int kQueryGroupBytes = kQueries * kRowBytes;
@@ -37,9 +42,8 @@ struct Sizes {
 };
 
 /// Where things lie in shared memory. A ring's barriers: full ones, then empty ones.
-template <int kDim>
+template <class Size>
 struct Memory {
-  using Size = Sizes<kDim>;
   uint32_t tiles, barriers;
 
   FIGMENT_DEVICE uint32_t queries() const { return tiles; }
@@ -72,10 +76,9 @@ struct Place {
   int unmasked;  ///< keys that all of them see
 };
 
-template <int kDim>
+template <class Size>
 FIGMENT_DEVICE void produce(const AttentionProblem& p, const Maps& maps, const Place& place,
-                            const Memory<kDim>& memory) {
-  using Size = Sizes<kDim>;
+                            const Memory<Size>& memory) {
   hopper::arriveExpecting(memory.queriesFull(), Size::kQueryBytes);
   for (int g = 0; g < Size::kGroups; g++)
     hopper::copyBox(memory.queries() + g * Size::kQueryGroupBytes, maps.q, memory.queriesFull(),
@@ -83,7 +86,7 @@ FIGMENT_DEVICE void produce(const AttentionProblem& p, const Maps& maps, const P
   const int blocks = ceilDiv(place.limit, Size::kKeys);
   for (int block = 0; block < blocks; block++) {
     const int row = int(place.batch * p.sk) + block * Size::kKeys;
-    const uint32_t free = Memory<kDim>::parity(block) ^ 1;
+    const uint32_t free = Memory<Size>::parity(block) ^ 1;
     hopper::waitFor(memory.keysEmpty(block), free);
     hopper::arriveExpecting(memory.keysFull(block), Size::kBlockBytes);
     for (int g = 0; g < Size::kGroups; g++)
@@ -98,9 +101,8 @@ FIGMENT_DEVICE void produce(const AttentionProblem& p, const Maps& maps, const P
 }
 
 /// What a thread of a warpgroup knows of its two rows, g and g + 8 of its warp's 16.
-template <class T, int kDim>
+template <class T, int kDim, class Size>
 struct Rows {
-  using Size = Sizes<kDim>;
   static constexpr int kKeys = Size::kKeys;
 
   float output[kDim / 2];
@@ -153,41 +155,37 @@ struct Rows {
     }
   }
   /// Scores become weights 2^(factor·(score − highest)), still in `score`; kept[r] is what earlier
-  /// sums are to be multiplied with.
+  /// sums are to be multiplied with. Both rows at once, so that one fills what the other waits for.
   FIGMENT_DEVICE void weigh(float factor, float (&kept)[2]) {
+    float top[2] = {highest[0], highest[1]};
+    eachScore([&](int i, int r) { top[r] = fmaxf(top[r], score[i]); });
+    FIGMENT_UNROLL
+    for (int lanes = 1; lanes < 4; lanes *= 2) {
+      FIGMENT_UNROLL
+      for (float& of : top) of = fmaxf(of, __shfl_xor_sync(kWholeWarp, of, lanes));
+    }
+    float base[2], shift[2], sum[2] = {0, 0};
     FIGMENT_UNROLL
     for (int r = 0; r < 2; r++) {
-      float top = highest[r];
-      FIGMENT_UNROLL
-      for (int n = 0; n < kKeys / 8; n++)
-        top = fmaxf(top, fmaxf(score[4 * n + 2 * r], score[4 * n + 2 * r + 1]));
-      top = fmaxf(top, __shfl_xor_sync(kWholeWarp, top, 1));
-      top = fmaxf(top, __shfl_xor_sync(kWholeWarp, top, 2));
       // A row that has seen no finite score keeps weights of 0 instead of NaN.
-      const float base = top == -INFINITY ? 0.0f : top;
-      kept[r] = exp2Fast((highest[r] - base) * factor);
-      float shift = base * factor;
-      highest[r] = top;
-      if (fabsf(shift) > kFarShift) {
-        FIGMENT_UNROLL
-        for (int n = 0; n < kKeys / 8; n++) {
-          score[4 * n + 2 * r] -= base;
-          score[4 * n + 2 * r + 1] -= base;
-        }
-        shift = 0;
-      }
-      float sum = 0;
-      FIGMENT_UNROLL
-      for (int n = 0; n < kKeys / 8; n++) {
-        FIGMENT_UNROLL
-        for (int e = 4 * n + 2 * r; e < 4 * n + 2 * r + 2; e++) {
-          score[e] = exp2Fast(__fmaf_rn(score[e], factor, -shift));
-          sum += score[e];
-        }
-      }
-
-      total[r] = total[r] * kept[r] + sum;
+      base[r] = top[r] == -INFINITY ? 0.0f : top[r];
+      kept[r] = exp2Fast((highest[r] - base[r]) * factor);
+      shift[r] = base[r] * factor;
+      highest[r] = top[r];
     }
+    const bool far[2] = {fabsf(shift[0]) > kFarShift, fabsf(shift[1]) > kFarShift};
+    if (far[0] || far[1]) {
+      eachScore([&](int i, int r) { score[i] -= far[r] ? base[r] : 0.0f; });
+      FIGMENT_UNROLL
+      for (int r = 0; r < 2; r++)
+        if (far[r]) shift[r] = 0;
+    }
+    eachScore([&](int i, int r) {
+      score[i] = exp2Fast(__fmaf_rn(score[i], factor, -shift[r]));
+      sum[r] += score[i];
+    });
+    FIGMENT_UNROLL
+    for (int r = 0; r < 2; r++) total[r] = total[r] * kept[r] + sum[r];
   }
   FIGMENT_DEVICE void pack() {
     FIGMENT_UNROLL
@@ -201,19 +199,26 @@ struct Rows {
     FIGMENT_UNROLL
     for (int i = 0; i < kDim / 2; i++) output[i] *= kept[i / 2 % 2];
   }
+
+ private:
+  /// f(which score, whether of row g or g + 8)
+  template <class F>
+  FIGMENT_DEVICE static void eachScore(F&& f) {
+    FIGMENT_UNROLL
+    for (int i = 0; i < kKeys / 2; i++) f(i, i / 2 % 2);
+  }
 };
 
-template <class T, int kDim>
+template <class T, int kDim, class Size>
 FIGMENT_DEVICE void consume(const AttentionProblem& p, const Results<PairResults<T>>& results,
-                            const Place& place, const Memory<kDim>& memory, int half) {
-  using Size = Sizes<kDim>;
+                            const Place& place, const Memory<Size>& memory, int self) {
   constexpr int kKeys = Size::kKeys;
   const int lane = laneInWarp(), sq = int(p.sq), d = int(p.d);
-  const int rowOfLane = place.first + half * 64 + warpInBlock() % 4 * 16 + lane / 4;
+  const int rowOfLane = place.first + self * kQueriesOfGroup + warpInBlock() % 4 * 16 + lane / 4;
   const int blocks = ceilDiv(place.limit, kKeys);
   const float factor = float(p.scale * kLog2E);
-  const uint32_t queries = memory.queries() + half * 64 * kRowBytes;
-  Rows<T, kDim> rows;
+  const uint32_t queries = memory.queries() + self * kQueriesOfGroup * kRowBytes;
+  Rows<T, kDim, Size> rows;
   rows.clear();
   const auto release = [&](uint32_t barrier) {
     if (lane == 0) hopper::arrive(barrier);
@@ -223,15 +228,6 @@ FIGMENT_DEVICE void consume(const AttentionProblem& p, const Results<PairResults
     const int seen[2] = {int(p.visible(place.keys, rowOfLane)) - block * kKeys,
                          int(p.visible(place.keys, rowOfLane + 8)) - block * kKeys};
     rows.mask(seen);
-  };
-  const auto addValues = [&](int block) {
-    hopper::waitFor(memory.valuesFull(block), Memory<kDim>::parity(block));
-    if ((block + 1) * kKeys > place.limit) {
-      Tile<kKeys, kDim>::clear(memory.values(block), place.limit - block * kKeys);
-      hopper::publishWrites();
-      hopper::syncThreads(1 + half, hopper::kWarpgroup);
-    }
-    rows.beginValues(memory.values(block));
   };
   float kept[2];
   if (blocks > 0) {
@@ -247,9 +243,10 @@ FIGMENT_DEVICE void consume(const AttentionProblem& p, const Results<PairResults
   }
   for (int block = 0; block + 1 < blocks; block++) {
     const int next = block + 1;
-    hopper::waitFor(memory.keysFull(next), Memory<kDim>::parity(next));
+    hopper::waitFor(memory.keysFull(next), Memory<Size>::parity(next));
     rows.beginScores(queries, memory.keys(next));
-    addValues(block);
+    hopper::waitFor(memory.valuesFull(block), Memory<Size>::parity(block));
+    rows.beginValues(memory.values(block));
     hopper::waitForProducts<1>();
     hopper::holdSums(rows.score);
     release(memory.keysEmpty(next));
@@ -263,7 +260,14 @@ FIGMENT_DEVICE void consume(const AttentionProblem& p, const Results<PairResults
     rows.pack();
   }
   if (blocks > 0) {
-    addValues(blocks - 1);
+    const int last = blocks - 1;
+    hopper::waitFor(memory.valuesFull(last), Memory<Size>::parity(last));
+    if (blocks * kKeys > place.limit) {
+      Tile<kKeys, kDim>::clear(memory.values(last), place.limit - last * kKeys);
+      hopper::publishWrites();
+      hopper::syncThreads(1 + self, hopper::kWarpgroup);
+    }
+    rows.beginValues(memory.values(last));
     hopper::waitForProducts<0>();
     hopper::holdSums(rows.output);
     hopper::holdFactor(rows.weights);
@@ -293,57 +297,77 @@ FIGMENT_DEVICE void consume(const AttentionProblem& p, const Results<PairResults
   }
 }
 
-template <class T, int kDim>
-FIGMENT_KERNEL_OCCUPIED(kThreads, 1)
+template <class T, int kDim, int kConsumers>
+FIGMENT_KERNEL_OCCUPIED((Sizes<kDim, kConsumers>::kThreads), 1)
 wgmmaKernel(const FIGMENT_GRID_CONSTANT Maps maps, AttentionProblem p,
             Results<PairResults<T>> results, int tiles) {
+  using Size = Sizes<kDim, kConsumers>;
   FIGMENT_DYNAMIC_SHARED(shared);
-  FIGMENT_SHARED(uint64_t, barriers, Memory<kDim>::kBarriers);
-  Memory<kDim> memory;
+  FIGMENT_SHARED(uint64_t, barriers, Memory<Size>::kBarriers);
+  Memory<Size> memory;
   memory.tiles = (shared.view<uint16_t>(0, 0).address(0) + 1023) / 1024 * 1024;
   memory.barriers = barriers.address(0);
   Place place;
-  place.task = blockIdx.x / unsigned(tiles);
-  place.batch = int(place.task / p.h);
-  place.head = int(place.task % p.h);
+  const unsigned task = blockIdx.x / unsigned(tiles), heads = unsigned(p.h);
+  place.task = task;
+  place.batch = int(task / heads);
+  place.head = int(task % heads);
   // Last queries first: with `causal` theirs is the most work.
-  place.first = (tiles - 1 - int(blockIdx.x % unsigned(tiles))) * kQueries;
+  place.first = (tiles - 1 - int(blockIdx.x % unsigned(tiles))) * Size::kQueries;
   place.keys = int(p.keysOf(place.batch));
-  place.limit = int(p.visible(place.keys, min(place.first + kQueries, int(p.sq)) - 1));
+  place.limit = int(p.visible(place.keys, min(place.first + Size::kQueries, int(p.sq)) - 1));
   place.unmasked = int(p.visible(place.keys, place.first));
   if (threadIdx.x == 0) {
     hopper::fetchMap(maps.q);
     hopper::fetchMap(maps.k);
     hopper::fetchMap(maps.v);
     hopper::initBarrier(memory.queriesFull(), 1);
-    for (int i = 0; i < Sizes<kDim>::kStages; i++) {
+    for (int i = 0; i < Size::kStages; i++) {
       hopper::initBarrier(memory.keysFull(i), 1);
       hopper::initBarrier(memory.valuesFull(i), 1);
-      hopper::initBarrier(memory.keysEmpty(i), 2 * hopper::kWarpgroup / kWarp);
-      hopper::initBarrier(memory.valuesEmpty(i), 2 * hopper::kWarpgroup / kWarp);
+      hopper::initBarrier(memory.keysEmpty(i), kConsumers * hopper::kWarpgroup / kWarp);
+      hopper::initBarrier(memory.valuesEmpty(i), kConsumers * hopper::kWarpgroup / kWarp);
     }
     hopper::publishBarriers();
   }
   __syncthreads();
   const int warpgroup = int(threadIdx.x) / hopper::kWarpgroup;
   if (warpgroup == 0) {
-    hopper::giveRegisters<24>();
-    if (threadIdx.x == 0 && place.limit > 0) produce<kDim>(p, maps, place, memory);
+    hopper::giveRegisters<Size::kProducerRegisters>();
+    if (threadIdx.x == 0 && place.limit > 0) produce(p, maps, place, memory);
   } else {
-    hopper::takeRegisters<240>();
+    hopper::takeRegisters<Size::kConsumerRegisters>();
     consume<T, kDim>(p, results, place, memory, warpgroup - 1);
   }
 }
 
-template <class T, int kDim>
+template <class T, int kDim, int kConsumers>
 void launchForward(const OpCall& call, Launcher& launcher) {
+  using Size = Sizes<kDim, kConsumers>;
   const auto p = AttentionProblem::of<AttentionParams>(call, 3);
-  const Maps maps = {headsMap(call.in[0], p, p.sq, kQueries),
-                     headsMap(call.in[1], p, p.sk, Sizes<kDim>::kKeys),
-                     headsMap(call.in[2], p, p.sk, Sizes<kDim>::kKeys)};
-  const int64_t tiles = ceilDiv(p.sq, int64_t(kQueries));
-  launch<wgmmaKernel<T, kDim>>(launcher, {p.heads() * tiles}, kThreads, Sizes<kDim>::kShared, maps,
-                               p, Results<PairResults<T>>::of(call), int(tiles));
+  const Maps maps = {headsMap(call.in[0], p, p.sq, Size::kQueries),
+                     headsMap(call.in[1], p, p.sk, Size::kKeys),
+                     headsMap(call.in[2], p, p.sk, Size::kKeys)};
+  const int64_t tiles = ceilDiv(p.sq, int64_t(Size::kQueries));
+  launch<wgmmaKernel<T, kDim, kConsumers>>(launcher, {p.heads() * tiles}, Size::kThreads,
+                                           Size::kShared, maps, p,
+                                           Results<PairResults<T>>::of(call), int(tiles));
+}
+
+/// Of heads whose sums leave registers for a third warpgroup: with it where that takes less time.
+template <class T, int kDim>
+void launchSmall(const OpCall& call, Launcher& launcher) {
+  // Of a block with two and one with three (H200, heads of 64).
+  constexpr int64_t kTimeOfTwo = 10, kTimeOfThree = 13;
+  const auto& p = call.as<AttentionParams>();
+  const auto waves = [&](int consumers) {
+    const int64_t tiles = ceilDiv(p.sq, int64_t(consumers) * kQueriesOfGroup);
+    return ceilDiv(p.b * p.h * tiles, int64_t(launcher.multiprocessors()));
+  };
+  if (waves(3) * kTimeOfThree < waves(2) * kTimeOfTwo)
+    launchForward<T, kDim, 3>(call, launcher);
+  else
+    launchForward<T, kDim, 2>(call, launcher);
 }
 
 }  // namespace flash_wgmma
@@ -352,15 +376,15 @@ template <class T>
 void runFlashWgmma(const OpCall& call, Launcher& launcher) {
   const int d = call.as<AttentionParams>().d;
   if (d <= 40)
-    flash_wgmma::launchForward<T, 40>(call, launcher);
+    flash_wgmma::launchSmall<T, 40>(call, launcher);
   else if (d <= 64)
-    flash_wgmma::launchForward<T, 64>(call, launcher);
+    flash_wgmma::launchSmall<T, 64>(call, launcher);
   else if (d <= 80)
-    flash_wgmma::launchForward<T, 80>(call, launcher);
+    flash_wgmma::launchForward<T, 80, 2>(call, launcher);
   else if (d <= 128)
-    flash_wgmma::launchForward<T, 128>(call, launcher);
+    flash_wgmma::launchForward<T, 128, 2>(call, launcher);
   else
-    flash_wgmma::launchForward<T, 160>(call, launcher);
+    flash_wgmma::launchForward<T, 160, 2>(call, launcher);
 }
 
 }  // namespace figment::cuda
