@@ -276,6 +276,23 @@ void sweepMatmul() {
       matmul(false, true, {1, rows, n, k});
 }
 
+/// Products of small networks and of few pixels, which fill a part of a GPU.
+void littleProducts() {
+  for (const MatmulCase& c : std::vector<MatmulCase>{{1, 128, 400, 784},
+                                                     {1, 128, 784, 400},
+                                                     {1, 128, 40, 400},
+                                                     {1, 77, 640, 768},
+                                                     {1, 77, 1280, 768},
+                                                     {1, 64, 1280, 1280},
+                                                     {1, 256, 1280, 1280},
+                                                     {1, 1024, 640, 640},
+                                                     {1, 1024, 640, 2560},
+                                                     {1, 4096, 320, 320},
+                                                     {1, 4096, 320, 1280}})
+    matmul(false, true, c);
+  matmul(true, false, {1, 784, 400, 128, Format::bf16, Format::f32});
+}
+
 #include "hopper_convolutions.h"
 
 struct Group {
@@ -287,6 +304,7 @@ const std::vector<Group> kGroups = {
     {"matmul-nt", [] { matmulGroup(false, true); }},
     {"matmul-nn", [] { matmulGroup(false, false); }},
     {"matmul-tn", [] { matmulGroup(true, false); }},
+    {"matmul-little", littleProducts},
     {"conv-1x1", [] { convGroup(Kind::forward, convCases1x1()); }},
     {"conv-plain", [] { convGroup(Kind::forward, convCasesPlain()); }},
     {"conv-odd", [] { convGroup(Kind::forward, convCasesOdd()); }},
@@ -300,6 +318,7 @@ const std::vector<Group> kGroups = {
     {"weight-odd", [] { convGroup(Kind::weightGrad, convCasesOdd()); }},
     {"weight-large", [] { convGroup(Kind::weightGrad, convCasesLarge()); }},
     {"sweep-matmul", [] { sweepMatmul(); }},
+    {"sweep-little", littleProducts},
     {"sweep-conv", [] { convGroup(Kind::forward, convCasesLarge()); }},
     {"sweep-input", [] { convGroup(Kind::inputGrad, convCasesLarge()); }},
     {"sweep-weight", [] { convGroup(Kind::weightGrad, convCasesLarge()); }},
