@@ -214,27 +214,33 @@ struct MatmulCase {
   Format factors = Format::bf16, out = Format::bf16;
   bool oneA = false, oneB = false, bias = false;
   int activation = kNoActivation;
+  bool scale = false, addend = false;
 };
 
 void matmul(bool transA, bool transB, const MatmulCase& c) {
   const int64_t batchA = c.oneA ? 1 : c.batch, batchB = c.oneB ? 1 : c.batch;
   Tensor a(c.factors, {batchA, transA ? c.k : c.m, transA ? c.m : c.k}, 11, 1);
   Tensor b(c.factors, {batchB, transB ? c.n : c.k, transB ? c.k : c.n}, 12, 1);
-  Tensor bias(Format::f32, {c.n}, 13, 3);
-  Tensor out(c.out, {c.batch, c.m, c.n}, 0, 0);
+  Tensor bias(Format::f32, {c.n}, 13, 3), scale(Format::f32, {c.n}, 14, 2);
+  Tensor addend(c.out, {c.batch, c.m, c.n}, 15, 3), out(c.out, {c.batch, c.m, c.n}, 0, 0);
   MatmulParams p = {};
   p.batch = c.batch, p.m = c.m, p.n = c.n, p.k = c.k;
   p.batchStrideA = c.oneA || c.batch == 1 ? 0 : c.m * c.k;
   p.batchStrideB = c.oneB || c.batch == 1 ? 0 : c.k * c.n;
-  p.transA = transA, p.transB = transB, p.bias = c.bias, p.activation = c.activation;
-  const Operand in[3] = {a.operand, b.operand, bias.operand};
-  const OpCall call = {&p, sizeof p, in, c.bias ? 3 : 2, &out.operand, 1};
+  p.transA = transA, p.transB = transB, p.activation = c.activation;
+  p.scale = c.scale, p.bias = c.bias, p.addend = c.addend;
+  Operand in[5] = {a.operand, b.operand};
+  int count = 2;
+  if (c.scale) in[count++] = scale.operand;
+  if (c.bias) in[count++] = bias.operand;
+  if (c.addend) in[count++] = addend.operand;
+  const OpCall call = {&p, sizeof p, in, count, &out.operand, 1};
   char title[128];
-  std::snprintf(title, sizeof title, "%c%c %ld%s%s x %ld x %ld x %ld %s -> %s%s%s",
+  std::snprintf(title, sizeof title, "%c%c %ld%s%s x %ld x %ld x %ld %s -> %s%s%s%s%s",
                 transA ? 'T' : 'N', transB ? 'T' : 'N', long(c.batch), c.oneA ? " (1a)" : "",
                 c.oneB ? " (1b)" : "", long(c.m), long(c.n), long(c.k),
-                kFormatNames[int(c.factors)], kFormatNames[int(c.out)], c.bias ? " bias" : "",
-                c.activation ? " act" : "");
+                kFormatNames[int(c.factors)], kFormatNames[int(c.out)], c.scale ? " scale" : "",
+                c.bias ? " bias" : "", c.activation ? " act" : "", c.addend ? " addend" : "");
   runCase(title, "matmul", call, 2.0 * double(c.batch) * double(c.m) * double(c.n) * double(c.k),
           matmulReference(p));
 }
@@ -256,6 +262,9 @@ void matmulGroup(bool transA, bool transB) {
       {1, 1024, 320, 320, bf16, bf16, false, false, true, kSilu},
       {1, 512, 160, 4096, bf16, f32, false, false, true, kRelu},
       {2, 2048, 640, 640, f16, bf16, false, true, true},
+      {1, 1024, 320, 320, bf16, bf16, false, false, true, kRelu, true},
+      {1, 1024, 320, 320, bf16, f32, false, false, true, kNoActivation, true, true},
+      {1, 512, 160, 4096, f16, f16, false, false, false, kSilu, true, true},
   };
   for (int64_t n : {512, 1024, 2048, 4096, 8192}) cases.push_back({1, n, n, n});
   for (const MatmulCase& c : cases) matmul(transA, transB, c);

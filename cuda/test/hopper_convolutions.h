@@ -32,8 +32,8 @@ void convCase(Kind kind, const ConvCase& c) {
   Conv2dInputGradParams inputGrad = {};
   Conv2dWeightGradParams weightGrad = {};
   static_assert(sizeof inputGrad == 80 && sizeof weightGrad == 80);
-  std::memcpy(static_cast<void*>(&inputGrad), &p, offsetof(Conv2dParams, bias));
-  std::memcpy(static_cast<void*>(&weightGrad), &p, offsetof(Conv2dParams, bias));
+  std::memcpy(static_cast<void*>(&inputGrad), &p, offsetof(Conv2dParams, scale));
+  std::memcpy(static_cast<void*>(&weightGrad), &p, offsetof(Conv2dParams, scale));
   OpCall call = {&p, sizeof p, in, p.bias ? 3 : 2, &out.operand, 1};
   const char* op = "conv2d";
   if (kind == Kind::inputGrad) {

@@ -9,6 +9,7 @@
 
 #include "device/number.h"
 #include "kernels/gemm/activation.h"
+#include "kernels/gemm/epilogue.h"
 #include "kernels/kernel.h"
 #include "kernels/params/conv2d.generated.h"
 #include "kernels/params/matmul.generated.h"
@@ -119,20 +120,40 @@ __device__ inline Sum sumOf(const Reference& r, View a, View b, int64_t e) {
   return sum;
 }
 
+/// What finishes the sums; views of nothing where there is none.
+struct Finish {
+  View scale, bias, addend;
+  int32_t scaleStep = 0;
+  int activation = kNoActivation;
+
+  template <class P>
+  static Finish of(const OpCall& call) {
+    const auto operands = EpilogueOperands::of<P>(call);
+    const auto view = [](const Operand* x) { return x ? View{x->data, x->format} : View{}; };
+    return {view(operands.scale), view(operands.bias), view(operands.addend),
+            operands.scale ? columnStepOf(*operands.scale) : 0, call.as<P>().activation};
+  }
+};
+
 struct Found {
   double got, want, terms;
 };
-__global__ void sample(Reference r, View a, View b, View bias, bool biased, int activation,
-                       int64_t columns, View out, int64_t count, int64_t samples, Found* found) {
+__global__ void sample(Reference r, View a, View b, Finish finish, int64_t columns, View out,
+                       int64_t count, int64_t samples, Found* found) {
   for (int64_t s = int64_t(blockIdx.x) * blockDim.x + threadIdx.x; s < samples;
        s += int64_t(gridDim.x) * blockDim.x) {
     const int64_t begin = count * s / samples, end = count * (s + 1) / samples;
     const int64_t e = begin + mixed(uint64_t(s) + 77) % uint64_t(end - begin);
     Sum sum = sumOf(r, a, b, e);
-    if (biased) sum.add(bias[e % columns]);
+    if (finish.scale.data) {
+      const double scale = finish.scale[e % columns * finish.scaleStep];
+      sum = {sum.value * scale, sum.terms * (scale < 0 ? -scale : scale)};
+    }
+    if (finish.bias.data) sum.add(finish.bias[e % columns]);
     double want = sum.value;
-    if (activation == kSilu) want /= 1 + exp(-want);
-    if (activation == kRelu) want = want < 0 ? 0 : want;
+    if (finish.activation == kSilu) want /= 1 + exp(-want);
+    if (finish.activation == kRelu) want = want < 0 ? 0 : want;
+    if (finish.addend.data) want += finish.addend[e];
     found[s] = {out[e], want, sum.terms};
   }
 }
@@ -163,19 +184,16 @@ inline Comparison compare(const OpCall& call, const Reference& r) {
   const int64_t samples = std::min(count, most);
   const View a = {call.in[0].data, call.in[0].format}, b = {call.in[1].data, call.in[1].format};
   const View out = {call.out[0].data, call.out[0].format};
-  const bool biased = call.inCount > 2;
-  const View bias = biased ? View{call.in[2].data, call.in[2].format} : View{};
-  const int activation = r.kind == Kind::product   ? r.matmul.activation
-                         : r.kind == Kind::forward ? r.conv.activation
-                                                   : 0;
+  const Finish finish = r.kind == Kind::product   ? Finish::of<MatmulParams>(call)
+                        : r.kind == Kind::forward ? Finish::of<Conv2dParams>(call)
+                                                  : Finish{};
   Found* found = nullptr;
   unsigned long long* hash = nullptr;
   check(cudaMalloc(&found, size_t(samples) * sizeof(Found)), "cudaMalloc");
   check(cudaMalloc(&hash, 8), "cudaMalloc");
   check(cudaMemset(hash, 0, 8), "fill");
-  sample<<<int((samples + 127) / 128), 128>>>(r, a, b, bias, biased, activation,
-                                              call.out[0].dims[call.out[0].rank - 1], out, count,
-                                              samples, found);
+  sample<<<int((samples + 127) / 128), 128>>>(
+      r, a, b, finish, call.out[0].dims[call.out[0].rank - 1], out, count, samples, found);
   check(cudaGetLastError(), "the reference");
   hashOf<<<1024, 256>>>(static_cast<const uint16_t*>(out.data),
                         count * int64_t(formatBytes(out.format)) / 2, hash);
