@@ -1,44 +1,28 @@
 // A matrix product or convolution plus numbers of its result's shape, which its kernel adds as it stores: when it does, and that
 // it computes what operations one after another do, in every format, with weights kept packed or not.
 
-import {
-  assertNoLeaks,
-  compile,
-  conv2d,
-  type DType,
-  grad,
-  matmul,
-  relu,
-  rng,
-  scope,
-  silu,
-  sum,
-  type Tensor,
-} from "@figment/tensor";
-import { afterAll, describe, expect, it } from "vitest";
+import { compile, grad, matmul, relu, scope, silu, sum, type Tensor } from "@figment/tensor";
+import { describe, expect, it } from "vitest";
 import { matmulDef } from "#ops/matmul";
 import { bitsOf, expectSameKept } from "./support/keptWeights.ts";
-import { type Case, convolutions, expectWithin, formats, products } from "./support/productCases.ts";
+import {
+  convolutions,
+  draws,
+  everyFormat,
+  expectWithin,
+  keptCases,
+  products,
+  recordsOf,
+  singlePrecisions,
+} from "./support/productCases.ts";
 import { describeOnTiles } from "./support/tiles.ts";
 
-const random = rng(19);
-afterAll(() => {
-  random.dispose();
-  assertNoLeaks();
-});
-const draw = (shape: readonly number[], dtype: DType = "f32"): Tensor => scope(() => random.normal(shape).cast(dtype));
+const draw = draws(19);
 
 type Fn = (...operands: Tensor[]) => Tensor | Tensor[];
 
 /** The records of a function of x [3, 8], w [10, 8], b [10] and o [3, 10]. */
-function recordsOf(fn: Fn): string {
-  const operands = [draw([3, 8]), draw([10, 8]), draw([10]), draw([3, 10])];
-  const f = compile(fn);
-  scope(() => void f(...operands));
-  const text = f.print();
-  for (const owner of [f, ...operands]) owner.dispose();
-  return text;
-}
+const printed = (fn: Fn): string => recordsOf(fn, [draw([3, 8]), draw([10, 8]), draw([10]), draw([3, 10])]);
 const linear = (x: Tensor, w: Tensor, b: Tensor): Tensor => matmul(x, w, { transposeB: true }).add(b);
 
 describe("the operands", () => {
@@ -73,13 +57,13 @@ describe("the pattern", () => {
       (...[x, w, b, o]: Tensor[]) => silu(linear(x as Tensor, w as Tensor, b as Tensor)).add(o as Tensor),
     ],
   ])("makes one record with %s", (_, fn) => {
-    const text = recordsOf(fn);
+    const text = printed(fn);
     expect(text.match(/ = /g)).toHaveLength(1);
     expect(text).toMatch(/f32\[3,10\] = matmul\(.*addend=true/);
   });
 
   it("sees products under another shape", () => {
-    const text = recordsOf((...[x, w, b, o]: Tensor[]) =>
+    const text = printed((...[x, w, b, o]: Tensor[]) =>
       linear(x as Tensor, w as Tensor, b as Tensor)
         .reshape([3, 2, 5])
         .add((o as Tensor).reshape([3, 2, 5])),
@@ -89,7 +73,7 @@ describe("the pattern", () => {
   });
 
   it("takes one of two products", () => {
-    const text = recordsOf((...[x, w, b]: Tensor[]) =>
+    const text = printed((...[x, w, b]: Tensor[]) =>
       linear(x as Tensor, w as Tensor, b as Tensor).add(matmul(x as Tensor, (w as Tensor).exp(), { transposeB: true })),
     );
     expect(text.match(/matmul\(/g)).toHaveLength(2);
@@ -97,7 +81,7 @@ describe("the pattern", () => {
   });
 
   it("leaves what follows the sum to others", () => {
-    const text = recordsOf((...[x, w, b, o]: Tensor[]) =>
+    const text = printed((...[x, w, b, o]: Tensor[]) =>
       relu(linear(x as Tensor, w as Tensor, b as Tensor).add(o as Tensor)),
     );
     expect(text).toMatch(/activation=none addend=true/);
@@ -121,15 +105,12 @@ describe("the pattern", () => {
         linear(x as Tensor, w as Tensor, b as Tensor).add((o as Tensor).sum([0]).reshape([1, 10])),
     ],
   ])("leaves products alone where %s", (_, fn) => {
-    expect(recordsOf(fn)).not.toContain("addend");
+    expect(printed(fn)).not.toContain("addend");
   });
 });
 
 function matches(): void {
-  const cases = formats.flatMap((format) =>
-    [...products, ...convolutions].map((item) => [item.title, ...format, item] as const),
-  );
-  it.each(cases)(
+  it.each(everyFormat)(
     "%s of %s at precision %s is within %f",
     (_, dtype, precision, tolerance, { shapes, result, product }) => {
       const operands = [...shapes, [result.at(-1) as number], result].map((shape) => draw(shape, dtype));
@@ -140,8 +121,7 @@ function matches(): void {
     },
   );
 
-  const single = formats.filter(([dtype]) => dtype === "f32").map(([, precision]) => precision);
-  it.each(single)("gives the bits of an addition afterwards at precision %s", (precision) => {
+  it.each(singlePrecisions)("gives the bits of an addition afterwards at precision %s", (precision) => {
     for (const { shapes, result, product } of [...products, ...convolutions]) {
       const operands = [...shapes, result].map((shape) => draw(shape));
       const once = compile(((x, w, o) => product(x as Tensor, w as Tensor).add(o as Tensor)) as Fn, { precision });
@@ -161,25 +141,7 @@ function matches(): void {
   });
 
   it("gives the same bits by weights kept packed, and on any number of threads", () => {
-    const image: Case = {
-      title: "",
-      shapes: [
-        [1, 9, 7, 64],
-        [96, 3, 3, 64],
-      ],
-      result: [1, 9, 7, 96],
-      product: (x, w) => conv2d(x, w, { padding: 1 }),
-    };
-    const rows: Case = {
-      title: "",
-      shapes: [
-        [37, 544],
-        [500, 544],
-      ],
-      result: [37, 500],
-      product: (x, w) => matmul(x, w, { transposeB: true }),
-    };
-    for (const { shapes, result, product } of [image, rows])
+    for (const { shapes, result, product } of keptCases)
       for (const dtype of ["f32", "bf16"] as const) {
         const [x, w, o] = [...shapes, result].map((shape) => draw(shape, dtype)) as [Tensor, Tensor, Tensor];
         expectSameKept((y, v) => product(y, v).add(o), x, w);

@@ -1,28 +1,13 @@
 // u·gelu(v) of the halves (u, v) of a matrix product's columns, which the product's kernel stores by itself: when it does, and
 // that it computes what operations one after another do, in every format, with weights kept packed or not.
 
-import {
-  assertNoLeaks,
-  compile,
-  type DType,
-  gelu,
-  matmul,
-  type Precision,
-  rng,
-  scope,
-  split,
-  type Tensor,
-} from "@figment/tensor";
-import { afterAll, describe, expect, it } from "vitest";
+import { compile, type DType, gelu, matmul, scope, split, type Tensor } from "@figment/tensor";
+import { describe, expect, it } from "vitest";
 import { expectSameKept } from "./support/keptWeights.ts";
+import { draws, formats, recordsOf } from "./support/productCases.ts";
 import { describeOnTiles } from "./support/tiles.ts";
 
-const random = rng(17);
-afterAll(() => {
-  random.dispose();
-  assertNoLeaks();
-});
-const draw = (shape: readonly number[], dtype: DType = "f32"): Tensor => scope(() => random.normal(shape).cast(dtype));
+const draw = draws(17);
 
 const halves = (x: Tensor): [Tensor, Tensor] => split(x, 2, -1) as [Tensor, Tensor];
 function geglu(x: Tensor): Tensor {
@@ -32,24 +17,18 @@ function geglu(x: Tensor): Tensor {
 const layer = (x: Tensor, w: Tensor, b: Tensor): Tensor => geglu(matmul(x, w, { transposeB: true }).add(b));
 
 /** How many records of each name a function of x [3, 8], w [10, 8] and b [10] is. */
-function recordsOf(fn: (x: Tensor, w: Tensor, b: Tensor) => Tensor | Tensor[]): string {
-  const [x, w, b] = [draw([3, 8]), draw([10, 8]), draw([10])];
-  const f = compile(fn);
-  scope(() => void f(x, w, b));
-  const text = f.print();
-  for (const owner of [f, x, w, b]) owner.dispose();
-  return text;
-}
+const printed = (fn: (x: Tensor, w: Tensor, b: Tensor) => Tensor | Tensor[]): string =>
+  recordsOf(fn as (...operands: Tensor[]) => Tensor | Tensor[], [draw([3, 8]), draw([10, 8]), draw([10])]);
 
 describe("the pattern", () => {
   it("makes one record of a product, its bias and its gated half", () => {
-    const text = recordsOf(layer);
+    const text = printed(layer);
     expect(text.match(/ = /g)).toHaveLength(1);
     expect(text).toMatch(/f32\[3,5\] = matmul\(.*activation=geglu/);
   });
 
   it("sees halves of a product whose leading axes are others", () => {
-    const text = recordsOf((x, w) => geglu(matmul(x, w, { transposeB: true }).reshape([1, 3, 10])));
+    const text = printed((x, w) => geglu(matmul(x, w, { transposeB: true }).reshape([1, 3, 10])));
     expect(text).toMatch(/f32\[3,5\] = matmul\(.*activation=geglu.*\n.*f32\[1,3,5\] = reshape/);
   });
 
@@ -74,19 +53,10 @@ describe("the pattern", () => {
         ((y) => (([u, v]) => u.mul(gelu(v)))(split(y, 2) as [Tensor, Tensor]))(matmul(w, x, { transposeB: true })),
     ],
   ])("leaves products alone where %s", (_, fn) => {
-    expect(recordsOf(fn)).not.toContain("geglu");
+    expect(printed(fn)).not.toContain("geglu");
   });
 });
 
-/** Formats of operands, the precision, and the most that a result may be off, relative to the largest. */
-const formats: readonly [DType, Precision, number][] = [
-  ["f32", "highest", 1e-5],
-  ["f32", "fast", 1e-4],
-  ["f32", "bf16", 1e-5],
-  ["bf16", "highest", 2 ** -7],
-  ["f16", "highest", 2 ** -10],
-  ["f64", "highest", 1e-12],
-];
 /** Rows, columns of the result and depth: blocks that are full, have ends, and are small. */
 const sizes = [
   [1, 1, 1],

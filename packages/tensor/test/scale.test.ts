@@ -2,45 +2,43 @@
 // when it does, as for inference's batch norm and scaled residuals, and that it computes what operations one after another do.
 
 import {
-  assertNoLeaks,
   batchNormWith,
   compile,
   conv2d,
-  type DType,
   grad,
   matmul,
   relu,
-  rng,
   scope,
   silu,
   sum,
   type Tensor,
   tensor,
 } from "@figment/tensor";
-import { afterAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { matmulDef } from "#ops/matmul";
 import { bitsOf, expectSameKept } from "./support/keptWeights.ts";
-import { convolutions, expectWithin, formats, products } from "./support/productCases.ts";
+import {
+  convolutions,
+  draws,
+  everyFormat,
+  expectWithin,
+  keptCases,
+  products,
+  recordsOf,
+  singlePrecisions,
+} from "./support/productCases.ts";
 import { describeOnTiles } from "./support/tiles.ts";
 
-const random = rng(23);
-afterAll(() => {
-  random.dispose();
-  assertNoLeaks();
-});
-const draw = (shape: readonly number[], dtype: DType = "f32"): Tensor => scope(() => random.normal(shape).cast(dtype));
+const draw = draws(23);
 
 type Operands = readonly [x: Tensor, w: Tensor, b: Tensor, s: Tensor, o: Tensor];
 
 /** The records of a function of x [1, 4, 5, 3], w [8, 3, 3, 3], b [8], s [8] and o [1, 2, 3, 8]. */
-function recordsOf(fn: (...operands: Operands) => Tensor | Tensor[]): string {
-  const operands = [draw([1, 4, 5, 3]), draw([8, 3, 3, 3]), draw([8]), draw([8]), draw([1, 2, 3, 8])];
-  const f = compile((...xs: Tensor[]) => fn(...(xs as unknown as Operands)));
-  scope(() => void f(...operands));
-  const text = f.print();
-  for (const owner of [f, ...operands]) owner.dispose();
-  return text;
-}
+const printed = (fn: (...operands: Operands) => Tensor | Tensor[]): string =>
+  recordsOf(
+    (...operands) => fn(...(operands as unknown as Operands)),
+    [draw([1, 4, 5, 3]), draw([8, 3, 3, 3]), draw([8]), draw([8]), draw([1, 2, 3, 8])],
+  );
 
 describe("the operands", () => {
   const aval = (...shape: number[]) => ({ shape, dtype: "f32" as const });
@@ -62,13 +60,13 @@ describe("the operands", () => {
 
 describe("the pattern", () => {
   it("makes batch norm after a convolution with a bias one record, beside those of the vectors", () => {
-    const text = recordsOf((x, w, b, s) => relu(batchNormWith(conv2d(x, w, { bias: b }), s, b, b, s.square())));
+    const text = printed((x, w, b, s) => relu(batchNormWith(conv2d(x, w, { bias: b }), s, b, b, s.square())));
     expect(text).toMatch(/f32\[1,2,3,8\] = conv2d\(.*activation=relu scale=true/);
     expect(text.match(/f32\[1,2,3,8\] = /g)).toHaveLength(1);
   });
 
   it("makes scaled residuals one record, beside that of the bias", () => {
-    const text = recordsOf((x, w, b, _, o) => conv2d(x, w, { bias: b }).mul(0.2).add(o));
+    const text = printed((x, w, b, _, o) => conv2d(x, w, { bias: b }).mul(0.2).add(o));
     expect(text).toMatch(/f32\[1,2,3,8\] = conv2d\(.*scale=true addend=true/);
     expect(text.match(/f32\[1,2,3,8\] = /g)).toHaveLength(1);
   });
@@ -79,7 +77,7 @@ describe("the pattern", () => {
     ["a vector of more dimensions", (x, w, _, s) => conv2d(x, w).mul(s.reshape([1, 1, 1, 8]))],
     ["a vector and an activation", (x, w, b, s) => silu(conv2d(x, w).mul(s).add(b))],
   ])("makes one record with %s", (_, fn) => {
-    const text = recordsOf(fn);
+    const text = printed(fn);
     expect(text.match(/f32\[1,2,3,8\] = /g)).toHaveLength(1);
     expect(text).toContain("scale=true");
   });
@@ -99,15 +97,12 @@ describe("the pattern", () => {
       (x) => matmul(x.reshape([20, 3]), x.reshape([20, 3]), { transposeA: true }).mul(2),
     ],
   ])("leaves products alone where %s", (_, fn) => {
-    expect(recordsOf(fn)).not.toContain("scale=true");
+    expect(printed(fn)).not.toContain("scale=true");
   });
 });
 
 function matches(): void {
-  const cases = formats.flatMap((format) =>
-    [...products, ...convolutions].map((item) => [item.title, ...format, item] as const),
-  );
-  it.each(cases)(
+  it.each(everyFormat)(
     "%s of %s at precision %s is within %f",
     (_, dtype, precision, tolerance, { shapes, result, product }) => {
       const columns = result.at(-1) as number;
@@ -125,8 +120,7 @@ function matches(): void {
     },
   );
 
-  const single = formats.filter(([dtype]) => dtype === "f32").map(([, precision]) => precision);
-  it.each(single)("gives the bits of operations afterwards at precision %s", (precision) => {
+  it.each(singlePrecisions)("gives the bits of operations afterwards at precision %s", (precision) => {
     for (const { shapes, result, product } of [...products, ...convolutions]) {
       const columns = result.at(-1) as number;
       for (const count of [columns, 1]) {
@@ -175,23 +169,7 @@ function matches(): void {
   });
 
   it("gives the same bits by weights kept packed, and on any number of threads", () => {
-    const kept = [
-      {
-        shapes: [
-          [1, 9, 7, 64],
-          [96, 3, 3, 64],
-        ],
-        product: (x: Tensor, w: Tensor) => conv2d(x, w, { padding: 1 }),
-      },
-      {
-        shapes: [
-          [37, 544],
-          [500, 544],
-        ],
-        product: (x: Tensor, w: Tensor) => matmul(x, w, { transposeB: true }),
-      },
-    ] as const;
-    for (const { shapes, product } of kept)
+    for (const { shapes, product } of keptCases)
       for (const dtype of ["f32", "bf16"] as const) {
         const [x, w] = shapes.map((shape) => draw(shape, dtype)) as [Tensor, Tensor];
         const [s, b] = [draw([w.dim(0)], dtype), draw([w.dim(0)], dtype)];

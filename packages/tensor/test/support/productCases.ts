@@ -1,16 +1,37 @@
 // Products and convolutions that epilogues are tried on: their shapes reach every kernel, with whole tiles and parts of them.
 
 import {
+  assertNoLeaks,
   type ConvOptions,
   compile,
   conv2d,
   type DType,
   matmul,
   type Precision,
+  rng,
   scope,
   type Tensor,
 } from "@figment/tensor";
-import { expect } from "vitest";
+import { afterAll, expect } from "vitest";
+
+/** Normal numbers of a seed, for all tests of a file, which are to leave no memory behind. */
+export function draws(seed: number): (shape: readonly number[], dtype?: DType) => Tensor {
+  const random = rng(seed);
+  afterAll(() => {
+    random.dispose();
+    assertNoLeaks();
+  });
+  return (shape, dtype = "f32") => scope(() => random.normal(shape).cast(dtype));
+}
+
+/** The records of a function, compiled and run once, of operands, which it disposes of. */
+export function recordsOf(fn: (...operands: Tensor[]) => Tensor | Tensor[], operands: readonly Tensor[]): string {
+  const f = compile(fn);
+  scope(() => void f(...operands));
+  const text = f.print();
+  for (const owner of [f, ...operands]) owner.dispose();
+  return text;
+}
 
 /** Formats of operands, the precision, and the most that a result may be off, relative to the largest. */
 export const formats: readonly [DType, Precision, number][] = [
@@ -69,6 +90,35 @@ export const convolutions = (
     product: (image, weights) => conv2d(image, weights, options),
   }),
 );
+
+/** All of them in each format and precision, as rows of tests. */
+export const everyFormat = formats.flatMap((format) =>
+  [...products, ...convolutions].map((item) => [item.title, ...format, item] as const),
+);
+/** The precisions of f32. */
+export const singlePrecisions = formats.filter(([dtype]) => dtype === "f32").map(([, precision]) => precision);
+
+/** A convolution and a product whose weights are worth keeping packed. */
+export const keptCases: readonly Case[] = [
+  {
+    title: "image",
+    shapes: [
+      [1, 9, 7, 64],
+      [96, 3, 3, 64],
+    ],
+    result: [1, 9, 7, 96],
+    product: (x, w) => conv2d(x, w, { padding: 1 }),
+  },
+  {
+    title: "rows",
+    shapes: [
+      [37, 544],
+      [500, 544],
+    ],
+    result: [37, 500],
+    product: (x, w) => matmul(x, w, { transposeB: true }),
+  },
+];
 
 /**
  * Expects of a function of x, w and further operands, compiled at a precision, what it computes in f32 by operations one after
