@@ -24,7 +24,8 @@ struct NormShape {
   FIGMENT_BOTH int64_t count() const { return spatial * width(); }
 };
 
-/// What the second result or hint of a normalisation is.
+/// What the second result or hint of a normalisation is; beside a variance there is an unbiased
+/// one.
 enum class Spread : int { rstd, variance };
 
 template <class W>
@@ -34,7 +35,20 @@ struct NormForward {
   Spread spread;
   W eps;
   Floats<W> x, gamma, beta;
-  FloatResults<W> y, mean, second;
+  FloatResults<W> y, mean, second, unbiased;
+
+#ifdef FIGMENT_KERNELS
+
+  /// Sets what is a group's beside y.
+  FIGMENT_DEVICE void setMoments(int64_t group, W center, W variance, W rstd) const {
+    mean.set(group, center);
+    second.set(group, spread == Spread::variance ? variance : rstd);
+    if (spread == Spread::rstd) return;
+    const W count = W(shape.count());
+    unbiased.set(group, count > 1 ? variance * (count / (count - 1)) : variance);
+  }
+
+#endif
 };
 
 template <class W>
@@ -59,7 +73,8 @@ NormForward<W> forwardOf(const OpCall& call, const NormShape& shape,
           floatsOf<W>(call.in[2]),
           resultsOf<W>(call.out[0]),
           resultsOf<W>(call.out[1]),
-          resultsOf<W>(call.out[2])};
+          resultsOf<W>(call.out[2]),
+          spread == Spread::variance ? resultsOf<W>(call.out[3]) : FloatResults<W>{}};
 }
 /// Operands in the order of groupNormGrad; `hasBeta` is false for layerNormGrad.
 template <class W>

@@ -274,8 +274,7 @@ FIGMENT_DEVICE void mergeMoments(const NormForward<float>& call, const Run& run,
     merged[3 * g + 2] = rstd;
     if (Exchange::rank() == 0) {
       const int64_t group = part.sample * shape.groups + part.run * run.groups + g;
-      call.mean.set(group, mean);
-      call.second.set(group, call.spread == Spread::variance ? variance : rstd);
+      call.setMoments(group, mean, variance, rstd);
     }
   }
   // Also before a block ends, for the others read from it.

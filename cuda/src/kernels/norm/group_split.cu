@@ -135,9 +135,7 @@ FIGMENT_KERNEL(kMergeThreads) groupKernel(GroupSplit k) {
   const float variance = warpSum(squares) * inverse;
   if (laneInWarp() > 0) return;
   const float mean = origin + above;
-  k.call.mean.set(task, mean);
-  k.call.second.set(
-      task, k.call.spread == Spread::variance ? variance : 1.0f / sqrtf(variance + k.call.eps));
+  k.call.setMoments(task, mean, variance, 1.0f / sqrtf(variance + k.call.eps));
   k.rest[task] = above - (mean - origin);
 }
 

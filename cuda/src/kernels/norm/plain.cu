@@ -35,10 +35,7 @@ normKernel(NormForward<W> k) {
   const W shift = blockSum<kThreads>(left) / size;
   const W variance = blockSum<kThreads>(squares) / size - shift * shift;
   const W rstd = W(1) / squareRoot(variance + k.eps);
-  if (threadIdx.x == 0) {
-    k.mean.set(task, center + shift);
-    k.second.set(task, k.spread == Spread::rstd ? rstd : variance);
-  }
+  if (threadIdx.x == 0) k.setMoments(task, center + shift, variance, rstd);
   for (int64_t e = threadIdx.x; e < count; e += kThreads) {
     const int64_t channel = firstChannel + e % width;
     W u[] = {(k.x[at(e)] - center - shift) * rstd * k.gamma[channel] + k.beta[channel]};

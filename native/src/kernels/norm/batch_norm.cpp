@@ -1,5 +1,6 @@
 // batchNorm over x[rows,c] (Ioffe & Szegedy, 2015): each channel is normalised with the mean and
-// the biased variance of its rows, which are results too, then scaled and shifted:
+// the biased variance of its rows, which are results too (the variance also unbiased), then scaled
+// and shifted:
 //   y = f((x − mean)/√(variance + eps)·γ + β)
 // with an activation f (../bias_act/activation.h).
 // batchNormGrad is its derivative through mean and variance.
@@ -8,6 +9,7 @@
 // sums in f64. With x̂ = (x − mean)·r, r = 1/√(variance + eps), over the M rows of a channel:
 // and du the cotangent of what f is applied to:
 //   dβ = Σ du,  dγ = Σ du·x̂,  dx = γ·r·(du − dβ/M − x̂·dγ/M)
+#include <algorithm>
 #include <cmath>
 
 #include "../bias_act/plain_activation.h"
@@ -29,7 +31,7 @@ void checkParams(DenseCheck& check, const Params& p) {
 
 std::string checkForward(const OpCall& call) {
   const auto& p = call.as<BatchNormParams>();
-  DenseCheck check("batchNorm", call, 3, 3);
+  DenseCheck check("batchNorm", call, 3, 4);
   check.floats(3);
   checkParams(check, p);
   return check.input(0, "x", check.inputFormat(0), {p.rows, p.c})
@@ -38,6 +40,7 @@ std::string checkForward(const OpCall& call) {
       .output(0, "y", check.outputFormat(0), {p.rows, p.c})
       .output(1, "mean", check.wideFormat(), {p.c})
       .output(2, "variance", check.wideFormat(), {p.c})
+      .output(3, "unbiased variance", check.wideFormat(), {p.c})
       .done();
 }
 
@@ -83,7 +86,8 @@ void runForward(const OpCall& call, Context& context) {
   const auto& p = call.as<BatchNormParams>();
   const T *x = call.in[0].as<const T>(), *gamma = call.in[1].as<const T>(),
           *beta = call.in[2].as<const T>();
-  T *y = call.out[0].as<T>(), *mean = call.out[1].as<T>(), *variance = call.out[2].as<T>();
+  T *y = call.out[0].as<T>(), *mean = call.out[1].as<T>(), *variance = call.out[2].as<T>(),
+    *unbiased = call.out[3].as<T>();
   const double count = double(p.rows > 0 ? p.rows : 1);
   context.parallelFor(p.c, 1, [&](int64_t begin, int64_t end, int) {
     for (int64_t ch = begin; ch < end; ch++) {
@@ -98,6 +102,7 @@ void runForward(const OpCall& call, Context& context) {
       const double scale = double(gamma[ch]) / std::sqrt(spread + p.eps);
       mean[ch] = T(center);
       variance[ch] = T(spread);
+      unbiased[ch] = T(squares / std::max(count - 1, 1.0));
       for (int64_t row = 0; row < p.rows; row++) {
         const int64_t i = row * p.c + ch;
         const double u = (double(x[i]) - center) * scale + double(beta[ch]);

@@ -89,8 +89,8 @@ void segmentMoments(const GroupLayout& layout, Elements x, int64_t begin, int64_
 }
 
 struct GroupNormCall {
-  /// `variances` asks for them in place of rstd.
-  GroupNormCall(const OpCall& call, const GroupNormParams& params, bool variances,
+  /// `batch` asks for variances in place of rstd, and for unbiased ones.
+  GroupNormCall(const OpCall& call, const GroupNormParams& params, bool batch,
                 const RowStage& copies)
       : p(params),
         layout(p.spatial, p.c, p.groups),
@@ -101,8 +101,8 @@ struct GroupNormCall {
         y(Results::of(call.out[0])),
         mean(call.out[1].as<float>()),
         spread(call.out[2].as<float>()),
-        negativeSlope(F32::broadcast(float(params.slope))),
-        givesVariance(variances) {}
+        unbiased(batch ? call.out[3].as<float>() : nullptr),
+        negativeSlope(F32::broadcast(float(params.slope))) {}
 
   /// From a sample's column moments: its groups' statistics, and the row of scales and shifts.
   void finish(int64_t sample, const float* columnMean, const float* columnSquares, float* scale,
@@ -138,7 +138,8 @@ struct GroupNormCall {
       const double variance = count > 0 ? within / count : 0;
       const double inverse = 1 / __builtin_sqrt(variance + p.eps);
       mean[sample * p.groups + g] = float(center);
-      spread[sample * p.groups + g] = float(givesVariance ? variance : inverse);
+      spread[sample * p.groups + g] = float(unbiased ? variance : inverse);
+      if (unbiased) unbiased[g] = float(count > 1 ? within / (count - 1) : variance);
       for (int64_t i = first; i < last; i++) {
         const double s = double(gamma[i]) * inverse;
         scale[i] = float(s);
@@ -210,9 +211,8 @@ struct GroupNormCall {
   Elements x;
   const float *gamma, *beta;
   Results y;
-  float *mean, *spread;  ///< spread: rstd or variance
-  F32 negativeSlope;     ///< of leaky ReLU
-  bool givesVariance;
+  float *mean, *spread, *unbiased;  ///< spread: rstd, or variance beside an unbiased one
+  F32 negativeSlope;                ///< of leaky ReLU
 };
 
 /// Rows of columns that one task needs: sample mean and squares, segment mean and squares, chunk
@@ -305,9 +305,9 @@ size_t normScratch(const OpCall& call, const GroupNormParams& p, int threads) {
   return momentBytes(p, threads) + normStage(p, nullptr, 1).bytes(call, threads);
 }
 
-void runNorm(const OpCall& call, const GroupNormParams& p, bool variances, Context& context) {
+void runNorm(const OpCall& call, const GroupNormParams& p, bool batch, Context& context) {
   std::byte* rest = context.scratch() + momentBytes(p, context.threads());
-  const GroupNormCall g(call, p, variances, normStage(p, rest, 1));
+  const GroupNormCall g(call, p, batch, normStage(p, rest, 1));
   g.layout.splitSamples(p.n, context.threads()) ? normaliseSegments(g, context)
                                                 : normaliseSamples(g, context);
 }

@@ -88,11 +88,10 @@ export class BatchNorm extends Module {
     const beta = bias?.as(x.dtype) ?? zeros([channels], x.dtype);
     if (!runningMean || !runningVar) return batchNorm(x, gamma, beta, { eps }).y;
     if (!this.training) return batchNormWith(x, gamma, beta, runningMean.as(x.dtype), runningVar.as(x.dtype), { eps });
-    const count = x.size / channels;
-    if (count < 2)
+    if (x.size / channels < 2)
       throw new ShapeError(`BatchNorm: training needs more than one value a channel, got [${x.shape.join(", ")}]`);
-    const { y, mean, variance } = batchNorm(x, gamma, beta, { eps });
-    emaUpdate(1 - momentum, [runningMean, runningVar], [mean, variance.mul(count / (count - 1))]);
+    const { y, mean, unbiasedVariance } = batchNorm(x, gamma, beta, { eps });
+    emaUpdate(1 - momentum, [runningMean, runningVar], [mean, unbiasedVariance]);
     return y;
   }
 

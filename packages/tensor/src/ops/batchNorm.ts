@@ -38,6 +38,8 @@ export interface BatchNormResult {
   readonly mean: Tensor;
   /** Biased variance of each channel, [C]; no derivative flows through it. */
   readonly variance: Tensor;
+  /** Unbiased variance of each channel, [C], as running variances keep it; no derivative flows through it. */
+  readonly unbiasedVariance: Tensor;
 }
 
 const channelsOf = (x: Shape): number => x.at(-1) as number;
@@ -55,24 +57,25 @@ const batchCall =
   (schema: KernelCall["schema"]) =>
   (node: Node, { eps, activation, slope }: BatchNormAttrs): KernelCall => {
     const { shape } = node.inputs[0] as Aval;
-    const [rows, c] = [sizeOf(shape.slice(0, -1)), channelsOf(shape)];
+    const [rows, c] = [sizeOf(batchShape(node.inputs[0] as Aval)), channelsOf(shape)];
     const fold = (avals: readonly Aval[]) =>
       avals.map((aval, index) => ({ index, dims: aval.shape.length > 1 ? [rows, c] : [c] }));
     const params = { rows, c, activation: channelActivations.indexOf(activation), slope, eps };
     return { schema, params, inputs: fold(node.inputs), outputs: fold(node.outputs) };
   };
 
-/** All axes but the last. */
-const batchAxes = (x: Tensor): number[] => x.shape.slice(0, -1).map((_, axis) => axis);
+/** All extents but the last. */
+const batchShape = (x: Aval): Shape => x.shape.slice(0, -1);
 
 function decomposeBatch([x, gamma, beta]: readonly Tensor[], attrs: BatchNormAttrs): Tensor[] {
-  const axes = batchAxes(x as Tensor);
+  const axes = batchShape(x as Tensor).map((_, axis) => axis);
   const centre = mean(x as Tensor, axes);
   const centred = sub(x as Tensor, centre);
   const variance = mean(square(centred), axes);
   const normal = mul(centred, rsqrt(add(variance, attrs.eps)));
   const affine = add(mul(normal, gamma as Tensor), beta as Tensor);
-  return [activateChannels(affine, attrs), centre, variance];
+  const count = sizeOf(batchShape(x as Tensor));
+  return [activateChannels(affine, attrs), centre, variance, mul(variance, count / Math.max(count - 1, 1))];
 }
 
 const cases: readonly (readonly [Shape, BatchNormAttrs])[] = [
@@ -90,13 +93,13 @@ const cases: readonly (readonly [Shape, BatchNormAttrs])[] = [
 export const batchNormDef: OpDef<BatchNormAttrs> = defineOp({
   name: "batchNorm",
   effect: "pure",
-  residuals: [1, 2],
+  residuals: [1, 2, 3],
   infer: (inputs, { result }) => {
     expectCount("batchNorm", inputs, 3);
     const [x, gamma, beta] = inputs as readonly [Aval, Aval, Aval];
     const { shape, dtype } = inferChannels("batchNorm", x, { gamma, beta });
     const statistic = { shape: gamma.shape, dtype: computeType(dtype) };
-    return [{ shape, dtype: result ?? dtype }, statistic, statistic];
+    return [{ shape, dtype: result ?? dtype }, statistic, statistic, statistic];
   },
   vjp: ({ inputs, outputs, attrs, cotangent }) => {
     const [, centre, variance] = outputs as readonly [Tensor, Tensor, Tensor];
@@ -144,7 +147,7 @@ export const batchNormGradDef: OpDef<BatchNormAttrs> = defineOp({
  * Batch normalisation as in training: (x − mean) / √(variance + eps) · gamma + beta, with the mean and the biased
  * variance of each channel over all other axes (Ioffe & Szegedy 2015, algorithm 1). Derivatives of y flow through
  * the statistics that it was normalised with. Running variances are kept unbiased: variance · m / (m − 1) for m
- * values a channel.
+ * values a channel (variance where there is one).
  *
  * @param x [N, ..., C], of a float type.
  * @param gamma [C].
@@ -162,12 +165,13 @@ export function batchNorm(x: Tensor, gamma: Tensor, beta: Tensor, options: Batch
   checkTensor(op, "beta", beta);
   const eps = epsOf(op, options);
   const body = (): BatchNormResult => {
-    const [y, centre, variance] = apply(batchNormDef, [x, gamma, beta], { eps, ...linear }) as readonly [
+    const [y, ...statistics] = apply(batchNormDef, [x, gamma, beta], { eps, ...linear }) as [Tensor, ...Tensor[]];
+    const [centre, variance, unbiasedVariance] = statistics.map((statistic) => statistic.alias()) as [
       Tensor,
       Tensor,
       Tensor,
     ];
-    return { y, mean: centre.alias(), variance: variance.alias() };
+    return { y, mean: centre, variance, unbiasedVariance };
   };
   return isTracing() ? body() : scope(body);
 }

@@ -99,5 +99,5 @@ function isOf({ attrs, result, cotangent }: Derivative, norm: OpDef | undefined,
   if (!node || node.def !== norm || result.index !== 0 || !sameShape(cotangent.shape, result.shape)) return false;
   const { activation, slope } = node.attrs as ChannelActivationAttrs;
   if (activation !== attrs.activation || slope !== attrs.slope) return false;
-  return [...node.inputs, ...node.outputs.slice(1)].every((value, i) => operands[i] === value);
+  return [...node.inputs, ...node.outputs.slice(1, 3)].every((value, i) => operands[i] === value);
 }
