@@ -58,7 +58,7 @@ function runAndTell(...call: Parameters<typeof run>) {
   let results: ReturnType<typeof run> = [];
   const ran = variantsDuring(() => {
     results = run(...call);
-  });
+  }, call[0]);
   return { results, ran };
 }
 const sameKernels = (a: readonly string[], b: readonly string[]): boolean => a.join() === b.join();

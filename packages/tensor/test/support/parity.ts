@@ -63,16 +63,16 @@ export const variantsRun = (def: OpDef, sample: Sample, point: Point, variant: s
     return variantsDuring(() => runNode(def, inputs, sample.attrs, { variant }));
   });
 
-/** The kernels that run while `work` does. */
-export function variantsDuring(work: () => void): string[] {
+/** The kernels that run on a device while `work` does. */
+export function variantsDuring(work: () => void, device = 0): string[] {
   const binding = loadBinding();
   binding.settleSync();
-  const before = binding.readProfile(Number.MAX_SAFE_INTEGER).first;
+  const before = binding.readProfile(Number.MAX_SAFE_INTEGER, device).first;
   binding.profile(true);
   try {
     work();
     binding.settleSync();
-    return profileEvents(binding.readProfile(before)).flatMap(({ kind, variant }) =>
+    return profileEvents(binding.readProfile(before, device)).flatMap(({ kind, variant }) =>
       kind === "record" ? [variant] : [],
     );
   } finally {
