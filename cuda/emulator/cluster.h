@@ -21,6 +21,11 @@ struct Cluster {
   static void sync(const std::source_location& place = std::source_location::current()) {
     emulator::syncCluster(place);
   }
+  /// Blocks run on until they wait, so that is where all of them meet.
+  static void arrive() {}
+  static void wait(const std::source_location& place = std::source_location::current()) {
+    sync(place);
+  }
   template <class T>
   static T read(const emulator::SharedArray<T>& from, int i, int of) {
     from.check(i, 1, alignof(T));

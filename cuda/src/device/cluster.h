@@ -24,9 +24,12 @@ struct Cluster {
   /// A barrier of all threads of all blocks. One must come before the first read() of another
   /// block's memory, and one after the last, before that block ends.
   FIGMENT_DEVICE static void sync() {
-    __cluster_barrier_arrive();
-    __cluster_barrier_wait();
+    arrive();
+    wait();
   }
+  /// The same in two steps, between which a thread reads no other block's memory.
+  FIGMENT_DEVICE static void arrive() { __cluster_barrier_arrive(); }
+  FIGMENT_DEVICE static void wait() { __cluster_barrier_wait(); }
   /// The element that block `of` has where this one has from[i].
   template <class T>
   FIGMENT_DEVICE static T read(const Shared<T>& from, int i, int of) {

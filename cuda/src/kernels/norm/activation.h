@@ -22,26 +22,29 @@ struct NormActivation {
   template <int N>
   FIGMENT_DEVICE void apply(W (&u)[N]) const {
     if (kind == kLinearAct) return;
-    FIGMENT_UNROLL
-    for (int j = 0; j < N; j++) {
-      if (kind == kSiluAct)
-        u[j] *= gate(u[j]);
-      else
-        u[j] = u[j] > W(0) ? u[j] : below(u[j]);
+    // Asked once, not of each number.
+    if (kind == kSiluAct) {
+      FIGMENT_UNROLL
+      for (int j = 0; j < N; j++) u[j] *= gate(u[j]);
+    } else {
+      FIGMENT_UNROLL
+      for (int j = 0; j < N; j++) u[j] = u[j] > W(0) ? u[j] : below(u[j]);
     }
   }
   /// The cotangent of u in place of that of f(u).
   template <int N>
   FIGMENT_DEVICE void applySlopes(const W (&u)[N], W (&d)[N]) const {
     if (kind == kLinearAct) return;
-    FIGMENT_UNROLL
-    for (int j = 0; j < N; j++) {
-      if (kind == kSiluAct) {
+    if (kind == kSiluAct) {
+      FIGMENT_UNROLL
+      for (int j = 0; j < N; j++) {
         const W s = gate(u[j]);
         d[j] *= s + u[j] * s * (W(1) - s);
-      } else if (!(u[j] > W(0))) {
-        d[j] = kind == kReluAct ? W(0) : d[j] * slope;
       }
+    } else {
+      FIGMENT_UNROLL
+      for (int j = 0; j < N; j++)
+        if (!(u[j] > W(0))) d[j] = kind == kReluAct ? W(0) : d[j] * slope;
     }
   }
 

@@ -10,6 +10,7 @@ namespace figment::cuda {
 /// What a kernel's blocks take.
 struct ClusterLimits {
   int mostWarps;
+  int vectors;                ///< of a thread at least, where there are blocks enough
   int64_t comfortable;        ///< bytes of shared memory with which several share a multiprocessor
   int vectorBytes;            ///< of shared memory for each vector
   int (*floats)(const Run&);  ///< beside the vectors
@@ -36,15 +37,16 @@ struct ClusterPlan {
       const bool narrow = runBytes < 64;
       if (runBytes < 32) return false;
       for (int blocks = 1; blocks <= kMostRanks; blocks *= 2) {
+        const int64_t all = shape.n * next.ofSample * blocks;
+        const int vectors = all < 4 * kBusyBlocks ? kFewVectors : limits.vectors;
         next.pixels = ceilDiv(shape.spatial, int64_t(blocks));
         next.warps = 1;
-        while (next.warps < limits.mostWarps && kFewVectors * next.down() < next.pixels)
+        while (next.warps < limits.mostWarps && vectors * next.down() < next.pixels)
           next.warps *= 2;
         const int64_t bytes =
             next.pixels * next.across * limits.vectorBytes + limits.floats(next) * int64_t{4};
         const int64_t most = blocks < kMostRanks || narrow ? limits.comfortable : kBudget;
         if (bytes > most || next.pixels * (blocks - 1) >= shape.spatial) continue;
-        const int64_t all = shape.n * next.ofSample * blocks;
         if (blocks < kMostRanks && all < kBusyBlocks && next.warps == limits.mostWarps) continue;
         // Narrow runs that all of a GPU works on rather than wide ones for a part of it.
         if (ranks > 0 && all < kBusyBlocks) return true;

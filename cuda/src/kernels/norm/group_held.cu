@@ -18,7 +18,7 @@ struct HeldPlan {
   bool idle = false;  ///< leaves much of a GPU without work
 
   HeldPlan(const NormShape& shape, Format x) : vector(runVector(x, shape.c)) {
-    if (vector == 0) return;
+    if (vector == 0 || vector * formatBytes(x) != 16) return;
     eachRun(shape, x, vector, [&](Run next) {
       next.pixels = shape.spatial;
       next.warps = kHeldWarps;
@@ -47,10 +47,10 @@ struct Held {
 };
 
 /// Two blocks or more on a multiprocessor, of which one reads while the other writes.
-template <int N, int kFloats>
+template <Format kFormat, int kFloats>
 FIGMENT_KERNEL_OCCUPIED(kHeldThreads, kFloats == kFewFloats ? 3 : 2)
 heldKernel(Held k) {
-  constexpr int kVectors = kFloats / N;
+  constexpr int N = kRunVector<kFormat>, kVectors = kFloats / N, kCenter = kVectors / kCenterParts;
   FIGMENT_DYNAMIC_SHARED(dynamic);
   const NormForward<float>& call = k.call;
   const Run& run = k.run;
@@ -68,33 +68,35 @@ heldKernel(Held k) {
   const int64_t step = int64_t(down) * call.shape.c;
   const auto there = [&](int v) { return place.active && place.row + v * down < part.held; };
 
-  Raw<N> raw[kVectors];
+  const auto x = runVectors<kFormat>(call.x);
+  const int64_t firstVector = first / N, vectorStep = step / N;
+  uint4 raw[kVectors];
   FIGMENT_UNROLL
   for (int v = 0; v < kVectors; v++)
-    if (there(v)) raw[v] = loadRaw<N>(call.x, first + v * step);
+    if (there(v)) raw[v] = x[firstVector + v * vectorStep];
   float values[kVectors][N];
   float sum[1][N], about[2][N];
   FIGMENT_UNROLL
   for (int j = 0; j < N; j++) sum[0][j] = about[0][j] = about[1][j] = 0;
   FIGMENT_UNROLL
-  for (int v = 0; v < kVectors; v++) {
+  for (int v = 0; v < kCenter; v++) {
     if (!there(v)) continue;
-    widenRaw<N>(raw[v], call.x.format, values[v]);
+    widenVector<kFormat>(raw[v], values[v]);
     FIGMENT_UNROLL
     for (int j = 0; j < N; j++) sum[0][j] += values[v][j];
   }
   sumGroups<N, 1>(run, sum, parts, totals);
-  const float inverse = 1.0f / (float(part.held) * float(run.width));
-  const auto eachGroup = [&](auto&& f) {
-    for (int g = int(threadIdx.x); g < run.groups; g += int(blockDim.x)) f(g);
-  };
-  eachGroup([&](int g) { own[3 * g] = totals[g] * inverse; });
+  const float width = float(run.width);
+  const float ofCenter = 1.0f / (float(smaller(kCenter * down, part.held)) * width);
+  for (int g = int(threadIdx.x); g < run.groups; g += int(blockDim.x))
+    own[3 * g] = totals[g] * ofCenter;
   float center[N];
   if (place.active)
-    place.eachChannel(run, [&](int j, int group) { center[j] = totals[group] * inverse; });
+    place.eachChannel(run, [&](int j, int group) { center[j] = totals[group] * ofCenter; });
   FIGMENT_UNROLL
   for (int v = 0; v < kVectors; v++) {
     if (!there(v)) continue;
+    if (v >= kCenter) widenVector<kFormat>(raw[v], values[v]);
     FIGMENT_UNROLL
     for (int j = 0; j < N; j++) {
       const float d = values[v][j] -= center[j];
@@ -108,11 +110,7 @@ heldKernel(Held k) {
     loadAny<N>(call.beta, channel, beta);
   }
   sumGroups<N, 2>(run, about, parts, totals);
-  eachGroup([&](int g) {
-    const float rest = totals[g] * inverse;
-    own[3 * g + 1] = rest;
-    own[3 * g + 2] = totals[run.groups + g] - totals[g] * rest;
-  });
+  setMoments(run, totals, 1.0f / (float(part.held) * width), own);
   mergeMoments<Alone>(call, run, part, own, merged);
   if (!place.active) return;
   // y = (x - mean)·rstd·γ + β, of x - centre.
@@ -148,15 +146,14 @@ void run(const OpCall& call, Context& context) {
   const NormForward<float> forward = Call::of(call);
   const HeldPlan plan(forward.shape, call.in[0].format);
   const Held k = {forward, plan.run};
-  const auto start = [&]<int N, int kFloats>() {
-    launch<heldKernel<N, kFloats>>(launcher, Grid{forward.shape.n * plan.run.ofSample},
-                                   plan.run.warps * kWarp, plan.sharedBytes(), k);
-  };
-  const bool few = plan.floats == kFewFloats;
-  if (plan.vector == 8 && few) return start.template operator()<8, kFewFloats>();
-  if (plan.vector == 8) return start.template operator()<8, kManyFloats>();
-  if (few) return start.template operator()<4, kFewFloats>();
-  start.template operator()<4, kManyFloats>();
+  withRunFormat(forward.x.format, [&]<Format kFormat>() {
+    const auto start = [&]<int kFloats>() {
+      launch<heldKernel<kFormat, kFloats>>(launcher, Grid{forward.shape.n * plan.run.ofSample},
+                                           plan.run.warps * kWarp, plan.sharedBytes(), k);
+    };
+    plan.floats == kFewFloats ? start.template operator()<kFewFloats>()
+                              : start.template operator()<kManyFloats>();
+  });
 }
 
 template <class Call>

@@ -8,14 +8,15 @@ namespace figment::cuda {
 namespace {
 
 constexpr int kMostWarps = 16, kThreads = kMostWarps * kWarp;
-/// Parts that a thread's copies arrive in.
-constexpr int kStages = 4;
+/// Parts that a thread's copies arrive in, of which the first gives the centre.
+constexpr int kStages = kCenterParts;
 
-/// Two blocks on one multiprocessor, of which one reads while the other writes.
+/// Four blocks or more on one multiprocessor, of which some read while others add up or write.
 ClusterPlan planOf(const NormShape& shape, Format x) {
   return ClusterPlan(shape, x,
                      {.mostWarps = kMostWarps,
-                      .comfortable = 112 * 1024,
+                      .vectors = 16,
+                      .comfortable = 56 * 1024,
                       .vectorBytes = 16,
                       .floats = [](const Run& run) { return run.floats(2); }});
 }
@@ -23,11 +24,13 @@ ClusterPlan planOf(const NormShape& shape, Format x) {
 struct Resident {
   NormForward<float> call;
   Run run;
+  int turns;  ///< in which a block's threads go over its pixels
 };
 
-template <int N>
+template <Format kFormat>
 FIGMENT_KERNEL_OCCUPIED(kThreads, 2)
 residentKernel(Resident k) {
+  constexpr int N = kRunVector<kFormat>;
   FIGMENT_DYNAMIC_SHARED(dynamic);
   const NormForward<float>& call = k.call;
   const Run& run = k.run;
@@ -40,29 +43,32 @@ residentKernel(Resident k) {
 
   const RunPlace<N> place(run);
   const RunPart part(run, call.shape, Cluster{});
-  const int down = run.down(), turns = ceilDiv(part.held, down);
+  // A block of the last pixels has fewer of them than the others.
+  const int down = run.down();
+  const int turns = part.held == run.pixels ? k.turns : ceilDiv(part.held, down);
+  const int stage = ceilDiv(turns, kStages);
+  const bool last = place.row + (turns - 1) * down < part.held;
+  const int count = place.active ? turns - (last ? 0 : 1) : 0;  // of the thread
   const int64_t channel = part.run * run.channels + place.column * N;
   const int64_t first =
       (part.sample * call.shape.spatial + part.firstPixel + place.row) * call.shape.c + channel;
   const int64_t step = int64_t(down) * call.shape.c;
   const int at = place.row * run.across + place.column, stride = down * run.across;
-  const auto there = [&](int v) { return place.active && place.row + v * down < part.held; };
 
   // Each thread copies what it reads itself.
-  const Global<const uint4> x(static_cast<const uint4*>(call.x.data), call.x.count / N);
-  const int stage = ceilDiv(turns, kStages);
+  const auto x = runVectors<kFormat>(call.x);
+  const int64_t firstVector = first / N, vectorStep = step / N;
   for (int s = 0; s < kStages; s++) {
-    for (int v = s * stage; v < (s + 1) * stage; v++)
-      if (there(v)) copyAsync16(data, at + v * stride, x, (first + v * step) / N);
+    const int end = smaller((s + 1) * stage, count);
+    for (int v = s * stage; v < end; v++)
+      copyAsync16(data, at + v * stride, x, firstVector + v * vectorStep);
     commitCopies();
   }
   const auto eachVector = [&](int begin, int end, auto&& f) {
-    FIGMENT_UNROLL_BY(4)
-    for (int v = begin; v < end; v++) {
-      if (!there(v)) break;
-      const uint4 all = data.template load<uint4>(at + v * stride);
+    FIGMENT_UNROLL_BY(2)
+    for (int v = begin; v < smaller(end, count); v++) {
       float values[N];
-      widenRaw<N>({{all.x, all.y, all.z, all.w}}, call.x.format, values);
+      widenVector<kFormat>(data.template load<uint4>(at + v * stride), values);
       f(v, values);
     }
   };
@@ -70,13 +76,29 @@ residentKernel(Resident k) {
   float sum[1][N], about[2][N];
   FIGMENT_UNROLL
   for (int j = 0; j < N; j++) sum[0][j] = about[0][j] = about[1][j] = 0;
+  waitForCopies<3>();
+  eachVector(0, stage, [&](int, const float(&values)[N]) {
+    FIGMENT_UNROLL
+    for (int j = 0; j < N; j++) sum[0][j] += values[j];
+  });
+  sumGroups<N, 1>(run, sum, parts, totals);
+  const float width = float(run.width);
+  const float ofCenter = 1.0f / (float(smaller(stage * down, part.held)) * width);
+  for (int g = int(threadIdx.x); g < run.groups; g += int(blockDim.x))
+    own[3 * g] = totals[g] * ofCenter;
+  float center[N];
+  if (place.active)
+    place.eachChannel(run, [&](int j, int group) { center[j] = totals[group] * ofCenter; });
   const auto sumStage = [&](int s) {
     eachVector(s * stage, (s + 1) * stage, [&](int, const float(&values)[N]) {
       FIGMENT_UNROLL
-      for (int j = 0; j < N; j++) sum[0][j] += values[j];
+      for (int j = 0; j < N; j++) {
+        const float d = values[j] - center[j];
+        about[0][j] += d;
+        about[1][j] += d * d;
+      }
     });
   };
-  waitForCopies<3>();
   sumStage(0);
   waitForCopies<2>();
   sumStage(1);
@@ -84,47 +106,28 @@ residentKernel(Resident k) {
   sumStage(2);
   waitForCopies<0>();
   sumStage(3);
-  sumGroups<N, 1>(run, sum, parts, totals);
-  const float inverse = 1.0f / (float(part.held) * float(run.width));
-  const auto eachGroup = [&](auto&& f) {
-    for (int g = int(threadIdx.x); g < run.groups; g += int(blockDim.x)) f(g);
-  };
-  eachGroup([&](int g) { own[3 * g] = totals[g] * inverse; });
-  float center[N];
-  if (place.active)
-    place.eachChannel(run, [&](int j, int group) { center[j] = totals[group] * inverse; });
-  eachVector(0, turns, [&](int, const float(&values)[N]) {
-    FIGMENT_UNROLL
-    for (int j = 0; j < N; j++) {
-      const float d = values[j] - center[j];
-      about[0][j] += d;
-      about[1][j] += d * d;
-    }
-  });
   float gamma[N], beta[N];
   if (place.active) {
     loadAny<N>(call.gamma, channel, gamma);
     loadAny<N>(call.beta, channel, beta);
   }
   sumGroups<N, 2>(run, about, parts, totals);
-  eachGroup([&](int g) {
-    const float rest = totals[g] * inverse;
-    own[3 * g + 1] = rest;
-    own[3 * g + 2] = totals[run.groups + g] - totals[g] * rest;
-  });
+  setMoments(run, totals, 1.0f / (float(part.held) * width), own);
   mergeMoments<Cluster>(call, run, part, own, merged);
-  if (!place.active) return;
-  place.eachChannel(run, [&](int j, int group) {
-    center[j] = merged[3 * group];
-    gamma[j] *= merged[3 * group + 2];
-    beta[j] -= merged[3 * group + 1] * gamma[j];
-  });
-  eachVector(0, turns, [&](int v, float(&values)[N]) {
+  if (place.active)
+    place.eachChannel(run, [&](int j, int group) {
+      center[j] = merged[3 * group];
+      gamma[j] *= merged[3 * group + 2];
+      beta[j] -= merged[3 * group + 1] * gamma[j];
+    });
+  eachVector(0, count, [&](int v, float(&values)[N]) {
     FIGMENT_UNROLL
     for (int j = 0; j < N; j++) values[j] = (values[j] - center[j]) * gamma[j] + beta[j];
     call.activation.apply(values);
     storeRun<N>(call.y, first + v * step, values);
   });
+  // The others read from this block.
+  Cluster::wait();
 }
 
 template <class Call>
@@ -138,10 +141,11 @@ void run(const OpCall& call, Context& context) {
   if (!hasRunAddresses(call)) return Call::split(call, context);
   const NormForward<float> forward = Call::of(call);
   const ClusterPlan plan = planOf(forward.shape, call.in[0].format);
-  const Resident k = {forward, plan.run};
-  withPlan(plan, [&]<int N>() {
-    launchClusters<residentKernel<N>>(launcherOf(context), plan.grid(forward.shape), plan.ranks,
-                                      plan.run.warps * kWarp, size_t(plan.sharedBytes), k);
+  const Resident k = {forward, plan.run, int(ceilDiv(plan.run.pixels, plan.run.down()))};
+  withRunFormat(forward.x.format, [&]<Format kFormat>() {
+    launchClusters<residentKernel<kFormat>>(launcherOf(context), plan.grid(forward.shape),
+                                            plan.ranks, plan.run.warps * kWarp,
+                                            size_t(plan.sharedBytes), k);
   });
 }
 

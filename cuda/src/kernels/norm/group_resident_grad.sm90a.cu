@@ -15,6 +15,7 @@ struct ResidentPlan : ClusterPlan {
   ResidentPlan(const NormShape& shape, Format x, Format dy)
       : ClusterPlan(shape, x,
                     {.mostWarps = kMostWarps,
+                     .vectors = 4,
                      .comfortable = 75 * 1024,
                      .vectorBytes = 32,
                      .floats = RunGrad::floats}) {

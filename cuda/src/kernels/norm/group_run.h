@@ -4,9 +4,12 @@
 // pixels exchange moments.
 #pragma once
 
+#include <type_traits>
+
 #include "../../device/four.h"
 #include "../../device/vectors.h"
 #include "../../device/warp.h"
+#include "../gemm/divisor.h"
 #include "affine.h"
 #include "group_split.h"
 
@@ -16,16 +19,23 @@ namespace figment::cuda {
 constexpr int64_t kBusyBlocks = 128, kBusyWarps = 1024;
 /// Tasks whose blocks, several for each at most, one row of a grid has.
 constexpr int64_t kMostTasks = int64_t{1} << 27;
-/// Lanes that add up what the warps have of one sum.
+/// Lanes that add up what the warps have of one sum, or the blocks of a cluster, which are no more.
 constexpr int kAdders = 8;
+/// The first of a thread's vectors, of which so many parts are made, give the centre that squares
+/// are taken about: near enough to the mean (at most √3 standard deviations away), and known before
+/// the last ones are there.
+constexpr int kCenterParts = 4;
 
 struct Run {
   int channels = 0, groups = 0;
-  int width = 0;         ///< channels of a group
-  int across = 0;        ///< vectors of a pixel: at most a warp
-  int perWarp = 0;       ///< pixels that a warp takes at once
-  int warps = 0;         ///< of a block
-  bool whole = false;    ///< no vector belongs to two groups
+  int width = 0;       ///< channels of a group
+  int across = 0;      ///< vectors of a pixel: at most a warp
+  int perWarp = 0;     ///< pixels that a warp takes at once
+  int halves = 0;      ///< the greatest power of two below that, or 0
+  int terms = 0;       ///< sums of one kind that a warp has of a group
+  int warps = 0;       ///< of a block: a power of two
+  bool whole = false;  ///< no vector belongs to two groups
+  Divisor byAcross, byWidth, byRuns;
   int64_t pixels = 0;    ///< of a block
   int64_t ofSample = 0;  ///< runs of a sample
 
@@ -36,7 +46,13 @@ struct Run {
         width(int(width)),
         across(int(channels / vector)),
         perWarp(kWarp / across),
-        whole(width % vector == 0) {}
+        terms(int(width)),
+        whole(width % vector == 0),
+        byAcross(across),
+        byWidth(width) {
+    for (int step = 1; step < perWarp; step *= 2) halves = step;
+    if (whole) terms /= vector;
+  }
 
   FIGMENT_BOTH int down() const { return warps * perWarp; }
   /// Sums of one kind that a warp has.
@@ -88,8 +104,9 @@ constexpr Variant runVariant(const char* name, Isa isa, int (*supports)(const Op
           .run = run};
 }
 
-/// Calls f(run) for runs of more and more groups, up to the first of whole sectors of memory, two
-/// at least, once f has answered that it has a use for one.
+/// Calls f(run) for runs of more and more groups, up to the first of as much memory as two sectors,
+/// once f has answered that it has a use for one. Neighbours that share a sector run at about the
+/// same time, and find it in L2.
 template <class F>
 void eachRun(const NormShape& shape, Format x, int vector, F&& f) {
   const int64_t width = shape.width(), size = int64_t(formatBytes(x));
@@ -99,13 +116,35 @@ void eachRun(const NormShape& shape, Format x, int vector, F&& f) {
     if (shape.groups % groups != 0 || channels % vector != 0) continue;
     Run run(channels, width, vector);
     run.ofSample = shape.groups / groups;
+    run.byRuns = Divisor(run.ofSample);
     if (shape.n * run.ofSample > kMostTasks) continue;
     used = f(run) || used;
-    if (used && bytes >= 64 && bytes % 32 == 0) return;
+    if (used && bytes >= 64) return;
   }
 }
 
+/// Elements of 16 bytes, which kernels of a format read x as.
+template <Format kFormat>
+constexpr int kRunVector = kFormat == Format::f32 ? 4 : 8;
+
+/// Calls start.operator()<kFormat>() for a call's x.
+template <class Start>
+void withRunFormat(Format x, Start&& start) {
+  if (x == Format::bf16) return start.template operator()<Format::bf16>();
+  if (x == Format::f16) return start.template operator()<Format::f16>();
+  start.template operator()<Format::f32>();
+}
+
 #ifdef FIGMENT_KERNELS
+
+template <Format kFormat>
+FIGMENT_DEVICE Global<const uint4> runVectors(const Floats<float>& x) {
+  return {static_cast<const uint4*>(x.data), x.count / kRunVector<kFormat>};
+}
+template <Format kFormat>
+FIGMENT_DEVICE void widenVector(const uint4& all, float (&values)[kRunVector<kFormat>]) {
+  widenRaw<kRunVector<kFormat>>({{all.x, all.y, all.z, all.w}}, kFormat, values);
+}
 
 /// Eight floats as they are stored in f32 too, beside 16-bit operands.
 template <int N>
@@ -129,11 +168,11 @@ struct RunPlace {
   int left;   ///< channels of that group from there on
 
   FIGMENT_DEVICE explicit RunPlace(const Run& run) {
-    const int lane = laneInWarp(), down = lane / run.across;
+    const int lane = laneInWarp(), down = int(run.byAcross.quotient(uint32_t(lane)));
     column = lane - down * run.across;
     row = warpInBlock() * run.perWarp + down;
     active = down < run.perWarp;
-    group = column * N / run.width;
+    group = int(run.byWidth.quotient(uint32_t(column * N)));
     left = (group + 1) * run.width - column * N;
   }
   /// Calls f(j, group) for each channel of the vector.
@@ -151,16 +190,19 @@ struct RunPlace {
   }
 };
 
-/// The sum of a column over the pixels that a warp takes at once, in the lanes of the first.
-FIGMENT_DEVICE float sumRows(const Run& run, float value) {
-  const int lane = laneInWarp(), across = run.across;
-  FIGMENT_UNROLL
-  for (int step = kWarp / 2; step > 0; step /= 2) {
-    if (step >= run.perWarp) continue;
-    const float other = __shfl_down_sync(kWholeWarp, value, unsigned(step * across));
-    if (lane + step * across < run.perWarp * across) value += other;
+/// The sums of columns over the pixels that a warp takes at once, in the lanes of the first.
+template <int N>
+FIGMENT_DEVICE void sumRows(const Run& run, float (&values)[N]) {
+  const int lane = laneInWarp(), lanes = run.perWarp * run.across;
+  FIGMENT_UNROLL_BY(1)
+  for (int step = run.halves; step > 0; step /= 2) {
+    const int below = step * run.across;
+    FIGMENT_UNROLL
+    for (int j = 0; j < N; j++) {
+      const float other = __shfl_down_sync(kWholeWarp, values[j], unsigned(below));
+      if (lane + below < lanes) values[j] += other;
+    }
   }
-  return value;
 }
 /// The sum over kAdders neighbouring lanes.
 FIGMENT_DEVICE float sumAdders(float value) {
@@ -175,31 +217,38 @@ FIGMENT_DEVICE float sumAdders(float value) {
 template <int N, int kKinds>
 FIGMENT_DEVICE void sumGroups(const Run& run, float (&values)[kKinds][N],
                               const Shared<float>& parts, const Shared<float>& totals) {
-  const int lane = laneInWarp(), warp = warpInBlock(), across = run.across;
+  const int lane = laneInWarp(), across = run.across, entries = run.entries();
   FIGMENT_UNROLL
   for (int kind = 0; kind < kKinds; kind++) {
-    float(&of)[N] = values[kind];
+    const int to = (kind * run.warps + warpInBlock()) * entries + lane;
     if (run.whole) {
+      float sum[1] = {values[kind][0]};
       FIGMENT_UNROLL
-      for (int j = 1; j < N; j++) of[0] += of[j];
-      of[0] = sumRows(run, of[0]);
-      if (lane < across) parts[(kind * across + lane) * run.warps + warp] = of[0];
+      for (int j = 1; j < N; j++) sum[0] += values[kind][j];
+      sumRows<1>(run, sum);
+      if (lane < across) parts[to] = sum[0];
     } else {
+      sumRows<N>(run, values[kind]);
       FIGMENT_UNROLL
-      for (int j = 0; j < N; j++) {
-        of[j] = sumRows(run, of[j]);
-        if (lane < across) parts[(kind * run.channels + lane * N + j) * run.warps + warp] = of[j];
-      }
+      for (int j = 0; j < N; j++)
+        if (lane < across) parts[to + j * across] = values[kind][j];
     }
   }
   __syncthreads();
+  // Adders take a warp's sums each, or several those of one.
   const int t = int(threadIdx.x), sums = kKinds * run.groups;
-  const int terms = run.entries() / run.groups * run.warps;
+  const int apart = smaller(run.warps, kAdders), shift = __popc(uint32_t(apart - 1));
+  const int warp = t & (apart - 1), term = t % kAdders >> shift, shared = kAdders >> shift;
   for (int first = 0; first < sums; first += int(blockDim.x) / kAdders) {
-    const int at = first + t / kAdders;
+    const int at = first + t / kAdders, kind = at >= run.groups;
     float sum = 0;
-    if (at < sums)
-      for (int i = t % kAdders; i < terms; i += kAdders) sum += parts[at * terms + i];
+    for (int w = warp; at < sums && w < run.warps; w += apart) {
+      const int row = (kind * run.warps + w) * entries;
+      for (int i = term; i < run.terms; i += shared) {
+        const int entry = (at - kind * run.groups) * run.terms + i;
+        sum += parts[row + (run.whole ? entry : entry % N * across + entry / N)];
+      }
+    }
     sum = sumAdders(sum);
     if (at < sums && t % kAdders == 0) totals[at] = sum;
   }
@@ -211,6 +260,7 @@ struct Alone {
   FIGMENT_DEVICE static int ranks() { return 1; }
   FIGMENT_DEVICE static int rank() { return 0; }
   FIGMENT_DEVICE static void sync() { __syncthreads(); }
+  FIGMENT_DEVICE static void arrive() {}
   FIGMENT_DEVICE static float read(const Shared<float>& from, int i, int) { return from[i]; }
 };
 
@@ -232,53 +282,66 @@ struct RunPart {
   FIGMENT_DEVICE RunPart(const Run& runs, const NormShape& shape, Exchange) {
     // In 32 bits, because nothing is loaded before it is known.
     const uint32_t task = blockIdx.x / uint32_t(Exchange::ranks());
-    const uint32_t ofSample = uint32_t(runs.ofSample);
-    sample = task / ofSample;
-    run = task % ofSample;
+    const uint32_t of = runs.byRuns.quotient(task);
+    sample = of;
+    run = runs.byRuns.rest(task, of);
     firstPixel = Exchange::rank() * runs.pixels;
     const int64_t left = shape.spatial - firstPixel;
     held = int(left < runs.pixels ? left : runs.pixels);
   }
 };
 
-/// From each block's moments of groups, own[3·group + …] = centre, mean of what exceeds it, squares
-/// about the mean: merged[3·group + …] = mean, what f32 had no room for in it, rstd. Sets the
-/// call's results. All threads of the cluster call it; all may read `merged` afterwards.
+/// What blocks that share a run know of a group: their centre, the mean of what exceeds it, and
+/// squares about their mean. Set from totals [2, groups] of what exceeds the centres, and its
+/// squares, by the threads that mergeMoments of Alone reads them in.
+FIGMENT_DEVICE void setMoments(const Run& run, const Shared<float>& totals, float inverse,
+                               const Shared<float>& own) {
+  for (int g = int(threadIdx.x); g < run.groups; g += int(blockDim.x)) {
+    const float rest = totals[g] * inverse;
+    own[3 * g + 1] = rest;
+    own[3 * g + 2] = totals[run.groups + g] - totals[g] * rest;
+  }
+}
+
+/// merged[3·group + …] = mean, what f32 had no room for in it, rstd, of all blocks' moments. Sets
+/// the call's results. All threads of the cluster call it; all may read `merged` afterwards. A
+/// cluster's blocks may end after Exchange::wait().
 template <class Exchange>
 FIGMENT_DEVICE void mergeMoments(const NormForward<float>& call, const Run& run,
                                  const RunPart& part, const Shared<float>& own,
                                  const Shared<float>& merged) {
+  constexpr bool kAlone = std::is_same_v<Exchange, Alone>;
+  constexpr int kLanes = kAlone ? 1 : kAdders;
   const NormShape& shape = call.shape;
-  Exchange::sync();
-  for (int g = int(threadIdx.x); g < run.groups; g += int(blockDim.x)) {
-    const float origin = Exchange::read(own, 3 * g, 0);
-    const float count = float(shape.spatial) * float(run.width);
-    const auto countOf = [&](int rank) {
-      const int64_t more = shape.spatial - rank * run.pixels;
-      return float(more < run.pixels ? more : run.pixels) * float(run.width);
-    };
-    const auto aboveOrigin = [&](int rank) {
-      return Exchange::read(own, 3 * g, rank) - origin + Exchange::read(own, 3 * g + 1, rank);
-    };
-    float above = 0, total = 0;
-    eachRank<Exchange>([&](int rank) { above += countOf(rank) * aboveOrigin(rank); });
-    above /= count;
-    eachRank<Exchange>([&](int rank) {
-      const float d = aboveOrigin(rank) - above;
-      total += Exchange::read(own, 3 * g + 2, rank) + countOf(rank) * d * d;
-    });
-    const float variance = total / count, rstd = 1.0f / sqrtf(variance + call.eps);
-    const float mean = origin + above;
+  if (!kAlone) Exchange::sync();
+  const int t = int(threadIdx.x), rank = t % kLanes;
+  const float width = float(run.width), all = float(shape.spatial) * width;
+  const auto sumRanks = [](float value) { return kAlone ? value : sumAdders(value); };
+  for (int first = 0; first < run.groups; first += int(blockDim.x) / kLanes) {
+    const int g = first + t / kLanes;
+    const bool there = g < run.groups && rank < Exchange::ranks();
+    float origin = 0, above = 0, squares = 0, count = 0;
+    if (there) {
+      const int64_t left = shape.spatial - rank * run.pixels;
+      count = float(smaller(left, run.pixels)) * width;
+      origin = Exchange::read(own, 3 * g, 0);
+      above = Exchange::read(own, 3 * g, rank) - origin + Exchange::read(own, 3 * g + 1, rank);
+      squares = Exchange::read(own, 3 * g + 2, rank);
+    }
+    const float shift = sumRanks(count * above) / all, d = above - shift;
+    const float variance = sumRanks(squares + count * d * d) / all;
+    if (!there || rank > 0) continue;
+    const float rstd = 1.0f / sqrtf(variance + call.eps), mean = origin + shift;
     merged[3 * g] = mean;
-    merged[3 * g + 1] = above - (mean - origin);
+    merged[3 * g + 1] = shift - (mean - origin);
     merged[3 * g + 2] = rstd;
     if (Exchange::rank() == 0) {
       const int64_t group = part.sample * shape.groups + part.run * run.groups + g;
       call.setMoments(group, mean, variance, rstd);
     }
   }
-  // Also before a block ends, for the others read from it.
-  Exchange::sync();
+  Exchange::arrive();
+  __syncthreads();
 }
 
 #endif

@@ -61,7 +61,7 @@ struct GradFactors {
 /// former of all groups first. All threads of the cluster call it; inactive ones bring zeros.
 template <int N, class Exchange>
 FIGMENT_DEVICE Shared<float> sumGradients(const RunGrad& k, const RunPart& part,
-                                          const GradFactors<N>& factors, const float (&sums)[2][N],
+                                          const GradFactors<N>& factors, float (&sums)[2][N],
                                           const Shared<float>& parts) {
   const NormShape& shape = k.call.shape;
   const Run& run = k.run;
@@ -77,11 +77,10 @@ FIGMENT_DEVICE Shared<float> sumGradients(const RunGrad& k, const RunPart& part,
   }
   FIGMENT_UNROLL
   for (int kind = 0; kind < 2; kind++) {
+    sumRows<N>(run, sums[kind]);
     FIGMENT_UNROLL
-    for (int j = 0; j < N; j++) {
-      const float sum = sumRows(run, sums[kind][j]);
-      if (lane < run.across) parts[(warp * 2 + kind) * channels + lane * N + j] = sum;
-    }
+    for (int j = 0; j < N; j++)
+      if (lane < run.across) parts[(warp * 2 + kind) * channels + lane * N + j] = sums[kind][j];
   }
   __syncthreads();
   const auto channelSum = [&](int i) {
