@@ -3,7 +3,7 @@
 // data of each other's, in one launch that few heads fill better than two. A block of three
 // warpgroups keeps 128 own rows: one thread of the first has the copy engine bring blocks of others
 // into a ring of stages, a second warp brings what is known of queries; the other two warpgroups
-// take 64 own rows each, of which one may multiply while the other makes weights.
+// take 64 own rows each, of which one multiplies while the other makes weights.
 // Include from *.sm90a.cu files only.
 #pragma once
 
@@ -34,7 +34,7 @@ struct Memory {
   static constexpr int kBlockBytes = Size::Others::kBytes;
   /// Of 128 KiB, which leaves room for own rows.
   static constexpr int kStages = kBlockBytes > 16 * 1024 ? 2 : 4;
-  static constexpr int kBarriers = 1 + 2 * kStages;
+  static constexpr int kBarriers = 1 + 2 * kStages + kConsumers;
   static constexpr int kBytes = 2 * kOwnBytes + 2 * kStages * kBlockBytes + wgmma_tiles::kAlignment;
   static constexpr int kColumns = Size::kOfKeys ? Size::kOtherRows : 0;
   /// Of a stage: shifts, Σ out·dout and bases of queries, and whether a base is not 0.
@@ -58,6 +58,10 @@ struct Memory {
   FIGMENT_DEVICE uint32_t ownFull() const { return barriers; }
   FIGMENT_DEVICE uint32_t full(int turn) const { return barriers + 8 * (1 + turn % kStages); }
   FIGMENT_DEVICE uint32_t empty(int turn) const { return full(turn) + 8 * kStages; }
+  /// Ends a phase when it is a consumer's time to begin products, with Size::kAhead.
+  FIGMENT_DEVICE uint32_t multiplies(int half) const {
+    return barriers + 8 * (1 + 2 * kStages + half);
+  }
   /// Of the turn of its stage.
   FIGMENT_DEVICE static uint32_t parity(int turn) { return turn / kStages % 2; }
 };
@@ -151,21 +155,8 @@ FIGMENT_DEVICE void consume(const AttentionProblem& p, const Operands<T>& x,
     far = __any_sync(kWholeWarp, far);
   }
   if (!Size::kHeld && place.turns > 0) hopper::waitFor(memory.ownFull(), 0);
-  for (int turn = 0; turn < place.turns; turn++) {
+  const auto beginScores = [&](int turn) {
     const int row = place.begin + turn * Others::kRows;
-    const bool masked = row < place.wholeFrom || row + Others::kRows > place.wholeTo;
-    const auto hide = [&](auto& values) {
-      if (!masked) return;
-      int from[2] = {0, 0}, to[2] = {sq - row, sq - row};
-      FIGMENT_UNROLL
-      for (int r = 0; r < 2; r++) {
-        if constexpr (kOfKeys)
-          from[r] = int(p.firstQuery(place.keys, rowOfLane + r * 8)) - row;
-        else
-          to[r] = int(p.visible(place.keys, rowOfLane + r * 8)) - row;
-      }
-      sums.hide(values, from, to);
-    };
     hopper::waitFor(memory.full(turn), memory.parity(turn));
     if (row + Others::kRows > place.limit) {
       Others::clear(memory.y1(turn), place.limit - row);
@@ -175,29 +166,85 @@ FIGMENT_DEVICE void consume(const AttentionProblem& p, const Operands<T>& x,
     }
     sums.begin(sums.weight, sums.x1, memory.x1() + own, memory.y1(turn));
     sums.begin(sums.grad, sums.x2, memory.x2() + own, memory.y2(turn));
-    hopper::waitForProducts<1>();
-    hopper::holdSums(sums.weight);
+  };
+  const auto hide = [&](auto& values, int turn) {
+    const int row = place.begin + turn * Others::kRows;
+    if (row >= place.wholeFrom && row + Others::kRows <= place.wholeTo) return;
+    int from[2] = {0, 0}, to[2] = {sq - row, sq - row};
+    FIGMENT_UNROLL
+    for (int r = 0; r < 2; r++) {
+      if constexpr (kOfKeys)
+        from[r] = int(p.firstQuery(place.keys, rowOfLane + r * 8)) - row;
+      else
+        to[r] = int(p.visible(place.keys, rowOfLane + r * 8)) - row;
+    }
+    sums.hide(values, from, to);
+  };
+  const auto weigh = [&](int turn) {
     if constexpr (kOfKeys) far = memory.far(turn)[0] != 0;
     if (far) sums.subtractBases(memory.bases(turn));
     sums.weigh(factor, memory.shifts(turn));
-    hide(sums.weight);
+    hide(sums.weight, turn);
     if constexpr (kOfKeys) sums.round(sums.weights, sums.weight);
-    hopper::waitForProducts<0>();
-    hopper::holdSums(sums.grad);
-    if constexpr (kOfKeys) sums.add(sums.second, sums.weights, memory.y2(turn));
+  };
+  const auto differentiate = [&](int turn) {
     sums.differentiate(memory.dots(turn));
-    hide(sums.grad);
+    hide(sums.grad, turn);
     sums.round(sums.grads, sums.grad);
-    sums.add(sums.first, sums.grads, memory.y1(turn));
+  };
+  const auto waitForAll = [&] {
     hopper::waitForProducts<0>();
+    hopper::holdSums(sums.weight);
+    hopper::holdSums(sums.grad);
     if constexpr (kOfKeys) {
       hopper::holdSums(sums.second);
       hopper::holdFactor(sums.weights);
     }
     hopper::holdSums(sums.first);
     hopper::holdFactor(sums.grads);
+  };
+  const auto release = [&](uint32_t barrier) {
     __syncwarp();
-    if (lane == 0) hopper::arrive(memory.empty(turn));
+    if (lane == 0) hopper::arrive(barrier);
+  };
+  const auto addProducts = [&](int turn) {
+    if constexpr (kOfKeys) sums.add(sums.second, sums.weights, memory.y2(turn));
+    sums.add(sums.first, sums.grads, memory.y1(turn));
+  };
+  // ptxas serialises products with a branch between them, so the last turn is apart.
+  if constexpr (Size::kAhead) {
+    if (place.turns > 0) {
+      beginScores(0);
+      waitForAll();
+      for (int turn = 0; turn + 1 < place.turns; turn++) {
+        weigh(turn);
+        differentiate(turn);
+        hopper::waitFor(memory.multiplies(half), uint32_t(turn + (half == 0)) % 2);
+        addProducts(turn);
+        beginScores(turn + 1);
+        release(memory.multiplies(1 - half));
+        waitForAll();
+        release(memory.empty(turn));
+      }
+      weigh(place.turns - 1);
+      differentiate(place.turns - 1);
+      addProducts(place.turns - 1);
+      waitForAll();
+    }
+  } else {
+    for (int turn = 0; turn < place.turns; turn++) {
+      beginScores(turn);
+      hopper::waitForProducts<1>();
+      hopper::holdSums(sums.weight);
+      weigh(turn);
+      hopper::waitForProducts<0>();
+      hopper::holdSums(sums.grad);
+      if constexpr (kOfKeys) sums.add(sums.second, sums.weights, memory.y2(turn));
+      differentiate(turn);
+      sums.add(sums.first, sums.grads, memory.y1(turn));
+      waitForAll();
+      release(memory.empty(turn));
+    }
   }
 
   const float scale = float(p.scale);
@@ -243,6 +290,8 @@ FIGMENT_DEVICE void runBlock(const AttentionProblem& p, const Operands<T>& x,
       hopper::initBarrier(memory.full(i), kSide == Side::keys ? 2 : 1);
       hopper::initBarrier(memory.empty(i), kConsumers * hopper::kWarpgroup / kWarp);
     }
+    for (int i = 0; i < kConsumers; i++)
+      hopper::initBarrier(memory.multiplies(i), hopper::kWarpgroup / kWarp);
     hopper::publishBarriers();
   }
   __syncthreads();

@@ -21,6 +21,9 @@ struct Sizes {
   /// Registers hold own rows too, so that products of 64 columns read shared memory at half its
   /// rate.
   static constexpr bool kHeld = kOfKeys && kDim <= 64;
+  /// Products are begun together with those of the next block's scores, while the other warpgroup
+  /// makes weights and derivatives. Wider heads are slower so.
+  static constexpr bool kAhead = kDim <= 64;
   using Own = wgmma_tiles::Tile<kOwnRows, kDim>;
   using Others = wgmma_tiles::Tile<kOtherRows, kDim>;
 };
