@@ -110,7 +110,7 @@ heldKernel(Held k) {
     loadAny<N>(call.beta, channel, beta);
   }
   sumGroups<N, 2>(run, about, parts, totals);
-  setMoments(run, totals, 1.0f / (float(part.held) * width), own);
+  leaveMoments(run, totals, 1.0f / (float(part.held) * width), own);
   mergeMoments<Alone>(call, run, part, own, merged);
   if (!place.active) return;
   // y = (x - mean)·rstd·γ + β, of x - centre.

@@ -112,7 +112,7 @@ residentKernel(Resident k) {
     loadAny<N>(call.beta, channel, beta);
   }
   sumGroups<N, 2>(run, about, parts, totals);
-  setMoments(run, totals, 1.0f / (float(part.held) * width), own);
+  leaveMoments(run, totals, 1.0f / (float(part.held) * width), own);
   mergeMoments<Cluster>(call, run, part, own, merged);
   if (place.active)
     place.eachChannel(run, [&](int j, int group) {

@@ -291,11 +291,11 @@ struct RunPart {
   }
 };
 
-/// What blocks that share a run know of a group: their centre, the mean of what exceeds it, and
-/// squares about their mean. Set from totals [2, groups] of what exceeds the centres, and its
-/// squares, by the threads that mergeMoments of Alone reads them in.
-FIGMENT_DEVICE void setMoments(const Run& run, const Shared<float>& totals, float inverse,
-                               const Shared<float>& own) {
+/// Adds to a block's centres of groups, own[3·group], the mean of what exceeds them and the squares
+/// about the mean, from totals[kind·groups + group] of what exceeds them and of its squares; in the
+/// threads that read them where no other block shares the run.
+FIGMENT_DEVICE void leaveMoments(const Run& run, const Shared<float>& totals, float inverse,
+                                 const Shared<float>& own) {
   for (int g = int(threadIdx.x); g < run.groups; g += int(blockDim.x)) {
     const float rest = totals[g] * inverse;
     own[3 * g + 1] = rest;
