@@ -29,7 +29,10 @@ interface Case {
   readonly i: number;
 }
 
-/** The emulator is slow: unless all is asked for, it runs each sample in f32 and one other format in turn. */
+/**
+ * The emulator is slow: unless all is asked for, it runs each sample in f32 and one other format in turn, and those of
+ * products, which cudaProducts.test.ts has too, in one format in turn.
+ */
 const thorough = process.env.FIGMENT_TEST_ALL === "1" || process.env.FIGMENT_TEST_CUDA === "1";
 const only = process.env.FIGMENT_TEST_OPS?.split(",");
 const here = new Set(device.index === undefined ? [] : binding.ops(index));
@@ -50,6 +53,8 @@ afterAll(() => {
   if (device.index !== undefined) binding.setPoison(false, index);
   assertNoLeaks();
 });
+
+const turnOf = ({ def, i }: Case, formats: number): number => (def.factors ? i % formats : 1 + (i % (formats - 1)));
 
 const takesHalves = ({ lower }: OpDef): boolean => lower.kind === "kernel" && lower.halves === true;
 const floatsOf = (def: OpDef): Float[] => (takesHalves(def) ? ["f32", "bf16", "f16", "f64"] : ["f32", "f64"]);
@@ -128,7 +133,9 @@ describe.skipIf(device.index === undefined)("on the GPU", () => {
       const titled = cases.flatMap((item) =>
         floatsOf(item.def)
           .filter((float) => !(drawn.has(name) && float !== "f32"))
-          .filter((float, k, all) => thorough || float === "f32" || k === 1 + (item.i % (all.length - 1)))
+          .filter(
+            (float, k, all) => thorough || (float === "f32" && !item.def.factors) || k === turnOf(item, all.length),
+          )
           .map((float) => [float, titleOf(item.sample), item] as const),
       );
       it.each(titled)("gives in %s what is specified at %s", (float, _title, item) => check(item, variant, float));
