@@ -1,7 +1,7 @@
 // u·gelu(v) of the halves (u, v) of a matrix product's columns, which the product's kernel stores by itself: when it does, and
 // that it computes what operations one after another do, in every format, with weights kept packed or not.
 
-import { compile, type DType, gelu, matmul, scope, split, type Tensor } from "@figment/tensor";
+import { compile, type DType, full, gelu, matmul, scope, split, type Tensor } from "@figment/tensor";
 import { describe, expect, it } from "vitest";
 import { expectSameKept } from "./support/keptWeights.ts";
 import { draws, formats, recordsOf } from "./support/productCases.ts";
@@ -36,6 +36,13 @@ describe("the pattern", () => {
     [
       "the first half gates",
       (x, w) => ((y) => (halves(y)[1] as Tensor).mul(gelu(halves(y)[0])))(matmul(x, w, { transposeB: true })),
+    ],
+    [
+      "constants repeat the gated half",
+      (x, w) =>
+        (([u, v]) => u.mul(v.mul(full([2, 3, 5], 0.5)).mul(v.mul(Math.SQRT1_2).erf().add(1))))(
+          halves(matmul(x, w, { transposeB: true })),
+        ),
     ],
     ["the product is read elsewhere", (x, w) => ((y) => [geglu(y), y])(matmul(x, w, { transposeB: true }))],
     [

@@ -6,17 +6,24 @@ import {
   Cell,
   compile,
   conv2d,
+  customVjp,
+  full,
   grad,
   groupNorm,
+  gt,
   leakyRelu,
   matmul,
+  maximum,
   mul,
   relu,
   rng,
   scope,
+  select,
   silu,
   sum,
   type Tensor,
+  tensor,
+  zeros,
 } from "@figment/tensor";
 import { afterAll, describe, expect, it } from "vitest";
 
@@ -110,6 +117,44 @@ describe("a norm and the activation after it", () => {
       const { got, want } = both(gradientsOf(loss), operands());
       expectClose(got, want);
     }));
+
+  it("take no derivative by a result of a slope below zero", () =>
+    scope(() => {
+      const chosen = (by: Tensor, y: Tensor) => select(gt(by, 0), y, mul(y, -0.5));
+      const act = customVjp(
+        (y: Tensor) => chosen(y, y),
+        (_, result, cotangent) => [chosen(result, cotangent)],
+      );
+      const { got, want } = both(
+        gradientsOf((...args) => sum(act(norms.batchNorm(...args)).sin())),
+        operands(),
+      );
+      expectClose(got, want);
+    }));
+
+  it.each<[string, (y: Tensor) => Tensor]>([
+    ["maximum", (y) => maximum(y, zeros([4, ...image]))],
+    ["select", (y) => select(gt(y, zeros([4, ...image])), y, mul(y, full([4, ...image], 0.2)))],
+  ])("stay apart where constants repeat what is normalised: %s", (_, activate) =>
+    scope(() => {
+      const { got, want } = both((...args) => [activate(norms.batchNorm(...args))], operands());
+      expect(got[0]?.shape).toEqual([4, ...image]);
+      expectClose(got, want);
+    }),
+  );
+
+  it.each(Object.keys(norms))("keep derivatives where they give NaN, as activations by themselves do: %s", (norm) =>
+    scope(() => {
+      const [x, gamma] = operands();
+      const beta = tensor([Number.NaN, 0, 0, 0, 0, 0, 0, -100]);
+      const slopes = grad((b: Tensor) => sum(relu(norms[norm as keyof typeof norms](x, gamma, b))));
+      const compiled = compile(slopes);
+      const want = [...slopes(beta).dataSync()];
+      expect(want[0]).toBe(105);
+      expect([...compiled(beta).dataSync()]).toEqual(want);
+      compiled.dispose();
+    }),
+  );
 
   it("have derivatives of second order", () =>
     scope(() => {

@@ -9,6 +9,7 @@ import {
   grad,
   groupNorm,
   matmul,
+  maximum,
   mul,
   type OpDef,
   pad,
@@ -250,6 +251,11 @@ describe("fusion patterns", () => {
         "}",
       ].join("\n"),
     );
+  });
+
+  it("leaves zeros alone that repeat a product", () => {
+    const text = fused(product, (x, w) => maximum(matmul(x as Tensor, w as Tensor), zeros([3, 2, 4])));
+    expect(text).toMatch(/f32\[3,2,4\] = maximum\(/);
   });
 
   it("leaves an activation alone whose argument something else reads", () => {

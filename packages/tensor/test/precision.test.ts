@@ -13,6 +13,7 @@ import {
   remat,
   rng,
   scope,
+  select,
   sum,
   type Tensor,
   tensor,
@@ -99,6 +100,20 @@ describe("a function compiled with precision bf16", () => {
       f(random.normal([2, 3, 4]), random.normal([4, 5]));
       expect(formatsOf(f.explain(), "mul·cast")).toEqual(["f32 → bf16"]);
       f.dispose();
+    }));
+
+  it("compares what it rounds elsewhere as it was, whatever comes first", () =>
+    scope(() => {
+      const [x, w] = [tensor([[-1e-41, -1, 2, 3]]), random.normal([4, 4])];
+      for (const sign of [(y: Tensor) => y.gt(0), (y: Tensor) => select(y.gt(0), y, y.mul(0.2)).gt(0)])
+        for (const values of [(y: Tensor) => y, (y: Tensor) => y.neg()]) {
+          const first = compile((y: Tensor, v: Tensor) => [sign(values(y)), matmul(values(y), v)], { precision });
+          const last = compile((y: Tensor, v: Tensor) => [matmul(values(y), v), sign(values(y))], { precision });
+          const want = numbers(sign(values(x)));
+          expect(numbers(first(x, w)[0] as Tensor)).toEqual(want);
+          expect(numbers(last(x, w)[1] as Tensor)).toEqual(want);
+          for (const owner of [first, last]) owner.dispose();
+        }
     }));
 
   it("leaves f64 as it is", () =>

@@ -101,6 +101,22 @@ describe("the pattern", () => {
   });
 });
 
+describe("vectors of f16", () => {
+  const half = (numbers: number[] | number[][]): Tensor => tensor(numbers, { dtype: "f16" });
+  it.each<[string, number, (y: Tensor, b: Tensor, s: Tensor) => Tensor]>([
+    ["a scaled bias", 1984, (y, b, s) => y.add(b).mul(s)],
+    ["a sum of biases", 60992, (y, b) => y.add(b).add(b)],
+  ])("are not computed with, where they overflow and the result does not: %s", (_, want, after) => {
+    const [x, w, b, s] = [half([[-59000]]), half([[1, 1]]), half([60000, 60000]), half([2, 2])];
+    const layer = (...[y, v, c, t]: Tensor[]): Tensor =>
+      after(matmul(y as Tensor, v as Tensor), c as Tensor, t as Tensor);
+    const f = compile(layer);
+    expect(scope(() => [...f(x, w, b, s).dataSync()])).toEqual([want, want]);
+    expect(scope(() => [...layer(x, w, b, s).dataSync()])).toEqual([want, want]);
+    for (const owner of [f, x, w, b, s]) owner.dispose();
+  });
+});
+
 function matches(): void {
   it.each(everyFormat)(
     "%s of %s at precision %s is within %f",

@@ -115,6 +115,7 @@ describe("FIGMENT_TUNE", () => {
   });
 
   it.each([
+    ["parameters of a version before", { reference: 1 }, "reference"],
     ["no kernel", { invented: 1 }, "invented"],
     ["a time below zero", { reference: -1 }, "reference"],
     ["no time", { reference: 0 }, "reference"],

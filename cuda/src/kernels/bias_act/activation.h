@@ -36,7 +36,7 @@ template <class W>
 FIGMENT_DEVICE W activationSlope(W u, int32_t activation, W slope) {
   switch (activation) {
     case kReluAct:
-      return u > 0 ? W(1) : W(0);
+      return u <= 0 ? W(0) : W(1);  // NaN keeps the cotangent, as of `relu`
     case kLeakyReluAct:
       return u > 0 ? W(1) : slope;
     case kSiluAct:

@@ -41,10 +41,14 @@ struct NormActivation {
         const W s = gate(u[j]);
         d[j] *= s + u[j] * s * (W(1) - s);
       }
+    } else if (kind == kReluAct) {
+      FIGMENT_UNROLL
+      for (int j = 0; j < N; j++)
+        if (u[j] <= W(0)) d[j] = W(0);  // NaN keeps the cotangent, as of `relu`
     } else {
       FIGMENT_UNROLL
       for (int j = 0; j < N; j++)
-        if (!(u[j] > W(0))) d[j] = kind == kReluAct ? W(0) : d[j] * slope;
+        if (!(u[j] > W(0))) d[j] *= slope;
     }
   }
 

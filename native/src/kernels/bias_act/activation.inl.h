@@ -42,7 +42,7 @@ FIGMENT_INLINE F32 activationSlope(F32 u, F32 value, F32 slope) {
   const F32 one = F32::broadcast(1.0f);
   switch (kActivation) {
     case kReluAct:
-      return blend(gt(u, F32::zero()), one, F32::zero());
+      return blend(le(u, F32::zero()), F32::zero(), one);  // 1 at NaN, as of `relu`
     case kLeakyReluAct:
       return blend(gt(u, F32::zero()), one, slope);
     case kSiluAct:

@@ -37,7 +37,7 @@ inline double activate(double u, int32_t activation, double slope) {
 inline double slopeAt(double u, int32_t activation, double slope) {
   switch (activation) {
     case kReluAct:
-      return u > 0 ? 1 : 0;
+      return u <= 0 ? 0 : 1;  // NaN keeps the cotangent, as of `relu`
     case kLeakyReluAct:
       return u > 0 ? 1 : slope;
     case kSiluAct: {

@@ -17,6 +17,7 @@
 #include "../params/batchNorm.generated.h"
 #include "../params/batchNormGrad.generated.h"
 #include "../reference.h"
+#include "activation_cost.h"
 #include "dense_check.h"
 
 namespace figment {
@@ -70,10 +71,12 @@ bool backwardInPlace(const OpCall& call, int out, int in) {
 }
 
 Cost costForward(const OpCall& call) {
-  return {6 * double(call.in[0].elements()), operandBytes(call)};
+  const double after = activationFlops(call.as<BatchNormParams>().activation);
+  return {(6 + after) * double(call.in[0].elements()), operandBytes(call)};
 }
 Cost costBackward(const OpCall& call) {
-  return {10 * double(call.in[0].elements()), operandBytes(call)};
+  const double after = slopeFlops(call.as<BatchNormGradParams>().activation);
+  return {(10 + after) * double(call.in[0].elements()), operandBytes(call)};
 }
 
 const RegisterOp forwardOp{

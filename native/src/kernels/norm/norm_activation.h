@@ -26,7 +26,7 @@ template <int kActivation>
 FIGMENT_INLINE F32 cotangentBefore(F32 u, F32 d, F32 slope, bool coarse) {
   switch (kActivation) {
     case kReluAct:
-      return blend(gt(u, F32::zero()), d, F32::zero());
+      return blend(le(u, F32::zero()), F32::zero(), d);  // d at NaN, as of `relu`
     case kLeakyReluAct:
       return blend(gt(u, F32::zero()), d, d * slope);
     case kSiluAct:

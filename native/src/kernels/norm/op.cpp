@@ -6,6 +6,7 @@
 #include "../op_spec.h"
 #include "../params/groupNorm.generated.h"
 #include "../params/groupNormGrad.generated.h"
+#include "activation_cost.h"
 #include "dense_check.h"
 
 namespace figment {
@@ -59,15 +60,13 @@ bool backwardInPlace(const OpCall& call, int out, int in) {
   return out == 0 && in == 5 && sameFormat(call, out, in);
 }
 
-constexpr double kSiluFlops = 14;
-
 Cost costForward(const OpCall& call) {
-  const double silu = call.as<GroupNormParams>().activation == kSiluAct ? kSiluFlops : 0;
-  return {(6 + silu) * double(call.in[0].elements()), operandBytes(call)};
+  const double after = activationFlops(call.as<GroupNormParams>().activation);
+  return {(6 + after) * double(call.in[0].elements()), operandBytes(call)};
 }
 Cost costBackward(const OpCall& call) {
-  const double silu = call.as<GroupNormGradParams>().activation == kSiluAct ? kSiluFlops + 6 : 0;
-  return {(10 + silu) * double(call.in[0].elements()), operandBytes(call)};
+  const double after = slopeFlops(call.as<GroupNormGradParams>().activation);
+  return {(10 + after) * double(call.in[0].elements()), operandBytes(call)};
 }
 
 const RegisterOp forward{

@@ -27,6 +27,12 @@ export type ChannelActivation = (typeof channelActivations)[number];
 /** One of them, and the slope of leakyRelu where its argument is not positive. */
 export type ChannelActivationAttrs = { readonly activation: ChannelActivation; readonly slope: number };
 
+/** The activations that kernels of norms apply too. */
+export type NormActivation = Extract<ChannelActivation, "linear" | "relu" | "leakyRelu" | "silu">;
+
+/** One of those. */
+export type NormActivationAttrs = ChannelActivationAttrs & { readonly activation: NormActivation };
+
 /** Applies one of them. */
 export function activateChannels(u: Tensor, { activation, slope }: ChannelActivationAttrs): Tensor {
   switch (activation) {

@@ -5,7 +5,7 @@ import { apply } from "../core/apply.js";
 import type { Tensor } from "../core/tensor.js";
 import type { Attrs, Aval } from "../ir/graph.js";
 import type { Shape } from "../shape.js";
-import type { ChannelActivationAttrs } from "./activation.js";
+import type { NormActivation, NormActivationAttrs } from "./activation.js";
 import { checkFinite, checkOptions, expectDType, expectShape } from "./checks.js";
 import type { OpDef, SampleInput } from "./definition.js";
 import { gradientThrough } from "./fused.js";
@@ -38,11 +38,11 @@ export const shiftedGradient =
     return gradientThrough((primals) => decompose(primals, attrs).slice(0, 1), all, [dy]);
   };
 
-/** What follows norms: nothing, or one of the activations; a slope in samples is that of DCGAN. */
-export const linear: ChannelActivationAttrs = { activation: "linear", slope: 0 };
-export const relu: ChannelActivationAttrs = { activation: "relu", slope: 0 };
-export const silu: ChannelActivationAttrs = { activation: "silu", slope: 0 };
-export const leaky: ChannelActivationAttrs = { activation: "leakyRelu", slope: 0.2 };
+/** What follows a norm: "linear", which is nothing, or an activation; the slope is that of leakyRelu. */
+export const followedBy = (activation: NormActivation, slope = 0): NormActivationAttrs => ({ activation, slope });
+
+/** The leaky ReLU of samples, which is DCGAN's. */
+export const sampleLeaky = followedBy("leakyRelu", 0.2);
 
 /** Samples of the statistics of x, which do not depend on beta. */
 export const statisticsOf =

@@ -9,8 +9,8 @@ import { computeType } from "../dtype.js";
 import { ShapeError } from "../errors.js";
 import type { Aval, Node } from "../ir/graph.js";
 import { type Shape, showShape, sizeOf } from "../shape.js";
-import { activateChannels, type ChannelActivationAttrs, channelActivations } from "./activation.js";
-import { epsOf, expectStatistics, leaky, linear, relu, silu, statisticsOf } from "./affineNorm.js";
+import { activateChannels, channelActivations, type NormActivationAttrs } from "./activation.js";
+import { epsOf, expectStatistics, followedBy, sampleLeaky, statisticsOf } from "./affineNorm.js";
 import { add, mul, rsqrt, square, sub } from "./arithmetic.js";
 import { checkTensor, expectCompute, expectCount, expectShape, firstInPlace, type StoreAttrs } from "./checks.js";
 import { defineOp, type KernelCall, nativeSchema, type OpDef, type Sample } from "./definition.js";
@@ -22,7 +22,7 @@ const batchNormSchema = nativeSchema("batchNorm", batchFields);
 const batchNormGradSchema = nativeSchema("batchNormGrad", batchFields);
 
 /** What is added to the variance, and what follows. */
-export type BatchNormAttrs = StoreAttrs & ChannelActivationAttrs & { readonly eps: number };
+export type BatchNormAttrs = StoreAttrs & NormActivationAttrs & { readonly eps: number };
 
 /** Options of {@link batchNorm} and {@link batchNormWith}. */
 export interface BatchNormOptions {
@@ -79,15 +79,15 @@ function decomposeBatch([x, gamma, beta]: readonly Tensor[], attrs: BatchNormAtt
 }
 
 const cases: readonly (readonly [Shape, BatchNormAttrs])[] = [
-  [[3, 1], { eps: 1e-5, ...linear }],
-  [[5, 4], { eps: 1e-5, ...linear }],
-  [[2, 3, 5, 3], { eps: 1e-3, ...linear }],
-  [[3, 2, 4], { eps: 1e-5, ...relu }],
-  [[7, 3], { eps: 1e-5, ...leaky }],
-  [[2, 7, 17], { eps: 1e-5, ...linear }],
-  [[4, 14, 14, 32], { eps: 1e-5, ...relu }],
-  [[2, 61, 67, 3], { eps: 1e-5, ...silu }],
-  [[1, 13, 11, 130], { eps: 1e-5, ...leaky }],
+  [[3, 1], { eps: 1e-5, ...followedBy("linear") }],
+  [[5, 4], { eps: 1e-5, ...followedBy("linear") }],
+  [[2, 3, 5, 3], { eps: 1e-3, ...followedBy("linear") }],
+  [[3, 2, 4], { eps: 1e-5, ...followedBy("relu") }],
+  [[7, 3], { eps: 1e-5, ...sampleLeaky }],
+  [[2, 7, 17], { eps: 1e-5, ...followedBy("linear") }],
+  [[4, 14, 14, 32], { eps: 1e-5, ...followedBy("relu") }],
+  [[2, 61, 67, 3], { eps: 1e-5, ...followedBy("silu") }],
+  [[1, 13, 11, 130], { eps: 1e-5, ...sampleLeaky }],
 ];
 
 export const batchNormDef: OpDef<BatchNormAttrs> = defineOp({
@@ -165,7 +165,10 @@ export function batchNorm(x: Tensor, gamma: Tensor, beta: Tensor, options: Batch
   checkTensor(op, "beta", beta);
   const eps = epsOf(op, options);
   const body = (): BatchNormResult => {
-    const [y, ...statistics] = apply(batchNormDef, [x, gamma, beta], { eps, ...linear }) as [Tensor, ...Tensor[]];
+    const [y, ...statistics] = apply(batchNormDef, [x, gamma, beta], { eps, ...followedBy("linear") }) as [
+      Tensor,
+      ...Tensor[],
+    ];
     const [centre, variance, unbiasedVariance] = statistics.map((statistic) => statistic.alias()) as [
       Tensor,
       Tensor,

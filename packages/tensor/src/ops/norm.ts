@@ -9,8 +9,8 @@ import { computeType } from "../dtype.js";
 import { ShapeError } from "../errors.js";
 import type { Aval, Node } from "../ir/graph.js";
 import { type Shape, showShape, sizeOf } from "../shape.js";
-import { activateChannels, type ChannelActivationAttrs, channelActivations } from "./activation.js";
-import { defaultEps, expectStatistics, leaky, linear, relu, silu } from "./affineNorm.js";
+import { activateChannels, channelActivations, type NormActivationAttrs } from "./activation.js";
+import { defaultEps, expectStatistics, followedBy, sampleLeaky } from "./affineNorm.js";
 import { add, mul, rsqrt, square, sub } from "./arithmetic.js";
 import {
   checkBoolean,
@@ -43,7 +43,7 @@ const groupNormSchema = nativeSchema("groupNorm", normFields);
 const groupNormGradSchema = nativeSchema("groupNormGrad", normFields);
 
 /** How channels are grouped, what is added to the variance, and what follows. */
-export type GroupNormAttrs = StoreAttrs & ChannelActivationAttrs & { readonly groups: number; readonly eps: number };
+export type GroupNormAttrs = StoreAttrs & NormActivationAttrs & { readonly groups: number; readonly eps: number };
 
 /** Options of {@link groupNorm}. */
 export interface GroupNormOptions {
@@ -109,17 +109,17 @@ function decomposeNorm([x, gamma, beta]: readonly Tensor[], attrs: GroupNormAttr
 }
 
 const cases: readonly (readonly [Shape, GroupNormAttrs])[] = [
-  [[1, 4], { groups: 1, eps: 1e-5, ...linear }],
-  [[2, 3, 4], { groups: 2, eps: 1e-5, ...silu }],
-  [[2, 3, 5, 6], { groups: 3, eps: 1e-3, ...linear }],
-  [[1, 5, 7], { groups: 1, eps: 1e-5, ...silu }],
-  [[2, 7, 5], { groups: 5, eps: 1e-5, ...linear }],
-  [[2, 14, 14, 32], { groups: 8, eps: 1e-5, ...silu }],
-  [[1, 13, 11, 33], { groups: 11, eps: 1e-5, ...silu }],
-  [[1, 61, 67, 32], { groups: 4, eps: 1e-5, ...silu }],
-  [[3, 9, 320], { groups: 32, eps: 1e-6, ...linear }],
-  [[2, 5, 6], { groups: 2, eps: 1e-5, ...relu }],
-  [[2, 15, 13, 32], { groups: 8, eps: 1e-5, ...leaky }],
+  [[1, 4], { groups: 1, eps: 1e-5, ...followedBy("linear") }],
+  [[2, 3, 4], { groups: 2, eps: 1e-5, ...followedBy("silu") }],
+  [[2, 3, 5, 6], { groups: 3, eps: 1e-3, ...followedBy("linear") }],
+  [[1, 5, 7], { groups: 1, eps: 1e-5, ...followedBy("silu") }],
+  [[2, 7, 5], { groups: 5, eps: 1e-5, ...followedBy("linear") }],
+  [[2, 14, 14, 32], { groups: 8, eps: 1e-5, ...followedBy("silu") }],
+  [[1, 13, 11, 33], { groups: 11, eps: 1e-5, ...followedBy("silu") }],
+  [[1, 61, 67, 32], { groups: 4, eps: 1e-5, ...followedBy("silu") }],
+  [[3, 9, 320], { groups: 32, eps: 1e-6, ...followedBy("linear") }],
+  [[2, 5, 6], { groups: 2, eps: 1e-5, ...followedBy("relu") }],
+  [[2, 15, 13, 32], { groups: 8, eps: 1e-5, ...sampleLeaky }],
 ];
 
 const primalSamples = (shape: Shape): SampleInput[] => {
@@ -201,6 +201,7 @@ export function groupNorm(x: Tensor, gamma: Tensor, beta: Tensor, options: Group
   checkFinite(op, "eps", eps);
   checkBoolean(op, "silu", withSilu);
   return composed(
-    () => apply(groupNormDef, [x, gamma, beta], { groups, eps, ...(withSilu ? silu : linear) })[0] as Tensor,
+    () =>
+      apply(groupNormDef, [x, gamma, beta], { groups, eps, ...followedBy(withSilu ? "silu" : "linear") })[0] as Tensor,
   );
 }

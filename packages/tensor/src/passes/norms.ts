@@ -3,12 +3,13 @@
 
 import { type Graph, type Node, rewriteGraph, type Value } from "../ir/graph.js";
 import { readersOf } from "../ir/readers.js";
-import type { ChannelActivationAttrs } from "../ops/activation.js";
-import { leaky, linear, relu, silu } from "../ops/affineNorm.js";
+import type { NormActivationAttrs } from "../ops/activation.js";
+import { followedBy } from "../ops/affineNorm.js";
 import { batchNormDef, batchNormGradDef } from "../ops/batchNorm.js";
 import type { OpDef } from "../ops/definition.js";
 import { groupNormDef, groupNormGradDef } from "../ops/norm.js";
 import { sameShape } from "../shape.js";
+import { beside, type Derivative, derivativeOf } from "./derivatives.js";
 import { constantOf } from "./fold.js";
 
 /** Derivatives and what they are of. Operands: x, gamma, beta, and of derivatives two statistics and dy. */
@@ -18,7 +19,7 @@ const norms: ReadonlyMap<OpDef, OpDef> = new Map<OpDef, OpDef>([
 ]);
 const forwards: ReadonlySet<OpDef> = new Set(norms.values());
 
-const isLinear = (node: Node): boolean => node.attrs.activation === linear.activation;
+const isLinear = (node: Node): boolean => node.attrs.activation === "linear";
 
 /** Gives norms the activations after them, and their derivatives those before. */
 export function activateNorms(graph: Graph): Graph {
@@ -46,58 +47,38 @@ export function activateNorms(graph: Graph): Graph {
   });
 }
 
-/** The operand of a node beside another one. */
-const beside = (node: Node, value: Value): Value | undefined => node.inputs[node.inputs[0] === value ? 1 : 0];
-
 /** The activation that all readers of y are, and its result. */
 function activationOf(
   y: Value,
   readers: ReadonlySet<Node | null>,
   soleReader: (value: Value, reader: Node) => boolean,
-): { attrs: ChannelActivationAttrs; result: Value } | undefined {
+): { attrs: NormActivationAttrs; result: Value } | undefined {
   const named = (name: string): Node | undefined => [...readers].find((node) => node?.def.name === name) ?? undefined;
-  const resultOf = (node: Node, attrs: ChannelActivationAttrs) => ({ attrs, result: node.outputs[0] as Value });
+  const resultOf = ({ outputs: [result] }: Node, attrs: NormActivationAttrs) =>
+    // Constants may be of shapes that y is repeated to.
+    result && sameShape(result.shape, y.shape) ? { attrs, result } : undefined;
   const [maximum, sigmoid, mul, gt, select] = ["maximum", "sigmoid", "mul", "gt", "select"].map(named);
-  if (maximum && readers.size === 1) return constantOf(beside(maximum, y)) === 0 ? resultOf(maximum, relu) : undefined;
+  if (maximum && readers.size === 1)
+    return constantOf(beside(maximum, y)) === 0 ? resultOf(maximum, followedBy("relu")) : undefined;
   const product = mul?.outputs[0];
   if (!mul || !product) return undefined;
   if (sigmoid && readers.size === 2) {
     const [gate] = sigmoid.outputs as readonly [Value];
-    return beside(mul, y) === gate && soleReader(gate, mul) ? resultOf(mul, silu) : undefined;
+    return beside(mul, y) === gate && soleReader(gate, mul) ? resultOf(mul, followedBy("silu")) : undefined;
   }
   const slope = constantOf(beside(mul, y));
   if (!gt || !select || readers.size !== 3 || slope === undefined || constantOf(gt.inputs[1]) !== 0) return undefined;
   const [condition] = gt.outputs as readonly [Value];
   const chosen = [condition, y, product].every((value, i) => select.inputs[i] === value);
   if (!chosen || !soleReader(condition, select) || !soleReader(product, select)) return undefined;
-  return resultOf(select, { ...leaky, slope });
-}
-
-/** A cotangent before an activation, in terms of the one after it and of the activation's result. */
-interface Derivative {
-  readonly attrs: ChannelActivationAttrs;
-  readonly result: Value;
-  readonly cotangent: Value;
-}
-
-/** What `relu` and `leakyRelu` trace as their derivatives. */
-function derivativeOf({ node }: Value): Derivative | undefined {
-  if (node?.def.name !== "select") return undefined;
-  const [condition, a, b] = node.inputs as readonly [Value, Value, Value];
-  const [result, zero] = condition.node?.inputs ?? [];
-  if (!result || constantOf(zero) !== 0) return undefined;
-  const by = condition.node?.def.name;
-  if (by === "le" && constantOf(a) === 0) return { attrs: relu, result, cotangent: b };
-  if (by !== "gt" || b.node?.def.name !== "mul" || !b.node.inputs.includes(a)) return undefined;
-  const slope = constantOf(beside(b.node, a));
-  return slope === undefined ? undefined : { attrs: { ...leaky, slope }, result, cotangent: a };
+  return resultOf(select, followedBy("leakyRelu", slope));
 }
 
 /** Whether a derivative is by the activation of the norm whose operands and statistics these are. */
 function isOf({ attrs, result, cotangent }: Derivative, norm: OpDef | undefined, operands: readonly Value[]): boolean {
   const { node } = result;
   if (!node || node.def !== norm || result.index !== 0 || !sameShape(cotangent.shape, result.shape)) return false;
-  const { activation, slope } = node.attrs as ChannelActivationAttrs;
+  const { activation, slope } = node.attrs as NormActivationAttrs;
   if (activation !== attrs.activation || slope !== attrs.slope) return false;
   return [...node.inputs, ...node.outputs.slice(1, 3)].every((value, i) => operands[i] === value);
 }

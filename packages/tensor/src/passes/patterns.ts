@@ -1,6 +1,6 @@
 // Fusion patterns: short sequences that one kernel does better. All of them, in one table.
 
-import { roundedTo } from "../dtype.js";
+import { computeType, roundedTo } from "../dtype.js";
 import { type Aval, type Graph, type GraphBuilder, type Node, rewriteGraph, type Value } from "../ir/graph.js";
 import { type Activation, isActivation } from "../ops/activation.js";
 import { addDef, mulDef } from "../ops/arithmetic.js";
@@ -45,9 +45,16 @@ function refinished(
     .outputs[0] as Value;
 }
 
-/** Whether a product can take a vector over its last axis as its bias. */
-const takesBias = (product: Value, bias: Value): boolean =>
-  bias.shape.length === 1 && bias.shape[0] === product.shape.at(-1) && bias.dtype === product.dtype;
+/** Whether a product's bias can be computed anew: what 16 bits do not hold may be a number again once it is added to sums. */
+const bendsBias = (maker: Node, { dtype }: Value): boolean =>
+  !epilogueOf(maker.inputs, maker.attrs).bias || computeType(dtype) === dtype;
+
+/** Whether a product can take a vector over its last axis as its bias, beside one that it may have. */
+const takesBias = (maker: Node, product: Value, bias: Value): boolean =>
+  bias.shape.length === 1 &&
+  bias.shape[0] === product.shape.at(-1) &&
+  bias.dtype === product.dtype &&
+  bendsBias(maker, product);
 
 /** What is to be added to the columns of a product that may have a bias already. */
 function joinedBias(maker: Node, bias: Value, builder: GraphBuilder, path: string): Value {
@@ -66,6 +73,7 @@ const scaleEpilogue: Pattern = {
     for (const [product, numbers] of [inputs, [...inputs].reverse()] as [Value, Value][]) {
       const maker = plainProduct(product, 1, uses);
       if (!maker || maker.attrs.scale || maker.attrs.transposeA || numbers.dtype !== product.dtype) continue;
+      if (!bendsBias(maker, product)) continue;
       const [columns, count] = [product.shape.at(-1) as number, sizeOf(numbers.shape)];
       const vector = count === 1 || (count === columns && numbers.shape.at(-1) === columns);
       if (!vector || !sameShape((node.outputs[0] as Value).shape, product.shape)) continue;
@@ -86,7 +94,7 @@ const biasEpilogue: Pattern = {
     for (const [product, bias] of [inputs, [...inputs].reverse()] as Value[][]) {
       const maker = plainProduct(product, 1, uses);
       const output = node.outputs[0] as Value;
-      if (!maker || !product || !bias || !takesBias(product, bias)) continue;
+      if (!maker || !product || !bias || !takesBias(maker, product, bias)) continue;
       if (output.shape.length !== product.shape.length) continue;
       return refinished(maker, { bias: joinedBias(maker, bias, builder, node.path) }, {}, builder, node.path);
     }
@@ -102,9 +110,11 @@ const reluEpilogue: Pattern = {
   name: "ReLU epilogue",
   match(node, inputs, uses, builder) {
     if (node.def.name !== "maximum") return undefined;
-    for (const [product, zero] of [inputs, [...inputs].reverse()] as Value[][]) {
+    for (const [product, zero] of [inputs, [...inputs].reverse()] as [Value, Value][]) {
       const maker = plainProduct(product, 1, uses);
-      if (maker && isZero(zero)) return refinished(maker, {}, { activation: "relu" }, builder);
+      // Zeros may be of a shape that the product is repeated to.
+      if (!maker || !isZero(zero) || !sameShape((node.outputs[0] as Value).shape, product.shape)) continue;
+      return refinished(maker, {}, { activation: "relu" }, builder);
     }
     return undefined;
   },
@@ -172,6 +182,7 @@ const gegluEpilogue: Pattern = {
       const gate = geluArgument(activated, uses);
       const whole = gate?.node?.inputs[0];
       if (!gate || !whole || !isHalf(value, 0, whole) || !isHalf(gate, 1, whole)) continue;
+      if (!sameShape((node.outputs[0] as Value).shape, value.shape)) continue;
       if (uses(value) !== 1 || uses(gate) !== 2 || uses(whole) !== 2) continue;
       // Leading axes may be others than the product's.
       const reshaped = whole.node?.def === reshapeDef;
@@ -197,7 +208,7 @@ const biasActEpilogue: Pattern = {
     const { activation, gain, limit } = node.attrs as BiasActAttrs;
     const epilogue = activation === "linear" ? "none" : activation;
     const maker = plainProduct(product, 1, uses);
-    if (!maker || !product || !bias || !takesBias(product, bias)) return undefined;
+    if (!maker || !product || !bias || !takesBias(maker, product, bias)) return undefined;
     if (gain !== 1 || limit >= 0 || !isActivation(epilogue)) return undefined;
     const all = { bias: joinedBias(maker, bias, builder, node.path) };
     return refinished(maker, all, { activation: epilogue }, builder, node.path);

@@ -56,7 +56,7 @@ export function parseFile(file: string): MachineTable[] {
 export function describeIgnored(keys: readonly string[]): string | undefined {
   const [first] = keys;
   if (first === undefined) return undefined;
-  return `${keys.length} of these measurements are ignored, which name no kernel or no time that can be; the first is of ${JSON.stringify(first)}`;
+  return `${keys.length} of these measurements are ignored, which name other parameters than kernels have now, no kernel or no time that can be; the first is of ${JSON.stringify(first)}`;
 }
 
 /** Says once per file that single measurements in it are ignored. */

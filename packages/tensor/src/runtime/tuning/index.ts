@@ -10,7 +10,7 @@ import { cacheFolder } from "../cacheFolder.js";
 import { currentDevice, guarded, native } from "../device.js";
 import { infoOf } from "../devices.js";
 import { addToTable, checkAddable, describeIgnored, parseFile, readTable, warnIgnored } from "./file.js";
-import { programOfKey, readKey } from "./key.js";
+import { fitsParameters, programOfKey, readKey } from "./key.js";
 import { type MachineTable, nearest, sameMachine, type TuningEntry, type TuningMachine } from "./table.js";
 
 /** A variant takes the place of the estimated one where it takes at most this share of its time: noise changes nothing. */
@@ -76,7 +76,7 @@ function machineOf(device: number): TuningMachine {
 /** Longest time of a call that is believed, microseconds: a quarter of an hour. Nobody measures for longer. */
 const mostMicros = 1e9;
 
-/** What this user has measured on a machine, and the keys of calls that are ignored: of no kernel, or of no time that can be. */
+/** What this user has measured on a machine, and the keys of calls that are ignored: of other parameters, no kernel, or no time that can be. */
 function ownCalls(
   machine: TuningMachine,
   device: number,
@@ -85,7 +85,9 @@ function ownCalls(
   const ignored: string[] = [];
   const calls = Object.entries(found).filter(([key, { micros }]) => {
     const kernels = new Set(kernelsOf(readKey(key).op, device));
-    const usable = Object.entries(micros).every(([name, time]) => kernels.has(name) && time > 0 && time <= mostMicros);
+    const usable =
+      fitsParameters(key) &&
+      Object.entries(micros).every(([name, time]) => kernels.has(name) && time > 0 && time <= mostMicros);
     if (!usable) ignored.push(key);
     return usable;
   });

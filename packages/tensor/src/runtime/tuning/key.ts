@@ -4,6 +4,7 @@
 
 import { formatOf } from "../../dtype.js";
 import { UsageError } from "../../errors.js";
+import type { Schema } from "../../ir/schema.js";
 import { nativeSchemas } from "../../ops/definition.js";
 import { type OperandSpec, type SlotSpec, writeProgram } from "../../program/blob.js";
 import { rowMajor } from "../../shape.js";
@@ -18,6 +19,24 @@ export function readKey(key: string): { readonly op: string; readonly shapes: st
   return { op: call.slice(0, end), shapes: call.slice(end + 1) };
 }
 
+const schemaOf = (op: string): Schema | undefined => nativeSchemas().find((known) => known.op === op);
+
+/** The words of a key's parameters. */
+const wordsOf = (key: string): number[] =>
+  key
+    .slice(key.indexOf(" :") + 2)
+    .split(" ")
+    .filter(Boolean)
+    .map(Number);
+
+/** Whether a key has as many parameters as its operation: those of versions before may have others, and match no call. */
+export function fitsParameters(key: string): boolean {
+  const schema = schemaOf(readKey(key).op);
+  if (!schema) return false;
+  const bytes = wordsOf(key).length * Int32Array.BYTES_PER_ELEMENT;
+  return schema.tail ? bytes >= schema.bytes : bytes === schema.bytes;
+}
+
 /**
  * The text of a program that is this call alone.
  *
@@ -25,13 +44,9 @@ export function readKey(key: string): { readonly op: string; readonly shapes: st
  */
 export function programOfKey(key: string): Uint8Array {
   const { op, shapes } = readKey(key);
-  const schema = nativeSchemas().find((known) => known.op === op);
+  const schema = schemaOf(op);
   const [inputs, outputs, ...more] = shapes.split("->").map((list) => list.split(" ").filter(Boolean));
-  const words = key
-    .slice(key.indexOf(" :") + 2)
-    .split(" ")
-    .filter(Boolean)
-    .map(Number);
+  const words = wordsOf(key);
   if (!schema || !inputs || !outputs || more.length > 0 || !words.every(Number.isInteger))
     throw new UsageError(`${JSON.stringify(key)} names no call`);
   const slots: SlotSpec[] = [];
