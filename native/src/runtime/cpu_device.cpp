@@ -23,6 +23,14 @@ void poison(void* memory, uint64_t bytes) {
               bytes % sizeof(kPoison));
 }
 
+/// Behind the scratch that a kernel asked for, where memory is poisoned.
+constexpr uint64_t kGuardBytes = 64;
+bool isPoisoned(const void* memory) {
+  std::byte expected[kGuardBytes];
+  poison(expected, kGuardBytes);
+  return std::memcmp(memory, expected, kGuardBytes) == 0;
+}
+
 }  // namespace
 
 /// What kernels see of a run.
@@ -227,12 +235,16 @@ void CpuDevice::bindSlots(const Program& program, const Bindings& bindings) {
 RunResult CpuDevice::run(Program& program, const Bindings& bindings, const RunControl& control) {
   if (const int wanted = threads(); wanted != pool_.threads()) pool_.resize(wanted);
   const int threads = control.serial ? 1 : pool_.threads();
-  if (!reserveWorkspaces(program.arenaBytes, program.scratchBytes(threads)))
+  guarded_ = poison_.load(std::memory_order_relaxed);
+  const uint64_t guard = guarded_ ? kGuardBytes : 0;
+  if (!reserveWorkspaces(program.arenaBytes, program.scratchBytes(threads) + guard))
     return {RunOutcome::failed, code::kOutOfMemory,
             describeShortage(RunRoom{0, program.arenaBytes, program.scratchBytes(threads)},
                              allocator_.counters())};
-  if (poison_.load(std::memory_order_relaxed) && program.arenaBytes > 0)
-    poison(arena_.data, program.arenaBytes);
+  if (guarded_) {
+    if (program.arenaBytes > 0) poison(arena_.data, program.arenaBytes);
+    askScratch(program, threads);
+  }
   bindSlots(program, bindings);
 
   if (packed_.bytes() > 0) {
@@ -244,6 +256,16 @@ RunResult CpuDevice::run(Program& program, const Bindings& bindings, const RunCo
   context.timeline = timeline_.active();
   return runBlock(program, {0, uint32_t(program.records.size()), program.commitStart}, control,
                   context);
+}
+
+/// As when the program was loaded, before its operands had addresses.
+void CpuDevice::askScratch(Program& program, int threads) {
+  for (Operand& operand : program.operands) operand.data = nullptr;
+  asked_.assign(program.records.size(), 0);
+  for (size_t r = 0; r < program.records.size(); r++) {
+    const RegisteredVariant* variant = program.records[r].choice.variant;
+    if (variant && variant->scratch) asked_[r] = variant->scratch(program.records[r].call, threads);
+  }
 }
 
 RunResult CpuDevice::runBlock(Program& program, Block block, const RunControl& control,
@@ -294,7 +316,14 @@ void CpuDevice::runKernel(const Program& program, uint32_t index, const RunContr
         Timeline::now(),   0};
   try {
     context.packedOperand = record.packing ? packedOperand(program, record, context) : nullptr;
+    std::byte* const guard = guarded_ ? scratch_.data + asked_[index] : nullptr;
+    if (guard) poison(guard, kGuardBytes);
     record.choice.variant->run(record.call, context);
+    if (guard && !isPoisoned(guard))
+      context.fail(code::kLibrary, std::string("the kernel ") + record.variantName() + " of " +
+                                       record.opName() + " wrote behind the " +
+                                       std::to_string(asked_[index]) +
+                                       " bytes of scratch that it asked for");
   } catch (const Error& error) {
     context.fail(error.code().c_str(), error.message());
   } catch (const std::bad_alloc&) {

@@ -84,6 +84,7 @@ class CpuDevice {
   bool reserveWorkspaces(uint64_t arenaBytes, uint64_t scratchBytes);
   void drop(Workspace& workspace);
   void bindSlots(const Program& program, const Bindings& bindings);
+  void askScratch(Program& program, int threads);
 
   CachingAllocator allocator_;
   PackedStates packed_{allocator_};
@@ -93,6 +94,8 @@ class CpuDevice {
   Workspace arena_;
   Workspace scratch_;
   std::vector<std::byte*> bases_;  // address of each slot of the running program
+  bool guarded_ = false;           // whether what kernels write behind their scratch is looked for
+  std::vector<uint64_t> asked_;    // then the bytes of scratch of each record
   Timeline timeline_;
 };
 

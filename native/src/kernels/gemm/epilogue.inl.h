@@ -10,16 +10,17 @@
 
 namespace figment::FIGMENT_ISA::gemm {
 
-/// A number for each column, or the same for all, if there are any.
+/// A number for each column, or the same for all, if there are any. What there is does not depend
+/// on operands' data, for scratch is asked for before they have any.
 struct ColumnNumbers {
   Elements numbers;
-  bool same = false;
+  bool exist = false, same = false;
 
   static ColumnNumbers of(const Operand* operand) {
     if (!operand) return {};
-    return {Elements::of(*operand), columnStepOf(*operand) == 0};
+    return {Elements::of(*operand), true, columnStepOf(*operand) == 0};
   }
-  FIGMENT_INLINE bool given() const { return numbers.given(); }
+  FIGMENT_INLINE bool given() const { return exist; }
   /// Those of `count` columns (up to kLanes); anything in the other lanes.
   FIGMENT_INLINE F32 load(int64_t column, int count) const {
     return same ? F32::broadcast(loadElement(numbers, 0)) : loadElements(numbers + column, count);
@@ -56,8 +57,9 @@ struct ColumnFloats {
 struct Addend {
   Elements numbers;
   Results results;  ///< all, which have the same shape
+  bool exists = false;
 
-  FIGMENT_INLINE bool given() const { return numbers.given(); }
+  FIGMENT_INLINE bool given() const { return exists; }
   /// Whether there is none, or of f32.
   FIGMENT_INLINE bool single() const { return !given() || !numbers.half(); }
   /// What belongs to the results at a place; nothing without an addend.
@@ -91,7 +93,8 @@ struct Epilogue {
       e.scale = ColumnNumbers::of(operands.scale);
       e.bias = ColumnNumbers::of(operands.bias);
       e.activation = call.as<P>().activation;
-      if (operands.addend) e.addend = {Elements::of(*operands.addend), Results::of(call.out[0])};
+      if (operands.addend)
+        e.addend = {Elements::of(*operands.addend), Results::of(call.out[0]), true};
     }
     return e;
   }
