@@ -3,7 +3,8 @@
 // data of each other's, in one launch that few heads fill better than two. A block of three
 // warpgroups keeps 128 own rows: one thread of the first has the copy engine bring blocks of others
 // into a ring of stages, a second warp brings what is known of queries; the other two warpgroups
-// take 64 own rows each, of which one multiplies while the other makes weights.
+// take 64 own rows each, of which one multiplies while the other makes weights (in turns for small
+// heads, as it comes for others).
 // Include from *.sm90a.cu files only.
 #pragma once
 
@@ -26,7 +27,8 @@ struct Work {
 };
 
 /// Where things lie in shared memory. Blocks are counted by the turns that a block of threads
-/// takes. Barriers: of own rows, then of stages, full ones and empty ones.
+/// takes. Barriers: of own rows, of stages, full ones and empty ones, and of the turns in which
+/// warpgroups multiply.
 template <int kDim, Side kSide>
 struct Memory {
   using Size = Sizes<kDim, kSide>;
@@ -211,7 +213,7 @@ FIGMENT_DEVICE void consume(const AttentionProblem& p, const Operands<T>& x,
     if constexpr (kOfKeys) sums.add(sums.second, sums.weights, memory.y2(turn));
     sums.add(sums.first, sums.grads, memory.y1(turn));
   };
-  // ptxas serialises products with a branch between them, so the last turn is apart.
+  // ptxas serialises products with a branch around one of them, so the last turn is apart.
   if constexpr (Size::kAhead) {
     if (place.turns > 0) {
       beginScores(0);

@@ -153,8 +153,8 @@ FIGMENT_DEVICE void storeHalves(uint16_t* out, Format format, bool wide, int exi
   }
 }
 
-/// Adds to a thread's part of one row, as Run has it, what lies in `from` at four places: of every
-/// eight columns the first. Halves are loaded as four lanes will store them, singles alone.
+/// Adds to a thread's part of one row, as Run has it, the numbers at the four places `from`, each
+/// the first of eight columns'. Halves are loaded as four lanes will store them, singles alone.
 template <bool inHalves, int count>
 FIGMENT_DEVICE void addToRun(const Floats<float>& addend, const int64_t (&from)[4],
                              float (&sums)[count], int first) {

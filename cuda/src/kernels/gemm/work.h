@@ -85,7 +85,8 @@ void runTf32Async(const Work& work, const WorkOperands& operands, Launcher& laun
 void runTiled(const Work& work, const WorkOperands& operands, Launcher& launcher);
 void runTiledAsync(const Work& work, const WorkOperands& operands, Launcher& launcher);
 
-/// Adds partial sums up, in order, and stores what the epilogue makes of them.
+/// Adds partial sums up, in an order that their counts set, and stores what the epilogue makes of
+/// them.
 void sumSplits(const Product& p, int32_t splits, const Epilogue<float>& epilogue,
                Launcher& launcher);
 

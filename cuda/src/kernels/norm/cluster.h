@@ -12,6 +12,7 @@ struct ClusterLimits {
   int mostWarps;
   int vectors;                ///< of a thread at least, where there are blocks enough
   int64_t comfortable;        ///< bytes of shared memory with which several share a multiprocessor
+  int64_t narrow;             ///< most with runs that move memory in part sectors
   int vectorBytes;            ///< of shared memory for each vector
   int (*floats)(const Run&);  ///< beside the vectors
 };
@@ -45,7 +46,9 @@ struct ClusterPlan {
           next.warps *= 2;
         const int64_t bytes =
             next.pixels * next.across * limits.vectorBytes + limits.floats(next) * int64_t{4};
-        const int64_t most = blocks < kMostRanks || narrow ? limits.comfortable : kBudget;
+        const int64_t most = narrow                ? limits.narrow
+                             : blocks < kMostRanks ? limits.comfortable
+                                                   : kBudget;
         if (bytes > most || next.pixels * (blocks - 1) >= shape.spatial) continue;
         if (blocks < kMostRanks && all < kBusyBlocks && next.warps == limits.mostWarps) continue;
         // Narrow runs that all of a GPU works on rather than wide ones for a part of it.

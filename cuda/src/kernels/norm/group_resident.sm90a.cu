@@ -11,12 +11,14 @@ constexpr int kMostWarps = 16, kThreads = kMostWarps * kWarp;
 /// Parts that a thread's copies arrive in, of which the first gives the centre.
 constexpr int kStages = kCenterParts;
 
-/// Four blocks or more on one multiprocessor, of which some read while others add up or write.
+/// Four blocks on one multiprocessor, where warps allow, of which some read while others add up or
+/// write; two for narrow runs, which otherwise take three launches.
 ClusterPlan planOf(const NormShape& shape, Format x) {
   return ClusterPlan(shape, x,
                      {.mostWarps = kMostWarps,
                       .vectors = 16,
                       .comfortable = 56 * 1024,
+                      .narrow = 112 * 1024,
                       .vectorBytes = 16,
                       .floats = [](const Run& run) { return run.floats(2); }});
 }

@@ -17,6 +17,7 @@ struct ResidentPlan : ClusterPlan {
                     {.mostWarps = kMostWarps,
                      .vectors = 4,
                      .comfortable = 75 * 1024,
+                     .narrow = 75 * 1024,
                      .vectorBytes = 32,
                      .floats = RunGrad::floats}) {
     if (vector * formatBytes(dy) != 16) ranks = 0;

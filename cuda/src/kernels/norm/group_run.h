@@ -22,8 +22,8 @@ constexpr int64_t kMostTasks = int64_t{1} << 27;
 /// Lanes that add up what the warps have of one sum, or the blocks of a cluster, which are no more.
 constexpr int kAdders = 8;
 /// The first of a thread's vectors, of which so many parts are made, give the centre that squares
-/// are taken about: near enough to the mean (at most √3 standard deviations away), and known before
-/// the last ones are there.
+/// are taken about: near enough to the mean of a block's pixels (at most √3 standard deviations
+/// away), and known before the last ones are there.
 constexpr int kCenterParts = 4;
 
 struct Run {
