@@ -14,8 +14,8 @@ struct SplitShares {
   int shares = 1;  ///< threads for each result: a power of two
 
   SplitShares(int64_t results, int splits) {
-    constexpr int64_t kBusyThreads =
-        int64_t{132} * 1024;  // with a few loads each, half of what a GPU holds do
+    // With a few loads each, half of what a GPU holds do.
+    constexpr int64_t kBusyThreads = int64_t{132} * 1024;
     constexpr int kFewestSplits = 4, kMostShares = 8;
     while (shares < kMostShares && results * shares < kBusyThreads &&
            splits >= 2 * shares * kFewestSplits)
