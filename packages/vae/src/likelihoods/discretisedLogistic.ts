@@ -7,7 +7,7 @@ import { Likelihood } from "./likelihood.js";
 
 /** Byte values 0 … 255 lie at −1 … 1, this far apart. */
 const spacing = 2 / 255;
-/** Scales are kept above e^−7 by a softplus, a fifteenth of a bin, so that no bin's logarithm overflows. */
+/** Scales are kept above e^−7 by a softplus, a ninth of a bin, so that no bin's logarithm overflows. */
 const leastLogScale = -7;
 
 /**

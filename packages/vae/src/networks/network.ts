@@ -29,8 +29,8 @@ export function checkImage(owner: string, image: ImageShape): void {
 export type Activation = (x: Tensor) => Tensor;
 
 /**
- * A learned vector for each class, added to the first layer's sums: the same as a one-hot label beside the layer's inputs
- * (Sohn et al. 2015).
+ * A learned vector for each class, added to the first layer's sums: of a dense layer the same as a one-hot label beside its
+ * inputs (Sohn et al. 2015), of a convolution but for the borders, where its padding has no label.
  */
 export const labelTable = (classes: number | undefined, width: number): Embedding | null =>
   classes === undefined ? null : new Embedding(classes, width);

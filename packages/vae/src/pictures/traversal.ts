@@ -15,7 +15,7 @@ import {
   tensor,
 } from "@figment/tensor";
 
-/** Options of {@link traverse}. */
+/** Options of {@link traverseLatents}. */
 export interface TraversalOptions {
   /** Which latents. Default: all. */
   readonly dims?: readonly number[];
