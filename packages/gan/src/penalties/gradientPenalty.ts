@@ -28,7 +28,8 @@ export interface GradientPenaltyOptions {
 
 /**
  * E[(‖∇f(x̂)‖ − target)²] at points x̂ between real and generated samples, 0-d, without the factor λ (Gulrajani et al. 2017,
- * eq. 3; λ = 10 there for images, 0.1 for points in the plane). Differentiable with respect to the critic's parameters.
+ * eq. 3; λ = 10 there, and 0.1 for points in the plane in its authors' program). Differentiable with respect to the critic's
+ * parameters.
  *
  * @param critic scores of samples [N, ...].
  * @param real [N, ...].

@@ -14,7 +14,7 @@ export interface Players<G extends Generator = Generator, C extends Critic = Cri
   readonly critic: C;
   readonly generatorOptimizer: Optimizer;
   readonly criticOptimizer: Optimizer;
-  /** The average of the generator that samples are drawn from (Karras et al. 2018, §4); moved after each of its updates. */
+  /** The average of the generator that samples are drawn from (Karras et al. 2018, appendix A.1); moved after each of its updates. */
   readonly ema?: EMA<G>;
   /** Where latents and the points of penalties come from. */
   readonly random: Rng;
