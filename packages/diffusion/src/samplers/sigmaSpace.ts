@@ -132,7 +132,8 @@ export const euler = (options: SigmaOptions = {}): Sampler => sigmaSampler("eule
 
 /**
  * Heun's method (Karras et al. 2022, algorithm 1): of second order, with two evaluations of the network a step but the
- * last. That one, to σ = 0, is of first order; its noise level, and with it the result's error, shrinks as 1/steps by default.
+ * last. That one, to σ = 0, is of first order; by default its noise level shrinks about as 1/steps, and the result's error in the
+ * end as the square of that.
  *
  * @example
  * const images = await diffusion.sample(model, { shape: [4, 28, 28, 1], sampler: heun({ steps: 5 }), rng: rng(0) });

@@ -1,6 +1,8 @@
 // Multistep solvers of the probability flow in λ = ln(α/σ), half the logarithm of the signal-to-noise ratio: DPM-Solver++
-// (Lu et al. 2022), with noise and without, and DEIS (Zhang & Chen 2023). A step of order k is exact where x₀ (DEIS: ε) is a
-// polynomial of degree k − 1 in λ.
+// (Lu et al. 2022), with noise and without, and DEIS (Zhang & Chen 2023). A step of DEIS of order k is exact where ε is a
+// polynomial of degree k − 1 in λ; one of DPM-Solver++ of first order where x₀ is constant, of second order of the kind "heun" where
+// it is a straight line. The kind "midpoint" errs there by h³, and so does third order where x₀ bends: as in its authors' program,
+// it counts half of the second derivative.
 
 import { checkChoice, checkFlags } from "@figment/nn";
 import { checkObject, show, UsageError } from "@figment/tensor";
@@ -177,7 +179,8 @@ function multistepRows({ levels, denoised }: SolverWalk, options: DpmSolverOptio
 
 /**
  * DPM-Solver++, multistep (Lu et al. 2022, algorithm 2): good images in some 20 evaluations of the network. The last step, to
- * σ = 0, is of first order whatever the others are; by default the result's error shrinks with its noise level, as 1/steps.
+ * σ = 0, is of first order whatever the others are; by default its noise level shrinks about as 1/steps, and the result's error in
+ * the end as the square of that.
  *
  * With noise and of third order it has k-diffusion's sign of the second derivative; that of diffusers 0.40 does not vanish
  * with the step.
