@@ -79,7 +79,8 @@ export interface StepOfBound {
 }
 
 /**
- * KL(q(xₜ₋₁ | xₜ, x₀) ‖ p(xₜ₋₁ | xₜ)), and at t = 0 −log p(x₀ | x₁), of each image: [N], in bits per dimension.
+ * KL(q(xₜ₋₁ | xₜ, x₀) ‖ p(xₜ₋₁ | xₜ)), and at t = 0, which is 1 in the papers, −log p(x₀ | x₁), of each image: [N], in bits
+ * per dimension.
  */
 export function stepBound(process: BoundProcess, tables: BoundTables, step: StepOfBound): Tensor {
   const { x0, xt, t, spread } = step;

@@ -36,7 +36,7 @@ export function linearBetas(steps: number, start = 1e-4, end = 0.02): Float64Arr
 }
 
 /**
- * √βₜ rising linearly (Rombach et al. 2022; their values are the defaults, for 1000 steps).
+ * √βₜ rising linearly (as in the code of Rombach et al. 2022; Stable Diffusion's values are the defaults, for 1000 steps).
  *
  * @throws UsageError unless steps ≥ 1 and 0 < start, end < 1.
  * @example

@@ -19,7 +19,7 @@ export type SchedulerConfig = Readonly<Record<string, unknown>>;
 
 /** How a sampler of a configuration is run. */
 export interface SchedulerRun {
-  /** Evaluations of the network (for some samplers: steps). Default: as diffusers' pipelines, 50, or 1000 for DDPM. */
+  /** Evaluations of the network (for some samplers: steps). Default: as diffusers' pipelines, 50, but 1000 for DDPM and 4 for LCM. */
   readonly steps?: number;
   /** DDIM's η. Default 0. */
   readonly eta?: number;
