@@ -59,7 +59,10 @@ export const ddpmEmoji: Recipe = ddpmRecipe({
   },
 });
 
-/** CIFAR-10 with the numbers of Ho et al. 2020, appendix B, on a network a tenth as large; not yet trained to its end. */
+/**
+ * CIFAR-10 with the rate, dropout, mirror images and average of Ho et al. 2020, appendix B, on a network a tenth as large and half
+ * their batch; not yet trained to its end.
+ */
 export const cifar10Ddpm: Recipe = ddpmRecipe({
   name: "cifar10-ddpm",
   summary: "a diffusion model of CIFAR-10, by class and with guidance",
