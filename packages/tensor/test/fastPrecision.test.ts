@@ -25,8 +25,11 @@ import { passes } from "#passes/index";
 import { native } from "#runtime/device";
 import { loadGraph, releaseProgram, runProgram } from "#runtime/program";
 
-/** What dropping the product of the lower parts, and their rounding, may cost, of the sum of the terms' sizes. */
-const unit = 2 ** -16;
+/**
+ * What dropping the product of the lower parts, up to 2⁻¹⁶, and the rounding of each, half as much, may cost, of the sum of the
+ * terms' sizes; and what drawn numbers, whose errors differ in sign, stay within.
+ */
+const [most, unit] = [2 ** -15, 2 ** -16];
 
 const random = rng(31);
 afterAll(() => {
@@ -141,6 +144,17 @@ describe("precision fast on matrix tiles", () => {
       expect(off).toBeLessThan(1e-5);
     }),
   );
+
+  it("is off by nearly 2⁻¹⁵ of factors whose lower parts are as large and rounded as far down as they can be", () =>
+    scope(() => {
+      // The lower part is just below the middle of 254·2⁻¹⁶ and 255·2⁻¹⁶, the two largest.
+      const factor = 1 + 509 * 2 ** -17 - 2 ** -23;
+      const matrix = (rows: number, columns: number): Tensor =>
+        tensor(new Float32Array(rows * columns).fill(factor), { shape: [rows, columns] });
+      const worst = worstOn((a, b) => matmul(a as Tensor, b as Tensor), [matrix(32, 64), matrix(64, 32)], "fast");
+      expect(worst).toBeLessThanOrEqual(most);
+      expect(worst).toBeGreaterThan(0.9 * most);
+    }));
 
   it("is as exact for a convolution in groups", () =>
     scope(() => {

@@ -55,6 +55,16 @@ describe("a function compiled with precision bf16", () => {
       product.dispose();
     }));
 
+  it("is off by nearly 2⁻⁷ of the product of factors that lie in the middle between two of bf16", () =>
+    scope(() => {
+      const factor = 1 + 2 ** -8 - 2 ** -23;
+      const square = compile((x: Tensor) => matmul(x, x), { precision });
+      const off = 1 - (square(tensor([[factor]])).itemSync() as number) / factor ** 2;
+      expect(off).toBeLessThanOrEqual(2 ** -7);
+      expect(off).toBeGreaterThan(0.99 * 2 ** -7);
+      square.dispose();
+    }));
+
   it("runs bf16 kernels in both directions, with f32 biases and results", () =>
     scope(() => {
       const step = compile(

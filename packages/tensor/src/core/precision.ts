@@ -15,15 +15,14 @@ import { show } from "../shape.js";
  *   nine products of these, below 2⁻²⁴ of a term. Factors that are not finite, or of very different sizes, are multiplied in
  *   f32: where they lie more than 2⁹⁶ apart within a few hundred terms of a matrix product, or a part of a convolution's
  *   image, or beyond 2⁶⁰ or 2⁻⁶⁰ in attention.
- * - "bf16": factors rounded to bf16, 8 significant bits: relative error up to 2⁻⁸ of the sum of the terms' sizes, usually
+ * - "bf16": factors rounded to bf16, 8 significant bits: relative error up to 2⁻⁷ of the sum of the terms' sizes, usually
  *   10⁻³ of the result.
  * - "f16": factors rounded to f16, 11 significant bits: relative error up to 2⁻¹⁰ of the sum of the terms' sizes, but those
  *   from 65520 on become infinite, and those below 6·10⁻⁵ lose digits, below 3·10⁻⁸ all. Optimisers scale the loss for it.
  *   Tensor cores of GPUs multiply it as fast as bf16; CPUs compute with its numbers in f32, slower than at "highest".
  * - "fast": on such tiles, each f32 factor as the sum of two bf16 numbers, and three of the four products of these: relative
- *   error up to 2⁻¹⁶ of the sum of the terms' sizes, usually 5·10⁻⁶ of the result. GPUs of compute capability 8.0 and later
- *   do the same, with up to 2⁻¹⁵. Attention, and every product elsewhere, are those of "highest", for there it is the fastest
- *   exact enough.
+ *   error up to 2⁻¹⁵ of the sum of the terms' sizes, usually 5·10⁻⁶ of the result. GPUs of compute capability 8.0 and later
+ *   do the same. Attention, and every product elsewhere, are those of "highest", for there it is the fastest exact enough.
  * - "tf32": on GPUs of compute capability 8.0 and later, matrix products and convolutions round each f32 factor to 11
  *   significant bits, to nearest, ties away from zero, as tensor cores take them: relative error up to 2⁻¹⁰ of the sum of
  *   the terms' sizes, usually 3·10⁻⁴ of the result; factors from 2¹²⁸ − 2¹¹⁶ on become infinite. Everything else keeps
