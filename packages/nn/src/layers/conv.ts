@@ -36,7 +36,8 @@ export interface Conv2dOptions {
 
 /**
  * Convolution (cross-correlation, as everywhere in the field): [N,H,W,in] → [N,Ho,Wo,out] with
- * Ho = ⌊(H + padding − dilation·(kH − 1) − 1) / stride⌋ + 1. Weight [out, kH, kW, in/groups], bias [out].
+ * Ho = ⌊(H + padding − dilation·(kH − 1) − 1) / stride⌋ + 1, padding that of both sides. Weight [out, kH, kW, in/groups], bias
+ * [out].
  *
  * @example
  * const layer = new Conv2d(3, 8, 3, { padding: 1 }).init(rng(0));

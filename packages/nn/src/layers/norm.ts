@@ -16,7 +16,7 @@ export interface GroupNormOptions {
 
 /**
  * Normalises each group of channels of each sample to mean 0 and variance 1 (biased), then scales and shifts
- * per channel: (x − μ)/√(σ² + ε)·γ + β (Wu & He 2018, eq. 1–3). [N,H,W,C] → [N,H,W,C]; weight γ [C], bias β [C].
+ * per channel: (x − μ)/√(σ² + ε)·γ + β (Wu & He 2018, eq. 1, 2, 6 and 7). [N,H,W,C] → [N,H,W,C]; weight γ [C], bias β [C].
  *
  * @example
  * const layer = new GroupNorm(2, 8, { silu: true }).init(rng(0));

@@ -14,14 +14,14 @@ function checkEmbedding(owner: string, dim: number, maxPeriod: number, frequency
     throw new UsageError(`${owner}: frequencyShift must be in [0, ${dim / 2}), got ${frequencyShift}`);
 }
 
-/** Longest period of the sinusoids, in steps, unless given: that of Vaswani et al. 2017. */
+/** Longest period of the sinusoids over 2π, in steps, unless given: that of Vaswani et al. 2017. */
 const defaultPeriod = 10_000;
 
 /** How the sinusoids of a timestep are arranged. */
 export interface SinusoidOptions {
-  /** Longest period, in steps. Default 10,000. */
+  /** Longest period over 2π, in steps. Default 10,000. */
   readonly maxPeriod?: number;
-  /** What is taken from k in the exponent: 1 makes the last period the longest. Default 1. */
+  /** What is taken from k in the exponent: 1 makes the last period 2π·maxPeriod, 0 a little shorter. Default 1. */
   readonly frequencyShift?: number;
   /** Whether the cosines come first. Default false. */
   readonly cosinesFirst?: boolean;

@@ -89,9 +89,8 @@ function erfReference(x: number): number {
 
 /**
  * xʸ, with the special cases of IEEE 754: a negative base takes integer exponents and is NaN for others,
- * x⁰ and 1ʸ are 1 even for NaN. The exponents 2 and ½ given as numbers are the square and the square root.
- * The derivative by the exponent is 0 where the base is 0 and the exponent is not negative. The numbers 2 and 0.5 as
- * exponents are the square and the square root, which at −∞ is NaN and at −0 is −0.
+ * x⁰ and 1ʸ are 1 even for NaN. The derivative by the exponent is 0 where the base is 0 and the exponent is not negative. The
+ * numbers 2 and 0.5 as exponents are the square and the square root, which at −∞ is NaN and at −0 is −0.
  *
  * @throws DTypeError for integer tensors: cast them to a float type first.
  * @example

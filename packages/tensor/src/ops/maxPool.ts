@@ -168,7 +168,7 @@ export const maxPoolGradDef: OpDef<PoolAttrs> = defineOp({
  *
  * @param x [N, H, W, C], of a float type.
  * @param options `padding` must be smaller than `kernel`, so that no window is empty.
- * @returns [N, Ho, Wo, C] with Ho = ⌊(H + padding − kernel) / stride⌋ + 1.
+ * @returns [N, Ho, Wo, C] with Ho = ⌊(H + padding − kernel) / stride⌋ + 1, padding that of both sides.
  * @throws ShapeError when the window does not fit or lies in the padding alone.
  * @example
  * maxPool(tensor([1, 5, 2, 3], { shape: [1, 2, 2, 1] }), { kernel: 2 }).at(0, 0, 0, 0); // 5

@@ -331,7 +331,7 @@ export interface PoolOptions {
  * The mean over windows. Padding counts as zeros, so a window always divides by its full size.
  *
  * @param x [N, H, W, C], of a float type.
- * @returns [N, Ho, Wo, C] with Ho = ⌊(H + padding − kernel) / stride⌋ + 1.
+ * @returns [N, Ho, Wo, C] with Ho = ⌊(H + padding − kernel) / stride⌋ + 1, padding that of both sides.
  * @throws ShapeError when the window does not fit.
  * @example
  * avgPool(ones([1, 8, 8, 3]), { kernel: 2 }); // [1, 4, 4, 3]

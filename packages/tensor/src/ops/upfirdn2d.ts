@@ -253,7 +253,7 @@ function signedPadding(op: string, x: unknown): { readonly padLo: Pair; readonly
  *
  * @param x [N, H, W, C], of a float type.
  * @param filter [kH, kW]; or [k], a separable filter, applied along the height and then along the width.
- * @returns [N, Ho, Wo, C] with Ho = ⌊(H·up + padding − kH) / down⌋ + 1.
+ * @returns [N, Ho, Wo, C] with Ho = ⌊(H·up + padding − kH) / down⌋ + 1, padding that of both sides.
  * @throws ShapeError when the filter does not fit into the padded image, or a factor, a padding or a side of the
  * upsampled image is beyond 2²⁸.
  * @example
