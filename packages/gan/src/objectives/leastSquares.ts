@@ -4,7 +4,7 @@
 //   critic:     ½·E[(s(x) − b)²] + ½·E[(s(G(z)) − a)²]               (eq. 2)
 //   generator:  ½·E[(s(G(z)) − c)²]
 //
-// With b − c = 1 and b − a = 2 the generator minimises Pearson's χ² divergence (eq. 8).
+// With b − c = 1 and b − a = 2, as in eq. 8 (a = −1, b = 1, c = 0), the generator minimises Pearson's χ² divergence.
 
 import { checkObject, UsageError } from "@figment/tensor";
 import { type Objective, objectiveOf } from "./objective.js";

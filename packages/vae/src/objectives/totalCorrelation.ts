@@ -23,7 +23,7 @@ export interface BatchSampling {
   /** Images in the data set, N. */
   readonly datasetSize: number;
   /**
-   * "stratified" (appendix C.2) is unbiased for q(z) itself; "weighted" (eq. 5), which divides by N·M for a batch of M,
+   * "stratified" (appendix C.2) is unbiased for q(z) itself; "weighted" (section 3.1), which divides by N·M for a batch of M,
    * is lower by ln N where all posteriors agree. Default "stratified".
    */
   readonly sampling?: "weighted" | "stratified";
