@@ -33,22 +33,25 @@ const attentions: readonly AttentionShape[] = [
 ];
 
 /** What memory allows at best: the numbers of one array to another. */
-const copyCase: KernelCase = {
-  name: "copy 512 MiB",
-  op: "elementwise",
-  bytes: 2 * (512 << 20),
-  bound: "copy",
-  work: { kind: "copy", count: (512 << 20) / bytesPerFloat },
-  ours() {
-    const random = rng(1);
-    const x = random.normal([(512 << 20) / bytesPerFloat]);
-    return ourContestant([x, random], (): Tensor => x.neg());
-  },
+const copyCase = (mebibytes: number): KernelCase => {
+  const count = (mebibytes << 20) / bytesPerFloat;
+  return {
+    name: `copy ${mebibytes} MiB`,
+    op: "elementwise",
+    bytes: 2 * (mebibytes << 20),
+    bound: "copy",
+    work: { kind: "copy", count },
+    ours() {
+      const random = rng(1);
+      const x = random.normal([count]);
+      return ourContestant([x, random], (): Tensor => x.neg());
+    },
+  };
 };
 
 /** The case that says what products can reach. */
 export const ceilingMatmul: KernelCase = matmulCase(8192, 8192, 8192, "bf16");
-export const ceilingCopy: KernelCase = copyCase;
+export const ceilingCopy: KernelCase = copyCase(512);
 
 const formats: readonly Format[] = ["bf16", "f32"];
 const sampled = [
@@ -59,6 +62,7 @@ const sampled = [
 export const gpuCases: readonly KernelCase[] = [
   ceilingCopy,
   ceilingMatmul,
+  copyCase(16),
   ...formats.map((format) => matmulCase(4096, 4096, 4096, format)),
   ...formats.map((format) => matmulCase(65536, 320, 1280, format)),
   ...Object.entries(images).flatMap(([label, shape]) => passes.map((pass) => convCase(label, shape, pass, "bf16"))),
