@@ -129,6 +129,7 @@ function ceilingRows({ threads, fma, copy }: NonNullable<ProbeReport["ceilings"]
 /** The `doctor` subcommand. Exit code 0 when the addon works here, 1 when it does not or a variable cannot be heeded. */
 export const doctorCommand = (): Command =>
   new Command("doctor")
+    .summary("show what this machine is and what of it Figment uses")
     .description(
       "show what this machine is and what of it Figment uses\n\n" +
         "Exits with 1 when the addon cannot be used, or when a variable of the environment says what makes no sense.",

@@ -291,6 +291,19 @@ describe("settings", () => {
     expect(existsSync(inFolder("bounds"))).toBe(false);
   });
 
+  it.each([
+    [["sample", "x", "--seed", ""], "--seed: expected an integer of at least 0"],
+    [["sample", "x", "--label", ""], "--label: expected classes"],
+    [["sample", "x", "--label", "1,,2"], "--label: expected classes"],
+    [["sample", "x", "--recipe", ""], "--recipe: expected a name"],
+    [["tune", "--shapes", ""], "--shapes: expected a name"],
+    [["init", ""], "init: expected a path as folder"],
+    [["inspect", ""], "inspectFile: expected a path as path"],
+  ])("that the shell leaves empty are refused: %s", async (args, message) => {
+    const { code, stderr } = await figment(args);
+    expect([code, stderr]).toEqual([2, expect.stringContaining(`UsageError: ${message}`)]);
+  });
+
   it("that go together are refused before training: guidance of a model that always has labels", async () => {
     const out = inFolder("guided");
     const { code, stderr } = await figment(["train", "first-light", "--out", out, "--set", "guidance=3"]);

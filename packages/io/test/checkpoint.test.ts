@@ -239,6 +239,17 @@ describe("a model file", () => {
     expect(await restored.values()).toEqual(await part.values());
   });
 
+  it("is not blamed for what is wrong with the machine", async () => {
+    const path = join(await temporaryFolder(), "model.safetensors");
+    const part = new Part({ weight: [2] }).fill(seeded(3));
+    await saveModel(path, part);
+    const wrong = new UsageError("FIGMENT_TUNE is wrong");
+    part.restoreState = () => {
+      throw wrong;
+    };
+    await expect(loadModel(path, part)).rejects.toBe(wrong);
+  });
+
   it("of others, which has no checksum, is loaded as it is", async () => {
     const path = join(await temporaryFolder(), "foreign.safetensors");
     const weight = tensor([1, 2]);

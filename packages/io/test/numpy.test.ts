@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { loadNpy, loadNpz, openTensors, saveNpy, saveNpz } from "@figment/io";
-import { assertNoLeaks, CheckpointError, DTypeError, fromBits, type Tensor, tensor } from "@figment/tensor";
+import { assertNoLeaks, CheckpointError, DTypeError, fromBits, ones, type Tensor, tensor } from "@figment/tensor";
 import { afterAll, describe, expect, it } from "vitest";
 import { seeded, temporaryFile, temporaryFolder } from "./support.js";
 import { zipBytes } from "./torchBytes.js";
@@ -142,6 +142,20 @@ describe("a NumPy file that is refused", () => {
     await expect(loadNpz(twice)).rejects.toThrow(/two arrays are named "a"/);
     const other = await temporaryFile("x.npz", await zipBytes([["a.txt", Buffer.from("hello, you")]]));
     await expect(loadNpz(other)).rejects.toThrow(/a\.txt, byte 0: not an array file/);
+  });
+
+  it("because a bit of an array in an archive has turned", async () => {
+    const path = join(await temporaryFolder(), "x.npz");
+    using x = ones([1000]);
+    await saveNpz(path, { x });
+    const whole = new Uint8Array(await readFile(path));
+    const data = Buffer.from(whole.buffer).indexOf(new Uint8Array(Float32Array.of(1, 1).buffer));
+    for (const at of [data, data + 2001, data + 3999]) {
+      const damaged = whole.slice();
+      damaged[at] = (damaged[at] as number) ^ 4;
+      await writeFile(path, damaged);
+      await expect(loadNpz(path)).rejects.toThrow(/x\.npz, byte 0: the member "x.npy" is damaged: its checksum/);
+    }
   });
 
   it.each(["arrays.npz", "packed.npz", "f4.npy"])(

@@ -3,7 +3,7 @@
 import { readdir, readFile } from "node:fs/promises";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { makeFolder, writeFileAtomic } from "@figment/io";
+import { checkPath, makeFolder, writeFileAtomic } from "@figment/io";
 import { UsageError } from "@figment/tensor";
 import { Command } from "commander";
 import { version } from "../version.js";
@@ -46,6 +46,7 @@ export const initCommand = (): Command =>
     .option("--name <name>", "of the package and the recipe (default: the folder's)")
     .option("--json", "print the files as JSON")
     .action(async (target: string, { name, json }: { name?: string; json?: boolean }) => {
+      checkPath("init", "folder", target);
       const folder = path.resolve(target);
       await makeFolder(folder);
       const there = await readdir(folder);

@@ -4,6 +4,9 @@ import { extname } from "node:path";
 import { defaultDevice, deviceInfo, setDevice, UsageError } from "@figment/tensor";
 import { type Override, readOverride } from "../recipe/config.js";
 
+/** The number that a text is; NaN where it is none, and where a variable of the shell was empty, which is no 0. */
+const numberOf = (text: string): number => (text.trim() === "" ? Number.NaN : Number(text));
+
 /** Reads an option that must be an integer of at least `lowest`, and no more than `highest`. */
 export function integerOption(
   name: string,
@@ -11,7 +14,7 @@ export function integerOption(
   highest = Number.MAX_SAFE_INTEGER,
 ): (text: string) => number {
   return (text) => {
-    const value = Number(text);
+    const value = numberOf(text);
     if (!Number.isSafeInteger(value) || value < lowest || value > highest) {
       const range = highest < Number.MAX_SAFE_INTEGER ? `from ${lowest} to ${highest}` : `of at least ${lowest}`;
       throw new UsageError(`--${name}: expected an integer ${range}, got ${JSON.stringify(text)}`);
@@ -65,7 +68,7 @@ export const setOption = (text: string, before: readonly Override[] = []): Overr
 
 /** Reads a list of classes: "3" or "0,1,2". */
 export function labelsOption(text: string): number[] {
-  const labels = text.split(",").map(Number);
+  const labels = text.split(",").map(numberOf);
   if (labels.some((label) => !Number.isSafeInteger(label) || label < 0))
     throw new UsageError(`--label: expected classes such as 3 or 0,1,2, got ${JSON.stringify(text)}`);
   return labels;

@@ -11,6 +11,7 @@ import { deviceFlag, pathOption, setOption, threadsFlag, useDevice } from "./opt
 /** The `train` subcommand. */
 export const trainCommand = (): Command =>
   new Command("train")
+    .summary("train a recipe, in a folder of its own")
     .description(
       "train a recipe, in a folder of its own\n\n" +
         "Ctrl-C saves a checkpoint; --resume goes on from it, bit for bit as if it had never stopped.",
@@ -58,7 +59,7 @@ interface RunFlags extends Readonly<Record<string, unknown>> {
 function recipeCommand(named: string, recipe: Recipe): Command {
   const fields = fieldsOf(recipe.config, recipe.rules);
   const isOption = ({ path }: Field): boolean => !path.includes(".");
-  const command = new Command(`train ${named}`)
+  const command = new Command(`figment train ${named}`)
     .description(`train ${recipe.name}: ${recipe.summary}`)
     .option("--out <folder>", "where the results go", pathOption("out"), defaultOut(recipe))
     .option("--resume", "go on from the latest checkpoint in the folder, or from step 0 before the first")

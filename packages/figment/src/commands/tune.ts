@@ -21,7 +21,7 @@ import type { Recipe } from "../recipe/recipe.js";
 import { findRecipe, recipes } from "../recipe/registry.js";
 import { withTraining } from "../recipe/withTraining.js";
 import { exitCodesHelp } from "./exitCodes.js";
-import { deviceFlag, integerOption, setOption, threadsFlag, useDevice } from "./options.js";
+import { deviceFlag, integerOption, pathOption, setOption, threadsFlag, useDevice } from "./options.js";
 
 interface TuneFlags {
   readonly all?: boolean;
@@ -37,13 +37,18 @@ interface TuneFlags {
 /** The `tune` subcommand. */
 export const tuneCommand = (): Command =>
   new Command("tune")
+    .summary("measure on this machine which kernels run recipes fastest; later programs use them")
     .description(
       "measure on this machine which kernels run a recipe's training and sampling fastest; later programs use them\n\n" +
         "Calls that were measured before are not measured again. Ctrl-C keeps what has been measured.",
     )
     .argument("[recipes...]", "their names or files (default: first-light)")
     .option("--all", "all recipes that are built in and whose data are here")
-    .option("--shapes [file]", "the calls of a table of measurements (default: the shipped one) in place of recipes")
+    .option(
+      "--shapes [file]",
+      "the calls of a table of measurements (default: the shipped one) in place of recipes",
+      pathOption("shapes"),
+    )
     .option("--again", "measure what was measured before, too")
     .option("--samples <n>", "images that are sampled at once", integerOption("samples", 1), 64)
     .option(...deviceFlag)

@@ -35,7 +35,7 @@ const modelCommand = (name: string, description: string): Command =>
     .description(description)
     .argument("<model>", "a model.safetensors that a recipe wrote, or the folder of its run")
     .option("--seed <n>", "seed of everything that is drawn", integerOption("seed", 0), 0)
-    .option("--recipe <file>", "the recipe's file, for one that is not built in")
+    .option("--recipe <file>", "the recipe's file, for one that is not built in", pathOption("recipe"))
     .option("--set <name=value>", "replace a setting of the recipe, such as the steps of its sampler", setOption)
     .option(...deviceFlag)
     .option(...threadsFlag)

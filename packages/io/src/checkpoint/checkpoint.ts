@@ -6,6 +6,7 @@ import {
   type Cell,
   CheckpointError,
   checkObject,
+  FigmentError,
   type Json,
   type Stateful,
   type StateToRestore,
@@ -147,6 +148,8 @@ export async function loadModel(path: string, module: Stateful): Promise<void> {
   try {
     module.restoreState({ tensors, json: file.metadata.has(stateKey) ? readJson(file, stateKey) : null });
   } catch (error) {
+    // Not the file's fault: memory that runs short, a variable of the environment that makes no sense.
+    if (error instanceof FigmentError && !(error instanceof CheckpointError)) throw error;
     throw new CheckpointError(`${path}: ${messageOf(error)}`, { cause: error });
   } finally {
     for (const tensor of Object.values(tensors)) tensor.dispose();

@@ -5,6 +5,7 @@ import { CheckpointError, showShape, sizeOf } from "@figment/tensor";
 import { openDataset } from "../data/openDataset.js";
 import { bytesOfElements, type FileType } from "../elements/types.js";
 import { messageOf } from "../errors.js";
+import { checkPath } from "../files/checkPath.js";
 import { PickleGlobal, PickleRecord } from "../pickle/values.js";
 import { readTorch, type TorchFile } from "../torch/file.js";
 import { TorchTensor } from "../torch/tensor.js";
@@ -47,6 +48,7 @@ export interface Inspection {
  * parameters; // 8
  */
 export async function inspectFile(path: string): Promise<Inspection> {
+  checkPath("inspectFile", "path", path);
   const info = await stat(path).catch((error: unknown) => {
     throw new CheckpointError(`${path}: cannot be opened: ${messageOf(error)}`, { cause: error });
   });

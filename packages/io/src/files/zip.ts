@@ -49,6 +49,9 @@ const maxInflation = 1032;
 /** Largest member that is inflated, since that happens in memory. */
 const maxInflatedBytes = 2 ** 32;
 
+/** Headers of arrays are shorter, which are read apart from their elements; what precedes a view may be longer. */
+const longestHeader = 1 << 17;
+
 /** The members of an archive. */
 export class ZipArchive {
   readonly entries: ReadonlyMap<string, ZipEntry>;
@@ -79,17 +82,30 @@ export class ZipArchive {
       entry.method === stored
         ? new Uint8Array(await this.file.read(await this.dataOffset(entry), entry.bytes))
         : await this.inflate(entry);
-    if (entry.crc !== 0 && crc32(bytes) !== entry.crc) {
-      throw this.file.errorAt(entry.headerOffset, `the member ${show(entry)} is damaged: its checksum does not match`);
-    }
+    this.check(entry, crc32(bytes));
     return bytes;
   }
 
-  /** Bytes `begin` to `end` of a member, in memory of their own; only those are read where it is stored. */
+  /**
+   * Bytes `begin` to `end` of a member, in memory of their own. Of a stored one no more is read, and the checksum is checked
+   * where they are all of it, or all but a header.
+   */
   async readRange(entry: ZipEntry, begin: number, end: number): Promise<ArrayBuffer> {
-    if (entry.method === stored) return this.file.read((await this.dataOffset(entry)) + begin, end - begin);
+    if (entry.method === stored) {
+      const offset = await this.dataOffset(entry);
+      const bytes = await this.file.read(offset + begin, end - begin);
+      if (end === entry.bytes && begin <= longestHeader)
+        this.check(entry, crc32(new Uint8Array(bytes), crc32(new Uint8Array(await this.file.read(offset, begin)))));
+      return bytes;
+    }
     if (this.inflated?.entry !== entry) this.inflated = { entry, bytes: await this.read(entry) };
     return this.inflated.bytes.slice(begin, end).buffer as ArrayBuffer;
+  }
+
+  /** Throws where a member has a checksum, and its bytes another. */
+  private check(entry: ZipEntry, sum: number): void {
+    if (entry.crc !== 0 && sum !== entry.crc)
+      throw this.file.errorAt(entry.headerOffset, `the member ${show(entry)} is damaged: its checksum does not match`);
   }
 
   /** Where a member's data begins: its local header tells, which may be longer than the directory's copy. */
