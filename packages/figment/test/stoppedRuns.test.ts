@@ -3,7 +3,7 @@
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import { DataError, startOfProcess } from "figment";
@@ -93,6 +93,13 @@ describe("the lock of a folder", () => {
     execFileSync("mkfifo", [path.join(out, "run.lock"), path.join(out, "config.json")]);
     const { code, stderr } = await figment(["train", "first-light", "--out", out, "--resume"]);
     expect([code, stderr]).toEqual([3, expect.stringMatching(/config\.json: it is not JSON/)]);
+  });
+
+  it.runIf(process.platform === "linux")("that is a device without an end is of no run", async () => {
+    const out = await mkdtemp(inFolder("endless-"));
+    await symlink("/dev/zero", path.join(out, "run.lock"));
+    await lockFolder(out).release();
+    expect(await readdir(out)).toEqual([]);
   });
 
   it("that names nobody is removed after whoever was killed while he removed it", async () => {

@@ -1,7 +1,7 @@
 // One run at a time in a folder: two would remove each other's checkpoints and mix their logs. A file names the process that
 // has the folder; one that was killed has it no longer.
 
-import { closeSync, existsSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, openSync, readSync, rmSync, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import path from "node:path";
 import { DataError, isRunning, startOfProcess, withoutWaiting } from "@figment/io";
@@ -11,6 +11,9 @@ const lockName = "run.lock";
 
 /** The folders that this process has. */
 const held = new Set<string>();
+
+/** Bytes of the file that are read, more than two numbers take: what lies there in its place, such as a device, may have no end. */
+const longestText = 64;
 
 /** How long one that has made the file may take to write its name into it, and how often others look, milliseconds. */
 const longestWriting = 200;
@@ -100,7 +103,8 @@ function readText(file: string): string {
   try {
     const descriptor = openSync(file, withoutWaiting);
     try {
-      return readFileSync(descriptor, "utf8");
+      const bytes = Buffer.alloc(longestText);
+      return bytes.toString("utf8", 0, readSync(descriptor, bytes));
     } finally {
       closeSync(descriptor);
     }
