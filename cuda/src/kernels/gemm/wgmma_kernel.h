@@ -38,15 +38,49 @@ struct Ring {
   FIGMENT_DEVICE uint32_t emptyOf(int i) const { return empty + 8 * i; }
 };
 
-/// A position in images, as the copy engine names the pixel that its first tap reads.
+/// A position of a window: of a result's pixel, in image n.
+struct Position {
+  int x, y, n;
+  /// Goes on by less than an image's width, height and any number of images.
+  FIGMENT_DEVICE void advance(const Position& by, const Window& window) {
+    x += by.x;
+    y += by.y;
+    n += by.n;
+    if (x >= window.width) {
+      x -= window.width;
+      y++;
+    }
+    if (y >= window.height) {
+      y -= window.height;
+      n++;
+    }
+  }
+};
+FIGMENT_DEVICE Position positionAt(const Window& window, int i) {
+  const int line = i / window.width;
+  const int n = line / window.height;
+  return {i - line * window.width, line - n * window.height, n};
+}
+
+/// The pixel that the first tap of a position reads, as the copy engine names it.
 struct Pixel {
   int x, y, n;
 };
-FIGMENT_DEVICE Pixel pixelAt(const Window& window, int position) {
-  const int line = position / window.width;
-  const int n = line / window.height;
-  return {window.startX + (position - line * window.width) * window.stepX,
-          window.startY + (line - n * window.height) * window.stepY, n};
+FIGMENT_DEVICE Pixel pixelOf(const Window& window, const Position& position) {
+  return {window.startX + position.x * window.stepX, window.startY + position.y * window.stepY,
+          position.n};
+}
+
+/// A box of a group of a tile's columns: the channels from `channel` on of one tap's pixels.
+struct TapBox {
+  int channel, offsetX, offsetY;
+};
+/// That of group `wish`, or of the last one where there is none: its sums are not stored.
+FIGMENT_DEVICE TapBox tapBoxOf(const Work& work, const Window& window, int wish) {
+  const int groups = work.results.tapGroups, last = work.columns / kGroup - 1;
+  const int group = wish < last ? wish : last;
+  const int tap = group / groups, y = tap / window.tapsX, x = tap - y * window.tapsX;
+  return {(group - tap * groups) * kGroup, x * window.offsetStepX, y * window.offsetStepY};
 }
 
 /// Where the steps of a tile end that begin here: there may be none, of a phase with fewer of them,
@@ -68,9 +102,20 @@ FIGMENT_DEVICE void produce(const Maps& maps, const Work& work, uint32_t stages,
     const int row = place.row * kTileRows, column = place.column * columns;
     const int begin = place.split * work.stepsEach, end = endOf(work, place, begin);
     const int batchA = work.batchA ? place.batch : 0, batchB = work.batchB ? place.batch : 0;
-    const Pixel pixel = work.a == Source::pixels ? pixelAt(window, row) : Pixel{};
+    const Pixel pixel =
+        work.a == Source::pixels ? pixelOf(window, positionAt(window, row)) : Pixel{};
     int chunk = begin % work.chunks;
     int tapX = begin / work.chunks % window.tapsX, tapY = begin / work.chunks / window.tapsX;
+    // What takes divisions is not left to the steps, which one thread must start as fast as two
+    // warpgroups multiply.
+    TapBox boxes[S::kGroups] = {};
+    Position position = {}, stride = {};
+    if (acrossB && work.b == Source::pixels) {
+      FIGMENT_UNROLL
+      for (int i = 0; i < S::kGroups; i++) boxes[i] = tapBoxOf(work, window, column / kGroup + i);
+      position = positionAt(window, chunk * kTileDepth);
+      stride = positionAt(window, kTileDepth);
+    }
     for (int step = begin; step < end; step++) {
       hopper::waitFor(ring.emptyOf(ring.stage), ring.parity ^ 1);
       const uint32_t full = ring.fullOf(ring.stage);
@@ -94,16 +139,12 @@ FIGMENT_DEVICE void produce(const Maps& maps, const Work& work, uint32_t stages,
         else
           hopper::copyBox(b, maps.b, full, depth, column, batchB);
       } else if (work.b == Source::pixels) {
-        const Pixel at = pixelAt(window, depth);
-        const int groups = work.results.tapGroups;
-        for (int i = 0; i < S::kGroups; i++) {
-          // Behind the last group, whatever is there: its sums are not stored.
-          const int wish = column / kGroup + i, last = work.columns / kGroup - 1;
-          const int group = wish < last ? wish : last;
-          const int of = group / groups, y = of / window.tapsX, x = of - y * window.tapsX;
-          hopper::copyPixels(b + i * kGroupBytes, maps.b, full, (group - of * groups) * kGroup,
-                             at.x, at.y, at.n, x * window.offsetStepX, y * window.offsetStepY);
-        }
+        const Pixel at = pixelOf(window, position);
+        FIGMENT_UNROLL
+        for (int i = 0; i < S::kGroups; i++)
+          hopper::copyPixels(b + i * kGroupBytes, maps.b, full, boxes[i].channel, at.x, at.y, at.n,
+                             boxes[i].offsetX, boxes[i].offsetY);
+        position.advance(stride, window);
       } else {
         FIGMENT_UNROLL
         for (int i = 0; i < S::kGroups; i++) {
