@@ -25,10 +25,10 @@ void poison(void* memory, uint64_t bytes) {
 
 /// Behind the scratch that a kernel asked for, where memory is poisoned.
 constexpr uint64_t kGuardBytes = 64;
-bool isPoisoned(const void* memory) {
-  std::byte expected[kGuardBytes];
-  poison(expected, kGuardBytes);
-  return std::memcmp(memory, expected, kGuardBytes) == 0;
+/// What stands where nothing may be written.
+constexpr std::byte kGuard{0xde};
+bool isWhole(const std::byte* guard, uint64_t bytes) {
+  return std::all_of(guard, guard + bytes, [](std::byte b) { return b == kGuard; });
 }
 
 }  // namespace
@@ -232,6 +232,18 @@ void CpuDevice::bindSlots(const Program& program, const Bindings& bindings) {
   }
 }
 
+void CpuDevice::guardOutputs(const Program& program) {
+  behindOutputs_.clear();
+  for (size_t s = 0; s < program.slots.size(); s++) {
+    const format::Slot& slot = program.slots[s];
+    if (slot.kind != format::SlotKind::output) continue;
+    const Guard guard = {bases_[s] + slot.bytes,
+                         CachingAllocator::blockBytes(slot.bytes) - slot.bytes};
+    std::fill_n(guard.from, guard.bytes, kGuard);
+    behindOutputs_.push_back(guard);
+  }
+}
+
 RunResult CpuDevice::run(Program& program, const Bindings& bindings, const RunControl& control) {
   if (const int wanted = threads(); wanted != pool_.threads()) pool_.resize(wanted);
   const int threads = control.serial ? 1 : pool_.threads();
@@ -246,6 +258,7 @@ RunResult CpuDevice::run(Program& program, const Bindings& bindings, const RunCo
     askScratch(program, threads);
   }
   bindSlots(program, bindings);
+  if (guarded_) guardOutputs(program);
 
   if (packed_.bytes() > 0) {
     for (size_t s = 0; s < program.stateWritten.size(); s++)
@@ -316,14 +329,18 @@ void CpuDevice::runKernel(const Program& program, uint32_t index, const RunContr
         Timeline::now(),   0};
   try {
     context.packedOperand = record.packing ? packedOperand(program, record, context) : nullptr;
-    std::byte* const guard = guarded_ ? scratch_.data + asked_[index] : nullptr;
-    if (guard) poison(guard, kGuardBytes);
+    std::byte* const behindScratch = guarded_ ? scratch_.data + asked_[index] : nullptr;
+    if (behindScratch) std::fill_n(behindScratch, kGuardBytes, kGuard);
     record.choice.variant->run(record.call, context);
-    if (guard && !isPoisoned(guard))
+    const auto blame = [&](const std::string& place) {
       context.fail(code::kLibrary, std::string("the kernel ") + record.variantName() + " of " +
-                                       record.opName() + " wrote behind the " +
-                                       std::to_string(asked_[index]) +
-                                       " bytes of scratch that it asked for");
+                                       record.opName() + " wrote behind " + place);
+    };
+    if (behindScratch && !isWhole(behindScratch, kGuardBytes))
+      blame("the " + std::to_string(asked_[index]) + " bytes of scratch that it asked for");
+    if (guarded_)
+      for (const Guard& guard : behindOutputs_)
+        if (!isWhole(guard.from, guard.bytes)) blame("a result of the program");
   } catch (const Error& error) {
     context.fail(error.code().c_str(), error.message());
   } catch (const std::bad_alloc&) {

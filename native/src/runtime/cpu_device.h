@@ -85,6 +85,7 @@ class CpuDevice {
   void drop(Workspace& workspace);
   void bindSlots(const Program& program, const Bindings& bindings);
   void askScratch(Program& program, int threads);
+  void guardOutputs(const Program& program);
 
   CachingAllocator allocator_;
   PackedStates packed_{allocator_};
@@ -94,8 +95,15 @@ class CpuDevice {
   Workspace arena_;
   Workspace scratch_;
   std::vector<std::byte*> bases_;  // address of each slot of the running program
-  bool guarded_ = false;           // whether what kernels write behind their scratch is looked for
-  std::vector<uint64_t> asked_;    // then the bytes of scratch of each record
+  // Whether what kernels write behind their scratch and behind results is looked for: then the
+  // bytes of scratch of each record, and what the blocks of outputs have behind these.
+  bool guarded_ = false;
+  std::vector<uint64_t> asked_;
+  struct Guard {
+    std::byte* from;
+    uint64_t bytes;
+  };
+  std::vector<Guard> behindOutputs_;
   Timeline timeline_;
 };
 

@@ -149,7 +149,7 @@ describe("loading kernels", () => {
     static int32_t check(const FigmentCall*, char*, size_t) { return 0; }
     static void cost(const FigmentCall*, double*, double*) {}
     static int32_t supports(const FigmentCall*) { return 0; }
-    static void run(const FigmentCall*, const FigmentKernelContext*) {}
+    static void run(const FigmentCall* call, const FigmentKernelContext*) { RUN }
     static size_t scratch(const FigmentCall*, int32_t) { return SCRATCH; }
     static const FigmentKernelOp op = {NAME, 1, 0, 0, check, nullptr, cost};
     static const FigmentKernelVariant variant = {OF, "reference", ISA, supports, scratch, run};
@@ -173,13 +173,36 @@ describe("loading kernels", () => {
   ];
 
   const built = (title: string, changes: Record<string, string>, body: string): string => {
-    const ordinary = { NAME: '"fresh"', OF: '"fresh"', ISA: "0", VERSION: "FIGMENT_KERNELS_ABI_VERSION", SCRATCH: "0" };
+    const ordinary = {
+      NAME: '"fresh"',
+      OF: '"fresh"',
+      ISA: "0",
+      VERSION: "FIGMENT_KERNELS_ABI_VERSION",
+      SCRATCH: "0",
+      RUN: "",
+    };
     const defines = Object.entries({ ...ordinary, ...changes }).map(([name, value]) => `#define ${name} ${value}`);
     const source = join(folder, `${title.replaceAll(" ", "-")}.cpp`);
     writeFileSync(source, [...defines, text(body)].join("\n"));
     build(source, `${source}.so`);
     return `${source}.so`;
   };
+
+  /** An operation of `built` from one operand to a result, both of this shape. */
+  const plainDef = (name: string, dims: readonly number[]): OpDef => ({
+    name,
+    effect: "pure",
+    infer: ([x]) => [x as Tensor],
+    lower: {
+      kind: "kernel",
+      call: () => ({
+        schema: { ...nativeSchema(name, {}), hash: 1n },
+        params: {},
+        inputs: [{ index: 0, dims }],
+        outputs: [{ index: 0, dims }],
+      }),
+    },
+  });
 
   it.each(wrong)("refuses %s, and registers nothing", (title, changes, body, message) => {
     const path = built(title, changes, body);
@@ -205,22 +228,31 @@ describe("loading kernels", () => {
   ])("refuses a call whose kernel asks for %s bytes of scratch, and works on", (title, bytes, code, message) => {
     const name = `greedy${[...title].length}${code.length}`;
     loadKernels(built(name, { NAME: `"${name}"`, OF: `"${name}"`, SCRATCH: bytes }, "return &library;"));
-    const schema = { ...nativeSchema(name, {}), hash: 1n };
-    const greedyDef: OpDef = {
-      name,
-      effect: "pure",
-      infer: ([x]) => [x as Tensor],
-      lower: {
-        kind: "kernel",
-        call: () => ({ schema, params: {}, inputs: [{ index: 0, dims: [1] }], outputs: [{ index: 0, dims: [1] }] }),
-      },
-    };
+    const greedyDef = plainDef(name, [1]);
     scope(() => {
       const x = tensor([1]);
       expect(() => applyOne(greedyDef, [x], {})).toThrow(
         expect.objectContaining({ code, message: expect.stringMatching(message) }),
       );
       expect([...x.add(1).dataSync()]).toEqual([2]);
+    });
+  });
+
+  it.each([0, 7])("tells where memory is poisoned that a kernel wrote %i elements behind its result", (behind) => {
+    const name = `careless${behind}`;
+    const run = `static_cast<float*>(call->out[0].data)[5 + ${behind}] = 7;`;
+    loadKernels(built(name, { NAME: `"${name}"`, OF: `"${name}"`, RUN: run }, "return &library;"));
+    const binding = loadBinding();
+    scope(() => {
+      const x = tensor([1, 2, 3, 4, 5]);
+      binding.setPoison(true);
+      try {
+        expect(() => applyOne(plainDef(name, [5]), [x], {}).dataSync()).toThrow(
+          `the kernel reference of ${name} wrote behind a result of the program`,
+        );
+      } finally {
+        binding.setPoison(false);
+      }
     });
   });
 

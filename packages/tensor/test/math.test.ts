@@ -95,6 +95,18 @@ describe("relu and leakyRelu", () => {
       }
     },
   );
+
+  it.each(["f32", "f64"] as const)("lets nothing through behind a 0, not even NaN, fused or not, in %s", (dtype) => {
+    const fused = (x: Tensor): Tensor => biasAct(x, zeros([4], dtype), { activation: "relu" });
+    for (const f of [relu, fused]) {
+      const slopes = (x: Tensor): Tensor =>
+        grad((y: Tensor) => sum(f(y).mul(tensor([Number.NaN, Number.POSITIVE_INFINITY, 2, 1], { dtype }))))(x);
+      const compiled = compile(slopes);
+      for (const g of [slopes, compiled])
+        expect(values(() => g(tensor([[-1, 0, 3, Number.NaN]], { dtype })))).toEqual([0, 0, 2, 1]);
+      compiled.dispose();
+    }
+  });
 });
 
 describe("clamp and the activations", () => {

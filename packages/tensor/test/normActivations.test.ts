@@ -156,6 +156,22 @@ describe("a norm and the activation after it", () => {
     }),
   );
 
+  it.each(Object.keys(norms))("let nothing through behind a ReLU's 0, not even NaN, in any float type: %s", (norm) =>
+    scope(() => {
+      const [x, gamma] = operands();
+      const beta = tensor([-100, 0, 0, 0, 0, 0, 0, 0]);
+      const unlike = tensor([Number.NaN, 1, 1, 1, 1, 1, 1, 1]);
+      for (const dtype of ["f32", "f64"] as const) {
+        const [xs, gammas, betas, weights] = [x, gamma, beta, unlike].map((v) => v.cast(dtype)) as [...Args, Tensor];
+        const slopes = grad((v: Tensor) => sum(relu(norms[norm as keyof typeof norms](v, gammas, betas)).mul(weights)));
+        const compiled = compile(slopes);
+        expect([...compiled(xs).dataSync()].every(Number.isFinite), dtype).toBe(true);
+        expect([...slopes(xs).dataSync()].every(Number.isFinite), dtype).toBe(true);
+        compiled.dispose();
+      }
+    }),
+  );
+
   it("have derivatives of second order", () =>
     scope(() => {
       const [x, gamma, beta] = operands();

@@ -32,27 +32,29 @@ FIGMENT_DEVICE W activate(W u, int32_t activation, W slope) {
   }
 }
 
+/// The cotangent of u, given that of f(u). Behind a ReLU's 0 nothing counts, not even NaN; where u
+/// is NaN the cotangent stays.
 template <class W>
-FIGMENT_DEVICE W activationSlope(W u, int32_t activation, W slope) {
+FIGMENT_DEVICE W activationCotangent(W u, W d, int32_t activation, W slope) {
   switch (activation) {
     case kReluAct:
-      return u <= 0 ? W(0) : W(1);  // NaN keeps the cotangent, as of `relu`
+      return u <= 0 ? W(0) : d;
     case kLeakyReluAct:
-      return u > 0 ? W(1) : slope;
+      return u > 0 ? d : d * slope;
     case kSiluAct:
-      return siluSlope(u);
+      return d * siluSlope(u);
     case kGeluAct:  // 1/√(2π) is the height of the normal distribution
-      return normalBelow(u) + u * W(0.39894228040143267794) * exponential(W(-0.5) * u * u);
+      return d * (normalBelow(u) + u * W(0.39894228040143267794) * exponential(W(-0.5) * u * u));
     case kTanhAct: {
       const W t = hyperbolicTangent(u);
-      return W(1) - t * t;
+      return d * (W(1) - t * t);
     }
     case kSigmoidAct: {
       const W s = sigmoid(u);
-      return s * (W(1) - s);
+      return d * (s * (W(1) - s));
     }
     default:
-      return W(1);
+      return d;
   }
 }
 
@@ -78,7 +80,7 @@ struct BiasActivation {
       const W value = activate(u, activation, slope) * gain;
       if (value > limit || value < -limit) return W(0);
     }
-    return dy * gain * activationSlope(u, activation, slope);
+    return activationCotangent(u, dy * gain, activation, slope);
   }
 };
 

@@ -36,28 +36,29 @@ FIGMENT_INLINE F32 activated(F32 u, F32 slope) {
   }
 }
 
-/// f'(u), given f(u).
+/// The cotangent of u, given f(u) and its cotangent d. Behind a ReLU's 0 nothing counts, not even
+/// NaN; where u is NaN the cotangent stays.
 template <int kActivation>
-FIGMENT_INLINE F32 activationSlope(F32 u, F32 value, F32 slope) {
+FIGMENT_INLINE F32 activationCotangent(F32 u, F32 value, F32 d, F32 slope) {
   const F32 one = F32::broadcast(1.0f);
   switch (kActivation) {
     case kReluAct:
-      return blend(le(u, F32::zero()), F32::zero(), one);  // 1 at NaN, as of `relu`
+      return blend(le(u, F32::zero()), F32::zero(), d);
     case kLeakyReluAct:
-      return blend(gt(u, F32::zero()), one, slope);
+      return d * blend(gt(u, F32::zero()), one, slope);
     case kSiluAct:
-      return siluSlope(u);
+      return d * siluSlope(u);
     case kGeluAct: {
       const F32 density =
           expNonPositive(u * u * F32::broadcast(-0.5f)) * F32::broadcast(0.398942280f);
-      return mulAdd(u, density, normalBelow(u));
+      return d * mulAdd(u, density, normalBelow(u));
     }
     case kTanhAct:
-      return one - value * value;
+      return d * (one - value * value);
     case kSigmoidAct:
-      return value * (one - value);
+      return d * (value * (one - value));
     default:
-      return one;
+      return d;
   }
 }
 

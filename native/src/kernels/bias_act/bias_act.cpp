@@ -101,7 +101,8 @@ void runBackward(const OpCall& call, Context& context) {
         const double value = activations::activate(u, p.activation, p.slope) * p.gain;
         const bool outside = p.clamped && (value > p.limit || value < -p.limit);
         const double d =
-            outside ? 0 : double(dy[i]) * p.gain * activations::slopeAt(u, p.activation, p.slope);
+            outside ? 0
+                    : activations::cotangentAt(u, double(dy[i]) * p.gain, p.activation, p.slope);
         dx[i] = T(d);
         sum += d;
       }

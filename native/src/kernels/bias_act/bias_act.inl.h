@@ -82,8 +82,8 @@ FIGMENT_INLINE void gradBlock(const BiasActGradCall& g, int64_t start, int64_t r
       const int64_t element = start + r * g.layout.columns + column + v * kLanes;
       const F32 u = loadLanes(g.x + element, lanes) + bias[v];
       const F32 value = activated<kActivation>(u, g.k.slope);
-      F32 d = loadLanes(g.dy + element, lanes) * g.k.gain *
-              activationSlope<kActivation>(u, value, g.k.slope);
+      F32 d = activationCotangent<kActivation>(
+          u, value, loadLanes(g.dy + element, lanes) * g.k.gain, g.k.slope);
       if (g.k.clamped) d = blend(gt(abs(value * g.k.gain), g.k.limit), F32::zero(), d);
       storeLanes(g.dx + element, d, lanes);
       sum[v] += d;

@@ -36,8 +36,6 @@ inline double activate(double u, int32_t activation, double slope) {
 
 inline double slopeAt(double u, int32_t activation, double slope) {
   switch (activation) {
-    case kReluAct:
-      return u <= 0 ? 0 : 1;  // NaN keeps the cotangent, as of `relu`
     case kLeakyReluAct:
       return u > 0 ? 1 : slope;
     case kSiluAct: {
@@ -57,6 +55,13 @@ inline double slopeAt(double u, int32_t activation, double slope) {
     default:
       return 1;
   }
+}
+
+/// The cotangent of u, given that of f(u). Behind a ReLU's 0 nothing counts, not even NaN; where u
+/// is NaN the cotangent stays.
+inline double cotangentAt(double u, double d, int32_t activation, double slope) {
+  if (activation == kReluAct) return u <= 0 ? 0 : d;
+  return d * slopeAt(u, activation, slope);
 }
 
 }  // namespace figment::activations

@@ -129,7 +129,7 @@ void runBackward(const OpCall& call, Context& context) {
       const auto normalised = [&](int64_t i) { return (double(x[i]) - center) * inverse; };
       const auto before = [&](int64_t i) {
         const double u = double(gamma[ch]) * normalised(i) + double(beta[ch]);
-        return double(dy[i]) * activations::slopeAt(u, p.activation, p.slope);
+        return activations::cotangentAt(u, double(dy[i]), p.activation, p.slope);
       };
       double plain = 0, scaled = 0;
       for (int64_t row = 0; row < p.rows; row++) {

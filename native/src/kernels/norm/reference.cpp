@@ -76,7 +76,7 @@ struct Backward {
   /// The cotangent of the value before the activation.
   double before(int64_t sample, int64_t s, int64_t ch) const {
     const double u = double(gamma[ch]) * normalised(sample, s, ch) + double(beta[ch]);
-    return double(dy[index(sample, s, ch)]) * activations::slopeAt(u, p.activation, p.slope);
+    return activations::cotangentAt(u, double(dy[index(sample, s, ch)]), p.activation, p.slope);
   }
 
   const GroupNormGradParams& p;
