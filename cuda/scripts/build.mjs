@@ -5,7 +5,7 @@
 //   CUDA=AUTO             (default) the plug-in, for this machine's GPUs, where nvcc and a GPU are found
 //   CUDA=ON               the plug-in in any case; an error without nvcc
 //   CUDA=ONLY             the same without the emulated one: the shortest way to a kernel on a GPU
-//   CUDA=QUICK            as ONLY, in two thirds of the time: nvcc optimises less, so kernels are right but slower
+//   CUDA=QUICK            as ONLY, in some 70 % of the time: nvcc 13 optimises less, so kernels are right but slower
 //   CUDA=OFF              the emulated one only
 //   CUDAARCHS=90a-real    architectures as CMake lists them, in place of this machine's GPUs; with CUDA=ON, ONLY
 //                         or QUICK and no GPU, the default is all of them

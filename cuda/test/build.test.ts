@@ -47,6 +47,19 @@ describe("the build of the CUDA plug-in", () => {
     expect(build({ CUDA: "OFF", CUDAARCHS: "bogus" }).given).toContain("-DFIGMENT_CUDA=OFF");
   });
 
+  it.each([
+    ["ON", "ON", "OFF"],
+    ["ONLY", "OFF", "OFF"],
+    ["QUICK", "OFF", "ON"],
+  ])("makes what CUDA=%s names: the emulated one %s, less optimised %s", (CUDA, emulator, quick) => {
+    const { given } = build({ CUDA, CUDACXX: nvcc, CUDAARCHS: "80-real" });
+    expect(given).toContain(`-DFIGMENT_CUDA=ON -DFIGMENT_EMULATOR=${emulator} -DFIGMENT_QUICK=${quick}`);
+  });
+
+  it("says what CUDA may be", () => {
+    expect(build({ CUDA: "FAST" }).stderr).toContain(`CUDA is "FAST"; expected AUTO, ON, ONLY, QUICK or OFF`);
+  });
+
   it("says that CUDACXX names no nvcc", () => {
     const { stderr, given } = build({ CUDA: "ON", CUDACXX: join(folder, "cmake") });
     expect([stderr, given.includes("-S")]).toEqual([expect.stringContaining("which is no nvcc that runs"), false]);

@@ -32,7 +32,7 @@ const attentions: readonly AttentionShape[] = [
   { label: "wide", batch: 16, heads: 8, sequence: 1024, depth: 80 },
 ];
 
-/** What memory allows at best: the numbers of one array to another. */
+/** What memory allows at best, or the second-level cache where it holds both: the numbers of one array to another. */
 const copyCase = (mebibytes: number): KernelCase => {
   const count = (mebibytes << 20) / bytesPerFloat;
   return {

@@ -237,8 +237,8 @@ void CpuDevice::guardOutputs(const Program& program) {
   for (size_t s = 0; s < program.slots.size(); s++) {
     const format::Slot& slot = program.slots[s];
     if (slot.kind != format::SlotKind::output) continue;
-    const Guard guard = {bases_[s] + slot.bytes,
-                         CachingAllocator::blockBytes(slot.bytes) - slot.bytes};
+    const uint64_t slack = CachingAllocator::blockBytes(slot.bytes) - slot.bytes;
+    const Guard guard = {bases_[s] + slot.bytes, std::min(slack, kGuardBytes)};
     std::fill_n(guard.from, guard.bytes, kGuard);
     behindOutputs_.push_back(guard);
   }

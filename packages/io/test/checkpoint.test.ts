@@ -250,6 +250,18 @@ describe("a model file", () => {
     await expect(loadModel(path, part)).rejects.toBe(wrong);
   });
 
+  it("is named where a module takes other states than it holds", async () => {
+    const path = join(await temporaryFolder(), "model.safetensors");
+    const part = new Part({ weight: [2] }).fill(seeded(3));
+    await saveModel(path, part);
+    part.restoreState = () => {
+      throw new UsageError("SGD: the saved state is that of Adam");
+    };
+    const refused = loadModel(path, part);
+    await expect(refused).rejects.toThrow(CheckpointError);
+    await expect(refused).rejects.toThrow(`${path}: SGD: the saved state is that of Adam`);
+  });
+
   it("of others, which has no checksum, is loaded as it is", async () => {
     const path = join(await temporaryFolder(), "foreign.safetensors");
     const weight = tensor([1, 2]);

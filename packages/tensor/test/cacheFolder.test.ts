@@ -1,8 +1,9 @@
 import { execFileSync } from "node:child_process";
+import { mkdirSync, rmSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { cacheFolder } from "@figment/tensor";
-import { afterEach, expect, it, vi } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 
 afterEach(() => vi.unstubAllEnvs());
 
@@ -21,14 +22,28 @@ it("is never beside what runs where HOME is empty", () => {
 });
 
 const canBeOthers = process.platform === "linux" && process.getuid?.() === 0;
-it.skipIf(!canBeOthers)("lies among temporary files for a user whom the system does not know", () => {
+describe.skipIf(!canBeOthers)("for a user whom the system does not know", () => {
   const nobody = 54321;
-  const program = `
-    process.setuid(${nobody});
-    delete process.env.HOME;
-    const { cacheFolder } = await import(${JSON.stringify(import.meta.resolve("#runtime/cacheFolder"))});
-    console.log(cacheFolder("data"));`;
-  const env = { ...process.env, XDG_CACHE_HOME: "" };
-  const told = execFileSync(process.execPath, ["--input-type=module", "--eval", program], { env, encoding: "utf8" });
-  expect(told.trim()).toBe(path.join(os.tmpdir(), `figment-user-${nobody}`, ".cache/figment/data"));
+  const folder = path.join(os.tmpdir(), `figment-user-${nobody}`);
+  const told = (): string => {
+    const program = `
+      const { cacheFolder } = await import(${JSON.stringify(import.meta.resolve("#runtime/cacheFolder"))});
+      process.setuid(${nobody});
+      delete process.env.HOME;
+      console.log(cacheFolder("data"), process.pid);`;
+    const env = { ...process.env, XDG_CACHE_HOME: "" };
+    return execFileSync(process.execPath, ["--input-type=module", "--eval", program], { env, encoding: "utf8" }).trim();
+  };
+  afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+  it("lies among temporary files", () => {
+    const [name] = told().split(" ");
+    expect(name).toBe(path.join(folder, ".cache/figment/data"));
+  });
+
+  it("is not what another user made there before", () => {
+    mkdirSync(folder);
+    const [name, pid] = told().split(" ");
+    expect(name).toBe(path.join(`${folder}-${pid}`, ".cache/figment/data"));
+  });
 });

@@ -45,7 +45,7 @@ const rounding = { bf16: 2 ** -8, f16: 2 ** -11, f32: 0 } as const;
 const least = 2 ** -24;
 const threadCounts = [1, 2, 5];
 /**
- * Without it kernels meet half of the mixes at each sample, in turn, and those on emulated tiles, which are slow, one of
+ * Without it kernels meet a third of the mixes at each sample, in turn, and those on emulated tiles, which are slow, one of
  * six, and other threads at every third sample.
  */
 const thorough = process.env.FIGMENT_TEST_ALL === "1";
@@ -232,7 +232,7 @@ describe.each(products.map((def) => [def.name, def] as const))("%s", (_name, def
       const specification = scope(() => specify(def, sample, i));
       for (const [m, mix] of mixes.entries()) {
         for (const variant of variantsOf(def)) {
-          if (!thorough && (m + i) % (variant.startsWith("emulated") ? 6 : 2) !== 0) continue;
+          if (!thorough && (m + i) % (variant.startsWith("emulated") ? 6 : 3) !== 0) continue;
           try {
             scope(() => check(def, sample, specification, mix, variant));
           } catch (error) {

@@ -1,4 +1,4 @@
-// The activations of biasAct and their slopes.
+// The activations of biasAct and the cotangents before them.
 #pragma once
 
 #include "../../device/functions.h"

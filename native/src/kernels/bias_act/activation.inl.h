@@ -1,4 +1,4 @@
-// The activations of biasAct and of norms, and their slopes, of a vector.
+// The activations of biasAct and of norms, and the cotangents before them, of a vector.
 #pragma once
 
 #include "../norm/isa_variant.h"

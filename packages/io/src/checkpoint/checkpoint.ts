@@ -6,8 +6,9 @@ import {
   type Cell,
   CheckpointError,
   checkObject,
-  FigmentError,
+  DeviceError,
   type Json,
+  OutOfMemoryError,
   type Stateful,
   type StateToRestore,
   type Tensor,
@@ -149,7 +150,8 @@ export async function loadModel(path: string, module: Stateful): Promise<void> {
     module.restoreState({ tensors, json: file.metadata.has(stateKey) ? readJson(file, stateKey) : null });
   } catch (error) {
     // Not the file's fault: memory that runs short, a variable of the environment that makes no sense.
-    if (error instanceof FigmentError && !(error instanceof CheckpointError)) throw error;
+    if (error instanceof OutOfMemoryError || error instanceof DeviceError || messageOf(error).startsWith("FIGMENT_"))
+      throw error;
     throw new CheckpointError(`${path}: ${messageOf(error)}`, { cause: error });
   } finally {
     for (const tensor of Object.values(tensors)) tensor.dispose();

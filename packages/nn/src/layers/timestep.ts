@@ -21,7 +21,7 @@ const defaultPeriod = 10_000;
 export interface SinusoidOptions {
   /** Longest period over 2π, in steps. Default 10,000. */
   readonly maxPeriod?: number;
-  /** What is taken from k in the exponent: 1 makes the last period 2π·maxPeriod, 0 a little shorter. Default 1. */
+  /** What is taken from k in the exponent: 1 makes the last period 2π·maxPeriod, 0 that by maxPeriod^(2/dim) shorter. Default 1. */
   readonly frequencyShift?: number;
   /** Whether the cosines come first. Default false. */
   readonly cosinesFirst?: boolean;

@@ -1,5 +1,6 @@
 // Where this user's programs keep what they can make or fetch again.
 
+import { lstatSync } from "node:fs";
 import { homedir, tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { UsageError } from "../errors.js";
@@ -25,6 +26,14 @@ function userFolder(): string {
   try {
     return homedir() || userInfo().homedir;
   } catch {
-    return join(tmpdir(), `figment-user-${process.getuid?.() ?? 0}`);
+    const folder = join(tmpdir(), `figment-user-${process.getuid?.() ?? 0}`);
+    // Whoever made it first could put anything in it.
+    return isOwn(folder) ? folder : `${folder}-${process.pid}`;
   }
+}
+
+/** Whether a folder is this user's, or is not there yet. */
+function isOwn(folder: string): boolean {
+  const there = lstatSync(folder, { throwIfNoEntry: false });
+  return there === undefined || (there.isDirectory() && there.uid === process.getuid?.());
 }
