@@ -21,7 +21,7 @@ import {
 } from "@figment/tensor";
 import { afterAll, afterEach, describe, expect, it, vi } from "vitest";
 
-// What failed programs held is let go of in a later turn of the event loop.
+// The last buffers may be let go of in a later turn of the event loop.
 afterAll(() => vi.waitFor(() => assertNoLeaks()));
 
 const mebibyte = 1 << 20;
