@@ -34,7 +34,7 @@ describe("binding", () => {
     const cpu = native.cpu();
     expect(cpu.name.length).toBeGreaterThan(0);
     expect(cpu.cores).toBeGreaterThanOrEqual(1);
-    expect(["generic", "avx2", "avx512", "amx"]).toContain(cpu.isa);
+    expect(["generic", "avx2", "avx512", "avx512bf16", "amx"]).toContain(cpu.isa);
     expect(cpu.threads).toBe(native.threads());
     const devices = native.devices();
     expect(devices[0]).toMatchObject({ kind: "cpu", index: 0 });
@@ -61,7 +61,7 @@ describe("binding", () => {
   });
 
   it.each([
-    ["FIGMENT_ISA", "sse9", "expected generic, avx2, avx512 or amx"],
+    ["FIGMENT_ISA", "sse9", "expected generic, avx2, avx512, avx512bf16 or amx"],
     ["FIGMENT_THREADS", "many", "expected a whole number"],
     ["FIGMENT_THREADS", "0", "expected a whole number"],
     ["FIGMENT_VARIANT", "matmul=quantum", "names no operation=variant"],

@@ -15,7 +15,7 @@ export type NativeErrorCode =
   | "ERR_FIGMENT_DEVICE";
 
 /** Instruction sets that have their own kernels. */
-export type Isa = "generic" | "avx2" | "avx512" | "amx" | "sm75" | "sm80" | "sm90a";
+export type Isa = "generic" | "avx2" | "avx512" | "avx512bf16" | "amx" | "sm75" | "sm80" | "sm90a";
 
 export interface CpuInfo {
   readonly name: string;

@@ -63,7 +63,7 @@ Napi::Value setIsa(Environment&, const Napi::CallbackInfo& info) {
   Isa isa = bestIsa();
   if (!name.empty() && !parseIsa(name, isa))
     throw Error(code::kArgument,
-                "isa: expected generic, avx2, avx512, amx or null, not \"" + name + "\"");
+                "isa: expected generic, avx2, avx512, avx512bf16, amx or null, not \"" + name + "\"");
   setIsaLimit(isa);
   return info.Env().Undefined();
 }

@@ -182,13 +182,14 @@ struct OpSpec {
 };
 
 /// Instruction sets with their own translation units, in order of preference; each includes those
-/// before it. amx is AVX-512 with bf16 matrix tiles. The sets of GPUs are apart: a backend has
-/// variants of its own kind only.
+/// before it. avx512bf16 is AVX-512 with dot products of bf16, and amx that with matrix tiles of
+/// bf16. The sets of GPUs are apart: a backend has variants of its own kind only.
 enum class Isa : uint8_t {
   generic = 0,
   avx2 = 1,
   avx512 = 2,
-  amx = 3,
+  avx512bf16 = 3,
+  amx = 4,
   sm75 = 16,   ///< what every GPU that the plug-in runs on has
   sm80 = 17,   ///< mma on bf16, copies that a thread does not wait for
   sm90a = 18,  ///< wgmma and the bulk copy engine, of Hopper only

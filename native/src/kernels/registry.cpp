@@ -129,10 +129,12 @@ const RegisteredVariant* supported(const RegisteredOp& op, const OpCall& call,
   return nullptr;
 }
 
-/// A variant's name without its instruction set: instances of one kernel share it.
+/// A variant's name without its instruction set, or what that begins with: instances of one kernel
+/// share it.
 std::string_view kernelOf(const RegisteredVariant& variant) {
   const std::string_view name = variant.name, isa = isaName(variant.isa);
-  return name.starts_with(isa) ? name.substr(isa.size()) : name;
+  const std::string_view first = name.substr(0, name.find('-'));
+  return isa.starts_with(first) ? name.substr(first.size()) : name;
 }
 
 /// Whether a wider instruction set's instance of the same kernel is listed.
@@ -194,7 +196,7 @@ void configureRegistryFromEnvironment() {
     Isa isa;
     if (!parseIsa(text, isa))
       throw Error(code::kArgument, std::string("FIGMENT_ISA is \"") + text +
-                                       "\"; expected generic, avx2, avx512 or amx");
+                                       "\"; expected generic, avx2, avx512, avx512bf16 or amx");
     setIsaLimit(isa);
   }
   const char* text = std::getenv("FIGMENT_VARIANT");

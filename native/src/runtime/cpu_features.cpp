@@ -113,8 +113,9 @@ CpuFeatures detect() {
 
   if (avx2 && fma && f16c) cpu.best = Isa::avx2;
   if (cpu.best == Isa::avx2 && f && dq && cd && bw && vl) cpu.best = Isa::avx512;
+  if (cpu.best == Isa::avx512 && cpu.bf16) cpu.best = Isa::avx512bf16;
   // Kernels on tiles round to bf16 by AVX-512's instructions for it.
-  if (cpu.best == Isa::avx512 && cpu.bf16 && tile && tileBf16 && grantTiles()) cpu.best = Isa::amx;
+  if (cpu.best == Isa::avx512bf16 && tile && tileBf16 && grantTiles()) cpu.best = Isa::amx;
   return cpu;
 }
 
@@ -172,6 +173,8 @@ const char* isaName(Isa isa) {
   switch (isa) {
     case Isa::amx:
       return "amx";
+    case Isa::avx512bf16:
+      return "avx512bf16";
     case Isa::avx512:
       return "avx512";
     case Isa::avx2:
@@ -182,7 +185,7 @@ const char* isaName(Isa isa) {
 }
 
 bool parseIsa(const std::string& name, Isa& isa) {
-  for (const Isa candidate : {Isa::generic, Isa::avx2, Isa::avx512, Isa::amx}) {
+  for (const Isa candidate : {Isa::generic, Isa::avx2, Isa::avx512, Isa::avx512bf16, Isa::amx}) {
     if (name == isaName(candidate)) {
       isa = candidate;
       return true;

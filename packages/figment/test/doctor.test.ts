@@ -78,7 +78,7 @@ describe("figment doctor", () => {
   });
 
   it.each([
-    ["FIGMENT_ISA", "avx3", /FIGMENT_ISA is "avx3"; expected generic, avx2, avx512 or amx/],
+    ["FIGMENT_ISA", "avx3", /FIGMENT_ISA is "avx3"; expected generic, avx2, avx512, avx512bf16 or amx/],
     ["FIGMENT_THREADS", "0", /FIGMENT_THREADS is "0"; expected a whole number from 1 to 256/],
     ["FIGMENT_VARIANT", "conv2d", /FIGMENT_VARIANT: "conv2d" names no operation=variant of this build/],
   ])("tells of %s=%s, with which the addon cannot be loaded, and exits with 1", async (name, value, message) => {

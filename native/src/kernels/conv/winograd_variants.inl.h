@@ -94,9 +94,9 @@ inline double directCost(const Geometry& g) {
          double(g.groupIn) * double(ceilDiv(g.groupOut, kTileColumns) * kTileColumns);
 }
 
-/// The preference of one of the filterings, where the product costs `direct` and matrix tiles would
-/// make it faster by a rate of `parts`: it is the choice if it is the cheapest of those permitted,
-/// and cheaper than the product by a margin.
+/// The preference of one of the filterings, where the product costs `direct`, and matrix tiles would
+/// make it faster by a rate of `parts` and dot products by one of theirs: it is the choice if it is
+/// the cheapest of those permitted, and cheaper than the product by a margin.
 template <template <int, int> class Way, int kY, int kX>
 inline int preferenceOf(const Geometry& g, double direct, const Parts& parts) {
   constexpr double kMargin = 0.85;
@@ -105,7 +105,8 @@ inline int preferenceOf(const Geometry& g, double direct, const Parts& parts) {
   if (!Way<kY, kX>::permitted(g)) return kOnRequest;
   if (own > kMargin * direct || beats(Way<4, 4>()) || beats(Way<2, 4>()) || beats(Way<2, 2>()))
     return kPackedPreference - 1;
-  return 1 + (own * split::rateOf(parts) <= direct ? kTilesPreference : kPackedPreference);
+  if (own * split::rateOf(parts) <= direct) return 1 + kTilesPreference;
+  return 1 + (own * split::kDotRate <= direct ? kDotPreference : kPackedPreference);
 }
 
 template <int kY, int kX, class P>

@@ -3,9 +3,9 @@
 // multiplies 16×32 by 32×16 bf16 numbers into 16×16 f32 sums (Intel SDM, TDPBF16PS: even and odd k
 // are summed apart, denormals count as zero). Four tiles of C are fed by two of A and two of B, so
 // that each loaded tile is used twice. Both factors are packed in blocks of 32 along K. Written
-// over a `Tiles` type: the hardware's (tiles_amx.h), or an emulation (tiles_emulated.h) that shows
-// on any machine that packing and order are right. Include only from files compiled for one
-// instruction set.
+// over a `Tiles` type: the hardware's (tiles_amx.h), vectors (tiles_avx512bf16.h), or an emulation
+// (tiles_emulated.h) that shows on any machine that packing and order are right. Include only from
+// files compiled for one instruction set.
 #pragma once
 
 #include "kernels/gemm/block.inl.h"

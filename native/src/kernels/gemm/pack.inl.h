@@ -10,8 +10,9 @@
 namespace figment::FIGMENT_ISA::gemm {
 
 /// Preference of the packed kernels: above the reference, wider vectors first; and of those on
-/// matrix tiles.
-constexpr int kPackedPreference = 10 * (FIGMENT_LEVEL + 1), kTilesPreference = 40;
+/// matrix tiles, by dot products of AVX-512 or by AMX.
+constexpr int kPackedPreference = 10 * (FIGMENT_LEVEL + 1);
+constexpr int kDotPreference = 35, kTilesPreference = 40;
 
 constexpr int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 /// Of whole numbers: those of floats would be cut without a word.

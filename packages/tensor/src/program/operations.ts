@@ -12,7 +12,7 @@ import { native } from "../runtime/device.js";
 import { writeProgram } from "./blob.js";
 import { lowerGraph } from "./lower.js";
 
-const isas: readonly Isa[] = ["generic", "avx2", "avx512", "amx"];
+const isas: readonly Isa[] = ["generic", "avx2", "avx512", "avx512bf16", "amx"];
 const formats = Object.keys(formatOf) as DType[];
 
 /** The text of packages/tensor/docs/operations.md. */

@@ -9,7 +9,7 @@ const binding = loadBinding();
 export function withoutTiles(): void {
   const { isa } = binding.cpu();
   beforeAll(() => {
-    if (isa === "amx") binding.setIsa("avx512");
+    if (isa === "amx" || isa === "avx512bf16") binding.setIsa("avx512");
   });
   afterAll(() => binding.setIsa(isa));
 }
