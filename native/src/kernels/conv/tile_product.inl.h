@@ -314,6 +314,21 @@ inline void multiplyBlock(Tiles& tiles, HeldSums& held, const split::Chain& chai
         tiles.template load<kAt>(sums + tilePlace<kColumns>(kAt), kSumBytes<kColumns>);
       });
   };
+  if constexpr (Tiles::kAddsSteps && !kSplit) {
+    begin();
+    const int64_t share = ceilDiv(steps, kRows * kColumns);
+    const auto beside = [&]() __attribute__((always_inline)) {
+      for (int64_t k = 0; k < share; k++) finisher.advance(progress);
+    };
+    const auto place = [offsets](int64_t k) { return int64_t(offsets[k]); };
+    eachTile<kRows>([&]<int kRow>() {
+      tiles.template addSteps<kRow * kColumns, kColumns>(
+          a.at[kRow], a.rowBytes, b, bStep * int64_t(sizeof *b), steps, place, beside);
+    });
+    finisher.keep(progress);
+    held.hold(sums, kRows, kColumns);
+    return;
+  }
   const auto step = [&](int64_t offset, auto&& before) __attribute__((always_inline)) {
     if constexpr (kSplit)
       block.splitStep(chain, offset, b, before);

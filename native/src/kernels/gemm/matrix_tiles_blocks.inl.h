@@ -155,19 +155,50 @@ template <bool kLower, bool kRight, bool kStream, class Tiles, class Finish>
   beside.finishRows(kBlock);
 }
 
+/// The same on tiles that add all steps by themselves.
+template <bool kLower, bool kRight, class Tiles, class Finish>
+[[gnu::noinline]] void sumSteps(Tiles& tiles, const RowTiles& rows, const uint16_t* columns,
+                                int64_t blocks, const float* from, const Ahead& ahead,
+                                Beside<Finish>& beside) {
+  constexpr int64_t kBytes = sizeof(uint16_t), kParts = 4;
+  const auto offset = [next = rows.next * kBytes](int64_t step) { return step * next; };
+  int64_t part = 0;
+  const auto finish = [&]() __attribute__((always_inline)) {
+    const int64_t end = blocks * (part + 1) / kParts;
+    for (int64_t block = blocks * part / kParts; block < end; block++)
+      for (int64_t i = 0; i < ahead.lines; i++)
+        fetch(ahead.data + block * ahead.next + i * ahead.lower);
+    part++;
+    beside.finishRows(kBlock / kParts);
+  };
+  beside.begin(tiles, from);
+  tiles.template addSteps<0, 1 + kRight>(rows.data, rows.lineBytes, columns, kPair * kBytes, blocks,
+                                         offset, finish);
+  if constexpr (kLower)
+    tiles.template addSteps<2, 1 + kRight>(rows.data + rows.lower, rows.lineBytes, columns,
+                                           kPair * kBytes, blocks, offset, finish);
+  beside.finishRows(kBlock);
+}
+
 /// The same for as many of the rows and columns as are of use.
 template <bool kStream, class Tiles, class Finish>
 inline void sumBlock(Tiles& tiles, const RowTiles& rows, int64_t rowCount, const uint16_t* columns,
                      int64_t columnCount, int64_t blocks, const float* from, const Ahead& ahead,
                      Beside<Finish>& beside) {
+  const auto sum = [&]<bool kLower, bool kRight>() __attribute__((always_inline)) {
+    if constexpr (Tiles::kAddsSteps)
+      sumSteps<kLower, kRight>(tiles, rows, columns, blocks, from, ahead, beside);
+    else
+      sumTiles<kLower, kRight, kStream>(tiles, rows, columns, blocks, from, ahead, beside);
+  };
   if (rowCount > kSide && columnCount > kSide)
-    sumTiles<true, true, kStream>(tiles, rows, columns, blocks, from, ahead, beside);
+    sum.template operator()<true, true>();
   else if (rowCount > kSide)
-    sumTiles<true, false, kStream>(tiles, rows, columns, blocks, from, ahead, beside);
+    sum.template operator()<true, false>();
   else if (columnCount > kSide)
-    sumTiles<false, true, kStream>(tiles, rows, columns, blocks, from, ahead, beside);
+    sum.template operator()<false, true>();
   else
-    sumTiles<false, false, kStream>(tiles, rows, columns, blocks, from, ahead, beside);
+    sum.template operator()<false, false>();
 }
 
 /// Sums blocks by sum(row, column, sums, beside), where row and column count from the first of

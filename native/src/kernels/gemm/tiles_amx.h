@@ -14,6 +14,7 @@ class HardwareTiles {
   /// What variants on these tiles are called and need, and which calls they are preferred for.
   static constexpr const char* kName = "amx-bf16";
   static constexpr Isa kIsa = Isa::amx;
+  static constexpr bool kAddsSteps = false;
   template <bool (*kTakes)(const OpCall&), bool (*kFills)(const OpCall&)>
   static int supports(const OpCall& call) {
     if (!kTakes(call)) return -1;

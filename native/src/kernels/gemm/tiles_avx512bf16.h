@@ -1,8 +1,8 @@
 // The matrix tiles of matrix_tiles.inl.h in terms of AVX-512's dot products of bf16, for machines
-// without AMX. Sums stay in the first-level cache between products, and factors where they are: a
-// product reads them from there, so that loading one only says where it lies. A product takes 16
-// registers of sums, one of columns, and rows as broadcast operands in memory; on Zen 4 it runs at
-// 19/20 of the rate of the instruction. In assembly, as what else these files do is AVX-512 without
+// without AMX. Factors stay where they are: a product reads them from there, so that loading one
+// only says where it lies. Sums stay in 16 registers while they meet steps of K that are all known
+// (addSteps), which convolutions and matrix products ask for, else in the first-level cache between
+// products of tiles. The instruction is in assembly, as what else these files do is AVX-512 without
 // it. Include only from *.avx512bf16.cpp.
 #pragma once
 
@@ -11,27 +11,54 @@
 
 namespace figment::FIGMENT_ISA::tiles {
 
-/// sums[m][n] += Σ_k a[m][2k] b[k][2n] + a[m][2k + 1] b[k][2n + 1] for rows of so many bytes; each
-/// k adds its two products one after the other. The instruction takes denormals for zero and
-/// flushes those that it makes. One copy, because it fills a good part of the cache of
-/// instructions.
-[[gnu::noinline]] inline void dotProducts(float* sums, const std::byte* a, int64_t aBytes,
-                                          const std::byte* b, int64_t bBytes) {
+/// sums[m][n] += Σ_k a[m][2k] b[k][2n] + a[m][2k + 1] b[k][2n + 1] of the first kRows rows of
+/// kColumns tiles of sums, for `steps` steps of K: the rows of each begin offset(step) bytes behind
+/// `a`, its columns `bStep` bytes behind those of the step before. Each k adds its two products one
+/// after the other; the instruction takes denormals for zero and flushes those that it makes.
+template <int kRows, int kColumns, class Offset>
+FIGMENT_INLINE void addDotProducts(float* const (&sums)[kColumns], const std::byte* a,
+                                   int64_t aBytes, const std::byte* b, int64_t bBytes,
+                                   int64_t bStep, int64_t steps, Offset&& offset) {
   constexpr int64_t kWord = sizeof(float);  // a pair of bf16 numbers
-  __m512 row[kSide];
+  constexpr int64_t kTileBytes = kTile * int64_t(sizeof(uint16_t));
+  __m512 sum[kRows][kColumns];
 #pragma GCC unroll 16
-  for (int64_t m = 0; m < kSide; m++) row[m] = _mm512_load_ps(sums + m * kSide);
+  for (int64_t m = 0; m < kRows; m++)
+#pragma GCC unroll 2
+    for (int64_t j = 0; j < kColumns; j++) sum[m][j] = _mm512_load_ps(sums[j] + m * kSide);
+  for (int64_t step = 0; step < steps; step++, b += bStep) {
+    const std::byte* rows = a + offset(step);
 #pragma GCC unroll 16
-  for (int64_t k = 0; k < kSide; k++) {
-    const __m512 columns = _mm512_loadu_ps(b + k * bBytes);
+    for (int64_t k = 0; k < kSide; k++) {
+      __m512 columns[kColumns];
+#pragma GCC unroll 2
+      for (int64_t j = 0; j < kColumns; j++)
+        columns[j] = _mm512_loadu_ps(b + j * kTileBytes + k * bBytes);
 #pragma GCC unroll 16
-    for (int64_t m = 0; m < kSide; m++)
-      __asm__("vdpbf16ps %2%{1to16%}, %1, %0"
-              : "+v"(row[m])
-              : "v"(columns), "m"(*reinterpret_cast<const float*>(a + m * aBytes + k * kWord)));
+      for (int64_t m = 0; m < kRows; m++) {
+        const auto& pair = *reinterpret_cast<const float*>(rows + m * aBytes + k * kWord);
+        if constexpr (kColumns == 1) {
+          __asm__("vdpbf16ps %2%{1to16%}, %1, %0" : "+v"(sum[m][0]) : "v"(columns[0]), "m"(pair));
+        } else {
+          const __m512 pairs = _mm512_set1_ps(pair);
+#pragma GCC unroll 2
+          for (int64_t j = 0; j < kColumns; j++)
+            __asm__("vdpbf16ps %2, %1, %0" : "+v"(sum[m][j]) : "v"(columns[j]), "v"(pairs));
+        }
+      }
+    }
   }
 #pragma GCC unroll 16
-  for (int64_t m = 0; m < kSide; m++) _mm512_store_ps(sums + m * kSide, row[m]);
+  for (int64_t m = 0; m < kRows; m++)
+#pragma GCC unroll 2
+    for (int64_t j = 0; j < kColumns; j++) _mm512_store_ps(sums[j] + m * kSide, sum[m][j]);
+}
+
+/// The product of two tiles. One copy, because it fills a good part of the cache of instructions.
+[[gnu::noinline]] inline void addTileProduct(float* sums, const std::byte* a, int64_t aBytes,
+                                             const std::byte* b, int64_t bBytes) {
+  float* const tile[] = {sums};
+  addDotProducts<kSide, 1>(tile, a, aBytes, b, bBytes, 0, 1, [](int64_t) { return 0; });
 }
 
 /// Eight tiles of 16 rows of 64 bytes. A loaded tile is a view of memory, which must not change
@@ -40,6 +67,8 @@ class DotProductTiles {
  public:
   static constexpr const char* kName = "avx512-bf16";
   static constexpr Isa kIsa = Isa::avx512bf16;
+  /// Whether there is addSteps().
+  static constexpr bool kAddsSteps = true;
   template <bool (*kTakes)(const OpCall&), bool (*kFills)(const OpCall&)>
   static int supports(const OpCall& call) {
     if (!kTakes(call)) return -1;
@@ -71,14 +100,29 @@ class DotProductTiles {
   static FIGMENT_INLINE void storeBf16(uint16_t* to, F32 low, F32 high) {
     storeBf16ByProcessor(to, low, high);
   }
+  /// Adds to kColumns tiles of sums from tile kSums on the products of `steps` steps of K. The rows
+  /// of each, `aBytes` long, begin offset(step) bytes behind `a`, its tiles of columns `bStep`
+  /// bytes behind those of the step before. Calls beside() one or more times.
+  template <int kSums, int kColumns, class Offset, class Next>
+  FIGMENT_INLINE void addSteps(const void* a, int64_t aBytes, const void* b, int64_t bStep,
+                               int64_t steps, Offset&& offset, Next&& beside) {
+    constexpr int kRows = kSide / kColumns;  // of 16 registers
+    gather<kSums>();
+    if constexpr (kColumns == 2) gather<kSums + 1>();
+    for (int64_t row = 0; row < kSide; row += kRows) {
+      float* sums[kColumns];
+      for (int j = 0; j < kColumns; j++) sums[j] = sums_[kSums + j] + row * kSide;
+      addDotProducts<kRows, kColumns>(sums, static_cast<const std::byte*>(a) + row * aBytes, aBytes,
+                                      static_cast<const std::byte*>(b), kRowBytes, bStep, steps,
+                                      offset);
+      beside();
+    }
+  }
   template <int kC, int kA, int kB>
   FIGMENT_INLINE void dot() {
-    if (views_[kC].rows != own(kC).rows) {
-      copy(reinterpret_cast<std::byte*>(sums_[kC]), kRowBytes, views_[kC]);
-      views_[kC] = own(kC);
-    }
+    gather<kC>();
     const View a = views_[kA], b = views_[kB];
-    dotProducts(sums_[kC], a.rows, a.stepBytes, b.rows, b.stepBytes);
+    addTileProduct(sums_[kC], a.rows, a.stepBytes, b.rows, b.stepBytes);
   }
 
  private:
@@ -87,6 +131,13 @@ class DotProductTiles {
     int64_t stepBytes;
   };
 
+  /// Makes a tile of sums its own.
+  template <int kTile>
+  FIGMENT_INLINE void gather() {
+    if (views_[kTile].rows == own(kTile).rows) return;
+    copy(reinterpret_cast<std::byte*>(sums_[kTile]), kRowBytes, views_[kTile]);
+    views_[kTile] = own(kTile);
+  }
   View own(int tile) const { return {reinterpret_cast<const std::byte*>(sums_[tile]), kRowBytes}; }
   static FIGMENT_INLINE void copy(std::byte* to, int64_t stepBytes, const View& from) {
     for (int64_t m = 0; m < kSide; m++)

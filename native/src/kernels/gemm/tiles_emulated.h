@@ -15,6 +15,7 @@ class EmulatedTiles {
  public:
   static constexpr const char* kName = "emulated-bf16";
   static constexpr Isa kIsa = Isa::generic;
+  static constexpr bool kAddsSteps = false;
   template <bool (*kTakes)(const OpCall&), bool (*kFills)(const OpCall&)>
   static int supports(const OpCall& call) {
     if (!kTakes(call)) return -1;
