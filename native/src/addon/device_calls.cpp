@@ -62,8 +62,9 @@ Napi::Value setIsa(Environment&, const Napi::CallbackInfo& info) {
   const std::string name = optionalStringArgument(info, 0, "isa");
   Isa isa = bestIsa();
   if (!name.empty() && !parseIsa(name, isa))
-    throw Error(code::kArgument,
-                "isa: expected generic, avx2, avx512, avx512bf16, amx or null, not \"" + name + "\"");
+    throw Error(
+        code::kArgument,
+        "isa: expected generic, avx2, avx512, avx512bf16, amx or null, not \"" + name + "\"");
   setIsaLimit(isa);
   return info.Env().Undefined();
 }

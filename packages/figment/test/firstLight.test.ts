@@ -114,13 +114,14 @@ describe("figment train first-light", () => {
     const reference = path.join(folder, "reference");
     expect((await figment(["train", "first-light", "--out", reference, ...steps])).code).toBe(0);
     const out = path.join(folder, "interrupted");
+    const rounds = process.env.FIGMENT_TEST_ALL === "1" ? 6 : 3;
     let interruptions = 0;
     for (let round = 0; ; round++) {
       const after = Math.random() * 900;
       const resume = round > 0 ? ["--resume"] : [];
       const { code, stderr } = await figment(
         ["train", "first-light", "--out", out, ...steps, ...resume],
-        round < 6 ? { interruptAfter: after } : {},
+        round < rounds ? { interruptAfter: after } : {},
       );
       if (code === 0) break;
       expect(code, stderr).toBe(130);

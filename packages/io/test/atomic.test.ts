@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, readdir, readFile, utimes, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, readlink, symlink, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DataError, writeAtomically, writeFileAtomic, writeJson } from "@figment/io";
 import { assertNoLeaks } from "@figment/tensor";
@@ -25,6 +25,24 @@ const endlessWriter = (path: string) => `
 `;
 
 describe("writing a file", () => {
+  it("goes where a symbolic link leads, and leaves the link", async () => {
+    const folder = await temporaryFolder();
+    const [file, link, astray] = ["file.txt", "link.txt", "astray.txt"].map((name) => join(folder, name)) as [
+      string,
+      string,
+      string,
+    ];
+    await writeFile(file, "old");
+    await symlink("file.txt", link);
+    await writeFileAtomic(link, "new");
+    expect(await readFile(file, "utf8")).toBe("new");
+    expect(await readlink(link)).toBe("file.txt");
+    await symlink("nowhere.txt", astray);
+    await writeFileAtomic(astray, "here");
+    expect(await readFile(astray, "utf8")).toBe("here");
+    expect((await readdir(folder)).sort()).toEqual(["astray.txt", "file.txt", "link.txt"]);
+  });
+
   it("leaves the old file whole when the process is killed in the middle", async () => {
     const folder = await temporaryFolder();
     const path = join(folder, "file.txt");

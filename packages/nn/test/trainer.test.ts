@@ -1,6 +1,6 @@
 // The trainer: what it leaves in its folder, that stopping changes nothing, and what it says when something is wrong.
 
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import { digits, loadImage, saveCheckpoint } from "@figment/io";
@@ -368,6 +368,7 @@ describe("a run that is stopped and goes on", () => {
     const [latest] = await listCheckpoints(path.join(out, "checkpoints"));
     const bytes = await readFile(latest?.path as string);
     await writeFile(latest?.path as string, bytes.subarray(0, bytes.length / 2));
+    await mkdir(path.join(out, "checkpoints", "step-00000011.safetensors")); // is none
     const told = vi.spyOn(console, "error").mockImplementation(() => {});
     await finish(out);
     expect(told.mock.calls.join()).toMatch(/step-00000010[\s\S]*Going on from .*step-00000005/);

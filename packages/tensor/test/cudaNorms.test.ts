@@ -104,11 +104,10 @@ const rowShapes: readonly (readonly [Shape, { range?: Range }?])[] = [
   [[9, 1024]],
   [[2, 4096]],
   [[1, 8192]],
-  [[1, 8200]],
+  [[1, 8207]],
   [[3, 17]],
   [[4, 1031], { range: far }],
   [[5, 1]],
-  [[1, 10007]],
   [[130, 8]],
 ];
 const batchShapes: readonly (readonly [Shape, Attrs, { range?: Range }?])[] = [

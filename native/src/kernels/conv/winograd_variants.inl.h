@@ -94,9 +94,9 @@ inline double directCost(const Geometry& g) {
          double(g.groupIn) * double(ceilDiv(g.groupOut, kTileColumns) * kTileColumns);
 }
 
-/// The preference of one of the filterings, where the product costs `direct`, and matrix tiles would
-/// make it faster by a rate of `parts` and dot products by one of theirs: it is the choice if it is
-/// the cheapest of those permitted, and cheaper than the product by a margin.
+/// The preference of one of the filterings, where the product costs `direct`, and matrix tiles
+/// would make it faster by a rate of `parts` and dot products by one of theirs: it is the choice if
+/// it is the cheapest of those permitted, and cheaper than the product by a margin.
 template <template <int, int> class Way, int kY, int kX>
 inline int preferenceOf(const Geometry& g, double direct, const Parts& parts) {
   constexpr double kMargin = 0.85;

@@ -2,7 +2,7 @@
 // temporary file in the same folder, are forced to disk, and take the name by a rename; then the folder
 // itself is forced to disk, so that the rename survives a power cut too.
 
-import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { type FileHandle, mkdir, open, readdir, realpath, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { checkFunction, show, UsageError } from "@figment/tensor";
 import { DataError } from "../errors.js";
@@ -49,8 +49,8 @@ function temporaryPrefix(name: string): string {
 export type WriteBytes = (bytes: Uint8Array, position?: number) => Promise<void>;
 
 /**
- * Writes a file in pieces and puts it in place in one step. Missing folders are made. If `produce` throws,
- * or the process dies, whatever was at `path` before is still there, whole.
+ * Writes a file in pieces and puts it in place in one step: that which `path` leads to, where it is a symbolic link. Missing
+ * folders are made. If `produce` throws, or the process dies, whatever was at `path` before is still there, whole.
  *
  * @throws DataError naming the file when it cannot be written: the disk is full, the folder read-only.
  * @example
@@ -61,7 +61,7 @@ export type WriteBytes = (bytes: Uint8Array, position?: number) => Promise<void>
 export async function writeAtomically(path: string, produce: (write: WriteBytes) => Promise<void>): Promise<void> {
   checkPath("writing a file", "path", path);
   checkFunction("writing a file", "produce", produce);
-  const target = resolve(path);
+  const target = await realpath(path).catch(() => resolve(path));
   const folder = dirname(target);
   await makeFolder(folder);
   // Not from node:crypto, which takes a tenth of the import of the toolkit; the global is loaded when it is first used.

@@ -28,8 +28,10 @@ export interface CheckpointFile {
  * files.length; // 0
  */
 export async function listCheckpoints(folder: string): Promise<CheckpointFile[]> {
-  const names = await readdir(folder).catch((): string[] => []);
-  return names
+  const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
+  return entries
+    .filter((entry) => !entry.isDirectory())
+    .map(({ name }) => name)
     .filter((name) => name.startsWith(prefix) && name.endsWith(suffix))
     .map((name) => ({ step: Number(name.slice(prefix.length, -suffix.length)), path: path.join(folder, name) }))
     .filter(({ step }) => Number.isSafeInteger(step))

@@ -35,7 +35,16 @@ export interface MachineTable {
 
 const format = "figment-tuning";
 const formatVersion = 1;
-const isas: readonly unknown[] = ["generic", "avx2", "avx512", "avx512bf16", "amx", "sm75", "sm80", "sm90a"] satisfies Isa[];
+const isas: readonly unknown[] = [
+  "generic",
+  "avx2",
+  "avx512",
+  "avx512bf16",
+  "amx",
+  "sm75",
+  "sm80",
+  "sm90a",
+] satisfies Isa[];
 
 /** The machines of a table's text. Throws UsageError saying what it is not. */
 export function parseTable(text: string): MachineTable[] {
