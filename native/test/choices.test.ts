@@ -17,28 +17,30 @@ const load = (blob: Uint8Array, variant?: string): number => {
   return program;
 };
 
-/** A convolution of 3×3 taps, stride 1, of images size². */
-function convProgram(size: number, channels: number): Uint8Array {
+/** A convolution of 3×3 taps, stride 1, of images size², or the gradient of its weights. */
+function convProgram(size: number, channels: number, op = "conv2d"): Uint8Array {
   const image = [1, size, size, channels];
   const weights = [channels, 3, 3, channels];
+  const [second, result] = op === "conv2d" ? [weights, image] : [image, weights];
   const bytes = (dims: readonly number[]): number => 4 * dims.reduce((a, b) => a * b, 1);
-  const params = [1, size, size, channels, size, size, channels, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0];
+  const geometry = [1, size, size, channels, size, size, channels, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0];
+  const params = op === "conv2d" ? [...geometry, 0, 0, 0, 0] : geometry;
   return writeBlob({
     slots: [
       { kind: slotKind.input, ordinal: 0, bytes: bytes(image) },
-      { kind: slotKind.input, ordinal: 1, bytes: bytes(weights) },
-      { kind: slotKind.output, ordinal: 0, bytes: bytes(image) },
+      { kind: slotKind.input, ordinal: 1, bytes: bytes(second) },
+      { kind: slotKind.output, ordinal: 0, bytes: bytes(result) },
     ],
-    ops: [opEntry("conv2d")],
+    ops: [opEntry(op)],
     records: [
       {
         op: 0,
         params: new Uint8Array(Int32Array.from(params).buffer),
         in: [
           { slot: 0, dims: image },
-          { slot: 1, dims: weights },
+          { slot: 1, dims: second },
         ],
-        out: [{ slot: 2, dims: image }],
+        out: [{ slot: 2, dims: result }],
       },
     ],
   });
@@ -86,6 +88,17 @@ describe("the choice of a kernel", () => {
     const { candidates } = choiceOf(convProgram(8, 64));
     expect(candidates.length).toBeGreaterThan(1);
     for (const name of candidates) expect(name).not.toMatch(/reference|emulated|winograd4x4/);
+  });
+
+  it("is never one of a narrower instruction set where the widest has the same kernel", () => {
+    for (const size of [7, 14, 64])
+      for (const channels of [20, 64, 96, 130])
+        for (const op of ["conv2d", "conv2dWeightGrad"]) {
+          const blob = convProgram(size, channels, op);
+          const { candidates } = choiceOf(blob);
+          const [variant] = chosen(blob);
+          if (candidates.length > 0) expect(candidates, `${op} ${size} ${channels}`).toContain(variant);
+        }
   });
 
   it("has one instance of each kernel, that of the widest instruction set", () => {

@@ -137,7 +137,8 @@ std::string_view kernelOf(const RegisteredVariant& variant) {
   return isa.starts_with(first) ? name.substr(first.size()) : name;
 }
 
-/// Whether a wider instruction set's instance of the same kernel is listed.
+/// Whether a wider instruction set's instance of the same kernel is listed: then that one's
+/// judgement of the kernel counts.
 bool hasTwin(const std::vector<const RegisteredVariant*>& listed,
              const RegisteredVariant& variant) {
   return std::any_of(listed.begin(), listed.end(), [&](const RegisteredVariant* other) {
@@ -216,12 +217,13 @@ Choice chooseVariant(const RegisteredOp& op, const OpCall& call, std::string_vie
   for (const RegisteredVariant& variant : op.variants) {
     if (variant.isa > isaLimit()) continue;
     const int preference = variant.supports(call);
-    const bool best = preference > bestPreference;
+    const bool twin = hasTwin(choice.candidates, variant);
+    const bool best = preference > bestPreference && !twin;
     if (best) {
       choice.variant = &variant;
       bestPreference = preference;
     }
-    if (preference > kReferencePreference && !hasTwin(choice.candidates, variant))
+    if (preference > kReferencePreference && !twin)
       choice.candidates.insert(best ? choice.candidates.begin() : choice.candidates.end(),
                                &variant);
   }

@@ -1,4 +1,5 @@
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { spawnSync } from "node:child_process";
+import { mkdir, readFile, rm, symlink, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { cifar10, DataError, fashionMnist, openDataset } from "@figment/io";
 import { assertNoLeaks, UsageError } from "@figment/tensor";
@@ -54,6 +55,35 @@ describe("CIFAR-10", () => {
     expect(set.get(0).image[1]).toBe(first[1 + 1024]);
     const tests = await cifar10(folder, { split: "test" });
     expect([tests.length, tests.get(0).image[0]]).toEqual([4, test[1]]);
+  });
+
+  it("is refused where its files are none", async () => {
+    const { folder } = await binFolder();
+    const file = join(folder, "data_batch_2.bin");
+    const refused = (message: RegExp) => expect(cifar10(folder)).rejects.toThrow(message);
+    const put = async (make: () => unknown) => {
+      await rm(file, { recursive: true, force: true });
+      await make();
+    };
+    await put(() => mkdir(file));
+    await refused(/data_batch_2\.bin: is not a file/);
+    await expect(cifar10(folder)).rejects.toThrow(DataError);
+    await put(() => symlink("nowhere", file));
+    await refused(/data_batch_2\.bin: cannot be opened: ENOENT/);
+    await put(async () => {
+      await writeFile(file, "");
+      await truncate(file, 20e9);
+    });
+    await refused(/data_batch_2\.bin: has 20000000000 bytes; at most \d+ are read/);
+    await rm(file);
+    if (process.platform === "win32") return;
+    for (const make of [() => symlink("/dev/zero", file), () => spawnSync("mkfifo", [file])]) {
+      await put(make);
+      await refused(/data_batch_2\.bin: is not a file/);
+    }
+    const pipe = join(await temporaryFolder(), "cifar-10-binary.tar.gz");
+    spawnSync("mkfifo", [pipe]);
+    await expect(cifar10(join(pipe, ".."))).rejects.toThrow(/tar\.gz: is not a file/);
   });
 
   it("is read straight from its archive, or from the folder of it, on the loader's worker too", async () => {

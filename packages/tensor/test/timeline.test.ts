@@ -214,11 +214,24 @@ describe("FIGMENT_PROFILE", () => {
     expect(hasProduct(path)).toBe(true);
   });
 
-  it("says so when the file cannot be written, and fails nothing", () => {
+  it("says so at once when the file cannot be written, and fails nothing", () => {
     const path = join(folder, "no", "such", "folder.json");
-    const result = spawnSync(process.execPath, script(""), { ...options(path), encoding: "utf8" });
-    expect(result.status).toBe(0);
-    expect(result.stderr).toMatch(/^FIGMENT_PROFILE: .*ENOENT/);
+    const pipe = join(folder, "pipe");
+    if (process.platform !== "win32") spawnSync("mkfifo", [pipe]);
+    for (const [named, reason] of [
+      [path, "there is no folder"],
+      [folder, "it is a folder"],
+      ...(existsSync(pipe) ? [[pipe, "it is a pipe"]] : []),
+    ] as const) {
+      const result = spawnSync(process.execPath, script('console.error("goes on");'), {
+        ...options(named),
+        encoding: "utf8",
+        timeout: 60_000,
+        killSignal: "SIGKILL",
+      });
+      expect(result.status).toBe(0);
+      expect(result.stderr).toMatch(new RegExp(`^FIGMENT_PROFILE is ".*": ${reason}[\\s\\S]*goes on`));
+    }
     expect(existsSync(path)).toBe(false);
   });
 });

@@ -11,6 +11,9 @@
 
 namespace figment::FIGMENT_ISA::tiles {
 
+/// Two neighbours along K, which are written as bf16 numbers.
+using WordOfPair [[gnu::may_alias]] = float;
+
 /// sums[m][n] += Σ_k a[m][2k] b[k][2n] + a[m][2k + 1] b[k][2n + 1] of the first kRows rows of
 /// kColumns tiles of sums, for `steps` steps of K: the rows of each begin offset(step) bytes behind
 /// `a`, its columns `bStep` bytes behind those of the step before. Each k adds its two products one
@@ -19,7 +22,6 @@ template <int kRows, int kColumns, class Offset>
 FIGMENT_INLINE void addDotProducts(float* const (&sums)[kColumns], const std::byte* a,
                                    int64_t aBytes, const std::byte* b, int64_t bBytes,
                                    int64_t bStep, int64_t steps, Offset&& offset) {
-  constexpr int64_t kWord = sizeof(float);  // a pair of bf16 numbers
   constexpr int64_t kTileBytes = kTile * int64_t(sizeof(uint16_t));
   __m512 sum[kRows][kColumns];
 #pragma GCC unroll 16
@@ -36,7 +38,8 @@ FIGMENT_INLINE void addDotProducts(float* const (&sums)[kColumns], const std::by
         columns[j] = _mm512_loadu_ps(b + j * kTileBytes + k * bBytes);
 #pragma GCC unroll 16
       for (int64_t m = 0; m < kRows; m++) {
-        const auto& pair = *reinterpret_cast<const float*>(rows + m * aBytes + k * kWord);
+        const auto& pair = *reinterpret_cast<const WordOfPair*>(rows + m * aBytes +
+                                                                k * int64_t(sizeof(WordOfPair)));
         if constexpr (kColumns == 1) {
           __asm__("vdpbf16ps %2%{1to16%}, %1, %0" : "+v"(sum[m][0]) : "v"(columns[0]), "m"(pair));
         } else {

@@ -7,6 +7,7 @@ import { basename, join, resolve } from "node:path";
 import { checkObject, UsageError } from "@figment/tensor";
 import { DataError, messageOf } from "../errors.js";
 import { checkPath } from "../files/checkPath.js";
+import { withoutWaiting } from "../files/withoutWaiting.js";
 import { Dataset, type DatasetSource, type Example, type ImmediateDataset } from "./dataset.js";
 
 /** Options of {@link cifar10}. */
@@ -85,24 +86,40 @@ export function openCifar10({ path, ...options }: Cifar10Options & { readonly pa
 export async function isCifar10(path: string): Promise<boolean> {
   const info = await stat(path).catch(() => undefined);
   if (info?.isFile()) return basename(path) === archiveName;
-  const names = info?.isDirectory() ? await readdir(path) : [];
+  const names = info?.isDirectory() ? await readdir(path).catch(() => []) : [];
   return names.includes(archiveName) || names.some((name) => filesOf.train.test(name));
 }
 
 async function readFiles(path: string, wanted: RegExp): Promise<Map<string, Uint8Array>> {
-  const info = await stat(path).catch((error: unknown) => {
-    throw new DataError(`${path}: cannot be opened: ${messageOf(error)}`, { path, cause: error });
-  });
-  if (info.isFile()) return readArchive(path, wanted);
-  const names = await readdir(path);
+  const { isFile } = await aboutFile(path);
+  if (isFile) return readArchive(path, wanted);
+  const names = await readdir(path).catch((error: unknown) => fail(path, error));
   const chosen = names.filter((name) => wanted.test(name));
   if (chosen.length === 0 && names.includes(archiveName)) return readArchive(join(path, archiveName), wanted);
   if (chosen.length === 0)
     throw new DataError(`${path}: has neither ${archiveName} nor files ${wanted.source}`, { path });
-  return new Map(await Promise.all(chosen.map(async (name) => [name, await readFile(join(path, name))] as const)));
+  return new Map(await Promise.all(chosen.map(async (name) => [name, await readRecords(join(path, name))] as const)));
+}
+
+async function aboutFile(path: string): Promise<{ readonly isFile: boolean; readonly bytes: number }> {
+  const info = await stat(path).catch((error: unknown) => fail(path, error));
+  return { isFile: info.isFile(), bytes: info.size };
+}
+
+function fail(path: string, cause: unknown): never {
+  throw new DataError(`${path}: cannot be opened: ${messageOf(cause)}`, { path, cause });
+}
+
+async function readRecords(path: string): Promise<Uint8Array> {
+  const { isFile, bytes } = await aboutFile(path);
+  if (!isFile) throw new DataError(`${path}: is not a file`, { path });
+  if (bytes > maxFileBytes)
+    throw new DataError(`${path}: has ${bytes} bytes; at most ${maxFileBytes} are read`, { path });
+  return readFile(path, { flag: withoutWaiting }).catch((error: unknown) => fail(path, error));
 }
 
 async function readArchive(path: string, wanted: RegExp): Promise<Map<string, Uint8Array>> {
+  if (!(await aboutFile(path)).isFile) throw new DataError(`${path}: is not a file`, { path });
   const { list } = await import("tar");
   const files = new Map<string, Uint8Array>();
   const problems: string[] = [];

@@ -4,17 +4,18 @@
 import { FigmentError, UsageError } from "../errors.js";
 import { native } from "./binding.js";
 import { deviceOfEnvironment } from "./devices.js";
+import { checkTimelineFile } from "./timeline.js";
 import { checkMeasurements, tuningMode } from "./tuning/index.js";
 
 /**
- * What is wrong with `FIGMENT_DEVICE`, `FIGMENT_CUDA`, `FIGMENT_TUNE` and `FIGMENT_TUNE_FILE`, a text for each; none where all of
+ * What is wrong with `FIGMENT_DEVICE`, `FIGMENT_CUDA`, `FIGMENT_PROFILE`, `FIGMENT_TUNE` and `FIGMENT_TUNE_FILE`, a text for each; none where all of
  * them can be heeded or are not set. Nothing is changed.
  *
  * @example
  * for (const problem of environmentProblems()) console.error(problem);
  */
 export function environmentProblems(): string[] {
-  return [deviceOfEnvironment, checkPlugin, tuningMode, checkNamedTuningFile].flatMap((check) => {
+  return [deviceOfEnvironment, checkPlugin, checkTimelineFile, tuningMode, checkNamedTuningFile].flatMap((check) => {
     try {
       check();
       return [];

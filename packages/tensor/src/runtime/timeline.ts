@@ -1,6 +1,8 @@
 // The timeline of the process: what JavaScript traces and compiles, what programs run and what their records and the
 // workers do meanwhile. Off until asked for; FIGMENT_PROFILE=trace.json asks for the whole process.
 
+import { existsSync, statSync } from "node:fs";
+import { dirname, resolve } from "node:path";
 import { isMainThread } from "node:worker_threads";
 import type { ProfileChunk } from "@figment/native";
 import { UsageError } from "../errors.js";
@@ -145,10 +147,30 @@ export function stopTimeline(): void {
   native().profile(false);
 }
 
+/** Throws UsageError where FIGMENT_PROFILE names what no timeline can be written to. */
+export function checkTimelineFile(): void {
+  const path = process.env.FIGMENT_PROFILE;
+  if (!path) return;
+  const fail = (reason: string): never => {
+    throw new UsageError(`FIGMENT_PROFILE is "${path}": ${reason}; expected a file to write`);
+  };
+  const about = statSync(path, { throwIfNoEntry: false });
+  if (about?.isDirectory()) fail("it is a folder");
+  if (about?.isFIFO()) fail("it is a pipe"); // which nobody may read from
+  const folder = dirname(resolve(path));
+  if (!about && !existsSync(folder)) fail(`there is no folder ${folder}`);
+}
+
 /** Heeds FIGMENT_PROFILE: the timeline of the whole process, written when it exits, by itself or by Ctrl-C. */
 export function startFromEnvironment(): void {
   const path = process.env.FIGMENT_PROFILE;
   if (!path || !isMainThread) return;
+  try {
+    checkTimelineFile();
+  } catch (error) {
+    console.error(`${(error as Error).message}. There will be no timeline.`);
+    return;
+  }
   startTimeline();
   const write = (): void => {
     if (!current) return;
