@@ -30,10 +30,10 @@ const probeFile = fileURLToPath(new URL("./doctorProbe.js", import.meta.url));
 
 function askAddon(measure: boolean): DoctorReport["native"] {
   // A timeline of the question would tell nothing, and take the place of one that is there.
-  const { FIGMENT_PROFILE: _, ...env } = process.env;
+  const { FIGMENT_PROFILE: timeline, ...env } = process.env;
   const { status, signal, error, stdout, stderr } = spawnSync(
     process.execPath,
-    [probeFile, ...(measure ? ["--measure"] : [])],
+    [probeFile, ...(measure ? ["--measure"] : []), ...(timeline ? [`--timeline=${timeline}`] : [])],
     { encoding: "utf8", env },
   );
   if (error) return { problem: `the addon could not be tried: ${error.message}` };

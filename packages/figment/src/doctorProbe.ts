@@ -1,5 +1,5 @@
 // What the addon says about itself and this machine, as one line of JSON. Run as a process of its own, because an addon that
-// cannot run here may end the process: node doctorProbe.js [--measure]
+// cannot run here may end the process: node doctorProbe.js [--measure] [--timeline=FILE, what FIGMENT_PROFILE is set to]
 
 import {
   type BuildInfo,
@@ -26,6 +26,8 @@ export interface ProbeReport {
   readonly ceilings?: Ceilings;
 }
 
+const timelineOption = "--timeline=";
+
 async function probe(): Promise<ProbeReport> {
   const binding = loadBinding();
   const kernels: Record<string, number> = {};
@@ -33,6 +35,8 @@ async function probe(): Promise<ProbeReport> {
     for (const { isa } of binding.builtVariants(op)) kernels[isa] = (kernels[isa] ?? 0) + 1;
   }
   const cpu = binding.cpu();
+  const timeline = process.argv.find((argument) => argument.startsWith(timelineOption));
+  if (timeline) process.env.FIGMENT_PROFILE = timeline.slice(timelineOption.length);
   const about = {
     addon: bindingPath() as string,
     build: binding.build(),

@@ -60,6 +60,7 @@ describe("figment doctor", () => {
     ["FIGMENT_DEVICE", "cuda:99", /FIGMENT_DEVICE: "cuda:99" cannot be used: /],
     ["FIGMENT_CUDA", "yes", /FIGMENT_CUDA is "yes"; expected 0 or the absolute path of a plug-in/],
     ["FIGMENT_CUDA", "/nowhere.so", /FIGMENT_CUDA names no plug-in that can be used: \/nowhere\.so/],
+    ["FIGMENT_PROFILE", folder, /FIGMENT_PROFILE is "\S+": it is a folder/],
     ["FIGMENT_TUNE", "yes", /FIGMENT_TUNE is "yes"; expected 0 or 1/],
     ["FIGMENT_TUNE_FILE", folder, /FIGMENT_TUNE_FILE says where\): \S+: it is a folder/],
   ])("tells of %s=%s as a problem, and exits with 1", async (name, value, message) => {

@@ -1,6 +1,6 @@
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, readdir, readFile, readlink, symlink, utimes, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, readlink, stat, symlink, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DataError, writeAtomically, writeFileAtomic, writeJson } from "@figment/io";
 import { assertNoLeaks } from "@figment/tensor";
@@ -27,7 +27,7 @@ const endlessWriter = (path: string) => `
 describe("writing a file", () => {
   it("goes where a symbolic link leads, and leaves the link", async () => {
     const folder = await temporaryFolder();
-    const [file, link, astray] = ["file.txt", "link.txt", "astray.txt"].map((name) => join(folder, name)) as [
+    const [file, link, early] = ["file.txt", "link.txt", "early.txt"].map((name) => join(folder, name)) as [
       string,
       string,
       string,
@@ -37,10 +37,18 @@ describe("writing a file", () => {
     await writeFileAtomic(link, "new");
     expect(await readFile(file, "utf8")).toBe("new");
     expect(await readlink(link)).toBe("file.txt");
-    await symlink("nowhere.txt", astray);
-    await writeFileAtomic(astray, "here");
-    expect(await readFile(astray, "utf8")).toBe("here");
-    expect((await readdir(folder)).sort()).toEqual(["astray.txt", "file.txt", "link.txt"]);
+    await symlink("later.txt", early);
+    await writeFileAtomic(early, "here");
+    expect(await readFile(join(folder, "later.txt"), "utf8")).toBe("here");
+    expect(await readlink(early)).toBe("later.txt");
+    expect((await readdir(folder)).sort()).toEqual(["early.txt", "file.txt", "later.txt", "link.txt"]);
+  });
+
+  it.skipIf(process.platform === "win32")("never takes the place of what is no file", async () => {
+    const pipe = join(await temporaryFolder(), "pipe");
+    spawnSync("mkfifo", [pipe]);
+    await expect(writeFileAtomic(pipe, "new")).rejects.toThrow(/pipe: cannot be written: it is not a file/);
+    expect((await stat(pipe)).isFIFO()).toBe(true);
   });
 
   it("leaves the old file whole when the process is killed in the middle", async () => {

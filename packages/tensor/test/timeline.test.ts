@@ -1,7 +1,7 @@
 // The timeline: a training step's trace file parses, its lanes are in order, and its names are those of explain().
 
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
@@ -214,12 +214,21 @@ describe("FIGMENT_PROFILE", () => {
     expect(hasProduct(path)).toBe(true);
   });
 
-  it("says so at once when the file cannot be written, and fails nothing", () => {
+  it("says so when the file cannot be written, and fails nothing", () => {
     const path = join(folder, "no", "such", "folder.json");
+    const result = spawnSync(process.execPath, script(""), { ...options(path), encoding: "utf8" });
+    expect(result.status).toBe(0);
+    expect(result.stderr).toMatch(/^FIGMENT_PROFILE: .*ENOENT/);
+    expect(existsSync(path)).toBe(false);
+  });
+
+  it("says so at once where it names what is no file, and fails nothing", () => {
+    const file = join(folder, "file.txt");
+    writeFileSync(file, "");
     const pipe = join(folder, "pipe");
     if (process.platform !== "win32") spawnSync("mkfifo", [pipe]);
     for (const [named, reason] of [
-      [path, "there is no folder"],
+      [join(file, "below.json"), "ENOTDIR"],
       [folder, "it is a folder"],
       ...(existsSync(pipe) ? [[pipe, "it is a pipe"]] : []),
     ] as const) {
@@ -232,6 +241,5 @@ describe("FIGMENT_PROFILE", () => {
       expect(result.status).toBe(0);
       expect(result.stderr).toMatch(new RegExp(`^FIGMENT_PROFILE is ".*": ${reason}[\\s\\S]*goes on`));
     }
-    expect(existsSync(path)).toBe(false);
   });
 });

@@ -2,7 +2,7 @@
 // temporary file in the same folder, are forced to disk, and take the name by a rename; then the folder
 // itself is forced to disk, so that the rename survives a power cut too.
 
-import { type FileHandle, mkdir, open, readdir, realpath, rename, rm, stat } from "node:fs/promises";
+import { type FileHandle, mkdir, open, readdir, readlink, realpath, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { checkFunction, show, UsageError } from "@figment/tensor";
 import { DataError } from "../errors.js";
@@ -61,7 +61,10 @@ export type WriteBytes = (bytes: Uint8Array, position?: number) => Promise<void>
 export async function writeAtomically(path: string, produce: (write: WriteBytes) => Promise<void>): Promise<void> {
   checkPath("writing a file", "path", path);
   checkFunction("writing a file", "produce", produce);
-  const target = await realpath(path).catch(() => resolve(path));
+  const target = await placeOf(path);
+  const there = await stat(target).catch(() => undefined);
+  if (there && !there.isFile() && !there.isDirectory())
+    throw new DataError(`${path}: cannot be written: it is not a file`, { path });
   const folder = dirname(target);
   await makeFolder(folder);
   // Not from node:crypto, which takes a tenth of the import of the toolkit; the global is loaded when it is first used.
@@ -84,6 +87,17 @@ export async function writeAtomically(path: string, produce: (write: WriteBytes)
   }
   await syncFolder(folder);
   await removeAbandoned(folder, basename(target));
+}
+
+/** Where a path leads: of a symbolic link what it names, be there a file yet or not. */
+async function placeOf(path: string): Promise<string> {
+  try {
+    return await realpath(path);
+  } catch (error) {
+    const isLoop = (error as NodeJS.ErrnoException).code === "ELOOP";
+    const link = isLoop ? undefined : await readlink(path).catch(() => undefined);
+    return link === undefined ? resolve(path) : placeOf(resolve(dirname(path), link));
+  }
 }
 
 /** What the operating system says, such as that the disk is full, with the file that it is about; other errors as they are. */

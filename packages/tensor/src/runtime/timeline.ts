@@ -1,8 +1,7 @@
 // The timeline of the process: what JavaScript traces and compiles, what programs run and what their records and the
 // workers do meanwhile. Off until asked for; FIGMENT_PROFILE=trace.json asks for the whole process.
 
-import { existsSync, statSync } from "node:fs";
-import { dirname, resolve } from "node:path";
+import { statSync } from "node:fs";
 import { isMainThread } from "node:worker_threads";
 import type { ProfileChunk } from "@figment/native";
 import { UsageError } from "../errors.js";
@@ -154,11 +153,15 @@ export function checkTimelineFile(): void {
   const fail = (reason: string): never => {
     throw new UsageError(`FIGMENT_PROFILE is "${path}": ${reason}; expected a file to write`);
   };
-  const about = statSync(path, { throwIfNoEntry: false });
-  if (about?.isDirectory()) fail("it is a folder");
-  if (about?.isFIFO()) fail("it is a pipe"); // which nobody may read from
-  const folder = dirname(resolve(path));
-  if (!about && !existsSync(folder)) fail(`there is no folder ${folder}`);
+  try {
+    // Its folder may come to be until then.
+    const about = statSync(path, { throwIfNoEntry: false });
+    if (about?.isDirectory()) fail("it is a folder");
+    if (about?.isFIFO()) fail("it is a pipe"); // which nobody may read from
+  } catch (error) {
+    if (error instanceof UsageError) throw error;
+    fail((error as Error).message);
+  }
 }
 
 /** Heeds FIGMENT_PROFILE: the timeline of the whole process, written when it exits, by itself or by Ctrl-C. */
